@@ -1,0 +1,133 @@
+"""How every Haigo command starts and ends: a sentence for the problem, one for the fix, an honest exit code.
+
+    0 done    2 bad usage or input    3 refused by a check    4 what was started failed    130 interrupted
+
+A command is a module with `main(argv) -> int | None`, started by `raise SystemExit(cli.run(main))`.
+A traceback is shown only with `--debug`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+OK, BAD_INPUT, REFUSED, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
+
+
+class HaigoError(Exception):
+    """A problem that the user can understand and mend.
+
+    Args:
+        problem: one sentence that names the file or option concerned.
+        fix: one sentence that says what to do about it; may be empty.
+    """
+
+    code = BAD_INPUT
+
+    def __init__(self, problem: str, fix: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.fix = fix
+
+    def __reduce__(self) -> tuple[type[HaigoError], tuple[str, str]]:
+        # so that an error raised in a worker process arrives whole in its parent
+        return type(self), (self.problem, self.fix)
+
+    def __str__(self) -> str:
+        return f"{self.problem}\n  fix: {self.fix}" if self.fix else self.problem
+
+
+class Refused(HaigoError):
+    """A check says no: going on would give a wrong or useless result."""
+
+    code = REFUSED
+
+
+class Failed(HaigoError):
+    """Something that was started (a training run, a job) did not end well."""
+
+    code = FAILED
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for a mistyped name, or an empty string when nothing is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        hint = ""
+        if "unrecognized arguments: " in message:
+            hint = nearest(message.split(": ", 1)[1].split()[0].split("=")[0], flags)
+        raise HaigoError(f"{message}.{hint}", f"see `{self.prog} --help`")
+
+
+def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
+    """An argument parser whose help is the module's own docstring, with `--debug` already there.
+
+    Args:
+        module: what stands after `python -m`, e.g. "mixer.search".
+        doc: the module docstring, shown as it is written.
+    """
+    made = _Parser(prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
+    return made
+
+
+def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
+    """Call `main` and turn whatever happens into a printed sentence and an exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in words
+    # Text is Japanese: a C locale or a pipe must not turn it into an encoding error.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        return main(words) or OK
+    except HaigoError as error:
+        if debug:
+            raise
+        print(f"haigo: {error}", file=sys.stderr)
+        return error.code
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("haigo: interrupted. The same command goes on from here.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # `| head` closed our output: not an error, and Python must not complain again when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except OSError as error:
+        if debug:
+            raise
+        print(f"haigo: {os_problem(error)}", file=sys.stderr)
+        return BAD_INPUT
+    except MemoryError:
+        if debug:
+            raise
+        print("haigo: out of memory.\n  fix: use fewer --workers or a smaller input", file=sys.stderr)
+        return FAILED
+
+
+def os_problem(error: OSError) -> str:
+    """One sentence and a fix for what the operating system refused."""
+    name = error.filename if error.filename is not None else "a file"
+    if error.errno == errno.ENOSPC:
+        return f"no space left on the disk while writing {name}.\n  fix: free some space and run the same command again"
+    if error.errno == errno.EDQUOT:
+        return f"the disk quota is used up while writing {name}.\n  fix: free some space and run the same command again"
+    if isinstance(error, FileNotFoundError):
+        return f"{name} does not exist.\n  fix: check the path"
+    if isinstance(error, IsADirectoryError):
+        return f"{name} is a folder, not a file.\n  fix: name a file in it"
+    if isinstance(error, PermissionError):
+        return f"{name} may not be read or written.\n  fix: check its owner and permissions"
+    return f"{name}: {error.strerror or error}.\n  fix: see the message, or run again with --debug"
