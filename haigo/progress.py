@@ -29,6 +29,7 @@ class Progress:
     def __init__(self, label: str, total: float | None, unit: str = "") -> None:
         self.label, self.total, self.unit = label, total, unit
         self.done = 0.0
+        self.quiet = os.environ.get("HAIGO_QUIET") == "1"  # a worker process: its parent shows the progress
         self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._start = time.monotonic()
         self._shown = self._start if not self.live else 0.0
@@ -81,5 +82,7 @@ class Progress:
         return " ".join(part for part in parts if part)
 
     def _print(self, text: str, end: str) -> None:
+        if self.quiet:
+            return
         sys.stderr.write(f"\r\x1b[K{text}{end}" if self.live else f"{text}{end}")
         sys.stderr.flush()

@@ -1,0 +1,106 @@
+"""Independent pieces of work side by side, one process each: nothing outlives its parent, one error stops all.
+
+For a handful of long pieces (clean a corpus, train a model). Proxy swarms have a pool of their own: `launch.proxies`.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from haigo.cli import Failed
+
+_PR_SET_PDEATHSIG = 1
+_POLL_S = 1.0
+
+
+def cores() -> int:
+    """How many cores this process may use: its affinity, cut by the cgroup's quota (containers and Slurm set both)."""
+    allowed = len(os.sched_getaffinity(0))
+    try:
+        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as handle:
+            quota, period = handle.read().split()
+        if quota != "max":
+            allowed = min(allowed, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):
+        pass
+    return max(1, allowed)
+
+
+def die_with_parent() -> None:
+    """Make this (worker) process end when its parent does, also when the parent is killed with -9. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start_worker() -> None:
+    """What every worker process does first. Ctrl-C is the parent's to handle: it ends its workers itself."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ["HAIGO_QUIET"] = "1"
+
+
+def run(
+    work: Mapping[str, Callable[[], Any]],
+    workers: int,
+    on_wait: Callable[[], None] | None = None,
+    on_done: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Call every function of `work` in a process of its own, `workers` at a time; give the results by name.
+
+    Args:
+        work: name -> picklable function without arguments (a `functools.partial` of a module-level one).
+        on_wait: called about once a second while waiting.
+        on_done: called with the name of each piece that ended well.
+
+    Raises:
+        whatever a piece raised: the others are stopped.
+        Failed: a worker was killed (out of memory, most often).
+    """
+    # One thread a process: two OpenMP teams on one core cost several times what they gain.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MKL_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    results: dict[str, Any] = {}
+    executor = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker)
+    try:
+        names = {executor.submit(piece): name for name, piece in work.items()}
+        waiting = set(names)
+        while waiting:
+            done, waiting = concurrent.futures.wait(waiting, _POLL_S, concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                results[names[future]] = future.result()
+                if on_done:
+                    on_done(names[future])
+            if on_wait:
+                on_wait()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise Failed(
+            "a worker process was killed (the system's out-of-memory killer is the usual cause).",
+            "use fewer workers, then run the same command again: finished work is kept",
+        ) from None
+    except BaseException:
+        stop(executor)
+        raise
+    executor.shutdown()
+    return {name: results[name] for name in work}
+
+
+def stop(executor: concurrent.futures.ProcessPoolExecutor) -> None:
+    """End an executor's workers now, whatever they are doing."""
+    processes = list((executor._processes or {}).values())
+    executor.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    deadline = time.monotonic() + 5
+    for process in processes:
+        process.join(max(0.1, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
