@@ -1,0 +1,132 @@
+"""Reads a GPT-NeoX config as GPT-NeoX means it: several files, hyphens or underscores, YAML or JSON.
+
+`load([a.yml, b.yml])` gives one dict with underscored keys. As in GPT-NeoX a key may stand in one file only (there is
+no layering), and two files may not share a base name. Unlike GPT-NeoX, `1e-4` is a number here, a key given
+twice in one file is an error, and `check_keys` answers a mistyped key with the nearest real one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from haigo import yamlfile
+from haigo.cli import HaigoError, nearest
+from neox_configs.keys import KEYS
+
+_PYTHON = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict}
+
+
+def load(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> dict[str, Any]:
+    """Read and join GPT-NeoX config files.
+
+    Args:
+        paths: the files, in the order in which deepy.py gets them; one path alone is taken too.
+
+    Returns:
+        One flat dict; top-level keys have underscores. Values below the top level keep their keys as written.
+
+    Raises:
+        HaigoError: a file is missing or not a mapping, two files share a base name, or a key is given twice.
+    """
+    files = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
+    if not files:
+        raise HaigoError("no config file was given.", "name at least one GPT-NeoX YAML file")
+    config: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for file in files:
+        path = str(file)
+        base = os.path.basename(path)
+        if base in names:
+            raise HaigoError(
+                f"{path} and {names[base]} have the same file name, which GPT-NeoX refuses.",
+                "rename one of them: both are saved side by side with every checkpoint",
+            )
+        names[base] = path
+        for key, value in _mapping(path).items():
+            name = key.replace("-", "_")
+            if name in config:
+                where = f"twice in {path}" if origin[name] == path else f"in {origin[name]} and in {path}"
+                raise HaigoError(
+                    f"the key '{name}' is given {where}.", "keep it in one place: GPT-NeoX has no layering of configs"
+                )
+            config[name], origin[name] = value, path
+    return config
+
+
+def check_keys(config: Mapping[str, Any], known: Iterable[str] = KEYS, name: str = "the config") -> None:
+    """Refuse keys that GPT-NeoX does not know (it would end with a TypeError).
+
+    Args:
+        config: what `load` gave.
+        known: the keys allowed.
+        name: what to call the config in the message.
+
+    Raises:
+        HaigoError: names every unknown key, with the nearest real one.
+    """
+    allowed = set(known)
+    unknown = [key for key in config if key not in allowed]
+    if unknown:
+        told = " ".join(f"'{key}'.{nearest(key, allowed)}" for key in unknown)
+        raise HaigoError(f"{name} has a key that GPT-NeoX does not know: {told}", "mend or remove it")
+
+
+def type_problems(config: Mapping[str, Any]) -> list[str]:
+    """What GPT-NeoX's strict type check would say no to, one sentence a key: an int may stand for a float, not the
+    other way round, and a bool is not an int. Unknown keys and null values are passed over."""
+    problems = []
+    for name, value in config.items():
+        key = KEYS.get(name)
+        if key is None or value is None:
+            continue
+        if key.choices:
+            if str(value).lower() not in [choice.lower() for choice in key.choices]:
+                problems.append(f"{name}: {value!r} is not {', '.join(key.choices[:-1])} or {key.choices[-1]}.")
+            continue
+        kinds = key.kind.split("|")
+        right = "any" in kinds or any(type(value) is _PYTHON[kind] for kind in kinds)
+        if not right and not ("float" in kinds and type(value) is int):
+            problems.append(f"{name}: {value!r} is of type {type(value).__name__}, and must be {' or '.join(kinds)}.")
+    return problems
+
+
+def float_traps(path: str | os.PathLike[str]) -> list[str]:
+    """The keys (dotted) whose number GPT-NeoX would read as text: PyYAML takes `1e-4`, without a dot, for a string."""
+    text = Path(path).read_text(encoding="utf-8")
+    ours, theirs = yamlfile.loads(text, str(path)), yaml.safe_load(text)
+    found: list[str] = []
+
+    def walk(mine: Any, other: Any, trail: str) -> None:
+        if isinstance(mine, dict) and isinstance(other, dict):
+            for key in mine:
+                walk(mine[key], other.get(key), f"{trail}.{key}" if trail else str(key))
+        elif isinstance(mine, list) and isinstance(other, list):
+            for index, (left, right) in enumerate(zip(mine, other, strict=True)):
+                walk(left, right, f"{trail}[{index}]")
+        elif isinstance(mine, float) and isinstance(other, str):
+            found.append(trail)
+
+    walk(ours, theirs, "")
+    return found
+
+
+def value(config: Mapping[str, Any], name: str) -> Any:
+    """What GPT-NeoX takes for `name`: the config's value, or the default when it is not given or null."""
+    given = config.get(name)
+    return KEYS[name].default if given is None else given
+
+
+def _mapping(path: str) -> dict[str, Any]:
+    content = yamlfile.read(path)
+    if not isinstance(content, dict):
+        raise HaigoError(f"{path} holds no `key: value` lines.", "name a GPT-NeoX YAML or JSON file")
+    for key in content:
+        if not isinstance(key, str):
+            raise HaigoError(f"{path} has the key {key!r}, which is not a word.", "mend or remove it")
+    return content

@@ -1,0 +1,48 @@
+"""The YAML files that come with Haigo, found by name: `find("models", "1-3B")`, `names("clusters")`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from haigo.cli import HaigoError, nearest
+
+SHELVES = ("models", "proxies", "recipes", "clusters")
+_HERE = Path(__file__).resolve().parent
+
+
+def names(shelf: str) -> list[str]:
+    """The names on a shelf (`models`, `proxies`, `recipes`, `clusters`), without `.yml`."""
+    return sorted(file.stem for file in (_HERE / shelf).glob("*.yml"))
+
+
+def find(shelf: str, name: str | os.PathLike[str]) -> Path:
+    """The file of a shipped config, or `name` itself when it is the path of a YAML file.
+
+    Raises:
+        HaigoError: no such name on the shelf; the nearest is offered.
+    """
+    text = str(name)
+    if text.endswith((".yml", ".yaml", ".json")):
+        if not Path(text).is_file():
+            raise HaigoError(f"{text} does not exist.", "check the path")
+        return Path(text)
+    return _on(shelf, text)
+
+
+def find_model(name: str | os.PathLike[str]) -> Path:
+    """As `find`, on the shelves `models` and `proxies` together."""
+    if str(name) in names("proxies"):
+        return find("proxies", name)
+    if str(name).endswith((".yml", ".yaml", ".json")) or str(name) in names("models"):
+        return find("models", name)
+    known = names("models") + names("proxies")
+    raise HaigoError(f"there is no model '{name}'.{nearest(str(name), known)}", f"choose from: {', '.join(known)}")
+
+
+def _on(shelf: str, name: str) -> Path:
+    known = names(shelf)
+    if name not in known:
+        what = {"models": "model", "proxies": "proxy", "recipes": "recipe", "clusters": "cluster"}[shelf]
+        raise HaigoError(f"there is no {what} '{name}'.{nearest(name, known)}", f"choose from: {', '.join(known)}")
+    return _HERE / shelf / f"{name}.yml"
