@@ -97,3 +97,9 @@ def _float(dumper: _Dumper, value: float) -> yaml.ScalarNode:
 
 
 _Dumper.add_representer(float, _float)
+
+
+def inline(value: Any) -> str:
+    """One-line YAML, for tables and templates: `[a, b]`, `{x: 1.0}`, `text`."""
+    text = yaml.dump(value, Dumper=_Dumper, allow_unicode=True, sort_keys=False, default_flow_style=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")

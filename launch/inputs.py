@@ -1,0 +1,88 @@
+"""What a run file points at: variables in its paths, the raw files behind its patterns, and their digests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from haigo import files
+from haigo.cli import HaigoError
+
+
+def expand(text: str, places: Mapping[str, str], name: str) -> str:
+    """Replace `{place}` by `places` and `${NAME}` by the environment.
+
+    Raises:
+        HaigoError: the environment variable is not set.
+    """
+    for place, value in places.items():
+        text = text.replace("{" + place + "}", value)
+
+    def variable(match: re.Match[str]) -> str:
+        value = os.environ.get(match.group(1))
+        if value is None:
+            raise HaigoError(
+                f"{name} uses ${{{match.group(1)}}}, which is not set.",
+                f"run it as {match.group(1)}=FOLDER python -m launch.pipeline {name}",
+            )
+        return value
+
+    return re.sub(r"\$\{(\w+)\}", variable, text)
+
+
+def find_files(patterns: Sequence[str], corpus: str, base: Path) -> list[Path]:
+    """The files that a corpus names, in a stable order; relative ones: from the working folder, then `base`.
+
+    Raises:
+        HaigoError: a pattern that matches nothing.
+    """
+    found: list[Path] = []
+    for pattern in patterns:
+        roots = [Path()] if Path(pattern).is_absolute() else [Path.cwd(), base]
+        matches: list[Path] = []
+        for root in roots:
+            whole = root / pattern
+            anchor = Path(whole.anchor or ".")
+            matches = sorted(anchor.glob(str(whole.relative_to(anchor)))) if _is_pattern(pattern) else [whole]
+            matches = [each for each in matches if each.exists()]
+            if matches:
+                break
+        if not matches:
+            raise HaigoError(f"corpus '{corpus}': {pattern} does not exist.", "check the path under `files:`")
+        found += matches
+    return found
+
+
+def _is_pattern(text: str) -> bool:
+    return any(mark in text for mark in "*?[")
+
+
+class Digests:
+    """sha256 of raw files, remembered in `cache` by size and time of change, so that terabytes are read once."""
+
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
+        self._known: dict[str, list[object]] = {}
+        with contextlib.suppress(HaigoError):
+            self._known = files.read_json(cache)
+
+    def of(self, paths: Iterable[Path]) -> list[list[str]]:
+        """[name, sha256] of every file, in order; of every file below a folder."""
+        digests = []
+        for path in paths:
+            below = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+            for each in below:
+                stat = each.stat()
+                key, state = str(each.resolve()), [stat.st_size, stat.st_mtime_ns]
+                known = self._known.get(key)
+                if known is None or known[:2] != state:
+                    known = [*state, files.sha256_file(each)]
+                    self._known[key] = known
+                digests.append([each.name, str(known[2])])
+        return digests
+
+    def save(self) -> None:
+        files.write_json(self._cache, self._known)

@@ -1,0 +1,296 @@
+"""The run file: everything that one run of the whole chain is made from, in one YAML.
+
+Its keys are the fields below; docs/runfile.md and the template of `launch.pipeline --init` are made from them
+(`python -m launch.runfile_docs` prints that page). In every path and command `${NAME}` stands for an environment
+variable and `{prepared}` for the folder that the `prepare` command fills.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from haigo import cli, yamlfile
+from haigo.cli import HaigoError
+
+_REQUIRED = dataclasses.MISSING
+
+
+def _key(doc: str, default: Any = _REQUIRED) -> Any:
+    """A field with its documentation; mutable defaults are copied for every instance."""
+    metadata = {"doc": doc}
+    if default is _REQUIRED:
+        return field(metadata=metadata)
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """One corpus: its raw files and the limits on its weight."""
+
+    files: list[str] = _key("raw files; shell patterns such as `news/*.jsonl.gz` are expanded")
+    format: str = _key(
+        "jsonl, parquet, txt, tar, mediawiki, kokkai, files; `auto` looks at the name and the content", "auto"
+    )
+    profile: str = _key("which cleaning rules: auto, plain, wikitext, aozora, minutes, code", "auto")
+    text_key: str = _key("the field that holds the text, in jsonl and parquet", "text")
+    min_chars: int | None = _key("documents shorter than this are dropped; empty: the profile's own limit", None)
+    max_chars: int | None = _key("take at most so many characters, documents drawn at random; empty: all", None)
+    min: float = _key("least weight in the mixture", 0.0)
+    max: float = _key("greatest weight in the mixture", 1.0)
+    max_epochs: float | None = _key("how often it may be repeated; empty: `search.max_epochs`", None)
+    group: str = _key("a name shared by corpora that have a common limit in `search.groups`, e.g. ja, en, code", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """A tokenizer is trained unless `path` names one."""
+
+    path: str | None = _key("an existing tokenizer folder or SentencePiece model; empty: train one", None)
+    vocab_size: int = _key("number of pieces", 50000)
+    chars_per_corpus: int = _key("how many characters of each corpus it is trained on", 10_000_000)
+    model_type: str = _key("unigram or bpe", "unigram")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What the mixture is chosen for. Every metric is bits per byte, lower is better."""
+
+    metrics: dict[str, float] = _key(
+        "metric -> weight. `CORPUS_bpb`: held-out loss on a corpus; `NAME_bpb`: loss on the right answers of `pairs`"
+    )
+    ceilings: dict[str, str] = _key(
+        "metric (or pattern such as `*_bpb`) -> how much worse than at token share it may be predicted, e.g. `+5%`", {}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxies:
+    """The small runs that the mixing laws are fitted on."""
+
+    model: str = _key("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
+    runs: int = _key("how many mixtures are trained for the fit", 32)
+    held_out: int = _key("how many more are trained only to check the fit", 6)
+    tokens: int = _key("training tokens of each proxy", 300_000)
+    floor: float = _key("least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01)
+    eval_tokens: int = _key("validation tokens of each corpus", 20_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How the mixture is chosen."""
+
+    method: str = _key("mixing law; see `python -m mixer.search --help`", "law")
+    bootstrap: int = _key("how many refits the intervals come from", 100)
+    max_epochs: float = _key("how often any corpus may be repeated at `target_tokens`", 4.0)
+    target_tokens: int | None = _key("tokens of the run that the mixture is for; empty: `train.tokens`", None)
+    groups: dict[str, list[float]] = _key("group -> [least, greatest] total weight, e.g. `ja: [0.5, 0.9]`", {})
+    kl: float | None = _key("pull towards token share; empty: the search's own default", None)
+    force: bool = _key("go on although the fit is no better than token share", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """The small models trained side by side, with equal budget, on the chosen mixture and on others."""
+
+    model: str = _key("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
+    tokens: int = _key("training tokens of each model", 2_000_000)
+    compare: list[str] = _key("mixtures beside the chosen one: token_share, uniform", ["token_share"])
+    evaluations: int = _key("points on each learning curve", 10)
+    eval_tokens: int = _key("held-out tokens of each corpus", 50_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Tasks that the trained models are scored on; an empty list scores nothing."""
+
+    tasks: list[str] = _key("task-version-prompt, as the leaderboard names them", [])
+    num_fewshot: list[int] = _key("examples in the prompt, one number a task", [])
+    limit: int | None = _key("documents of each task; empty: all", None)
+    data_dir: str | None = _key("folder with the JGLUE files", None)
+    fewshot_pool: str = _key("train, or test where the train file cannot be had (recorded in the result)", "train")
+    data_version: str | None = _key("v1.1 or v1.3, where the folder holds several; empty: found out", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configs:
+    """The GPT-NeoX configs written for the real training."""
+
+    models: list[str] = _key("sizes in neox_configs/models", ["1-3B", "2-7B", "7B", "13B"])
+    cluster: str = _key("a name in neox_configs/clusters", "a100-40gb")
+    nodes: int = _key("number of nodes; where a size does not fit, the smallest number that does is taken and said", 1)
+    tokens: int = _key("training tokens", 20_000_000_000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """The whole chain."""
+
+    output: str = _key("the run folder")
+    title: str = _key("headline of the report", "Haigo run")
+    note: str = _key("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
+    seed: int = _key("seed of the design, the proxies, the search and the training", 1)
+    data_seed: int = _key("seed of the train/valid/test split and of the tokenizer's sample", 1234)
+    workers: int | None = _key("processes side by side; empty: all cores", None)
+    prepare: list[str] = _key("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
+    corpora: dict[str, Corpus] = _key("name -> corpus")
+    split: list[float] = _key("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])
+    tokenizer: Tokenizer = _key("the tokenizer", Tokenizer())
+    pairs: dict[str, str] = _key(
+        "name -> jsonl of {context, target}: the loss on the targets is the metric `NAME_bpb` of every proxy", {}
+    )
+    test_pairs: dict[str, str] = _key("the same names, other questions: used for the trained models only", {})
+    objective: Objective = _key("what the mixture is chosen for")
+    proxies: Proxies = _key("proxy runs", Proxies())
+    search: Search = _key("mixture search", Search())
+    train: Train = _key("the trained models", Train())
+    scores: Scores = _key("scoring", Scores())
+    configs: Configs = _key("configs for the real training", Configs())
+
+
+def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunFile:
+    """Read and check a run file.
+
+    Args:
+        path: the YAML.
+        overrides: `key=value` or `section.key=value`, as given by `--set`; the value is read as YAML.
+
+    Raises:
+        HaigoError: unknown key (with the nearest), wrong type, missing key, unset environment variable, values that
+            contradict each other. The sentence names the file and the key.
+    """
+    name = str(path)
+    raw = yamlfile.read(path)
+    if not isinstance(raw, dict):
+        raise HaigoError(
+            f"{name} is not a run file: it holds no keys.", "`python -m launch.pipeline --init` writes one"
+        )
+    for override in overrides:
+        _override(raw, override)
+    run: RunFile = _build(RunFile, raw, name, "")
+    _check(run, name)
+    return run
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    dotted, equals, value = text.partition("=")
+    if not equals:
+        raise HaigoError(f"--set {text} has no value.", "write --set section.key=value")
+    *above, last = dotted.split(".")
+    place = raw
+    for part in above:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise HaigoError(f"--set {text}: '{part}' has no keys below it.", "see docs/runfile.md")
+    place[last] = yamlfile.loads(value, f"--set {dotted}")
+
+
+def _build(cls: type, raw: Any, name: str, where: str) -> Any:
+    if not isinstance(raw, dict):
+        raise HaigoError(f"{name}: '{where}' must hold keys, not {raw!r}.", "see docs/runfile.md")
+    fields = {each.name: each for each in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for key in raw:
+        if key not in fields:
+            raise HaigoError(
+                f"{name}: unknown key '{_join(where, str(key))}'.{cli.nearest(str(key), fields)}", "see docs/runfile.md"
+            )
+    values = {}
+    for key, each in fields.items():
+        if key in raw:
+            values[key] = _value(hints[key], raw[key], name, _join(where, key))
+        elif each.default is _REQUIRED and each.default_factory is _REQUIRED:
+            raise HaigoError(f"{name}: the key '{_join(where, key)}' is missing.", each.metadata["doc"])
+    return cls(**values)
+
+
+def _value(hint: Any, raw: Any, name: str, where: str) -> Any:
+    """`raw` as the type `hint` says: the few that the classes above use."""
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if raw is None:
+            return None
+        return _value(next(each for each in inner if each is not type(None)), raw, name, where)
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast(type, hint), {} if raw is None else raw, name, where)
+    if origin is list:
+        items = [raw] if isinstance(raw, str | int | float) else raw
+        if isinstance(items, list):
+            return [_value(inner[0], each, name, where) for each in items]
+    elif origin is dict:
+        if isinstance(raw, dict):
+            return {str(key): _value(inner[1], each, name, _join(where, str(key))) for key, each in raw.items()}
+    elif hint is bool:
+        if isinstance(raw, bool):
+            return raw
+    elif hint is int:
+        if not isinstance(raw, bool) and isinstance(raw, int | float) and raw == int(raw):
+            return int(raw)  # 2e6 is a fine way to write tokens
+    elif hint is float:
+        if not isinstance(raw, bool) and isinstance(raw, int | float):
+            return float(raw)
+    elif hint is str and isinstance(raw, str | int | float) and not isinstance(raw, bool):
+        return str(raw)
+    raise HaigoError(f"{name}: '{where}' is {raw!r}, which is not {spell(hint)}.", "see docs/runfile.md")
+
+
+def _join(where: str, key: str) -> str:
+    return f"{where}.{key}" if where else key
+
+
+def _check(run: RunFile, name: str) -> None:
+    """What no single key can tell."""
+    if not run.corpora:
+        raise HaigoError(f"{name}: no corpus is given.", "add at least two under `corpora:`")
+    if len(run.corpora) < 2:
+        raise HaigoError(f"{name}: a mixture needs two corpora or more.", "add one under `corpora:`")
+    for corpus in run.corpora:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", corpus):
+            raise HaigoError(
+                f"{name}: '{corpus}' cannot be a corpus name.", "use letters, digits, - and _, beginning with a letter"
+            )
+    if len(run.split) != 3 or min(run.split) <= 0 or abs(sum(run.split) - 1) > 1e-6:
+        raise HaigoError(f"{name}: 'split' must be three positive shares that sum to 1.", "e.g. [0.94, 0.03, 0.03]")
+    if "chosen" in run.train.compare:
+        raise HaigoError(f"{name}: 'train.compare' names 'chosen', which is always trained.", "take it out")
+    metrics = {f"{each}_bpb" for each in [*run.corpora, *run.pairs]}
+    for metric in run.objective.metrics:
+        if metric not in metrics:
+            raise HaigoError(
+                f"{name}: 'objective.metrics' names '{metric}', which no corpus or pairs file gives."
+                f"{cli.nearest(metric, metrics)}",
+                f"the metrics are: {', '.join(sorted(metrics))}",
+            )
+    both = set(run.pairs) & set(run.corpora)
+    if both:
+        raise HaigoError(f"{name}: '{both.pop()}' is the name of a corpus and of a pairs file.", "rename one of them")
+    if set(run.test_pairs) - set(run.pairs):
+        raise HaigoError(f"{name}: 'test_pairs' has names that 'pairs' lacks.", "use the same names in both")
+    if len(run.scores.tasks) != len(run.scores.num_fewshot):
+        raise HaigoError(
+            f"{name}: {len(run.scores.tasks)} tasks but {len(run.scores.num_fewshot)} numbers of few-shots.",
+            "give one number of 'scores.num_fewshot' for each of 'scores.tasks'",
+        )
+    unknown = set(run.search.groups) - {each.group for each in run.corpora.values()}
+    if unknown:
+        raise HaigoError(f"{name}: no corpus has the group '{unknown.pop()}'.", "set `group:` on the corpora it holds")
+
+
+def spell(hint: Any) -> str:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return spell(next(each for each in inner if each is not type(None)))
+    if origin is list:
+        return f"list of {spell(inner[0])}"
+    if origin is dict:
+        return f"map of names to {spell(inner[1])}"
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+    return names.get(hint, "section")
