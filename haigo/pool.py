@@ -51,14 +51,14 @@ def run(
     work: Mapping[str, Callable[[], Any]],
     workers: int,
     on_wait: Callable[[], None] | None = None,
-    on_done: Callable[[str], None] | None = None,
+    on_done: Callable[[str, Any], None] | None = None,
 ) -> dict[str, Any]:
     """Call every function of `work` in a process of its own, `workers` at a time; give the results by name.
 
     Args:
         work: name -> picklable function without arguments (a `functools.partial` of a module-level one).
         on_wait: called about once a second while waiting.
-        on_done: called with the name of each piece that ended well.
+        on_done: called with the name and the result of each piece that ended well.
 
     Raises:
         whatever a piece raised: the others are stopped.
@@ -78,7 +78,7 @@ def run(
             for future in done:
                 results[names[future]] = future.result()
                 if on_done:
-                    on_done(names[future])
+                    on_done(names[future], future.result())
             if on_wait:
                 on_wait()
     except concurrent.futures.process.BrokenProcessPool:
