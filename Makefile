@@ -1,0 +1,53 @@
+# make demo   the whole chain on the sample world: text in, mixture, model, scores and report out
+# make test   all tests            make lint   ruff and mypy
+# make bench  the benchmarks       make clean  takes away everything that the others made
+#
+# The first call makes a virtual environment in .venv; nothing outside this folder but pip's cache is touched.
+# PYTHON=/path/to/python3.11 and PIP_FLAGS='--index-url …' are honoured.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PIP_FLAGS ?=
+VENV := .venv
+READY := $(VENV)/.ready
+RUN := $(VENV)/bin/python
+NEED_MB := 6000
+ROOMS := haigo neox_configs preprocess mixer launch eval_harness examples benchmarks
+
+export OMP_NUM_THREADS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export HF_HUB_OFFLINE := 1
+export HF_HOME := $(CURDIR)/.cache/huggingface
+export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
+export XDG_CACHE_HOME := $(CURDIR)/.cache
+
+.PHONY: demo test test-fast lint bench clean
+demo: $(READY)
+	$(RUN) -m launch.pipeline examples/mini.yml
+
+test: $(READY)
+	$(RUN) -m pytest
+
+test-fast: $(READY)
+	$(RUN) -m pytest -m "not slow"
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy $(ROOMS)
+
+bench: $(READY)
+	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) $$script || exit $$?; done
+
+# pip's own cache stays where pip keeps it: XDG_CACHE_HOME is for what the project's packages write
+$(READY): setup.cfg constraints.txt
+	@test -n "$(PYTHON)" || { echo "haigo: there is no python3 on this machine: install Python 3.11 or name it with make PYTHON=..."; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "haigo: $(PYTHON) is older than 3.11: name another with make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "haigo: $(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 2; }
+	@test "$$(df -Pm . | awk 'NR == 2 {print $$4}')" -ge $(NEED_MB) || { echo "haigo: the packages need $(NEED_MB) MB of disk and less is free here: free some space"; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	env -u XDG_CACHE_HOME $(VENV)/bin/pip install -q $(PIP_FLAGS) -c constraints.txt -e '.[dev,ja]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) .cache runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
