@@ -1,0 +1,77 @@
+"""Hardware facts of a cluster (`clusters/*.yml`, Haigo's own keys): `cluster("a100-40gb").memory_bytes`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from haigo import yamlfile
+from haigo.cli import HaigoError, nearest
+from neox_configs import reader, shipped
+
+_KEYS = ("kind", "gpus_per_node", "memory_gb", "peak_tflops", "mfu_stock", "mfu_best", "neox")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """One kind of node. A "GPU" is one process with its accelerator; on `local-cpu` it is one process on the CPU."""
+
+    name: str
+    kind: str
+    """`gpu` or `cpu`."""
+    gpus_per_node: int
+    memory_gb: float
+    """What one process can allocate, in 10^9 bytes."""
+    peak_tflops: float
+    """Peak of one GPU at the training precision, in 10^12 operations a second."""
+    mfu_stock: tuple[float, float]
+    """Share of the peak that stock GPT-NeoX has been seen to reach: lowest, highest."""
+    mfu_best: float
+    """The highest share seen on this hardware with any stack."""
+    neox: dict[str, Any] = field(default_factory=dict)
+    """GPT-NeoX keys that go with this hardware."""
+
+
+def cluster(name: str | os.PathLike[str], gpus_per_node: int | None = None) -> Cluster:
+    """Read a cluster by its name on the shelf or the path of a YAML file with the same keys.
+
+    Args:
+        name: `a100-40gb`, `a100-80gb`, `h100-80gb`, `local-cpu`, or a path.
+        gpus_per_node: replaces the file's own number.
+
+    Raises:
+        HaigoError: no such cluster, a key missing or unknown, or a number that makes no sense.
+    """
+    path = shipped.find("clusters", name)
+    content = yamlfile.read(path)
+    if not isinstance(content, dict):
+        raise HaigoError(f"{path} is not a cluster file.", f"give the keys {', '.join(_KEYS)}")
+    for key in content:
+        if key not in _KEYS:
+            raise HaigoError(f"{path} has an unknown key '{key}'.{nearest(str(key), _KEYS)}", "mend or remove it")
+    missing = [key for key in _KEYS if key not in content]
+    if missing:
+        raise HaigoError(f"{path} lacks the key '{missing[0]}'.", f"give the keys {', '.join(_KEYS)}")
+    if gpus_per_node is not None and gpus_per_node < 1:
+        raise HaigoError(f"a node with {gpus_per_node} GPUs cannot train.", "give --gpus-per-node 1 or more")
+    if content["kind"] not in ("gpu", "cpu"):
+        raise HaigoError(f"{path}: kind is '{content['kind']}'.", "write `gpu` or `cpu`")
+    reader.check_keys(content["neox"], name=f"{path} (neox)")
+    try:
+        low, high = (float(share) for share in content["mfu_stock"])
+        made = Cluster(
+            name=path.stem,
+            kind=content["kind"],
+            gpus_per_node=int(gpus_per_node or content["gpus_per_node"]),
+            memory_gb=float(content["memory_gb"]),
+            peak_tflops=float(content["peak_tflops"]),
+            mfu_stock=(low, high),
+            mfu_best=float(content["mfu_best"]),
+            neox=dict(content["neox"]),
+        )
+    except (TypeError, ValueError) as error:
+        raise HaigoError(f"{path} has a value of the wrong form: {error}.", "see the shipped clusters") from None
+    if min(made.memory_gb, made.peak_tflops, made.gpus_per_node) <= 0 or not 0 < low <= high <= made.mfu_best <= 1:
+        raise HaigoError(f"{path}: a number makes no sense.", "need positive sizes and 0 < mfu_stock <= mfu_best <= 1")
+    return made

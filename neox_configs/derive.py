@@ -1,0 +1,106 @@
+"""What GPT-NeoX works out from a config: batch sizes, the padded vocabulary, and how many parameters come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from haigo.cli import HaigoError
+from neox_configs import reader
+
+
+@dataclass(frozen=True)
+class Batch:
+    """How a global batch is spread over the GPUs."""
+
+    gpus: int
+    data_parallel: int
+    """Copies of the model: gpus / (tensor parallel * pipeline parallel)."""
+    micro: int
+    """Sequences a GPU group takes at once (`train_micro_batch_size_per_gpu`)."""
+    accumulation: int
+    """Micro batches before a step (`gradient_accumulation_steps`)."""
+    train: int
+    """Sequences a step (`train_batch_size`)."""
+
+
+def batch(config: Mapping[str, Any], gpus: int) -> Batch:
+    """GPT-NeoX's own batch arithmetic, its traps included.
+
+    `gradient_accumulation_steps` defaults to 1 there and not to "work it out", so that `train_batch_size` with
+    `train_micro_batch_size_per_gpu` alone must fit without accumulation.
+
+    Raises:
+        HaigoError: the numbers do not fit together, as GPT-NeoX would find after start-up.
+    """
+    pipe = max(1, reader.value(config, "pipe_parallel_size"))
+    tensor = max(1, reader.value(config, "model_parallel_size"))
+    if gpus < 1 or gpus % (pipe * tensor):
+        raise HaigoError(
+            f"{gpus} GPUs cannot be split into pipe_parallel_size {pipe} x model_parallel_size {tensor}.",
+            f"use a multiple of {pipe * tensor} GPUs",
+        )
+    parallel = gpus // (pipe * tensor)
+    train, micro = config.get("train_batch_size"), config.get("train_micro_batch_size_per_gpu")
+    steps = config["gradient_accumulation_steps"] if "gradient_accumulation_steps" in config else 1
+    if train is None and micro is None:
+        raise HaigoError(
+            "neither train_batch_size nor train_micro_batch_size_per_gpu is given.",
+            "write train_micro_batch_size_per_gpu and gradient_accumulation_steps",
+        )
+    if train is not None and micro is not None:
+        steps = train // micro // parallel if steps is None else steps
+    elif train is not None:
+        steps = 1 if steps is None else steps
+        micro = train // parallel // steps
+    else:
+        steps = 1 if steps is None else steps
+        train = micro * steps * parallel
+    if min(train, micro, steps) < 1 or train != micro * steps * parallel:
+        raise HaigoError(
+            f"train_batch_size {train} is not micro batch {micro} x accumulation {steps} x {parallel} copies.",
+            "write train_micro_batch_size_per_gpu and gradient_accumulation_steps, and leave train_batch_size out",
+        )
+    return Batch(gpus, parallel, micro, steps, train)
+
+
+def padded_vocab(config: Mapping[str, Any], vocab_size: int) -> int:
+    """The vocabulary after padding: the next multiple of make_vocab_size_divisible_by * model_parallel_size."""
+    step = reader.value(config, "make_vocab_size_divisible_by") * max(1, reader.value(config, "model_parallel_size"))
+    return int(-(-vocab_size // step) * step)
+
+
+def parameters(config: Mapping[str, Any], padded: int) -> tuple[int, int]:
+    """Parameters of GPT-NeoX's dense GPT with biases and layer norms.
+
+    Args:
+        config: with num_layers, hidden_size and, if they differ from the usual, intermediate_size and no_weight_tying.
+        padded: the padded vocabulary.
+
+    Returns:
+        (parameters of one layer, all parameters): L(12h^2 + 13h) + 2h + 2Vh, or Vh with tied embeddings.
+
+    Raises:
+        HaigoError: the architecture is not the one counted here.
+    """
+    need = ("num_layers", "hidden_size", "num_attention_heads")
+    missing = [key for key in need if not isinstance(config.get(key), int)]
+    if missing:
+        raise HaigoError(f"the model config gives no {missing[0]}.", f"give {', '.join(need)} and seq_length")
+    if "glu" in reader.value(config, "activation") or config.get("num_kv_heads") not in (
+        None,
+        config["num_attention_heads"],
+    ):
+        raise HaigoError(
+            "models with gated activations or grouped queries are not planned yet.",
+            "use activation gelu and no num_kv_heads",
+        )
+    hidden = config["hidden_size"]
+    inner = config.get("intermediate_size") or 4 * hidden
+    layer = 4 * hidden * hidden + 4 * hidden + 2 * hidden * inner + inner + hidden + 4 * hidden
+    learned = (
+        reader.value(config, "max_position_embeddings") or 0 if reader.value(config, "pos_emb") == "learned" else 0
+    )
+    tables = (2 if reader.value(config, "no_weight_tying") else 1) * padded * hidden + learned * hidden
+    return layer, config["num_layers"] * layer + tables + 2 * hidden
