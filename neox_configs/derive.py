@@ -42,21 +42,22 @@ def batch(config: Mapping[str, Any], gpus: int) -> Batch:
             f"use a multiple of {pipe * tensor} GPUs",
         )
     parallel = gpus // (pipe * tensor)
-    train, micro = config.get("train_batch_size"), config.get("train_micro_batch_size_per_gpu")
-    steps = config["gradient_accumulation_steps"] if "gradient_accumulation_steps" in config else 1
+    train: Any = config.get("train_batch_size")
+    micro: Any = config.get("train_micro_batch_size_per_gpu")
+    steps = config.get("gradient_accumulation_steps", 1)
     if train is None and micro is None:
         raise HaigoError(
             "neither train_batch_size nor train_micro_batch_size_per_gpu is given.",
             "write train_micro_batch_size_per_gpu and gradient_accumulation_steps",
         )
-    if train is not None and micro is not None:
-        steps = train // micro // parallel if steps is None else steps
-    elif train is not None:
+    if micro is None:
         steps = 1 if steps is None else steps
-        micro = train // parallel // steps
-    else:
+        micro = train // parallel // max(1, steps)
+    elif train is None:
         steps = 1 if steps is None else steps
         train = micro * steps * parallel
+    elif steps is None:
+        steps = train // max(1, micro) // parallel
     if min(train, micro, steps) < 1 or train != micro * steps * parallel:
         raise HaigoError(
             f"train_batch_size {train} is not micro batch {micro} x accumulation {steps} x {parallel} copies.",
