@@ -70,7 +70,7 @@ class Run:
             todo[stage.name] = (stage, wanted)
         if self.dry_run:
             # what comes later depends on results that are not there yet
-            identities.update({name: None for name in todo})
+            identities.update(dict.fromkeys(todo))
             return identities
         for name, (stage, wanted) in todo.items():
             self._make_ready(name, wanted, stage.keep)

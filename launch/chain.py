@@ -1,0 +1,236 @@
+"""The stages of `launch.pipeline`, in order: what each is made from, and which room does it.
+
+    raw files -> corpora/NAME -> tokenizer -> data/NAME -> proxies -> search -> configs, models/NAME -> scores/NAME -> report
+
+What a stage does is in `launch.actions`; here stands what it depends on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from haigo import files, pool
+from haigo.cli import HaigoError
+from haigo.progress import Progress
+from launch import actions, inputs, runfile
+from launch.stage import Run, Stage
+
+CHOSEN = "chosen"
+SPLITS = ("train", "valid", "test")
+
+
+class Chain:
+    """One run of the whole chain in the folder `root`."""
+
+    def __init__(self, run: runfile.RunFile, path: Path, root: Path, *, dry_run: bool = False) -> None:
+        self.file, self.path, self.root = run, path, root
+        self.stages = Run(root, dry_run=dry_run)
+        self.workers = run.workers or pool.cores()
+        self.places = {"prepared": str((root / "raw").absolute()), "python": sys.executable}
+        self.digests = inputs.Digests(root / ".digests.json")
+
+    def dry_run(self) -> list[tuple[str, str]]:
+        """(state, stage) of every stage as far as it can be told without running any."""
+        self.run()
+        return self.stages.states
+
+    def run(self) -> dict[str, Any]:
+        """All stages; the summary."""
+        run, dry = self.file, self.stages.dry_run
+        self._prepare()
+        if dry and run.prepare and not (self.root / "raw").exists():
+            self.stages.states.append(("to do", "everything after it"))
+            return {}
+        cleaned = self._clean()
+        tokenizer = self._tokenizer(cleaned)
+        indexed = self._index(cleaned, tokenizer)
+        if dry and (tokenizer is None or None in indexed.values()):
+            self.stages.states.append(("to do", "everything after it"))
+            return {}
+        self._write_tables()
+        design = self._design(indexed)
+        metrics = self._proxies(design, indexed)
+        mixture = self._search(design, metrics)
+        if dry and mixture is None:
+            self.stages.states.append(("to do", "everything after it"))
+            return {}
+        self._configs(mixture, indexed)
+        models = self._train(mixture, indexed)
+        self._scores(models)
+        if dry:
+            return {}
+        from launch import report, summary
+
+        found = summary.collect(self.root, run)
+        files.write_json(self.root / "summary.json", found)
+        report.write(self.root, run)
+        self.digests.save()
+        return found
+
+    # -- text ----------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        if not self.file.prepare:
+            return
+        words = [self._expand(word) for word in self.file.prepare]
+        shown = [word.replace(str(self.root.absolute()), "RUN") for word in self.file.prepare]
+        self.stages.do(Stage(name="raw", inputs=shown, action=partial(actions.prepare, words)))
+
+    def _clean(self) -> dict[str, Any]:
+        stages = []
+        for name, corpus in self.file.corpora.items():
+            paths = inputs.find_files([self._expand(each) for each in corpus.files], name, self.path.parent)
+            options = {
+                "format": corpus.format,
+                "profile": corpus.profile,
+                "text_key": corpus.text_key,
+                "min_chars": corpus.min_chars,
+                "max_chars": corpus.max_chars,
+                "split": self.file.split,
+                "seed": self.file.data_seed,
+            }
+            action = partial(
+                actions.clean, name, [str(each) for each in paths], str(self.root / "corpora" / name), options
+            )
+            stages.append(Stage(name=f"corpora/{name}", inputs=[options, self.digests.of(paths)], action=action))
+        if not self.stages.dry_run:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.digests.save()
+        return self.stages.do_all(stages, self.workers)
+
+    def _tokenizer(self, cleaned: dict[str, Any]) -> Any:
+        options = self.file.tokenizer
+        source = self._expand(options.path) if options.path else ""
+        given = self.digests.of([Path(source)]) if source and Path(source).exists() else source
+        folders = [str(self.root / name) for name in cleaned]
+        action = partial(actions.tokenizer, source, folders, str(self.root / "tokenizer"), options, self.file.data_seed)
+        stated = [dataclasses.asdict(options), given, cleaned, self.file.data_seed]
+        return self.stages.do(Stage(name="tokenizer", inputs=stated, action=action))
+
+    def _index(self, cleaned: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
+        stages = [
+            Stage(
+                name=f"data/{name}",
+                inputs=[cleaned[f"corpora/{name}"], tokenizer],
+                action=partial(
+                    actions.index, str(self.root / "corpora" / name), str(self.root / "tokenizer"), str(self.root), name
+                ),
+            )
+            for name in self.file.corpora
+        ]
+        return self.stages.do_all(stages, self.workers)
+
+    def _write_tables(self) -> None:
+        """corpora.yml (which datasets there are) and supply.csv (how many tokens, and the limits on the weights)."""
+        if self.stages.dry_run:
+            return
+        from neox_configs import catalogue
+
+        prefixes = {
+            name: {split: self.root / "data" / name / f"{split}_text_document" for split in SPLITS}
+            for name in self.file.corpora
+        }
+        catalogue.write(self.root / "corpora.yml", (self.root / "tokenizer").absolute(), prefixes)
+        rows = []
+        for name, corpus in self.file.corpora.items():
+            manifest = files.read_json(self.root / "data" / name / "train_text_document.json")
+            epochs = corpus.max_epochs if corpus.max_epochs is not None else self.file.search.max_epochs
+            rows.append([name, manifest["tokens"], corpus.min, corpus.max, epochs, corpus.group])
+        table = pd.DataFrame(rows, columns=["corpus", "tokens", "min", "max", "max_epochs", "group"])
+        files.write_text(self.root / "supply.csv", table.to_csv(index=False))
+
+    # -- mixture -------------------------------------------------------------------------------------------------------
+
+    def _design(self, indexed: dict[str, Any]) -> Any:
+        options = self.file.proxies
+        stated = [options.runs, options.held_out, options.floor, self.file.seed, self._limits(), indexed]
+        action = partial(actions.design, str(self.root), options, self._target_tokens(), self.file.seed)
+        return self.stages.do(Stage(name="design", inputs=stated, action=action))
+
+    def _proxies(self, design: Any, indexed: dict[str, Any]) -> Any:
+        options = self.file.proxies
+        pairs = {name: self._expand(path) for name, path in self.file.pairs.items()}
+        given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
+        stated = [options.model, options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
+        action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.workers)
+        return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True))
+
+    def _search(self, design: Any, metrics: Any) -> Any:
+        options, objective = self.file.search, self.file.objective
+        stated = [dataclasses.asdict(options), dataclasses.asdict(objective), self._limits(), design, metrics]
+        action = partial(actions.search, str(self.root), options, objective, self._target_tokens(), self.file.seed)
+        return self.stages.do(
+            Stage(name="search", inputs=[*stated, self.file.seed, self._target_tokens()], action=action)
+        )
+
+    def _target_tokens(self) -> int:
+        return self.file.search.target_tokens or self.file.train.tokens
+
+    def _limits(self) -> list[Any]:
+        limits = [[name, each.min, each.max, each.max_epochs, each.group] for name, each in self.file.corpora.items()]
+        return [limits, self.file.search.max_epochs, self.file.search.groups, self._target_tokens()]
+
+    # -- models --------------------------------------------------------------------------------------------------------
+
+    def _configs(self, mixture: Any, indexed: dict[str, Any]) -> Any:
+        stated = [dataclasses.asdict(self.file.configs), mixture, indexed, self.file.seed]
+        action = partial(actions.configs, str(self.root), self.file.configs, self.file.seed)
+        return self.stages.do(Stage(name="configs", inputs=stated, action=action))
+
+    def _train(self, mixture: Any, indexed: dict[str, Any]) -> dict[str, Any]:
+        options = self.file.train
+        pairs = {name: self._expand(path) for name, path in (self.file.test_pairs or self.file.pairs).items()}
+        given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
+        stated = [dataclasses.asdict(options) | {"compare": None}, indexed, self.file.seed, given]
+        stages = [
+            Stage(
+                name=f"models/{name}",
+                inputs=[*stated, mixture if name == CHOSEN else name],
+                action=partial(actions.train, str(self.root), name, options, pairs, self.file.seed),
+            )
+            for name in [CHOSEN, *options.compare]
+        ]
+        if self.stages.dry_run:
+            return self.stages.do_all(stages, self.workers)
+        with Progress("train: models side by side", options.tokens * len(stages), "tokens") as bar:
+            logs = [self.root / each.name / "log.jsonl" for each in stages]
+            return self.stages.do_all(stages, self.workers, partial(_watch, bar, logs))
+
+    def _scores(self, models: dict[str, Any]) -> None:
+        options = self.file.scores
+        if not options.tasks:
+            return
+        data_dir = self._expand(options.data_dir) if options.data_dir else None
+        given = self.digests.of([_existing(data_dir, "scores.data_dir")]) if data_dir else None
+        stages = [
+            Stage(
+                name=f"scores/{name.removeprefix('models/')}",
+                inputs=[dataclasses.asdict(options) | {"data_dir": None}, given, identity],
+                action=partial(actions.score, str(self.root / name), str(self.root), options, data_dir),
+            )
+            for name, identity in models.items()
+        ]
+        self.stages.do_all(stages, self.workers)
+
+    def _expand(self, text: str) -> str:
+        return inputs.expand(text, self.places, str(self.path))
+
+
+def _existing(path: str, name: str) -> Path:
+    if not Path(path).exists():
+        raise HaigoError(f"{name}: {path} does not exist.", "check the path in the run file")
+    return Path(path)
+
+
+def _watch(bar: Progress, logs: list[Path]) -> None:
+    """Move the bar to where the models' logs are."""
+    from launch.local.log import tokens_seen
+
+    bar.done = float(sum(tokens_seen(log) for log in logs))
+    bar.show()

@@ -1,0 +1,148 @@
+"""The whole chain from one run file: raw corpora to cleaned documents, tokenizer, indexed datasets, proxy runs, mixture,
+GPT-NeoX configs, trained models, scores and a report.
+
+    python -m launch.pipeline examples/mini.yml
+    python -m launch.pipeline --init my.yml news=news/*.jsonl.gz wiki=jawiki.xml.bz2
+
+Stages whose inputs and options did not change are skipped, changed ones are redone, and after Ctrl-C or kill -9 the same
+command goes on where it stopped. `--dry-run` shows what would be done. Keys of the run file: docs/runfile.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+import haigo
+from haigo import cli, files, yamlfile
+from haigo.cli import HaigoError
+from haigo.progress import clock
+from launch import runfile, runfile_docs
+
+_VERSIONS = ("numpy", "scipy", "pandas", "sentencepiece", "torch", "transformers", "lm-eval")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    made = cli.parser("launch.pipeline", __doc__)
+    made.add_argument("runfile", metavar="RUN.yml", help="the run file")
+    made.add_argument("corpora", nargs="*", metavar="NAME=FILE", help="with --init: the corpora to write into it")
+    made.add_argument("--init", action="store_true", help="write a commented run file instead of running one")
+    made.add_argument("--output-dir", metavar="DIR", help="the run folder, instead of the one the run file names")
+    made.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one key, e.g. train.tokens=1e6; repeatable",
+    )
+    made.add_argument("--dry-run", action="store_true", help="show which stages would run, and run none")
+    made.add_argument("--json", action="store_true", help="print the result as JSON")
+    args = made.parse_args(argv)
+    if args.init:
+        return _init(Path(args.runfile), args.corpora)
+    if args.corpora:
+        raise HaigoError(f"'{args.corpora[0]}' is one run file too many.", "NAME=FILE goes with --init only")
+    overrides = list(args.set)
+    run = runfile.read(args.runfile, overrides)
+    if args.output_dir:
+        run = dataclasses.replace(run, output=args.output_dir)
+    summary = execute(run, Path(args.runfile), dry_run=args.dry_run, command=_command(argv))
+    if args.json:
+        print(json.dumps(summary, ensure_ascii=False, indent=2))
+    return cli.OK
+
+
+def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command: str = "") -> dict[str, object]:
+    """Run every stage that has to be run.
+
+    Args:
+        run: the run file as read.
+        path: where it was read from; relative input files are also looked for beside it.
+        dry_run: only say what would be done.
+        command: the command line, for the record.
+
+    Returns:
+        the summary that is also in `summary.json`: paths, weights, held-out metrics of every model, scores, seconds.
+    """
+    from launch import chain  # reaches every room, so it is imported when there is something to run
+
+    root = Path(runfile_output(run, path))
+    start = time.monotonic()
+    if dry_run:
+        states = chain.Chain(run, path, root, dry_run=True).dry_run()
+        for state, name in states:
+            print(f"  {name}: {state}")
+        return {"stages": [{"stage": name, "state": state} for state, name in states]}
+    with files.owner(root):
+        files.remove_leftovers(root)
+        files.write_text(root / "command.txt", command + "\n")
+        yamlfile.write(root / "run.yml", dataclasses.asdict(run), f"merged from {path}")
+        files.write_json(root / "env.json", environment())
+        summary = chain.Chain(run, path, root).run()
+    print(
+        f"\n{summary['headline']}\nreport: {root / 'report.html'} ({clock(time.monotonic() - start)})", file=sys.stderr
+    )
+    return summary
+
+
+def runfile_output(run: runfile.RunFile, path: Path) -> str:
+    """The run folder: variables filled in, relative to the working folder."""
+    from launch.inputs import expand
+
+    return expand(run.output, {}, str(path))
+
+
+def environment() -> dict[str, object]:
+    """What a result may depend on beside its inputs: versions, machine, cores."""
+    from haigo import pool
+
+    def version(package: str) -> str:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    return {
+        "haigo": haigo.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": pool.cores(),
+        "packages": {name: version(name) for name in _VERSIONS},
+    }
+
+
+def _command(argv: Sequence[str] | None) -> str:
+    words = sys.argv[1:] if argv is None else argv
+    return shlex.join(["python", "-m", "launch.pipeline", *words])
+
+
+def _init(path: Path, given: Sequence[str]) -> int:
+    """Write a run file for the corpora given as NAME=FILE or as files, whose names then name the corpora."""
+    if path.exists():
+        raise HaigoError(f"{path} exists already.", "choose another name, or delete it first")
+    corpora: dict[str, list[str]] = {}
+    for word in given or ["news=corpora/news/*.jsonl.gz", "wiki=corpora/jawiki-pages-articles.xml.bz2"]:
+        name, equals, file = word.partition("=")
+        if not equals:
+            file, name = name, re.sub(r"[^A-Za-z0-9_-]", "_", Path(name).name.split(".")[0])
+        if given and not any(mark in file for mark in "*?[$") and not os.path.exists(file):
+            raise HaigoError(f"{file} does not exist.", "check the path")
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
+            raise HaigoError(f"'{name}' cannot be a corpus name.", f"write NAME={file}, NAME in letters and digits")
+        corpora.setdefault(name, []).append(file)
+    files.write_text(path, runfile_docs.template(corpora))
+    print(f"wrote {path}: look through it, then run `python -m launch.pipeline {path}`")
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

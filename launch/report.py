@@ -1,0 +1,255 @@
+"""The run's page: `report.html` in a run folder, self-contained, opens offline.
+
+    python -m launch.report RUN_FOLDER
+
+Everything on it is read from the files that the stages left; nothing is computed anew but the figures.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import haigo
+from haigo import cli, files, yamlfile
+from haigo.cli import HaigoError
+from haigo.progress import clock
+from launch import report_figures, report_style, runfile
+from launch.summary import CHOSEN
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    made = cli.parser("launch.report", __doc__)
+    made.add_argument("folder", metavar="RUN_FOLDER", type=Path, help="a finished run folder")
+    args = made.parse_args(argv)
+    if not (args.folder / "summary.json").exists():
+        raise HaigoError(f"{args.folder} is not a finished run folder.", "run `python -m launch.pipeline` to its end")
+    print(write(args.folder, runfile.read(args.folder / "run.yml")))
+    return cli.OK
+
+
+def write(root: Path, run: runfile.RunFile) -> Path:
+    """Write `report.html`; its path."""
+    summary = files.read_json(root / "summary.json")
+    mixture = yamlfile.read(root / "mixture.yml")
+    parts = [
+        _head(run, summary),
+        _answer(summary, mixture),
+        _text(root, run),
+        _proxies(root, mixture),
+        _models(root, run, summary),
+        _scores(summary),
+        _plan(root),
+        _provenance(root, mixture, summary),
+    ]
+    page = report_style.PAGE.format(title=html.escape(run.title), style=report_style.STYLE, body="\n".join(parts))
+    files.write_text(root / "report.html", page)
+    return root / "report.html"
+
+
+def _head(run: runfile.RunFile, summary: Mapping[str, Any]) -> str:
+    note = f'<p class="note">{html.escape(run.note)}</p>' if run.note else ""
+    models = summary["models"]
+    tiles = []
+    for name, model in models.items():
+        gain = model["objective"] / models[CHOSEN]["objective"] - 1
+        less = f"{gain:+.1%} against chosen" if name != CHOSEN else "bits per byte, held out"
+        tiles.append(
+            f'<div class="tile{" ours" if name == CHOSEN else ""}"><span>{_name(name)}</span>'
+            f"<b>{model['objective']:.4f}</b><small>{less}</small></div>"
+        )
+    goal = " + ".join(
+        f"{weight:g} × {metric}" if weight != 1 else metric for metric, weight in run.objective.metrics.items()
+    )
+    return (
+        f"<header><h1>{html.escape(run.title)}</h1>{note}<p>Objective: {html.escape(goal)} (lower is better), measured on"
+        f" held-out documents that no model and no proxy was trained on. Every model had the same budget.</p>"
+        f'<div class="tiles">{"".join(tiles)}</div></header>'
+    )
+
+
+def _answer(summary: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:
+    weights = mixture["weights"]
+    share = mixture["token_share"]
+    interval = mixture.get("interval", {})
+    figure = report_figures.weights(weights, interval, share)
+    rows = [
+        [
+            name,
+            f"{weight:.1%}",
+            "–".join(f"{each:.1%}" for each in interval[name]) if name in interval else "",
+            f"{share[name]:.1%}",
+            f"{mixture['epochs'][name]:.2f}" if name in mixture.get("epochs", {}) else "",
+        ]
+        for name, weight in weights.items()
+    ]
+    table = _table(["corpus", "weight", "90 % interval", "token share", "epochs"], rows)
+    binding = [f"{each['constraint']} (price {each['price']:.4f})" for each in mixture.get("binding", [])]
+    bound = f"<p>What holds the answer back: {html.escape('; '.join(binding))}.</p>" if binding else ""
+    measured = [
+        [metric, f"{change:+.1%}"] for metric, change in sorted(summary["ceilings"].items(), key=lambda item: item[1])
+    ]
+    changes = (
+        "<h3>Measured against token share</h3>"
+        "<p>Held-out loss of the model trained on the chosen mixture, relative to the one trained on token share"
+        " (negative is better).</p>" + _table(["metric", "change"], measured)
+        if measured
+        else ""
+    )
+    return f"<section><h2>The mixture</h2><figure>{figure}</figure>{table}{bound}{changes}</section>"
+
+
+def _text(root: Path, run: runfile.RunFile) -> str:
+    rows, removed = [], []
+    compression = files.read_json(root / "tokenizer" / "meta.json").get("chars_per_token", {})
+    for name in run.corpora:
+        clean = files.read_json(root / "corpora" / name / "clean.json")
+        manifest = files.read_json(root / "data" / name / "train_text_document.json")
+        rows.append(
+            [
+                name,
+                f"{clean['documents_in']:,}",
+                f"{clean['documents_out']:,}",
+                f"{clean['characters_in'] / 1e6:.2f} M",
+                f"{clean['characters_out'] / 1e6:.2f} M",
+                f"{manifest['tokens'] / 1e6:.2f} M",
+                f"{compression[name]:.2f}" if name in compression else "",
+            ]
+        )
+        for rule, report in clean["rules"].items():
+            if report["documents"]:
+                sample = report.get("samples") or [""]
+                first = sample[0] if isinstance(sample[0], str) else str(sample[0])
+                removed.append([name, rule, f"{report['documents']:,}", f"{report['characters']:,}", first[:80]])
+    head = ["corpus", "documents read", "kept", "characters read", "kept", "training tokens", "characters a token"]
+    cleaned = _table(["corpus", "rule", "documents", "characters", "for example"], removed, text_columns=(0, 1, 4))
+    return (
+        f"<section><h2>The text</h2>{_table(head, rows)}<details><summary>What cleaning removed or changed</summary>"
+        f"{cleaned}</details></section>"
+    )
+
+
+def _proxies(root: Path, mixture: Mapping[str, Any]) -> str:
+    found = files.read_json(root / "search" / "search.json")
+    held_out = found.get("held_out", {})
+    figure = f"<figure>{report_figures.fit(held_out)}</figure>" if held_out else ""
+    rows = [
+        [metric, *(f"{card[key]:.3f}" if card.get(key) is not None else "" for key in ("spearman", "r2", "rmse"))]
+        for metric, card in found["report_card"].items()
+    ]
+    card = _table(["metric", "Spearman", "R²", "RMSE"], rows)
+    import pandas as pd
+
+    metrics = pd.read_csv(root / "proxies" / "metrics.csv")
+    ratios = pd.read_csv(root / "design" / "ratios.csv")
+    both = ratios.merge(metrics, on="run", how="left")
+    shown = [column for column in both if column not in ("seed",)]
+    runs = _table(shown, [[_cell(value) for value in row] for row in both[shown].itertuples(index=False)])
+    return (
+        f"<section><h2>The proxy runs</h2><p>{len(metrics)} small models, each on another mixture. Cross-validated fit of"
+        f" the mixing law:</p>{card}<p>Predicted against measured, on proxies that the fit never saw:</p>{figure}"
+        f"<details><summary>All proxy runs</summary>{runs}</details></section>"
+    )
+
+
+def _models(root: Path, run: runfile.RunFile, summary: Mapping[str, Any]) -> str:
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for name in summary["models"]:
+        for point in files.read_jsonl(root / "models" / name / "log.jsonl"):
+            for metric, value in point.get("metrics", {}).items():
+                panels.setdefault(metric, {}).setdefault(_name(name), []).append((point["tokens"], value))
+    first = [metric for metric in run.objective.metrics if metric in panels]
+    order = first + [metric for metric in panels if metric not in first]
+    figure = report_figures.curves({metric: panels[metric] for metric in order}) if panels else ""
+    metrics = list(summary["models"][CHOSEN]["metrics"])
+    rows = [
+        [_name(name), *(f"{model['metrics'][each]:.4f}" for each in metrics)]
+        for name, model in summary["models"].items()
+    ]
+    return (
+        f"<section><h2>The trained models</h2><figure>{figure}</figure><p>Bits per byte on the test documents at the end:"
+        f"</p>{_table(['model', *metrics], rows)}</section>"
+    )
+
+
+def _scores(summary: Mapping[str, Any]) -> str:
+    rows = []
+    for name, model in summary["models"].items():
+        for task, result in model["scores"].items():
+            for metric, value in result.items():
+                if isinstance(value, int | float) and not metric.endswith("_stderr"):
+                    error = result.get(f"{metric}_stderr")
+                    spread = f"± {error:.4f}" if isinstance(error, int | float) else ""
+                    rows.append([task, metric, _name(name), f"{value:.4f}", spread])
+    if not rows:
+        return ""
+    rows.sort(key=lambda row: (row[0], row[1]))
+    table = _table(["task", "metric", "model", "value", "standard error"], rows, text_columns=(0, 1, 2))
+    return f"<section><h2>Scores</h2>{table}</section>"
+
+
+def _plan(root: Path) -> str:
+    plans = files.read_json(root / "configs" / "plan.json")
+    rows = [
+        [
+            each["model"],
+            each["layout"],
+            f"{each['nodes']}",
+            f"{each['memory_gb']:.1f}",
+            f"{each['tokens_per_s'][0]:,.0f}–{each['tokens_per_s'][1]:,.0f}",
+            f"{each['days'][0]:.1f}–{each['days'][1]:.1f}",
+            f"{each['epochs']:,.1f}",
+            each["file"],
+        ]
+        for each in plans["configs"]
+    ]
+    head = ["model", "layout", "nodes", "GB a GPU", "tokens/s", "days", "most epochs", "config"]
+    said = "".join(f"<p>{html.escape(each)}</p>" for each in plans.get("notes", []))
+    return (
+        f"<section><h2>The real training</h2><p>GPT-NeoX configs for {plans['tokens'] / 1e9:g} billion tokens on"
+        f" {html.escape(plans['cluster'])}, from the same mixture, datasets and tokenizer. Start one with"
+        f" <code>python -m launch.deepy train.py CONFIG</code>.</p>{_table(head, rows, text_columns=(0, 1, 7))}{said}</section>"
+    )
+
+
+def _provenance(root: Path, mixture: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    environment = files.read_json(root / "env.json")
+    command = (root / "command.txt").read_text(encoding="utf-8").strip()
+    seconds = _table(["stage", "time"], [[name, clock(spent)] for name, spent in summary["seconds"].items()])
+    facts = [
+        ["command", command],
+        ["seed", str(mixture.get("provenance", {}).get("seed", ""))],
+        ["machine", f"{environment['platform']}, {environment['cores']} cores"],
+        ["versions", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())],
+    ]
+    return (
+        f"<section><h2>Where this comes from</h2>{_table(['', ''], facts, text_columns=(0, 1))}"
+        f"<details><summary>Time of each stage</summary>{seconds}</details></section>"
+        f"<footer>Haigo {haigo.__version__}</footer>"
+    )
+
+
+def _name(model: str) -> str:
+    return {CHOSEN: "chosen mixture"}.get(model, model.replace("_", " "))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequence[int] = (0,)) -> str:
+    def line(cells: Sequence[str], tag: str) -> str:
+        made = [
+            f"<{tag}{'' if number in text_columns else ' class=n'}>{html.escape(cell)}</{tag}>"
+            for number, cell in enumerate(cells)
+        ]
+        return f"<tr>{''.join(made)}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,174 @@
+"""haigo: exit codes, atomic files, one owner a folder, YAML as people mean it, work side by side."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+from haigo import cli, files, pool, yamlfile
+from haigo.cli import Failed, HaigoError, Refused
+from haigo.progress import Progress, clock
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (HaigoError("x.csv is empty.", "write it again"), 2),
+        (Refused("no."), 3),
+        (Failed("it died."), 4),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.bin"), 2),
+        (OSError(errno.ENOSPC, "No space left", "a.bin"), 2),
+        (KeyboardInterrupt(), 130),
+        (MemoryError(), 4),
+    ],
+)
+def test_every_problem_is_a_sentence_and_a_code(error, code, capsys):
+    def main(argv):
+        raise error
+
+    assert cli.run(main, []) == code
+    said = capsys.readouterr().err
+    assert said.startswith("haigo: ") and "Traceback" not in said
+    assert len(said.strip().splitlines()) <= 2
+
+
+def test_debug_shows_the_traceback():
+    def main(argv):
+        raise HaigoError("x")
+
+    with pytest.raises(HaigoError):
+        cli.run(main, ["--debug"])
+
+
+def test_unknown_flag_names_the_nearest(capsys):
+    def main(argv):
+        made = cli.parser("a.b", "doc")
+        made.add_argument("--output-dir")
+        made.parse_args(argv)
+
+    assert cli.run(main, ["--output-dri", "x"]) == 2
+    said = capsys.readouterr().err
+    assert "--output-dir" in said and "python -m a.b --help" in said
+
+
+def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), files.atomic(target) as temporary:
+        temporary.write_text("new")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_with_the_real_name(tmp_path, capsys):
+    def main(argv):
+        with files.atomic(tmp_path / "a.bin") as temporary:
+            temporary.symlink_to("/dev/full")
+            with open(temporary, "wb", buffering=0) as handle:
+                handle.write(b"x")
+
+    assert cli.run(main, []) == 2
+    assert f"no space left on the disk while writing {tmp_path / 'a.bin'}" in capsys.readouterr().err
+
+
+def test_killed_writer_leaves_nothing_under_the_real_name(tmp_path):
+    code = (
+        "import os, signal, sys; from haigo import files\n"
+        "with files.atomic(sys.argv[1]) as t:\n"
+        "    t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], cwd=ROOT, check=False)
+    assert not (tmp_path / "a").exists()
+    files.remove_leftovers(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_has_one_owner_and_a_killed_owner_frees_it(tmp_path):
+    code = (
+        "import sys, time; from haigo import files\n"
+        "with files.owner(sys.argv[1]):\n    print('held', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(HaigoError, match=f"in use by another process .pid {other.pid}"), files.owner(tmp_path):
+            pass
+    finally:
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    with files.owner(tmp_path):
+        pass
+
+
+def test_yaml_numbers_read_as_people_mean_them():
+    read = yamlfile.loads("{a: 1e-4, b: 1E5, c: -2e+3, d: 1.5, e: 1e, f: '1e-4', g: 12}", "x")
+    assert read == {"a": 1e-4, "b": 1e5, "c": -2000.0, "d": 1.5, "e": "1e", "f": "1e-4", "g": 12}
+
+
+def test_yaml_written_is_read_back_by_plain_pyyaml():
+    value = {"eps": 1e-8, "big": 1e20, "x": 0.1, "n": 3, "名": ["ニュース", True, None]}
+    assert yaml.safe_load(yamlfile.dumps(value)) == value
+
+
+def test_yaml_mistakes_name_file_and_line(tmp_path):
+    bad = tmp_path / "a.yml"
+    bad.write_text("a: 1\nb: 2\na: 3\n")
+    with pytest.raises(HaigoError, match=r"a.yml is not valid YAML \(line 3\): the key 'a' is given twice"):
+        yamlfile.read(bad)
+    bad.write_text("a: [1\nb: 2\n")
+    with pytest.raises(HaigoError, match=r"line 2"):
+        yamlfile.read(bad)
+
+
+def test_jsonl_with_a_torn_last_line(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"a": 1}\n{"a": 2}\n{"a"')
+    assert files.read_jsonl(path) == [{"a": 1}, {"a": 2}]
+    path.write_text('{"a": 1}\n{"a"\n{"a": 2}\n')
+    with pytest.raises(HaigoError, match="line 2"):
+        files.read_jsonl(path)
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+def fail() -> None:
+    raise Refused("not today.", "tomorrow")
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_pool_gives_results_by_name_and_passes_errors_on_whole():
+    done = []
+    results = pool.run({"a": partial(double, 1), "b": partial(double, 2)}, 2, on_done=lambda *each: done.append(each))
+    assert results == {"a": 2, "b": 4} and sorted(done) == [("a", 2), ("b", 4)]
+    start = time.monotonic()
+    with pytest.raises(Refused) as caught:
+        pool.run({"a": fail, "b": partial(time.sleep, 60)}, 2)
+    assert caught.value.fix == "tomorrow" and time.monotonic() - start < 30
+
+
+def test_pool_says_when_a_worker_is_killed():
+    with pytest.raises(Failed, match="killed"):
+        pool.run({"a": die}, 1)
+
+
+def test_progress_in_a_log_ends_with_a_line(capsys):
+    with Progress("count", 3, "things") as bar:
+        bar.update(3)
+    assert "count: 3 things done in 0:00" in capsys.readouterr().err
+    assert clock(3700) == "1:01:40"

@@ -1,0 +1,95 @@
+"""launch.runfile: the run file is checked key by key, and its documentation is made from it."""
+
+from pathlib import Path
+
+import pytest
+
+from haigo.cli import HaigoError
+from launch import inputs, pipeline, runfile, runfile_docs
+
+ROOT = Path(__file__).parent.parent.parent
+SMALL = """
+output: runs/x
+corpora:
+  news: {files: [a.jsonl]}
+  wiki: {files: b.xml, max: 0.5}
+objective: {metrics: {news_bpb: 1}}
+"""
+
+
+def read(tmp_path, text, overrides=()):
+    path = tmp_path / "run.yml"
+    path.write_text(text, encoding="utf-8")
+    return runfile.read(path, overrides)
+
+
+def test_defaults_and_overrides(tmp_path):
+    run = read(tmp_path, SMALL, ["train.tokens=1e6", "seed=3", "proxies.model=my.yml"])
+    assert run.train.tokens == 1_000_000 and run.seed == 3 and run.proxies.model == "my.yml"
+    assert run.corpora["wiki"].files == ["b.xml"] and run.corpora["wiki"].max == 0.5
+    assert run.train.compare == ["token_share"] and run.split == [0.94, 0.03, 0.03]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("news:", "news!:"), "'news!' cannot be a corpus name"),
+        (("max: 0.5", "mx: 0.5"), "unknown key 'corpora.wiki.mx'. Did you mean 'max'"),
+        (("max: 0.5", "max: lots"), "'corpora.wiki.max' is 'lots', which is not number"),
+        (("news_bpb", "nws_bpb"), "'nws_bpb', which no corpus or pairs file gives. Did you mean 'news_bpb'"),
+        (("output: runs/x", ""), "the key 'output' is missing"),
+        (("  wiki: {files: b.xml, max: 0.5}\n", ""), "two corpora or more"),
+        (("output: runs/x", "output: runs/x\nsplit: [0.9, 0.2, 0.1]"), "'split' must be three positive shares"),
+        (("output: runs/x", "output: runs/x\nscores: {tasks: [a]}"), "1 tasks but 0 numbers of few-shots"),
+        (("output: runs/x", "output: runs/x\noutput: y"), "given twice"),
+    ],
+)
+def test_bad_run_files_are_told_in_one_sentence(tmp_path, change, sentence):
+    with pytest.raises(HaigoError) as caught:
+        read(tmp_path, SMALL.replace(*change))
+    assert sentence in caught.value.problem and "run.yml" in caught.value.problem
+
+
+def test_unset_variable_names_the_command():
+    with pytest.raises(HaigoError, match="HAIGO_NOT_SET") as caught:
+        inputs.expand("${HAIGO_NOT_SET}/a", {}, "x.yml")
+    assert "HAIGO_NOT_SET=FOLDER python -m launch.pipeline x.yml" in caught.value.fix
+
+
+def test_missing_corpus_file_is_named(tmp_path):
+    with pytest.raises(HaigoError, match=r"corpus 'news': nowhere/\*.gz does not exist"):
+        inputs.find_files(["nowhere/*.gz"], "news", tmp_path)
+
+
+def test_digests_are_remembered_until_the_file_changes(tmp_path):
+    path = tmp_path / "a"
+    path.write_text("1")
+    digests = inputs.Digests(tmp_path / "cache.json")
+    first = digests.of([path])
+    digests.save()
+    again = inputs.Digests(tmp_path / "cache.json")
+    assert again.of([path]) == first
+    path.write_text("22")
+    assert again.of([path]) != first
+
+
+def test_reference_page_is_up_to_date():
+    assert (ROOT / "docs" / "runfile.md").read_text(encoding="utf-8") == runfile_docs.page(), (
+        "run: python -m launch.runfile_docs > docs/runfile.md"
+    )
+
+
+def test_init_writes_a_run_file_that_is_read_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("news.jsonl.gz", "wiki.xml"):
+        (tmp_path / name).write_text("x")
+    assert pipeline.main(["--init", "my.yml", "news.jsonl.gz", "百科=wiki.xml".replace("百科", "wiki")]) == 0
+    run = runfile.read("my.yml")
+    assert list(run.corpora) == ["news", "wiki"] and run.objective.metrics == {"news_bpb": 1.0}
+    with pytest.raises(HaigoError, match="exists already"):
+        pipeline.main(["--init", "my.yml"])
+
+
+@pytest.mark.parametrize("name", ["mini.yml", "japanese.yml"])
+def test_shipped_run_files_are_valid(name):
+    runfile.read(ROOT / "examples" / name)

@@ -1,0 +1,73 @@
+"""launch.stage: done once, skipped when unchanged, redone when changed, cleared or continued after a kill."""
+
+from functools import partial
+from pathlib import Path
+
+from launch.stage import Run, Stage
+
+
+def write(folder: str, text: str) -> str:
+    path = Path(folder) / "out.txt"
+    path.write_text(text)
+    with open(Path(folder).parent / "calls.txt", "a") as handle:
+        handle.write(text)
+    return text
+
+
+def stage(root: Path, text: str, **options) -> Stage:
+    return Stage(name="a", inputs=[text], action=partial(write, str(root / "a"), text), **options)
+
+
+def calls(root: Path) -> str:
+    path = root / "calls.txt"
+    return path.read_text() if path.exists() else ""
+
+
+def test_skipped_when_unchanged_and_redone_when_changed(tmp_path):
+    assert Run(tmp_path).do(stage(tmp_path, "x")) == "x"
+    assert Run(tmp_path).do(stage(tmp_path, "x")) == "x"
+    assert calls(tmp_path) == "x"
+    assert Run(tmp_path).do(stage(tmp_path, "y")) == "y"
+    assert calls(tmp_path) == "xy"
+
+
+def test_redone_when_an_output_was_deleted_or_cut(tmp_path):
+    Run(tmp_path).do(stage(tmp_path, "x"))
+    (tmp_path / "a" / "out.txt").unlink()
+    Run(tmp_path).do(stage(tmp_path, "x"))
+    (tmp_path / "a" / "out.txt").write_text("")
+    Run(tmp_path).do(stage(tmp_path, "x"))
+    assert calls(tmp_path) == "xxx"
+
+
+def test_half_done_folder_is_continued_with_the_same_inputs_and_cleared_with_others(tmp_path):
+    Run(tmp_path).do(stage(tmp_path, "x"))
+    (tmp_path / "a" / ".done.json").unlink()
+    (tmp_path / "a" / "partial").write_text("kept work")
+    Run(tmp_path).do(stage(tmp_path, "x"))
+    assert (tmp_path / "a" / "partial").exists()
+    Run(tmp_path).do(stage(tmp_path, "y"))
+    assert not (tmp_path / "a" / "partial").exists()
+
+
+def test_keep_never_clears(tmp_path):
+    Run(tmp_path).do(stage(tmp_path, "x", keep=True))
+    (tmp_path / "a" / "old_run").write_text("1")
+    Run(tmp_path).do(stage(tmp_path, "y", keep=True))
+    assert (tmp_path / "a" / "old_run").exists()
+
+
+def test_dry_run_changes_nothing(tmp_path):
+    Run(tmp_path).do(stage(tmp_path, "x"))
+    before = sorted((tmp_path / "a").iterdir())
+    dry = Run(tmp_path, dry_run=True)
+    assert dry.do(stage(tmp_path, "y")) is None
+    assert dry.states == [("changed", "a")]
+    assert sorted((tmp_path / "a").iterdir()) == before and calls(tmp_path) == "x"
+
+
+def test_side_by_side_gives_the_same_as_one_by_one(tmp_path):
+    stages = [Stage(name=n, inputs=n, action=partial(write, str(tmp_path / n), n)) for n in "abc"]
+    assert Run(tmp_path).do_all(stages, workers=2) == {"a": "a", "b": "b", "c": "c"}
+    assert Run(tmp_path).do_all(stages, workers=2) == {"a": "a", "b": "b", "c": "c"}
+    assert sorted(calls(tmp_path)) == ["a", "b", "c"]
