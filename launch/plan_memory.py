@@ -1,0 +1,139 @@
+"""What a layout costs: memory by part and tokens a second. Pure arithmetic, no files.
+
+Memory is for GPT-NeoX on DeepSpeed as its source allocates it, in bf16 with fp32 gradient accumulation:
+
+* weights 2 bytes a parameter, and for ZeRO 0 and 1 the bf16 gradients (2) beside the fp32 ones (4): DeepSpeed's bf16
+  optimizer keeps both. Adam's master copy and moments are 12, shared by the data-parallel copies from ZeRO 1 on; ZeRO 2
+  shares the fp32 gradients too.
+* activations of a layer s b h (8 + 24/t) bytes without dropout (Korthikanti et al. 2022, less the dropout masks), plus
+  5 a s/(h t) when attention is not a flash kernel; with recomputation 2 s b h a layer and one live layer.
+* logits s b V 8/t bytes: at 50k words a sequence costs as much as a layer does.
+* 1 GB for CUDA, NCCL and fragmentation: with flash attention and this reserve, 73 of llm-foundry's 78 A100-40GB rows are
+  predicted to fit and 73 of the doubled micro batches not to (that stack is FSDP; GPT-NeoX publishes no such table).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIXED_BYTES = 1e9
+BUCKET_ELEMENTS = 250_000_000
+"""`reduce_bucket_size` as written by launch.configs; ZeRO 2 holds two such bf16 buffers when it overlaps."""
+_TENSOR_COST = {1: 1.0, 2: 0.95, 4: 0.88, 8: 0.8}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The numbers of a model that cost something."""
+
+    layers: int
+    hidden: int
+    heads: int
+    seq_length: int
+    vocab: int
+    """Padded vocabulary."""
+    layer_parameters: int
+    parameters: int
+    tied: bool
+    flash: bool
+    """Attention by a flash kernel (no s x s matrix in memory)."""
+    bytes_per_value: int
+    """2 for bf16 and fp16, 4 for fp32."""
+
+    @property
+    def flops_per_token(self) -> float:
+        """Model FLOPs of forward and backward: 6N + 12 L h s, without counting recomputation."""
+        return 6.0 * self.parameters + 12.0 * self.layers * self.hidden * self.seq_length
+
+
+@dataclass(frozen=True)
+class Split:
+    """How a model is laid over GPUs."""
+
+    tensor: int
+    pipe: int
+    """`pipe_parallel_size`: 0 means no pipeline engine at all."""
+    data: int
+    """Copies of the model."""
+    zero: int
+    recompute: bool
+    """Full activation checkpointing, every layer."""
+
+    @property
+    def stages(self) -> int:
+        return max(1, self.pipe)
+
+
+def memory(shape: Shape, split: Split, micro: int, accumulation: int) -> dict[str, float]:
+    """Bytes by part on the fullest GPU.
+
+    The fullest is the first pipeline stage (most micro batches in flight) or the last (the logits); without a pipeline
+    they are one.
+    """
+    tables = shape.vocab * shape.hidden
+    ends = [("first", tables), ("last", 0 if shape.tied and split.stages == 1 else tables)]
+    if split.stages == 1:
+        one = _stage(shape, split, micro, 1, sum(count for _, count in ends), logits=True)
+        return one
+    flight = min(split.stages, accumulation)
+    first = _stage(shape, split, micro, flight, tables, logits=False)
+    last = _stage(shape, split, micro, 1, tables, logits=True)
+    return max((first, last), key=total)
+
+
+def total(parts: dict[str, float]) -> float:
+    """Sum of the parts, in bytes."""
+    return sum(parts.values())
+
+
+def _stage(shape: Shape, split: Split, micro: int, flight: int, tables: int, logits: bool) -> dict[str, float]:
+    layers = shape.layers // split.stages
+    count = (layers * shape.layer_parameters + tables + 2 * shape.hidden) / split.tensor
+    half = shape.bytes_per_value == 2
+    width = shape.bytes_per_value / 2
+    shared = split.data if split.zero >= 1 else 1
+    if not half:
+        weights, gradients, optimizer = 4 * count, 4 * count, 8 * count / shared
+    elif split.zero >= 2:
+        weights, gradients, optimizer = 2 * count, 4 * count / split.data, 12 * count / shared
+    else:
+        weights, gradients, optimizer = 2 * count, 6 * count, 12 * count / shared
+    unit = shape.seq_length * micro * shape.hidden * width
+    scores = 0.0 if shape.flash else 5.0 * shape.heads * shape.seq_length / (shape.hidden * split.tensor)
+    layer = unit * (8 + 24 / split.tensor + scores)
+    kept = 2 * unit / split.tensor if split.recompute else layer
+    activations = kept * layers * flight + (layer if split.recompute else 0.0)
+    head = shape.seq_length * micro * shape.vocab * 8 * width / split.tensor if logits else 0.0
+    buckets = 2 * 2.0 * BUCKET_ELEMENTS if split.zero >= 2 else 0.0
+    return {
+        "weights": weights,
+        "gradients": gradients,
+        "optimizer": optimizer,
+        "activations": activations,
+        "logits": head,
+        "buckets": buckets,
+        "fixed": FIXED_BYTES if half else 0.5e9,
+    }
+
+
+def bubble(split: Split, accumulation: int) -> float:
+    """Share of the time that a pipeline stage waits: (p-1)/(m+p-1)."""
+    return (split.stages - 1) / (accumulation + split.stages - 1)
+
+
+def mfu(
+    shape: Shape, split: Split, accumulation: int, stock: tuple[float, float], best: float, gpu: bool
+) -> tuple[float, float]:
+    """Lowest and highest share of the peak to expect, as an interval and not a promise.
+
+    The low end is what stock GPT-NeoX has shown (Pythia: full recomputation and flash attention, 0.28 at tensor
+    parallel 4). The high end is the best seen with any stack; recomputation costs a quarter of it, the pipeline its
+    bubble, tensor parallelism its all-reduces. Unfused attention has no published row: its ends are stock x 0.75 and
+    the stock's best.
+    """
+    low = stock[0] if split.tensor >= 4 or not gpu else stock[0] + 0.4 * (stock[1] - stock[0])
+    high = best * (0.75 if split.recompute else 1.0) * _TENSOR_COST.get(split.tensor, 0.75)
+    if gpu and not shape.flash:
+        low, high = 0.75 * low, stock[1] * (1.0 if split.recompute else 1.15) * _TENSOR_COST.get(split.tensor, 0.75)
+    busy = 1.0 - bubble(split, accumulation)
+    return low * busy, max(low, high) * busy
