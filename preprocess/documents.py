@@ -1,0 +1,126 @@
+"""Cleaned documents on disk: `DIR/{train,valid,test}/00000.jsonl.zst`, one `{"id", "text", "meta"}` a line.
+
+The contract between cleaning and everything that follows it. Reading raw corpora is `preprocess.sources`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import zstandard
+
+from haigo import files
+from haigo.cli import HaigoError
+
+from .sources import Document, jsonl
+from .sources.containers import entries
+from .sources.keyed import keyed_hash
+
+SPLITS = ("train", "valid", "test")
+REPORT = "clean.json"
+SHARD_BYTES = 64 << 20
+_LEVEL = 3
+
+
+def shards(folder: str | os.PathLike[str], split: str = "train") -> list[Path]:
+    """The shards of one split, in order.
+
+    Raises:
+        HaigoError: the folder is missing, cleaning did not finish, or the split has no document.
+    """
+    place = Path(folder)
+    if not (place / REPORT).is_file():
+        raise HaigoError(
+            f"{place} holds no cleaned corpus ({REPORT} is missing).", "run preprocess.clean with this --output-dir"
+        )
+    found = sorted(path for path in (place / split).glob("*.jsonl.zst") if re.fullmatch(r"\d+\.jsonl\.zst", path.name))
+    if not found:
+        raise HaigoError(f"{place} has no document in its {split} split.", "give more documents or another --split")
+    return found
+
+
+def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The cleaning report of a folder (see `preprocess.clean`)."""
+    return files.read_json(Path(folder) / REPORT)
+
+
+def read(folder: str | os.PathLike[str], split: str = "train") -> Iterator[Document]:
+    """The documents of one split, in the order they were written.
+
+    Raises:
+        HaigoError: as `shards`, and for a damaged shard.
+    """
+    for shard in shards(folder, split):
+        for entry in entries(shard):
+            yield from jsonl.read(entry)
+
+
+def line(document: Document) -> bytes:
+    """One document as a line."""
+    return orjson.dumps({"id": document.id, "text": document.text, "meta": document.meta}) + b"\n"
+
+
+class ShardWriter:
+    """Writes lines into numbered shards of at most 64 MB (raw) each. Give it a folder that nobody reads yet.
+
+    Attributes:
+        documents, characters, bytes: what was written so far (characters and UTF-8 bytes of texts alone).
+    """
+
+    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+        self.folder, self._limit = folder, shard_bytes
+        self.documents = self.characters = self.bytes = 0
+        self._lines: list[bytes] = []
+        self._held = self._number = 0
+
+    def add(self, document: Document) -> None:
+        """Append one document."""
+        packed = line(document)
+        if self._held and self._held + len(packed) > self._limit:
+            self.flush()
+        self._lines.append(packed)
+        self._held += len(packed)
+        self.documents += 1
+        self.characters += len(document.text)
+        self.bytes += len(document.text.encode())
+
+    def flush(self) -> None:
+        """Write what is held as the next shard."""
+        if not self._lines:
+            return
+        with files.atomic(self.folder / f"{self._number:05d}.jsonl.zst") as temporary:
+            temporary.write_bytes(zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(self._lines)))
+        self._lines, self._held, self._number = [], 0, self._number + 1
+
+
+def draw(
+    documents: Iterable[Document], max_characters: int, seed: int, max_documents: int | None = None
+) -> list[Document]:
+    """A random sample without replacement that does not depend on the order of the documents.
+
+    Every document gets a keyed hash; those with the lowest are taken as long as they fit the budget together. At
+    least one document is taken. Memory is the budget's.
+
+    Args:
+        documents: the population, read once.
+        max_characters: budget.
+        seed: key of the hash.
+        max_documents: a second budget, in documents.
+
+    Returns:
+        The sample in order of its hashes.
+    """
+    heap: list[tuple[int, int, Document]] = []
+    total = 0
+    for number, document in enumerate(documents):
+        heapq.heappush(heap, (-keyed_hash(document, seed, b"sample"), -number, document))
+        total += len(document.text)
+        while len(heap) > 1 and (total > max_characters or (max_documents is not None and len(heap) > max_documents)):
+            total -= len(heapq.heappop(heap)[2].text)
+    return [document for _, _, document in sorted(heap, key=lambda item: (-item[0], -item[1]))]

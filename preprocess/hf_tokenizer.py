@@ -1,0 +1,177 @@
+"""The tokenizer for Hugging Face: an adapter with sentencepiece's own ids, and a `tokenizer.json` for other programs.
+
+transformers 5 rebuilds SentencePiece models as fast tokenizers and changes ids on the way (prefix blanks, newlines,
+byte pieces). `HaigoTokenizer` asks sentencepiece itself, so ids are those of training. `tokenizer.json` serves programs
+that know nothing else; it may cut a tie differently, and a text that spells a special piece becomes that piece there
+(never here). How often the two differ is counted by `preprocess.tokenizer_train`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sentencepiece
+from transformers import PreTrainedTokenizer
+
+from haigo import files
+
+from .tokenizer import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE
+
+if TYPE_CHECKING:
+    import tokenizers
+
+FILES = (MODEL_NAME, META_NAME, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_BYTE_PIECE_PENALTY = 100.0
+
+
+class HaigoTokenizer(PreTrainedTokenizer):
+    """A transformers tokenizer whose ids are sentencepiece's.
+
+    Special pieces are never read out of text, and nothing is added to it. `save_pretrained(folder)` copies the
+    tokenizer folder's files, so that AutoTokenizer and other programs can load it from there.
+
+    Args:
+        vocab_file: a SentencePiece model file.
+    """
+
+    vocab_files_names = {"vocab_file": MODEL_NAME}  # noqa: RUF012  (transformers' own way of declaring it)
+    model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012
+
+    def __init__(self, vocab_file: str, **kwargs: Any) -> None:
+        self.vocab_file = vocab_file
+        self.sp_model = sentencepiece.SentencePieceProcessor(model_file=vocab_file)
+        unk = self.sp_model.id_to_piece(self.sp_model.unk_id())
+        pad_known = self.sp_model.piece_to_id(PAD_PIECE) != self.sp_model.unk_id()
+        defaults: dict[str, Any] = {
+            "eos_token": EOD_PIECE,
+            "bos_token": EOD_PIECE,
+            "unk_token": unk,
+            "pad_token": PAD_PIECE if pad_known else EOD_PIECE,
+            "clean_up_tokenization_spaces": False,
+            "split_special_tokens": True,
+            "special_tokens_pattern": "none",
+        }
+        super().__init__(**(defaults | kwargs))
+
+    @property
+    def vocab_size(self) -> int:
+        return self.sp_model.get_piece_size()
+
+    def get_vocab(self) -> dict[str, int]:
+        return {self.sp_model.id_to_piece(number): number for number in range(self.vocab_size)}
+
+    def tokenize(self, text: str, *args: Any, **kwargs: Any) -> list[str]:
+        """Pieces of a text, as sentencepiece cuts it; no option changes that."""
+        return self.sp_model.encode(text, out_type=str)
+
+    def _tokenize(self, text: str, **kwargs: Any) -> list[str]:
+        return self.tokenize(text)
+
+    def _convert_token_to_id(self, token: str) -> int:
+        return self.sp_model.piece_to_id(token)
+
+    def _convert_id_to_token(self, index: int) -> str:
+        return self.sp_model.id_to_piece(index)
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        return self.sp_model.decode_pieces(list(tokens))
+
+    def _decode(
+        self,
+        token_ids: int | list[int],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
+    ) -> str:
+        ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
+        if skip_special_tokens:
+            return self.sp_model.decode(ids)
+        parts: list[str] = []
+        run: list[int] = []
+        for token in ids:  # sentencepiece gives nothing for a control symbol: spell these out
+            if self.sp_model.is_control(token):
+                parts += [self.sp_model.decode(run), self.sp_model.id_to_piece(token)]
+                run = []
+            else:
+                run.append(token)
+        return "".join([*parts, self.sp_model.decode(run)])
+
+    def save_vocabulary(self, save_directory: str, filename_prefix: str | None = None) -> tuple[str, ...]:
+        target = Path(save_directory) / f"{filename_prefix + '-' if filename_prefix else ''}{MODEL_NAME}"
+        if target.absolute() != Path(self.vocab_file).absolute():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.vocab_file, target)
+        return (str(target),)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> tuple[str, ...]:  # type: ignore[override]
+        """Copy the tokenizer folder's files to `save_directory` and return their paths."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        source = Path(self.vocab_file).parent
+        saved = list(self.save_vocabulary(str(folder)))
+        for name in FILES[1:]:
+            if (source / name).is_file() and (source / name).absolute() != (folder / name).absolute():
+                shutil.copyfile(source / name, folder / name)
+                saved.append(str(folder / name))
+        if not (folder / "tokenizer.json").is_file():  # the model came as a bare file
+            saved += [str(path) for path in write_hf_files(self.sp_model, folder)]
+        return tuple(saved)
+
+
+def fast_tokenizer(processor: sentencepiece.SentencePieceProcessor) -> tokenizers.Tokenizer:
+    """The same pieces and scores as a `tokenizers` object (unigram models only).
+
+    Byte pieces get a score below every other: here too they may come from byte fallback alone, never from a text that
+    spells `<0x41>`.
+    """
+    import tokenizers
+    from tokenizers import decoders, models, normalizers
+
+    size = processor.get_piece_size()
+    scores = [processor.get_score(number) for number in range(size)]
+    low = min(scores) - _BYTE_PIECE_PENALTY
+    never = [processor.is_byte(n) or processor.is_control(n) or processor.is_unknown(n) for n in range(size)]
+    vocab = [(processor.id_to_piece(n), low if never[n] else scores[n]) for n in range(size)]
+    fast = tokenizers.Tokenizer(models.Unigram(vocab, unk_id=processor.unk_id(), byte_fallback=True))
+    fast.normalizer = normalizers.Replace(" ", "\u2581")
+    fast.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
+    special = [processor.id_to_piece(n) for n in range(size) if processor.is_control(n) or processor.is_unknown(n)]
+    fast.add_special_tokens([tokenizers.AddedToken(piece, normalized=False, special=True) for piece in special])
+    lone = [n for n in range(size) if not never[n] and processor.id_to_piece(n) == "\n"]
+    fast.add_tokens([tokenizers.AddedToken(processor.id_to_piece(n), normalized=False, special=False) for n in lone])
+    return fast
+
+
+def write_hf_files(processor: sentencepiece.SentencePieceProcessor, folder: Path) -> list[Path]:
+    """Write tokenizer.json (unigram models), tokenizer_config.json and special_tokens_map.json."""
+    unk = processor.id_to_piece(processor.unk_id())
+    pad = PAD_PIECE if processor.piece_to_id(PAD_PIECE) != processor.unk_id() else EOD_PIECE
+    special = {"bos_token": EOD_PIECE, "eos_token": EOD_PIECE, "pad_token": pad, "unk_token": unk}
+    config = special | {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": False,
+        "add_eos_token": False,
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": 1 << 30,
+    }
+    written = []
+    if is_unigram(processor):
+        files.write_text(folder / "tokenizer.json", fast_tokenizer(processor).to_str(pretty=False))
+        written.append(folder / "tokenizer.json")
+    for name, value in (("tokenizer_config.json", config), ("special_tokens_map.json", special)):
+        files.write_json(folder / name, value)
+        written.append(folder / name)
+    return written
+
+
+def is_unigram(processor: sentencepiece.SentencePieceProcessor) -> bool:
+    """True for a unigram model: only these can be written as tokenizer.json with the same pieces and scores.
+
+    Told by the scores, which are minus the rank of the merge in a BPE model and log-probabilities here.
+    """
+    size = processor.get_piece_size()
+    return any(processor.get_score(number) != round(processor.get_score(number)) for number in range(size))

@@ -1,0 +1,218 @@
+"""Documents to GPT-NeoX's indexed dataset: PREFIX_text_document.bin, .idx and a manifest .json.
+
+    python -m preprocess.index FILE... --tokenizer FOLDER_OR_MODEL --output-prefix PREFIX
+           [--json-key text] [--workers N] [--append-eod]
+
+Reads jsonl (plain, gz, zst, xz, bz2), parquet and txt. The bytes are those that GPT-NeoX's preprocess_data writes for
+the same documents and model with --append-eod, for any number of workers: `<|endoftext|>` ends every document (that is
+the default), a document with an empty text is left out, and one that encodes to nothing becomes the end piece alone.
+A killed run goes on with the shards that were not finished.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from haigo import __version__, cli, files
+from haigo.cli import HaigoError
+from haigo.progress import Progress
+
+from . import sources, tokenizer
+from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, token_dtype
+from .shard import Unit, Work, make_shard
+
+SPLIT_BYTES = 64 << 20
+
+
+def index(
+    inputs: Sequence[str | os.PathLike[str]],
+    tokenizer_path: str | os.PathLike[str],
+    output_prefix: str | os.PathLike[str],
+    json_key: str = "text",
+    workers: int = 1,
+    append_eod: bool = True,
+    *,
+    documents: str = "auto",
+    split_bytes: int = SPLIT_BYTES,
+) -> dict[str, Any]:
+    """Tokenise documents into `{output_prefix}_{json_key}_document.{bin,idx,json}`.
+
+    A dataset that is already there, made from the same bytes with the same model and options, is left as it is. A
+    rebuilt one takes GPT-NeoX's stale `*_indexmap_*.npy` caches beside it away.
+
+    Args:
+        inputs: files, folders or patterns, read in the given order.
+        tokenizer_path: tokenizer folder or SentencePiece model file.
+        output_prefix: as GPT-NeoX's --output-prefix.
+        json_key: key or column of the text.
+        workers: processes; the result does not depend on it.
+        append_eod: end every document with the model's `<|endoftext|>`.
+        documents: how a txt file is parted, see `sources.read`.
+        split_bytes: plain jsonl files larger than this are cut into shards of about this size.
+
+    Returns:
+        The manifest: tokens, documents, bytes (UTF-8, of the texts), dtype, eod_id, vocab_size and digests.
+
+    Raises:
+        HaigoError: unreadable input, broken lines, a wrong key, no documents at all.
+    """
+    model = tokenizer.load(tokenizer_path)
+    prefix = dataset_prefix(output_prefix, json_key)
+    found = sources.input_files(inputs)
+    digests = [{"file": key, "sha256": files.sha256_file(path), "bytes": path.stat().st_size} for path, key in found]
+    recipe = {
+        "format": 1,
+        "input_sha256": files.digest([row["sha256"] for row in digests]),
+        "tokenizer_sha256": model.sha256,
+        "json_key": json_key,
+        "append_eod": append_eod,
+        "documents_rule": documents,
+    }
+    manifest = _finished(prefix, recipe)
+    if manifest is not None:
+        return manifest
+    parts = prefix.with_name(f".{prefix.name}.parts")
+    with files.owner(parts):
+        work = [
+            Work(unit, str(model.path), json_key, append_eod, documents, str(parts / f"{number:05d}"), model.sha256)
+            for number, unit in enumerate(_units(found, [str(row["sha256"]) for row in digests], split_bytes))
+        ]
+        counts = _run(work, workers, prefix.name)
+        total = {name: sum(count[name] for count in counts) for name in ("documents", "tokens", "bytes", "empty")}
+        if not total["documents"]:
+            more = f" ({total['empty']:,} texts are empty)" if total["empty"] else ""
+            named = str(found[0][0]) if len(found) == 1 else f"{found[0][0]} and {len(found) - 1} more files"
+            raise HaigoError(f"{named}: there is no document in the input{more}.", "check the input files")
+        Path(f"{prefix}.json").unlink(missing_ok=True)
+        with MMapWriter(prefix, token_dtype(model.vocab_size)) as writer:
+            for one in work:
+                writer.merge(one.prefix)
+        for stale in prefix.parent.glob(f"{_escaped(prefix.name)}_*indexmap_*.npy"):
+            stale.unlink(missing_ok=True)  # their names hold no digest: GPT-NeoX would use them for the new data
+        manifest = {
+            "tokens": total["tokens"],
+            "documents": total["documents"],
+            "bytes": total["bytes"],
+            "dtype": str(token_dtype(model.vocab_size)),
+            "eod_id": model.eod_id,
+            "vocab_size": model.vocab_size,
+            **recipe,
+            "bin_sha256": files.sha256_file(bin_path(prefix)),
+            "idx_sha256": files.sha256_file(idx_path(prefix)),
+            "empty_texts_left_out": total["empty"],
+            "input": digests,
+            "tool": f"haigo {__version__}",
+        }
+        files.write_json(f"{prefix}.json", manifest)
+    shutil.rmtree(parts, ignore_errors=True)
+    return manifest
+
+
+def dataset_prefix(output_prefix: str | os.PathLike[str], json_key: str = "text") -> Path:
+    """`PREFIX_text_document`: what a GPT-NeoX config names, without extension."""
+    return Path(f"{os.fspath(output_prefix)}_{json_key}_document")
+
+
+def _finished(prefix: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
+    """The manifest at `prefix` when it was made by this very recipe and the files are whole."""
+    if not Path(f"{prefix}.json").is_file():
+        return None
+    try:
+        manifest = files.read_json(f"{prefix}.json")
+        reader = MMapReader(prefix)
+    except HaigoError:
+        return None
+    same = isinstance(manifest, dict) and all(manifest.get(key) == value for key, value in recipe.items())
+    return manifest if same and len(reader.tokens) == manifest.get("tokens") else None
+
+
+def _units(found: list[tuple[Path, str]], digests: list[str], split_bytes: int) -> Iterator[Unit]:
+    """Pieces of work: a file each, or a byte range of a large plain jsonl file."""
+    for (path, key), sha256 in zip(found, digests, strict=True):
+        size = path.stat().st_size
+        if path.suffix == ".jsonl" and size > split_bytes and _is_plain(path):
+            cuts = list(range(0, size, split_bytes))
+            for start, end in zip(cuts, [*cuts[1:], size], strict=True):
+                yield Unit(str(path), key, sha256, start, end)
+        else:
+            yield Unit(str(path), key, sha256)
+
+
+def _is_plain(path: Path) -> bool:
+    with open(path, "rb") as handle:
+        return handle.read(8).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")
+
+
+def _run(work: list[Work], workers: int, label: str) -> list[dict[str, int]]:
+    total = sum(one.unit.size() for one in work)
+    with Progress(f"index {label}", total, "bytes") as progress:
+        if workers <= 1 or len(work) == 1:
+            counts = []
+            for one in work:
+                counts.append(make_shard(one))
+                progress.update(one.unit.size())
+            return counts
+        import concurrent.futures
+        import multiprocessing
+
+        # spawn: the caller may hold threads (torch, BLAS), and a forked copy of those can hang
+        context = multiprocessing.get_context("spawn")
+        with concurrent.futures.ProcessPoolExecutor(min(workers, len(work)), mp_context=context) as pool:
+            futures = [pool.submit(make_shard, one) for one in work]
+            try:
+                for future in concurrent.futures.as_completed(futures):
+                    future.result()
+                    progress.update(work[futures.index(future)].unit.size())
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+            return [future.result() for future in futures]
+
+
+def _escaped(name: str) -> str:
+    import glob
+
+    return glob.escape(name)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser("preprocess.index", __doc__)
+    parser.add_argument("inputs", nargs="+", metavar="FILE", help="jsonl, parquet or txt, also compressed; folders")
+    parser.add_argument("--tokenizer", required=True, help="tokenizer folder or SentencePiece model file")
+    parser.add_argument("--output-prefix", "--output_prefix", required=True, help="as GPT-NeoX's --output-prefix")
+    parser.add_argument("--json-key", "--json_key", default="text", help="key or column of the text (default text)")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--append-eod", "--append_eod", action="store_true", help="accepted; it is the default")
+    parser.add_argument("--no-append-eod", "--no_append_eod", action="store_true", help="leave the end piece out")
+    parser.add_argument(
+        "--documents", choices=("auto", "file", "blank-lines"), default="auto", help="how a txt file is parted"
+    )
+    parser.add_argument("--json", action="store_true", help="print the manifest")
+    args = parser.parse_args(argv)
+    if args.append_eod and args.no_append_eod:
+        raise HaigoError("--append-eod and --no-append-eod exclude each other.", "give one of them")
+    manifest = index(
+        args.inputs,
+        args.tokenizer,
+        args.output_prefix,
+        args.json_key,
+        args.workers,
+        not args.no_append_eod,
+        documents=args.documents,
+    )
+    if args.json:
+        import json
+
+        print(json.dumps(manifest, ensure_ascii=False, indent=2))
+    else:
+        prefix = dataset_prefix(args.output_prefix, args.json_key)
+        print(f"{prefix}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens, {manifest['dtype']}")
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

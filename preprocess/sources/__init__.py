@@ -1,0 +1,157 @@
+"""Where documents come from: one small file a format, and `read`, which finds out which one a file needs.
+
+What belongs here is getting documents out of files as they are found, one at a time. What does not: changing their
+text (`preprocess.clean`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from haigo.cli import HaigoError, nearest
+
+from . import jsonl, kokkai, mediawiki, parquet, txt
+from .containers import SUFFIXES, Entry, entries, expand, readable
+from .document import Document, content_id
+
+__all__ = ["FORMATS", "Document", "content_id", "detect_format", "input_files", "read", "read_entry"]
+
+FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files")
+_BY_SUFFIX = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".txt": "txt",
+    ".md": "files",
+    ".rst": "files",
+    ".py": "files",
+}
+_API = re.compile(rb'"(?:numberOfRecords|speechRecord|meetingRecord)"')
+
+
+def input_files(paths: Sequence[str | os.PathLike[str]], patterns: Iterable[str] = ()) -> list[tuple[Path, str]]:
+    """The files that `paths` name, in reading order, each with its name relative to what was given.
+
+    Raises:
+        HaigoError: nothing named, a path that does not exist, a pattern or folder without files.
+    """
+    found = list(expand(paths, patterns))
+    if not found:
+        raise HaigoError("no input file is named.", "name at least one file, folder or pattern")
+    return found
+
+
+def read(
+    paths: Sequence[str | os.PathLike[str]],
+    format: str = "auto",
+    text_key: str = "text",
+    *,
+    patterns: Iterable[str] = (),
+    documents: str = "auto",
+    encoding: str = "auto",
+    join: str = "speech",
+    attendance: bool = False,
+) -> Iterator[Document]:
+    """Documents of files, folders and patterns, in a fixed order, one at a time.
+
+    Args:
+        paths: files, folders or glob patterns; compressed files and tars are looked into.
+        format: one of FORMATS; "auto" tells each file's own by its name and content; "files" takes every file as one
+            document (source code, for one).
+        text_key: key or column that holds the text (jsonl, parquet).
+        patterns: of a folder's files only those that match.
+        documents: for txt: "file", "blank-lines" or "auto".
+        encoding: for txt and files: a codec's name or "auto".
+        join: for kokkai: "speech" (one document a speech) or "meeting".
+        attendance: for kokkai: keep the attendance lists.
+
+    Raises:
+        HaigoError: see the readers; every message names the file, and the line where there is one.
+    """
+    if format not in FORMATS:
+        raise HaigoError(
+            f"there is no format '{format}'.{nearest(format, FORMATS)}", f"use one of {', '.join(FORMATS)}"
+        )
+    if join not in ("speech", "meeting"):
+        raise HaigoError(f"join is 'speech' or 'meeting', not '{join}'.", "choose one of the two")
+    if documents not in ("auto", "file", "blank-lines"):
+        raise HaigoError(f"documents is 'auto', 'file' or 'blank-lines', not '{documents}'.", "choose one of these")
+
+    def stream() -> Iterator[Document]:
+        for path, key in input_files(paths, patterns):
+            for entry in entries(path, key):
+                yield from read_entry(entry, format, text_key, documents, encoding, attendance)
+
+    if join == "speech":
+        return stream()
+    return _join_minutes(stream())
+
+
+def read_entry(
+    entry: Entry,
+    format: str = "auto",
+    text_key: str = "text",
+    documents: str = "auto",
+    encoding: str = "auto",
+    attendance: bool = False,
+) -> Iterator[Document]:
+    """Documents of one opened file; arguments as in `read`."""
+    kind = detect_format(entry) if format == "auto" else format
+    if kind == "jsonl":
+        return jsonl.read(entry, text_key)
+    if kind == "parquet":
+        return parquet.read(entry, text_key)
+    if kind == "mediawiki":
+        return mediawiki.read(entry)
+    if kind == "kokkai":
+        return kokkai.read(entry, attendance)
+    return txt.read(entry, "file" if kind == "files" else documents, encoding)
+
+
+def detect_format(entry: Entry) -> str:
+    """What a file holds: told by its first bytes, then by its name.
+
+    Raises:
+        HaigoError: it is not text of any kind.
+    """
+    with readable(entry.name):
+        head = entry.head
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    if start.startswith(b"<") and b"<mediawiki" in head[:4096]:
+        return "mediawiki"
+    if start.startswith(b"{") and _API.search(head[:4096]) and suffix(entry.key) != ".jsonl":
+        return "kokkai"
+    known = _BY_SUFFIX.get(suffix(entry.key))
+    if known:
+        return known
+    if start.startswith(b"{"):
+        return "jsonl"
+    if b"\x00" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise HaigoError(
+            f"{entry.name} is not text of a known kind.", "give jsonl, parquet, txt, a MediaWiki dump or minutes"
+        )
+    return "txt"
+
+
+def suffix(name: str) -> str:
+    """The suffix that tells the content: `.jsonl` of `a.jsonl.zst`."""
+    path = Path(name)
+    while path.suffix in SUFFIXES:
+        path = path.with_suffix("")
+    return path.suffix.lower()
+
+
+def _join_minutes(stream: Iterator[Document]) -> Iterator[Document]:
+    """Join runs of speeches to meetings and leave everything else as it is."""
+    import itertools
+
+    for is_speech, run in itertools.groupby(stream, key=lambda document: document.meta.get("markup") == "minutes"):
+        if is_speech:
+            yield from kokkai.join_meetings(run)
+        else:
+            yield from run

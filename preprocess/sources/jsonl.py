@@ -1,0 +1,94 @@
+"""JSON lines: one object a line, the text under one key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import orjson
+
+from haigo.cli import HaigoError, nearest
+
+from .containers import Entry, readable
+from .document import Document, content_id
+
+_ID_KEYS = ("id", "path", "url", "docid", "doc_id")
+_META_CHARS = 500
+
+
+def read(entry: Entry, text_key: str = "text") -> Iterator[Document]:
+    """The documents of one file.
+
+    Raises:
+        HaigoError: a line is not a JSON object or lacks a text under `text_key`; names file, line and the keys there.
+    """
+    with readable(entry.name):
+        yield from lines(entry.stream, entry.name, text_key)
+
+
+def lines(stream: BinaryIO, name: str, text_key: str, first_line: int = 1) -> Iterator[Document]:
+    """The documents of a stream of lines; blank lines are passed over."""
+    for number, line in enumerate(stream, first_line):
+        if number == 1 and line.startswith(b"\xef\xbb\xbf"):
+            line = line[3:]
+        if not line.strip():
+            continue
+        row = parse(line, name, number)
+        yield from_row(row, text_key, f"{name} (line {number})")
+
+
+def parse(line: bytes, name: str, number: int) -> dict[str, Any]:
+    """One line as an object."""
+    try:
+        row = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        row = _with_lone_surrogates(line)
+        if row is None:
+            raise HaigoError(f"{name} has a broken JSON line (line {number}): {error}.", _MEND) from None
+    if not isinstance(row, dict):
+        raise HaigoError(f"{name} has a line that is not a JSON object (line {number}).", _MEND)
+    return row
+
+
+_MEND = "mend or delete that line; JSON lines hold one object each"
+
+
+def _with_lone_surrogates(line: bytes) -> dict[str, Any] | None:
+    # orjson refuses an escaped half of a surrogate pair, which web data does hold; cleaning reports and removes it
+    import json
+
+    if b"\\ud" not in line.lower():
+        return None
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def from_row(row: dict[str, Any], text_key: str, where: str) -> Document:
+    """A document of a row of named values, whatever table it comes from.
+
+    Raises:
+        HaigoError: no text under `text_key`; names the keys that are there.
+    """
+    text = row.get(text_key)
+    if not isinstance(text, str):
+        if text_key in row:
+            raise HaigoError(
+                f"{where} has no text under '{text_key}' but {type(text).__name__}.", "mend or delete that row"
+            )
+        there = ", ".join(f"'{key}'" for key in list(row)[:12])
+        raise HaigoError(
+            f"{where} has no key '{text_key}'; it has {there or 'none'}.{nearest(text_key, row)}",
+            "name the key that holds the text (--text-key, or --json-key of preprocess.index)",
+        )
+    found = next((row[key] for key in _ID_KEYS if isinstance(row.get(key), str | int)), None)
+    meta = row.get("meta")
+    if not isinstance(meta, dict):
+        meta = {key: value for key, value in row.items() if key not in (text_key, "id") and _small(value)}
+    return Document(content_id(text) if found is None else str(found), text, meta)
+
+
+def _small(value: Any) -> bool:
+    return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= _META_CHARS)

@@ -1,0 +1,45 @@
+"""Parquet tables: one row a document, the text in one column. Read in batches of rows, never as a whole."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from haigo.cli import HaigoError, nearest
+
+from .containers import Entry
+from .document import Document
+from .jsonl import from_row
+
+_ROWS = 512
+
+
+def read(entry: Entry, text_key: str = "text") -> Iterator[Document]:
+    """The documents of one table.
+
+    Raises:
+        HaigoError: not a readable table, or no such column; names the columns that are there.
+    """
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    raw = getattr(entry.stream.raw, "name", None)
+    packed = entry.in_tar or not isinstance(raw, str | bytes)
+    try:
+        # parquet is read from its end: inside a tar or another packing it must be held in memory
+        table = pq.ParquetFile(io.BytesIO(entry.read()) if packed else entry.name)
+        names = table.schema_arrow.names
+        if text_key not in names:
+            raise HaigoError(
+                f"{entry.name} has no column '{text_key}'; it has {', '.join(names)}.{nearest(text_key, names)}",
+                "name the column that holds the text (--text-key, or --json-key of preprocess.index)",
+            )
+        number = 0
+        for batch in table.iter_batches(batch_size=_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield from_row(row, text_key, f"{entry.name} (row {number})")
+    except (pyarrow.ArrowException, OSError) as error:
+        raise HaigoError(
+            f"{entry.name} is not a readable parquet file ({str(error).splitlines()[0]}).", "fetch or write it again"
+        ) from None

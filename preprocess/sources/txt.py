@@ -1,0 +1,58 @@
+"""Plain text: one file one document, or many documents in a file, parted by two blank lines."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Iterator
+
+from .containers import Entry, readable
+from .document import Document, content_id
+from .encodings import decode, detect
+
+_AOZORA = re.compile(r"［＃|《[ぁ-んァ-ヶー]+》|【テキスト中に現れる記号について】|^底本：", re.MULTILINE)
+
+
+def read(entry: Entry, documents: str = "auto", encoding: str = "auto") -> Iterator[Document]:
+    """The documents of one text file.
+
+    Args:
+        entry: the file.
+        documents: "file" (the whole file is one document), "blank-lines" (documents parted by two or more blank
+            lines), or "auto": members of a tar and files in Aozora Bunko's format are one document each.
+        encoding: a codec's name, or "auto" to detect it.
+
+    Raises:
+        HaigoError: the named encoding does not fit.
+    """
+    if documents == "auto":
+        head = decode(entry.head, entry.name)
+        documents = "file" if entry.in_tar or _AOZORA.search(head) else "blank-lines"
+    if documents == "file":
+        yield Document(entry.key, decode(entry.read(), entry.name, encoding), {})
+        return
+    if encoding == "auto":
+        encoding = detect(entry.head, whole=False)
+    codecs.lookup(encoding)
+    with readable(entry.name):
+        lines = io.TextIOWrapper(entry.stream, encoding, errors="replace", newline=None)
+        kept: list[str] = []
+        blank = 0
+        for line in lines:
+            if line.strip():
+                if blank >= 2 and kept:
+                    yield _document(entry, kept)
+                    kept = []
+                kept.extend("\n" for _ in range(blank if kept else 0))
+                kept.append(line)
+                blank = 0
+            else:
+                blank += 1
+        if kept:
+            yield _document(entry, kept)
+
+
+def _document(entry: Entry, lines: list[str]) -> Document:
+    text = "".join(lines).rstrip("\n")
+    return Document(content_id(text), text, {"file": entry.key})

@@ -1,0 +1,162 @@
+"""The only tokenizer adapter of Haigo (SentencePiece ids, exactly), and the command that trains a model.
+
+    python -m preprocess.tokenizer CLEANED_DIR... --vocab-size 50000 --output-dir TOKENIZER
+           [--chars-per-corpus N] [--model-type unigram|bpe] [--seed 1234] [--threads 1]
+
+CLEANED_DIR is a folder that preprocess.clean wrote. The tokenizer folder holds `spm.model`, `meta.json` (options, seed,
+end-of-document piece, losslessness and characters a token of every corpus) and the files that Hugging Face reads.
+Training is in `preprocess.tokenizer_train`, the Hugging Face side in `preprocess.hf_tokenizer`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from haigo import cli, files
+from haigo.cli import HaigoError
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+
+    from .hf_tokenizer import HaigoTokenizer
+
+EOD_PIECE = "<|endoftext|>"
+PAD_PIECE = "<|padding|>"
+MODEL_NAME = "spm.model"
+META_NAME = "meta.json"
+
+
+class Tokenizer:
+    """SentencePiece behind the few words that the rooms use. Encoding adds nothing: no BOS, no EOD.
+
+    Attributes:
+        path: the model file.
+        vocab_size: number of pieces, unpadded.
+        eod_id: id of `<|endoftext|>`, which ends a document.
+        pad_id: id of `<|padding|>`, or None when the model has no such piece.
+        sha256: digest of the model file.
+        processor: the SentencePieceProcessor itself.
+    """
+
+    def __init__(self, path: Path, processor: SentencePieceProcessor, sha256: str) -> None:
+        self.path, self.processor, self.sha256 = path, processor, sha256
+        self.vocab_size: int = processor.get_piece_size()
+        self.eod_id: int = processor.piece_to_id(EOD_PIECE)
+        pad = processor.piece_to_id(PAD_PIECE)
+        self.pad_id: int | None = None if pad == processor.unk_id() else pad
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load, (self.path,)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one text."""
+        return self.processor.encode(text)
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """Ids of many texts, in one thread; faster than one by one."""
+        return self.processor.encode(texts, num_threads=1)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; `<|endoftext|>` and `<|padding|>` give nothing."""
+        return self.processor.decode([int(token) for token in ids])
+
+
+def load(folder_or_model: str | os.PathLike[str]) -> Tokenizer:
+    """Load a tokenizer folder, or a SentencePiece model file.
+
+    Raises:
+        HaigoError: missing, not a SentencePiece model, or without the piece `<|endoftext|>` (GPT-NeoX would silently
+            end every document with `<unk>`).
+    """
+    path = model_path(folder_or_model)
+    from sentencepiece import SentencePieceProcessor
+
+    blob = path.read_bytes()
+    processor = SentencePieceProcessor()
+    try:
+        if not blob or not processor.LoadFromSerializedProto(blob) or not processor.get_piece_size():
+            raise RuntimeError
+    except RuntimeError:
+        raise HaigoError(f"{path} is not a SentencePiece model.", "name a tokenizer folder or its spm.model") from None
+    if processor.piece_to_id(EOD_PIECE) == processor.unk_id():
+        raise HaigoError(
+            f"{path} has no piece {EOD_PIECE}, so documents could not be ended (GPT-NeoX would use <unk> in silence).",
+            "train the model with that piece as a control symbol, as preprocess.tokenizer does",
+        )
+    import hashlib
+
+    return Tokenizer(path.absolute(), processor, hashlib.sha256(blob).hexdigest())
+
+
+def model_path(folder_or_model: str | os.PathLike[str]) -> Path:
+    """The model file of a tokenizer folder, or the file itself.
+
+    Raises:
+        HaigoError: there is none.
+    """
+    given = Path(folder_or_model)
+    path = given / MODEL_NAME if given.is_dir() else given
+    if not path.is_file():
+        raise HaigoError(f"{path} does not exist.", "name a tokenizer folder or a SentencePiece model file")
+    return path
+
+
+def meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What training recorded (`meta.json`)."""
+    return files.read_json(Path(folder) / META_NAME)
+
+
+def hf_adapter(folder: str | os.PathLike[str]) -> HaigoTokenizer:
+    """The tokenizer as a transformers object with sentencepiece's ids; see `preprocess.hf_tokenizer`."""
+    from .hf_tokenizer import HaigoTokenizer
+
+    return HaigoTokenizer(vocab_file=str(model_path(folder)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser("preprocess.tokenizer", __doc__)
+    parser.add_argument("corpora", nargs="+", metavar="CLEANED_DIR", help="folders written by preprocess.clean")
+    parser.add_argument("--output-dir", "--output_dir", required=True, help="tokenizer folder to write")
+    parser.add_argument("--vocab-size", "--vocab_size", type=int, default=50000, help="pieces (default 50000)")
+    parser.add_argument(
+        "--chars-per-corpus", "--chars_per_corpus", type=int, default=3_000_000, help="training text of each corpus"
+    )
+    parser.add_argument("--model-type", "--model_type", choices=("unigram", "bpe"), default="unigram")
+    parser.add_argument("--seed", type=int, default=1234, help="draws the training text (default 1234)")
+    parser.add_argument("--threads", type=int, default=1, help="other numbers may give other pieces (default 1)")
+    parser.add_argument("--json", action="store_true", help="print meta.json")
+    args = parser.parse_args(argv)
+    from . import documents, tokenizer_train
+
+    corpora: dict[str, str] = {}
+    for folder in args.corpora:
+        documents.shards(folder)
+        name = str(documents.report(folder)["corpus"])
+        if name in corpora:
+            raise HaigoError(f"{corpora[name]} and {folder} are both the corpus '{name}'.", "name each folder once")
+        corpora[name] = folder
+    made = tokenizer_train.train(
+        corpora,
+        args.output_dir,
+        vocab_size=args.vocab_size,
+        chars_per_corpus=args.chars_per_corpus,
+        model_type=args.model_type,
+        seed=args.seed,
+        threads=args.threads,
+    )
+    if args.json:
+        import json
+
+        print(json.dumps(made, ensure_ascii=False, indent=2))
+        return cli.OK
+    print(f"{args.output_dir}: {made['vocab_size']:,} pieces, lossless on every document")
+    for name, row in made["corpora"].items():
+        print(f"  {name}: {row['characters_per_token']:.3f} characters a token ({row['documents']:,} documents)")
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

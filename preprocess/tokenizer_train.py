@@ -1,0 +1,255 @@
+"""Training a SentencePiece model that gives every text back unchanged, and the proof that it does.
+
+    python -m preprocess.tokenizer CLEANED_DIR... --vocab-size 50000 --output-dir TOKENIZER
+
+Options: identity normalisation, byte fallback, digits split, no dummy prefix, blanks kept, `\\n` a piece of its own,
+`<|endoftext|>` and `<|padding|>` as control symbols (no text can spell them). U+2581 and lone surrogates are the only
+text that SentencePiece cannot give back; cleaning takes these out. The same seed gives the same bytes as long as the
+number of threads and the version of sentencepiece are the same.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from haigo import __version__, files
+from haigo.cli import HaigoError, Refused
+from haigo.progress import Progress
+
+from . import documents
+from .sources import Document
+from .tokenizer import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE, Tokenizer, load
+
+_LINE_CHARS = 2000  # longer lines are cut, not dropped; the trainer's own limit is set far above
+_REPEAT_CHARS = 20  # exact repeats of lines this long count once (committee openings, licence headers)
+_BATCH_CHARS = 1_000_000
+_HF_CHECK_CHARS = 500_000
+_SAMPLES = 3
+
+
+def train(
+    corpora: Mapping[str, str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str],
+    *,
+    vocab_size: int = 50000,
+    chars_per_corpus: int | Mapping[str, int] = 3_000_000,
+    model_type: str = "unigram",
+    seed: int = 1234,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Train on the train splits, check on all splits, write the tokenizer folder.
+
+    Args:
+        corpora: corpus name -> folder written by preprocess.clean.
+        output_dir: tokenizer folder; `meta.json` is written last.
+        vocab_size: pieces; fewer when the text does not hold that many (the true number is recorded).
+        chars_per_corpus: training text of each corpus, in characters; one number, or one a corpus.
+        model_type: "unigram" or "bpe".
+        seed: key of the draw.
+        threads: training threads; part of the recipe, since it changes the result.
+
+    Returns:
+        What `meta.json` holds.
+
+    Raises:
+        HaigoError: no text, or a vocabulary too small or too large for it.
+        Refused: a document does not come back from decode(encode(text)).
+    """
+    if not corpora:
+        raise HaigoError("there is no corpus to train a tokenizer on.", "name at least one cleaned corpus")
+    folder = Path(output_dir)
+    budgets = {
+        name: chars_per_corpus if isinstance(chars_per_corpus, int) else chars_per_corpus[name] for name in corpora
+    }
+    used: dict[str, dict[str, int]] = {}
+    options = trainer_options(vocab_size, model_type, threads)
+    with Progress("training text", len(corpora), "corpora") as progress:
+        sentences: list[str] = []
+        seen: set[int] = set()
+        for name, place in corpora.items():
+            sample = documents.draw(documents.read(place), budgets[name], seed)
+            mine = list(_fresh(training_lines(sample), seen))
+            used[name] = {"documents": len(sample), "characters": sum(map(len, mine))}
+            sentences += mine
+            progress.update(1, name)
+    model = train_model(sentences, options, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / META_NAME).unlink(missing_ok=True)  # until the new one is written, the folder is not finished
+    with files.atomic(folder / MODEL_NAME) as temporary:
+        temporary.write_bytes(model)
+    tokenizer = load(folder)
+    checked = {name: check(tokenizer, place, name) for name, place in corpora.items()}
+    for name, row in checked.items():
+        row["training"] = used[name]
+    from . import hf_tokenizer
+
+    hf_tokenizer.write_hf_files(tokenizer.processor, folder)
+    meta = {
+        "vocab_size": tokenizer.vocab_size,
+        "eod_piece": EOD_PIECE,
+        "eod_id": tokenizer.eod_id,
+        "pad_id": tokenizer.pad_id,
+        "sha256": tokenizer.sha256,
+        "options": options | {"chars_per_corpus": budgets},
+        "seed": seed,
+        "corpora": checked,
+        "tokenizer_json": _hf_differences(tokenizer, folder, corpora, seed),
+        "tool": f"haigo {__version__}",
+    }
+    files.write_json(folder / META_NAME, meta)
+    return meta
+
+
+def trainer_options(vocab_size: int, model_type: str = "unigram", threads: int = 1) -> dict[str, Any]:
+    """The options given to SentencePiece's trainer, all but the text and where the model goes."""
+    if model_type not in ("unigram", "bpe"):
+        raise HaigoError(f"there is no model type '{model_type}'.", "use unigram or bpe")
+    return {
+        "vocab_size": vocab_size,
+        "model_type": model_type,
+        "normalization_rule_name": "identity",
+        "byte_fallback": True,
+        "split_digits": True,
+        "add_dummy_prefix": False,
+        "remove_extra_whitespaces": False,
+        "allow_whitespace_only_pieces": True,
+        "user_defined_symbols": ["\n"],
+        "character_coverage": 0.9995,
+        "max_sentence_length": 16 * _LINE_CHARS,
+        "hard_vocab_limit": False,
+        "unk_id": 0,
+        "eos_id": 1,
+        "eos_piece": EOD_PIECE,
+        "pad_id": 2,
+        "pad_piece": PAD_PIECE,
+        "bos_id": -1,
+        "num_threads": threads,
+    }
+
+
+def train_model(sentences: Iterable[str], options: Mapping[str, Any], seed: int) -> bytes:
+    """The bytes of a SentencePiece model.
+
+    Raises:
+        HaigoError: SentencePiece refuses the text or the size.
+    """
+    import sentencepiece
+
+    held = list(sentences)
+    if not held:
+        raise HaigoError("there is no text to train a tokenizer on.", "give a larger corpus or --chars-per-corpus")
+    sentencepiece.set_random_generator_seed(seed)
+    target = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(held), model_writer=target, minloglevel=2, **options
+        )
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise HaigoError(
+            f"a tokenizer of {options['vocab_size']:,} pieces cannot be trained on this text: {reason}",
+            "choose another --vocab-size (byte pieces, symbols and every common character need one piece each)",
+        ) from None
+    return target.getvalue()
+
+
+def training_lines(sample: Iterable[Document]) -> Iterator[str]:
+    """Lines of the documents without their ends; long ones cut at sentence ends where that is possible."""
+    for document in sample:
+        for line in document.text.split("\n"):
+            while len(line) > _LINE_CHARS:
+                cut = max(line.rfind(mark, _LINE_CHARS // 2, _LINE_CHARS) for mark in "。．！？.!? ")
+                at = cut + 1 if cut > 0 else _LINE_CHARS
+                yield line[:at]
+                line = line[at:]
+            if line:
+                yield line
+
+
+def _fresh(lines: Iterable[str], seen: set[int]) -> Iterator[str]:
+    import zlib
+
+    for line in lines:
+        if len(line) >= _REPEAT_CHARS:
+            packed = line.encode()
+            # Python's own hash() differs from run to run; two checksums make a chance collision negligible
+            key = zlib.crc32(packed) << 32 | zlib.adler32(packed)
+            if key in seen:
+                continue
+            seen.add(key)
+        yield line
+
+
+def check(tokenizer: Tokenizer, folder: str | os.PathLike[str], name: str) -> dict[str, Any]:
+    """Encode and decode every document of a cleaned corpus, all splits.
+
+    Returns:
+        documents, characters, tokens, characters_per_token and lossless (documents that came back unchanged).
+
+    Raises:
+        Refused: at least one document did not come back.
+    """
+    row: dict[str, Any] = {"documents": 0, "characters": 0, "tokens": 0, "lossless": 0}
+    lossy: list[str] = []
+    for texts, ids in _batches(tokenizer, folder):
+        back = tokenizer.processor.decode(ids)
+        for document, tokens, text in zip(texts, ids, back, strict=True):
+            row["documents"] += 1
+            row["characters"] += len(document.text)
+            row["tokens"] += len(tokens)
+            if text == document.text:
+                row["lossless"] += 1
+            elif len(lossy) < _SAMPLES:
+                lossy.append(document.id)
+    if lossy:
+        missing = row["documents"] - row["lossless"]
+        raise Refused(
+            f"the tokenizer changes {missing:,} of {row['documents']:,} documents of '{name}' ({', '.join(lossy)}).",
+            "clean that corpus with preprocess.clean, which takes out what SentencePiece cannot keep",
+        )
+    row["characters_per_token"] = round(row["characters"] / max(1, row["tokens"]), 4)
+    return row
+
+
+def _batches(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> Iterator[tuple[list[Document], list[list[int]]]]:
+    for split in documents.SPLITS:
+        if not any((Path(folder) / split).glob("*.jsonl.zst")):
+            continue
+        held: list[Document] = []
+        size = 0
+        for document in documents.read(folder, split):
+            held.append(document)
+            size += len(document.text)
+            if size >= _BATCH_CHARS:
+                yield held, tokenizer.encode_batch([one.text for one in held])
+                held, size = [], 0
+        if held:
+            yield held, tokenizer.encode_batch([one.text for one in held])
+
+
+def _hf_differences(
+    tokenizer: Tokenizer, folder: Path, corpora: Mapping[str, str | os.PathLike[str]], seed: int
+) -> dict[str, Any] | None:
+    """How often tokenizer.json cuts otherwise than sentencepiece, on a drawn sample of every corpus."""
+    if not (folder / "tokenizer.json").is_file():
+        return None
+    import tokenizers
+
+    fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    counts: dict[str, Any] = {}
+    for name, place in corpora.items():
+        sample = documents.draw(documents.read(place), _HF_CHECK_CHARS, seed)
+        theirs = fast.encode_batch([document.text for document in sample], add_special_tokens=False)
+        ours = tokenizer.encode_batch([document.text for document in sample])
+        differs = [one.ids != two for one, two in zip(theirs, ours, strict=True)]
+        counts[name] = {
+            "documents": len(sample),
+            "different": sum(differs),
+            "tokens": sum(map(len, ours)),
+            "tokens_of_tokenizer_json": sum(len(one.ids) for one in theirs),
+        }
+    return counts
