@@ -1,0 +1,127 @@
+"""Checkpoints: everything the next step depends on, in one file that is whole or not there.
+
+`run.json` holds what the run is made from (settings, digests of the data, budget); a checkpoint, or a finished result,
+is only ever used for exactly that.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from haigo import files
+from haigo.cli import HaigoError, Refused
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "checkpoint.pt"
+IDENTITY = "run.json"
+
+
+def save(
+    folder: Path, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, extra: Mapping[str, Any]
+) -> None:
+    """Write the state after `step` steps, atomically; the one before stays until then.
+
+    Args:
+        extra: plain numbers, strings and lists to keep with it.
+    """
+    import torch
+
+    state = {
+        "step": step,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": torch.get_rng_state(),
+        "extra": dict(extra),
+    }
+    with files.atomic(folder / NAME) as temporary:
+        torch.save(state, temporary)
+
+
+def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]] | None:
+    """Put the last checkpoint's state into model and optimizer.
+
+    Returns:
+        (steps done, extra), or None when there is no checkpoint.
+
+    Raises:
+        HaigoError: the file is damaged.
+    """
+    import torch
+
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    try:
+        state = torch.load(path, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["rng"])
+    except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise HaigoError(
+            f"{path} is damaged ({type(error).__name__}).", "delete it: the run then starts anew"
+        ) from None
+    return int(state["step"]), dict(state["extra"])
+
+
+def remove(folder: Path) -> None:
+    """Delete the checkpoint, if there is one."""
+    (folder / NAME).unlink(missing_ok=True)
+
+
+def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Make `folder` the place of this run, or find that it already is.
+
+    Args:
+        identity: what the run is made from; a flat dict of plain values.
+
+    Returns:
+        What `run.json` holds besides the identity (empty for a new run).
+
+    Raises:
+        Refused: the folder holds another run; the keys that differ are named.
+    """
+    path = folder / IDENTITY
+    plain = _plain(identity)
+    if not path.is_file():
+        files.write_json(path, {"identity": plain})
+        return {}
+    content = files.read_json(path)
+    before = content.get("identity", {})
+    changed = sorted(key for key in {*before, *plain} if before.get(key) != plain.get(key))
+    if changed:
+        told = ", ".join(f"{key} ({_short(before.get(key))} -> {_short(plain.get(key))})" for key in changed[:6])
+        more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
+        raise Refused(
+            f"{folder} holds another run, which differs in {told}{more}.",
+            "take another --output-dir, or add --overwrite to start anew there",
+        )
+    return {key: value for key, value in content.items() if key != "identity"}
+
+
+def note(folder: Path, **facts: Any) -> None:
+    """Keep more facts beside the identity."""
+    content = files.read_json(folder / IDENTITY)
+    files.write_json(folder / IDENTITY, {**content, **facts})
+
+
+def clear(folder: Path) -> None:
+    """Forget the run in `folder`: identity, checkpoint, result and log."""
+    for name in ("result.json", NAME, IDENTITY, "log.jsonl"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
+    import json
+
+    return dict(json.loads(json.dumps(identity)))  # tuples become lists, as they come back from disk
+
+
+def _short(value: Any) -> str:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+    return text if len(text) <= 24 else text[:12] + "..."

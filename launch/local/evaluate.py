@@ -1,0 +1,190 @@
+"""How well a model predicts held-out text: bits per byte, so that runs with different tokenizers compare.
+
+A corpus' validation set is read as one stream of documents, cut into windows as in training (context crosses
+documents), every window from a clean start. When `limit` asks for less than all, windows are taken at even distances
+over the whole set: the same ones for every run. Bits per byte counts the predictions of text; the end-of-document
+piece stands for no byte, so its predictions are left out there and kept in `loss` (nats a token, as in training).
+
+A pairs file (jsonl, `{"context": ..., "target": ...}`) gives bits per byte of the targets given their contexts. The two
+are tokenised separately, as the scorer of the evaluation harness does; an empty context is the end-of-document piece.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from haigo.cli import HaigoError
+from launch.local.vocabulary import Vocabulary, check_dataset
+from preprocess.indexed_dataset import MMapReader
+
+if TYPE_CHECKING:
+    from transformers import GPTNeoXForCausalLM
+
+Int64 = npt.NDArray[np.int64]
+_IGNORED = -100
+_BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to predict: inputs and labels, int64 [windows, length]; labels are -100 where nothing is asked."""
+
+    inputs: Int64
+    labels: Int64
+    text_bytes: int
+    """UTF-8 bytes of the text that the labels stand for."""
+    eod_id: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model made of a task."""
+
+    loss: float
+    """Nats a token, end-of-document pieces included."""
+    bpb: float
+    """Bits a byte of text."""
+    tokens: int
+    bytes: int
+
+    def as_dict(self) -> dict[str, float | int]:
+        return {"bpb": self.bpb, "loss": self.loss, "tokens": self.tokens, "bytes": self.bytes}
+
+
+def corpus_task(prefix: str | os.PathLike[str], vocabulary: Vocabulary, seq_length: int, limit: int | None) -> Task:
+    """The task of a validation set.
+
+    Args:
+        prefix: indexed dataset, without extension.
+        seq_length: tokens a window.
+        limit: about how many tokens to predict; all when None.
+
+    Raises:
+        HaigoError: the dataset is missing, truncated, empty or holds ids beyond the tokenizer's vocabulary.
+        Refused: another tokenizer made it.
+    """
+    check_dataset(str(prefix), vocabulary)
+    reader = MMapReader(prefix)
+    stream = reader.tokens
+    total = len(stream)
+    if total < 2:
+        raise HaigoError(f"{prefix} holds {total} tokens: nothing to evaluate on.", "index more text for this split")
+    windows = -(-(total - 1) // seq_length)
+    wanted = windows if limit is None else max(1, min(windows, round(limit / seq_length)))
+    chosen = np.arange(wanted, dtype=np.int64) * windows // wanted
+    inputs = np.zeros((wanted, seq_length), dtype=np.int64)
+    labels = np.full((wanted, seq_length), _IGNORED, dtype=np.int64)
+    for row, window in enumerate(chosen):
+        start = int(window) * seq_length
+        piece = stream[start : start + seq_length + 1].astype(np.int64)
+        inputs[row, : len(piece) - 1] = piece[:-1]
+        labels[row, : len(piece) - 1] = piece[1:]
+    asked = labels[labels != _IGNORED]
+    check_ids(asked, str(prefix), vocabulary)
+    count = int(vocabulary.piece_bytes[asked].sum())
+    if not count:
+        raise HaigoError(f"{prefix} holds no text to evaluate on.", "index more text for this split")
+    return Task(inputs, labels, count, vocabulary.eod_id)
+
+
+def check_ids(ids: Int64, name: str, vocabulary: Vocabulary) -> None:
+    """Refuse token ids that the tokenizer does not have."""
+    if ids.size and int(ids.max()) >= vocabulary.size:
+        raise HaigoError(
+            f"{name} holds token {int(ids.max())}, and the tokenizer {vocabulary.folder} has {vocabulary.size} pieces.",
+            "name the tokenizer that made the dataset",
+        )
+
+
+def pairs_task(path: str | os.PathLike[str], vocabulary: Vocabulary, positions: int) -> Task:
+    """The task of a pairs file; contexts are cut from the left to `positions`.
+
+    Raises:
+        HaigoError: the file is missing, a line is not such a pair (its number is named), or there is none.
+    """
+    pairs = list(_read_pairs(Path(path)))
+    if not pairs:
+        raise HaigoError(f"{path} holds no pairs.", 'write one {"context": ..., "target": ...} a line')
+    contexts = vocabulary.tokenizer.encode_batch([context for context, _ in pairs])
+    targets = vocabulary.tokenizer.encode_batch([target for _, target in pairs])
+    rows: list[tuple[list[int], int]] = []
+    for number, (context, target) in enumerate(zip(contexts, targets, strict=True), start=1):
+        ids = ([*context] or [vocabulary.eod_id]) + [*target]
+        if len(target) > positions:
+            raise HaigoError(
+                f"{path} (pair {number}): the target has {len(target)} tokens, and the model {positions} positions.",
+                "shorten it",
+            )
+        rows.append((ids[-(positions + 1) :], len(target)))
+    length = max(len(ids) for ids, _ in rows) - 1
+    inputs = np.zeros((len(rows), length), dtype=np.int64)
+    labels = np.full((len(rows), length), _IGNORED, dtype=np.int64)
+    # sorted by length, so that a batch holds rows of about one length and is cut to its longest
+    for row, (ids, asked) in enumerate(sorted(rows, key=lambda pair: len(pair[0]))):
+        inputs[row, : len(ids) - 1] = ids[:-1]
+        labels[row, len(ids) - 1 - asked : len(ids) - 1] = ids[len(ids) - asked :]
+    return Task(inputs, labels, sum(len(target.encode()) for _, target in pairs), vocabulary.eod_id)
+
+
+def _read_pairs(path: Path) -> Iterable[tuple[str, str]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise HaigoError(f"{path} does not exist.", "check the path given with --pairs") from None
+    except UnicodeDecodeError:
+        raise HaigoError(f"{path} is not UTF-8 text.", "save it as UTF-8") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            pair = json.loads(line)
+            context, target = pair["context"], pair["target"]
+        except (ValueError, TypeError, KeyError):
+            context = target = None
+        if not isinstance(context, str) or not isinstance(target, str) or not target:
+            raise HaigoError(
+                f'{path} (line {number}) is not {{"context": text, "target": text}} with a target.', "mend that line"
+            )
+        yield context, target
+
+
+def score(model: GPTNeoXForCausalLM, task: Task) -> Score:
+    """Let the model predict the task. Deterministic; no gradients; logits for a few hundred tokens at a time."""
+    import torch
+
+    from launch.local.loss import token_nats
+    from launch.local.model import body
+
+    nats = text_nats = 0.0
+    tokens = 0
+    per_batch = max(1, _BATCH_TOKENS // task.inputs.shape[1])
+    weight = model.lm_head.weight
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(task.inputs), per_batch):
+            labels = task.labels[start : start + per_batch]
+            used = labels != _IGNORED
+            length = int(np.flatnonzero(used.any(axis=0))[-1]) + 1
+            labels = np.ascontiguousarray(labels[:, :length]).reshape(-1)
+            inputs = np.ascontiguousarray(task.inputs[start : start + per_batch, :length])
+            hidden = body(model, torch.from_numpy(inputs))
+            asked = np.flatnonzero(labels != _IGNORED)
+            if len(asked) < len(labels):  # pairs ask for few of their tokens: no logits for the rest
+                hidden = hidden[torch.from_numpy(asked)]
+                labels = labels[asked]
+            found = token_nats(hidden, weight, torch.from_numpy(labels)).double().numpy()
+            nats += float(found.sum())
+            text_nats += float(found[labels != task.eod_id].sum())
+            tokens += len(labels)
+    model.train(was_training)
+    return Score(nats / tokens, text_nats / math.log(2) / task.text_bytes, tokens, task.text_bytes)

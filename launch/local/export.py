@@ -1,0 +1,39 @@
+"""Writes the trained model as a Hugging Face folder: safetensors, a config with the true ids, the tokenizer's files.
+
+The vocabulary stays padded, as in GPT-NeoX's own conversion; the padding rows are never predicted in practice and the
+tokenizer has no such ids.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launch.local.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import GPTNeoXForCausalLM
+
+
+def export(model: GPTNeoXForCausalLM, vocabulary: Vocabulary, folder: Path) -> None:
+    """Write the model to `folder`, which appears whole or not at all; an older one there is replaced."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        model.generation_config.bos_token_id = vocabulary.eod_id
+        model.generation_config.eos_token_id = vocabulary.eod_id
+        model.generation_config.pad_token_id = vocabulary.pad_id
+        model.save_pretrained(temporary)
+        for file in sorted(vocabulary.folder.iterdir()):
+            if file.is_file() and not file.name.startswith("."):
+                shutil.copyfile(file, temporary / file.name)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,64 @@
+"""The learning curve: `log.jsonl`, one line a logged step.
+
+{"step", "tokens", "loss" (nats), "lr", "time_s"}, and CORPUS_bpb, NAME_bpb where the run was evaluated;
+the last line has "final": true, the final scores and no loss.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+
+NAME = "log.jsonl"
+_TAIL_BYTES = 4096
+
+
+def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """All entries; a line that a kill tore is left out. Empty when there is no log yet."""
+    entries = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            with contextlib.suppress(ValueError):
+                entries.append(json.loads(line))
+    return entries
+
+
+def tokens_seen(path: str | os.PathLike[str]) -> int:
+    """How many tokens a run (perhaps of another process) has trained on so far: its last line's; 0 before the first."""
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(max(0, os.fstat(handle.fileno()).st_size - _TAIL_BYTES))
+            lines = handle.read().decode("utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return 0
+    for line in reversed(lines):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return int(json.loads(line)["tokens"])
+    return 0
+
+
+@contextlib.contextmanager
+def writer(folder: Path, done: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield a function that appends an entry. Entries after step `done` (of a run that was killed) are dropped first."""
+    path = folder / NAME
+    kept = [entry for entry in read(path) if entry["step"] <= done and "final" not in entry]
+    files.write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+    with open(path, "a", encoding="utf-8") as handle:
+
+        def write(entry: Mapping[str, Any]) -> None:
+            handle.write(json.dumps(entry) + "\n")
+            handle.flush()
+
+        yield write
+
+
+def append(folder: Path, entry: Mapping[str, Any]) -> None:
+    """Append one entry."""
+    with open(folder / NAME, "a", encoding="utf-8") as handle:
+        handle.write(json.dumps(entry) + "\n")

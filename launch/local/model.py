@@ -1,0 +1,77 @@
+"""GPT-NeoX's model as transformers' GPTNeoXForCausalLM, built from the run's settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launch.local.init import initialise
+from launch.local.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GPTNeoXForCausalLM
+
+
+def padded_vocab(size: int, multiple: int) -> int:
+    """`size` rounded up to `multiple` (make_vocab_size_divisible_by x model_parallel_size), as GPT-NeoX pads it."""
+    return -(-size // multiple) * multiple
+
+
+def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None = None) -> GPTNeoXForCausalLM:
+    """A freshly initialised model in float32.
+
+    Args:
+        settings: see `launch.local.settings.resolve`.
+        vocab_size: pieces of the tokenizer, unpadded.
+        eod_id, pad_id: the tokenizer's ids, written into the model's config.
+    """
+    import torch
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    config = GPTNeoXConfig(
+        vocab_size=padded_vocab(vocab_size, settings.vocab_multiple),
+        hidden_size=settings.hidden_size,
+        num_hidden_layers=settings.num_layers,
+        num_attention_heads=settings.num_attention_heads,
+        intermediate_size=settings.intermediate_size,
+        hidden_act=settings.activation,
+        max_position_embeddings=settings.max_position_embeddings,
+        layer_norm_eps=settings.layernorm_epsilon,
+        tie_word_embeddings=settings.tied,
+        use_parallel_residual=settings.gpt_j_residual,
+        attention_bias=settings.attention_bias,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": settings.rotary_emb_base,
+            "partial_rotary_factor": settings.rotary_pct,
+        },
+        bos_token_id=eod_id,
+        eos_token_id=eod_id,
+        pad_token_id=pad_id,
+        dtype="float32",
+    )
+    config._attn_implementation = "sdpa"  # eager attention is a quarter slower (the default may change)
+    # transformers fills the weights from torch's global generator before we do: leave no trace of that
+    state = torch.get_rng_state()
+    model = GPTNeoXForCausalLM(config)
+    torch.set_rng_state(state)
+    initialise(model, settings)
+    model.tie_weights()
+    return model.train()
+
+
+def body(model: GPTNeoXForCausalLM, tokens: torch.Tensor) -> torch.Tensor:
+    """Final hidden states [batch * length, hidden] for int64 tokens [batch, length]: everything but the output layer."""
+    hidden: torch.Tensor = model.gpt_neox(input_ids=tokens, use_cache=False).last_hidden_state
+    return hidden.flatten(0, 1)
+
+
+def parameters(model: GPTNeoXForCausalLM) -> int:
+    """How many weights the model has; a tied matrix counts once."""
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def non_embedding_parameters(model: GPTNeoXForCausalLM) -> int:
+    """Without the input and output matrices."""
+    rows = {id(model.gpt_neox.embed_in.weight), id(model.lm_head.weight)}
+    return sum(weight.numel() for weight in model.parameters() if id(weight) not in rows)

@@ -1,0 +1,344 @@
+"""What a GPT-NeoX config asks of the embedded engine, checked key by key: a key it cannot honour is refused by name.
+
+Every key of GPT-NeoX is in exactly one of three classes: honoured (it becomes a field of `Settings`), without effect on
+the numbers (where and how fast things run, logging, storage), or held to the values for which this engine computes
+what GPT-NeoX computes. Nothing is ignored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from haigo.cli import HaigoError, nearest
+from launch.local.init import INITS
+from launch.local.keys import HELD, HONOURED, NO_EFFECT
+from neox_configs.keys import KEYS
+
+_GATED = "gated activations have a weight matrix that transformers' GPTNeoXForCausalLM lacks"
+_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "mish": "mish"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One run, fully resolved: what decides the numbers, and nothing else."""
+
+    num_layers: int
+    hidden_size: int
+    num_attention_heads: int
+    intermediate_size: int
+    seq_length: int
+    max_position_embeddings: int
+    layernorm_epsilon: float
+    rotary_pct: float
+    rotary_emb_base: float
+    gpt_j_residual: bool
+    tied: bool
+    activation: str
+    """transformers' name."""
+    attention_bias: bool
+    vocab_multiple: int
+    init_method: str
+    output_layer_init_method: str
+    init_method_std: float
+    lr: float
+    min_lr: float
+    betas: tuple[float, float]
+    eps: float
+    weight_decay: float
+    clip: float
+    """Largest gradient norm; 0: not clipped."""
+    lr_decay_style: str
+    lr_decay_iters: int
+    warmup: float
+    """Fraction of lr_decay_iters."""
+    micro_batch: int
+    batch: int
+    """Global batch, in samples."""
+    train_iters: int
+    seed: int
+    eod_mask_loss: bool
+    precision: str
+    """fp32, fp16 or bfloat16."""
+
+    @property
+    def tokens_per_step(self) -> int:
+        return self.batch * self.seq_length
+
+    def with_steps(self, steps: int) -> Settings:
+        """The same run over `steps` iterations; the learning-rate schedule is stretched in proportion."""
+        decay = max(1, round(self.lr_decay_iters * steps / self.train_iters))
+        return replace(self, train_iters=steps, lr_decay_iters=decay)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def resolve(config: Mapping[str, Any]) -> Settings:
+    """Check a GPT-NeoX config and resolve GPT-NeoX's defaults.
+
+    Args:
+        config: normalised keys, as `neox_configs.reader.load` gives them.
+
+    Raises:
+        HaigoError: an unknown key (with the nearest real one), a key or value that this engine cannot honour, a key
+            that is missing, or numbers that do not fit together.
+    """
+    _check(config)
+
+    def get(name: str) -> Any:
+        value = config.get(name)
+        return KEYS[name].default if value is None else value
+
+    hidden, heads, layers = (
+        _positive(get(name), name) for name in ("hidden_size", "num_attention_heads", "num_layers")
+    )
+    if hidden % heads:
+        raise HaigoError(f"hidden_size {hidden} is not divisible by num_attention_heads {heads}.", "change one of them")
+    positions = _positive(get("max_position_embeddings"), "max_position_embeddings")
+    seq_length = _positive(get("seq_length"), "seq_length")
+    if seq_length > positions:
+        raise HaigoError(
+            f"seq_length {seq_length} is more than max_position_embeddings {positions}.",
+            "raise max_position_embeddings",
+        )
+    rotary = _number(get("rotary_pct"), "rotary_pct")
+    if not 0 < rotary <= 1 or int(hidden // heads * rotary) % 2:
+        raise HaigoError(
+            f"rotary_pct {rotary} of a head of {hidden // heads} is {int(hidden // heads * rotary)} dimensions, "
+            "which must be even and more than 0.",
+            "change rotary_pct or the number of heads",
+        )
+    train_iters = _positive(get("train_iters"), "train_iters")
+    decay = get("lr_decay_iters")
+    if decay is None:
+        fraction = get("lr_decay_fraction")
+        decay = train_iters if fraction is None else math.floor(train_iters * _number(fraction, "lr_decay_fraction"))
+    micro, batch = _batch(config)
+    lr, betas, eps = _optimizer(config)
+    min_lr = _number(get("min_lr"), "min_lr")
+    if min_lr > lr:
+        raise HaigoError(f"min_lr {min_lr} is more than lr {lr}.", "lower min_lr")
+    for name in ("init_method", "output_layer_init_method"):
+        if get(name) not in INITS:
+            raise HaigoError(
+                f"{name}: '{get(name)}' is not an init method of this engine.{nearest(str(get(name)), INITS)}",
+                f"use one of {', '.join(INITS)}",
+            )
+    style = get("lr_decay_style")
+    if style not in ("constant", "linear", "cosine", "exponential"):
+        raise HaigoError(f"lr_decay_style: '{style}' is unknown.", "use one of constant, linear, cosine, exponential")
+    return Settings(
+        num_layers=layers,
+        hidden_size=hidden,
+        num_attention_heads=heads,
+        intermediate_size=_intermediate(config, hidden),
+        seq_length=seq_length,
+        max_position_embeddings=positions,
+        layernorm_epsilon=_number(get("layernorm_epsilon"), "layernorm_epsilon"),
+        rotary_pct=rotary,
+        rotary_emb_base=_number(get("rotary_emb_base"), "rotary_emb_base"),
+        gpt_j_residual=bool(get("gpt_j_residual")),
+        tied=not get("no_weight_tying"),
+        activation=_activation(get("activation"), bool(get("bias_gelu_fusion"))),
+        attention_bias=bool(get("use_bias_in_attn_linear")),
+        vocab_multiple=_positive(get("make_vocab_size_divisible_by"), "make_vocab_size_divisible_by")
+        * max(1, int(get("model_parallel_size"))),
+        init_method=get("init_method"),
+        output_layer_init_method=get("output_layer_init_method"),
+        init_method_std=_number(get("init_method_std"), "init_method_std"),
+        lr=lr,
+        min_lr=min_lr,
+        betas=betas,
+        eps=eps,
+        weight_decay=_number(get("weight_decay"), "weight_decay"),
+        clip=_clip(config),
+        lr_decay_style=style,
+        lr_decay_iters=max(1, int(decay)),
+        warmup=_number(get("warmup"), "warmup"),
+        micro_batch=micro,
+        batch=batch,
+        train_iters=train_iters,
+        seed=int(get("seed")),
+        eod_mask_loss=bool(get("eod_mask_loss")),
+        precision=_precision(config),
+    )
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    for name, value in config.items():
+        if name not in KEYS:
+            raise HaigoError(
+                f"unknown key '{name}': GPT-NeoX has no such key.{nearest(name, KEYS)}", "mend or remove it"
+            )
+        if value is None or name in HONOURED or name in NO_EFFECT:
+            continue
+        if name == "attention_config":
+            _attention(value, int(config.get("num_layers") or 0))
+        elif name == "load":
+            if value != config.get("save"):
+                raise HaigoError(
+                    f"load: '{value}' names other weights to start from, which this engine cannot read.",
+                    "remove load: this engine goes on from its own checkpoints in --output-dir",
+                )
+        else:
+            allowed, why = HELD[name]
+            off = isinstance(value, Mapping) and not value.get("enabled", False) and None in allowed
+            if value not in allowed and not off:
+                fix = f"set {name} to {allowed[0]!r}" if allowed[0] is not None else f"remove {name}"
+                raise HaigoError(f"{name}: {value!r} cannot be honoured by the embedded engine: {why}.", fix)
+    for name in ("norm", "pos_emb", "data_impl"):  # GPT-NeoX's defaults, where the engine cannot honour them
+        if config.get(name) is None and KEYS[name].default not in HELD[name][0]:
+            raise HaigoError(
+                f"{name} is not given, and GPT-NeoX's default {KEYS[name].default!r} cannot be honoured: "
+                f"{HELD[name][1]}.",
+                f'write "{name}": "{HELD[name][0][0]}"',
+            )
+
+
+def _attention(value: Any, layers: int) -> None:
+    kinds: list[str] = []
+    for item in value:
+        if isinstance(item, str):
+            kinds.append(item)
+        else:
+            kinds += list(item[0])
+    wrong = sorted({kind for kind in kinds if kind not in ("global", "flash")})
+    if wrong:
+        raise HaigoError(
+            f"attention_config: '{wrong[0]}' cannot be honoured by the embedded engine: it has full attention only.",
+            f'write "attention_config": [[["global"], {layers or "LAYERS"}]]',
+        )
+
+
+def _activation(name: str, fused: bool) -> str:
+    if name not in _ACTIVATIONS:
+        why = _GATED if name in ("geglu", "reglu", "bilinear", "swiglu", "glu") else "it has no such function"
+        raise HaigoError(
+            f"activation: '{name}' cannot be honoured by the embedded engine: {why}.",
+            f"use one of {', '.join(_ACTIVATIONS)}",
+        )
+    # GPT-NeoX's fused bias+gelu kernel is the tanh form, its plain gelu the exact one
+    return "gelu_pytorch_tanh" if name == "gelu" and fused else _ACTIVATIONS[name]
+
+
+def _intermediate(config: Mapping[str, Any], hidden: int) -> int:
+    given, factor = config.get("intermediate_size"), config.get("expansion_factor")
+    if given and factor:
+        raise HaigoError("the config gives both intermediate_size and expansion_factor.", "keep one of them")
+    size = _positive(given, "intermediate_size") if given else int((factor or 4) * hidden)
+    multiple = int(config.get("mlp_multiple_of") or 1)
+    outer = 2 * multiple * -(-size // (2 * multiple))
+    inner = multiple * -(-size // multiple)
+    if outer != inner:  # GPT-NeoX rounds the two matrices differently and dies in the first step
+        raise HaigoError(
+            f"an MLP of {size} with mlp_multiple_of {multiple} gives GPT-NeoX matrices of {outer} and {inner}.",
+            f"use an intermediate_size divisible by {2 * multiple}",
+        )
+    return outer
+
+
+def _clip(config: Mapping[str, Any]) -> float:
+    extra = config.get("deepspeed_extra_args") or {}
+    wrong = [key for key in extra if key not in ("gradient_clipping", "bf16", "comms_logger")]
+    if wrong:
+        raise HaigoError(
+            f"deepspeed_extra_args: '{wrong[0]}' cannot be honoured by the embedded engine.", "remove it for this run"
+        )
+    if "gradient_clipping" in extra:
+        return _number(extra["gradient_clipping"], "deepspeed_extra_args.gradient_clipping")
+    given = _number(config.get("gradient_clipping", 1.0), "gradient_clipping")
+    # GPT-NeoX hands DeepSpeed only what differs from its own default 1.0, and DeepSpeed's default is 0: the usual
+    # `"gradient_clipping": 1.0` clips nothing there, so it clips nothing here.
+    return 0.0 if given == 1.0 else given
+
+
+def _optimizer(config: Mapping[str, Any]) -> tuple[float, tuple[float, float], float]:
+    block = config.get("optimizer")
+    if not isinstance(block, Mapping) or not isinstance(block.get("params"), Mapping):
+        raise HaigoError(
+            "the config has no optimizer.", 'write "optimizer": {"type": "Adam", "params": {"lr": 0.001, ...}}'
+        )
+    kind = str(block.get("type", "adam"))
+    if kind.lower() != "adam":
+        raise HaigoError(f"optimizer: type '{kind}' cannot be honoured by the embedded engine.", 'use "type": "Adam"')
+    params = dict(block["params"])
+    wrong = [key for key in params if key not in ("lr", "betas", "eps")]
+    if wrong or any(key not in ("type", "params") for key in block):
+        name = f"params.{wrong[0]}" if wrong else next(key for key in block if key not in ("type", "params"))
+        raise HaigoError(
+            f"optimizer: '{name}' cannot be honoured by the embedded engine.",
+            "keep lr, betas and eps there; weight_decay is a key of its own",
+        )
+    betas = params.get("betas", [0.9, 0.999])
+    if not isinstance(betas, list | tuple) or len(betas) != 2:
+        raise HaigoError(f"optimizer: betas {betas!r} are not two numbers.", "write [0.9, 0.95]")
+    # 0.001, (0.9, 0.999) and 1e-8: what apex's FusedAdam takes when GPT-NeoX passes nothing
+    return (
+        _number(params.get("lr", 0.001), "optimizer.params.lr"),
+        (_number(betas[0], "betas"), _number(betas[1], "betas")),
+        _number(params.get("eps", 1e-8), "optimizer.params.eps"),
+    )
+
+
+def _batch(config: Mapping[str, Any]) -> tuple[int, int]:
+    """(micro batch, global batch): GPT-NeoX's arithmetic; the data-parallel size follows from what is given."""
+    micro, total = config.get("train_micro_batch_size_per_gpu"), config.get("train_batch_size")
+    accumulate = _positive(config.get("gradient_accumulation_steps") or 1, "gradient_accumulation_steps")
+    ranks = 1
+    if config.get("global_num_gpus"):
+        split = max(1, int(config.get("pipe_parallel_size") or 0)) * max(1, int(config.get("model_parallel_size") or 1))
+        ranks, rest = divmod(int(config["global_num_gpus"]), split)
+        if rest or not ranks:
+            raise HaigoError(
+                f"global_num_gpus {config['global_num_gpus']} is not a multiple of pipe x model parallel size {split}.",
+                "change one of them",
+            )
+    if micro is None and total is None:
+        raise HaigoError("the config gives no batch size.", "add train_micro_batch_size_per_gpu")
+    if micro is None:
+        micro, rest = divmod(_positive(total, "train_batch_size"), accumulate * ranks)
+        if rest or not micro:
+            raise HaigoError(
+                f"train_batch_size {total} is not a multiple of gradient_accumulation_steps {accumulate} x ranks {ranks}.",
+                "change one of them",
+            )
+    micro = _positive(micro, "train_micro_batch_size_per_gpu")
+    if total is None:
+        return micro, micro * accumulate * ranks
+    total = _positive(total, "train_batch_size")
+    if total % (micro * accumulate) or (config.get("global_num_gpus") and total != micro * accumulate * ranks):
+        raise HaigoError(
+            f"train_batch_size {total} is not micro batch {micro} x gradient_accumulation_steps {accumulate} x ranks.",
+            "make the three agree, as GPT-NeoX demands",
+        )
+    return micro, total
+
+
+def _precision(config: Mapping[str, Any]) -> str:
+    stated = config.get("precision")
+    found = {name for key, name in (("fp16", "fp16"), ("bf16", "bfloat16")) if (config.get(key) or {}).get("enabled")}
+    if stated:
+        found.add(str(stated))
+    if len(found) > 1:
+        raise HaigoError(f"the config asks for several precisions: {', '.join(sorted(found))}.", "keep one of them")
+    name = found.pop() if found else "fp32"
+    if name not in ("fp32", "fp16", "bfloat16"):
+        raise HaigoError(f"precision: '{name}' is unknown.", "use fp32, fp16 or bfloat16")
+    return name
+
+
+def _number(value: Any, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise HaigoError(f"{name}: {value!r} is not a number.", "write a number")
+    return float(value)
+
+
+def _positive(value: Any, name: str) -> int:
+    if value is None:
+        raise HaigoError(f"the config gives no {name}.", f"add {name}")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise HaigoError(f"{name}: {value!r} is not a whole number of at least 1.", "write a whole number")
+    return value

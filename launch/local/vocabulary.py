@@ -1,0 +1,99 @@
+"""What the engine must know of a tokenizer: how many pieces, which id ends a document, how many bytes each piece is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from haigo import files
+from haigo.cli import HaigoError, Refused
+from preprocess import tokenizer as tokenizers
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer as the engine sees it."""
+
+    folder: Path
+    size: int
+    """Pieces, unpadded."""
+    eod_id: int
+    pad_id: int | None
+    sha256: str
+    piece_bytes: npt.NDArray[np.int32]
+    """[size] UTF-8 bytes that each piece stands for; 0 for control pieces (and for an unknown piece, which says nothing
+    of the bytes it replaces)."""
+    tokenizer: tokenizers.Tokenizer
+
+
+def load(place: str | os.PathLike[str]) -> Vocabulary:
+    """Load a tokenizer folder (or its spm.model).
+
+    Raises:
+        HaigoError: not a tokenizer, or one without the end-of-document piece.
+    """
+    made = tokenizers.load(place)
+    pieces = made.processor
+    lengths = np.zeros(made.vocab_size, dtype=np.int32)
+    for index in range(made.vocab_size):
+        if pieces.is_byte(index):
+            lengths[index] = 1
+        elif not (pieces.is_control(index) or pieces.is_unknown(index) or pieces.is_unused(index)):
+            lengths[index] = len(pieces.id_to_piece(index).replace("\u2581", " ").encode())
+    folder = made.path.parent
+    return Vocabulary(folder, made.vocab_size, made.eod_id, made.pad_id, made.sha256, lengths, made)
+
+
+def find(config: Mapping[str, Any], given: str | os.PathLike[str] | None) -> Vocabulary:
+    """The run's tokenizer: `given`, or the config's vocab_file.
+
+    Raises:
+        HaigoError: neither is there, or it cannot be read.
+    """
+    place = given if given is not None else config.get("vocab_file")
+    if not place:
+        raise HaigoError("no tokenizer is named.", "add --tokenizer FOLDER, or vocab_file to the config")
+    return load(place)
+
+
+def manifest(prefix: str) -> dict[str, Any] | None:
+    """The dataset's manifest `PREFIX.json`; None when there is none (a dataset made by GPT-NeoX's own tool)."""
+    path = Path(f"{prefix}.json")
+    if not path.is_file():
+        return None
+    content = files.read_json(path)
+    return content if isinstance(content, dict) else None
+
+
+def check_dataset(prefix: str, vocabulary: Vocabulary) -> None:
+    """Refuse a dataset that another tokenizer made.
+
+    Raises:
+        Refused: the manifest names another tokenizer.
+    """
+    stated = (manifest(prefix) or {}).get("tokenizer_sha256")
+    if stated and stated != vocabulary.sha256:
+        raise Refused(
+            f"{prefix} was made with another tokenizer than {vocabulary.folder} "
+            f"({str(stated)[:12]} and {vocabulary.sha256[:12]}).",
+            "name the tokenizer that made the dataset, or index the text again",
+        )
+
+
+def fingerprint(prefix: str) -> str:
+    """A digest of a dataset's content: its manifest's, or of the index and the first and last megabyte of tokens."""
+    stated = (manifest(prefix) or {}).get("bin_sha256")
+    size = os.path.getsize(f"{prefix}.bin")
+    if stated:
+        return files.digest([stated, size])
+    with open(f"{prefix}.bin", "rb") as handle:
+        head = handle.read(1 << 20)
+        handle.seek(max(0, size - (1 << 20)))
+        tail = handle.read()
+    return files.digest([files.sha256_file(f"{prefix}.idx"), size, head.hex(), tail.hex()])
