@@ -1,0 +1,186 @@
+"""What all parametric mixing laws have in common: the fit, left-out runs, the bootstrap, and gradients for the search.
+
+A law is a curve L(w; theta) with a prior on theta. This module holds the statistics; `laws_share` and `laws_exp` hold
+the curves. Every target is fitted by itself, all of them side by side (`least_squares`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from haigo.cli import HaigoError
+from mixer import least_squares
+from mixer.arrays import Array, as_matrix
+from mixer.least_squares import Problems
+
+MIN_RUNS = 4
+
+
+class CurveLaw:
+    """Base of the parametric laws, with scikit-learn's habits: plain parameters, `fit`, then attributes ending in `_`.
+
+    Args:
+        starts: starting points of the fit; the first is the prior's centre.
+        seed: decides the other starts and the bootstrap.
+        bootstrap: draws behind `predict_std`.
+
+    Attributes:
+        theta_: (targets, p) fitted parameters.
+        draws_: (draws, targets, p) of the last `bootstrap` call.
+        noise_: (targets,) standard deviation of a run's loss around the law.
+    """
+
+    convex = True
+
+    def __init__(self, starts: int = 3, seed: int = 0, bootstrap: int = 50) -> None:
+        self.starts, self.seed, self.n_bootstrap = starts, seed, bootstrap
+
+    # --- what a curve must say ---------------------------------------------------------------------------------------
+    def features(self, weights: Array) -> Array:
+        """What the curve reads of the weights, computed once; (n, k)."""
+        raise NotImplementedError
+
+    def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
+        """Losses (problems, n) and Jacobian (problems, n, p)."""
+        raise NotImplementedError
+
+    def values(self, theta: Array, features: Array, scale: Array) -> Array:
+        """Losses only, (problems, n)."""
+        raise NotImplementedError
+
+    def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        """Losses (problems, n) and their gradient in the weights (problems, n, k)."""
+        raise NotImplementedError
+
+    def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
+        """Centre (p,), standard deviation (p,), expected residual variance relative to the losses' variance."""
+        raise NotImplementedError
+
+    # --- fitting -----------------------------------------------------------------------------------------------------
+    def fit(self, weights: Any, losses: Any, counts: Any = None) -> CurveLaw:
+        """Fit every target.
+
+        Args:
+            weights: (n, corpora), rows summing to 1.
+            losses: (n,) or (n, targets), lower is better.
+            counts: (n,) how much each run counts; all 1 when None.
+
+        Raises:
+            HaigoError: fewer than 4 runs, shapes that do not match, a value that is not finite.
+        """
+        w, y = as_matrix(weights, "weights"), as_matrix(losses, "losses")
+        self.flat_ = np.ndim(losses) == 1
+        if len(w) != len(y):
+            raise HaigoError(f"{len(w)} rows of weights and {len(y)} rows of losses.", "give one of each a run")
+        if len(w) < MIN_RUNS:
+            raise HaigoError(f"{len(w)} proxy runs are too few to fit a law.", f"give at least {MIN_RUNS}")
+        self.weights_, self.losses_ = w, y
+        self.counts_ = np.ones(len(w)) if counts is None else np.asarray(counts, dtype=np.float64)
+        self.runs_, self.corpora_ = w.shape
+        self.targets_ = y.shape[1]
+        self._features = self.features(w)
+        spread = y.std(axis=0)
+        self.unit_ = np.where(spread > 1e-12 * np.abs(y).max(0) + 1e-300, spread, 1.0)
+        self.scale_ = self._scales(y)
+        self._centre, self._sd, expected = self.prior(self.corpora_, self.runs_)
+        self._pull = expected / self.runs_ / self._sd**2
+        rng = np.random.default_rng(self.seed)
+        t, p = self.targets_, len(self._centre)
+        theta = np.tile(self._centre, (self.starts, t, 1))
+        # the same starts for all targets, corpus by corpus alike: a permutation of corpora stays a permutation
+        shift = rng.normal(size=(self.starts, 1, p - self.corpora_)) * 0.7
+        theta[1:, :, self.corpora_ :] += shift[1:] * self._sd[self.corpora_ :]
+        stack = self._problems(np.tile(self.losses_.T, (self.starts, 1)), np.tile(self.counts_, (self.starts * t, 1)))
+        theta, score = self._solve(theta.reshape(-1, p), stack, iterations=80)
+        chosen = score.reshape(self.starts, t).argmin(axis=0)
+        self.theta_ = theta.reshape(self.starts, t, p)[chosen, np.arange(t)]
+        self.noise_ = self._noise()
+        self.draws_: Array | None = None
+        return self
+
+    def _scales(self, losses: Array) -> Array:
+        """(targets, 3): lowest and highest floor c, unit of b. A loss cannot fall below 0; a score turned round can."""
+        low, mean, spread = losses.min(0), losses.mean(0), self.unit_
+        floor = np.where(low > 0, 0.0, low - 10 * spread)
+        return np.stack([floor, low, mean - floor], axis=1)
+
+    def _problems(self, targets: Array, counts: Array, centre: Array | None = None) -> Problems:
+        repeat = len(targets) // self.targets_
+        unit = np.tile(self.unit_, repeat)
+        total = self.counts_.sum()
+        shape = (len(targets), len(self._centre))
+        return Problems(
+            targets,
+            counts / total / (unit**2)[:, None],
+            np.tile(self.scale_, (repeat, 1)),
+            np.broadcast_to(self._centre, shape) if centre is None else centre,
+            np.broadcast_to(self._pull, shape),
+        )
+
+    def _solve(self, theta: Array, stack: Problems, iterations: int, tolerance: float = 1e-6) -> tuple[Array, Array]:
+        return least_squares.solve(
+            lambda point, scale: self.curve(point, self._features, scale), theta, stack, iterations, tolerance
+        )
+
+    def _noise(self) -> Array:
+        """Residual standard deviation with the effective number of parameters taken off, (targets,)."""
+        value, jacobian = self.curve(self.theta_, self._features, self.scale_)
+        weighted = jacobian * (self.counts_ / self.counts_.sum())[None, :, None] / (self.unit_**2)[:, None, None]
+        hessian = np.matmul(weighted.transpose(0, 2, 1), jacobian)
+        whole = hessian.copy()
+        whole[:, np.arange(len(self._centre)), np.arange(len(self._centre))] += self._pull
+        used = np.trace(np.linalg.solve(whole, hessian), axis1=1, axis2=2)
+        free = np.maximum(self.runs_ - used, 0.15 * self.runs_)
+        return np.asarray(np.sqrt(((value - self.losses_.T) ** 2).sum(1) / free))
+
+    # --- using a fit -------------------------------------------------------------------------------------------------
+    def predict(self, weights: Any) -> Array:
+        """Losses (n,) or (n, targets), as `fit` was given them."""
+        made = self.values(self.theta_, self.features(as_matrix(weights, "weights")), self.scale_).T
+        return made[:, 0] if self.flat_ else made
+
+    def left_out(self, folds: Array | None = None) -> Array:
+        """Predictions for each run by a law fitted without it, (n, targets).
+
+        Args:
+            folds: (n,) fold number of each run; every run is its own fold when None.
+        """
+        place = np.arange(self.runs_) if folds is None else np.asarray(folds)
+        numbers = np.unique(place)
+        keep = (place[None, :] != numbers[:, None]) * self.counts_
+        t = self.targets_
+        stack = self._problems(np.tile(self.losses_.T, (len(numbers), 1)), np.repeat(keep, t, axis=0))
+        theta, _ = self._solve(np.tile(self.theta_, (len(numbers), 1)), stack, iterations=40, tolerance=1e-5)
+        value = self.values(theta, self._features, stack.scale).reshape(len(numbers), t, self.runs_)
+        return np.asarray(value[np.searchsorted(numbers, place), :, np.arange(self.runs_)])
+
+    def bootstrap(self, draws: int, seed: int | None = None) -> Array:
+        """Refit to perturbed losses around perturbed priors, warm-started; (draws, targets, p), kept in `draws_`.
+
+        Each draw adds noise of the estimated size to the losses and moves the prior's centre by its own spread
+        (randomise-then-optimise). A plain resampling of runs would call directions that no run speaks about certain.
+        """
+        rng = np.random.default_rng(self.seed + 1 if seed is None else seed)
+        t, p = self.targets_, len(self._centre)
+        noise = rng.standard_normal((draws, t, self.runs_)) * self.noise_[None, :, None]
+        centre = self._centre + rng.standard_normal((draws, t, p)) * self._sd
+        targets = (self.losses_.T[None] + noise).reshape(draws * t, -1)
+        stack = self._problems(targets, np.tile(self.counts_, (draws * t, 1)), centre.reshape(-1, p))
+        theta, _ = self._solve(np.tile(self.theta_, (draws, 1)), stack, iterations=25, tolerance=1e-3)
+        self.draws_ = theta.reshape(draws, t, p)
+        return self.draws_
+
+    def predict_draws(self, weights: Any) -> Array:
+        """What each bootstrap draw predicts, (draws, n, targets)."""
+        draws = self.draws_ if self.draws_ is not None else self.bootstrap(self.n_bootstrap)
+        x = self.features(as_matrix(weights, "weights"))
+        scale = np.tile(self.scale_, (len(draws), 1))
+        made = self.values(draws.reshape(-1, draws.shape[2]), x, scale)
+        return np.asarray(made.reshape(len(draws), self.targets_, -1).transpose(0, 2, 1))
+
+    def predict_std(self, weights: Any) -> Array:
+        """Standard deviation of a new run's loss around `predict`: that of the law and that of one run."""
+        made = np.sqrt(self.predict_draws(weights).var(axis=0) + self.noise_**2)
+        return np.asarray(made[:, 0] if self.flat_ else made)

@@ -1,0 +1,214 @@
+"""Which proxy mixtures to train: spread over everything the limits allow, every corpus above a floor, seeded.
+
+    python -m mixer.design --supply supply.csv --runs 32 --seed 0 --output ratios.csv
+    python -m mixer.design --supply supply.csv --runs 24 --held-out 6 --target-tokens 20e9 --floor 0.02 --output ratios.csv
+    python -m mixer.design --corpora news,wiki,code --runs 16 --output ratios.csv
+
+supply.csv: corpus, and any of tokens, min, max, max_epochs, group. The first two runs are token share and uniform
+where the limits allow them. Runs to fit are named p000, p001, ...; held-out runs, which only judge the fit, h000, ...
+A corpus of weight 0 makes its own loss wildly noisy, so every corpus gets --floor (0.01) unless its limits say less.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from haigo import cli, files
+from haigo.cli import HaigoError
+from mixer.arrays import Array, as_matrix
+from mixer.mixture import rounded
+from mixer.supply import MAX_EPOCHS, Constraints, constraints_from, read_supply
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FLOOR = 0.01
+DIGITS = 6
+# Dirichlet strengths around the reference: small ones give mixtures of a few corpora, large ones stay near it.
+_STRENGTHS = (0.3, 1.0, 3.0, 10.0)
+_POOL = 24  # candidates a run; more would push the choice into the corners of the simplex
+
+
+def candidates(constraints: Constraints, n: int, rng: np.random.Generator) -> Array:
+    """`n` random mixtures within the limits, (n, corpora).
+
+    Dirichlet draws of several strengths, around the reference and around uniform, each moved along the line to a
+    mixture well inside the limits until it meets all of them.
+    """
+    limits = constraints.limits()
+    inner = limits.inner_point()
+    k = len(inner)
+    if k == 1:
+        return np.ones((n, 1))
+    centre = 0.5 * (constraints.reference + np.full(k, 1.0 / k))
+    uniform = np.full(k, 1.0 / k)
+    made = np.empty((n, k))
+    for i in range(n):
+        around = (centre, uniform)[i % 2]
+        strength = _STRENGTHS[(i // 2) % len(_STRENGTHS)]
+        made[i] = rng.dirichlet(np.maximum(around * k * strength * 0.5, 0.02))
+    made = np.nan_to_num(made, nan=1.0 / k)
+    return toward(made, inner, limits.lower, limits.upper, limits.rows, limits.bounds)
+
+
+def toward(points: Array, inner: Array, lower: Array, upper: Array, rows: Array, bounds: Array) -> Array:
+    """Each point moved towards `inner` (which meets the limits) until it meets them too; (n, corpora)."""
+    step = points - inner
+    with np.errstate(divide="ignore", invalid="ignore"):
+        up = np.where(step > 1e-15, (upper - inner) / step, np.inf)
+        down = np.where(step < -1e-15, (lower - inner) / step, np.inf)
+        reach = np.minimum(up.min(1), down.min(1))
+        if len(rows):
+            along = step @ rows.T
+            reach = np.minimum(reach, np.where(along > 1e-15, (bounds - rows @ inner) / along, np.inf).min(1))
+    return np.asarray(inner + np.clip(reach, 0.0, 1.0)[:, None] * step)
+
+
+def propose(constraints: Constraints, n: int, seed: int = 0, history: Any = None, floor: float = 0.0) -> Array:
+    """Mixtures to train next, (n, corpora): far from each other and from those already trained.
+
+    Args:
+        history: (runs, corpora) mixtures already trained; without it the first two are the reference (token share)
+            and uniform, where the limits allow them.
+        floor: smallest weight of any corpus.
+
+    Raises:
+        HaigoError: the limits cannot hold together; names them.
+    """
+    if n < 1:
+        raise HaigoError(f"{n} runs are no design.", "give --runs 16 or more")
+    limited = constraints.with_floor(floor) if floor > 0 else constraints
+    limits = limited.limits()
+    limits.check()
+    k = len(constraints.corpora)
+    rng = np.random.default_rng(seed)
+    chosen: list[Array] = []
+    old = np.empty((0, k)) if history is None else as_matrix(history, "history")
+    if history is None:
+        for known in (constraints.reference, np.full(k, 1.0 / k)):
+            near = limits.project(known)
+            # what a limit moves far away is not that mixture any more
+            if (
+                len(chosen) < n
+                and np.abs(near - known).sum() < 0.2
+                and all(np.abs(near - c).sum() > 1e-6 for c in chosen)
+            ):
+                chosen.append(near)
+    pool = candidates(limited, max(_POOL * n, 64), rng)
+    seen = np.sqrt(np.vstack([old, *[c[None] for c in chosen]]))
+    root = np.sqrt(pool)
+    gap = np.full(len(pool), np.inf)
+    for point in seen:
+        gap = np.minimum(gap, ((root - point) ** 2).sum(1))
+    while len(chosen) < n:
+        best = int(gap.argmax())
+        chosen.append(pool[best])
+        gap = np.minimum(gap, ((root - root[best]) ** 2).sum(1))
+        gap[best] = -1.0
+    return np.array([rounded(c, DIGITS, limits.lower, limits.upper) for c in chosen])
+
+
+def design(
+    constraints: Constraints, n: int, seed: int = 0, floor: float = FLOOR, held_out: int = 0, history: Any = None
+) -> pd.DataFrame:
+    """The table of proxy mixtures: column `run`, then one column a corpus; rows sum to 1 as printed.
+
+    Args:
+        n: runs to fit, named p000, p001, ... (numbered on from `history`).
+        floor: smallest weight of any corpus, where its cap allows it.
+        held_out: further runs, drawn at random and named h000, ..., that only judge the fit.
+    """
+    import pandas as pd
+
+    if not 0 <= floor < 1:
+        raise HaigoError(f"a floor of {floor} is not possible.", "give a small weight such as 0.01")
+    made = propose(constraints, n, seed, history, floor)
+    first = 0 if history is None else len(history)
+    names = [f"p{i:03d}" for i in range(first, first + n)]
+    if held_out > 0:
+        limited = constraints.with_floor(floor) if floor > 0 else constraints
+        limits = limited.limits()
+        drawn = candidates(limited, held_out, np.random.default_rng([seed, 1]))
+        made = np.vstack([made, [rounded(row, DIGITS, limits.lower, limits.upper) for row in drawn]])
+        names += [f"h{i:03d}" for i in range(held_out)]
+    table = pd.DataFrame(made, columns=list(constraints.corpora))
+    table.insert(0, "run", names)
+    return table
+
+
+def write_ratios(path: str, table: pd.DataFrame) -> None:
+    """Write ratios.csv atomically; every number with as few digits as it has."""
+    lines = [",".join(map(_cell, table.columns))]
+    for row in table.itertuples(index=False):
+        lines.append(",".join([_cell(row[0]), *[f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in row[1:]]]))
+    files.write_text(path, "\n".join(lines) + "\n")
+
+
+def _cell(name: Any) -> str:
+    text = str(name)
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+
+
+def group_limits(words: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """`ja=0.3:0.8` -> {"ja": (0.3, 0.8)}; either side may be empty."""
+    made = {}
+    for word in words:
+        name, _, given = word.partition("=")
+        low, colon, high = given.partition(":")
+        try:
+            made[name] = (float(low or 0.0), float(high or 1.0)) if colon else (float(low), float(low))
+        except ValueError:
+            raise HaigoError(f"--group {word} is not NAME=LOW:HIGH.", "write e.g. --group ja=0.3:0.8") from None
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    parser = cli.parser("mixer.design", __doc__)
+    parser.add_argument("--supply", help="supply.csv: corpus, tokens, min, max, max_epochs, group")
+    parser.add_argument("--corpora", help="names separated by commas, when there is no supply table")
+    parser.add_argument("--runs", type=int, default=32, help="proxies to fit (32)")
+    parser.add_argument("--held-out", "--held_out", type=int, default=0, help="further proxies that judge the fit (0)")
+    parser.add_argument("--floor", type=float, default=FLOOR, help="smallest weight of a corpus (0.01)")
+    parser.add_argument("--target-tokens", "--target_tokens", type=float, help="tokens of the target run: sets caps")
+    parser.add_argument("--max-epochs", "--max_epochs", type=float, default=MAX_EPOCHS, help="repetition limit (4)")
+    parser.add_argument("--group", action="append", default=[], metavar="NAME=LOW:HIGH", help="limits on a group")
+    parser.add_argument("--history", help="ratios.csv of runs already trained; new ones keep away from them")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", required=True, help="ratios.csv to write")
+    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
+    args = parser.parse_args(argv)
+    supply = read_supply(args.supply) if args.supply else None
+    named = [name.strip() for name in args.corpora.split(",") if name.strip()] if args.corpora else None
+    history = None
+    if args.history:
+        from mixer.proxies import read_ratios
+
+        _, columns, history, _ = read_ratios(args.history)
+        if named is None:
+            named = columns
+    if supply is None and named is None:
+        raise HaigoError("neither --supply nor --corpora is given.", "name the corpora")
+    constraints = constraints_from(
+        supply, named, args.target_tokens, args.max_epochs, group_limits(args.group), args.supply or "the supply table"
+    )
+    if history is not None and history.shape[1] != len(constraints.corpora):
+        raise HaigoError(f"{args.history} has other corpora.", "use the same corpora in the same order")
+    table = design(constraints, args.runs, args.seed, args.floor, args.held_out, history)
+    write_ratios(args.output, table)
+    if args.json:
+        print(json.dumps({"output": args.output, "runs": list(table["run"]), "corpora": list(constraints.corpora)}))
+    else:
+        low, high = table.iloc[:, 1:].min(), table.iloc[:, 1:].max()
+        print(f"{len(table)} proxy mixtures of {len(constraints.corpora)} corpora in {args.output}", file=sys.stdout)
+        for name in constraints.corpora:
+            print(f"  {name:<24} {low[name]:.3f} to {high[name]:.3f}")
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,63 @@
+"""The exponential data-mixing law (Ye et al. 2024, arXiv 2403.16952; Olmix's "log-linear"), for comparison.
+
+    L(w) = c + exp(b + sum_j t_j w_j)
+
+Convex in w. Weak at few runs: it has no diminishing returns within a corpus.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixer.arrays import Array
+from mixer.curve_law import CurveLaw
+
+_EXTRA = 2
+
+
+class ExponentialLaw(CurveLaw):
+    """The law above for every target.
+
+    Args:
+        ridge: expected residual variance that sets the (very weak) pull of t_j towards 0.
+    """
+
+    def __init__(self, ridge: float = 1e-4, starts: int = 3, seed: int = 0, bootstrap: int = 50) -> None:
+        super().__init__(starts, seed, bootstrap)
+        self.ridge = ridge
+
+    def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
+        return np.zeros(corpora + _EXTRA), np.array([5.0] * corpora + [1.0, 2.0]), self.ridge
+
+    def features(self, weights: Array) -> Array:
+        return weights
+
+    def _parts(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array, Array]:
+        k = features.shape[1]
+        exponent = theta[:, :k] @ features.T + theta[:, k, None]
+        power = 0.5 * scale[:, 2:3] * np.exp(np.minimum(exponent, 50.0))
+        s = 0.5 * (1.0 + np.tanh(0.5 * theta[:, k + 1]))
+        return scale[:, 0] + (scale[:, 1] - scale[:, 0]) * s, power, s
+
+    def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
+        k = features.shape[1]
+        c, power, s = self._parts(theta, features, scale)
+        jacobian = np.empty((len(theta), len(features), k + _EXTRA))
+        np.multiply(power[:, :, None], features[None], out=jacobian[:, :, :k])
+        jacobian[:, :, k] = power
+        jacobian[:, :, k + 1] = ((scale[:, 1] - scale[:, 0]) * s * (1 - s))[:, None]
+        return c[:, None] + power, jacobian
+
+    def values(self, theta: Array, features: Array, scale: Array) -> Array:
+        c, power, _ = self._parts(theta, features, scale)
+        return np.asarray(c[:, None] + power)
+
+    def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        c, power, _ = self._parts(theta, weights, scale)
+        return c[:, None] + power, power[:, :, None] * theta[:, None, : weights.shape[1]]
+
+    def transfer(self) -> Array:
+        """How much each corpus lowers each loss against the least helpful one, (targets, corpora), rows summing to 1."""
+        t = self.theta_[:, : self.corpora_]
+        help_ = t.max(1, keepdims=True) - t
+        return np.asarray(help_ / np.maximum(help_.sum(1, keepdims=True), 1e-12))

@@ -1,0 +1,126 @@
+"""The effective-share power law: how a loss falls with the weights of all corpora.
+
+    L(w) = c + b (e + sum_j a_j w_j^g)^-alpha        c, b, e, a_j, alpha >= 0,  0 < g < 1
+
+`a_j` says how much corpus j helps the loss (its row over losses is the transfer matrix), `e` what is learned from
+nothing in particular, `c` the floor. With g < 1 the inner sum is concave and (.)^-alpha convex and decreasing, so L is
+convex in w: any local optimum over linear limits is the global one, and so is that of any average of such laws.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixer.arrays import Array
+from mixer.curve_law import CurveLaw
+
+# Layout of a parameter vector: log a_1..k, then these.
+_LOG_E, _LOGIT_G, _LOG_ALPHA, _LOG_B, _LOGIT_C = range(5)
+_EXTRA = 5
+_LOG_ZERO = -1e4  # log of a weight of 0: far enough down for exp(g log w) to be exactly 0
+_W_SLOPE = 1e-5  # the slope w^(g-1) is infinite at 0; below this weight it is held, which keeps L convex
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharePrior:
+    """Centres and spreads of the normal priors on the transformed parameters.
+
+    Chosen on random subsets of RegMix's 1M training runs (scored on the training runs left out). A small alpha makes
+    the law nearly logarithmic in the effective share, which is what few runs can support.
+    """
+
+    log_a: float = -3.0
+    sd_a: float = 2.0
+    log_e: float = -2.0
+    sd_e: float = 1.2
+    logit_g: float = 0.25
+    sd_g: float = 0.6
+    log_alpha: float = -2.2
+    sd_alpha: float = 0.3
+    sd_b: float = 0.8
+    logit_c: float = 0.5
+    sd_c: float = 0.6
+    noise: float = 0.03
+    """Expected residual variance as a part of the variance of the losses; sets how strongly the prior pulls."""
+
+    def centre(self, corpora: int) -> Array:
+        return np.array([self.log_a] * corpora + [self.log_e, self.logit_g, self.log_alpha, 0.0, self.logit_c])
+
+    def spread(self, corpora: int) -> Array:
+        return np.array([self.sd_a] * corpora + [self.sd_e, self.sd_g, self.sd_alpha, self.sd_b, self.sd_c])
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
+
+
+class EffectiveShareLaw(CurveLaw):
+    """The law above for every target; see `CurveLaw` for the arguments it shares with the other laws.
+
+    Args:
+        prior: what is believed before any run.
+    """
+
+    def __init__(self, prior: SharePrior | None = None, starts: int = 3, seed: int = 0, bootstrap: int = 50) -> None:
+        super().__init__(starts, seed, bootstrap)
+        self.share_prior = prior or SharePrior()
+
+    def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
+        return self.share_prior.centre(corpora), self.share_prior.spread(corpora), self.share_prior.noise
+
+    def features(self, weights: Array) -> Array:
+        return np.where(weights > 0, np.log(np.maximum(weights, 1e-300)), _LOG_ZERO)
+
+    def _inner(self, theta: Array, log_w: Array) -> tuple[Array, Array, Array]:
+        """a_j w_j^g (problems, n, k), its sum with e (problems, n), and g (problems,)."""
+        k = log_w.shape[1]
+        g = _sigmoid(theta[:, k + _LOGIT_G])
+        share = np.exp(g[:, None, None] * log_w + theta[:, None, :k])
+        return share, np.exp(theta[:, k + _LOG_E])[:, None] + share.sum(2), g
+
+    def _power(self, theta: Array, inner: Array, scale: Array, k: int) -> tuple[Array, Array, Array, Array]:
+        """c (problems,), b inner^-alpha (problems, n), alpha (problems,), log inner."""
+        alpha, log_inner = np.exp(theta[:, k + _LOG_ALPHA]), np.log(inner)
+        power = scale[:, 2:3] * np.exp(theta[:, k + _LOG_B, None] - alpha[:, None] * log_inner)
+        c = scale[:, 0] + (scale[:, 1] - scale[:, 0]) * _sigmoid(theta[:, k + _LOGIT_C])
+        return c, power, alpha, log_inner
+
+    def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
+        k = features.shape[1]
+        share, inner, g = self._inner(theta, features)
+        c, power, alpha, log_inner = self._power(theta, inner, scale, k)
+        slope = -alpha[:, None] * power / inner  # dL / d inner
+        s = _sigmoid(theta[:, k + _LOGIT_C])
+        jacobian = np.empty((len(theta), features.shape[0], k + _EXTRA))
+        np.multiply(share, slope[:, :, None], out=jacobian[:, :, :k])
+        moment = np.einsum("pnk,nk->pn", jacobian[:, :, :k], features)
+        jacobian[:, :, k + _LOG_E] = slope * np.exp(theta[:, k + _LOG_E])[:, None]
+        jacobian[:, :, k + _LOGIT_G] = moment * (g * (1 - g))[:, None]
+        jacobian[:, :, k + _LOG_ALPHA] = -power * alpha[:, None] * log_inner
+        jacobian[:, :, k + _LOG_B] = power
+        jacobian[:, :, k + _LOGIT_C] = ((scale[:, 1] - scale[:, 0]) * s * (1 - s))[:, None]
+        return c[:, None] + power, jacobian
+
+    def values(self, theta: Array, features: Array, scale: Array) -> Array:
+        _, inner, _ = self._inner(theta, features)
+        c, power, _, _ = self._power(theta, inner, scale, features.shape[1])
+        return np.asarray(c[:, None] + power)
+
+    def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        k = weights.shape[1]
+        share, inner, g = self._inner(theta, self.features(weights))
+        c, power, alpha, _ = self._power(theta, inner, scale, k)
+        held = np.exp(g[:, None, None] * np.log(_W_SLOPE) + theta[:, None, :k])
+        by_weight = np.where(weights[None] > _W_SLOPE, share, held) / np.maximum(weights, _W_SLOPE)[None]
+        slope = (-alpha[:, None] * power / inner)[:, :, None] * g[:, None, None]
+        return c[:, None] + power, slope * by_weight
+
+    def transfer(self) -> Array:
+        """How much each corpus helps each loss, (targets, corpora), rows summing to 1.
+
+        The part of the effective share that corpus j gives when all corpora weigh the same.
+        """
+        a = np.exp(self.theta_[:, : self.corpora_])
+        return np.asarray(a / a.sum(1, keepdims=True))

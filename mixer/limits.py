@@ -1,0 +1,175 @@
+"""Linear limits on a mixture: are they possible together, which ones fight, and the nearest mixture that meets them.
+
+The sum of the weights is 1 and no weight is negative; those two hold without being listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from haigo.cli import HaigoError
+from mixer.arrays import Array
+
+TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Limit:
+    """`row @ weights <= bound`, with its name as a person would say it."""
+
+    name: str
+    row: Array
+    bound: float
+    kind: str
+    """min, max, epochs, group min or group max."""
+    about: str
+    """The corpus or group."""
+
+
+class Limits:
+    """A set of limits over named corpora."""
+
+    def __init__(self, corpora: list[str], items: list[Limit]) -> None:
+        self.corpora, self.items = corpora, items
+        k = len(corpora)
+        self.lower, self.upper = np.zeros(k), np.ones(k)
+        for item in items:
+            if not item.kind.startswith("group"):
+                j = int(np.flatnonzero(item.row)[0])
+                if item.kind == "min":
+                    self.lower[j] = max(self.lower[j], -item.bound)
+                else:
+                    self.upper[j] = min(self.upper[j], item.bound)
+        self.groups = [item for item in items if item.kind.startswith("group")]
+        self.rows = np.array([item.row for item in self.groups]).reshape(-1, k)
+        self.bounds = np.array([item.bound for item in self.groups])
+
+    def excess(self, weights: Array) -> float:
+        """By how much the worst limit is broken; <= 0 when all hold."""
+        worst = max(float((self.lower - weights).max()), float((weights - self.upper).max()))
+        worst = max(worst, abs(float(weights.sum()) - 1.0))
+        return max(worst, float((self.rows @ weights - self.bounds).max())) if len(self.rows) else worst
+
+    def check(self) -> None:
+        """Raise a HaigoError that names a smallest set of limits which cannot hold together."""
+        if _possible(self.items, len(self.corpora)):
+            return
+        conflict = list(self.items)
+        for item in list(self.items):  # deletion filter: what can go while it stays impossible, goes
+            without = [other for other in conflict if other is not item]
+            if not _possible(without, len(self.corpora)):
+                conflict = without
+        named = "; ".join(item.name for item in conflict[:12])
+        more = f"; and {len(conflict) - 12} more" if len(conflict) > 12 else ""
+        short = all(item.kind in ("epochs", "max") for item in conflict)
+        raise HaigoError(
+            f"no mixture can meet these limits together: {named}{more} (weights sum to 1).",
+            "the tokens do not suffice: lower the target tokens or allow more epochs"
+            if short
+            else "loosen one of them",
+        )
+
+    def project(self, weights: Array) -> Array:
+        """The mixture nearest to `weights` (least squares) that meets every limit."""
+        made = _project_box(np.asarray(weights, dtype=np.float64), self.lower, self.upper)
+        if not len(self.rows) or (self.rows @ made <= self.bounds + 1e-12).all():
+            return made
+        return self._project_groups(np.asarray(weights, dtype=np.float64))
+
+    def _project_groups(self, wanted: Array) -> Array:
+        from scipy.optimize import linprog, minimize
+
+        k = len(wanted)
+        start = self.inner_point()
+        answer = minimize(
+            lambda w: (float(((w - wanted) ** 2).sum()), 2 * (w - wanted)),
+            start,
+            jac=True,
+            bounds=list(zip(self.lower, self.upper, strict=True)),
+            constraints=self.slsqp(),
+            method="SLSQP",
+            options={"maxiter": 200, "ftol": 1e-14},
+        )
+        # SLSQP leaves violations near 1e-8; the nearest vertex-exact mixture in the 1-norm cleans them away
+        near = np.clip(answer.x, self.lower, self.upper)
+        eye = np.eye(k)
+        rows = np.block([[eye, -eye], [-eye, -eye]])
+        made = linprog(
+            np.r_[np.zeros(k), np.ones(k)],
+            A_ub=np.vstack([rows, np.hstack([self.rows, np.zeros((len(self.rows), k))])]),
+            b_ub=np.r_[near, -near, self.bounds],
+            A_eq=np.r_[np.ones(k), np.zeros(k)][None],
+            b_eq=[1.0],
+            bounds=[*zip(self.lower, self.upper, strict=True), *[(0, None)] * k],
+        )
+        exact = np.clip(made.x[:k], self.lower, self.upper) if made.status == 0 else start
+        return exact if self.excess(exact) <= TOLERANCE else start
+
+    def inner_point(self) -> Array:
+        """A mixture well inside the limits (the one whose smallest room is largest).
+
+        Raises:
+            HaigoError: there is none; names the conflicting limits.
+        """
+        from scipy.optimize import linprog
+
+        self.check()
+        k = len(self.corpora)
+        eye = np.eye(k)
+        free = (self.upper - self.lower > 0).astype(float)
+        rows = np.vstack([np.c_[eye, free], np.c_[-eye, free], np.c_[self.rows, np.zeros(len(self.rows))]])
+        made = linprog(
+            np.r_[np.zeros(k), -1.0],
+            A_ub=rows,
+            b_ub=np.r_[self.upper, -self.lower, self.bounds],
+            A_eq=np.r_[np.ones(k), 0.0][None],
+            b_eq=[1.0],
+            bounds=[(None, None)] * k + [(0, None)],
+        )
+        return np.clip(made.x[:k], self.lower, self.upper)
+
+    def slsqp(self) -> list[dict[str, object]]:
+        """The sum and the groups in scipy's form; bounds are passed separately."""
+        k = len(self.corpora)
+        made: list[dict[str, object]] = [
+            {"type": "eq", "fun": lambda w: np.array([w.sum() - 1.0]), "jac": lambda w: np.ones((1, k))}
+        ]
+        if len(self.rows):
+            made.append({"type": "ineq", "fun": lambda w: self.bounds - self.rows @ w, "jac": lambda w: -self.rows})
+        return made
+
+
+def _possible(items: list[Limit], k: int) -> bool:
+    from scipy.optimize import linprog
+
+    # a dropped limit must not come back through the box, so bounds are rebuilt from `items`
+    rows = np.array([item.row for item in items]).reshape(-1, k)
+    bound = np.array([item.bound for item in items])
+    made = linprog(
+        np.zeros(k),
+        A_ub=rows if len(rows) else None,
+        b_ub=bound if len(rows) else None,
+        A_eq=np.ones((1, k)),
+        b_eq=[1.0],
+        bounds=[(0, None)] * k,
+    )
+    return bool(made.status == 0)
+
+
+def _project_box(weights: Array, lower: Array, upper: Array) -> Array:
+    """Euclidean projection on {sum = 1, lower <= w <= upper}: clip(w - t) with t by bisection."""
+    low, high = float((weights - upper).min()), float((weights - lower).max())
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        if np.clip(weights - middle, lower, upper).sum() > 1.0:
+            low = middle
+        else:
+            high = middle
+    made = np.clip(weights - 0.5 * (low + high), lower, upper)
+    # what bisection leaves (1e-16s) goes to a weight with room
+    room = np.flatnonzero((made > lower + 1e-9) & (made < upper - 1e-9))
+    if len(room):
+        made[room[0]] += 1.0 - made.sum()
+    return made

@@ -1,0 +1,172 @@
+"""A mixture: one weight a corpus, not negative, summing to 1. Checks, mixture.yml, and baselines.
+
+Weights are shares of sampled training tokens. The baselines here (token share, temperature, UniMax, uniform) know only
+how many tokens each corpus has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from haigo import yamlfile
+from haigo.cli import HaigoError, nearest
+from mixer.arrays import Array
+
+RENORMALISE_WITHIN = 0.01
+"""Rows whose sum is off by no more than this are scaled to 1; others are refused."""
+
+_EXACT = 1e-9
+
+
+def check_weights(
+    weights: Any, corpora: Sequence[str], names: Sequence[str] | None = None, source: str = "the weights"
+) -> tuple[Array, list[str]]:
+    """Weights as (n, corpora), each row scaled to sum to exactly 1.
+
+    Args:
+        weights: (n, corpora) or (corpora,).
+        corpora: column names, for messages.
+        names: row names, for messages; row numbers when None.
+        source: the file, for messages.
+
+    Returns:
+        the weights and the names of the rows that had to be scaled by more than rounding.
+
+    Raises:
+        HaigoError: NaN, a negative weight, or a row whose sum is more than 1 % away from 1; names the row.
+    """
+    made = np.atleast_2d(np.asarray(weights, dtype=np.float64)).copy()
+    labels = [str(name) for name in names] if names is not None else [f"row {i}" for i in range(len(made))]
+    if made.shape[1] != len(corpora):
+        raise HaigoError(f"{source} has {made.shape[1]} weights a row for {len(corpora)} corpora.", "give one each")
+    for i, j in np.argwhere(~np.isfinite(made)):
+        raise HaigoError(f"{source}: run {labels[i]} has no number for '{corpora[j]}'.", "fill it in or drop the run")
+    for i, j in np.argwhere(made < -_EXACT):
+        raise HaigoError(
+            f"{source}: run {labels[i]} gives '{corpora[j]}' the negative weight {made[i, j]:g}.", "weights are >= 0"
+        )
+    made = np.maximum(made, 0.0)
+    sums = made.sum(axis=1)
+    far = np.flatnonzero(np.abs(sums - 1) > RENORMALISE_WITHIN)
+    if len(far):
+        shown = ", ".join(f"{labels[i]} ({sums[i]:.4g})" for i in far[:5])
+        more = f" and {len(far) - 5} more" if len(far) > 5 else ""
+        raise HaigoError(
+            f"{source}: the weights of {len(far)} run(s) do not sum to 1: {shown}{more}.",
+            "make each row sum to 1 (within 1 % it is scaled for you)",
+        )
+    scaled = [labels[i] for i in np.flatnonzero(np.abs(sums - 1) > 1e-6)]
+    return made / sums[:, None], scaled
+
+
+def token_share(tokens: Any) -> Array:
+    """Weights in proportion to the tokens of each corpus, (corpora,)."""
+    return temperature(tokens, 1.0)
+
+
+def temperature(tokens: Any, t: float = 2.0) -> Array:
+    """w_j ~ tokens_j^(1/t): t = 1 is token share, large t approaches uniform.
+
+    Raises:
+        HaigoError: t is not positive or no corpus has tokens.
+    """
+    counts = np.asarray(tokens, dtype=np.float64)
+    if not t > 0:
+        raise HaigoError(f"a temperature of {t} is not possible.", "give a number above 0")
+    if not np.isfinite(counts).all() or (counts < 0).any() or counts.sum() <= 0:
+        raise HaigoError("token counts must be finite, not negative and not all 0.", "check the supply table")
+    # relative to the largest, so that counts of 1e13 and small t do not overflow
+    powered = np.where(counts > 0, (counts / counts.max()) ** (1.0 / t), 0.0)
+    return powered / powered.sum()
+
+
+def uniform(corpora: int) -> Array:
+    """The same weight for every corpus."""
+    return np.full(corpora, 1.0 / corpora)
+
+
+def unimax(tokens: Any, target_tokens: float, max_epochs: float = 4.0) -> Array:
+    """As uniform as the tokens allow: no corpus is repeated more than `max_epochs` times (Chung et al. 2023).
+
+    Small corpora get their cap, smallest first, and what they cannot use is shared evenly by the larger ones. When even
+    all caps together do not reach `target_tokens`, the weights are in proportion to the caps.
+    """
+    counts = np.asarray(tokens, dtype=np.float64)
+    budget, made = float(target_tokens), np.zeros(len(counts))
+    order = np.argsort(counts, kind="stable")
+    for place, j in enumerate(order):
+        made[j] = min(budget / (len(counts) - place), counts[j] * max_epochs)
+        budget -= made[j]
+    if made.sum() <= 0:
+        raise HaigoError("token counts must not all be 0.", "check the supply table")
+    return made / made.sum()
+
+
+def rounded(weights: Any, digits: int = 6, lower: Any = None, upper: Any = None) -> Array:
+    """Weights rounded to `digits` decimals so that the printed numbers sum to exactly 1 (largest remainders).
+
+    Args:
+        lower, upper: (corpora,) limits that the rounded numbers keep too, wherever the sum allows it.
+    """
+    made = np.asarray(weights, dtype=np.float64)
+    unit = 10**digits
+    low = np.zeros(len(made)) if lower is None else np.asarray(lower)
+    high = np.ones(len(made)) if upper is None else np.asarray(upper)
+    floor = np.maximum(np.ceil(low * unit - 1e-6), 0).astype(np.int64)
+    ceiling = np.maximum(np.floor(high * unit + 1e-6).astype(np.int64), floor)
+    scaled = made * unit
+    whole = np.clip(np.floor(scaled + 1e-6).astype(np.int64), floor, ceiling)
+    while (missing := int(unit - whole.sum())) != 0:
+        way = 1 if missing > 0 else -1
+        room = (whole < ceiling) if missing > 0 else (whole > floor)
+        if not room.any():  # limits finer than the digits: the sum comes first
+            room = (whole < unit) if missing > 0 else (whole > 0)
+        order = np.flatnonzero(room)
+        order = order[np.argsort(-way * (scaled - whole)[order], kind="stable")]
+        whole[order[: abs(missing)]] += way
+    return np.asarray(whole / unit)
+
+
+def write(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
+    """Write mixture.yml (atomically). `document` is `Recommendation.document()` or anything with `weights`."""
+    yamlfile.write(path, dict(document), header="A corpus mixture: weights are shares of sampled training tokens.")
+
+
+def read(path: str | os.PathLike[str], corpora: Sequence[str] | None = None) -> dict[str, Any]:
+    """Read a mixture.yml; also a bare `corpus: weight` mapping.
+
+    Args:
+        corpora: when given, the weights must name exactly these.
+
+    Returns:
+        the document, `weights` being a dict of floats that sums to 1.
+
+    Raises:
+        HaigoError: not a mapping, unknown or missing corpora, or weights that are no mixture.
+    """
+    document = yamlfile.read(path)
+    if not isinstance(document, dict) or not document:
+        raise HaigoError(f"{path} is not a mixture.", "it needs `weights:` with one number a corpus")
+    if "weights" not in document:
+        document = {"weights": document}
+    weights = document["weights"]
+    if not isinstance(weights, dict) or not weights:
+        raise HaigoError(f"{path} has no weights.", "it needs `weights:` with one number a corpus")
+    for name, value in weights.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise HaigoError(f"{path}: the weight of '{name}' is not a number.", "give a number between 0 and 1")
+    if corpora is not None:
+        for name in weights:
+            if name not in corpora:
+                raise HaigoError(f"{path} names the corpus '{name}', which is not known.{nearest(name, corpora)}",
+                                 f"known corpora: {', '.join(corpora)}")  # fmt: skip
+        missing = [name for name in corpora if name not in weights]
+        if missing:
+            raise HaigoError(f"{path} gives no weight for {', '.join(missing)}.", "add them; 0 leaves a corpus out")
+    names = [str(name) for name in weights]
+    checked, _ = check_weights([float(value) for value in weights.values()], names, ["weights"], str(path))
+    return {**document, "weights": dict(zip(names, checked[0].tolist(), strict=True))}

@@ -1,0 +1,228 @@
+"""Tables of proxy runs: ratios.csv and metrics.csv, joined by run, checked before anything is fitted.
+
+RegMix's names (`index`, `train_the_pile_*`, `metric/the_pile_*_val_loss`) and Olmix's (`run`, `name`, `eval/...`) are
+read too; names are kept as the files give them and may be shortened where that is unambiguous.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haigo.cli import HaigoError, nearest
+from mixer.arrays import Array
+from mixer.laws import check_runs
+from mixer.mixture import check_weights
+
+_RUN_COLUMNS = ("run", "index", "run_id", "name")
+_ABOUT_A_RUN = ("size", "tokens", "seed", "seconds", "bytes", "name", "run_id", "index", "run", "group", "step")
+_CORPUS_NOISE = re.compile(r"^(train_the_pile_|train_|the_pile_)")
+_METRIC_NOISE = re.compile(r"^(metric/|eval/|valid_|val_)?(the_pile_)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyTable:
+    """Proxy runs ready for a law."""
+
+    runs: list[str]
+    corpora: list[str]
+    metrics: list[str]
+    weights: Array
+    """(runs, corpora), rows summing to 1."""
+    losses: Array
+    """(runs, metrics), as the file gives them."""
+    notes: list[str] = field(default_factory=list)
+    """What was mended or left out, one sentence each; to be shown."""
+    source: str = ""
+
+    def split(self, prefix: str) -> tuple[ProxyTable, ProxyTable]:
+        """The runs to fit and the runs held out (name starts with `prefix`)."""
+        held = np.array([name.startswith(prefix) for name in self.runs])
+        if not held.any():
+            raise HaigoError(f"no run of {self.source} starts with '{prefix}'.", "check --held-out")
+        check_runs(int((~held).sum()), f"{self.source} without the held-out runs")
+        return self.take(~held), self.take(held)
+
+    def take(self, keep: Any) -> ProxyTable:
+        rows = np.flatnonzero(keep)
+        return ProxyTable(
+            runs=[self.runs[i] for i in rows],
+            corpora=self.corpora,
+            metrics=self.metrics,
+            weights=self.weights[rows],
+            losses=self.losses[rows],
+            notes=self.notes,
+            source=self.source,
+        )
+
+
+def short_names(names: Sequence[str], kind: str) -> dict[str, str]:
+    """`train_the_pile_pile_cc` -> `pile_cc` for corpora ("corpus") or metrics ("metric"); only where still unique."""
+    noise = _CORPUS_NOISE if kind == "corpus" else _METRIC_NOISE
+    made = {name: noise.sub("", name) or name for name in names}
+    if kind == "metric":
+        made = {name: re.sub(r"_val_loss$", "", short) for name, short in made.items()}
+    counted = list(made.values())
+    return {name: short if counted.count(short) == 1 else name for name, short in made.items()}
+
+
+def find(name: str, known: Sequence[str], kind: str, source: str) -> str:
+    """The full name for a full or shortened one.
+
+    Raises:
+        HaigoError: unknown (with the nearest name) or ambiguous.
+    """
+    if name in known:
+        return name
+    what = "corpus" if kind == "corpus" else "metric"
+    hits = [full for full, short in short_names(known, kind).items() if short == name]
+    if not hits:
+        hits = [full for full in known if full.endswith(("/" + name, "_" + name)) or full.startswith(name + "_")]
+    if len(hits) == 1:
+        return hits[0]
+    if hits:
+        raise HaigoError(f"the {what} '{name}' could be {', '.join(hits[:4])} in {source}.", "give the whole name")
+    choices = [*known, *short_names(known, kind).values()]
+    raise HaigoError(
+        f"{source} has no {what} called '{name}'.{nearest(name, choices)}", f"it has: {', '.join(known[:30])}"
+    )
+
+
+def _read_csv(path: str | os.PathLike[str]) -> Any:
+    import pandas as pd
+
+    if not Path(path).is_file():
+        raise HaigoError(f"{path} does not exist.", "check the path")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise HaigoError(f"{path} is not a CSV table: {reason}.", "save it as UTF-8 CSV with one header line") from None
+    table.columns = [str(column).strip() for column in table.columns]
+    twice = [
+        column for column in table.columns if re.fullmatch(r".+\.\d+", column) and column.rsplit(".", 1)[0] in table
+    ]
+    if twice:
+        raise HaigoError(f"{path} has the column '{twice[0].rsplit('.', 1)[0]}' twice.", "keep one of them")
+    if not len(table):
+        raise HaigoError(f"{path} has no rows.", "it needs one row a run")
+    key = next((name for name in _RUN_COLUMNS if name in table.columns), None)
+    if key is None:
+        unnamed = [c for c in table.columns if c == "" or c.startswith("Unnamed")]
+        if not unnamed:
+            raise HaigoError(f"{path} has no column 'run'.", "name the column that identifies a run `run` (or `index`)")
+        key = unnamed[0]
+    names = table[key].str.strip()
+    empty = np.flatnonzero(names == "")
+    if len(empty):
+        raise HaigoError(f"{path}, line {empty[0] + 2}: the run has no name.", "fill in the column " + key)
+    double = names[names.duplicated()]
+    if len(double):
+        raise HaigoError(f"{path} has the run '{double.iloc[0]}' more than once.", "keep one row a run")
+    return table.drop(columns=[key]).set_axis(names, axis=0)
+
+
+def _numbers(table: Any, path: str | os.PathLike[str], columns: Sequence[str], what: str) -> Array:
+    import pandas as pd
+
+    made = np.empty((len(table), len(columns)))
+    for j, column in enumerate(columns):
+        values = pd.to_numeric(table[column].str.strip(), errors="coerce").to_numpy(dtype=float)
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            given = table[column].iloc[bad[0]]
+            raise HaigoError(
+                f"{path}, line {bad[0] + 2}: run '{table.index[bad[0]]}' has {given!r} for the {what} '{column}'.",
+                "put a finite number there, or drop the run",
+            )
+        made[:, j] = values
+    return made
+
+
+def read_ratios(path: str | os.PathLike[str]) -> tuple[list[str], list[str], Array, list[str]]:
+    """Read ratios.csv.
+
+    Returns:
+        runs, corpora, weights (runs, corpora), and notes on what was scaled.
+    """
+    table = _read_csv(path)
+    columns = [c for c in table.columns if c not in _ABOUT_A_RUN]
+    if len(columns) < 2:
+        raise HaigoError(f"{path} has {len(columns)} corpus column(s).", "a mixture needs at least two corpora")
+    weights = _numbers(table, path, columns, "corpus")
+    runs = [str(name) for name in table.index]
+    checked, scaled = check_weights(weights, columns, runs, str(path))
+    notes = []
+    if scaled:
+        shown = ", ".join(scaled[:5]) + (" ..." if len(scaled) > 5 else "")
+        notes.append(f"{path}: {len(scaled)} run(s) did not sum to exactly 1 and were scaled ({shown}).")
+    return runs, columns, checked, notes
+
+
+def read(
+    ratios: str | os.PathLike[str], metrics: str | os.PathLike[str], only: Sequence[str] | None = None
+) -> ProxyTable:
+    """Read and join the two tables.
+
+    Args:
+        only: metrics to read (full or short names, `*` as wildcard); all numeric columns when None.
+
+    Raises:
+        HaigoError: any of the troubles named in this module, one sentence each, with file and line.
+    """
+    import fnmatch
+
+    runs, corpora, weights, notes = read_ratios(ratios)
+    table = _read_csv(metrics)
+    known = [c for c in table.columns if c not in _ABOUT_A_RUN]
+    if not known:
+        raise HaigoError(f"{metrics} has no metric column.", "it needs `run` and one column a metric")
+    if only is None:
+        wanted = known
+    else:
+        wanted = []
+        for name in only:
+            if "*" in name:
+                hits = [m for m in known if fnmatch.fnmatchcase(m, name)]
+                if not hits:
+                    raise HaigoError(f"{metrics} has no metric like '{name}'.", f"it has: {', '.join(known[:30])}")
+            else:
+                hits = [find(name, known, "metric", str(metrics))]
+            wanted += [m for m in hits if m not in wanted]
+    both = [name for name in runs if name in table.index]
+    if not both:
+        raise HaigoError(f"{ratios} and {metrics} have no run in common.", "the column `run` must match in both")
+    for path, missing in (
+        (metrics, [name for name in runs if name not in table.index]),
+        (ratios, [str(name) for name in table.index if name not in set(runs)]),
+    ):
+        if missing:
+            shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+            notes.append(f"{len(missing)} run(s) are not in {path} and were left out: {shown}.")
+    check_runs(len(both), f"{ratios} joined with {metrics}")
+    losses = _numbers(table.loc[both], metrics, wanted, "metric")
+    rows = [runs.index(name) for name in both]
+    made = weights[rows]
+    still = np.flatnonzero(np.ptp(made, axis=0) < 1e-9)
+    for j in still:
+        notes.append(f"{ratios}: '{corpora[j]}' has the same weight in every run; nothing can be learned about it.")
+    if len(still) == len(corpora):
+        raise HaigoError(f"{ratios}: every run has the same mixture.", "train proxies with different mixtures")
+    flat = [wanted[j] for j in np.flatnonzero(np.ptp(losses, axis=0) <= 1e-12 * np.abs(losses).max(axis=0))]
+    if flat and only is not None:
+        raise HaigoError(f"{metrics}: '{flat[0]}' is the same in every run.", "choose a metric that varies")
+    if flat:
+        notes.append(f"{metrics}: constant and left out: {', '.join(flat)}.")
+        keep = [j for j, name in enumerate(wanted) if name not in flat]
+        wanted, losses = [wanted[j] for j in keep], losses[:, keep]
+        if not wanted:
+            raise HaigoError(f"{metrics}: no metric varies between the runs.", "check how it was made")
+    return ProxyTable(
+        runs=both, corpora=corpora, metrics=wanted, weights=made, losses=losses, notes=notes, source=str(ratios)
+    )
