@@ -1,0 +1,200 @@
+"""The data side of a GPT-NeoX config: corpus weights meet the catalogue of datasets, and both meet the tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo import files, yamlfile
+from haigo.cli import HaigoError, Refused, nearest
+from neox_configs.catalogue import SPLITS, Catalogue
+
+EOD = "<|endoftext|>"
+_SUM_TOLERANCE = 1e-3  # weights written with a few digits; GPT-NeoX divides by the sum anyway
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One indexed dataset as its files say it is."""
+
+    prefix: Path
+    tokens: int
+    sequences: int
+    dtype: str
+    manifest: dict[str, Any] | None
+    """What `PREFIX.json` holds; None when there is none (a dataset made by other tools)."""
+
+
+def read_weights(source: str | os.PathLike[str] | Mapping[str, float]) -> dict[str, float]:
+    """Corpus weights from a mixture.yml (its `weights`, or a plain `corpus: weight` list) or a mapping.
+
+    Raises:
+        HaigoError: no weights, a weight that is not a number of at least 0, or a sum other than 1.
+    """
+    name = "the mixture" if isinstance(source, Mapping) else str(source)
+    content: Any = dict(source) if isinstance(source, Mapping) else yamlfile.read(source)
+    weights = content.get("weights", content) if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not weights:
+        raise HaigoError(f"{name} holds no weights.", "write `weights: {CORPUS: WEIGHT, ...}`, or run mixer.search")
+    for corpus, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise HaigoError(f"{name}: the weight of '{corpus}' is {weight!r}.", "give a number of at least 0")
+    total = math.fsum(weights.values())
+    if abs(total - 1) > _SUM_TOLERANCE:
+        raise HaigoError(f"{name}: the weights sum to {total:.4g}, not to 1.", "divide each by the sum")
+    return {str(corpus): weight / total for corpus, weight in weights.items()}
+
+
+def in_order(weights: Mapping[str, float], catalogue: Catalogue, name: str = "the mixture") -> dict[str, float]:
+    """The weights above 0 in the catalogue's order, which is the order of the lists in the config.
+
+    Raises:
+        HaigoError: a weight for a corpus that the catalogue does not have.
+    """
+    for corpus, weight in weights.items():
+        if corpus not in catalogue.corpora and weight > 0:
+            raise HaigoError(
+                f"{name} gives a weight to '{corpus}', which the catalogue does not have."
+                f"{nearest(corpus, catalogue.corpora)}",
+                f"name one of: {', '.join(catalogue.corpora)}",
+            )
+    kept = {corpus: weights[corpus] for corpus in catalogue.corpora if weights.get(corpus, 0) > 0}
+    total = math.fsum(kept.values())
+    return {corpus: weight / total for corpus, weight in kept.items()}
+
+
+def tokenizer_facts(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """What GPT-NeoX will get from a SentencePiece model: its file, size, EOD id and digest.
+
+    Args:
+        folder: a tokenizer folder with `spm.model`, or a `.model` file.
+
+    Raises:
+        HaigoError: no model there.
+        Refused: the model has no `<|endoftext|>` piece: GPT-NeoX would silently take the unknown piece for it.
+    """
+    model = Path(folder) / "spm.model" if Path(folder).is_dir() else Path(folder)
+    if not model.is_file():
+        raise HaigoError(f"{model} does not exist.", "name a tokenizer folder, or train one with preprocess.tokenizer")
+    import sentencepiece
+
+    try:
+        processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    except (RuntimeError, OSError):
+        raise HaigoError(f"{model} is not a SentencePiece model.", "name the spm.model of a tokenizer folder") from None
+    eod = processor.piece_to_id(EOD)
+    if eod == processor.unk_id():
+        raise Refused(
+            f"{model} has no piece {EOD}: GPT-NeoX would end every document with the unknown piece, silently.",
+            "train the tokenizer with preprocess.tokenizer, which adds it",
+        )
+    digest = hashlib.sha256(model.read_bytes()).hexdigest()
+    return {"model": model.resolve(), "vocab_size": processor.get_piece_size(), "eod_id": eod, "sha256": digest}
+
+
+def dataset(prefix: str | os.PathLike[str]) -> Dataset:
+    """Read a dataset's size from its index, and see that `.bin` is whole.
+
+    Raises:
+        HaigoError: a file is missing, is of another format, or is cut short.
+    """
+    from preprocess.indexed_dataset import MMapReader
+
+    reader = MMapReader(prefix)
+    trouble = reader.problems()
+    if trouble:
+        raise HaigoError(f"{prefix}.idx is damaged: {trouble[0]}.", "make the dataset again with preprocess.index")
+    manifest_path = Path(f"{os.fspath(prefix)}.json")
+    manifest = files.read_json(manifest_path) if manifest_path.is_file() else None
+    if manifest is not None and manifest.get("tokens") not in (None, len(reader.tokens)):
+        raise Refused(
+            f"{manifest_path} speaks of {manifest['tokens']:,} tokens, and {prefix}.bin has {len(reader.tokens):,}.",
+            "make the dataset again with preprocess.index",
+        )
+    return Dataset(Path(prefix), len(reader.tokens), len(reader), reader.dtype.name, manifest)
+
+
+def check_match(one: Dataset, tokenizer: Mapping[str, Any]) -> None:
+    """See that a dataset was made with this tokenizer.
+
+    Raises:
+        Refused: its manifest names another tokenizer, or its number type cannot hold this vocabulary.
+    """
+    again = "index the corpus again with this tokenizer, or name the tokenizer that made it"
+    if one.manifest is not None and one.manifest.get("tokenizer_sha256") not in (None, tokenizer["sha256"]):
+        raise Refused(
+            f"{one.prefix}.bin was made with another tokenizer ({one.manifest['tokenizer_sha256'][:12]}) than "
+            f"{tokenizer['model']} ({tokenizer['sha256'][:12]}).",
+            again,
+        )
+    if one.manifest is not None and one.manifest.get("vocab_size") not in (None, tokenizer["vocab_size"]):
+        raise Refused(
+            f"{one.prefix}.bin has a vocabulary of {one.manifest['vocab_size']:,}, and {tokenizer['model']} has "
+            f"{tokenizer['vocab_size']:,}.",
+            again,
+        )
+    from preprocess.indexed_dataset import token_dtype
+
+    if one.manifest is None and one.dtype != token_dtype(tokenizer["vocab_size"]).name:
+        raise Refused(
+            f"{one.prefix}.bin holds {one.dtype}, and a vocabulary of {tokenizer['vocab_size']:,} is stored as "
+            f"{token_dtype(tokenizer['vocab_size']).name}.",
+            again,
+        )
+
+
+def data_keys(
+    weights: Mapping[str, float], catalogue: Catalogue, tokenizer: Mapping[str, Any], seq_length: int
+) -> tuple[dict[str, Any], dict[str, Dataset], list[str]]:
+    """The `*_data_paths` and `*_data_weights` of a config.
+
+    A validation or test set too short for a single sample is left out of its list, and said.
+
+    Args:
+        weights: corpus -> weight, in the catalogue's order, all above 0.
+        catalogue: where the datasets are.
+        tokenizer: what `tokenizer_facts` gave.
+        seq_length: tokens a sample.
+
+    Returns:
+        (keys, training datasets by corpus, remarks).
+
+    Raises:
+        HaigoError: a dataset is missing, damaged or too short.
+        Refused: a dataset does not belong to the tokenizer.
+    """
+    keys: dict[str, Any] = {}
+    training: dict[str, Dataset] = {}
+    remarks = []
+    for split in SPLITS:
+        paths, shares = [], []
+        for corpus, weight in weights.items():
+            one = dataset(catalogue.prefix(corpus, split))
+            check_match(one, tokenizer)
+            # GPT-NeoX takes (tokens - 1) // seq_length samples and never uses the last
+            if (one.tokens - 1) // seq_length < 2:
+                if split == "train":
+                    raise HaigoError(
+                        f"{one.prefix}.bin has {one.tokens:,} tokens: too few for samples of {seq_length}.",
+                        "add text to the corpus, or give it weight 0",
+                    )
+                remarks.append(f"{corpus} is left out of the {split} set: {one.tokens:,} tokens are too few.")
+                continue
+            if split == "train":
+                training[corpus] = one
+            paths.append(str(one.prefix))
+            shares.append(weight)
+        if not paths:
+            raise HaigoError(
+                f"no corpus has a {split} set of at least two samples of {seq_length} tokens.",
+                "index more documents, or use a shorter --seq-length",
+            )
+        total = math.fsum(shares)
+        keys[f"{split}_data_paths"] = paths
+        keys[f"{split}_data_weights"] = [share / total for share in shares]
+    return keys, training, remarks

@@ -1,0 +1,280 @@
+"""Looks at a GPT-NeoX config, its data and its tokenizer before anything is started; also the linter of configs.
+
+    python -m launch.preflight CONFIG.yml [MORE.yml ...] [-H hostfile] [--gpus N] [--json]
+
+Each check has a name, what it found (with a number) and, where something is wrong, a fix. Takes seconds, needs no GPU and
+no GPT-NeoX. Exit code 3 when a check fails; warnings alone do not stop anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo import cli
+from haigo.cli import HaigoError, Refused
+from launch import hostfile as hostfiles
+from launch import preflight_data
+from launch.preflight_data import Check
+from neox_configs import derive, reader
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answers of all checks."""
+
+    checks: list[Check]
+    config: dict[str, Any]
+
+    @property
+    def failed(self) -> list[Check]:
+        """The checks that say no."""
+        return [check for check in self.checks if check.status == "fail"]
+
+    def refuse(self, name: str) -> None:
+        """Raise when a check says no.
+
+        Raises:
+            Refused: with the first failure and how many more there are.
+        """
+        if self.failed:
+            first, more = self.failed[0], len(self.failed) - 1
+            rest = f" ({more} more: {', '.join(check.name for check in self.failed[1:])})" if more else ""
+            raise Refused(f"{name}: {first.name}: {first.found}{rest}", first.fix)
+
+
+def preflight(
+    paths: Sequence[str | os.PathLike[str]],
+    hostfile: str | os.PathLike[str] | None = None,
+    gpus: int | None = None,
+    base: str | os.PathLike[str] = ".",
+) -> Report:
+    """Run every check.
+
+    Args:
+        paths: the config files, as deepy.py gets them.
+        hostfile: replaces the config's own.
+        gpus: number of GPUs, where no hostfile tells.
+        base: the folder that relative paths in the config start from (deepy.py runs in GPT-NeoX's checkout).
+
+    Raises:
+        HaigoError: the files cannot be read as one config at all.
+    """
+    config = reader.load(paths)
+    found = [*_keys(config), *_floats(paths)]
+    if not any(check.status == "fail" for check in found):
+        world = _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
+        found += world if isinstance(world, list) else []
+        found += [*_model(config), *_parallel(config), *_schedule(config)]
+        found += preflight_data.checks(config, Path(base))
+    return Report(found, config)
+
+
+def _guarded(name: str, fix: str, action: Callable[[], list[Check]]) -> list[Check]:
+    try:
+        return action()
+    except HaigoError as error:
+        return [Check(name, "fail", error.problem, error.fix or fix)]
+
+
+def _keys(config: Mapping[str, Any]) -> list[Check]:
+    def known() -> list[Check]:
+        reader.check_keys(config)
+        return [Check("keys", "ok", f"{len(config)} keys, all known to GPT-NeoX")]
+
+    found = _guarded("keys", "mend or remove the key", known)
+    problems = reader.type_problems(config)
+    if problems:
+        more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+        found.append(Check("types", "fail", problems[0] + more, "GPT-NeoX checks types strictly: mend the value"))
+    else:
+        found.append(Check("types", "ok", "every value has the type that GPT-NeoX asks for"))
+    return found
+
+
+def _floats(paths: Sequence[str | os.PathLike[str]]) -> list[Check]:
+    traps = [f"{Path(path).name}: {key}" for path in paths for key in reader.float_traps(path)]
+    if not traps:
+        return []
+    return [
+        Check(
+            "numbers read as text",
+            "fail",
+            f"GPT-NeoX reads {len(traps)} numbers as text, because they have no dot: {', '.join(traps[:3])}.",
+            "write 1.0e-4 instead of 1e-4",
+        )
+    ]
+
+
+def world_size(
+    config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None = None, gpus: int | None = None
+) -> tuple[int | None, str]:
+    """How many GPUs GPT-NeoX will count, and from where; (None, why) when that cannot be told here.
+
+    Raises:
+        HaigoError: a hostfile that cannot be read.
+    """
+    if config.get("global_num_gpus"):
+        return int(config["global_num_gpus"]), "global_num_gpus"
+    named = hostfile or config.get("hostfile")
+    if named:
+        hosts = hostfiles.select(
+            hostfiles.read(named),
+            config.get("include") or "",
+            config.get("exclude") or "",
+            reader.value(config, "num_nodes"),
+            config.get("num_gpus"),
+        )
+        return sum(map(len, hosts.values())), f"{named}, {len(hosts)} hosts"
+    if gpus:
+        return gpus, "--gpus"
+    if reader.value(config, "distributed_backend") == "gloo" and config.get("num_gpus"):
+        return int(config["num_gpus"]), "num_gpus on CPU"
+    cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if cards and visible is not None:
+        cards = len([word for word in visible.split(",") if word.strip()])
+    return (cards, "the cards of this machine") if cards else (None, "no hostfile, and no GPU on this machine")
+
+
+def _world(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, gpus: int | None) -> list[Check]:
+    count, source = world_size(config, hostfile, gpus)
+    if count is None:
+        return [Check("world size", "warn", f"not known: {source}.", "give -H HOSTFILE or --gpus N to check the batch")]
+    found = [Check("world size", "ok", f"{count} GPUs ({source})")]
+
+    def batch() -> list[Check]:
+        one = derive.batch(config, count)
+        told = f"{one.train} = micro {one.micro} x accumulation {one.accumulation} x {one.data_parallel} copies"
+        return [Check("batch", "ok", f"{told}, {one.train * (config.get('seq_length') or 0):,} tokens a step")]
+
+    return found + _guarded("batch", "mend the batch sizes", batch)
+
+
+def _model(config: Mapping[str, Any]) -> list[Check]:
+    need = ("num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings", "seq_length")
+    missing = [key for key in need if config.get(key) is None]
+    if missing:
+        return [Check("model", "fail", f"{missing[0]} is not given.", f"give {', '.join(need)}")]
+    hidden, heads, tensor = config["hidden_size"], config["num_attention_heads"], _tensor(config)
+    wrong = []
+    if hidden % heads:
+        wrong.append((f"hidden_size {hidden} is not a multiple of {heads} heads.", "change one of them"))
+    if heads % tensor:
+        wrong.append((f"{heads} heads cannot be split over model_parallel_size {tensor}.", f"use a divisor of {heads}"))
+    if config["seq_length"] > config["max_position_embeddings"]:
+        wrong.append(("seq_length is above max_position_embeddings.", "raise max_position_embeddings"))
+    if wrong:
+        return [Check("model", "fail", problem, fix) for problem, fix in wrong]
+    return [Check("model", "ok", f"{config['num_layers']} layers of {hidden}, {heads} heads")]
+
+
+def _tensor(config: Mapping[str, Any]) -> int:
+    return max(1, int(reader.value(config, "model_parallel_size")))
+
+
+def _parallel(config: Mapping[str, Any]) -> list[Check]:
+    pipe, tensor = reader.value(config, "pipe_parallel_size"), _tensor(config)
+    zero = config.get("zero_optimization")
+    stage = zero.get("stage", 0) if isinstance(zero, dict) else 0
+    found = []
+    if isinstance(stage, int) and stage >= 2 and (pipe >= 1 or tensor > 1):
+        found.append(
+            Check(
+                "zero stage",
+                "fail",
+                f"ZeRO {stage} with pipe_parallel_size {pipe} and model_parallel_size {tensor}: GPT-NeoX prints a "
+                "line and ends with exit code 0, having trained nothing.",
+                "use ZeRO 1, or pipe_parallel_size 0 and model_parallel_size 1",
+            )
+        )
+    if pipe >= 1 and reader.value(config, "eval_iters") > 0:
+        found.append(
+            Check(
+                "evaluation",
+                "fail",
+                f"eval_iters {reader.value(config, 'eval_iters')} with pipe_parallel_size {pipe}: GPT-NeoX crashes at "
+                f"the first evaluation (step {reader.value(config, 'eval_interval')}).",
+                "write eval_iters: 0, or pipe_parallel_size: 0",
+            )
+        )
+    bf16 = config.get("precision") == "bfloat16" or (config.get("bf16") or {}).get("enabled")
+    if bf16 and zero is None:
+        found.append(
+            Check("precision", "fail", "bfloat16 without a zero_optimization block crashes.", "add one, with a stage")
+        )
+    elif bf16 and (config.get("data_types") or {}).get("grad_accum_dtype") != "fp32":
+        found.append(
+            Check(
+                "precision",
+                "warn",
+                "gradients are accumulated in bfloat16.",
+                "write data_types: {grad_accum_dtype: fp32}",
+            )
+        )
+    slurm = reader.value(config, "launcher") == "slurm", bool(reader.value(config, "deepspeed_slurm"))
+    if slurm[0] != slurm[1]:
+        found.append(
+            Check("slurm", "fail", "only one of Slurm's two keys is set.", "set launcher: slurm, deepspeed_slurm: true")
+        )
+    return found or [Check("parallelism", "ok", f"pipe {pipe}, tensor {tensor}, ZeRO {stage}")]
+
+
+def _schedule(config: Mapping[str, Any]) -> list[Check]:
+    found = []
+    iters, epochs = config.get("train_iters"), config.get("train_epochs")
+    if (iters is None) == (epochs is None):
+        found.append(Check("schedule", "fail", "give exactly one of train_iters and train_epochs.", "give train_iters"))
+    params = (config.get("optimizer") or {}).get("params") or {}
+    lr, lowest = params.get("lr", 0.001), reader.value(config, "min_lr")
+    if lowest > lr:
+        found.append(Check("schedule", "fail", f"min_lr {lowest:g} is above lr {lr:g}.", "lower min_lr"))
+    factor = config.get("checkpoint_factor")
+    if config.get("save") and factor is None and not config.get("extra_save_iters"):
+        found.append(Check("checkpoints", "fail", "save is given without checkpoint_factor.", "give both"))
+    if not config.get("save"):
+        found.append(Check("checkpoints", "warn", "no save folder: nothing will be kept.", "give save"))
+    elif iters and isinstance(factor, int) and factor > 0 and iters % factor == 0:
+        found.append(
+            Check(
+                "checkpoints",
+                "warn",
+                f"train_iters {iters} is a multiple of checkpoint_factor {factor}: the last checkpoint is written twice "
+                "in place, and a kill in between tears it.",
+                f"write checkpoint_factor: {factor + 1}",
+            )
+        )
+    return found or [Check("schedule", "ok", f"{iters or epochs} {'steps' if iters else 'epochs'}, lr {lr:g}")]
+
+
+def text(report: Report) -> str:
+    """The report for people, one line a check and one a fix."""
+    sign = {"ok": "ok  ", "warn": "warn", "fail": "FAIL"}
+    lines = []
+    for check in report.checks:
+        lines.append(f"{sign[check.status]} {check.name}: {check.found}")
+        if check.status != "ok" and check.fix:
+            lines.append(f"       fix: {check.fix}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    parser = cli.parser("launch.preflight", __doc__)
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="GPT-NeoX YAML files, as deepy.py gets them")
+    parser.add_argument("-H", "--hostfile", help="hostfile that defines the GPUs")
+    parser.add_argument("--gpus", type=int, help="number of GPUs, where no hostfile tells")
+    parser.add_argument("--base", default=".", help="folder that relative paths start from (default: this one)")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    args = parser.parse_args(argv)
+    report = preflight(args.configs, args.hostfile, args.gpus, args.base)
+    print(json.dumps([asdict(check) for check in report.checks], indent=2) if args.json else text(report))
+    report.refuse(args.configs[0])
+    return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
