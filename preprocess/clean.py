@@ -1,0 +1,274 @@
+"""Raw corpora to cleaned documents, split into train, valid and test, with an account of what every rule removed.
+
+    python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR [--format auto] [--text-key text]
+           [--profile auto] [--split 0.96,0.02,0.02] [--seed 1234] [--min-chars N] [--max-chars N] [--dry-run]
+
+INPUT is a file, a folder or a pattern: jsonl, parquet, txt, MediaWiki dumps, pages of the Diet minutes API, source files;
+gz, zst, xz, bz2 and tar are looked into. Writes DIR/{train,valid,test}/00000.jsonl.zst and DIR/clean.json, the report,
+which is written last: a folder without it is not finished. --dry-run only prints what the rules would do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from haigo import __version__, cli, files
+from haigo.cli import HaigoError, nearest
+from haigo.progress import Progress
+
+from . import documents, rules, sources, split
+from .sources import Document
+
+SPLIT = (0.96, 0.02, 0.02)
+SEED = 1234
+_PARTIAL = ".partial"
+_EVERYTHING = 1 << 62
+
+
+def clean_corpus(
+    name: str,
+    paths: Sequence[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str] | None,
+    *,
+    format: str = "auto",
+    text_key: str = "text",
+    profile: str = "auto",
+    min_chars: int | None = None,
+    split_shares: Sequence[float] = SPLIT,
+    seed: int = SEED,
+    max_documents: int | None = None,
+    max_chars: int | None = None,
+    patterns: Iterable[str] = (),
+    txt_documents: str = "auto",
+    encoding: str = "auto",
+    join: str = "speech",
+) -> dict[str, Any]:
+    """Clean one corpus.
+
+    Args:
+        name: the corpus' name, as it will stand in mixtures.
+        paths: files, folders or patterns, see `sources.read`.
+        output_dir: where shards and report go; None writes nothing (a dry run).
+        format, text_key, patterns, txt_documents, encoding, join: see `sources.read`.
+        profile: one of rules.PROFILES, or "auto" to choose for each document.
+        min_chars: shorter documents are dropped; None takes the profile's own limit.
+        split_shares: shares of train, valid and test.
+        seed: key of the split and of the sample.
+        max_documents, max_chars: take a random sample of the raw documents, at most this large (one at least).
+
+    Returns:
+        The report, as written to clean.json.
+
+    Raises:
+        HaigoError: unreadable input, no documents, or none left after cleaning.
+    """
+    if profile != "auto" and profile not in rules.PROFILES:
+        known = ["auto", *rules.PROFILES]
+        raise HaigoError(f"there is no profile '{profile}'.{nearest(profile, known)}", f"use one of {', '.join(known)}")
+    shares = split.fractions(split_shares)
+    wanted = list(patterns)
+    inputs = [
+        {"path": key, "bytes": path.stat().st_size, "sha256": files.sha256_file(path)}
+        for path, key in sources.input_files(paths, wanted)
+    ]
+    stream = sources.read(
+        paths, format, text_key, patterns=wanted, documents=txt_documents, encoding=encoding, join=join
+    )
+    options = {
+        "profile": profile,
+        "text_key": text_key,
+        "min_chars": min_chars,
+        "split": list(shares),
+        "seed": seed,
+        "max_documents": max_documents,
+        "max_chars": max_chars,
+        "patterns": wanted,
+        "txt_documents": txt_documents,
+        "encoding": encoding,
+        "join": join,
+    }
+    run = _Run(name, profile, min_chars, seed)
+    if output_dir is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            splits = run.write(_sampled(stream, run, seed, max_documents, max_chars), Path(scratch), shares)
+        return run.report(splits, inputs, format, options)
+    folder = Path(output_dir)
+    with files.owner(folder):
+        partial = folder / _PARTIAL
+        shutil.rmtree(partial, ignore_errors=True)
+        splits = run.write(_sampled(stream, run, seed, max_documents, max_chars), partial, shares)
+        report = run.report(splits, inputs, format, options)
+        (folder / documents.REPORT).unlink(missing_ok=True)
+        for part in documents.SPLITS:
+            shutil.rmtree(folder / part, ignore_errors=True)
+            (partial / part).mkdir(parents=True, exist_ok=True)
+            os.replace(partial / part, folder / part)
+        shutil.rmtree(partial, ignore_errors=True)
+        files.write_json(folder / documents.REPORT, report)
+    return report
+
+
+class _Run:
+    """One pass over a corpus and its figures."""
+
+    def __init__(self, name: str, profile: str, min_chars: int | None, seed: int) -> None:
+        self.name, self.profile, self.min_chars, self.seed = name, profile, min_chars, seed
+        self.account = rules.Account()
+        self.documents_in = self.characters_in = 0
+        self.profiles: dict[str, int] = {}
+        self._seen: set[bytes] = set()
+
+    def count(self, stream: Iterable[Document]) -> Iterator[Document]:
+        """Pass documents on, counting what comes in."""
+        with Progress(f"clean {self.name}", None, "documents") as progress:
+            for document in stream:
+                self.documents_in += 1
+                self.characters_in += len(document.text)
+                progress.update()
+                yield document
+
+    def write(self, stream: Iterable[Document], folder: Path, shares: tuple[float, float, float]) -> dict[str, Any]:
+        """Clean, drop and write; returns what each split holds."""
+        writer = split.SplitWriter(folder, shares, self.seed)
+        for raw in stream:
+            kept = self._clean(raw)
+            if kept is not None:
+                writer.add(kept, split.number(raw, self.seed))
+        splits = writer.close()
+        if not self.documents_in:
+            raise HaigoError(f"the corpus '{self.name}' has no document in it.", "check the input files and --format")
+        if not sum(row["documents"] for row in splits.values()):
+            raise HaigoError(
+                f"no document of the corpus '{self.name}' is left after cleaning ({self.documents_in:,} came in).",
+                "look at --dry-run, lower --min-chars or choose another --profile",
+            )
+        return splits
+
+    def _clean(self, raw: Document) -> Document | None:
+        kind = rules.profile_for(raw) if self.profile == "auto" else self.profile
+        self.profiles[kind] = self.profiles.get(kind, 0) + 1
+        profile = rules.PROFILES[kind]
+        document = rules.apply(raw, profile, self.account)
+        length = len(document.text)
+        if length < max(1, profile.min_chars if self.min_chars is None else self.min_chars):
+            self.account.note("too_short", length, rules.opening(document.text))
+            return None
+        # blanks do not make two documents different
+        key = hashlib.blake2b("".join(document.text.split()).encode(), digest_size=16).digest()
+        if key in self._seen:
+            self.account.note("duplicate", length, rules.opening(document.text))
+            return None
+        self._seen.add(key)
+        return document
+
+    def report(
+        self, splits: dict[str, Any], inputs: list[dict[str, Any]], format: str, options: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The report of clean.json."""
+        out = {key: sum(row[key] for row in splits.values()) for key in ("documents", "characters", "bytes")}
+        return {
+            "corpus": self.name,
+            "documents_in": self.documents_in,
+            "characters_in": self.characters_in,
+            "documents_out": out["documents"],
+            "characters_out": out["characters"],
+            "bytes_out": out["bytes"],
+            "rules": self.account.rules,
+            "profiles": self.profiles,
+            "splits": splits,
+            "input": inputs,
+            "format": format,
+            "options": options,
+            "tool": f"haigo {__version__}",
+        }
+
+
+def _sampled(
+    stream: Iterator[Document], run: _Run, seed: int, max_documents: int | None, max_chars: int | None
+) -> Iterable[Document]:
+    counted = run.count(stream)
+    if max_documents is None and max_chars is None:
+        return counted
+    sample = documents.draw(counted, _EVERYTHING if max_chars is None else max_chars, seed, max_documents)
+    left_out = run.documents_in - len(sample)
+    if left_out:
+        gone = run.characters_in - sum(len(document.text) for document in sample)
+        run.account.rules["not_drawn"] = {"documents": left_out, "characters": gone, "samples": []}
+    return sample
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report as a few lines to read."""
+    lines = [
+        f"{report['corpus']}: {report['documents_in']:,} documents, {report['characters_in']:,} characters in; "
+        f"{report['documents_out']:,} documents, {report['characters_out']:,} characters out"
+    ]
+    for name, row in report["rules"].items():
+        lines.append(f"  {name}: {row['documents']:,} documents, {row['characters']:,} characters")
+        lines += [f"      {sample!r}" for sample in row["samples"] if sample]
+    shown = ", ".join(f"{name} {row['documents']:,}" for name, row in report["splits"].items())
+    return "\n".join([*lines, f"  splits: {shown}"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser("preprocess.clean", __doc__)
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or patterns")
+    parser.add_argument("--corpus", required=True, help="name of the corpus")
+    parser.add_argument("--output-dir", "--output_dir", help="folder for shards and report (not with --dry-run)")
+    parser.add_argument("--format", choices=sources.FORMATS, default="auto", help="default: told by each file")
+    parser.add_argument("--text-key", "--text_key", default="text", help="key or column of the text")
+    parser.add_argument("--profile", choices=("auto", *rules.PROFILES), default="auto", help="which rules apply")
+    parser.add_argument("--split", default=",".join(map(str, SPLIT)), help="shares of train,valid,test")
+    parser.add_argument("--seed", type=int, default=SEED, help="key of the split and of samples (default 1234)")
+    parser.add_argument("--min-chars", "--min_chars", type=int, help="drop shorter documents (default: the profile's)")
+    parser.add_argument("--max-chars", "--max_chars", type=int, help="clean a random sample of at most this much")
+    parser.add_argument("--max-documents", "--max_documents", type=int, help="the same, in documents")
+    parser.add_argument("--pattern", action="append", default=[], help="of folders, only files such as '*.py'")
+    parser.add_argument(
+        "--documents", choices=("auto", "file", "blank-lines"), default="auto", help="how txt is parted"
+    )
+    parser.add_argument("--encoding", default="auto", help="of txt and source files (default: detected)")
+    parser.add_argument("--join", choices=("speech", "meeting"), default="speech", help="minutes: what a document is")
+    parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what would be done")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    args = parser.parse_args(argv)
+    if not args.dry_run and not args.output_dir:
+        raise HaigoError("--output-dir is missing.", "name a folder, or give --dry-run")
+    try:
+        shares = [float(part) for part in args.split.split(",")]
+    except ValueError:
+        raise HaigoError(f"--split {args.split} is not three numbers.", "give such as 0.96,0.02,0.02") from None
+    report = clean_corpus(
+        args.corpus,
+        args.inputs,
+        None if args.dry_run else args.output_dir,
+        format=args.format,
+        text_key=args.text_key,
+        profile=args.profile,
+        min_chars=args.min_chars,
+        split_shares=shares,
+        seed=args.seed,
+        max_documents=args.max_documents,
+        max_chars=args.max_chars,
+        patterns=args.pattern,
+        txt_documents=args.documents,
+        encoding=args.encoding,
+        join=args.join,
+    )
+    if args.json:
+        import json
+
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        print(table(report))
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

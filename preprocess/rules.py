@@ -1,0 +1,159 @@
+"""What cleaning does to one document: profiles of rules, and the account of what each rule did.
+
+A rule maps a text to a text. Which rules run depends on the kind of text: what is right for an encyclopaedia would
+spoil a novel or a program. Choosing documents (too short, repeated, drawn) is in `preprocess.clean`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from . import aozora, wikitext
+from .sources import Document
+
+Step = tuple[str, Callable[[str], str]]
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LINE_END_BLANKS = re.compile(r"[ \t\u3000\xa0]+(?=\n|\Z)")
+_MANY_BLANK_LINES = re.compile(r"\n{3,}")
+_PARAGRAPH_MARK = re.compile(r"^\u3000+", re.MULTILINE)
+_SPEECH = re.compile(r"○[^\n]{1,40}君[）)]|○会議録情報")
+_CODE_SUFFIXES = frozenset(
+    {".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".cxx", ".java", ".js", ".ts", ".tsx", ".go", ".rs", ".rb"}
+    | {".php", ".sh", ".pl", ".scala", ".kt", ".swift", ".sql", ".lua", ".jl", ".r", ".cs", ".hs", ".ml", ".css"}
+)
+_SAMPLES = 3
+_CONTEXT = 60
+
+
+def line_ends(text: str) -> str:
+    """CR LF, CR and the Unicode line and paragraph separators become LF."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\u2028", "\n").replace("\u2029", "\n")
+
+
+def lone_surrogates(text: str) -> str:
+    """Take out halves of surrogate pairs: they are not characters and cannot be written as UTF-8."""
+    return text if text.isascii() else _SURROGATE.sub("", text)
+
+
+def control_characters(text: str) -> str:
+    """Take out control characters (tab and LF apart) and byte order marks."""
+    return _CONTROL.sub("", text)
+
+
+def block_u2581(text: str) -> str:
+    """Take out U+2581, which SentencePiece uses for a blank: no model could give it back."""
+    return text.replace("\u2581", "")
+
+
+def paragraph_marks(text: str) -> str:
+    """Take out the ideographic blanks that begin a paragraph in the minutes."""
+    return _PARAGRAPH_MARK.sub("", text)
+
+
+def blanks(text: str) -> str:
+    """Blanks at line ends go; more than one blank line becomes one; no blank lines around the document."""
+    return _MANY_BLANK_LINES.sub("\n\n", _LINE_END_BLANKS.sub("", text)).strip("\n")
+
+
+def outer_blank_lines(text: str) -> str:
+    """For code, where inner blanks mean something: only the blank lines around the document go."""
+    return text.strip("\n")
+
+
+_CHARACTERS: tuple[Step, ...] = (
+    ("lone_surrogates", lone_surrogates),
+    ("control_characters", control_characters),
+    ("u2581", block_u2581),
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Profile:
+    """Rules in order, and below how many characters a document is not worth keeping."""
+
+    steps: tuple[Step, ...]
+    min_chars: int
+
+
+PROFILES: dict[str, Profile] = {
+    "plain": Profile((("line_ends", line_ends), *_CHARACTERS, ("blanks", blanks)), 40),
+    "code": Profile((("line_ends", line_ends), *_CHARACTERS, ("outer_blank_lines", outer_blank_lines)), 40),
+    "minutes": Profile(
+        (("line_ends", line_ends), ("paragraph_marks", paragraph_marks), *_CHARACTERS, ("blanks", blanks)), 20
+    ),
+    "wikitext": Profile((("line_ends", line_ends), *wikitext.STEPS, *_CHARACTERS, ("blanks", blanks)), 80),
+    "aozora": Profile((("line_ends", line_ends), *aozora.STEPS, *_CHARACTERS, ("blanks", blanks)), 100),
+}
+
+
+def profile_for(document: Document) -> str:
+    """The profile that fits a document: told by what its source says of it, then by its text."""
+    kind = document.meta.get("markup")
+    if kind in PROFILES:
+        return str(kind)
+    name = str(document.meta.get("path") or document.meta.get("file") or document.id)
+    if os.path.splitext(name)[1].lower() in _CODE_SUFFIXES:
+        return "code"
+    if aozora.looks_like(document.text):
+        return "aozora"
+    if _SPEECH.match(document.text):
+        return "minutes"
+    return "wikitext" if wikitext.looks_like(document.text) else "plain"
+
+
+class Account:
+    """What each rule did: documents touched, characters taken away, a few samples to look at."""
+
+    def __init__(self) -> None:
+        self.rules: dict[str, dict[str, Any]] = {}
+
+    def note(self, rule: str, characters: int, sample: str) -> None:
+        """Count one document for `rule`."""
+        row = self.rules.setdefault(rule, {"documents": 0, "characters": 0, "samples": []})
+        row["documents"] += 1
+        row["characters"] += characters
+        if len(row["samples"]) < _SAMPLES:
+            row["samples"].append(sample)
+
+    def open_for_samples(self, rule: str) -> bool:
+        """True while `note` would keep another sample (making one costs time)."""
+        return rule not in self.rules or len(self.rules[rule]["samples"]) < _SAMPLES
+
+
+def apply(document: Document, profile: Profile, account: Account) -> Document:
+    """The document after all rules of its profile; the account is kept up."""
+    text = document.text
+    meta = document.meta
+    if profile is PROFILES["aozora"]:
+        meta = aozora.heading(line_ends(text)) | meta
+    for name, step in profile.steps:
+        after = step(text)
+        if after != text:
+            sample = difference(text, after) if account.open_for_samples(name) else ""
+            account.note(name, len(text) - len(after), sample)
+            text = after
+    return Document(_SURROGATE.sub("", document.id), text, meta)
+
+
+def difference(before: str, after: str) -> str:
+    """The first place at which two texts differ, shown short: `context⟦what went⟧context`."""
+    at = next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), len(after))
+    tail = after[at : at + 12]
+    end = before.find(tail, at, at + 20_000) if tail else len(before)
+    gone = before[at : end if end > at else at + _CONTEXT]
+    shown = gone if len(gone) <= _CONTEXT else f"{gone[: _CONTEXT // 2]}…{gone[-_CONTEXT // 2 :]}"
+    text = f"{before[max(0, at - 20) : at]}⟦{shown}⟧{after[at : at + 20]}"
+    return _SURROGATE.sub("?", text)
+
+
+def opening(text: str) -> str:
+    """The beginning of a text, as a sample."""
+    return _SURROGATE.sub("?", text[: 2 * _CONTEXT])

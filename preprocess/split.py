@@ -1,0 +1,108 @@
+"""Which of train, valid and test a document belongs to: a keyed hash of its id and raw text, nothing else.
+
+So the answer does not change with the order of files, with other documents, or with a cleaning rule. Only where a split
+that was asked for would stay empty (small corpora) is the lowest hash of the largest split moved into it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from pathlib import Path
+
+from haigo.cli import HaigoError
+
+from .documents import SPLITS, ShardWriter
+from .sources import Document
+from .sources.containers import entries
+from .sources.jsonl import lines
+from .sources.keyed import BITS, keyed_hash
+
+_SPARE = len(SPLITS)
+
+
+def fractions(value: Sequence[float]) -> tuple[float, float, float]:
+    """Check three shares of train, valid and test.
+
+    Raises:
+        HaigoError: not three numbers from 0 to 1 that sum to 1, or no training documents.
+    """
+    shares = [float(share) for share in value]
+    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6 or shares[0] == 0:
+        raise HaigoError(
+            f"the split {','.join(f'{share:g}' for share in shares)} is not three shares that sum to 1.",
+            "give train,valid,test such as 0.96,0.02,0.02",
+        )
+    return shares[0], shares[1], shares[2]
+
+
+def number(document: Document, seed: int) -> int:
+    """The hash that decides, 64 bits."""
+    return keyed_hash(document, seed, b"split")
+
+
+def choose(value: int, shares: tuple[float, float, float]) -> str:
+    """The split of a hash: the lowest values are test, the next valid."""
+    place = value / 2**BITS
+    if place < shares[2]:
+        return "test"
+    return "valid" if place < shares[2] + shares[1] else "train"
+
+
+class SplitWriter:
+    """Writes documents below `folder`/{train,valid,test} and keeps wanted splits from staying empty."""
+
+    def __init__(self, folder: Path, shares: tuple[float, float, float], seed: int) -> None:
+        self.folder, self.shares, self.seed = folder, shares, seed
+        self.writers = {name: ShardWriter(folder / name) for name in SPLITS}
+        self._lowest: dict[str, list[tuple[int, int, Document]]] = {name: [] for name in SPLITS}
+        self._count = 0
+
+    def add(self, document: Document, value: int) -> None:
+        """Write a cleaned document; `value` is `number` of the raw one."""
+        name = choose(value, self.shares)
+        self.writers[name].add(document)
+        self._count += 1
+        keep = self._lowest[name]
+        heapq.heappush(keep, (-value, -self._count, document))
+        if len(keep) > _SPARE:
+            heapq.heappop(keep)
+
+    def close(self) -> dict[str, dict[str, int]]:
+        """Write what is left and fill empty splits (from 3 documents on); returns what each split holds."""
+        wanted = [name for name, share in zip(SPLITS, self.shares, strict=True) if share > 0]
+        for name in wanted:
+            if self._count >= 3 and not self.writers[name].documents:
+                self._move_one(name)
+        for writer in self.writers.values():
+            writer.flush()
+        return {
+            name: {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes}
+            for name, writer in self.writers.items()
+        }
+
+    def _move_one(self, target: str) -> None:
+        donor = max(SPLITS, key=lambda name: self.writers[name].documents)
+        moved = max(self._lowest[donor])  # values are negated: the greatest is the lowest hash
+        self._lowest[donor].remove(moved)
+        document = moved[2]
+        self.writers[donor].flush()
+        fresh = ShardWriter(self.folder / f"{donor}.moved")
+        gone = False
+        for shard in sorted((self.folder / donor).glob("*.jsonl.zst")):
+            for entry in entries(shard):
+                for one in lines(entry.stream, entry.name, "text"):
+                    if not gone and one.id == document.id and one.text == document.text:
+                        gone = True
+                    else:
+                        fresh.add(one)
+            shard.unlink()
+        fresh.flush()
+        for shard in sorted(fresh.folder.glob("*.jsonl.zst")):
+            shard.rename(self.folder / donor / shard.name)
+        if fresh.folder.is_dir():
+            fresh.folder.rmdir()
+        fresh.folder = self.folder / donor
+        self.writers[donor] = fresh
+        self.writers[target].add(document)
+        heapq.heappush(self._lowest[target], moved)
