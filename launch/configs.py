@@ -246,7 +246,7 @@ def _header(
         f"{Path(plan.model).stem} on {plan.nodes} x {plan.cluster} ({plan.gpus} GPUs), {plan.tokens:.4g} tokens",
         f"mixture: {source}{digest}: {share}",
         f"plan: {best.name}, {best.memory_bytes / 1e9:.1f} GB of {plan.memory_bytes / 1e9:.1f} GB a GPU, "
-        f"{days[0]:.2g} to {days[1]:.2g} days",
+        f"{planning.span(days)}",
         *(f"note: {remark}" for remark in remarks),
         f"written by haigo {haigo.__version__}: {command or 'launch.configs.write_config'}",
     ]

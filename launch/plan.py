@@ -221,7 +221,7 @@ def text(made: Plan, rows: int = 6) -> str:
     )
     lines = [head, ""]
     form = "{:<3}{:<44}{:>6}{:>7}{:>7}{:>20}{:>20}"
-    lines.append(form.format("", "layout", "accum", "batch", "GB", "tokens/s", "days"))
+    lines.append(form.format("", "layout", "accum", "batch", "GB", "tokens/s", "time"))
     for rank, one in enumerate(made.layouts[:rows], start=1):
         days = made.days(one)
         lines.append(
@@ -232,7 +232,7 @@ def text(made: Plan, rows: int = 6) -> str:
                 one.train_batch_size,
                 f"{one.memory_bytes / 1e9:.1f}",
                 f"{one.tokens_per_s[0]:,.0f} - {one.tokens_per_s[1]:,.0f}",
-                f"{days[0]:.2g} - {days[1]:.2g}",
+                span(days),
             )
         )
     if made.layouts:
@@ -246,10 +246,18 @@ def text(made: Plan, rows: int = 6) -> str:
     if made.faster is not None:
         days = made.days(made.faster)
         lines.append(
-            f"With --attention flash (flash-attn in GPT-NeoX's environment): {made.faster.name}, "
-            f"{days[0]:.3g} - {days[1]:.3g} days."
+            f"With --attention flash (flash-attn in GPT-NeoX's environment): {made.faster.name}, {span(days)}."
         )
     return "\n".join(lines)
+
+
+def span(days: tuple[float, float]) -> str:
+    """An interval of days in the unit that suits it."""
+    unit, factor = next(
+        (pair for pair in (("days", 1.0), ("hours", 24.0), ("minutes", 1440.0)) if days[1] * pair[1] >= 2),
+        ("seconds", 86400.0),
+    )
+    return f"{days[0] * factor:.2g} - {days[1] * factor:.2g} {unit}"
 
 
 def _count(number: int) -> str:

@@ -31,13 +31,19 @@ def find(shelf: str, name: str | os.PathLike[str]) -> Path:
 
 
 def find_model(name: str | os.PathLike[str]) -> Path:
-    """As `find`, on the shelves `models` and `proxies` together."""
-    if str(name) in names("proxies"):
-        return find("proxies", name)
-    if str(name).endswith((".yml", ".yaml", ".json")) or str(name) in names("models"):
-        return find("models", name)
-    known = names("models") + names("proxies")
-    raise HaigoError(f"there is no model '{name}'.{nearest(str(name), known)}", f"choose from: {', '.join(known)}")
+    """As `find`, on the shelves `models` and `proxies` together; `1.3b` is taken for `1-3B`.
+
+    Raises:
+        HaigoError: no such name on either shelf; the nearest is offered.
+    """
+    text = str(name)
+    if text.endswith((".yml", ".yaml", ".json")):
+        return find("models", text)
+    shelves = {known: shelf for shelf in ("proxies", "models") for known in names(shelf)}
+    meant = text.replace(".", "-").upper()
+    if meant in shelves:
+        return find(shelves[meant], meant)
+    raise HaigoError(f"there is no model '{name}'.{nearest(meant, shelves)}", f"choose from: {', '.join(shelves)}")
 
 
 def _on(shelf: str, name: str) -> Path:

@@ -1,0 +1,201 @@
+"""The reader of GPT-NeoX's dialect, its list of keys, and the YAML files that come with Haigo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from haigo.cli import HaigoError
+from neox_configs import clusters, derive, reader, shipped
+from neox_configs.keys import KEYS
+
+MODELS = [("models", name) for name in shipped.names("models")] + [("proxies", n) for n in shipped.names("proxies")]
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_several_files_hyphens_and_numbers(tmp_path: Path) -> None:
+    one = write(tmp_path, "a.yml", '# comment\n{\n "num-layers": 2, "optimizer": {"params": {"lr": 1e-4,}},\n}\n')
+    two = write(tmp_path, "b.json", '{"hidden-size": 64, "min_lr": 1e-05}')
+    config = reader.load([one, two])
+    assert config == {"num_layers": 2, "optimizer": {"params": {"lr": 1e-4}}, "hidden_size": 64, "min_lr": 1e-5}
+    assert isinstance(config["min_lr"], float)
+    # what GPT-NeoX would have read
+    assert isinstance(yaml.safe_load(one.read_text())["optimizer"]["params"]["lr"], str)
+    assert reader.float_traps(one) == ["optimizer.params.lr"]
+    assert reader.float_traps(two) == ["min_lr"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("seed: 1\n", "seed: 2\n", "in .*a.yml and in .*b.yml"),
+        ("num-layers: 1\n", "num_layers: 2\n", "'num_layers' is given in"),
+        ("seed: 1\nseed: 2\n", "", "given twice"),
+        ("num-layers: 1\nnum_layers: 2\n", "", "twice in"),
+        ("- 1\n", "", "holds no"),
+        ("seed: [1\n", "", "line 2"),
+        ("1: 2\n", "", "is not a word"),
+    ],
+)
+def test_what_gpt_neox_refuses_is_told(tmp_path: Path, first: str, second: str, said: str) -> None:
+    paths = [write(tmp_path, "a.yml", first)]
+    if second:
+        paths.append(write(tmp_path, "b.yml", second))
+    with pytest.raises(HaigoError, match=said):
+        reader.load(paths)
+
+
+def test_same_base_name_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    paths = [write(tmp_path, "a.yml", "seed: 1\n"), write(tmp_path / "x", "a.yml", "num_layers: 1\n")]
+    with pytest.raises(HaigoError, match="same file name"):
+        reader.load(paths)
+
+
+def test_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HaigoError, match="does not exist"):
+        reader.load([tmp_path / "none.yml"])
+
+
+def test_unknown_keys_get_the_nearest_name() -> None:
+    with pytest.raises(HaigoError, match=r"'num_layer'. Did you mean 'num_layers'\?.*'zzqq'"):
+        reader.check_keys({"num_layer": 1, "zzqq": 2, "seed": 1})
+    reader.check_keys({"anything": 1}, known=["anything"])
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"train_iters": 1e6}, "train_iters"),
+        ({"train_iters": True}, "train_iters"),
+        ({"min_lr": "1e-5"}, "min_lr"),
+        ({"data_impl": "mmapped"}, "mmapped"),
+        ({"train_data_paths": "one"}, "must be list"),
+    ],
+)
+def test_types_are_strict(config: dict, said: str) -> None:
+    (problem,) = reader.type_problems(config)
+    assert said in problem
+
+
+def test_types_that_gpt_neox_takes() -> None:
+    assert reader.type_problems({"min_lr": 0, "optimizer_type": "Adam", "seed": None, "checkpoint_factor": 2.5}) == []
+
+
+def test_defaults() -> None:
+    assert reader.value({}, "pipe_parallel_size") == 0
+    assert reader.value({"seed": None}, "seed") == 1234
+    assert KEYS["data_impl"].choices == ["infer", "mmap", "cached"]
+    assert len(KEYS) == 318
+
+
+@pytest.mark.parametrize(("shelf", "name"), MODELS)
+def test_shipped_models_are_gpt_neox(shelf: str, name: str) -> None:
+    path = shipped.find(shelf, name)
+    config = reader.load(path)
+    reader.check_keys(config)
+    assert reader.type_problems(config) == []
+    assert reader.float_traps(path) == []
+    assert config["hidden_size"] % config["num_attention_heads"] == 0
+    assert yaml.safe_load(path.read_text()) == config
+
+
+def test_shipped_recipes_are_gpt_neox() -> None:
+    for name in shipped.names("recipes"):
+        config = reader.load(shipped.find("recipes", name))
+        reader.check_keys(config)
+        assert reader.type_problems(config) == []
+
+
+# GPT-NeoX's published counts at vocabulary 50,048 (its padded 50k)
+@pytest.mark.parametrize(("name", "billions"), [("1-3B", 1.4136), ("2-7B", 2.7739), ("7B", 6.8542), ("13B", 13.0981)])
+def test_parameter_counts(name: str, billions: float) -> None:
+    config = reader.load(shipped.find("models", name))
+    assert derive.padded_vocab(config, 50_000) == 50_048
+    assert derive.parameters(config, 50_048)[1] == pytest.approx(billions * 1e9, rel=1e-4)
+
+
+def test_proxies_have_the_parameters_of_their_names() -> None:
+    for name, count in (("0-1M", 0.15e6), ("0-3M", 0.336e6), ("1M", 0.99e6), ("4M", 3.95e6)):
+        config = reader.load(shipped.find("proxies", name))
+        layer, _ = derive.parameters(config, 1024)
+        assert layer * config["num_layers"] == pytest.approx(count, rel=0.02)
+        assert derive.batch(config, 1).train == config["train_batch_size"]
+
+
+@pytest.mark.parametrize(("tensor", "padded"), [(1, 50_048), (2, 50_176), (4, 50_176)])
+def test_padded_vocabulary_depends_on_the_tensor_split(tensor: int, padded: int) -> None:
+    assert derive.padded_vocab({"model_parallel_size": tensor}, 50_000) == padded
+
+
+@pytest.mark.parametrize(
+    ("config", "gpus", "expected"),
+    [
+        ({"train_micro_batch_size_per_gpu": 4}, 8, (8, 4, 1, 32)),
+        ({"train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 3}, 8, (8, 4, 3, 96)),
+        ({"train_batch_size": 64}, 8, (8, 8, 1, 64)),
+        ({"train_batch_size": 64, "gradient_accumulation_steps": 4, "model_parallel_size": 2}, 8, (4, 4, 4, 64)),
+        (
+            {"train_batch_size": 64, "train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": None},
+            8,
+            (8, 2, 4, 64),
+        ),
+    ],
+)
+def test_batch_arithmetic(config: dict, gpus: int, expected: tuple[int, ...]) -> None:
+    one = derive.batch(config, gpus)
+    assert (one.data_parallel, one.micro, one.accumulation, one.train) == expected
+
+
+@pytest.mark.parametrize(
+    ("config", "gpus", "said"),
+    [
+        # the accumulation that GPT-NeoX takes is 1, not what would fit
+        ({"train_batch_size": 64, "train_micro_batch_size_per_gpu": 2}, 8, "is not micro batch 2 x accumulation 1"),
+        ({"train_micro_batch_size_per_gpu": 1, "model_parallel_size": 4}, 6, "6 GPUs cannot be split"),
+        ({"train_batch_size": 4}, 8, "train_batch_size 4"),
+        ({}, 8, "neither"),
+    ],
+)
+def test_batch_arithmetic_that_fails(config: dict, gpus: int, said: str) -> None:
+    with pytest.raises(HaigoError, match=said):
+        derive.batch(config, gpus)
+
+
+def test_models_not_counted_here_are_refused() -> None:
+    base = {"num_layers": 2, "hidden_size": 8, "num_attention_heads": 2}
+    with pytest.raises(HaigoError, match="not planned"):
+        derive.parameters({**base, "activation": "swiglu"}, 128)
+    with pytest.raises(HaigoError, match="no hidden_size"):
+        derive.parameters({"num_layers": 2, "num_attention_heads": 2}, 128)
+
+
+def test_names_and_the_nearest_of_them() -> None:
+    assert shipped.find_model("0-3M").name == "0-3M.yml"
+    assert shipped.find_model("1.3b").name == "1-3B.yml"
+    with pytest.raises(HaigoError, match="no model '13BB'. Did you mean '13B'"):
+        shipped.find_model("13BB")
+    with pytest.raises(HaigoError, match="no cluster 'a100-40g'. Did you mean 'a100-40gb'"):
+        clusters.cluster("a100-40g")
+    with pytest.raises(HaigoError, match="does not exist"):
+        shipped.find("models", "nowhere.yml")
+
+
+def test_clusters(tmp_path: Path) -> None:
+    for name in shipped.names("clusters"):
+        assert clusters.cluster(name).name == name
+    assert clusters.cluster("a100-40gb", gpus_per_node=8).gpus_per_node == 8
+    text = shipped.find("clusters", "a100-40gb").read_text()
+    with pytest.raises(HaigoError, match="unknown key 'memory'"):
+        clusters.cluster(write(tmp_path, "c.yml", text.replace("memory_gb", "memory")))
+    with pytest.raises(HaigoError, match="makes no sense"):
+        clusters.cluster(write(tmp_path, "d.yml", text.replace("mfu_best: 0.57", "mfu_best: 0.1")))
+    with pytest.raises(HaigoError, match="lacks the key 'peak_tflops'"):
+        clusters.cluster(write(tmp_path, "e.yml", text.replace("peak_tflops: 312", "")))
