@@ -53,7 +53,7 @@ def test_other_forms_are_refused(tmp_path: Path, text: str, said: str) -> None:
 
 def test_what_is_not_there(tmp_path: Path) -> None:
     written = catalogue.write(tmp_path / "corpora.yml", tmp_path / "t", {"news": {"train": tmp_path / "n"}})
-    with pytest.raises(HaigoError, match="no corpus 'new'. Did you mean 'news'"):
+    with pytest.raises(HaigoError, match=r"no corpus 'new'\. Did you mean 'news'"):
         written.prefix("new", "train")
     with pytest.raises(HaigoError, match="no valid dataset"):
         written.prefix("news", "valid")

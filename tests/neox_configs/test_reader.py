@@ -180,9 +180,9 @@ def test_models_not_counted_here_are_refused() -> None:
 def test_names_and_the_nearest_of_them() -> None:
     assert shipped.find_model("0-3M").name == "0-3M.yml"
     assert shipped.find_model("1.3b").name == "1-3B.yml"
-    with pytest.raises(HaigoError, match="no model '13BB'. Did you mean '13B'"):
+    with pytest.raises(HaigoError, match=r"no model '13BB'\. Did you mean '13B'"):
         shipped.find_model("13BB")
-    with pytest.raises(HaigoError, match="no cluster 'a100-40g'. Did you mean 'a100-40gb'"):
+    with pytest.raises(HaigoError, match=r"no cluster 'a100-40g'\. Did you mean 'a100-40gb'"):
         clusters.cluster("a100-40g")
     with pytest.raises(HaigoError, match="does not exist"):
         shipped.find("models", "nowhere.yml")
