@@ -16,6 +16,7 @@ _COLOPHON = re.compile(r"^[\s\u3000]*(?:底本[：:]|青空文庫作成ファイ
 _GAIJI = re.compile(
     r"※?［＃(?:[^［］]*?、)?(?:第[34]水準)?(?:U\+([0-9A-Fa-f]{4,6})|([12])-(\d{1,2})-(\d{1,2}))[^［］]*］"
 )
+_SMALL_KANA = re.compile(r"※［＃小書き[平片]仮名([ぁ-んァ-ヶ])、[^［］]*］")
 _UNKNOWN_GAIJI = re.compile(r"※［＃[^［］]*］")
 _RUBY = re.compile(r"《[^《》\n]{1,100}》")
 _NOTE = re.compile(r"［＃[^［］]*］")
@@ -64,7 +65,7 @@ def gaiji(text: str) -> str:
     if "［＃" not in text:
         return text
     text = _GAIJI.sub(_character, text)
-    return _UNKNOWN_GAIJI.sub("〓", text)
+    return _UNKNOWN_GAIJI.sub("〓", _SMALL_KANA.sub(r"\1", text))
 
 
 def _character(match: re.Match[str]) -> str:

@@ -22,6 +22,7 @@ from haigo.progress import Progress
 
 from . import documents
 from .sources import Document
+from .sources.keyed import keyed_hash
 from .tokenizer import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE, Tokenizer, load
 
 _LINE_CHARS = 2000  # longer lines are cut, not dropped; the trainer's own limit is set far above
@@ -29,6 +30,8 @@ _REPEAT_CHARS = 20  # exact repeats of lines this long count once (committee ope
 _BATCH_CHARS = 1_000_000
 _HF_CHECK_CHARS = 500_000
 _SAMPLES = 3
+_DOCUMENTS_AT_LEAST = 30
+_LEAST_EXCERPT = 2000
 
 
 def train(
@@ -71,7 +74,8 @@ def train(
         sentences: list[str] = []
         seen: set[int] = set()
         for name, place in corpora.items():
-            sample = documents.draw(documents.read(place), budgets[name], seed)
+            budget = budgets[name]
+            sample = documents.draw(_excerpts(documents.read(place), budget, seed), budget, seed)
             mine = list(_fresh(training_lines(sample), seen))
             used[name] = {"documents": len(sample), "characters": sum(map(len, mine))}
             sentences += mine
@@ -155,6 +159,18 @@ def train_model(sentences: Iterable[str], options: Mapping[str, Any], seed: int)
             "choose another --vocab-size (byte pieces, symbols and every common character need one piece each)",
         ) from None
     return target.getvalue()
+
+
+def _excerpts(population: Iterable[Document], budget: int, seed: int) -> Iterator[Document]:
+    """Documents with the long ones cut to an excerpt, so that a few novels do not take the whole budget."""
+    most = max(_LEAST_EXCERPT, budget // _DOCUMENTS_AT_LEAST)
+    for document in population:
+        spare = len(document.text) - most
+        if spare <= 0:
+            yield document
+        else:
+            start = keyed_hash(document, seed, b"excerpt") % (spare + 1)
+            yield Document(document.id, document.text[start : start + most])
 
 
 def training_lines(sample: Iterable[Document]) -> Iterator[str]:

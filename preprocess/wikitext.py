@@ -43,7 +43,10 @@ _NUMBER_TEMPLATE = re.compile(r"(?:formatnum|lc|uc|lcfirst|ucfirst)\s*:\s*(.*)",
 _NAMED = re.compile(r"\s*[\w -]{1,30}=")
 
 _EXTERNAL = re.compile(r"\[(?:https?:|ftp:|mailto:)?(?://)?(?<=/|:)[^\s\[\]]++[ \t]*+([^\[\]\n]*+)\]")
-_LINK = re.compile(r"\[\[([^\[\]]*+)\]\]")
+_LINK = re.compile(r"\[\[((?:[^\[\]]++|\[(?!\[)[^\[\]]*+\](?!\]))*+)\]\]")
+_PROJECT = re.compile(
+    r":?(?:[a-z]{2,3}|simple|wikt|wiktionary|commons|wikisource|wikipedia)\s*:\s*(?=\S)", re.IGNORECASE
+)
 _LANGUAGE_LINK = re.compile(r"\s*[a-z]{2,3}(?:-[a-z-]{2,12})?\s*:|\s*simple\s*:")
 _FILE_LINK = re.compile(r"\s*(?:ファイル|画像|メディア|カテゴリ|file|image|media|category)\s*:", re.IGNORECASE)
 
@@ -73,6 +76,7 @@ _TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,500}>")
 _EMPTY_BRACKETS = re.compile(r"（[\s、，,;；:：・/／\-]*）|\((?:[\s,;:/、・\-]*)\)|「」|『』|【】|\[\]")
 _BRACKET_START = re.compile(r"([（(])[\s、，,;；・/]+")
 _BRACKET_END = re.compile(r"[\s、，,;；・/]+([）)])")
+_BEFORE_STOP = re.compile(r"[ \u3000]+(?=[。、，．])")
 _LONE_BULLET = re.compile(r"^[・\s:：、。,.()（）]+$\n?", re.MULTILINE)
 
 
@@ -95,14 +99,12 @@ def comments_and_references(text: str) -> str:
 
 def templates(text: str) -> str:
     """Drop templates from the innermost out; a few inline ones leave the text that they were given."""
-    if "{{" not in text:
-        return text
     text = _PARAMETER.sub("", text)
     for _ in range(_ROUNDS):
         text, count = _TEMPLATE.subn(lambda match: _template(match[1]), text)
         if not count:
             break
-    return text.replace("{{", "").replace("}}", "") if "{{" in text else text
+    return text.replace("{{", "").replace("}}", "")
 
 
 def _template(inside: str) -> str:
@@ -191,7 +193,7 @@ def _link(inside: str) -> str:
         return ""
     target, bar, label = inside.partition("|")
     label = label.rsplit("|", 1)[-1].strip() if bar else ""
-    return label or target.strip().lstrip(":")
+    return _PROJECT.sub("", label or target.strip(), count=1).lstrip(":")
 
 
 def markup(text: str) -> str:
@@ -204,9 +206,9 @@ def markup(text: str) -> str:
                 lines[number] = f"\n{heading[2]}"
     text = _BOLD.sub("", "\n".join(lines))
     text = _MAGIC_WORD.sub("", _RULE.sub("", text))
-    text = _LIST.sub(lambda match: "・" if match[1][-1] in "*#" else "", text)
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("\n", text))
+    text = _LIST.sub(lambda match: "・" if match[1][-1] in "*#" else "", text)
     if "&" in text:
         text = html.unescape(text).replace("\u00a0", " ")
     return text.translate(_SHOWN)
@@ -216,6 +218,7 @@ def leftovers(text: str) -> str:
     """Take away the brackets and bullets that stood around what the other steps dropped."""
     text = _EMPTY_BRACKETS.sub("", text)
     text = _BRACKET_END.sub(r"\1", _BRACKET_START.sub(r"\1", text))
+    text = _BEFORE_STOP.sub("", text)
     return _LONE_BULLET.sub("", _EMPTY_BRACKETS.sub("", text))
 
 
