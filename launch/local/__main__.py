@@ -40,11 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output-dir", "--output_dir", required=True, help="the run's own folder")
     parser.add_argument("--tokenizer", metavar="FOLDER", help="tokenizer folder (default: the config's vocab_file)")
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--tokens", type=_count, help="train on so many tokens instead of train_iters steps")
+    budget.add_argument("--tokens", type=count, help="train on so many tokens instead of train_iters steps")
     budget.add_argument("--seconds", type=float, help="train for about so long instead of train_iters steps")
     parser.add_argument("--eval-every", "--eval_every", type=int, metavar="STEPS", help="evaluate on the way too")
     parser.add_argument(
-        "--eval-tokens", "--eval_tokens", type=_count, default=65536, help="a corpus (default 65536; 0: all)"
+        "--eval-tokens", "--eval_tokens", type=count, default=65536, help="a corpus (default 65536; 0: all)"
     )
     parser.add_argument("--pairs", action="append", default=[], metavar="NAME=FILE", help="jsonl of context and target")
     parser.add_argument("--test", action="store_true", help="score the config's test_data_paths at the end too")
@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from neox_configs import reader
 
     config = reader.load(args.configs)
-    from launch.local.train import named_sets, train
+    from launch.local.job import named_sets
+    from launch.local.train import train
 
     result = train(
         config,
@@ -87,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.OK
 
 
-def _count(word: str) -> int:
+def count(word: str) -> int:
     """`200000`, `200_000` or `2e5`."""
     number = float(word)
     if number != int(number) or number < 0:

@@ -6,6 +6,7 @@ is only ever used for exactly that.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from collections.abc import Mapping
@@ -104,6 +105,12 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != "identity"}
 
 
+def same(folder: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether `folder` is the place of exactly this run."""
+    path = folder / IDENTITY
+    return path.is_file() and files.read_json(path).get("identity") == _plain(identity)
+
+
 def note(folder: Path, **facts: Any) -> None:
     """Keep more facts beside the identity."""
     content = files.read_json(folder / IDENTITY)
@@ -117,8 +124,6 @@ def clear(folder: Path) -> None:
 
 
 def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
-    import json
-
     return dict(json.loads(json.dumps(identity)))  # tuples become lists, as they come back from disk
 
 

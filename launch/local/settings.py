@@ -116,7 +116,7 @@ def resolve(config: Mapping[str, Any]) -> Settings:
     if decay is None:
         fraction = get("lr_decay_fraction")
         decay = train_iters if fraction is None else math.floor(train_iters * _number(fraction, "lr_decay_fraction"))
-    micro, batch = _batch(config)
+    micro, batch = batch_sizes(config)
     lr, betas, eps = _optimizer(config)
     min_lr = _number(get("min_lr"), "min_lr")
     if min_lr > lr:
@@ -283,7 +283,7 @@ def _optimizer(config: Mapping[str, Any]) -> tuple[float, tuple[float, float], f
     )
 
 
-def _batch(config: Mapping[str, Any]) -> tuple[int, int]:
+def batch_sizes(config: Mapping[str, Any]) -> tuple[int, int]:
     """(micro batch, global batch): GPT-NeoX's arithmetic; the data-parallel size follows from what is given."""
     micro, total = config.get("train_micro_batch_size_per_gpu"), config.get("train_batch_size")
     accumulate = _positive(config.get("gradient_accumulation_steps") or 1, "gradient_accumulation_steps")

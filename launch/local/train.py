@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from haigo import files
-from haigo.cli import Failed, HaigoError
+from haigo.cli import Failed
 from haigo.progress import Progress
 from launch import data_order
-from launch.local import checkpoint, evaluate, log, precision, settings, vocabulary
+from launch.local import checkpoint, evaluate, log
+from launch.local import job as jobs
+from launch.local.job import EVAL_TOKENS, PathLike
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM
 
     from launch.local.settings import Settings
-    from launch.local.vocabulary import Vocabulary
 
-PathLike = str | os.PathLike[str]
-EVAL_TOKENS = 65536
 CHECKPOINT_EVERY_S = 60.0
 _LOGGED_STEPS = 1000  # more lines than that say nothing more on a curve
 _CALIBRATION_STEPS = 4
@@ -100,84 +99,70 @@ def train(
         Refused: the folder holds another run, a precision that is slow here, data of another tokenizer.
         Failed: the loss became NaN or infinite.
     """
-    if tokens is not None and seconds is not None:
-        raise HaigoError("both a token budget and a time budget are given.", "keep one of --tokens and --seconds")
-    for name, amount in (("--tokens", tokens), ("--seconds", seconds), ("--eval-every", eval_every)):
-        if amount is not None and amount <= 0:
-            raise HaigoError(f"{name} {amount} is not more than 0.", "give a positive number")
-    given = {**config, **({"seed": seed} if seed is not None else {})}
-    plan = settings.resolve(given)
-    precision.check(plan, precision_override)
-    words = vocabulary.find(config, tokenizer)
-    sets = {
-        str(name): str(prefix) for name, prefix in (valid or named_sets(config.get("valid_data_paths") or [])).items()
-    }
-    tests = {str(name): str(prefix) for name, prefix in (test or {}).items()}
-    prompts = {str(name): str(path) for name, path in (pairs or {}).items()}
-    _check_names([*sets, *prompts])
+    job = jobs.prepare(
+        config,
+        tokenizer=tokenizer,
+        tokens=tokens,
+        seconds=seconds,
+        pairs=pairs,
+        eval_every=eval_every,
+        eval_tokens=eval_tokens,
+        valid=valid,
+        test=test,
+        export=export,
+        seed=seed,
+        precision_override=precision_override,
+    )
     folder = Path(output_dir)
     with files.owner(folder) if lock else contextlib.nullcontext(), _threads(threads):
         if overwrite:
             checkpoint.clear(folder)
-        budget = {"tokens": tokens, "seconds": seconds}
-        evaluation = {"eval_every": eval_every, "eval_tokens": eval_tokens}
-        kept = checkpoint.claim(
-            folder, _identity(given, plan, words, sets, tests, prompts, {**budget, **evaluation, "export": export})
-        )
+        kept = checkpoint.claim(folder, job.identity())
         if (folder / "result.json").is_file():
             return dict(files.read_json(folder / "result.json"))
         files.remove_leftovers(folder)
-        run = _Run(given, plan, words, folder, sets, tests, prompts, eval_tokens)
-        run.fix_steps(tokens, seconds, kept)
+        run = _Run(job, folder)
+        run.fix_steps(kept)
         run.start(checkpoints)
-        run.loop(eval_every, checkpoint_every_s if checkpoints else None, config.get("checkpoint_factor"), progress)
-        return run.finish(export)
+        run.loop(checkpoint_every_s if checkpoints else None, progress)
+        return run.finish()
+
+
+def tokens_in(job: jobs.Job) -> int:
+    """How many tokens `job` trains on in its `seconds` of wall time, the final evaluation included; measured by training
+    a few steps of a model that is thrown away. At least one step's tokens."""
+    with _threads(1):
+        return _Run(job, Path(os.devnull)).calibrate() * job.plan.tokens_per_step
 
 
 class _Run:
     """One run in progress: what `train` holds between its steps."""
 
-    def __init__(
-        self,
-        config: Mapping[str, Any],
-        plan: Settings,
-        words: Vocabulary,
-        folder: Path,
-        sets: Mapping[str, str],
-        tests: Mapping[str, str],
-        prompts: Mapping[str, str],
-        eval_tokens: int | None,
-    ) -> None:
-        self.config, self.plan, self.words, self.folder = config, plan, words, folder
-        self.tests, self.eval_tokens = tests, eval_tokens
-        self.tasks = {name: self._corpus(prefix) for name, prefix in sets.items()}
-        self.tasks |= {
-            name: evaluate.pairs_task(path, words, plan.max_position_embeddings) for name, path in prompts.items()
-        }
+    def __init__(self, job: jobs.Job, folder: Path) -> None:
+        self.job, self.plan, self.words, self.folder = job, job.plan, job.words, folder
+        self.tasks = {name: self._corpus(prefix) for name, prefix in job.valid.items()}
+        for name, path in job.pairs.items():
+            self.tasks[name] = evaluate.pairs_task(path, job.words, job.plan.max_position_embeddings)
         self.step = 0
         self.losses: list[float] = []
         self.wall = self.cpu = self.train_cpu = 0.0
 
     def _corpus(self, prefix: str) -> evaluate.Task:
-        return evaluate.corpus_task(prefix, self.words, self.plan.seq_length, self.eval_tokens)
+        return evaluate.corpus_task(prefix, self.words, self.plan.seq_length, self.job.eval_tokens)
 
-    def fix_steps(self, tokens: int | None, seconds: float | None, kept: Mapping[str, Any]) -> None:
-        """Decide how many steps the run has."""
-        if tokens is not None:
-            if tokens < self.plan.tokens_per_step:
-                raise HaigoError(
-                    f"--tokens {tokens} is less than one step of {self.plan.tokens_per_step} tokens.",
-                    "give more tokens, or a config with a smaller batch",
-                )
-            self.plan = self.plan.with_steps(tokens // self.plan.tokens_per_step)
-        elif seconds is not None:
-            steps = kept.get("steps") or self._calibrate(seconds)
+    def fix_steps(self, kept: Mapping[str, Any]) -> None:
+        """Decide how many steps the run has. `kept`: what an earlier start of the run noted."""
+        if self.job.tokens is not None:
+            self.plan = self.plan.with_steps(self.job.tokens // self.plan.tokens_per_step)
+        elif self.job.seconds is not None:
+            steps = kept.get("steps") or self.calibrate()
             if "steps" not in kept:
                 checkpoint.note(self.folder, steps=steps)
             self.plan = self.plan.with_steps(int(steps))
 
-    def _calibrate(self, seconds: float) -> int:
-        """Steps that fit into `seconds`, after a few on a throw-away model; the final evaluation is set aside."""
+    def calibrate(self) -> int:
+        """Steps that fit into the job's seconds, after timing a few on a model that is thrown away."""
+        assert self.job.seconds is not None
         probe = _Run.__new__(_Run)
         probe.__dict__ = {**self.__dict__, "losses": []}
         probe.plan = self.plan.with_steps(_CALIBRATION_STEPS + 1)
@@ -191,7 +176,7 @@ class _Run:
             at = time.monotonic()
             probe.one_step(step + 1)
             times.append(time.monotonic() - at)
-        return max(1, int((seconds - spent - sum(times)) / sorted(times)[len(times) // 2]))
+        return max(1, int((self.job.seconds - spent - sum(times)) / sorted(times)[len(times) // 2]))
 
     def start(self, checkpoints: bool) -> None:
         """Model, optimizer and data in their first state, or in that of the last checkpoint."""
@@ -204,10 +189,7 @@ class _Run:
         self.rate = optimizers.learning_rate
         self.size = models.parameters(self.model)
         self.non_embedding = models.non_embedding_parameters(self.model)
-        source = data_order.source({**self.config, "train_iters": plan.train_iters, "seed": plan.seed}, plan.batch)
-        for prefix in source.prefixes:
-            vocabulary.check_dataset(prefix, words)
-        self.data = source.open()
+        self.data = self.job.source(plan).open()
         if checkpoints:
             # weights and two moments, while the older checkpoint still stands
             files.require_space(self.folder, self.size * 4 * 3 * 2, "a checkpoint and the one before it")
@@ -260,15 +242,10 @@ class _Run:
         """Evaluate the model as it stands."""
         return {name: evaluate.score(self.model, task) for name, task in tasks.items()}
 
-    def loop(
-        self,
-        eval_every: int | None,
-        checkpoint_every_s: float | None,
-        checkpoint_factor: int | None,
-        progress: Callable[[Tick], None] | None,
-    ) -> None:
+    def loop(self, checkpoint_every_s: float | None, progress: Callable[[Tick], None] | None) -> None:
         """Train up to the last step, logging, evaluating and checkpointing on the way."""
-        plan = self.plan
+        plan, eval_every = self.plan, self.job.eval_every
+        checkpoint_factor = self.job.config.get("checkpoint_factor")
         every = max(1, plan.train_iters // _LOGGED_STEPS)
         saved = time.monotonic()
         with log.writer(self.folder, self.step) as write, _shown(progress, plan, self.step) as show:
@@ -302,7 +279,7 @@ class _Run:
         extra = {"losses": self.losses, "wall": self.wall, "cpu": self.cpu, "train_cpu": self.train_cpu}
         checkpoint.save(self.folder, self.step, self.model, self.optimizer, extra)
 
-    def finish(self, export: bool) -> dict[str, Any]:
+    def finish(self) -> dict[str, Any]:
         """Final evaluation, export, `result.json`."""
         begin, cpu = time.monotonic(), time.process_time()
         plan = self.plan
@@ -321,11 +298,11 @@ class _Run:
             "epochs": _epochs(self.data),
             "clipped_at": plan.clip,
         }
-        if self.tests:
-            tested = self.score({name: self._corpus(prefix) for name, prefix in self.tests.items()})
+        if self.job.test:
+            tested = self.score({name: self._corpus(prefix) for name, prefix in self.job.test.items()})
             result["metrics_test"] = _metrics(tested)
             result["test"] = {name: score.as_dict() for name, score in tested.items()}
-        if export:
+        if self.job.export:
             from launch.local.export import export as write_model
 
             write_model(self.model, self.words, self.folder / "model")
@@ -337,7 +314,7 @@ class _Run:
         result["tokens_per_cpu_s"] = round(result["tokens"] / max(self.train_cpu, 1e-9), 1)
         log.append(self.folder, {"step": self.step, "tokens": result["tokens"], "final": True, **result["metrics"]})
         files.write_json(self.folder / "result.json", result)
-        if export:
+        if self.job.export:
             checkpoint.remove(self.folder)  # the model folder has the weights now
         return result
 
@@ -348,56 +325,6 @@ def _metrics(scores: Mapping[str, evaluate.Score]) -> dict[str, float]:
 
 def _epochs(data: data_order.Dataset | data_order.Blend) -> list[int]:
     return [part.epochs for part in (data.datasets if isinstance(data, data_order.Blend) else [data])]
-
-
-def named_sets(prefixes: list[str]) -> dict[str, str]:
-    """Corpus names of a config's prefixes: `data/news/valid_text_document` -> news."""
-    named: dict[str, str] = {}
-    for prefix in prefixes:
-        name = Path(prefix).resolve().parent.name
-        named[name if name not in named else Path(prefix).name] = str(prefix)
-    if len(named) != len(prefixes):
-        raise HaigoError("two validation sets of the config have the same name.", "put each corpus in its own folder")
-    return named
-
-
-def _check_names(names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
-            raise HaigoError(f"'{name}' is both a corpus and a pairs file.", "give the pairs file another name")
-
-
-def _identity(
-    config: Mapping[str, Any],
-    plan: Settings,
-    words: Vocabulary,
-    sets: Mapping[str, str],
-    tests: Mapping[str, str],
-    prompts: Mapping[str, str],
-    rest: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Everything that the run's numbers depend on, flat, by names a user knows."""
-    source = data_order.source({**config, "train_iters": plan.train_iters}, plan.batch)
-    made: dict[str, Any] = {**plan.as_dict(), **rest, "tokenizer": words.sha256, "split": source.split}
-    made["train_data_weights"] = source.weights
-    for number, prefix in enumerate(source.prefixes):
-        _require(prefix)
-        made[f"train_data_paths[{number}]"] = vocabulary.fingerprint(prefix)
-    for kind, group in (("valid", sets), ("test", tests)):
-        for name, prefix in group.items():
-            _require(prefix)
-            made[f"{kind}.{name}"] = vocabulary.fingerprint(prefix)
-    for name, path in prompts.items():
-        if not Path(path).is_file():
-            raise HaigoError(f"{path} does not exist.", "check the path given with --pairs")
-        made[f"pairs.{name}"] = files.sha256_file(path)
-    return made
-
-
-def _require(prefix: str) -> None:
-    from preprocess.indexed_dataset import MMapReader
-
-    MMapReader(prefix)  # says what is missing or cut short
 
 
 @contextlib.contextmanager

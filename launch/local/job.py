@@ -1,0 +1,169 @@
+"""What one run is made from: config, tokenizer, datasets, budget; checked, and boiled down to an identity.
+
+Two runs with the same identity give the same numbers, so a finished result or a checkpoint is used for exactly that
+identity and nothing else. Nothing here trains, and nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import HaigoError
+from launch import data_order
+from launch.local import precision, settings, vocabulary
+from launch.local.settings import Settings
+from launch.local.vocabulary import Vocabulary
+from preprocess.indexed_dataset import MMapReader
+
+PathLike = str | os.PathLike[str]
+EVAL_TOKENS = 65536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run, checked but not started."""
+
+    config: Mapping[str, Any]
+    plan: Settings
+    """Before a budget changes its length."""
+    words: Vocabulary
+    valid: Mapping[str, str]
+    test: Mapping[str, str]
+    pairs: Mapping[str, str]
+    tokens: int | None
+    seconds: float | None
+    eval_every: int | None
+    eval_tokens: int | None
+    export: bool
+
+    def source(self, plan: Settings) -> data_order.Source:
+        """Where the training samples come from when the run has `plan.train_iters` steps."""
+        return data_order.source({**self.config, "train_iters": plan.train_iters, "seed": plan.seed}, plan.batch)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that the run's numbers depend on, flat, by names that a user knows.
+
+        Raises:
+            HaigoError: a dataset or pairs file is missing or cut short.
+        """
+        source = self.source(self.plan)
+        made: dict[str, Any] = {**self.plan.as_dict(), "tokenizer": self.words.sha256, "split": source.split}
+        for name in ("tokens", "seconds", "eval_every", "eval_tokens", "export"):
+            made[name] = getattr(self, name)
+        made["betas"] = list(self.plan.betas)
+        made["train_data_weights"] = list(source.weights)
+        for number, prefix in enumerate(source.prefixes):
+            made[f"train_data_paths[{number}]"] = _fingerprint(prefix)
+        for kind, group in (("valid", self.valid), ("test", self.test)):
+            for name, prefix in group.items():
+                made[f"{kind}.{name}"] = _fingerprint(prefix)
+        for name, path in self.pairs.items():
+            made[f"pairs.{name}"] = _file_digest(path, *_stamp(path))
+        return made
+
+
+def prepare(
+    config: Mapping[str, Any],
+    *,
+    tokenizer: PathLike | Vocabulary | None = None,
+    tokens: int | None = None,
+    seconds: float | None = None,
+    pairs: Mapping[str, PathLike] | None = None,
+    eval_every: int | None = None,
+    eval_tokens: int | None = EVAL_TOKENS,
+    valid: Mapping[str, PathLike] | None = None,
+    test: Mapping[str, PathLike] | None = None,
+    export: bool = True,
+    seed: int | None = None,
+    precision_override: str | None = None,
+) -> Job:
+    """Check what a run is made from. Arguments as of `launch.local.train.train`.
+
+    Raises:
+        HaigoError, Refused: as there.
+    """
+    if tokens is not None and seconds is not None:
+        raise HaigoError("both a token budget and a time budget are given.", "keep one of --tokens and --seconds")
+    for name, amount in (("--tokens", tokens), ("--seconds", seconds), ("--eval-every", eval_every)):
+        if amount is not None and amount <= 0:
+            raise HaigoError(f"{name} {amount} is not more than 0.", "give a positive number")
+    given = {**config, **({"seed": seed} if seed is not None else {})}
+    if given.get("train_iters") is None and (tokens is not None or seconds is not None):
+        given["train_iters"] = given.get("lr_decay_iters") or 1  # the budget decides; the schedule follows it
+    plan = settings.resolve(given)
+    precision.check(plan, precision_override)
+    if tokens is not None and tokens < plan.tokens_per_step:
+        raise HaigoError(
+            f"--tokens {tokens} is less than one step of {plan.tokens_per_step} tokens.",
+            "give more tokens, or a config with a smaller batch",
+        )
+    words = tokenizer if isinstance(tokenizer, Vocabulary) else vocabulary.find(config, tokenizer)
+    sets = named_sets(config.get("valid_data_paths") or []) if valid is None else valid
+    both = [name for name in (pairs or {}) if name in sets]
+    if both:
+        raise HaigoError(f"'{both[0]}' is both a corpus and a pairs file.", "give the pairs file another name")
+    job = Job(
+        config=given,
+        plan=plan,
+        words=words,
+        valid=_words(sets),
+        test=_words(test or {}),
+        pairs=_words(pairs or {}),
+        tokens=tokens,
+        seconds=seconds,
+        eval_every=eval_every,
+        eval_tokens=eval_tokens,
+        export=export,
+    )
+    for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
+        vocabulary.check_dataset(prefix, words)
+    return job
+
+
+def named_sets(prefixes: Sequence[str]) -> dict[str, str]:
+    """Corpus names for a config's prefixes: `data/news/valid_text_document` is news.
+
+    Raises:
+        HaigoError: two get the same name.
+    """
+    named: dict[str, str] = {}
+    for prefix in prefixes:
+        name = Path(prefix).resolve().parent.name
+        named[name if name not in named else Path(prefix).name] = str(prefix)
+    if len(named) != len(prefixes):
+        raise HaigoError("two validation sets of the config have the same name.", "put each corpus in its own folder")
+    return named
+
+
+def _words(group: Mapping[str, PathLike]) -> dict[str, str]:
+    return {str(name): str(path) for name, path in group.items()}
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        raise HaigoError(f"{path} does not exist.", "check the path") from None
+    return found.st_size, found.st_mtime_ns
+
+
+def _fingerprint(prefix: str) -> str:
+    MMapReader(prefix)  # says what is missing or cut short
+    return _dataset_digest(prefix, *_stamp(f"{prefix}.idx"), *_stamp(f"{prefix}.bin"))
+
+
+# A table of proxies asks for the same few files hundreds of times; the stamps make a changed file a new key.
+@functools.lru_cache(maxsize=1024)
+def _dataset_digest(prefix: str, *stamp: int) -> str:
+    return vocabulary.fingerprint(prefix)
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_digest(path: str, *stamp: int) -> str:
+    return files.sha256_file(path)
