@@ -21,6 +21,7 @@ import numpy as np
 from haigo import cli, files
 from haigo.cli import HaigoError
 from mixer.arrays import Array, as_matrix
+from mixer.limits import project_box
 from mixer.mixture import rounded
 from mixer.supply import MAX_EPOCHS, Constraints, constraints_from, read_supply
 
@@ -37,36 +38,29 @@ _POOL = 24  # candidates a run; more would push the choice into the corners of t
 def candidates(constraints: Constraints, n: int, rng: np.random.Generator) -> Array:
     """`n` random mixtures within the limits, (n, corpora).
 
-    Dirichlet draws of several strengths, around the reference and around uniform, each moved along the line to a
-    mixture well inside the limits until it meets all of them.
+    Dirichlet draws of several strengths, around the reference and around uniform, brought inside the limits.
     """
     limits = constraints.limits()
-    inner = limits.inner_point()
-    k = len(inner)
-    if k == 1:
-        return np.ones((n, 1))
-    centre = 0.5 * (constraints.reference + np.full(k, 1.0 / k))
+    corners = limits.corners()
+    k = corners.shape[1]
     uniform = np.full(k, 1.0 / k)
+    centre = 0.5 * (constraints.reference + uniform)
     made = np.empty((n, k))
-    for i in range(n):
-        around = (centre, uniform)[i % 2]
-        strength = _STRENGTHS[(i // 2) % len(_STRENGTHS)]
-        made[i] = rng.dirichlet(np.maximum(around * k * strength * 0.5, 0.02))
-    made = np.nan_to_num(made, nan=1.0 / k)
-    return toward(made, inner, limits.lower, limits.upper, limits.rows, limits.bounds)
-
-
-def toward(points: Array, inner: Array, lower: Array, upper: Array, rows: Array, bounds: Array) -> Array:
-    """Each point moved towards `inner` (which meets the limits) until it meets them too; (n, corpora)."""
-    step = points - inner
+    for i, (around, strength) in enumerate((a, s) for s in _STRENGTHS for a in (centre, uniform)):
+        part = made[i :: 2 * len(_STRENGTHS)]
+        part[:] = rng.dirichlet(np.maximum(around * k * strength * 0.5, 0.02), size=len(part))
+    made = project_box(np.nan_to_num(made, nan=1.0 / k), limits.lower, limits.upper)
+    if not len(limits.rows):
+        return made
+    # groups: along the line to a mixture inside until they hold; where that line is too short (a group whose sum is
+    # fixed has no inside) a random mean of the corners instead
+    inner = corners.mean(axis=0)
+    along = (made - inner) @ limits.rows.T
     with np.errstate(divide="ignore", invalid="ignore"):
-        up = np.where(step > 1e-15, (upper - inner) / step, np.inf)
-        down = np.where(step < -1e-15, (lower - inner) / step, np.inf)
-        reach = np.minimum(up.min(1), down.min(1))
-        if len(rows):
-            along = step @ rows.T
-            reach = np.minimum(reach, np.where(along > 1e-15, (bounds - rows @ inner) / along, np.inf).min(1))
-    return np.asarray(inner + np.clip(reach, 0.0, 1.0)[:, None] * step)
+        reach = np.where(along > 1e-12, (limits.bounds - limits.rows @ inner) / along, np.inf).min(1)
+    moved = inner + np.clip(reach, 0.0, 1.0)[:, None] * (made - inner)
+    mixed = rng.dirichlet(np.full(len(corners), 0.3), size=n) @ corners
+    return np.where((reach < 0.2)[:, None], mixed, moved)
 
 
 def propose(constraints: Constraints, n: int, seed: int = 0, history: Any = None, floor: float = 0.0) -> Array:

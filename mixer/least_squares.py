@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def _stack(curve: Curve, start: Array, problems: Problems, iterations: int, tole
     damping = np.full(count, 1e-2)
     quiet = np.zeros(count, dtype=np.int64)
 
-    def objective(point: Array, at: Array, value: Array) -> Array:
+    def objective(point: Array, at: Any, value: Array) -> Array:
         misfit = ((value - problems.target[at]) ** 2 * problems.precision[at]).sum(1)
         return np.asarray(misfit + ((point - problems.centre[at]) ** 2 * problems.pull[at]).sum(1))
 

@@ -73,7 +73,7 @@ class Limits:
 
     def project(self, weights: Array) -> Array:
         """The mixture nearest to `weights` (least squares) that meets every limit."""
-        made = _project_box(np.asarray(weights, dtype=np.float64), self.lower, self.upper)
+        made = project_box(np.asarray(weights, dtype=np.float64), self.lower, self.upper)
         if not len(self.rows) or (self.rows @ made <= self.bounds + 1e-12).all():
             return made
         return self._project_groups(np.asarray(weights, dtype=np.float64))
@@ -107,8 +107,8 @@ class Limits:
         exact = np.clip(made.x[:k], self.lower, self.upper) if made.status == 0 else start
         return exact if self.excess(exact) <= TOLERANCE else start
 
-    def inner_point(self) -> Array:
-        """A mixture well inside the limits (the one whose smallest room is largest).
+    def corners(self) -> Array:
+        """Extreme mixtures: the least and the most of every corpus and group that the limits allow, (m, corpora).
 
         Raises:
             HaigoError: there is none; names the conflicting limits.
@@ -117,18 +117,22 @@ class Limits:
 
         self.check()
         k = len(self.corpora)
-        eye = np.eye(k)
-        free = (self.upper - self.lower > 0).astype(float)
-        rows = np.vstack([np.c_[eye, free], np.c_[-eye, free], np.c_[self.rows, np.zeros(len(self.rows))]])
-        made = linprog(
-            np.r_[np.zeros(k), -1.0],
-            A_ub=rows,
-            b_ub=np.r_[self.upper, -self.lower, self.bounds],
-            A_eq=np.r_[np.ones(k), 0.0][None],
-            b_eq=[1.0],
-            bounds=[(None, None)] * k + [(0, None)],
-        )
-        return np.clip(made.x[:k], self.lower, self.upper)
+        made = []
+        for way in np.vstack([np.eye(k), -np.eye(k), self.rows, -self.rows]):
+            answer = linprog(
+                way,
+                A_ub=self.rows if len(self.rows) else None,
+                b_ub=self.bounds if len(self.rows) else None,
+                A_eq=np.ones((1, k)),
+                b_eq=[1.0],
+                bounds=list(zip(self.lower, self.upper, strict=True)),
+            )
+            made.append(np.clip(answer.x, self.lower, self.upper))
+        return np.array(made)
+
+    def inner_point(self) -> Array:
+        """A mixture inside the limits: the mean of the corners touches a limit only when every mixture must."""
+        return np.asarray(self.corners().mean(axis=0))
 
     def slsqp(self) -> list[dict[str, object]]:
         """The sum and the groups in scipy's form; bounds are passed separately."""
@@ -158,18 +162,17 @@ def _possible(items: list[Limit], k: int) -> bool:
     return bool(made.status == 0)
 
 
-def _project_box(weights: Array, lower: Array, upper: Array) -> Array:
-    """Euclidean projection on {sum = 1, lower <= w <= upper}: clip(w - t) with t by bisection."""
-    low, high = float((weights - upper).min()), float((weights - lower).max())
-    for _ in range(200):
+def project_box(weights: Array, lower: Array, upper: Array) -> Array:
+    """Euclidean projection on {sum = 1, lower <= w <= upper}: clip(w - t) with t by bisection; (k,) or (n, k)."""
+    points = np.atleast_2d(weights)
+    low, high = (points - upper).min(1), (points - lower).max(1)
+    for _ in range(60):
         middle = 0.5 * (low + high)
-        if np.clip(weights - middle, lower, upper).sum() > 1.0:
-            low = middle
-        else:
-            high = middle
-    made = np.clip(weights - 0.5 * (low + high), lower, upper)
+        over = np.clip(points - middle[:, None], lower, upper).sum(1) > 1.0
+        low, high = np.where(over, middle, low), np.where(over, high, middle)
+    made = np.clip(points - (0.5 * (low + high))[:, None], lower, upper)
     # what bisection leaves (1e-16s) goes to a weight with room
-    room = np.flatnonzero((made > lower + 1e-9) & (made < upper - 1e-9))
-    if len(room):
-        made[room[0]] += 1.0 - made.sum()
-    return made
+    room = np.minimum(made - lower, upper - made)
+    rows, place = np.arange(len(made)), room.argmax(1)
+    made[rows, place] += np.where(room[rows, place] > 1e-9, 1.0 - made.sum(1), 0.0)
+    return made[0] if weights.ndim == 1 else made

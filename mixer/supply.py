@@ -130,6 +130,11 @@ class Constraints:
         share = self.token_share
         return np.full(len(self.corpora), 1.0 / len(self.corpora)) if share is None else share
 
+    @property
+    def reference_name(self) -> str:
+        """What `reference` is, in words."""
+        return "prior" if self.prior is not None else "uniform" if self.supply is None else "token share"
+
     def caps(self) -> Array | None:
         """Largest weight the supply allows, max_epochs * tokens / target_tokens; None without both numbers."""
         if self.supply is None or self.target_tokens is None:

@@ -1,0 +1,95 @@
+"""What `mixer.search` answers: weights with everything a reader needs to trust or doubt them. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mixer.arrays import Array
+from mixer.laws import ReportCard
+from mixer.objective import Objective
+
+
+@dataclass(kw_only=True)
+class Recommendation:
+    """The answer. All metrics are in their own units and directions."""
+
+    corpora: list[str]
+    metrics: list[str]
+    weights: Array
+    """(corpora,), six decimals, meets every limit."""
+    interval: Array
+    """(corpora, 2): 5 % and 95 % of the optima of the bootstrap draws."""
+    near_optimal: Array
+    """(corpora, 2): the range of each weight among mixtures the proxies cannot tell from the best."""
+    near_optimal_within: float
+    """How much worse (in units of the objective) a mixture may be to count as near-optimal."""
+    reference: Array
+    """(corpora,) token share (or the prior, or uniform) brought within the limits; what is compared with."""
+    reference_name: str
+    token_share: Array | None
+    epochs: Array | None
+    prediction: dict[str, dict[str, Any]]
+    """Metric -> mean, interval (90 %, of a new run), token_share (the same at the reference)."""
+    gain: dict[str, Any]
+    """Objective at the reference minus at the answer: mean, interval, probability that it is above 0, unit."""
+    expected_regret: float
+    """Objective lost, on average over the draws, by not knowing the law exactly."""
+    binding: list[dict[str, Any]]
+    transfer: Array
+    """(metrics, corpora), rows summing to 1: which corpus helps which metric."""
+    card: ReportCard
+    """Cross-validated, metrics and last the `objective`."""
+    held_out: ReportCard | None
+    objective: Objective
+    method: str
+    seed: int
+    bootstrap: int
+    kl: float
+    notes: list[str] = field(default_factory=list)
+    compared: list[dict[str, Any]] | None = None
+    held_out_predictions: dict[str, Any] | None = None
+    """Run names, and per metric the measured and predicted values of the held-out runs."""
+
+    def document(self, provenance: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What mixture.yml holds."""
+        made: dict[str, Any] = {
+            "weights": dict(zip(self.corpora, self.weights.tolist(), strict=True)),
+            "interval": {c: decimals(r) for c, r in zip(self.corpora, self.interval, strict=True)},
+            "near_optimal": {c: decimals(r) for c, r in zip(self.corpora, self.near_optimal, strict=True)},
+        }
+        if self.epochs is not None:
+            made["epochs"] = {c: significant(e) for c, e in zip(self.corpora, self.epochs, strict=True)}
+        if self.token_share is not None:
+            made["token_share"] = dict(zip(self.corpora, decimals(self.token_share, 6), strict=True))
+        made |= {
+            "prediction": self.prediction,
+            "gain": self.gain,
+            "expected_regret": significant(self.expected_regret),
+            "binding": self.binding,
+            "objective": self.objective.as_dict(),
+            "transfer": {
+                m: dict(zip(self.corpora, decimals(row), strict=True))
+                for m, row in zip(self.metrics, self.transfer, strict=True)
+            },
+            "fit": {
+                "method": self.method,
+                "cross_validation": self.card.as_dict(),
+                **({"held_out": self.held_out.as_dict()} if self.held_out else {}),
+            },
+            "notes": self.notes,
+        }
+        if self.compared:
+            made["compared"] = self.compared
+        made["provenance"] = {"seed": self.seed, "bootstrap": self.bootstrap, "kl": self.kl, **(provenance or {})}
+        return made
+
+
+def significant(value: float) -> float:
+    """Five significant digits."""
+    return float(f"{value:.5g}")
+
+
+def decimals(values: Array, digits: int = 4) -> list[float]:
+    """A plain list, rounded."""
+    return [round(float(value), digits) for value in values]

@@ -1,0 +1,73 @@
+"""The named ways to choose a mixture, so that anyone can compare them on their own table.
+
+law, explaw: exact search on a convex law. lightgbm, gp, regmix: the mean of the best of many random mixtures (RegMix's
+recipe: 100,000 samples, mean of the best 128). token_share, temperature, unimax, uniform: no proxies needed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from haigo.cli import HaigoError
+from mixer import mixture
+from mixer.arrays import Array
+from mixer.design import candidates
+from mixer.laws import make
+from mixer.limits import Limits
+from mixer.supply import Constraints
+
+CONVEX = ("law", "explaw")
+SAMPLED = ("lightgbm", "gp", "regmix")
+FREE = ("token_share", "temperature", "unimax", "uniform")
+ALL = (*CONVEX, *SAMPLED, *FREE)
+
+_SAMPLES = 100_000
+_BEST = 128
+
+
+def free(name: str, constraints: Constraints, limits: Limits) -> Array:
+    """A baseline that needs no proxies, brought within the limits (nearest in least squares).
+
+    Raises:
+        HaigoError: the method needs token counts that are not given.
+    """
+    if name == "uniform":
+        return limits.project(mixture.uniform(len(constraints.corpora)))
+    if constraints.supply is None:
+        raise HaigoError(f"the method '{name}' needs to know how many tokens each corpus has.", "give --supply")
+    if name == "token_share":
+        return limits.project(mixture.token_share(constraints.supply))
+    if name == "temperature":
+        return limits.project(mixture.temperature(constraints.supply, 2.0))
+    total = constraints.target_tokens or float(constraints.supply.sum())
+    epochs = float(np.asarray(constraints.max_epochs).max())
+    return limits.project(mixture.unimax(constraints.supply, total, epochs))
+
+
+def sampled(
+    name: str,
+    weights: Array,
+    losses: Array,
+    coefficients: Array,
+    constraints: Constraints,
+    limits: Limits,
+    ceilings: Array,
+    seed: int,
+    samples: int = _SAMPLES,
+) -> Array:
+    """The mean of the best random mixtures within the limits, by a law that is not convex.
+
+    Args:
+        losses: (n, targets), sign-adjusted.
+        coefficients: (targets,) of the objective.
+        ceilings: (targets,) largest allowed predictions, inf where there is none.
+    """
+    pool = candidates(constraints, samples, np.random.default_rng([seed, 2]))
+    needed = np.flatnonzero((coefficients != 0) | np.isfinite(ceilings))
+    law = make(name, seed).fit(weights, losses[:, needed])
+    predicted = law.predict(pool)
+    value = predicted @ coefficients[needed]
+    over = np.maximum(predicted - ceilings[needed], 0.0).sum(1)
+    value = value + 1e6 * np.where(np.isfinite(over), over, 0.0)
+    best = np.argsort(value, kind="stable")[: min(_BEST, max(1, samples // 100))]
+    return limits.project(pool[best].mean(axis=0))

@@ -1,0 +1,140 @@
+"""What is wanted: a weighted sum of metrics to lower (or raise), and limits on how bad other metrics may get."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from haigo.cli import HaigoError
+from mixer.arrays import Array
+from mixer.proxies import find
+
+_SCORE_LIKE = re.compile(r"(^|[_/\-.])(acc|acc_norm|accuracy|f1|em|exact|exact_match|score|bleu|rouge\w*)($|[_/\-.,])")
+_RELATIVE = re.compile(r"^\s*([+-]?\d+(?:\.\d+)?)\s*%\s*$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """A weighted sum of metrics, each with a direction, and ceilings on any metric."""
+
+    weights: Mapping[str, float]
+    """Metric -> how much it counts (> 0)."""
+    direction: Mapping[str, str] = field(default_factory=dict)
+    """Metric -> "min" (what is not named) or "max"."""
+    ceilings: Mapping[str, float | str] = field(default_factory=dict)
+    """Metric -> how bad it may be predicted: a number, or "+5%": no more than 5 % worse than at token share."""
+    standardise: bool = True
+    """Divide each metric by its standard deviation over the proxies, so that none drowns the others."""
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            raise HaigoError("the objective names no metric.", "give at least one, e.g. --objective news_bpb")
+        for name, weight in self.weights.items():
+            if not 0 < float(weight) < np.inf:
+                raise HaigoError(f"the objective gives '{name}' the weight {weight}.", "give a number above 0")
+        for name, way in self.direction.items():
+            if way not in ("min", "max"):
+                raise HaigoError(f"the direction of '{name}' is '{way}'.", 'it is "min" or "max"')
+
+    def resolve(self, metrics: Sequence[str], source: str) -> Objective:
+        """The same with full metric names, wildcards in ceilings spread out.
+
+        Raises:
+            HaigoError: an unknown metric, or a score that would be minimised without having been asked to.
+        """
+
+        def full(name: str) -> str:
+            return find(name, metrics, "metric", source)
+
+        weights: dict[str, float] = {}
+        for name, weight in self.weights.items():
+            weights[full(name)] = weights.get(full(name), 0.0) + float(weight)
+        direction = {full(name): way for name, way in self.direction.items()}
+        ceilings: dict[str, float | str] = {}
+        # named limits win over wildcards, wherever they stand
+        for name, limit in sorted(self.ceilings.items(), key=lambda item: "*" not in item[0]):
+            hits = [m for m in metrics if fnmatch.fnmatchcase(m, name)] if "*" in name else [full(name)]
+            if not hits:
+                raise HaigoError(f"no metric of {source} is like '{name}'.", f"it has: {', '.join(metrics[:30])}")
+            for hit in hits:
+                if "*" not in name or hit not in weights:
+                    ceilings[hit] = limit
+        for name in [*weights, *ceilings]:
+            if name not in direction and _SCORE_LIKE.search(name.lower()):
+                raise HaigoError(
+                    f"'{name}' looks like a score, where higher is better, and would be minimised.",
+                    f"say which is meant: --maximise {name} or --minimise {name}",
+                )
+        return Objective(weights=weights, direction=direction, ceilings=ceilings, standardise=self.standardise)
+
+    def signs(self, metrics: Sequence[str]) -> Array:
+        """+1 for metrics to lower, -1 for metrics to raise, (metrics,)."""
+        return np.array([-1.0 if self.direction.get(name) == "max" else 1.0 for name in metrics])
+
+    def coefficients(self, metrics: Sequence[str], spread: Array) -> Array:
+        """What each (sign-adjusted) metric counts in the sum, (metrics,); the weights are scaled to sum to 1."""
+        total = sum(self.weights.values())
+        made = np.array([self.weights.get(name, 0.0) / total for name in metrics])
+        return made / np.where(spread > 0, spread, 1.0) if self.standardise else made
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "weights": {name: float(value) for name, value in self.weights.items()},
+            "direction": {name: self.direction.get(name, "min") for name in self.weights},
+            "ceilings": dict(self.ceilings),
+            "standardise": self.standardise,
+        }
+
+
+def limit_value(limit: float | str, reference: float, sign: float, name: str) -> float:
+    """A ceiling as a number on the sign-adjusted metric.
+
+    Args:
+        limit: a number on the metric itself, or `+5%` (worse than the reference by no more than that).
+        reference: the sign-adjusted prediction at the reference mixture.
+        sign: +1 lower is better, -1 higher is better.
+    """
+    if isinstance(limit, str):
+        match = _RELATIVE.match(limit)
+        if match:
+            return reference + abs(reference) * float(match[1]) / 100.0
+        try:
+            limit = float(limit)
+        except ValueError:
+            raise HaigoError(
+                f"the ceiling of '{name}' is '{limit}'.", "give a number, or +5% against token share"
+            ) from None
+    if not np.isfinite(limit):
+        raise HaigoError(f"the ceiling of '{name}' is {limit}.", "give a finite number")
+    return sign * float(limit)
+
+
+def parse(
+    words: Sequence[str],
+    ceilings: Sequence[str],
+    maximise: Sequence[str] = (),
+    minimise: Sequence[str] = (),
+    standardise: bool = True,
+) -> Objective:
+    """An objective from the command line: `news_bpb=1.0,other_bpb=0.5` and `wiki_bpb=+5%`."""
+    weights: dict[str, float] = {}
+    for word in ",".join(words).split(","):
+        name, _, value = word.strip().rpartition("=") if "=" in word else (word.strip(), "", "1")
+        if not name:
+            continue
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            raise HaigoError(f"--objective {word}: '{value}' is no number.", "write METRIC=WEIGHT") from None
+    limits: dict[str, float | str] = {}
+    for word in ceilings:
+        name, equals, value = word.strip().rpartition("=")
+        if not equals or not name:
+            raise HaigoError(f"--ceiling {word} is not METRIC=LIMIT.", "write e.g. --ceiling 'wiki_bpb=+5%'")
+        limits[name] = value.strip()
+    ways = {**dict.fromkeys(minimise, "min"), **dict.fromkeys(maximise, "max")}
+    return Objective(weights=weights, direction=ways, ceilings=limits, standardise=standardise)

@@ -1,0 +1,226 @@
+"""The exact search: a convex function of the mixture, linear limits, convex ceilings, and the price of what binds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mixer.arrays import Array
+from mixer.curve_law import CurveLaw
+from mixer.limits import Limits
+from mixer.supply import Constraints
+
+Function = Callable[[Array], tuple[float, Array]]
+"""weights (corpora,) -> value, gradient (corpora,)."""
+Functions = Callable[[Array], tuple[Array, Array]]
+"""weights (corpora,) -> values (m,), gradients (m, corpora)."""
+
+_CEILING_SLACK = 1e-7
+
+
+@dataclass
+class Surface:
+    """Predicted (sign-adjusted) metrics as a function of the mixture, with gradients, repetition included.
+
+    Averages over bootstrap draws: each draw is convex, so the average is, and a small corpus that some draws find
+    useful keeps a weight where the single best fit would drop it.
+    """
+
+    law: CurveLaw
+    draws: Array
+    """(draws, targets, p)."""
+    constraints: Constraints
+
+    def metrics(self, weights: Array, which: Any, draws: Array | None = None) -> tuple[Array, Array]:
+        """Means over draws of the metrics numbered `which`: values (m,), gradients (m, corpora)."""
+        theta = (self.draws if draws is None else draws)[:, which]
+        count, m, p = theta.shape
+        effective, slope = self.constraints.effective(weights)
+        value, gradient = self.law.slopes(
+            theta.reshape(-1, p), effective[None], np.tile(self.law.scale_[which], (count, 1))
+        )
+        value, gradient = value.reshape(count, m), gradient.reshape(count, m, -1)
+        return value.mean(0), gradient.mean(0) * slope
+
+    def predict(self, weights: Array) -> Array:
+        """Every draw's prediction of every metric, (draws, n, targets)."""
+        effective, _ = self.constraints.effective(np.atleast_2d(weights))
+        return self.law.predict_draws(effective)
+
+    def weighted(self, coefficients: Array, kl: float, prior: Array, draws: Array | None = None) -> Function:
+        """sum_m coefficient_m metric_m + kl * KL(weights || prior)."""
+        which = np.flatnonzero(coefficients)
+        share = coefficients[which]
+        safe = np.maximum(prior, 1e-4)
+        safe = safe / safe.sum()
+
+        def function(w: Array) -> tuple[float, Array]:
+            inside = np.maximum(w, 0.0)
+            value, gradient = self.metrics(inside, which, draws)
+            ratio = np.log((inside + 1e-6) / safe)
+            pull = kl * float((inside * ratio).sum())
+            return float(share @ value) + pull, share @ gradient + kl * (ratio + inside / (inside + 1e-6))
+
+        return function
+
+
+def minimise(
+    function: Function, limits: Limits, starts: Sequence[Array], ceilings: Functions | None = None, effort: int = 150
+) -> Array:
+    """The mixture within the limits (exactly) and below the ceilings (values <= 0) where `function` is least."""
+    from scipy.optimize import minimize
+
+    memory: dict[bytes, tuple[Array, Array]] = {}
+
+    def ceiling(w: Array) -> tuple[Array, Array]:
+        assert ceilings is not None
+        key = w.tobytes()
+        if key not in memory:
+            memory.clear()
+            memory[key] = ceilings(w)
+        return memory[key]
+
+    rules = limits.slsqp()
+    if ceilings is not None:
+        rules.append({"type": "ineq", "fun": lambda w: -ceiling(w)[0], "jac": lambda w: -ceiling(w)[1]})
+    best: tuple[bool, float, Array] | None = None
+    for start in starts:
+        answer = minimize(
+            function,
+            start,
+            jac=True,
+            bounds=list(zip(limits.lower, limits.upper, strict=True)),
+            constraints=rules,
+            method="SLSQP",
+            options={"maxiter": effort, "ftol": 1e-9},
+        )
+        for point in (answer.x, start):  # a start is a valid answer should the solver lose its way
+            if not np.isfinite(point).all():
+                continue
+            made = limits.project(point)
+            broken = ceilings is not None and bool((ceilings(made)[0] > 10 * _CEILING_SLACK).any())
+            found = (broken, function(made)[0], made)
+            if best is None or found[:2] < best[:2]:
+                best = found
+    assert best is not None
+    return best[2]
+
+
+def least_excess(ceilings: Functions, limits: Limits, start: Array) -> tuple[Array, Array]:
+    """The mixture whose worst ceiling is broken least, and by how much each ceiling is broken there, (m,)."""
+    from scipy.optimize import minimize
+
+    k = len(start)
+    rules: list[dict[str, object]] = [
+        {"type": "eq", "fun": lambda x: np.array([x[:k].sum() - 1.0]), "jac": lambda x: np.r_[np.ones(k), 0.0][None]},
+        {
+            "type": "ineq",
+            "fun": lambda x: x[k] - ceilings(np.maximum(x[:k], 0.0))[0],
+            "jac": lambda x: (lambda g: np.c_[-g, np.ones(len(g))])(ceilings(np.maximum(x[:k], 0.0))[1]),
+        },
+    ]
+    if len(limits.rows):
+        rules.append(
+            {
+                "type": "ineq",
+                "fun": lambda x: limits.bounds - limits.rows @ x[:k],
+                "jac": lambda x: np.c_[-limits.rows, np.zeros(len(limits.rows))],
+            }
+        )
+    answer = minimize(
+        lambda x: (float(x[k]), np.r_[np.zeros(k), 1.0]),
+        np.r_[start, float(ceilings(start)[0].max())],
+        jac=True,
+        bounds=[*zip(limits.lower, limits.upper, strict=True), (None, None)],
+        constraints=rules,
+        method="SLSQP",
+        options={"maxiter": 200, "ftol": 1e-10},
+    )
+    made = limits.project(answer.x[:k]) if np.isfinite(answer.x).all() else start
+    return made, ceilings(made)[0]
+
+
+def prices(
+    weights: Array, gradient: Array, limits: Limits, ceiling_names: Sequence[str], ceilings: Functions | None
+) -> list[tuple[str, str, str, float]]:
+    """What each binding limit costs: Lagrange multipliers by non-negative least squares on the optimality conditions.
+
+    Args:
+        gradient: (corpora,) of the function that was minimised.
+
+    Returns:
+        (name, kind, corpus/group/metric, d best value / d limit) of the binding limits, dearest first.
+    """
+    from scipy.optimize import nnls
+
+    near = 1e-6
+    active: list[tuple[str, str, str, Array]] = []
+    for item in limits.items:
+        if item.row @ weights >= item.bound - near:
+            active.append((item.name, item.kind, item.about, item.row))
+    for j in np.flatnonzero(weights <= near):
+        if limits.lower[j] <= 0:
+            active.append(("", "zero", limits.corpora[int(j)], -np.eye(len(weights))[j]))
+    if ceilings is not None:
+        value, slope = ceilings(weights)
+        for i in np.flatnonzero(value >= -1e-5):
+            active.append((ceiling_names[int(i)], "ceiling", ceiling_names[int(i)], slope[i]))
+    if not active:
+        return []
+    one = np.ones(len(weights))
+    matrix = np.column_stack([*[row for *_, row in active], one, -one])
+    solution, _ = nnls(matrix, -gradient, maxiter=50 * matrix.shape[1])
+    found = [
+        (n, kind, about, float(x)) for (n, kind, about, _), x in zip(active, solution, strict=False) if kind != "zero"
+    ]
+    return sorted(found, key=lambda item: -item[3])
+
+
+def near_optimal(
+    function: Function, limits: Limits, best: Array, allowed: float, ceilings: Functions | None
+) -> tuple[Array, Array]:
+    """Least and most of each corpus among all mixtures within `allowed` of the best value; two (corpora,) arrays."""
+    from scipy.optimize import minimize
+
+    level = function(best)[0] + allowed
+    bounds = list(zip(limits.lower, limits.upper, strict=True))
+
+    def rules(w: Array) -> tuple[Array, Array]:
+        value, gradient = function(np.maximum(w, 0.0))
+        over, slope = np.array([(value - level) / allowed]), gradient[None] / allowed
+        if ceilings is not None:
+            more, slopes = ceilings(np.maximum(w, 0.0))
+            over, slope = np.r_[over, more], np.vstack([slope, slopes])
+        return over, slope
+
+    constraints = [
+        *limits.slsqp(),
+        {"type": "ineq", "fun": lambda w: -rules(w)[0], "jac": lambda w: -rules(w)[1]},
+    ]
+    k = len(best)
+    ends = np.empty((2, k))
+    for j in range(k):
+        for side, sign in enumerate((1.0, -1.0)):
+            row = sign * np.eye(k)[j]
+            answer = minimize(
+                lambda w, row=row: (float(row @ w), row), best, jac=True, bounds=bounds, constraints=constraints,
+                method="SLSQP", options={"maxiter": 60, "ftol": 1e-7},
+            )  # fmt: skip
+            far = limits.project(answer.x) if np.isfinite(answer.x).all() else best
+            # the set is convex: what the solver overshoots is taken back along the line to the best mixture
+            inside, outside = 0.0, 1.0
+            for _ in range(20):
+                middle = outside if inside == 0.0 and outside == 1.0 else 0.5 * (inside + outside)
+                if (rules(best + middle * (far - best))[0] <= 1e-6).all():
+                    inside = middle
+                    if middle == outside:
+                        break
+                elif middle == outside == 1.0:
+                    outside = 1.0 - 1e-9
+                else:
+                    outside = middle
+            ends[side, j] = best[j] + inside * (far[j] - best[j])
+    return np.minimum(ends[0], best), np.maximum(ends[1], best)
