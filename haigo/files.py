@@ -69,23 +69,6 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise HaigoError(f"{path} is not valid JSON{line}.", "write it again with the step that makes it") from None
 
 
-def read_jsonl(path: str | os.PathLike[str]) -> list[Any]:
-    """Read a file of one JSON value a line; a torn last line (a process was killed while appending) is left out.
-
-    Raises:
-        HaigoError: a line before the last is not JSON; the sentence names the file and the line.
-    """
-    values = []
-    lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        try:
-            values.append(json.loads(line))
-        except json.JSONDecodeError:
-            if number < len(lines):
-                raise HaigoError(f"{path} is not valid JSON (line {number}).", "delete that line") from None
-    return values
-
-
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     digest = hashlib.sha256()

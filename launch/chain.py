@@ -150,7 +150,7 @@ class Chain:
     def _design(self, indexed: dict[str, Any]) -> Any:
         options = self.file.proxies
         stated = [options.runs, options.held_out, options.floor, self.file.seed, self._limits(), indexed]
-        action = partial(actions.design, str(self.root), options, self._target_tokens(), self.file.seed)
+        action = partial(actions.design, str(self.root), options, self._limits(), self.file.seed)
         return self.stages.do(Stage(name="design", inputs=stated, action=action))
 
     def _proxies(self, design: Any, indexed: dict[str, Any]) -> Any:
@@ -164,17 +164,19 @@ class Chain:
     def _search(self, design: Any, metrics: Any) -> Any:
         options, objective = self.file.search, self.file.objective
         stated = [dataclasses.asdict(options), dataclasses.asdict(objective), self._limits(), design, metrics]
-        action = partial(actions.search, str(self.root), options, objective, self._target_tokens(), self.file.seed)
-        return self.stages.do(
-            Stage(name="search", inputs=[*stated, self.file.seed, self._target_tokens()], action=action)
-        )
+        action = partial(actions.search, str(self.root), options, objective, self._limits(), self.file.seed)
+        return self.stages.do(Stage(name="search", inputs=[*stated, self.file.seed], action=action))
 
-    def _target_tokens(self) -> int:
-        return self.file.search.target_tokens or self.file.train.tokens
-
-    def _limits(self) -> list[Any]:
-        limits = [[name, each.min, each.max, each.max_epochs, each.group] for name, each in self.file.corpora.items()]
-        return [limits, self.file.search.max_epochs, self.file.search.groups, self._target_tokens()]
+    def _limits(self) -> dict[str, Any]:
+        """What the weights have to keep to, beside supply.csv."""
+        search = self.file.search
+        return {
+            "corpora": [[name, each.min, each.max, each.max_epochs, each.group] for name, each in self.file.corpora.items()],
+            "max_epochs": search.max_epochs,
+            "groups": search.groups,
+            "target_tokens": search.target_tokens or self.file.train.tokens,
+            "kl": search.kl,
+        }
 
     # -- models --------------------------------------------------------------------------------------------------------
 

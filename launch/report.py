@@ -17,6 +17,7 @@ from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError
 from haigo.progress import clock
 from launch import report_figures, report_style, runfile
+from launch.local import log
 from launch.summary import CHOSEN
 
 
@@ -145,7 +146,7 @@ def _proxies(root: Path, mixture: Mapping[str, Any]) -> str:
     metrics = pd.read_csv(root / "proxies" / "metrics.csv")
     ratios = pd.read_csv(root / "design" / "ratios.csv")
     both = ratios.merge(metrics, on="run", how="left")
-    shown = [column for column in both if column not in ("seed",)]
+    shown = [str(column) for column in both if column != "seed"]
     runs = _table(shown, [[_cell(value) for value in row] for row in both[shown].itertuples(index=False)])
     return (
         f"<section><h2>The proxy runs</h2><p>{len(metrics)} small models, each on another mixture. Cross-validated fit of"
@@ -157,8 +158,9 @@ def _proxies(root: Path, mixture: Mapping[str, Any]) -> str:
 def _models(root: Path, run: runfile.RunFile, summary: Mapping[str, Any]) -> str:
     panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for name in summary["models"]:
-        for point in files.read_jsonl(root / "models" / name / "log.jsonl"):
-            for metric, value in point.get("metrics", {}).items():
+        for point in log.read(root / "models" / name / "log.jsonl"):
+            for metric in (each for each in point if each.endswith("_bpb")):
+                value = point[metric]
                 panels.setdefault(metric, {}).setdefault(_name(name), []).append((point["tokens"], value))
     first = [metric for metric in run.objective.metrics if metric in panels]
     order = first + [metric for metric in panels if metric not in first]

@@ -30,12 +30,8 @@ def weights(chosen: Mapping[str, float], interval: Mapping[str, Sequence[float]]
     for row, name in zip(rows, names, strict=True):
         low, high = interval.get(name, (chosen[name], chosen[name]))
         axes.plot([low, high], [row, row], color=INK, linewidth=1.4, solid_capstyle="butt")
-        axes.plot(
-            [low, low, None, high, high],
-            [row - 0.12, row + 0.12, None, row - 0.12, row + 0.12],
-            color=INK,
-            linewidth=1.4,
-        )
+        for end in (low, high):
+            axes.plot([end, end], [row - 0.12, row + 0.12], color=INK, linewidth=1.4)
     axes.plot([share[name] for name in names], rows, "D", color=COLOURS[1], markersize=5, label="token share")
     axes.set_yticks(rows, names)
     axes.set_xlim(left=0)

@@ -117,7 +117,7 @@ class Scores:
     limit: int | None = _key("documents of each task; empty: all", None)
     data_dir: str | None = _key("folder with the JGLUE files", None)
     fewshot_pool: str = _key("train, or test where the train file cannot be had (recorded in the result)", "train")
-    data_version: str | None = _key("v1.1 or v1.3, where the folder holds several; empty: found out", None)
+    data_version: str = _key("the JGLUE release that the file names carry: v1.1 or v1.3", "v1.1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -131,15 +131,6 @@ def test_yaml_mistakes_name_file_and_line(tmp_path):
         yamlfile.read(bad)
 
 
-def test_jsonl_with_a_torn_last_line(tmp_path):
-    path = tmp_path / "log.jsonl"
-    path.write_text('{"a": 1}\n{"a": 2}\n{"a"')
-    assert files.read_jsonl(path) == [{"a": 1}, {"a": 2}]
-    path.write_text('{"a": 1}\n{"a"\n{"a": 2}\n')
-    with pytest.raises(HaigoError, match="line 2"):
-        files.read_jsonl(path)
-
-
 def double(x: int) -> int:
     return 2 * x
 
