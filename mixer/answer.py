@@ -30,7 +30,7 @@ class Recommendation:
     token_share: Array | None
     epochs: Array | None
     prediction: dict[str, dict[str, Any]]
-    """Metric -> mean, interval (90 %, of a new run), token_share (the same at the reference)."""
+    """Metric -> mean, interval (90 %, of a new run), and token_share, token_share_interval: the same at `reference`."""
     gain: dict[str, Any]
     """Objective at the reference minus at the answer: mean, interval, probability that it is above 0, unit."""
     expected_regret: float
@@ -63,6 +63,10 @@ class Recommendation:
         if self.token_share is not None:
             made["token_share"] = dict(zip(self.corpora, decimals(self.token_share, 6), strict=True))
         made |= {
+            "reference": {
+                "name": self.reference_name,
+                "weights": dict(zip(self.corpora, decimals(self.reference, 6), strict=True)),
+            },
             "prediction": self.prediction,
             "gain": self.gain,
             "expected_regret": significant(self.expected_regret),

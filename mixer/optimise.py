@@ -210,17 +210,17 @@ def near_optimal(
                 method="SLSQP", options={"maxiter": 60, "ftol": 1e-7},
             )  # fmt: skip
             far = limits.project(answer.x) if np.isfinite(answer.x).all() else best
-            # the set is convex: what the solver overshoots is taken back along the line to the best mixture
-            inside, outside = 0.0, 1.0
-            for _ in range(20):
-                middle = outside if inside == 0.0 and outside == 1.0 else 0.5 * (inside + outside)
-                if (rules(best + middle * (far - best))[0] <= 1e-6).all():
-                    inside = middle
-                    if middle == outside:
-                        break
-                elif middle == outside == 1.0:
-                    outside = 1.0 - 1e-9
-                else:
-                    outside = middle
-            ends[side, j] = best[j] + inside * (far[j] - best[j])
+            reach = _reach(lambda t, step=far - best: bool((rules(best + t * step)[0] <= 1e-6).all()))  # type: ignore[misc]
+            ends[side, j] = best[j] + reach * (far[j] - best[j])
     return np.minimum(ends[0], best), np.maximum(ends[1], best)
+
+
+def _reach(inside: Callable[[float], bool]) -> float:
+    """How far along a line (0 to 1) a convex set goes: what a solver overshoots is taken back."""
+    if inside(1.0):
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if inside(middle) else (low, middle)
+    return low

@@ -6,6 +6,7 @@ read too; names are kept as the files give them and may be shortened where that 
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 from collections.abc import Sequence
@@ -128,20 +129,24 @@ def _read_csv(path: str | os.PathLike[str]) -> Any:
     return table.drop(columns=[key]).set_axis(names, axis=0)
 
 
-def _numbers(table: Any, path: str | os.PathLike[str], columns: Sequence[str], what: str) -> Array:
+def _numbers(
+    table: Any, path: str | os.PathLike[str], columns: Sequence[str], what: str, only: set[str] | None = None
+) -> Array:
+    """Columns as numbers, (rows, columns), in the file's order; rows whose run is not in `only` are passed over."""
     import pandas as pd
 
-    made = np.empty((len(table), len(columns)))
+    rows = np.array([only is None or str(name) in only for name in table.index])
+    made = np.empty((int(rows.sum()), len(columns)))
     for j, column in enumerate(columns):
         values = pd.to_numeric(table[column].str.strip(), errors="coerce").to_numpy(dtype=float)
-        bad = np.flatnonzero(~np.isfinite(values))
+        bad = np.flatnonzero(~np.isfinite(values) & rows)
         if len(bad):
             given = table[column].iloc[bad[0]]
             raise HaigoError(
                 f"{path}, line {bad[0] + 2}: run '{table.index[bad[0]]}' has {given!r} for the {what} '{column}'.",
                 "put a finite number there, or drop the run",
             )
-        made[:, j] = values
+        made[:, j] = values[rows]
     return made
 
 
@@ -166,35 +171,26 @@ def read_ratios(path: str | os.PathLike[str]) -> tuple[list[str], list[str], Arr
 
 
 def read(
-    ratios: str | os.PathLike[str], metrics: str | os.PathLike[str], only: Sequence[str] | None = None
+    ratios: str | os.PathLike[str],
+    metrics: str | os.PathLike[str],
+    only: Sequence[str] | None = None,
+    others: bool = False,
 ) -> ProxyTable:
     """Read and join the two tables.
 
     Args:
-        only: metrics to read (full or short names, `*` as wildcard); all numeric columns when None.
+        only: metrics that must be sound (full or short names, `*` as wildcard); all columns when None.
+        others: read the remaining columns too, leaving out with a note those that are not sound.
 
     Raises:
-        HaigoError: any of the troubles named in this module, one sentence each, with file and line.
+        HaigoError: any trouble with the runs or with the metrics asked for, one sentence each, with file and line.
     """
-    import fnmatch
-
     runs, corpora, weights, notes = read_ratios(ratios)
     table = _read_csv(metrics)
     known = [c for c in table.columns if c not in _ABOUT_A_RUN]
     if not known:
         raise HaigoError(f"{metrics} has no metric column.", "it needs `run` and one column a metric")
-    if only is None:
-        wanted = known
-    else:
-        wanted = []
-        for name in only:
-            if "*" in name:
-                hits = [m for m in known if fnmatch.fnmatchcase(m, name)]
-                if not hits:
-                    raise HaigoError(f"{metrics} has no metric like '{name}'.", f"it has: {', '.join(known[:30])}")
-            else:
-                hits = [find(name, known, "metric", str(metrics))]
-            wanted += [m for m in hits if m not in wanted]
+    wanted = known if only is None else _named(only, known, str(metrics))
     both = [name for name in runs if name in table.index]
     if not both:
         raise HaigoError(f"{ratios} and {metrics} have no run in common.", "the column `run` must match in both")
@@ -206,23 +202,44 @@ def read(
             shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
             notes.append(f"{len(missing)} run(s) are not in {path} and were left out: {shown}.")
     check_runs(len(both), f"{ratios} joined with {metrics}")
-    losses = _numbers(table.loc[both], metrics, wanted, "metric")
-    rows = [runs.index(name) for name in both]
-    made = weights[rows]
+    columns, kept = [], []
+    for name in [m for m in known if m in wanted or others]:
+        try:
+            column = _numbers(table, metrics, [name], "metric", set(both))[:, 0]
+        except HaigoError as error:
+            if name in wanted:
+                raise
+            notes.append(f"Left out: {error.problem}")
+            continue
+        if np.ptp(column) <= 1e-12 * np.abs(column).max():
+            if name in wanted and only is not None:
+                raise HaigoError(f"{metrics}: '{name}' is the same in every run.", "choose a metric that varies")
+            notes.append(f"{metrics}: '{name}' is the same in every run and was left out.")
+            continue
+        columns.append(column)
+        kept.append(name)
+    if not kept:
+        raise HaigoError(f"{metrics}: no metric varies between the runs.", "check how it was made")
+    place = {str(name): i for i, name in enumerate(name for name in table.index if name in set(both))}
+    losses = np.stack(columns, axis=1)[[place[name] for name in both]]
+    made = weights[[runs.index(name) for name in both]]
     still = np.flatnonzero(np.ptp(made, axis=0) < 1e-9)
-    for j in still:
-        notes.append(f"{ratios}: '{corpora[j]}' has the same weight in every run; nothing can be learned about it.")
     if len(still) == len(corpora):
         raise HaigoError(f"{ratios}: every run has the same mixture.", "train proxies with different mixtures")
-    flat = [wanted[j] for j in np.flatnonzero(np.ptp(losses, axis=0) <= 1e-12 * np.abs(losses).max(axis=0))]
-    if flat and only is not None:
-        raise HaigoError(f"{metrics}: '{flat[0]}' is the same in every run.", "choose a metric that varies")
-    if flat:
-        notes.append(f"{metrics}: constant and left out: {', '.join(flat)}.")
-        keep = [j for j, name in enumerate(wanted) if name not in flat]
-        wanted, losses = [wanted[j] for j in keep], losses[:, keep]
-        if not wanted:
-            raise HaigoError(f"{metrics}: no metric varies between the runs.", "check how it was made")
+    for j in still:
+        notes.append(f"{ratios}: '{corpora[j]}' has the same weight in every run; nothing can be learned about it.")
     return ProxyTable(
-        runs=both, corpora=corpora, metrics=wanted, weights=made, losses=losses, notes=notes, source=str(ratios)
+        runs=both, corpora=corpora, metrics=kept, weights=made, losses=losses, notes=notes, source=str(ratios)
     )
+
+
+def _named(only: Sequence[str], known: list[str], source: str) -> list[str]:
+    made: list[str] = []
+    for name in only:
+        hits = (
+            [m for m in known if fnmatch.fnmatchcase(m, name)] if "*" in name else [find(name, known, "metric", source)]
+        )
+        if not hits:
+            raise HaigoError(f"{source} has no metric like '{name}'.", f"it has: {', '.join(known[:30])}")
+        made += [m for m in hits if m not in made]
+    return made

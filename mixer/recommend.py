@@ -5,7 +5,7 @@ object out; no files. `mixer.search` is the command around it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -102,6 +102,7 @@ def recommend(
     held_out_names: Sequence[str] | None = None,
     force: bool = False,
     compare: bool = False,
+    beyond_proxies: bool = False,
     source: str = "the proxy table",
 ) -> Recommendation:
     """Choose the mixture.
@@ -113,6 +114,8 @@ def recommend(
         held_out: weights and losses of runs that only judge the fit.
         force: go on when the fit knows no more than the mean of the proxies.
         compare: also evaluate every other method.
+        beyond_proxies: allow a corpus less than the least weight it had in any proxy. What the law says there is
+            extrapolation, and losses of corpora near weight 0 move fast.
 
     Raises:
         HaigoError: bad tables, unknown metrics, limits that cannot hold together.
@@ -134,8 +137,11 @@ def recommend(
         raise HaigoError(f"{len(names)} metric names for {y_raw.shape[1]} columns of losses.", "pass `metrics`")
     w, _ = check_weights(as_matrix(weights, "weights"), corpora, source=source)
     objective = objective.resolve(names, source)
+    constraints.limits().check()
+    notes: list[str] = []
+    if not beyond_proxies:
+        constraints = _within_tested(constraints, w, notes)
     limits = constraints.limits()
-    limits.check()
 
     sign = objective.signs(names)
     y = y_raw * sign
@@ -157,7 +163,6 @@ def recommend(
     )
     law = cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
     law.fit(w, y)
-    notes: list[str] = []
     card = _card(task, law.left_out())
     _gate(card, objective, method, force, notes)
     task.set_surface(law, law.bootstrap(max(bootstrap, 10)))
@@ -168,10 +173,8 @@ def recommend(
     starts = [task.reference, limits.project(w[int((y @ coefficients).argmin())])]
     if task.ceilings is not None:
         starts = _meet(task, starts)
-    if method in methods.CONVEX:
-        best = minimise(task.function(), limits, starts, task.ceilings)
-    else:
-        best = _other(task, method)
+    exact = method in methods.CONVEX
+    best = minimise(task.function(), limits, starts, task.ceilings) if exact else _other(task, method)
     best = rounded(best, DIGITS, limits.lower, limits.upper)
 
     optima, regret = _draw_optima(task, best)
@@ -207,6 +210,20 @@ def recommend(
         _judge(task, made, held_out, held_out_names)
     if compare:
         made.compared = _compare(task, made)
+    return made
+
+
+def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Constraints:
+    """The constraints with the least weights of the proxies as limits, unless the caller's own limits forbid that."""
+    least = np.floor(w.min(axis=0) * 10**DIGITS) / 10**DIGITS
+    if not (least > 0).any():
+        return constraints
+    made = replace(constraints, tested=least)
+    try:
+        made.limits().check()
+    except HaigoError:
+        notes.append("The limits ask for less of a corpus than any proxy had: the prediction there is extrapolation.")
+        return constraints
     return made
 
 

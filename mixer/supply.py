@@ -76,6 +76,8 @@ class Constraints:
     """How often a corpus may be repeated at most."""
     prior: Array | None = None
     """Where to stay near; token share when None and the supply is known, else uniform."""
+    tested: Array | None = None
+    """Least weight each corpus had in any proxy; a law says nothing sure below it. 0 when None."""
     kl: float | None = None
     """Strength of the pull to the prior; the search's default when None."""
     repetition: Repetition = field(default_factory=SoftRepetition)
@@ -84,7 +86,7 @@ class Constraints:
         k = len(self.corpora)
         if len(set(self.corpora)) != k or k < 1:
             raise HaigoError("corpora must be named, each once.", "check the list of corpora")
-        for name in ("lower", "upper", "supply", "prior"):
+        for name in ("lower", "upper", "supply", "prior", "tested"):
             value = getattr(self, name)
             if value is None:
                 continue
@@ -168,6 +170,13 @@ class Constraints:
                 passes = np.asarray(self.max_epochs)[j]
                 words = f"{name} at most {passes:g} epochs (weight <= {caps[j]:.4g})"
                 made.append(Limit(words, row, float(caps[j]), "epochs", name))
+        if self.tested is not None:
+            room = Limits(list(self.corpora), made)
+            for j, name in enumerate(self.corpora):
+                least = float(min(self.tested[j], room.upper[j]))
+                if least > room.lower[j]:
+                    words = f"{name} >= {least:.4g} (least weight of any proxy)"
+                    made.append(Limit(words, -np.eye(k)[j], -least, "min", name))
         for name, (members, low, high) in self.groups.items():
             row = np.isin(np.asarray(self.corpora), list(members)).astype(float)
             if low > 0:

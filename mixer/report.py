@@ -1,0 +1,178 @@
+"""A recommendation in words: a table for the terminal, Markdown for a page. Figures are drawn elsewhere.
+
+python -m mixer.report mixture.yml [--language ja] [--markdown]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from haigo import cli
+from mixer import mixture
+
+_JA = {
+    "corpus": "コーパス", "weight": "重み", "90 % interval": "90 % 区間", "near-optimal": "準最適範囲", "epochs": "エポック",
+    "token share": "トークン比", "metric": "指標", "predicted": "予測", "at token share": "トークン比での予測",
+    "left-out Spearman": "除外検証の順位相関", "left-out R2": "除外検証の R2", "held-out Spearman": "検証用プロキシの順位相関",
+    "held-out R2": "検証用プロキシの R2", "method": "方法", "objective": "目的関数",
+    "Mixture": "配合", "Predictions": "予測", "What binds": "効いている制約", "Fit": "当てはまり",
+    "Methods compared": "方法の比較", "Notes": "注意", "Nothing binds.": "効いている制約はありません。",
+}  # fmt: skip
+
+Table = tuple[list[str], list[list[str]]]
+"""Header and rows, all text."""
+
+
+def _n(value: Any) -> str:
+    return f"{float(value):.4g}"
+
+
+def _range(pair: Sequence[float], percent: bool = False) -> str:
+    low, high = pair
+    return f"{low:.1%} to {high:.1%}" if percent else f"{_n(low)} to {_n(high)}"
+
+
+def tables(document: Mapping[str, Any]) -> dict[str, Table]:
+    """The tables of a mixture.yml document, by heading."""
+    made: dict[str, Table] = {}
+    weights = document["weights"]
+    columns: list[tuple[str, Any]] = [("weight", lambda c: f"{weights[c]:.1%}")]
+    for head, key in (("90 % interval", "interval"), ("near-optimal", "near_optimal")):
+        if key in document:
+            columns.append((head, lambda c, key=key: _range(document[key][c], percent=True)))
+    if "epochs" in document:
+        columns.append(("epochs", lambda c: f"{document['epochs'][c]:.2f}"))
+    if "token_share" in document:
+        columns.append(("token share", lambda c: f"{document['token_share'][c]:.1%}"))
+    made["Mixture"] = (["corpus", *[head for head, _ in columns]], [[c, *[f(c) for _, f in columns]] for c in weights])
+    if "prediction" in document:
+        against = f"at {document.get('reference', {}).get('name', 'token share')}"
+        made["Predictions"] = (
+            ["metric", "predicted", "90 % interval", against],
+            [
+                [m, _n(p["mean"]), _range(p["interval"]), _n(p["token_share"])]
+                for m, p in document["prediction"].items()
+            ],
+        )
+    if "fit" in document:
+        fit = document["fit"]
+        held = fit.get("held_out", {}).get("metrics", {})
+        titles = ["metric", "left-out Spearman", "left-out R2"]
+        titles += ["held-out Spearman", "held-out R2"] if held else []
+        rows: list[list[str]] = []
+        for metric, card in fit["cross_validation"]["metrics"].items():
+            cards = [card, held[metric]] if held else [card]
+            rows.append([metric, *[f"{c[key]:.3f}" for c in cards for key in ("spearman", "r2")]])
+        made["Fit"] = (titles, rows)
+    if document.get("compared"):
+        made["Methods compared"] = (
+            ["method", "objective", "weight"],
+            [
+                [
+                    row["method"],
+                    _n(row["objective"]) + ("" if row["ceilings_met"] else " (breaks a ceiling)"),
+                    " ".join(f"{c}={w:.3f}" for c, w in row["weights"].items() if w >= 0.0005),
+                ]
+                for row in document["compared"]
+            ],
+        )
+    return made
+
+
+def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is better said than tabulated: gain, what binds, notes."""
+    made: dict[str, list[str]] = {}
+    if "gain" in document:
+        gain = document["gain"]
+        name = document.get("reference", {}).get("name", "token share")
+        made["Mixture"] = [
+            f"Predicted gain over {name}: {_n(gain['mean'])} ({_range(gain['interval'])}) in {gain['unit']}; "
+            f"better with probability {gain['probability']:.2f}. "
+            f"Expected loss from what the proxies do not tell: {_n(document.get('expected_regret', 0.0))}."
+        ]
+    if "binding" in document:
+        made["What binds"] = [
+            f"{item['constraint']}: {item['per']} is worth {_n(item['price'])} ({item['unit']})."
+            for item in document["binding"]
+        ] or ["Nothing binds."]
+    if document.get("notes"):
+        made["Notes"] = list(document["notes"])
+    return made
+
+
+def _width(text: str) -> int:
+    import unicodedata
+
+    return sum(2 if unicodedata.east_asian_width(c) in "FW" else 1 for c in text)
+
+
+def _plain(table: Table) -> str:
+    head, rows = table
+    widths = [max(_width(row[i]) for row in [head, *rows]) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = []
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            pad = " " * (width - _width(cell))
+            cells.append(cell + pad if i == 0 or i == len(row) - 1 else pad + cell)
+        return "  " + "  ".join(cells).rstrip()
+
+    return "\n".join([line(head), "  " + "-" * (sum(widths) + 2 * len(widths) - 2), *map(line, rows)])
+
+
+def _markdown(table: Table) -> str:
+    head, rows = table
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+
+
+def text(document: Mapping[str, Any], markdown: bool = False, language: str = "en") -> str:
+    """The whole recommendation as text.
+
+    Args:
+        document: `Recommendation.document()` or what `mixture.read` gives.
+        language: "en" or "ja" (headings and column names).
+    """
+    words = _JA if language == "ja" else {}
+    shown, said = tables(document), sentences(document)
+    parts: list[str] = []
+    for heading in ("Mixture", "Predictions", "What binds", "Fit", "Methods compared", "Notes"):
+        if heading not in shown and heading not in said:
+            continue
+        title = words.get(heading, heading)
+        parts.append(f"## {title}\n" if markdown else title)
+        if heading in shown:
+            head, rows = shown[heading]
+            table = (
+                [words.get(h, h) for h in head],
+                [[words.get(c, c) if i == 0 else c for i, c in enumerate(r)] for r in rows],
+            )
+            parts.append(_markdown(table) if markdown else _plain(table))
+        for sentence in said.get(heading, []):
+            parts.append(
+                ("\n" if markdown and heading in shown else "")
+                + ("- " if markdown else "  ")
+                + words.get(sentence, sentence)
+            )
+        parts.append("")
+    return "\n".join(parts)
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    parser = cli.parser("mixer.report", __doc__)
+    parser.add_argument("mixture", help="mixture.yml")
+    parser.add_argument("--language", choices=("en", "ja"), default="en")
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--json", action="store_true", help="the document as JSON")
+    args = parser.parse_args(argv)
+    document = mixture.read(args.mixture)
+    if args.json:
+        print(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        print(text(document, args.markdown, args.language))
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,202 @@
+"""The mixture to train with, from a table of proxy runs, under the limits you have.
+
+    python -m mixer.search --ratios ratios.csv --metrics metrics.csv --objective news_bpb --output mixture.yml
+    python -m mixer.search --ratios ratios.csv --metrics metrics.csv --objective news_bpb=1.0,questions_bpb=0.5 \\
+        --ceiling '*_bpb=+5%' --supply supply.csv --target-tokens 20e9 --held-out h --output mixture.yml
+    python -m mixer.search ... --compare        (what token share, UniMax, RegMix's recipe and others would say)
+
+ratios.csv: run, one column a corpus. metrics.csv: run, one column a metric. RegMix's files work as they are.
+supply.csv: corpus, and any of tokens, min, max, max_epochs, group. Exit code 3: the proxies do not support advice
+(left-out runs are predicted no better than by their mean), or the ceilings cannot be met.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from haigo import __version__, cli, files
+from haigo.cli import HaigoError
+from mixer import methods, mixture, report
+from mixer.answer import Recommendation
+from mixer.design import group_limits
+from mixer.objective import Objective, parse
+from mixer.proxies import ProxyTable, find, read
+from mixer.recommend import KL, recommend
+from mixer.supply import MAX_EPOCHS, Constraints, FullRepetition, SoftRepetition, constraints_from, read_supply
+
+__all__ = ["Constraints", "Objective", "Recommendation", "recommend", "search"]
+
+
+def search(
+    ratios: str,
+    metrics: str,
+    objective: Objective,
+    output: str | None = None,
+    *,
+    supply: str | None = None,
+    target_tokens: float | None = None,
+    max_epochs: float = MAX_EPOCHS,
+    groups: dict[str, tuple[float, float]] | None = None,
+    prior: str | None = None,
+    kl: float | None = None,
+    soft_repetition: bool = True,
+    held_out: str | None = None,
+    method: str = "law",
+    bootstrap: int = 100,
+    seed: int = 0,
+    force: bool = False,
+    compare: bool = False,
+    beyond_proxies: bool = False,
+    command: str = "",
+) -> Recommendation:
+    """Read the tables, recommend, and write mixture.yml when `output` is given. Arguments as on the command line.
+
+    Args:
+        prior: a mixture.yml to stay near instead of token share.
+        command: kept in the provenance.
+    """
+    table = read(ratios, metrics, [*objective.weights, *objective.ceilings, *objective.direction], others=True)
+    known = _supply_for(table, supply) if supply else None
+    constraints = constraints_from(
+        known,
+        table.corpora,
+        target_tokens,
+        max_epochs,
+        groups,
+        supply or "the supply table",
+        kl=kl,
+        repetition=SoftRepetition() if soft_repetition else FullRepetition(),
+    )
+    if prior:
+        near = mixture.read(prior, table.corpora)["weights"]
+        constraints = _with_prior(constraints, [near[name] for name in table.corpora])
+    held: ProxyTable | None = None
+    if held_out:
+        table, held = table.split(held_out)
+    made = recommend(
+        table.weights,
+        table.losses,
+        objective,
+        constraints,
+        seed,
+        bootstrap,
+        method,
+        metrics=table.metrics,
+        held_out=(held.weights, held.losses) if held else None,
+        held_out_names=held.runs if held else None,
+        force=force,
+        compare=compare,
+        beyond_proxies=beyond_proxies,
+        source=metrics,
+    )
+    made.notes[:0] = table.notes
+    if output:
+        inputs = {"ratios": ratios, "metrics": metrics, "supply": supply, "prior": prior}
+        mixture.write(output, made.document(provenance(inputs, len(table.runs), command)))
+    return made
+
+
+def provenance(inputs: dict[str, str | None], runs: int, command: str) -> dict[str, Any]:
+    """Digests of the inputs, versions and the command line."""
+    import numpy
+    import scipy
+
+    given = {name: {"path": path, "sha256": files.sha256_file(path)} for name, path in inputs.items() if path}
+    versions = {"haigo": __version__, "numpy": numpy.__version__, "scipy": scipy.__version__}
+    return {"runs": runs, "inputs": given, "versions": versions, "command": command}
+
+
+def _with_prior(constraints: Constraints, weights: list[float]) -> Constraints:
+    from dataclasses import replace
+
+    import numpy as np
+
+    return replace(constraints, prior=np.array(weights))
+
+
+def _supply_for(table: ProxyTable, path: str) -> dict[str, dict[str, Any]]:
+    """The supply table under the proxy table's own (perhaps longer) corpus names."""
+    made = {}
+    for name, entry in read_supply(path).items():
+        try:
+            made[find(name, table.corpora, "corpus", path)] = entry
+        except HaigoError:
+            made[name] = entry  # told properly, with both names, when the constraints are built
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    parser = cli.parser("mixer.search", __doc__)
+    add = parser.add_argument
+    add("--ratios", required=True, help="ratios.csv: run, one column a corpus")
+    add("--metrics", required=True, help="metrics.csv: run, one column a metric")
+    add("--objective", required=True, action="append", metavar="METRIC[=WEIGHT],...", help="what to lower (or raise)")
+    add(
+        "--maximise", "--maximize", action="append", default=[], metavar="METRIC", help="this one is better when higher"
+    )
+    add("--minimise", "--minimize", action="append", default=[], metavar="METRIC", help="this one is better when lower")
+    add(
+        "--ceiling",
+        action="append",
+        default=[],
+        metavar="METRIC=LIMIT",
+        help="'wiki_bpb=+5%%' or '*_bpb=+5%%' or a number",
+    )
+    add("--no-standardise", "--no_standardise", action="store_true", help="sum the metrics in their own units")
+    add("--supply", help="supply.csv: corpus, tokens, min, max, max_epochs, group")
+    add("--target-tokens", "--target_tokens", type=float, help="tokens of the target run: sets epochs and caps")
+    add("--max-epochs", "--max_epochs", type=float, default=MAX_EPOCHS, help=f"repetition limit ({MAX_EPOCHS:g})")
+    add(
+        "--hard-repetition",
+        "--hard_repetition",
+        action="store_true",
+        help="count repeated tokens in full up to the cap",
+    )
+    add("--group", action="append", default=[], metavar="NAME=LOW:HIGH", help="limits on a group of the supply table")
+    add("--prior", help="a mixture.yml to stay near instead of token share")
+    add("--kl", type=float, help=f"pull to the prior ({KL:g})")
+    add("--held-out", "--held_out", metavar="PREFIX", help="runs whose name starts so only judge the fit")
+    add("--method", default="law", help=f"{', '.join(methods.ALL)}")
+    add("--bootstrap", type=int, default=100, help="draws behind the intervals (100)")
+    add("--seed", type=int, default=0)
+    add("--compare", action="store_true", help="also say what every other method would choose")
+    add("--beyond-proxies", "--beyond_proxies", action="store_true", help="allow weights below those of all proxies")
+    add("--force", action="store_true", help="go on although the fit is no better than the mean of the proxies")
+    add("--output", help="mixture.yml to write")
+    add("--json", action="store_true", help="print the document as JSON")
+    args = parser.parse_args(argv)
+    words = [str(word) for word in (argv if argv is not None else sys.argv[1:])]
+    made = search(
+        args.ratios,
+        args.metrics,
+        parse(args.objective, args.ceiling, args.maximise, args.minimise, not args.no_standardise),
+        args.output,
+        supply=args.supply,
+        target_tokens=args.target_tokens,
+        max_epochs=args.max_epochs,
+        groups=group_limits(args.group),
+        prior=args.prior,
+        kl=args.kl,
+        soft_repetition=not args.hard_repetition,
+        held_out=args.held_out,
+        method=args.method,
+        bootstrap=args.bootstrap,
+        seed=args.seed,
+        force=args.force,
+        compare=args.compare,
+        beyond_proxies=args.beyond_proxies,
+        command="python -m mixer.search " + shlex.join(words),
+    )
+    document = made.document()
+    print(json.dumps(document, ensure_ascii=False, indent=2) if args.json else report.text(document))
+    if args.output and not args.json:
+        print(f"Written: {args.output}")
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
