@@ -24,5 +24,5 @@ for config, hostfile in json.load(sys.stdin):
         )
     except BaseException as error:
         told.append({"error": f"{type(error).__name__}: {error}"})
-fields = {name: None for name in NeoXArgs.__dataclass_fields__}
+fields = dict.fromkeys(NeoXArgs.__dataclass_fields__)
 print("PROBE " + json.dumps({"configs": told, "keys": list(fields)}))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import World, sentences, train_tokenizer, write_dataset
+from neox_world import World, sentences, train_tokenizer, write_dataset
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError, Refused

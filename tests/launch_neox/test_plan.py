@@ -144,7 +144,8 @@ def test_the_vocabulary_is_padded_alike_for_every_tensor_split() -> None:
     for vocab in (300, 32_000, 50_000, 65_000):
         padded = {
             derive.padded_vocab(
-                {"model_parallel_size": tensor, "make_vocab_size_divisible_by": planning.vocab_step(A100, tensor)}, vocab
+                {"model_parallel_size": tensor, "make_vocab_size_divisible_by": planning.vocab_step(A100, tensor)},
+                vocab,
             )
             for tensor in (1, 2, 4, 8)
         }

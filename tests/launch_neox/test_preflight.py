@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import World, sentences, train_tokenizer
+from neox_world import World, sentences, train_tokenizer
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError

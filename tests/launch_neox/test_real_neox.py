@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import REPO, NeoX, World, make_world
+from neox_world import REPO, NeoX, World, make_world
 
 from haigo import files, yamlfile
 from haigo.cli import Refused
@@ -159,7 +159,9 @@ def test_twenty_steps_on_a_two_corpus_mixture(neox: NeoX, tmp_path: Path) -> Non
     assert (folder / "latest").read_text() == "global_step20"
     # both corpora were read, in the proportion of their weights (GPT-NeoX's index caches tell how many samples each gave)
     asked = {
-        corpus: int(re.search(r"indexmap_(\d+)ns", next(world.prefix(corpus).parent.glob("train*_doc_idx.npy")).name)[1])
+        corpus: int(
+            re.search(r"indexmap_(\d+)ns", next(world.prefix(corpus).parent.glob("train*_doc_idx.npy")).name)[1]
+        )
         for corpus in ("news", "code")
     }
     assert asked == {"news": 121, "code": 41}  # ceil(160 * weight * 1.005)
