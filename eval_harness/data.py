@@ -1,0 +1,137 @@
+"""JGLUE's files: where they lie, what version their bytes are, and what stands in them.
+
+Two layouts are read: the official one (`jcommonsenseqa-v1.1/train-v1.1.json` in the data folder or in its `datasets/`) and
+flat names (`jcommonsenseqa-train-v1.1.json`). A file is told apart by its content: bytes that are not one of JGLUE's own
+files are "custom", whatever they are called, so that a score on them can never pass for a leaderboard number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo.cli import HaigoError
+
+REPOSITORY = "https://github.com/yahoojapan/JGLUE"
+VERSIONS = ("v1.1", "v1.2", "v1.3")
+SPLITS = ("train", "valid", "test")
+# git's blob id of each published file (its first hex digits where only those are known) and the JGLUE releases it is in
+_PUBLISHED: dict[tuple[str, str], list[tuple[str, tuple[str, ...]]]] = {
+    ("jcommonsenseqa", "train"): [("4d11d31788cb22850b0a88d41a1ffdd13e8a180b", VERSIONS)],
+    ("jcommonsenseqa", "valid"): [("1099679e5bc9a4d70f9ae6a6e7b41dca84897f99", VERSIONS)],
+    ("jcommonsenseqa", "test"): [("d4f935a1cf75da0c53849fb6f69c2dee63a23b0d", ("v1.3",))],
+    ("jnli", "train"): [("14d9948a80dc585cfd53eb358594b0722b937802", VERSIONS)],
+    ("jnli", "valid"): [
+        ("fee97af8f0b9325441b35186fcb04b3e0415800d", ("v1.1",)),
+        ("bd1cf766540d75fb189a87a9a7c8e1a31e1565e0", ("v1.3",)),
+    ],
+    ("jnli", "test"): [("feee1a6643ca0ee2a888958db72aaeb5e0e1c845", ("v1.3",))],
+    ("jsquad", "train"): [("20ce716ee531e3e23088f5840a3b0751ae803424", ("v1.1", "v1.2")), ("87b42821", ("v1.3",))],
+    ("jsquad", "valid"): [("bcde414e0b7131607bb1fa2c4542dd888f68771a", VERSIONS)],
+    ("jsquad", "test"): [("d767ef7eb4785f733eb46614980905b0bcbd3111", ("v1.3",))],
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFile:
+    """One file of a data set, as it is recorded in the result."""
+
+    path: Path
+    split: str
+    sha256: str
+    releases: tuple[str, ...]
+    """The JGLUE releases that hold these very bytes; empty when they are not JGLUE's."""
+
+    def record(self) -> dict[str, Any]:
+        """For result.json: the file's name, split, digest and releases."""
+        return {
+            "file": self.path.name,
+            "split": self.split,
+            "sha256": self.sha256,
+            "jglue_releases": list(self.releases),
+        }
+
+
+def candidates(folder: Path, dataset: str, split: str, version: str) -> list[Path]:
+    """Where a file may lie, the official layout first."""
+    official = Path(f"{dataset}-{version}") / f"{split}-{version}.json"
+    return [folder / official, folder / "datasets" / official, folder / f"{dataset}-{split}-{version}.json"]
+
+
+def find(folder: Path, dataset: str, split: str, version: str) -> DataFile:
+    """The file of a split.
+
+    Raises:
+        HaigoError: it is not there; names it and says where it is published.
+    """
+    if not folder.is_dir():
+        raise HaigoError(f"--data_dir {folder} is not a folder.", f"name the folder with JGLUE's files ({REPOSITORY})")
+    places = candidates(folder, dataset, split, version)
+    for place in places:
+        if place.is_file():
+            return _describe(place, dataset, split)
+    others = [v for v in VERSIONS if v != version and any(p.is_file() for p in candidates(folder, dataset, split, v))]
+    raise HaigoError(
+        f"{places[0]} does not exist (nor {places[-1].name} in {folder}).",
+        f"get datasets/{dataset}-{version}/{split}-{version}.json from {REPOSITORY} (CC BY-SA 4.0)"
+        + (f", or use --data_version {others[0]}, which is there" if others else ""),
+    )
+
+
+def find_test_pool(folder: Path, dataset: str) -> DataFile:
+    """The test file that stands in for a missing train file (`--fewshot_pool test`); the newest version present."""
+    for version in reversed(VERSIONS):
+        if any(place.is_file() for place in candidates(folder, dataset, "test", version)):
+            return find(folder, dataset, "test", version)
+    return find(folder, dataset, "test", "v1.3")
+
+
+def _describe(path: Path, dataset: str, split: str) -> DataFile:
+    content = path.read_bytes()
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    releases = next((found for start, found in _PUBLISHED.get((dataset, split), []) if blob.startswith(start)), ())
+    return DataFile(path=path, split=split, sha256=hashlib.sha256(content).hexdigest(), releases=releases)
+
+
+def label(files: list[DataFile], version: str) -> str:
+    """`JGLUE v1.1` when every file is JGLUE's own of that release (test pools of any), else `custom`."""
+    if not all(file.releases for file in files):
+        return "custom"
+    scored = files[0].releases
+    return f"JGLUE {version if version in scored else scored[0]}"
+
+
+def rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number and object of every line of a JSON-lines file, with `fields` there and of the right type.
+
+    Raises:
+        HaigoError: broken line, missing field, wrong type or no line at all; names the file and the line.
+    """
+    number = 0
+    with open(path, "rb") as handle:
+        for number, line in enumerate(handle, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise HaigoError(f"{path} line {number} is not valid JSON: {error}.", "mend that line") from None
+            yield number, check(row, fields, f"{path} line {number}")
+    if not number:
+        raise HaigoError(f"{path} is empty.", "get the file again")
+
+
+def check(row: Any, fields: dict[str, type | tuple[type, ...]], where: str) -> dict[str, Any]:
+    """`row` when it is an object that has `fields`."""
+    if not isinstance(row, dict):
+        raise HaigoError(f"{where} is not a JSON object.", "use the data set's published format")
+    for name, kind in fields.items():
+        if name not in row:
+            raise HaigoError(f"{where} has no field '{name}'.", "use the data set's published format")
+        if not isinstance(row[name], kind):
+            raise HaigoError(f"{where}: '{name}' is {type(row[name]).__name__}.", "use the data set's published format")
+    return row

@@ -1,0 +1,146 @@
+"""The leaderboard's tasks inside lm-eval's evaluator.
+
+lm-eval (0.4.13) collects the requests, calls the model, brings the answers back to their documents and aggregates; this
+module gives it documents in jp-stable's order, contexts with jp-stable's shots, and takes the figures from `Rules`.
+Import it only where a model is about to run: it brings in lm-eval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import Task, TaskConfig
+from lm_eval.evaluator import evaluate
+
+from eval_harness import fewshot
+from eval_harness.model import LeaderboardLM, quiet
+from eval_harness.tasks.base import Generate, Rules, Score, Scores
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A task with the documents it will score and the context of each."""
+
+    rules: Rules
+    docs: list[dict[str, Any]]
+    contexts: list[str]
+    shots: int
+    available: int
+    """How many documents the data file holds."""
+
+
+def prepare(
+    rules: Rules,
+    docs: Sequence[dict[str, Any]],
+    pool: Sequence[dict[str, Any]],
+    shots: int,
+    limit: int | float | None = None,
+    seed: int = fewshot.LEADERBOARD_SEED,
+) -> Prepared:
+    """Shuffle, limit, draw and write the contexts. `docs` and `pool` are in their files' order."""
+    order, generator = fewshot.shuffled(docs, seed)
+    kept = fewshot.take(order, limit)
+    stratum = rules.target if rules.stratified else None
+    drawn = fewshot.draws(len(kept), pool, shots, generator, stratum)
+    contexts = [rules.context(doc, examples) for doc, examples in zip(kept, drawn, strict=True)]
+    return Prepared(rules=rules, docs=kept, contexts=contexts, shots=shots, available=len(docs))
+
+
+class LeaderboardTask(Task):
+    """`Prepared` behind lm-eval's Task interface."""
+
+    OUTPUT_TYPE = "multiple_choice"
+
+    def __init__(self, prepared: Prepared, encode: Any, bootstrap_iters: int) -> None:
+        self.prepared, self.rules, self.encode = prepared, prepared.rules, encode
+        self.bootstrap_iters = bootstrap_iters
+        super().__init__()
+        self.VERSION = float(self.rules.version)
+        self._config = TaskConfig(task=self.rules.name, num_fewshot=prepared.shots)
+
+    def download(self, *args: Any, **kwargs: Any) -> None:
+        """The documents are local files that were read before."""
+
+    def has_training_docs(self) -> bool:
+        return False
+
+    def has_validation_docs(self) -> bool:
+        return True
+
+    def has_test_docs(self) -> bool:
+        return False
+
+    def validation_docs(self) -> list[dict[str, Any]]:
+        return self.prepared.docs
+
+    def doc_to_text(self, doc: Mapping[str, Any]) -> str:
+        return self.rules.prompt.text(doc)
+
+    def doc_to_target(self, doc: Mapping[str, Any]) -> str:
+        return self.rules.target(doc)
+
+    def build_all_requests(self, *, rank: int = 0, world_size: int = 1, **_: Any) -> None:
+        """All contexts exist already, so every process of a data-parallel run has the same draws."""
+        self._instances = [
+            instance
+            for doc_id, doc in self.doc_iterator(rank=rank, world_size=world_size)
+            for instance in self._ask(doc_id, doc)
+        ]
+
+    def _ask(self, doc_id: int, doc: dict[str, Any]) -> Iterator[Instance]:
+        context = self.prepared.contexts[doc_id]
+        for index, request in enumerate(self.rules.requests(doc, self.encode)):
+            kind: Any
+            arguments: tuple[Any, ...]
+            if isinstance(request, Score):
+                kind, arguments = "loglikelihood", (context, request.choice)
+            else:
+                assert isinstance(request, Generate)
+                wanted = {"until": list(request.stops), "max_gen_toks": request.max_new_tokens}
+                kind, arguments = "generate_until", (context, wanted)
+            yield Instance(
+                request_type=kind,
+                doc=doc,
+                arguments=arguments,
+                idx=index,
+                metadata=(self.rules.name, doc_id, 1),
+            )
+
+    def construct_requests(self, doc: dict[str, Any], ctx: str, **_: Any) -> list[Instance]:
+        raise NotImplementedError("contexts and requests are made together in build_all_requests")
+
+    def process_results(self, doc: dict[str, Any], results: list[Any]) -> dict[str, Any]:
+        return {"row": self.rules.judge(doc, results)}
+
+    def aggregation(self) -> dict[str, Any]:
+        return {"row": lambda rows: self.rules.aggregate(rows, self.bootstrap_iters)}
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return self.rules.higher_is_better
+
+
+def score(
+    model: LeaderboardLM, prepared: Sequence[Prepared], bootstrap_iters: int
+) -> dict[str, tuple[Scores, list[dict[str, Any]]]]:
+    """Run the tasks through lm-eval's evaluator.
+
+    Returns:
+        task id -> (figures in the leaderboard's names and order, one row a document in scoring order).
+    """
+    with quiet():
+        tasks = {each.rules.name: LeaderboardTask(each, model.encode, bootstrap_iters) for each in prepared}
+        # standard errors come from Rules.aggregate: lm-eval would bootstrap other figures with other generators
+        outcome = evaluate(lm=model, task_dict={"tasks": tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
+    found = {}
+    for each in prepared:
+        name = each.rules.name
+        samples = sorted(outcome["samples"][name], key=lambda sample: sample["doc_id"])
+        rows = [
+            {"doc_id": s["doc_id"], "id": s["doc"]["id"], "context": each.contexts[s["doc_id"]], **s["row"]}
+            for s in samples
+        ]
+        found[name] = (outcome["results"][name]["row,none"], rows)
+    return found

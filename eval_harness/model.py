@@ -1,0 +1,305 @@
+"""The model side of the leaderboard's rules, as a subclass of lm-eval's HFLM.
+
+jp-stable (`hf-causal`) and stock lm-eval differ here, and the differences move scores by whole points:
+- context and choice are encoded apart, without special tokens; nothing moves from one to the other. (lm-eval encodes both as
+  one text and moves the context's trailing blanks and newlines into the choice.)
+- an empty context is the end-of-text token, even where the tokenizer has a beginning-of-text token.
+- what is too long loses its beginning; the length is `n_ctx`, else `max_position_embeddings`.
+- a generation ends at the last token of the encoded stop string, not at the model's own end token, unless the stop string
+  encodes to nothing; special tokens stay in the answer, which is then cut at the stop string. One prompt at a time, greedy.
+- weights run in float32 whatever the checkpoint holds, unless `dtype` says otherwise.
+Tokenizers with `spm.model` are read by sentencepiece itself (`preprocess.tokenizer`), all others by transformers.
+Import it only where a model is about to run: it brings in torch and lm-eval.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.utils import simple_parse_args_string
+
+from eval_harness import packed
+from haigo.cli import HaigoError
+from haigo.progress import Progress
+
+Encoded = tuple[tuple[str, str], list[int], list[int]]
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
+
+
+class LeaderboardLM(HFLM):
+    """lm-eval's Hugging Face model with jp-stable's rules.
+
+    Args:
+        pretrained: a model folder, or a name on the Hugging Face hub.
+        dtype: "float32" (as most published rows), "float16", "bfloat16" or "auto" for the checkpoint's.
+        batch_size: contexts a forward pass; None lets their lengths decide.
+        share_context: score the choices of a question in one pass over its context; None tries it out on the first
+            question and keeps it when the numbers agree.
+        more: HFLM's other arguments.
+    """
+
+    def __init__(
+        self,
+        pretrained: str,
+        dtype: str = "float32",
+        device: str = "cpu",
+        batch_size: int | None = None,
+        share_context: bool | None = None,
+        **more: Any,
+    ) -> None:
+        _check_folder(pretrained)
+        self.contexts_per_pass = batch_size
+        self.share_context = share_context
+        self.truncated = 0
+        self.tokenizer_kind = "transformers"
+        self._ids: Callable[[str], list[int]] | None = None
+        with quiet():
+            super().__init__(pretrained=pretrained, dtype=dtype, device=device, batch_size=batch_size or 1, **more)
+        self._encoded: dict[str, list[int]] = {}
+        rows = self.model.get_input_embeddings().weight.shape[0]
+        if len(self.tokenizer) > rows:
+            raise HaigoError(
+                f"{pretrained}: the tokenizer has {len(self.tokenizer):,} pieces and the model embeds {rows:,}.",
+                "use the tokenizer that the model was trained with",
+            )
+
+    def _create_tokenizer(self, pretrained: Any, tokenizer: Any = None, **more: Any) -> None:
+        folder = Path(str(tokenizer or pretrained))
+        if (folder / "spm.model").is_file():
+            from preprocess.tokenizer import hf_adapter, load
+
+            self.tokenizer, self.tokenizer_kind = hf_adapter(folder), "sentencepiece"
+            self._ids = load(folder).encode  # the same ids, without the way through pieces
+            return
+        try:
+            super()._create_tokenizer(pretrained, tokenizer, **more)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise HaigoError(
+                f"{folder} has no tokenizer that transformers can read: {_first_line(error)}",
+                "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER",
+            ) from None
+
+    def _create_model(self, pretrained: Any, *args: Any, **more: Any) -> None:
+        try:
+            super()._create_model(pretrained, *args, **more)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise HaigoError(
+                f"{pretrained} could not be loaded as a causal language model: {_first_line(error)}",
+                "check the folder, or convert the checkpoint again",
+            ) from None
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of context and choice that one pass sees; jp-stable's order of the config's names."""
+        if self._max_length:
+            return int(self._max_length)
+        config = self.model.config
+        return int(getattr(config, "n_ctx", None) or getattr(config, "max_position_embeddings", None) or 2048)
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text by itself, without special tokens."""
+        known = self._encoded.get(text)
+        if known is None:
+            known = self._ids(text) if self._ids else self.tokenizer.encode(text, add_special_tokens=False)
+            if len(text) < 64:  # choices and answers come back again and again, contexts do not
+                self._encoded[text] = known
+        return known
+
+    def tok_encode(self, string: str, *args: Any, **more: Any) -> list[int]:
+        """lm-eval's name for `encode`; its options about special tokens do not apply."""
+        return self.encode(string)
+
+    def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """Summed log-probability (nats) of each choice after its context, and whether greedy decoding gives it."""
+        encoded: list[Encoded] = []
+        last: tuple[str, list[int]] = ("", [self.eot_token_id])
+        for context, choice in (request.args for request in requests):
+            if context != last[0]:
+                last = (context, self.encode(context) if context else [self.eot_token_id])
+            choice_ids = self.encode(choice)
+            if not choice_ids:
+                raise HaigoError(
+                    f"the tokenizer encodes the choice {choice!r} to nothing.", "use another tokenizer or prompt"
+                )
+            if len(choice_ids) > self.max_length:
+                raise HaigoError(
+                    f"the choice {choice[:40]!r} has {len(choice_ids):,} tokens and the model takes {self.max_length:,}.",
+                    "use a model with a longer context",
+                )
+            encoded.append(((context, choice), last[1], choice_ids))
+        return self._loglikelihood_tokens(encoded, disable_tqdm=disable_tqdm)
+
+    def _loglikelihood_tokens(
+        self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        groups: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
+        apart: dict[tuple[tuple[int, ...], tuple[int, ...]], Encoded] = {}
+        keys = [(tuple(context), tuple(choice)) for _, context, choice in requests]
+        for key, request in zip(keys, requests, strict=True):
+            # what is cut is cut by the length of its own choice, so it shares its context with no other
+            if len(key[0]) + len(key[1]) > self.max_length + 1:
+                apart[key] = request
+            else:
+                groups.setdefault(key[0], {})[key[1]] = None
+        self._say_truncated(len({key[0] for key in apart}))
+        questions = [packed.Question(context=c, choices=tuple(choices)) for c, choices in groups.items()]
+        found: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
+        with Progress("scoring", len(groups) + len(apart), "contexts") as progress, quiet():
+            if self.share_context is None and questions:
+                self.share_context = packed.agrees(self.model, questions, self._plain_question)
+            for question, answers in self._score(questions, progress):
+                found.update(
+                    {(question.context, choice): a for choice, a in zip(question.choices, answers, strict=True)}
+                )
+            for key, answer in zip(apart, self._plain(list(apart.values())), strict=True):
+                found[key] = answer
+                progress.update()
+        return [found[key] for key in keys]
+
+    def _score(
+        self, questions: list[packed.Question], progress: Progress
+    ) -> Iterator[tuple[packed.Question, list[tuple[float, bool]]]]:
+        for batch in packed.batches(questions, self.contexts_per_pass, self.device.type):
+            if self.share_context:
+                answered = packed.score(self.model, batch)
+            else:
+                answered = [self._plain_question(question) for question in batch]
+            yield from zip(batch, answered, strict=True)
+            progress.update(len(batch))
+
+    def _plain_question(self, question: packed.Question) -> list[tuple[float, bool]]:
+        return self._plain([(("", ""), list(question.context), list(choice)) for choice in question.choices])
+
+    def _plain(self, requests: list[Encoded]) -> list[tuple[float, bool]]:
+        """Every choice with a pass of its own, by lm-eval's own code; it truncates as jp-stable does."""
+        return super()._loglikelihood_tokens(requests, disable_tqdm=True) if requests else []
+
+    def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
+        """Greedy continuations, cut at the stop strings."""
+        found: dict[tuple[str, tuple[str, ...], int], str] = {}
+        order = []
+        for context, wanted in (request.args for request in requests):
+            order.append((context, tuple(wanted["until"]), int(wanted["max_gen_toks"])))
+        truncated = set()
+        with Progress("generating", len(set(order)), "answers") as progress, quiet():
+            for key in dict.fromkeys(order):
+                found[key], cut = self._generate(*key)
+                if cut:
+                    truncated.add(key[0])
+                progress.update()
+        self._say_truncated(len(truncated))
+        return [found[key] for key in order]
+
+    def _generate(self, context: str, stops: tuple[str, ...], budget: int) -> tuple[str, bool]:
+        room = self.max_length - budget
+        if room <= 0:
+            raise HaigoError(
+                f"an answer may have {budget:,} tokens and the model takes {self.max_length:,} in all.",
+                "use a model with a longer context",
+            )
+        ids = self.encode(context) if context else [self.eot_token_id]
+        prompt = torch.tensor([ids[-room:]], device=self.device)
+        stop_ids = self.encode(stops[0])
+        end = stop_ids[-1] if stop_ids else self.eot_token_id
+        with torch.no_grad():
+            whole = self.model.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_length=prompt.shape[1] + budget,
+                eos_token_id=end,
+                pad_token_id=end,
+                do_sample=False,
+            )
+        # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
+        written = [token for token in whole[0, prompt.shape[1] :].tolist() if token < len(self.tokenizer)]
+        answer = str(self.tokenizer.decode(written, skip_special_tokens=False))
+        for stop in stops:
+            answer = answer.split(stop)[0]
+        return answer, len(ids) > room
+
+    def _say_truncated(self, count: int) -> None:
+        if count:
+            self.truncated += count
+            print(
+                f"haigo: {count:,} contexts are longer than the model's {self.max_length:,} tokens; their beginning is cut "
+                "off, as on the leaderboard.",
+                file=sys.stderr,
+            )
+
+
+def load(
+    model_args: str, batch_size: int | None = None, device: str | None = None, share_context: bool | None = None
+) -> LeaderboardLM:
+    """The model that lm-eval's `--model_args` names: `pretrained=DIR[,dtype=float32][,tokenizer=DIR][,max_length=N]...`.
+
+    Raises:
+        HaigoError: no `pretrained`, an option that does not exist, or a model that can not be loaded.
+    """
+    options = parse_args(model_args)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return LeaderboardLM(batch_size=batch_size, device=device, share_context=share_context, **options)
+    except TypeError as error:
+        raise HaigoError(f"--model_args {model_args}: {_first_line(error)}", "see lm-eval's `hf` model") from None
+
+
+def parse_args(model_args: str) -> dict[str, Any]:
+    """lm-eval's `a=b,c=d` as a mapping; `pretrained` must be there."""
+    try:
+        options: dict[str, Any] = simple_parse_args_string(model_args)
+    except (ValueError, IndexError):
+        options = {}
+    if not options.get("pretrained"):
+        raise HaigoError(f"--model_args '{model_args}' names no model.", "write --model_args pretrained=MODEL_FOLDER")
+    return {**options, "pretrained": str(options["pretrained"])}
+
+
+def _check_folder(pretrained: str) -> None:
+    folder = Path(pretrained)
+    if not folder.exists():
+        if pretrained.count("/") <= 1 and not pretrained.startswith((".", "/", "~")):
+            return  # a name on the hub
+        raise HaigoError(f"the model folder {pretrained} does not exist.", "check --model_args pretrained=")
+    if not (folder / "config.json").is_file():
+        raise HaigoError(f"{pretrained} has no config.json: it is not a Hugging Face model folder.", "name that folder")
+    if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
+        raise HaigoError(f"{pretrained} has no weights (model.safetensors).", "export the model again")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back the bars and remarks of transformers and lm-eval, which would stand between Haigo's own lines."""
+    import transformers
+
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers", "accelerate")]
+    levels = [logger.level for logger in loggers]
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()

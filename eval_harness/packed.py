@@ -1,0 +1,125 @@
+"""All choices of a question in one forward pass over its context.
+
+The context stands once, followed by every choice; a mask lets each choice see the context and itself, and position ids let
+it begin where the context ends, so the numbers are those of separate passes (up to rounding: 1e-5 in float32). Only the
+positions that predict a choice's tokens go through the output layer. Contexts of a batch are padded on the left so that
+those positions are one slice.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+Answer = tuple[float, bool]
+_TOLERANCE = 1e-3  # nats; separate passes of different shapes differ by about 1e-5 in float32
+_TOKENS_PER_PASS = {"cpu": 2048}
+_TOKENS_ON_ACCELERATOR = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A context and its choices as token ids; neither is empty."""
+
+    context: tuple[int, ...]
+    choices: tuple[tuple[int, ...], ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens that go through the model: the last token of a choice predicts nothing."""
+        return len(self.context) + sum(len(choice) - 1 for choice in self.choices)
+
+
+def batches(questions: Sequence[Question], size: int | None, device: str) -> Iterator[list[Question]]:
+    """Questions of like length together, the longest first; `size` of them, or as many as a pass takes well."""
+    budget = _TOKENS_PER_PASS.get(device, _TOKENS_ON_ACCELERATOR)
+    batch: list[Question] = []
+    for question in sorted(questions, key=lambda q: q.length, reverse=True):
+        full = len(batch) >= size if size else bool(batch) and (len(batch) + 1) * batch[0].length > budget
+        if full:
+            yield batch
+            batch = []
+        batch.append(question)
+    if batch:
+        yield batch
+
+
+def agrees(
+    model: Any,
+    questions: Sequence[Question],
+    separately: Callable[[Question], list[Answer]],
+    tolerance: float = _TOLERANCE,
+) -> bool:
+    """Whether sharing the context gives this model's own numbers, tried on the shortest and the longest question.
+
+    Models that take no position ids or no mask of four dimensions, or that see positions in another way, fail this.
+    """
+    if not {"attention_mask", "position_ids"} <= set(inspect.signature(model.forward).parameters):
+        return False
+    by_length = sorted(questions, key=lambda q: q.length)
+    for question in {by_length[0], by_length[-1]}:
+        try:
+            shared = score(model, [question, by_length[0]])[0]
+        except (RuntimeError, ValueError, TypeError, IndexError):
+            return False
+        apart = separately(question)
+        if any(not abs(a - b) <= tolerance for (a, _), (b, _) in zip(shared, apart, strict=True)):
+            return False
+    return True
+
+
+@torch.no_grad()
+def score(model: Any, questions: Sequence[Question]) -> list[list[Answer]]:
+    """(log-likelihood in nats, is greedy) of every choice of every question, from one forward pass."""
+    head = max(len(question.context) for question in questions)
+    width = head + max(question.length - len(question.context) for question in questions)
+    device, dtype = model.device, model.dtype
+    ids = torch.zeros((len(questions), width), dtype=torch.long)
+    positions = torch.zeros((len(questions), width), dtype=torch.long)
+    # which part of a row a column belongs to: 0 context, 1.. choices, -1 padding
+    part = torch.full((len(questions), width), -1, dtype=torch.long)
+    for row, question in enumerate(questions):
+        start, size = head - len(question.context), len(question.context)
+        ids[row, start:head] = torch.tensor(question.context)
+        positions[row, start:head] = torch.arange(size)
+        part[row, start:head] = 0
+        column = head
+        for number, choice in enumerate(question.choices, start=1):
+            end = column + len(choice) - 1
+            ids[row, column:end] = torch.tensor(choice[:-1], dtype=torch.long)
+            positions[row, column:end] = torch.arange(size, size + len(choice) - 1)
+            part[row, column:end] = number
+            column = end
+    part = part.to(device)
+    order = torch.arange(width, device=device)
+    visible = (part[:, None, :] == 0) | (part[:, None, :] == part[:, :, None])
+    visible &= (order[None, :] <= order[:, None])[None]
+    # added to the attention scores, as both of transformers' attention functions take it
+    mask = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, torch.finfo(dtype).min)
+    keep = width - head + 1
+    options = {"logits_to_keep": keep} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    logits = model(
+        input_ids=ids.to(device),
+        attention_mask=mask[:, None],
+        position_ids=positions.to(device),
+        use_cache=False,
+        **options,
+    ).logits[:, -keep:]
+    logprobs = torch.log_softmax(logits, dim=-1)
+    best = logprobs.argmax(dim=-1).cpu()
+    answers = []
+    for row, question in enumerate(questions):
+        offset, found = 1, []
+        for choice in question.choices:
+            # column 0 of the slice is the context's last token, which predicts the first token of every choice
+            columns = [0, *range(offset, offset + len(choice) - 1)]
+            offset += len(choice) - 1
+            wanted = torch.tensor(choice)
+            total = float(logprobs[row, columns].gather(1, wanted.to(device)[:, None]).sum().cpu())
+            found.append((total, bool((best[row, columns] == wanted).all())))
+        answers.append(found)
+    return answers

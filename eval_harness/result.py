@@ -1,0 +1,117 @@
+"""What a score is worth: `result.json` in the leaderboard's layout, with a block that says how it was made.
+
+`results`, `versions` and `config` are what the leaderboard's own scripts read. The `haigo` block holds what those leave
+open and what made scores differ by points: the data's bytes, the few-shot pool, the precision, the tokenizer, the versions of
+the software, the baselines, and in one sentence each why a score may not be compared with published rows.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_harness.fewshot import LEADERBOARD_SEED
+from eval_harness.tasks.base import Rules, Scores
+from haigo import __version__, files
+
+_SOFTWARE = ("lm_eval", "transformers", "torch", "sentencepiece", "emoji", "neologdn", "fugashi", "unidic-lite")
+
+
+def software() -> dict[str, str]:
+    """Versions of what takes part in a score."""
+    found = {"haigo": __version__, "python": platform.python_version()}
+    for name in _SOFTWARE:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def reservations(
+    rules: Rules, *, data: str, pool: str, shots: int, limit: float | None, seed: int, dtype: str
+) -> list[str]:
+    """Why the score may not stand beside published rows; empty when it may."""
+    found = []
+    if data == "custom":
+        found.append("the data are not JGLUE's")
+    elif data != "JGLUE v1.1" and rules.dataset == "jnli":
+        found.append(f"the data are {data}; published rows used v1.1, of which 28 labels differ")
+    if rules.version != rules.versions[0]:
+        found.append(f"{rules.dataset} {rules.version}; published rows used {rules.versions[0]}")
+    if pool != "train" and shots:
+        found.append(f"the shots come from the {pool} file, not from train")
+    if shots != rules.leaderboard_shots:
+        found.append(f"{shots} shots; published rows had {rules.leaderboard_shots}")
+    if limit is not None:
+        found.append("only a part of the documents was scored (--limit)")
+    if seed != LEADERBOARD_SEED:
+        found.append(f"drawn with seed {seed}; the leaderboard's is {LEADERBOARD_SEED}")
+    if dtype != "float32":
+        found.append(f"weights ran in {dtype}; most published rows ran in float32")
+    return found
+
+
+def histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
+    """How often each choice was the answer, for tasks whose choices are always the same; None for others."""
+    words = {tuple(choice["text"] for choice in row["choices"]) if "choices" in row else None for row in rows}
+    (same,) = words if len(words) == 1 else (None,)
+    if same is None:
+        return None
+    counts = Counter(row["prediction"] for row in rows)
+    return {word: counts[number] for number, word in enumerate(same)}
+
+
+def assemble(
+    scores: Mapping[str, Scores], versions: Mapping[str, float], config: Mapping[str, Any], haigo: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The whole of result.json. Figures without a value (a standard error of one document) are left out."""
+    return {
+        "results": {
+            name: {metric: value for metric, value in each.items() if value is not None}
+            for name, each in scores.items()
+        },
+        "versions": dict(versions),
+        "config": dict(config),
+        "haigo": dict(haigo),
+    }
+
+
+def write_samples(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """`samples_TASK.jsonl`, one document a line in scoring order."""
+    import orjson
+
+    path = folder / f"samples_{name}.jsonl"
+    with files.atomic(path) as temporary, open(temporary, "wb") as handle:
+        for row in rows:
+            handle.write(orjson.dumps(row) + b"\n")
+    return path
+
+
+def summary(result: Mapping[str, Any]) -> str:
+    """The result as lines for people: score, standard error, baselines, and what stands against a comparison."""
+    lines = []
+    for name, figures in result["results"].items():
+        about = result["haigo"]["tasks"][name]
+        parts = []
+        for metric, value in figures.items():
+            if not metric.endswith("_stderr"):
+                error = figures.get(f"{metric}_stderr")
+                parts.append(f"{metric} {value:.4f}" + (f" ±{error:.4f}" if error is not None else ""))
+        lines.append(f"{name}  n={about['n']:,}  {'  '.join(parts)}")
+        base = {word: value for word, value in about["baseline"].items() if value is not None}
+        if base:
+            lines.append("  " + "  ".join(f"{word} {value:.4f}" for word, value in base.items()))
+        if about["predictions"]:
+            lines.append("  answers: " + "  ".join(f"{word} {n:,}" for word, n in about["predictions"].items()))
+        against = about["not_comparable"]
+        lines.append(
+            "  not comparable with published rows: " + "; ".join(against)
+            if against
+            else "  comparable with published rows of this task id"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,136 @@
+"""What every task of the leaderboard answers: its documents, its text, its requests, its figures."""
+
+from __future__ import annotations
+
+import abc
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eval_harness import metrics
+from eval_harness.prompts import Doc, Prompt
+
+Encode = Callable[[str], list[int]]
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """Ask for the log-likelihood of `choice` after the context."""
+
+    choice: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Generate:
+    """Ask for a greedy continuation of the context."""
+
+    stops: tuple[str, ...]
+    max_new_tokens: int
+
+
+class Rules(abc.ABC):
+    """One task in one version with one prompt."""
+
+    dataset: ClassVar[str]
+    """The first part of the task id, and of the data files' names."""
+    versions: ClassVar[tuple[str, ...]]
+    main_metric: ClassVar[str]
+    """The figure of the leaderboard's table."""
+    main_scale: ClassVar[float]
+    """What makes percent of it."""
+    leaderboard_shots: ClassVar[int]
+    """Shots of the published rows."""
+    higher_is_better: ClassVar[dict[str, bool]]
+    stratified: bool = False
+
+    def __init__(self, version: str, prompt: str) -> None:
+        self.version = version
+        self.prompt: Prompt = self.prompts(version)[prompt]
+        self.name = f"{self.dataset}-{version}-{prompt}"
+
+    @classmethod
+    @abc.abstractmethod
+    def prompts(cls, version: str) -> Mapping[str, Prompt]:
+        """The prompt versions of a task version."""
+
+    @abc.abstractmethod
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        """The documents of a file, in its order; each has `id`."""
+
+    @abc.abstractmethod
+    def target(self, doc: Doc) -> str:
+        """The right answer as it stands in a shot."""
+
+    @abc.abstractmethod
+    def requests(self, doc: Doc, encode: Encode) -> Sequence[Score | Generate]:
+        """What the model is asked after the context of `doc`."""
+
+    @abc.abstractmethod
+    def judge(self, doc: Doc, answers: Sequence[Any]) -> dict[str, Any]:
+        """One document's row of the samples file: prediction, target and per-document figures."""
+
+    @abc.abstractmethod
+    def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
+        """The task's figures and standard errors from what `judge` gave, in the leaderboard's order and names."""
+
+    def baseline(self, docs: Sequence[Doc]) -> dict[str, float | None]:
+        """What answering without reading gives, in the unit of the main metric: the commonest answer, and chance."""
+        return {"majority": None, "chance": None}
+
+    def warnings(self, shots: int) -> list[str]:
+        """Sentences that the user should read before trusting the score."""
+        return []
+
+    def context(self, doc: Doc, shots: Sequence[Doc]) -> str:
+        """Description, shots and question as one text."""
+        text, separator = self.prompt.text, self.prompt.separator
+        examples = "".join(f"{text(shot)}{self.target(shot)}{separator}" for shot in shots)
+        return f"{self.prompt.description}{examples}{text(doc)}"
+
+
+class MultipleChoice(Rules):
+    """Every choice is scored after the context, encoded on its own; the most likely one is the answer.
+
+    Documents have `choices` (list of strings) and `gold` (index).
+    """
+
+    main_metric = "acc"
+    main_scale = 100.0
+    higher_is_better: ClassVar[dict[str, bool]] = {"acc": True, "acc_norm": True}
+
+    def target(self, doc: Doc) -> str:
+        return str(doc["gold"]) if self.prompt.digit_targets else str(doc["choices"][doc["gold"]])
+
+    def requests(self, doc: Doc, encode: Encode) -> Sequence[Score | Generate]:
+        return [Score(choice=choice) for choice in doc["choices"]]
+
+    def judge(self, doc: Doc, answers: Sequence[Any]) -> dict[str, Any]:
+        scores = [float(score) for score, _ in answers]
+        best, best_per_character = metrics.picks(scores, doc["choices"])
+        return {
+            "choices": [
+                {"text": choice, "loglikelihood": score} for choice, score in zip(doc["choices"], scores, strict=True)
+            ],
+            "prediction": best,
+            "target": doc["gold"],
+            "acc": float(best == doc["gold"]),
+            "acc_norm": float(best_per_character == doc["gold"]),
+        }
+
+    def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
+        found: Scores = {}
+        for metric in ("acc", "acc_norm"):
+            values = [row[metric] for row in rows]
+            found[metric] = metrics.mean(values)
+            found[f"{metric}_stderr"] = metrics.mean_stderr(values)
+        return found
+
+    def baseline(self, docs: Sequence[Doc]) -> dict[str, float | None]:
+        commonest = Counter(doc["gold"] for doc in docs).most_common(1)[0][1]
+        return {
+            "majority": commonest / len(docs),
+            "chance": sum(1 / len(doc["choices"]) for doc in docs) / len(docs),
+        }

@@ -1,0 +1,71 @@
+"""JNLI: does the premise entail or contradict the hypothesis, or neither (JGLUE, Kurihara et al. 2022)? Metric: acc.
+
+Version 1.1, which all published rows used, asks with English labels and draws shots at random; 1.3 asks with Japanese
+labels and draws shots of every label. Their scores can not be compared. The label mix of the data hides constant answers in
+acc (always `neutral`: 55 %), so balanced accuracy, Matthews correlation and macro F1 stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eval_harness import data, metrics, prompts
+from eval_harness.tasks.base import MultipleChoice, Scores
+from haigo.cli import HaigoError
+
+_LABELS = ("entailment", "contradiction", "neutral")
+_WORDS = {"1.1": _LABELS, "1.3": ("含意", "矛盾", "中立")}
+_FIELDS: dict[str, type | tuple[type, ...]] = {"sentence1": str, "sentence2": str, "label": (str, int)}
+
+
+class JNLI(MultipleChoice):
+    """Documents: `id`, `premise`, `hypothesis`, `choices` (three words), `gold` (0 entailment, 1 contradiction, 2 neutral)."""
+
+    dataset = "jnli"
+    versions = ("1.1", "1.3")
+    leaderboard_shots = 3
+    higher_is_better: ClassVar[dict[str, bool]] = dict.fromkeys(
+        ("acc", "acc_norm", "balanced_acc", "mcc", "macro_f1"), True
+    )
+
+    def __init__(self, version: str, prompt: str) -> None:
+        super().__init__(version, prompt)
+        self.stratified = version == "1.3"
+
+    @classmethod
+    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
+        made = prompts.jnli(_WORDS[version])
+        if version == "1.1":
+            del made["0.6"]  # never existed
+        return made
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        docs = []
+        for line, row in data.rows(path, _FIELDS):
+            known = row["label"] in _LABELS or (type(row["label"]) is int and 0 <= row["label"] < len(_LABELS))
+            if not known:
+                raise HaigoError(
+                    f"{path} line {line}: label {row['label']!r} is unknown.", f"use one of {', '.join(_LABELS)}"
+                )
+            gold = row["label"] if isinstance(row["label"], int) else _LABELS.index(row["label"])
+            docs.append(
+                {
+                    "id": row.get("sentence_pair_id", line - 1),
+                    "premise": row["sentence1"],
+                    "hypothesis": row["sentence2"],
+                    "choices": list(_WORDS[self.version]),
+                    "gold": gold,
+                }
+            )
+        return docs
+
+    def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
+        found = super().aggregate(rows, bootstrap_iters)
+        golds, answers = [row["target"] for row in rows], [row["prediction"] for row in rows]
+        found["balanced_acc"] = metrics.balanced_accuracy(golds, answers)
+        found["mcc"] = metrics.mcc(golds, answers)
+        found["mcc_stderr"] = metrics.mcc_stderr(golds, answers, bootstrap_iters)
+        found["macro_f1"] = metrics.macro_f1(golds, answers)
+        return found

@@ -1,0 +1,89 @@
+"""JSQuAD: copy the answer to a question out of a passage (JGLUE, Kurihara et al. 2022). Metrics: exact_match, f1 (percent).
+
+Version 1.2 adds the article's title to the prompt of 1.1. A model may write as many tokens as its own tokenizer needs for the
+longest right answer, as in jp-stable (DYNAMIC_MAX_LENGTH=false in the environment: 256).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eval_harness import data, metrics, prompts
+from eval_harness.prompts import Doc
+from eval_harness.tasks.base import Encode, Generate, Rules, Score, Scores
+from haigo.cli import HaigoError
+
+_STATIC_BUDGET = 256
+
+
+def dynamic_budget() -> bool:
+    """Whether the longest right answer limits the generation (jp-stable's environment variable)."""
+    return os.environ.get("DYNAMIC_MAX_LENGTH", "true").lower() != "false"
+
+
+class JSQuAD(Rules):
+    """Documents: `id`, `title`, `passage` (what stands after the last `[SEP]`), `question`, `answers` (strings)."""
+
+    dataset = "jsquad"
+    versions = ("1.1", "1.2")
+    main_metric = "exact_match"
+    main_scale = 1.0
+    leaderboard_shots = 2
+    higher_is_better: ClassVar[dict[str, bool]] = {"exact_match": True, "f1": True}
+
+    @classmethod
+    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
+        return prompts.jsquad(with_title=version == "1.2")
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        try:
+            whole = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise HaigoError(f"{path} is not valid JSON: {error}.", "get the file again") from None
+        docs = []
+        articles = data.check(whole, {"data": list}, str(path))["data"]
+        for article in articles:
+            title = data.check(article, {"title": str, "paragraphs": list}, str(path))["title"]
+            for paragraph in article["paragraphs"]:
+                context = data.check(paragraph, {"context": str, "qas": list}, f"{path}, article {title}")["context"]
+                for row in paragraph["qas"]:
+                    where = f"{path}, article {title}, question {row.get('id') if isinstance(row, dict) else '?'}"
+                    data.check(row, {"id": str, "question": str, "answers": list}, where)
+                    answers = [data.check(answer, {"text": str}, where)["text"] for answer in row["answers"]]
+                    if not answers:
+                        raise HaigoError(f"{where} has no answer.", "leave it out or give it one")
+                    docs.append(
+                        {
+                            "id": row["id"],
+                            "title": title,
+                            "passage": context.split("[SEP]")[-1].strip(),
+                            "question": row["question"],
+                            "answers": answers,
+                        }
+                    )
+        if not docs:
+            raise HaigoError(f"{path} holds no question.", "get the file again")
+        return docs
+
+    def target(self, doc: Doc) -> str:
+        return str(doc["answers"][0])
+
+    def requests(self, doc: Doc, encode: Encode) -> Sequence[Score | Generate]:
+        longest = max(len(encode(answer)) for answer in doc["answers"]) if dynamic_budget() else _STATIC_BUDGET
+        return [Generate(stops=(self.prompt.stop,), max_new_tokens=longest)]
+
+    def judge(self, doc: Doc, answers: Sequence[Any]) -> dict[str, Any]:
+        (given,) = answers
+        return {
+            "prediction": given,
+            "target": list(doc["answers"]),
+            "exact_match": metrics.exact_match(given, doc["answers"]),
+            "f1": metrics.answer_f1(given, doc["answers"]),
+        }
+
+    def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
+        return {metric: 100.0 * sum(row[metric] for row in rows) / len(rows) for metric in ("exact_match", "f1")}
