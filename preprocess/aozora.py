@@ -12,9 +12,9 @@ import unicodedata
 
 _SIGNS = re.compile(r"^-{20,}[ \t]*\n【テキスト中に現れる記号について】.*?\n-{20,}[ \t]*\n", re.DOTALL | re.MULTILINE)
 _HEAD_CHARS = 8000
-_COLOPHON = re.compile(r"^[\s\u3000]*(?:底本[：:]|青空文庫作成ファイル[：:])", re.MULTILINE)
+_COLOPHON = re.compile(r"^[ \t\u3000]*(?:底本[：:]|青空文庫作成ファイル[：:])", re.MULTILINE)
 _GAIJI = re.compile(
-    r"※?［＃(?:[^［］]*?、)?(?:第[34]水準)?(?:U\+([0-9A-Fa-f]{4,6})|([12])-(\d{1,2})-(\d{1,2}))[^［］]*］"
+    r"※?［＃(?:[^［］]{0,200}?、)?(?:第[34]水準)?(?:U\+([0-9A-Fa-f]{4,6})|([12])-(\d{1,2})-(\d{1,2}))[^［］]*］"
 )
 _SMALL_KANA = re.compile(r"※［＃小書き[平片]仮名([ぁ-んァ-ヶ])、[^［］]*］")
 _UNKNOWN_GAIJI = re.compile(r"※［＃[^［］]*］")
@@ -93,7 +93,7 @@ def notes(text: str) -> str:
     """Drop ［＃…］, from the innermost out, and lines that held nothing else."""
     if "［＃" not in text:
         return text
-    text = re.sub(r"^(?:[\s\u3000]*［＃[^［］]*］)+[ \t\u3000]*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^(?:[ \t\u3000]*［＃[^［］]*］)+[ \t\u3000]*\n", "", text, flags=re.MULTILINE)
     for _ in range(8):
         text, count = _NOTE.subn("", text)
         if not count:

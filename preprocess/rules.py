@@ -19,7 +19,7 @@ Step = tuple[str, Callable[[str], str]]
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LINE_END_BLANKS = re.compile(r"[ \t\u3000\xa0]+(?=\n|\Z)")
+_LINE_END_BLANKS = re.compile(r"(?<![ \t\u3000\xa0])[ \t\u3000\xa0]++(?=\n|\Z)")
 _MANY_BLANK_LINES = re.compile(r"\n{3,}")
 _PARAGRAPH_MARK = re.compile(r"^\u3000+", re.MULTILINE)
 _SPEECH = re.compile(r"○[^\n]{1,40}君[）)]|○会議録情報")

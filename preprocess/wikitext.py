@@ -9,6 +9,7 @@ Every pattern is linear in the text (possessive quantifiers, bounded rounds), so
 
 from __future__ import annotations
 
+import bisect
 import html
 import re
 
@@ -18,14 +19,12 @@ _HIDDEN = {ord(char): _LITERAL + ord(char) for char in "[]{}|'=*#:;<>_-"}
 _SHOWN = {hidden: char for char, hidden in _HIDDEN.items()}
 
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
-_VERBATIM = re.compile(r"<(nowiki|pre|syntaxhighlight|source)\b[^<>]*(?<!/)>(.*?)</\1\s*>", re.DOTALL | re.IGNORECASE)
 _SELF_CLOSED = re.compile(r"<(?:ref|nowiki|references|section)\b[^<>]*/>", re.IGNORECASE)
-_REFERENCE = re.compile(r"<ref\b[^<>]*>(?:(?!<ref\b).)*?</ref\s*>", re.DOTALL | re.IGNORECASE)
 _NOT_TEXT = (
-    "math|chem|gallery|timeline|imagemap|score|graph|templatedata|mapframe|maplink|hiero|references|noinclude|"
+    "ref|math|chem|gallery|timeline|imagemap|score|graph|templatedata|mapframe|maplink|hiero|references|noinclude|"
     "inputbox|categorytree|chart"
 )
-_BLOCK = re.compile(rf"<({_NOT_TEXT})\b[^<>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
+_VERBATIM = "nowiki|pre|syntaxhighlight|source"
 
 _PARAMETER = re.compile(r"\{\{\{[^{}]*+\}\}\}")
 _TEMPLATE = re.compile(r"\{\{((?:[^{}]++|\{(?!\{)|\}(?!\}))*+)\}\}")
@@ -50,7 +49,6 @@ _PROJECT = re.compile(
 _LANGUAGE_LINK = re.compile(r"\s*[a-z]{2,3}(?:-[a-z-]{2,12})?\s*:|\s*simple\s*:")
 _FILE_LINK = re.compile(r"\s*(?:ファイル|画像|メディア|カテゴリ|file|image|media|category)\s*:", re.IGNORECASE)
 
-_HEADING = re.compile(r"^(={1,6})[ \t]*+(.*?)[ \t]*\1[ \t]*$")
 _SIDE_SECTIONS = frozenset(
     {"脚注", "注釈", "注記", "註釈", "脚註", "註", "注", "出典", "参照", "参考", "参考文献", "参考資料", "関連項目"}
     | {
@@ -73,10 +71,10 @@ _LIST = re.compile(r"^([*#:;]++)[ \t]*", re.MULTILINE)
 _MAGIC_WORD = re.compile(r"__[A-Z]{3,20}__|__(?:目次|目次強制|目次なし|節編集非表示|全削除)__")
 _BREAK = re.compile(r"<br\b[^<>]{0,200}>|</p\s*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,500}>")
-_EMPTY_BRACKETS = re.compile(r"（[\s、，,;；:：・/／\-]*）|\((?:[\s,;:/、・\-]*)\)|「」|『』|【】|\[\]")
+_EMPTY_BRACKETS = re.compile(r"（[\s、，,;；:：・/／\-]{0,40}）|\([\s,;:/、・\-]{0,40}\)|「」|『』|【】|\[\]")
 _BRACKET_START = re.compile(r"([（(])[\s、，,;；・/]+")
-_BRACKET_END = re.compile(r"[\s、，,;；・/]+([）)])")
-_BEFORE_STOP = re.compile(r"[ \u3000]+(?=[。、，．])")
+_BRACKET_END = re.compile(r"(?<![\s、，,;；・/])[\s、，,;；・/]++([）)])")
+_BEFORE_STOP = re.compile(r"(?<![ \u3000])[ \u3000]++(?=[。、，．])")
 _LONE_BULLET = re.compile(r"^[・\s:：、。,.()（）]+$\n?", re.MULTILINE)
 
 
@@ -90,11 +88,34 @@ def looks_like(text: str) -> bool:
 def comments_and_references(text: str) -> str:
     """Drop comments, references, formulas, galleries; set <nowiki> and <pre> text aside from the later steps."""
     text = _COMMENT.sub("", text)
-    text = _VERBATIM.sub(lambda match: match[2].translate(_HIDDEN), text)
-    text = _SELF_CLOSED.sub("", text)
-    if "<" in text:
-        text = _BLOCK.sub("", _REFERENCE.sub("", text))
-    return text
+    text = _elements(text, _VERBATIM, keep=True)
+    return _elements(_SELF_CLOSED.sub("", text), _NOT_TEXT, keep=False)
+
+
+def _elements(text: str, names: str, keep: bool) -> str:
+    """Drop elements with their text, or keep the text hidden from later steps. One that is never closed is left."""
+    opened = list(re.finditer(rf"<({names})\b[^<>]*(?<!/)>", text, re.IGNORECASE)) if "<" in text else []
+    if not opened:
+        return text
+    closed: dict[str, list[re.Match[str]]] = {}
+    for match in re.finditer(rf"</({names})\s*>", text, re.IGNORECASE):
+        closed.setdefault(match[1].lower(), []).append(match)
+    parts: list[str] = []
+    at = 0
+    for number, match in enumerate(opened):
+        ends = closed.get(match[1].lower(), [])
+        place = bisect.bisect_left(ends, match.end(), key=lambda end: end.start())
+        if match.start() < at or place == len(ends):
+            continue
+        end = ends[place]
+        follower = opened[number + 1] if number + 1 < len(opened) else None
+        if follower and follower[1].lower() == "ref" == match[1].lower() and follower.start() < end.start():
+            continue  # a reference that was never closed must not swallow the prose up to the next one
+        parts.append(text[at : match.start()])
+        if keep:
+            parts.append(text[match.end() : end.start()].translate(_HIDDEN))
+        at = end.end()
+    return "".join([*parts, text[at:]])
 
 
 def templates(text: str) -> str:
@@ -147,17 +168,26 @@ def tables(text: str) -> str:
     return "\n".join(kept)
 
 
+def _heading(line: str) -> tuple[int, str] | None:
+    """Level and title of a heading line."""
+    bare = line.rstrip()
+    level = min(len(bare) - len(bare.lstrip("=")), len(bare) - len(bare.rstrip("=")), 6)
+    if not level or len(bare) <= 2 * level:
+        return None
+    return level, bare[level:-level].strip()
+
+
 def side_sections(text: str) -> str:
     """Drop sections of references and links, and headings under which nothing is left."""
     lines = text.split("\n")
     kept: list[str] = []
     dropped = 0  # level of the section being dropped, 0 when none is
     for line in lines:
-        heading = _HEADING.match(line) if line.startswith("=") else None
+        heading = _heading(line)
         if heading:
-            level = len(heading[1])
+            level = heading[0]
             if not dropped or level <= dropped:
-                title = _BOLD.sub("", heading[2]).strip().lower()
+                title = _BOLD.sub("", heading[1]).strip().lower()
                 dropped = level if title in _SIDE_SECTIONS else 0
         if not dropped:
             kept.append(line)
@@ -165,9 +195,9 @@ def side_sections(text: str) -> str:
     below = 7  # level of the heading met last, coming from the end; 7 = text was met since
     empty = True
     for line in reversed(kept):
-        heading = _HEADING.match(line) if line.startswith("=") else None
+        heading = _heading(line)
         if heading:
-            level = len(heading[1])
+            level = heading[0]
             if empty and level >= below:
                 continue
             below, empty = level, True
@@ -200,10 +230,9 @@ def markup(text: str) -> str:
     """Headings, lists, emphasis, tags and entities become plain lines; what <nowiki> hid comes back."""
     lines = text.split("\n")
     for number, line in enumerate(lines):
-        if line.startswith("="):
-            heading = _HEADING.match(line)
-            if heading:
-                lines[number] = f"\n{heading[2]}"
+        heading = _heading(line)
+        if heading:
+            lines[number] = f"\n{heading[1]}"
     text = _BOLD.sub("", "\n".join(lines))
     text = _MAGIC_WORD.sub("", _RULE.sub("", text))
     if "<" in text:

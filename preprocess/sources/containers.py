@@ -43,10 +43,14 @@ class Entry:
         key: name relative to the file or folder given by the user, the same wherever that lies.
         stream: its bytes; may be read once.
         head: its first 64 kB, without consuming them.
+        in_tar: it is a member of a tar.
+        on_disk: the path, when the bytes lie there as they are and may be read in any order.
     """
 
-    def __init__(self, name: str, key: str, stream: io.BufferedReader, in_tar: bool = False) -> None:
-        self.name, self.key, self.stream, self.in_tar = name, key, stream, in_tar
+    def __init__(
+        self, name: str, key: str, stream: io.BufferedReader, in_tar: bool = False, on_disk: Path | None = None
+    ) -> None:
+        self.name, self.key, self.stream, self.in_tar, self.on_disk = name, key, stream, in_tar, on_disk
         self.head = peek(stream)
 
     def read(self) -> bytes:
@@ -169,7 +173,7 @@ def entries(path: Path, key: str | None = None) -> Iterator[Entry]:
     with open(path, "rb") as raw, readable(str(path)):
         stream = unpack(cast(BinaryIO, raw))
         if stream.peek(512)[257:262] != b"ustar":
-            yield Entry(str(path), key, stream)
+            yield Entry(str(path), key, stream, on_disk=path if stream.raw is raw else None)
             return
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:

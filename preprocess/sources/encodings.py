@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from haigo.cli import HaigoError
@@ -49,13 +50,24 @@ def decode(data: bytes, name: str, encoding: str = "auto") -> str:
     """
     if encoding == "auto":
         return data.decode(detect(data), "replace")
+    require_known(encoding)
     try:
         return data.decode(encoding)
-    except LookupError:
-        raise HaigoError(f"there is no encoding called '{encoding}'.", "use utf-8, cp932, euc_jp or auto") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise HaigoError(f"{name} is not {encoding} (line {line}).", "name the right encoding, or auto") from None
+
+
+def require_known(encoding: str) -> None:
+    """Make sure that a named encoding exists ("auto" does).
+
+    Raises:
+        HaigoError: it does not.
+    """
+    try:
+        codecs.lookup("utf-8" if encoding == "auto" else encoding)
+    except LookupError:
+        raise HaigoError(f"there is no encoding called '{encoding}'.", "use utf-8, cp932, euc_jp or auto") from None
 
 
 def _decodes(data: bytes, encoding: str, whole: bool) -> bool:

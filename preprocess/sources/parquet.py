@@ -23,11 +23,9 @@ def read(entry: Entry, text_key: str = "text") -> Iterator[Document]:
     import pyarrow
     import pyarrow.parquet as pq
 
-    raw = getattr(entry.stream.raw, "name", None)
-    packed = entry.in_tar or not isinstance(raw, str | bytes)
     try:
         # parquet is read from its end: inside a tar or another packing it must be held in memory
-        table = pq.ParquetFile(io.BytesIO(entry.read()) if packed else entry.name)
+        table = pq.ParquetFile(entry.on_disk or io.BytesIO(entry.read()))
         names = table.schema_arrow.names
         if text_key not in names:
             raise HaigoError(

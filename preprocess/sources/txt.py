@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import codecs
 import io
 import re
 from collections.abc import Iterator
 
+from haigo.cli import HaigoError
+
 from .containers import Entry, readable
 from .document import Document, content_id
-from .encodings import decode, detect
+from .encodings import decode, detect, require_known
 
 _AOZORA = re.compile(r"［＃|《[ぁ-んァ-ヶー]+》|【テキスト中に現れる記号について】|^底本：", re.MULTILINE)
 
@@ -32,14 +33,15 @@ def read(entry: Entry, documents: str = "auto", encoding: str = "auto") -> Itera
     if documents == "file":
         yield Document(entry.key, decode(entry.read(), entry.name, encoding), {})
         return
-    if encoding == "auto":
+    guessed = encoding == "auto"
+    if guessed:
         encoding = detect(entry.head, whole=False)
-    codecs.lookup(encoding)
+    require_known(encoding)
     with readable(entry.name):
-        lines = io.TextIOWrapper(entry.stream, encoding, errors="replace", newline=None)
+        lines = io.TextIOWrapper(entry.stream, encoding, errors="replace" if guessed else "strict", newline=None)
         kept: list[str] = []
         blank = 0
-        for line in lines:
+        for line in _decoded(lines, entry.name, encoding):
             if line.strip():
                 if blank >= 2 and kept:
                     yield _document(entry, kept)
@@ -51,6 +53,17 @@ def read(entry: Entry, documents: str = "auto", encoding: str = "auto") -> Itera
                 blank += 1
         if kept:
             yield _document(entry, kept)
+
+
+def _decoded(lines: io.TextIOWrapper, name: str, encoding: str) -> Iterator[str]:
+    number = 1
+    try:
+        for number, line in enumerate(lines, 2):  # noqa: B007  (the number of the line after, for the message)
+            yield line
+    except UnicodeDecodeError:
+        raise HaigoError(
+            f"{name} is not {encoding} (near line {number}).", "name the right encoding, or auto"
+        ) from None
 
 
 def _document(entry: Entry, lines: list[str]) -> Document:

@@ -1,8 +1,10 @@
 """Aozora Bunko's format; the sample is written for this test."""
 
+import time
+
 import pytest
 
-from preprocess import aozora
+from preprocess import aozora, rules
 
 LINE = "-" * 55
 SAMPLE = f"""山の手帖
@@ -66,7 +68,13 @@ def test_characters_outside_shift_jis(raw, clean):
 
 @pytest.mark.parametrize(
     ("raw", "clean"),
-    [("〔e'tude〕", "étude"), ("〔Mo:rike〕", "Mörike"), ("〔AE&〕", "Æ"), ("〔以下原稿なし〕", "〔以下原稿なし〕"), ("〔abc〕", "〔abc〕")],
+    [
+        ("〔e'tude〕", "étude"),
+        ("〔Mo:rike〕", "Mörike"),
+        ("〔AE&〕", "Æ"),
+        ("〔以下原稿なし〕", "〔以下原稿なし〕"),
+        ("〔abc〕", "〔abc〕"),
+    ],
 )
 def test_accents(raw, clean):
     assert aozora.accents(raw) == clean
@@ -75,3 +83,13 @@ def test_accents(raw, clean):
 def test_brackets_without_a_reading_stay():
     assert aozora.ruby("a｜b") == "a｜b"
     assert aozora.ruby("《" + "長" * 200 + "》") == "《" + "長" * 200 + "》"
+
+
+@pytest.mark.parametrize(
+    "hostile", ["※［＃" * 20000, "※［＃" + "、1-1-1" * 20000, "\n" * 50000, "　" * 50000, "《" * 50000]
+)
+def test_hostile_texts_end_soon(hostile):
+    start = time.process_time()
+    aozora.strip(hostile)
+    rules.blanks(hostile + "x")
+    assert time.process_time() - start < 5

@@ -12,7 +12,7 @@ from preprocess import wikitext
     [
         ("'''京都'''は[[日本]]の[[都市|まち]]。", "京都は日本のまち。"),
         ("{{基礎情報|a={{b|c}}|d=[[e]]}}本文", "本文"),
-        ("人口<ref name=\"x\">出典{{Cite|a}}</ref>は<ref name=x />多い<!-- 注\n釈 -->。", "人口は多い。"),
+        ('人口<ref name="x">出典{{Cite|a}}</ref>は<ref name=x />多い<!-- 注\n釈 -->。', "人口は多い。"),
         ("[[ファイル:a.jpg|thumb|[[城]]の[http://x.jp 写真]]]天守", "天守"),
         ("[[File:a.png|thumb|[左] 図]]後", "後"),
         ("a[[Category:都市]][[カテゴリ:b]][[en:Kyoto]]", "a"),
@@ -24,7 +24,7 @@ from preprocess import wikitext
         ("* 一\n** 二\n# 三\n: 字下げ\n; 用語", "・一\n・二\n・三\n字下げ\n用語"),
         ("[http://a.jp ここ]と[http://b.jp]", "ここと"),
         ("<nowiki>[[x]] {{y}} '''z'''</nowiki>", "[[x]] {{y}} '''z'''"),
-        ("<math>a<b</math>式<br />次<div class=\"a\">中</div>", "式\n次中"),
+        ('<math>a<b</math>式<br />次<div class="a">中</div>', "式\n次中"),
         ("&lt;b&gt; &amp;amp; A&nbsp;B", "<b> &amp; A B"),
         ("エジプト（{{lang|ar|مصر}}、{{lang-en|Egypt}}）", "エジプト（مصر、Egypt）"),
         ("国（{{flagicon|x}}、{{Audio|y}}）は（{{要出典}}）", "国は"),
@@ -45,13 +45,21 @@ def test_plain_text_is_left_alone():
     assert wikitext.strip(text) == text
 
 
-@pytest.mark.parametrize(
-    "hostile",
-    ["{{" * 20000, "[[" * 20000, "{{a|" * 8000 + "}}" * 8000, "[[a|" * 5000 + "]]" * 5000, "<ref>" * 20000]
-    + ["{|\n" * 20000, "（" * 50000, "=" * 50000 + "\n", "[http://" * 20000, "{" * 50000, "<!--" * 20000, "'" * 50000]
-    + ["<nowiki>" * 5000, "[" * 50000 + "]" * 50000, ("=" * 6 + " " * 2000) * 20, "<gallery>" * 4000],
-    ids=lambda text: text[:8].strip(),
-)
+HOSTILE = ["{{" * 20000, "[[" * 20000, "{{a|" * 8000 + "}}" * 8000, "[[a|" * 5000 + "]]" * 5000, "<ref>" * 20000]
+HOSTILE += ["{|\n" * 20000, "（" * 50000, "=" * 50000 + "\n", "[http://" * 20000, "{" * 50000, "<!--" * 20000]
+HOSTILE += ["<nowiki>" * 5000, "[" * 50000 + "]" * 50000, ("=" * 6 + " " * 2000) * 20, "<gallery>" * 4000, "'" * 50000]
+HOSTILE += [
+    "（、" * 20000,
+    "、 " * 30000,
+    "&#" * 30000,
+    "<a " * 30000,
+    "[[ファイル:[a]" * 5000,
+    " 。" * 30000,
+    "{{a\n|" * 5000,
+]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=lambda text: text[:8].strip())
 def test_hostile_pages_end_soon(hostile):
     start = time.process_time()
     wikitext.strip(hostile)
