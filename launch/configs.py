@@ -29,8 +29,8 @@ from launch.plan import Plan
 from launch.plan_layouts import Layout
 from launch.plan_memory import BUCKET_ELEMENTS
 from neox_configs import catalogue as catalogues
-from neox_configs import clusters, reader, shipped
-from neox_configs.clusters import Cluster
+from neox_configs import hardware, reader, shipped
+from neox_configs.hardware import Cluster
 
 _OVERRULED = (
     "fp16",
@@ -103,7 +103,7 @@ def make_config(
         raise HaigoError(f"--checkpoint-minutes is {checkpoint_minutes:g}.", "give a number above 0")
     if not 0 <= seed < 2**31:
         raise HaigoError(f"the seed {seed} is out of range.", "give a number from 0 to 2147483647")
-    place = cluster if isinstance(cluster, Cluster) else clusters.cluster(cluster, gpus_per_node)
+    place = cluster if isinstance(cluster, Cluster) else hardware.cluster(cluster, gpus_per_node)
     path = shipped.find_model(model)
     own = reader.load(path)
     reader.check_keys(own, name=str(path))

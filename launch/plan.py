@@ -23,8 +23,8 @@ from haigo.cli import HaigoError, Refused
 from launch import plan_layouts
 from launch.plan_layouts import Layout
 from launch.plan_memory import Shape
-from neox_configs import clusters, derive, reader, shipped
-from neox_configs.clusters import Cluster
+from neox_configs import derive, hardware, reader, shipped
+from neox_configs.hardware import Cluster
 
 VOCAB_SIZE = 50_000
 _NODES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -116,7 +116,7 @@ def plan(
     Raises:
         HaigoError: unknown model or cluster, or numbers that make no sense.
     """
-    place = cluster if isinstance(cluster, Cluster) else clusters.cluster(cluster, gpus_per_node)
+    place = cluster if isinstance(cluster, Cluster) else hardware.cluster(cluster, gpus_per_node)
     if nodes < 1 or not tokens > 0:
         raise HaigoError(f"{nodes} nodes and {tokens:g} tokens make no plan.", "give --nodes and --tokens above 0")
     if attention not in ("global", "flash"):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from launch import plan_memory
 from launch.plan_memory import Shape, Split
-from neox_configs.clusters import Cluster
+from neox_configs.hardware import Cluster
 
 TIGHT = 0.93
 """Above this share of the memory a layout fits on paper and is ranked as a last resort."""

@@ -15,10 +15,10 @@ from haigo.cli import HaigoError, Refused
 from launch import plan as planning
 from launch import plan_layouts, plan_memory
 from launch.plan_memory import Shape, Split
-from neox_configs import clusters, derive, reader, shipped
+from neox_configs import derive, hardware, reader, shipped
 
 SIZES = ["1-3B", "2-7B", "7B", "13B"]
-A100 = clusters.cluster("a100-40gb")
+A100 = hardware.cluster("a100-40gb")
 
 
 def shape(name: str, flash: bool = True, vocab: int = 50_304, seq: int = 2048) -> Shape:
@@ -58,7 +58,7 @@ def test_the_smallest_number_of_nodes_of_each_size(name: str, nodes: int) -> Non
 @pytest.mark.parametrize("cluster", ["a100-40gb", "a100-80gb", "h100-80gb"])
 @pytest.mark.parametrize("attention", ["global", "flash"])
 def test_no_layout_that_gpt_neox_cannot_run(name: str, cluster: str, attention: str) -> None:
-    place = clusters.cluster(cluster)
+    place = hardware.cluster(cluster)
     config = reader.load(shipped.find("models", name))
     for nodes in (1, 2, 3, 4, 8, 16):
         made = planning.plan(name, place, nodes=nodes, attention=attention)

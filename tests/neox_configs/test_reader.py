@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from haigo.cli import HaigoError
-from neox_configs import clusters, derive, reader, shipped
+from neox_configs import derive, hardware, reader, shipped
 from neox_configs.keys import KEYS
 
 MODELS = [("models", name) for name in shipped.names("models")] + [("proxies", n) for n in shipped.names("proxies")]
@@ -183,19 +183,19 @@ def test_names_and_the_nearest_of_them() -> None:
     with pytest.raises(HaigoError, match=r"no model '13BB'\. Did you mean '13B'"):
         shipped.find_model("13BB")
     with pytest.raises(HaigoError, match=r"no cluster 'a100-40g'\. Did you mean 'a100-40gb'"):
-        clusters.cluster("a100-40g")
+        hardware.cluster("a100-40g")
     with pytest.raises(HaigoError, match="does not exist"):
         shipped.find("models", "nowhere.yml")
 
 
 def test_clusters(tmp_path: Path) -> None:
     for name in shipped.names("clusters"):
-        assert clusters.cluster(name).name == name
-    assert clusters.cluster("a100-40gb", gpus_per_node=8).gpus_per_node == 8
+        assert hardware.cluster(name).name == name
+    assert hardware.cluster("a100-40gb", gpus_per_node=8).gpus_per_node == 8
     text = shipped.find("clusters", "a100-40gb").read_text()
     with pytest.raises(HaigoError, match="unknown key 'memory'"):
-        clusters.cluster(write(tmp_path, "c.yml", text.replace("memory_gb", "memory")))
+        hardware.cluster(write(tmp_path, "c.yml", text.replace("memory_gb", "memory")))
     with pytest.raises(HaigoError, match="makes no sense"):
-        clusters.cluster(write(tmp_path, "d.yml", text.replace("mfu_best: 0.57", "mfu_best: 0.1")))
+        hardware.cluster(write(tmp_path, "d.yml", text.replace("mfu_best: 0.57", "mfu_best: 0.1")))
     with pytest.raises(HaigoError, match="lacks the key 'peak_tflops'"):
-        clusters.cluster(write(tmp_path, "e.yml", text.replace("peak_tflops: 312", "")))
+        hardware.cluster(write(tmp_path, "e.yml", text.replace("peak_tflops: 312", "")))
