@@ -4,7 +4,8 @@
     config = reader.load([shipped.find("models", "1-3B")])
 
 What belongs here: YAML in GPT-NeoX's keys (`models/`, `proxies/`, `recipes/`), hardware facts in Haigo's own keys
-(`clusters/`), reading and checking such files (`reader`, `keys`, `hardware`), the arithmetic that GPT-NeoX does on them (`derive`)
-and the catalogue of datasets (`catalogue`). What does not: deciding a layout or starting anything (`launch`).
+(`clusters/`, read by `hardware`), reading and checking such files (`reader`, `keys`), the arithmetic that GPT-NeoX does
+on them (`derive`) and the catalogue of datasets (`catalogue`). What does not: deciding a layout or starting anything
+(`launch`).
 All rooms may read configs through this one; it imports none of them.
 """
