@@ -2,9 +2,9 @@
 
     python -m examples.world --output-dir data/world --seed 7
 
-The folder then holds encyclopedia.xml.bz2 (MediaWiki dump), news.jsonl.gz, minutes/ (pages of a minutes API),
-stories.tar.xz (Shift_JIS), code.jsonl.zst, english.jsonl.zst, qa/ (JCommonsenseQA's layout, and pairs) and world.json.
-It takes some seconds. Nothing is downloaded; all of the Japanese is synthetic.
+The folder then holds encyclopedia/ (MediaWiki dump), news/ (jsonl.gz), minutes/ (pages of a minutes API), stories/
+(Shift_JIS tar.xz), code/ and english/ (jsonl.zst), qa/ (JCommonsenseQA's layout, and pairs) and world.json. It takes
+some seconds. Nothing is downloaded; all of the Japanese is synthetic.
 """
 
 from __future__ import annotations

@@ -28,12 +28,12 @@ CHARACTERS = {
     "english": 2_000_000,
 }
 PATHS = {
-    "encyclopedia": "encyclopedia.xml.bz2",
-    "news": "news.jsonl.gz",
+    "encyclopedia": "encyclopedia/pages-articles.xml.bz2",
+    "news": "news/news.jsonl.gz",
     "minutes": "minutes",
-    "stories": "stories.tar.xz",
-    "code": "code.jsonl.zst",
-    "english": "english.jsonl.zst",
+    "stories": "stories/aozora-sjis.tar.xz",
+    "code": "code/code.jsonl.zst",
+    "english": "english/english.jsonl.zst",
 }
 LARGEST = 4.0
 _NOTE = (

@@ -56,15 +56,15 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def texts(sample: Path) -> dict[str, list[str]]:
     """Every Japanese text as a reader would meet it."""
-    root = ElementTree.fromstring(bz2.decompress((sample / "encyclopedia.xml.bz2").read_bytes()))
+    root = ElementTree.fromstring(bz2.decompress((sample / "encyclopedia/pages-articles.xml.bz2").read_bytes()))
     articles = [plain(page.findtext(f"{_NS}revision/{_NS}text") or "") for page in root.iter(f"{_NS}page")]
-    news = [f"{row['title']}\n{row['text']}" for row in rows(sample / "news.jsonl.gz")]
+    news = [f"{row['title']}\n{row['text']}" for row in rows(sample / "news/news.jsonl.gz")]
     speeches = [
         record["speech"]
         for path in sorted((sample / "minutes").glob("*.json.gz"))
         for record in json.loads(gzip.decompress(path.read_bytes()))["speechRecord"]
     ]
-    with tarfile.open(sample / "stories.tar.xz") as archive:
+    with tarfile.open(sample / "stories/aozora-sjis.tar.xz") as archive:
         tales = [archive.extractfile(member).read().decode("cp932") for member in archive]  # type: ignore[union-attr]
     return {"encyclopedia": articles, "news": news, "minutes": speeches, "stories": tales}
 
@@ -116,7 +116,7 @@ def test_rebuilding_in_place_leaves_no_page_of_a_longer_run(sample: Path, tmp_pa
 
 
 def test_the_dump_is_a_dump(sample: Path) -> None:
-    root = ElementTree.fromstring(bz2.decompress((sample / "encyclopedia.xml.bz2").read_bytes()))
+    root = ElementTree.fromstring(bz2.decompress((sample / "encyclopedia/pages-articles.xml.bz2").read_bytes()))
     pages = list(root.iter(f"{_NS}page"))
     titles = [page.findtext(f"{_NS}title") for page in pages]
     assert len(titles) == len(set(titles))
@@ -128,7 +128,7 @@ def test_the_dump_is_a_dump(sample: Path) -> None:
 
 
 def test_news_has_dates_repeats_and_reports_too_short_to_keep(sample: Path) -> None:
-    reports = rows(sample / "news.jsonl.gz")
+    reports = rows(sample / "news/news.jsonl.gz")
     assert [row["id"] for row in reports] == list(range(1, len(reports) + 1))
     assert all(re.fullmatch(r"20\d\d-\d\d-\d\d", row["date"]) for row in reports)
     counts = Counter(row["text"] for row in reports)
@@ -149,7 +149,7 @@ def test_minutes_have_the_form_of_the_api(sample: Path) -> None:
 
 
 def test_stories_are_aozora_files(sample: Path, texts: dict[str, list[str]]) -> None:
-    with tarfile.open(sample / "stories.tar.xz") as archive:
+    with tarfile.open(sample / "stories/aozora-sjis.tar.xz") as archive:
         assert all(member.mtime == 0 and member.uid == 0 for member in archive)
         first = archive.extractfile(archive.getmembers()[0]).read()  # type: ignore[union-attr]
     assert b"\r\n" in first
@@ -160,7 +160,7 @@ def test_stories_are_aozora_files(sample: Path, texts: dict[str, list[str]]) -> 
 
 
 def test_code_parses_and_english_is_not_in_it(sample: Path) -> None:
-    code, english = rows(sample / "code.jsonl.zst"), rows(sample / "english.jsonl.zst")
+    code, english = rows(sample / "code/code.jsonl.zst"), rows(sample / "english/english.jsonl.zst")
     assert code and english
     for row in code:
         compile(row["text"], row["path"], "exec", dont_inherit=True)
