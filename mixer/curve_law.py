@@ -33,6 +33,8 @@ class CurveLaw:
     """
 
     convex = True
+    iterations, tolerance = 80, 1e-6
+    """Of the first fit; left-out runs and draws start from its answer and need fewer."""
 
     def __init__(self, starts: int = 3, seed: int = 0, bootstrap: int = 50) -> None:
         self.starts, self.seed, self.n_bootstrap = starts, seed, bootstrap
@@ -93,7 +95,7 @@ class CurveLaw:
         shift = rng.normal(size=(self.starts, 1, p - self.corpora_)) * 0.7
         theta[1:, :, self.corpora_ :] += shift[1:] * self._sd[self.corpora_ :]
         stack = self._problems(np.tile(self.losses_.T, (self.starts, 1)), np.tile(self.counts_, (self.starts * t, 1)))
-        theta, score = self._solve(theta.reshape(-1, p), stack, iterations=80)
+        theta, score = self._solve(theta.reshape(-1, p), stack, self.iterations, self.tolerance)
         chosen = score.reshape(self.starts, t).argmin(axis=0)
         self.theta_ = theta.reshape(self.starts, t, p)[chosen, np.arange(t)]
         self.noise_ = self._noise()

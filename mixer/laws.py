@@ -21,7 +21,7 @@ from mixer.laws_trees import Trees
 
 __all__ = [
     "EffectiveShareLaw", "ExponentialLaw", "GaussianProcess", "Predictor", "ReportCard", "SharePrior", "Trees",
-    "cross_validate", "make", "report_card",
+    "cross_validate", "left_out_of", "make", "report_card",
 ]  # fmt: skip
 
 _GP_FROM = 48  # runs; below it the residuals of a 22-parameter law say too little
@@ -75,8 +75,7 @@ class Predictor:
         self.flat_ = np.ndim(losses) == 1
         self.law_: EffectiveShareLaw = EffectiveShareLaw(seed=self.seed, bootstrap=self.bootstrap)
         self.law_.fit(w, y)
-        folds = None if len(w) <= _LEAVE_ONE_OUT_UP_TO else _folds(len(w), 10, self.seed)
-        left_out = self.law_.left_out(folds)
+        left_out, _ = left_out_of(self.law_, self.seed)
         self.gp_: GaussianProcess | None = None
         self.use_gp_ = np.zeros(y.shape[1])
         if len(w) >= _GP_FROM:
@@ -87,16 +86,17 @@ class Predictor:
             self.use_gp_ = (gain > _GP_GAIN).astype(float)
             left_out = left_out + self.gp_.left_out_ * self.use_gp_
         self.left_out_ = left_out
-        self._calibrate(w, y)
+        self._calibrate(y)
         return self
 
-    def _calibrate(self, weights: Array, losses: Array) -> None:
-        # Stretch the spread so that the 90 % intervals of left-out runs hold, half per target and half pooled:
-        # one target's 90 % quantile of a few dozen runs is itself noisy.
-        raw = self._raw_std(weights)
-        error = np.abs(losses - self.left_out_) / np.maximum(raw, 1e-300)
-        factor = np.quantile(error, 0.9, axis=0) / 1.645
-        self.stretch_ = np.clip(0.5 * factor + 0.5 * np.median(factor), 0.6, 2.0)
+    def _calibrate(self, losses: Array) -> None:
+        # Left-out errors against the spread that theory gives a left-out run, noise / sqrt(1 - leverage). Half pooled
+        # over targets and half shrunk to 1, because one target's errors on a few dozen runs are themselves noisy.
+        noise = self.law_.noise_**2
+        leverage = np.clip(self.law_.predict_draws(self.law_.weights_).var(axis=0) / noise, 0.0, 0.9)
+        error = (losses - self.left_out_) ** 2 * (1.0 - leverage) / noise
+        own = np.sqrt(error.mean(axis=0))
+        self.stretch_ = 1.05 * np.clip(0.5 + 0.25 * own + 0.25 * np.median(own), 0.8, 1.6)
 
     def _raw_std(self, weights: Array) -> Array:
         spread = self.law_.predict_draws(weights).var(axis=0)
@@ -120,6 +120,13 @@ def _folds(runs: int, folds: int, seed: int) -> Array:
     return np.asarray(np.random.default_rng(seed).permutation(runs) % folds, dtype=np.float64)
 
 
+def left_out_of(law: CurveLaw, seed: int = 0) -> tuple[Array, str]:
+    """Left-out predictions of a fitted law, (n, targets), and how: leave-one-out up to 64 runs, else ten folds."""
+    if law.runs_ <= _LEAVE_ONE_OUT_UP_TO:
+        return law.left_out(), "leave-one-out"
+    return law.left_out(_folds(law.runs_, 10, seed)), "10-fold"
+
+
 def cross_validate(weights: Any, losses: Any, name: str = "law", seed: int = 0) -> Array:
     """Predictions of every run by a law fitted without it, (n, targets).
 
@@ -128,9 +135,7 @@ def cross_validate(weights: Any, losses: Any, name: str = "law", seed: int = 0) 
     w, y = as_matrix(weights, "weights"), as_matrix(losses, "losses")
     law = make(name, seed)
     if isinstance(law, CurveLaw):
-        folds = None if len(w) <= _LEAVE_ONE_OUT_UP_TO else _folds(len(w), 10, seed)
-        fitted: CurveLaw = law.fit(w, y)
-        return fitted.left_out(folds)
+        return left_out_of(law.fit(w, y), seed)[0]
     place = _folds(len(w), min(5, len(w)), seed)
     out = np.empty_like(y)
     for fold in range(int(place.max()) + 1):

@@ -16,7 +16,7 @@ _JA = {
     "corpus": "コーパス", "weight": "重み", "90 % interval": "90 % 区間", "near-optimal": "準最適範囲", "epochs": "エポック",
     "token share": "トークン比", "metric": "指標", "predicted": "予測", "at token share": "トークン比での予測",
     "left-out Spearman": "除外検証の順位相関", "left-out R2": "除外検証の R2", "held-out Spearman": "検証用プロキシの順位相関",
-    "held-out R2": "検証用プロキシの R2", "method": "方法", "objective": "目的関数",
+    "held-out R2": "検証用プロキシの R2", "method": "方法", "objective": "目的関数", "predicted gain": "予測される改善",
     "Mixture": "配合", "Predictions": "予測", "What binds": "効いている制約", "Fit": "当てはまり",
     "Methods compared": "方法の比較", "Notes": "注意", "Nothing binds.": "効いている制約はありません。",
 }  # fmt: skip
@@ -68,11 +68,11 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
         made["Fit"] = (titles, rows)
     if document.get("compared"):
         made["Methods compared"] = (
-            ["method", "objective", "weight"],
+            ["method", "predicted gain", "weight"],
             [
                 [
                     row["method"],
-                    _n(row["objective"]) + ("" if row["ceilings_met"] else " (breaks a ceiling)"),
+                    _n(row["gain"]) + ("" if row["ceilings_met"] else " (breaks a ceiling)"),
                     " ".join(f"{c}={w:.3f}" for c, w in row["weights"].items() if w >= 0.0005),
                 ]
                 for row in document["compared"]

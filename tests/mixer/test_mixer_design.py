@@ -1,0 +1,104 @@
+"""Designs: inside the limits, above the floor, spread out, the same for the same seed."""
+
+from __future__ import annotations
+
+import csv
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from haigo import cli
+from haigo.cli import HaigoError
+from mixer import design as command
+from mixer.design import candidates, design, propose
+from mixer.supply import Constraints
+
+SUPPLY = "corpus,tokens,min,max,group\nnews,100e6,,,ja\nwiki,300e6,0.1,,ja\ncode,50e6,,0.3,code\ntalk,900e6,,,ja\n"
+
+
+def test_table_sums_to_one_as_printed_and_keeps_floor_and_caps(tmp_path):
+    (tmp_path / "supply.csv").write_text(SUPPLY)
+    out = tmp_path / "ratios.csv"
+    words = ["--supply", str(tmp_path / "supply.csv"), "--runs", "20", "--held-out", "3", "--target-tokens", "1e9"]
+    assert cli.run(command.main, [*words, "--group", "ja=0.6:0.95", "--output", str(out)]) == 0
+    rows = list(csv.DictReader(out.open()))
+    assert [r["run"] for r in rows[:2]] == ["p000", "p001"] and [r["run"] for r in rows[-3:]] == [
+        "h000",
+        "h001",
+        "h002",
+    ]
+    assert len({tuple(r.values())[1:] for r in rows}) == 23
+    for row in rows:
+        exact = {name: Fraction(row[name]) for name in ("news", "wiki", "code", "talk")}
+        assert sum(exact.values()) == 1
+        assert min(exact.values()) >= Fraction("0.01") and exact["wiki"] >= Fraction("0.1")
+        assert exact["news"] <= Fraction("0.4") and exact["code"] <= Fraction("0.2")
+        assert Fraction("0.599999") <= 1 - exact["code"] <= Fraction("0.950001")
+    first = out.read_bytes()
+    cli.run(command.main, [*words, "--group", "ja=0.6:0.95", "--output", str(out)])
+    assert out.read_bytes() == first
+
+
+def test_first_runs_are_token_share_and_uniform_where_allowed():
+    constraints = Constraints(corpora=list("abc"), supply=np.array([1e9, 2e9, 3e9]))
+    made = propose(constraints, 6, seed=1, floor=0.01)
+    assert made[0] == pytest.approx([1 / 6, 2 / 6, 3 / 6], abs=1e-6)
+    assert made[1] == pytest.approx([1 / 3] * 3, abs=1e-6)
+
+
+def test_spread_is_wider_than_random():
+    constraints = Constraints(corpora=list("abcdef"))
+    chosen = propose(constraints, 24, seed=0, floor=0.01)
+    drawn = candidates(constraints.with_floor(0.01), 24, np.random.default_rng(0))
+
+    def nearest(points):
+        root = np.sqrt(points)
+        gap = ((root[:, None] - root[None]) ** 2).sum(2) + 9 * np.eye(len(root))
+        return gap.min(1).mean()
+
+    assert nearest(chosen) > 1.5 * nearest(drawn)
+
+
+def test_history_is_kept_away_from_and_numbering_goes_on():
+    constraints = Constraints(corpora=list("abcd"))
+    old = design(constraints, 8, seed=0)
+    new = design(constraints, 4, seed=0, history=old.iloc[:, 1:].to_numpy())
+    assert list(new["run"]) == ["p008", "p009", "p010", "p011"]
+    gaps = np.abs(new.iloc[:, 1:].to_numpy()[:, None] - old.iloc[:, 1:].to_numpy()[None]).sum(2)
+    assert gaps.min() > 0.05
+
+
+def test_impossible_designs_are_told(tmp_path):
+    with pytest.raises(HaigoError, match="no mixture can meet"):
+        design(Constraints(corpora=list("abcd")), 4, floor=0.3)
+    with pytest.raises(HaigoError, match="0 runs"):
+        design(Constraints(corpora=list("ab")), 0)
+    assert cli.run(command.main, ["--runs", "4", "--output", str(tmp_path / "x.csv")]) == 2
+    assert not (tmp_path / "x.csv").exists()
+
+
+@st.composite
+def limits(draw):
+    k = draw(st.integers(2, 7))
+    anchor = np.random.default_rng(draw(st.integers(0, 999))).dirichlet(np.ones(k))
+    room = st.floats(0, 0.5)
+    low = np.array([max(0.0, a - draw(room)) for a in anchor])
+    high = np.array([min(1.0, a + draw(room)) for a in anchor])
+    members = [str(j) for j in range(k) if draw(st.booleans())]
+    inside = sum(anchor[int(m)] for m in members)
+    groups = {"g": (members, max(0.0, inside - draw(room)), inside + draw(room))} if members else {}
+    return Constraints(corpora=[str(j) for j in range(k)], lower=low, upper=high, groups=groups)
+
+
+@settings(max_examples=25, deadline=None)
+@given(limits(), st.integers(0, 3))
+def test_candidates_and_projection_are_always_feasible(constraints, seed):
+    bounds = constraints.limits()
+    rng = np.random.default_rng(seed)
+    for point in candidates(constraints, 16, rng):
+        assert bounds.excess(point) <= 1e-8
+    wanted = rng.dirichlet(np.ones(len(constraints.corpora)) * 0.3)
+    assert bounds.excess(bounds.project(wanted)) <= 1e-8
