@@ -28,6 +28,7 @@ from .sources import Document
 SPLIT = (0.96, 0.02, 0.02)
 SEED = 1234
 _PARTIAL = ".partial"
+_LISTED_FILES = 100
 _EVERYTHING = 1 << 62
 
 
@@ -45,6 +46,7 @@ def clean_corpus(
     max_documents: int | None = None,
     max_chars: int | None = None,
     patterns: Iterable[str] = (),
+    exclude: Iterable[str] = (),
     txt_documents: str = "auto",
     encoding: str = "auto",
     join: str = "speech",
@@ -55,7 +57,7 @@ def clean_corpus(
         name: the corpus' name, as it will stand in mixtures.
         paths: files, folders or patterns, see `sources.read`.
         output_dir: where shards and report go; None writes nothing (a dry run).
-        format, text_key, patterns, txt_documents, encoding, join: see `sources.read`.
+        format, text_key, patterns, exclude, txt_documents, encoding, join: see `sources.read`.
         profile: one of rules.PROFILES, or "auto" to choose for each document.
         min_chars: shorter documents are dropped; None takes the profile's own limit.
         split_shares: shares of train, valid and test.
@@ -72,13 +74,17 @@ def clean_corpus(
         known = ["auto", *rules.PROFILES]
         raise HaigoError(f"there is no profile '{profile}'.{nearest(profile, known)}", f"use one of {', '.join(known)}")
     shares = split.fractions(split_shares)
-    wanted = list(patterns)
-    inputs = [
-        {"path": key, "bytes": path.stat().st_size, "sha256": files.sha256_file(path)}
-        for path, key in sources.input_files(paths, wanted)
-    ]
+    wanted, unwanted = list(patterns), list(exclude)
+    inputs = _inputs(sources.input_files(paths, wanted, unwanted))
     stream = sources.read(
-        paths, format, text_key, patterns=wanted, documents=txt_documents, encoding=encoding, join=join
+        paths,
+        format,
+        text_key,
+        patterns=wanted,
+        exclude=unwanted,
+        documents=txt_documents,
+        encoding=encoding,
+        join=join,
     )
     options = {
         "profile": profile,
@@ -89,6 +95,7 @@ def clean_corpus(
         "max_documents": max_documents,
         "max_chars": max_chars,
         "patterns": wanted,
+        "exclude": unwanted,
         "txt_documents": txt_documents,
         "encoding": encoding,
         "join": join,
@@ -112,6 +119,15 @@ def clean_corpus(
         shutil.rmtree(partial, ignore_errors=True)
         files.write_json(folder / documents.REPORT, report)
     return report
+
+
+def _inputs(found: list[tuple[Path, str]]) -> list[dict[str, Any]]:
+    """What was read: each file, or one row for all when they are many (a source tree)."""
+    rows = [{"path": key, "bytes": path.stat().st_size, "sha256": files.sha256_file(path)} for path, key in found]
+    if len(rows) <= _LISTED_FILES:
+        return rows
+    together = {"path": f"{len(rows)} files", "bytes": sum(int(str(row["bytes"])) for row in rows)}
+    return [together | {"sha256": files.digest(rows)}]
 
 
 class _Run:
@@ -230,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--max-chars", "--max_chars", type=int, help="clean a random sample of at most this much")
     parser.add_argument("--max-documents", "--max_documents", type=int, help="the same, in documents")
     parser.add_argument("--pattern", action="append", default=[], help="of folders, only files such as '*.py'")
+    parser.add_argument("--exclude", action="append", default=[], help="of folders, no file or folder of this name")
     parser.add_argument(
         "--documents", choices=("auto", "file", "blank-lines"), default="auto", help="how txt is parted"
     )
@@ -257,6 +274,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         max_documents=args.max_documents,
         max_chars=args.max_chars,
         patterns=args.pattern,
+        exclude=args.exclude,
         txt_documents=args.documents,
         encoding=args.encoding,
         join=args.join,

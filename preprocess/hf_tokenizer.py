@@ -124,8 +124,8 @@ class HaigoTokenizer(PreTrainedTokenizer):
 def fast_tokenizer(processor: sentencepiece.SentencePieceProcessor) -> tokenizers.Tokenizer:
     """The same pieces and scores as a `tokenizers` object (unigram models only).
 
-    Byte pieces get a score below every other: here too they may come from byte fallback alone, never from a text that
-    spells `<0x41>`.
+    Byte pieces get a score below every other, so that a text which spells `<0x41>` is cut as text here too (unless one
+    of its characters is itself unknown).
     """
     import tokenizers
     from tokenizers import decoders, models, normalizers

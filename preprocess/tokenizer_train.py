@@ -80,7 +80,8 @@ def train(
             used[name] = {"documents": len(sample), "characters": sum(map(len, mine))}
             sentences += mine
             progress.update(1, name)
-    model = train_model(sentences, options, seed)
+    with Progress(f"train {vocab_size:,} pieces on {len(sentences):,} lines", None):
+        model = train_model(sentences, options, seed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / META_NAME).unlink(missing_ok=True)  # until the new one is written, the folder is not finished
     with files.atomic(folder / MODEL_NAME) as temporary:
@@ -211,16 +212,18 @@ def check(tokenizer: Tokenizer, folder: str | os.PathLike[str], name: str) -> di
     """
     row: dict[str, Any] = {"documents": 0, "characters": 0, "tokens": 0, "lossless": 0}
     lossy: list[str] = []
-    for texts, ids in _batches(tokenizer, folder):
-        back = tokenizer.processor.decode(ids)
-        for document, tokens, text in zip(texts, ids, back, strict=True):
-            row["documents"] += 1
-            row["characters"] += len(document.text)
-            row["tokens"] += len(tokens)
-            if text == document.text:
-                row["lossless"] += 1
-            elif len(lossy) < _SAMPLES:
-                lossy.append(document.id)
+    with Progress(f"check {name}", None, "documents") as progress:
+        for held, ids in _batches(tokenizer, folder):
+            back = tokenizer.processor.decode(ids)
+            for document, tokens, text in zip(held, ids, back, strict=True):
+                row["documents"] += 1
+                row["characters"] += len(document.text)
+                row["tokens"] += len(tokens)
+                if text == document.text:
+                    row["lossless"] += 1
+                elif len(lossy) < _SAMPLES:
+                    lossy.append(document.id)
+            progress.update(len(held))
     if lossy:
         missing = row["documents"] - row["lossless"]
         raise Refused(

@@ -32,13 +32,15 @@ _BY_SUFFIX = {
 _API = re.compile(rb'"(?:numberOfRecords|speechRecord|meetingRecord)"')
 
 
-def input_files(paths: Sequence[str | os.PathLike[str]], patterns: Iterable[str] = ()) -> list[tuple[Path, str]]:
+def input_files(
+    paths: Sequence[str | os.PathLike[str]], patterns: Iterable[str] = (), exclude: Iterable[str] = ()
+) -> list[tuple[Path, str]]:
     """The files that `paths` name, in reading order, each with its name relative to what was given.
 
     Raises:
         HaigoError: nothing named, a path that does not exist, a pattern or folder without files.
     """
-    found = list(expand(paths, patterns))
+    found = list(expand(paths, patterns, exclude))
     if not found:
         raise HaigoError("no input file is named.", "name at least one file, folder or pattern")
     return found
@@ -50,6 +52,7 @@ def read(
     text_key: str = "text",
     *,
     patterns: Iterable[str] = (),
+    exclude: Iterable[str] = (),
     documents: str = "auto",
     encoding: str = "auto",
     join: str = "speech",
@@ -63,6 +66,7 @@ def read(
             document (source code, for one).
         text_key: key or column that holds the text (jsonl, parquet).
         patterns: of a folder's files only those that match.
+        exclude: names of files and folders to pass over in a folder; patterns too.
         documents: for txt: "file", "blank-lines" or "auto".
         encoding: for txt and files: a codec's name or "auto".
         join: for kokkai: "speech" (one document a speech) or "meeting".
@@ -81,7 +85,7 @@ def read(
         raise HaigoError(f"documents is 'auto', 'file' or 'blank-lines', not '{documents}'.", "choose one of these")
 
     def stream() -> Iterator[Document]:
-        for path, key in input_files(paths, patterns):
+        for path, key in input_files(paths, patterns, exclude):
             for entry in entries(path, key):
                 yield from read_entry(entry, format, text_key, documents, encoding, attendance)
 

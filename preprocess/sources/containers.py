@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import fnmatch
 import gzip
 import io
 import lzma
@@ -116,22 +117,26 @@ def unpack(raw: BinaryIO) -> io.BufferedReader:
     return stream
 
 
-def expand(paths: Iterable[str | os.PathLike[str]], patterns: Iterable[str] = ()) -> Iterator[tuple[Path, str]]:
+def expand(
+    paths: Iterable[str | os.PathLike[str]], patterns: Iterable[str] = (), exclude: Iterable[str] = ()
+) -> Iterator[tuple[Path, str]]:
     """Files named by `paths` (files, folders, glob patterns), each with its name relative to what was given.
 
     Args:
         paths: files, folders (all files below, hidden ones apart, in natural order) and patterns such as `a/**/*.py`.
         patterns: of a folder's files only those that match one of these (`*.py`, `json/*.py`), if any are given.
+        exclude: of a folder's files none of which the name, or the name of a folder on the way, matches one of these
+            (`site-packages`, `test*`).
 
     Raises:
         HaigoError: a path does not exist or a pattern matches nothing.
     """
-    wanted = list(patterns)
+    wanted, unwanted = list(patterns), [*exclude, ".*"]
     for given in paths:
         place = Path(given)
         if place.is_dir():
             found = sorted((path for path in place.rglob("*") if path.is_file()), key=lambda path: natural(str(path)))
-            shown = [path for path in found if not any(part.startswith(".") for part in path.relative_to(place).parts)]
+            shown = [path for path in found if not _named(path.relative_to(place).parts, unwanted)]
             shown = [path for path in shown if not wanted or any(path.match(pattern) for pattern in wanted)]
             if not shown:
                 of_kind = f" that matches {', '.join(wanted)}" if wanted else ""
@@ -152,6 +157,10 @@ def expand(paths: Iterable[str | os.PathLike[str]], patterns: Iterable[str] = ()
 def natural(name: str) -> list[tuple[int, int, str]]:
     """Sorting key that puts page_2 before page_10."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def _named(parts: tuple[str, ...], patterns: list[str]) -> bool:
+    return any(fnmatch.fnmatchcase(part, pattern) for part in parts for pattern in patterns)
 
 
 def _fixed_part(pattern: str) -> str:

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -211,15 +212,18 @@ def test_a_killed_run_is_made_good_by_the_next(tmp_path):
     clean.clean_corpus("a", paths, tmp_path / "whole", **OPTIONS)
     command = [sys.executable, "-m", "preprocess.clean", str(paths[0]), "--corpus", "a", "--output-dir"]
     command += [str(tmp_path / "killed"), "--split", "0.6,0.2,0.2", "--min-chars", "1"]
-    for wait in (0.15, 0.3, 0.45):
+    struck = 0
+    for wait in (0, 0.03, 0.06, 0.1):
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            child.wait(wait)
-        except subprocess.TimeoutExpired:
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
+        while child.poll() is None and not (tmp_path / "killed" / ".lock").exists():
+            time.sleep(0.005)
+        time.sleep(wait)
+        os.kill(child.pid, signal.SIGKILL)
+        struck += child.wait() != 0
         if (tmp_path / "killed" / "clean.json").exists():
             assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
+        (tmp_path / "killed" / ".lock").unlink(missing_ok=True)
+    assert struck
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert not (tmp_path / "killed" / ".partial").exists()

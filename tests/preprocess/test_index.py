@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import hashlib
+import itertools
 import json
 import lzma
 import os
@@ -90,7 +91,7 @@ def test_every_line_belongs_to_one_range(tmp_path):
         size = path.stat().st_size
         for step in range(1, size + 2):
             cuts = [*range(0, size, step), size]
-            units = [shard.Unit(str(path), "x", "", *pair) for pair in zip(cuts, cuts[1:], strict=False)]
+            units = [shard.Unit(str(path), "x", "", *pair) for pair in itertools.pairwise(cuts)]
             work = [shard.Work(unit, "", "text", True, "auto", "", "") for unit in units]
             assert [one.text for each in work for one in shard._documents(each)] == ["a", "bcd", "e"]
 

@@ -120,6 +120,7 @@ def test_a_folder_of_files_and_patterns(tmp_path):
         (tmp_path / name).write_text(f"# {name}\n", encoding="utf-8")
     found = list(sources.read([tmp_path / "p"], format="files", patterns=["*.py"]))
     assert [document.id for document in found] == ["page_2.py", "page_10.py", "q/deep.py"]
+    assert len(texts(tmp_path / "p", exclude=["q", "page_1*"])) == 2
     by_glob = list(sources.read([str(tmp_path / "p/**/*.py")], format="files"))
     assert {document.id for document in by_glob} == {document.id for document in found}
     for wrong, message in (("nothing/*.py", "no file matches"), ("gone", "gone does not exist")):
