@@ -231,35 +231,28 @@ def _train(summary: Summary, order: list[str], waiting: dict[str, dict[str, Any]
         say = partial(_say, bar)
         if summary.results:
             say(f"{len(summary.results)} of {total} proxies are there already")
-        left = dict(waiting)
-        for attempt in range(1, _TRIES + 1):
-            tasks, left = left, {}
-            for event in proxy_pool.run(_one, tasks.items(), workers):
-                if event is None:
-                    pass
-                elif event.kind == "started":
-                    state[event.name] = 0
-                elif event.kind == "tick":
-                    state[event.name] = event.value
-                elif event.kind == "done":
-                    state[event.name] = summary.tokens
-                    summary.results[event.name] = event.value
-                    summary.trained.append(event.name)
-                    _write_metrics(summary, order)
-                    say(_line(event.name, event.value, len(summary.results), total))
-                else:
-                    del state[event.name]
-                    if attempt < _TRIES:
-                        left[event.name] = tasks[event.name]
-                        say(f"{event.name} failed and is tried again: {event.value}")
-                    else:
-                        summary.failed[event.name] = event.value
-                        say(f"{event.name} failed again: {event.value}")
-                bar.done = float(sum(state.values()))
-                running = sum(1 for name in state if name not in summary.results)
-                bar.show(f"{len(summary.results)}/{total} done, {running} running{_best(summary.results)}")
-            if not left:
-                break
+        for event in proxy_pool.run(_one, waiting.items(), workers, _TRIES):
+            if event is None:
+                pass
+            elif event.kind == "started":
+                state[event.name] = 0
+            elif event.kind == "tick":
+                state[event.name] = event.value
+            elif event.kind == "done":
+                state[event.name] = summary.tokens
+                summary.results[event.name] = event.value
+                summary.trained.append(event.name)
+                _write_metrics(summary, order)
+                say(_line(event.name, event.value, len(summary.results), total))
+            else:
+                del state[event.name]
+                again = event.kind == "again"
+                say(f"{event.name} failed {'and is tried again' if again else 'again'}: {event.value}")
+                if not again:
+                    summary.failed[event.name] = event.value
+            bar.done = float(sum(state.values()))
+            running = sum(1 for name in state if name not in summary.results)
+            bar.show(f"{len(summary.results)}/{total} done, {running} running{_best(summary.results)}")
 
 
 def _one(task: Mapping[str, Any], tell: Callable[[Any], None]) -> dict[str, Any]:

@@ -1,11 +1,14 @@
 """A pool of worker processes for proxy runs: long-lived, one thread each, and none of them able to take the rest down.
 
-A worker imports torch once and then trains one proxy after the other. What a run raises comes back as a sentence; a
-worker that is killed (out of memory, most often) is replaced, and only its run has failed. Nothing outlives the parent.
+A fork server imports torch and transformers once, so that a worker starts in no time and shares their memory; then it
+trains one proxy after the other. What a run raises comes back as a sentence; a worker that is killed (out of memory,
+most often) is replaced, and only its run has failed. A failed run is tried again after the others. Nothing outlives the
+parent.
 """
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import multiprocessing
 import os
@@ -20,6 +23,7 @@ from haigo.cli import HaigoError
 Job = Callable[[Mapping[str, Any], Callable[[Any], None]], Any]
 """What a worker does: job(task, tell) -> result; `tell` sends word of how far it is. A module-level function."""
 _WAIT_S = 1.0
+_PRELOAD = ["numpy", "sentencepiece", "torch", "transformers.models.gpt_neox.modeling_gpt_neox"]
 _TICK_S = 0.25
 
 
@@ -28,14 +32,14 @@ class Event:
     """What happened to one task."""
 
     kind: str
-    """started, tick, done or failed."""
+    """started, tick, done, again (failed, and to be tried again) or failed (for good)."""
     name: str
     value: Any
-    """tick: what the job told; done: its result; failed: a sentence."""
+    """tick: what the job told; done: its result; again, failed: a sentence."""
 
 
 class _Worker:
-    def __init__(self, context: multiprocessing.context.SpawnContext, job: Job) -> None:
+    def __init__(self, context: multiprocessing.context.ForkServerContext, job: Job) -> None:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, job), daemon=True)
         # one thread a process: OpenMP teams that share cores cost several times what they gain
@@ -57,18 +61,24 @@ class _Worker:
             self.process.join()
 
 
-def run(job: Job, tasks: Iterable[tuple[str, Mapping[str, Any]]], workers: int) -> Iterator[Event | None]:
+def run(
+    job: Job, tasks: Iterable[tuple[str, Mapping[str, Any]]], workers: int, tries: int = 1
+) -> Iterator[Event | None]:
     """Do all tasks, `workers` at a time, and yield what happens; None about once a second when nothing does.
 
     Args:
         job: called in a worker for every task.
-        tasks: (name, picklable dict); a failed task may be given again by the caller, by `retry` of its own.
+        tasks: (name, picklable dict).
         workers: at least 1.
+        tries: how often a task is tried; a failed one goes to the end of the queue.
 
     The workers are stopped when the generator is closed or an exception passes through it.
     """
-    context = multiprocessing.get_context("spawn")
-    waiting = list(reversed(list(tasks)))
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_PRELOAD)
+    queue = list(tasks)
+    waiting = collections.deque(queue)
+    given, tried = dict(queue), dict.fromkeys((name for name, _ in queue), 0)
     crew: list[_Worker] = []
     try:
         for _ in range(min(workers, len(waiting))):
@@ -76,7 +86,8 @@ def run(job: Job, tasks: Iterable[tuple[str, Mapping[str, Any]]], workers: int) 
         while True:
             for worker in crew:
                 if worker.name is None and waiting:
-                    name, task = waiting.pop()
+                    name, task = waiting.popleft()
+                    tried[name] += 1
                     worker.give(name, task)
                     yield Event("started", name, None)
             busy = [worker for worker in crew if worker.name is not None]
@@ -95,6 +106,9 @@ def run(job: Job, tasks: Iterable[tuple[str, Mapping[str, Any]]], workers: int) 
                     continue
                 if event.kind != "tick":
                     worker.name = None
+                    if event.kind == "failed" and tried[event.name] < tries:
+                        event = Event("again", event.name, event.value)
+                        waiting.append((event.name, given[event.name]))
                     if not worker.process.is_alive() and waiting:
                         crew[crew.index(worker)] = _Worker(context, job)
                 yield event

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 import sentencepiece
 
@@ -128,11 +128,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture
-def tokens_of() -> object:
-    """Digest of samples' tokens, as `launch.samples` prints it."""
-    import hashlib
-
-    def digest(samples: object) -> str:
-        return hashlib.sha256(np.stack(list(samples)).astype("<i8").tobytes()).hexdigest()  # type: ignore[call-overload]
-
-    return digest
+def neox_environment() -> dict[str, str]:
+    """Environment for GPT-NeoX's interpreter on a machine without a GPU: with a CPU shim where NEOX_CPU_SHIM names one."""
+    python = Path(os.environ.get("GPT_NEOX_PYTHON", ""))
+    shim = os.environ.get("NEOX_CPU_SHIM") or str(Path(os.environ.get("HAIGO_SHARED", "../shared")) / "neox_cpu")
+    made = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{python.parent}:{os.environ['PATH']}"}
+    if Path(shim).is_dir():
+        made |= {"FAKE_CUDA": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(Path(shim).resolve())}
+    return made

@@ -1,0 +1,178 @@
+"""Tables of proxy runs: what is trained, what is skipped, what happens to a failing one and after a kill."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from haigo import cli, files, yamlfile
+from haigo.cli import Failed, HaigoError
+from launch import proxies, proxy_pool
+from neox_configs import catalogue as catalogues
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLE = {"a": {"plain": 0.8, "rhyme": 0.2}, "b": {"plain": 0.0, "rhyme": 1.0}, "c": {"plain": 0.5, "rhyme": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def catalogue(world):
+    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
+    return catalogues.write(world.root / "corpora.yml", world.tokenizer, sets)
+
+
+@pytest.fixture
+def base(world):
+    config = world.config(train_iters=None)
+    return {key: value for key, value in config.items() if "_data_" not in key}
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_a_table_is_trained_once(catalogue, base, tmp_path):
+    first = proxies.run(TABLE, catalogue, base, tmp_path, tokens=2600, workers=2, show=False)
+    assert sorted(first.trained) == ["a", "b", "c"] and list(first.results) == ["a", "b", "c"]
+    table = rows(tmp_path)
+    assert [row["run"] for row in table] == ["a", "b", "c"]
+    assert list(table[0]) == ["run", "plain_bpb", "rhyme_bpb", "size", "tokens", "seed", "seconds"]
+    assert {row["tokens"] for row in table} == {"2560"} and {row["seed"] for row in table} == {"1234"}
+    assert float(table[1]["rhyme_bpb"]) < float(table[0]["rhyme_bpb"])
+    assert float(table[1]["plain_bpb"]) > float(table[0]["plain_bpb"])
+    stamps = {name: (tmp_path / "runs" / name / "result.json").stat().st_mtime_ns for name in TABLE}
+    more = {"d": {"plain": 0.3, "rhyme": 0.7}, **TABLE}
+    second = proxies.run(more, catalogue, base, tmp_path, tokens=2600, workers=1, show=False)
+    assert second.trained == ["d"]
+    assert [row["run"] for row in rows(tmp_path)] == ["d", "a", "b", "c"]
+    assert stamps == {name: (tmp_path / "runs" / name / "result.json").stat().st_mtime_ns for name in TABLE}
+    # another mixture under an old name is another run
+    third = proxies.run({**TABLE, "a": TABLE["c"]}, catalogue, base, tmp_path, tokens=2600, workers=1, show=False)
+    assert third.trained == ["a"]
+    assert third.results["a"]["metrics"] == third.results["c"]["metrics"]  # common random numbers: the same run
+
+
+def test_a_failing_proxy_is_tried_twice_and_does_not_stop_the_rest(world, catalogue, base, tmp_path, capsys):
+    (tmp_path / "runs").mkdir(parents=True)
+    (tmp_path / "runs" / "b").write_text("a file where a folder must be")
+    yamlfile.write(tmp_path / "base.yml", base)
+    (tmp_path / "ratios.csv").write_text("run,plain,rhyme\na,0.8,0.2\nb,0,1\nc,0.5,0.5\n")
+    words = ["--ratios", tmp_path / "ratios.csv", "--catalogue", world.root / "corpora.yml", "--tokens", "1300"]
+    words += ["--config", tmp_path / "base.yml", "--output-dir", tmp_path, "--workers", "1"]
+    assert cli.run(proxies.main, [str(word) for word in words]) == cli.FAILED
+    told = capsys.readouterr()
+    assert "b failed and is tried again" in told.err and "b failed again" in told.err
+    assert "1 proxies failed twice" in told.err and "2 proxies of" in told.out
+    assert [row["run"] for row in rows(tmp_path)] == ["a", "c"]
+    (tmp_path / "runs" / "b").unlink()
+    assert cli.run(proxies.main, [str(word) for word in words]) == cli.OK
+    assert "2 of 3 proxies are there already" in capsys.readouterr().err
+    assert [row["run"] for row in rows(tmp_path)] == ["a", "b", "c"]
+
+
+def test_all_failing_is_an_error(catalogue, base, tmp_path):
+    base["optimizer"] = {"type": "Adam", "params": {"lr": 1e30}}
+    with pytest.raises(Failed, match="all 1 proxies failed; a: the loss became"):
+        proxies.run({"a": TABLE["a"]}, catalogue, {**base, "warmup": 0.0}, tmp_path, tokens=2600, workers=1, show=False)
+
+
+def test_kill_loses_only_what_was_running(world, catalogue, base, tmp_path):
+    yamlfile.write(tmp_path / "base.yml", base)
+    lines = [f"p{number},{number / 10},{1 - number / 10}" for number in range(1, 9)]
+    (tmp_path / "ratios.csv").write_text("run,plain,rhyme\n" + "\n".join(lines) + "\n")
+    words = [sys.executable, "-m", "launch.proxies", "--ratios", "ratios.csv", "--config", "base.yml"]
+    words += ["--catalogue", str(world.root / "corpora.yml"), "--output-dir", "out", "--tokens", "12800"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    running = subprocess.Popen([*words, "--workers", "1"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    out = tmp_path / "out"
+    while not (out / "metrics.csv").is_file() or len(rows(out)) < 2:
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    finished = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json")}
+    assert 2 <= len(finished) < 8
+    done = subprocess.run([*words, "--workers", "2"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(finished)} of 8 proxies are there already" in done.stderr
+    assert [row["run"] for row in rows(out)] == [f"p{number}" for number in range(1, 9)]
+    for name, stamp in finished.items():
+        assert (out / "runs" / name / "result.json").stat().st_mtime_ns == stamp
+
+
+def test_a_time_budget_gives_all_proxies_the_same_tokens(catalogue, base, tmp_path):
+    summary = proxies.run(TABLE, catalogue, base, tmp_path, seconds=0.6, workers=2, show=False)
+    assert {result["tokens"] for result in summary.results.values()} == {summary.tokens}
+    again = proxies.run(TABLE, catalogue, base, tmp_path, seconds=0.6, workers=2, show=False)
+    assert again.trained == []
+
+
+@pytest.mark.parametrize(
+    "text,words",
+    [
+        ("", "does not begin with a column `run`"),
+        ("run,plain,rhime\na,0.5,0.5\n", "corpus 'rhime'.*Did you mean 'rhyme'"),
+        ("run,plain,rhyme\na,0.5\n", r"line 2\): not 2 weights"),
+        ("run,plain,rhyme\na,0.5,x\n", r"line 2\): not 2 weights"),
+        ("run,plain,rhyme\na,0.5,0.4\n", r"line 2\): the weights sum to 0.9000"),
+        ("run,plain,rhyme\na,0.5,0.5\na,1,0\n", r"line 3\): the run 'a' is there twice"),
+        ("run,plain,rhyme\n../x,0.5,0.5\n", "cannot be a run's name"),
+        ("run,plain,rhyme\n", "has no runs"),
+    ],
+)
+def test_bad_tables_are_told(tmp_path, text, words):
+    (tmp_path / "ratios.csv").write_text(text)
+    with pytest.raises(HaigoError, match=words):
+        proxies.read_ratios(tmp_path / "ratios.csv", ["plain", "rhyme"])
+
+
+def test_bad_input_is_told_before_anything_is_trained(world, catalogue, base, tmp_path):
+    def says(**changes: object) -> str:
+        given = {"ratios": TABLE, "catalogue": catalogue, "config": base, "output_dir": tmp_path, "tokens": 1300}
+        with pytest.raises(HaigoError) as error:
+            proxies.run(**{**given, **changes})
+        return str(error.value)
+
+    assert "gives train_data_paths" in says(config={**base, "train_data_paths": ["x"]})
+    assert "Did you mean 'hidden_size'" in says(config={**base, "hiden_size": 3})
+    assert "does not exist" in says(catalogue=tmp_path / "none.yml")
+    assert "has no corpus 'web'" in says(ratios={"a": {"web": 1.0}})
+    assert "less than one step" in says(tokens=5)
+    assert not (tmp_path / "runs").exists()
+    cut = world.root / "cut"
+    cut.mkdir()
+    for ending in ("bin", "idx"):
+        blob = Path(f"{world.prefix('plain')}.{ending}").read_bytes()
+        (cut / f"t.{ending}").write_bytes(blob[:-10] if ending == "bin" else blob)
+    short = catalogues.Catalogue(catalogue.tokenizer, {"plain": {"train": cut / "t", "valid": cut / "t"}})
+    assert "cut short" in says(ratios={"a": {"plain": 1.0}}, catalogue=short)
+
+
+def _dies(task, tell):
+    if task["die"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    tell(1)
+    return task["value"] * 2
+
+
+def test_a_killed_worker_is_replaced():
+    tasks = [(str(number), {"die": number == 1, "value": number}) for number in range(4)]
+    events = [event for event in proxy_pool.run(_dies, tasks, 1) if event is not None]
+    done = {event.name: event.value for event in events if event.kind == "done"}
+    failed = {event.name: event.value for event in events if event.kind == "failed"}
+    assert done == {"0": 0, "2": 4, "3": 6}
+    assert "ended with code -9 (out of memory" in failed["1"]
+
+
+def test_weight_zero_is_left_out(catalogue, base):
+    made = proxies.proxy_config(base, TABLE["b"], catalogue, seed=3)
+    assert len(made["train_data_paths"]) == 1 and made["train_data_weights"] == [1.0] and made["seed"] == 3
+    assert files.digest(base) != files.digest(made)
