@@ -6,6 +6,7 @@ the result does (see `launch.stage`).
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -114,17 +115,43 @@ def proxies(root: str, options: runfile.Proxies, pairs: dict[str, str], seed: in
 
 
 def search(
-    root: str,
-    options: runfile.Search,
-    objective: runfile.Objective,
-    limits: Mapping[str, Any],
-    seed: int,
-    held_out: int,
+    root: str, options: runfile.Search, objective: runfile.Objective, limits: Mapping[str, Any], seed: int
 ) -> Any:
-    """Fit the mixing laws and choose the mixture."""
-    from launch import choose
+    """Fit the mixing laws and choose the mixture; the command that does the same by hand is kept in it."""
+    from mixer import report
+    from mixer.objective import Objective
+    from mixer.search import search as find
 
-    return choose.choose(Path(root), options, objective, _constraints(root, limits), seed)
+    folder = Path(root)
+    groups = {group: (low, high) for group, (low, high) in limits["groups"].items()}
+    words = ["--ratios", "design/ratios.csv", "--metrics", "proxies/metrics.csv", "--supply", "supply.csv"]
+    words += ["--objective", ",".join(f"{name}={weight:g}" for name, weight in objective.metrics.items())]
+    words += [word for name, limit in objective.ceilings.items() for word in ("--ceiling", f"{name}={limit}")]
+    words += [word for name, (low, high) in groups.items() for word in ("--group", f"{name}={low:g}:{high:g}")]
+    words += ["--target-tokens", str(limits["target_tokens"]), "--max-epochs", f"{options.max_epochs:g}"]
+    words += ["--held-out", "h", "--method", options.method, "--bootstrap", str(options.bootstrap), "--seed", str(seed)]
+    words += ["--no-standardise", *(["--kl", f"{options.kl:g}"] if options.kl is not None else [])]
+    made = find(
+        str(folder / "design" / "ratios.csv"),
+        str(folder / "proxies" / "metrics.csv"),
+        # every metric is in bits per byte already: nothing to standardise
+        Objective(weights=objective.metrics, ceilings=objective.ceilings, standardise=False),
+        str(folder / "search" / "mixture.yml"),
+        supply=str(folder / "supply.csv"),
+        target_tokens=limits["target_tokens"],
+        max_epochs=options.max_epochs,
+        groups=groups or None,
+        kl=options.kl,
+        held_out="h",
+        method=options.method,
+        bootstrap=options.bootstrap,
+        seed=seed,
+        force=options.force,
+        command=shlex.join(["python", "-m", "mixer.search", *words, "--output", "mixture.yml"]),
+    )
+    files.write_json(folder / "search" / "held_out.json", made.held_out_predictions)
+    files.write_text(folder / "search" / "answer.txt", report.text(made.document()))
+    return dict(zip(made.corpora, made.weights.tolist(), strict=True))
 
 
 def configs(root: str, options: runfile.Configs, seed: int) -> Any:

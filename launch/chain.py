@@ -165,7 +165,12 @@ class Chain:
         options, objective = self.file.search, self.file.objective
         stated = [dataclasses.asdict(options), dataclasses.asdict(objective), self._limits(), design, metrics]
         action = partial(actions.search, str(self.root), options, objective, self._limits(), self.file.seed)
-        return self.stages.do(Stage(name="search", inputs=[*stated, self.file.seed], action=action))
+        found = self.stages.do(Stage(name="search", inputs=[*stated, self.file.seed], action=action))
+        if not self.stages.dry_run:
+            chosen = (self.root / "search" / "mixture.yml").read_text(encoding="utf-8")
+            files.write_text(self.root / "mixture.yml", chosen)
+            print((self.root / "search" / "answer.txt").read_text(encoding="utf-8"), flush=True)
+        return found
 
     def _limits(self) -> dict[str, Any]:
         """What the weights have to keep to, beside supply.csv."""

@@ -73,7 +73,7 @@ def _head(run: runfile.RunFile, summary: Mapping[str, Any]) -> str:
 
 def _answer(summary: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:
     weights = mixture["weights"]
-    share = mixture["token_share"]
+    share = summary["models"].get("token_share", {}).get("weights") or mixture["token_share"]
     interval = mixture.get("interval", {})
     figure = report_figures.weights(weights, interval, share)
     rows = [
@@ -133,13 +133,10 @@ def _text(root: Path, run: runfile.RunFile) -> str:
 
 
 def _proxies(root: Path, mixture: Mapping[str, Any]) -> str:
-    found = files.read_json(root / "search" / "search.json")
-    held_out = found.get("held_out", {})
-    figure = f"<figure>{report_figures.fit(held_out)}</figure>" if held_out else ""
-    rows = [
-        [metric, *(f"{card[key]:.3f}" if card.get(key) is not None else "" for key in ("spearman", "r2", "rmse"))]
-        for metric, card in found["report_card"].items()
-    ]
+    held_out = files.read_json(root / "search" / "held_out.json") or {"metrics": {}}
+    figure = f"<figure>{report_figures.fit(held_out['metrics'])}</figure>" if held_out["metrics"] else ""
+    judged = mixture["fit"]["cross_validation"]["metrics"]
+    rows = [[metric, *(f"{card[key]:.3f}" for key in ("spearman", "r2", "rmse"))] for metric, card in judged.items()]
     card = _table(["metric", "Spearman", "R²", "RMSE"], rows)
     import pandas as pd
 
