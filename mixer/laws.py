@@ -91,12 +91,13 @@ class Predictor:
 
     def _calibrate(self, losses: Array) -> None:
         # Left-out errors against the spread that theory gives a left-out run, noise / sqrt(1 - leverage). Half pooled
-        # over targets and half shrunk to 1, because one target's errors on a few dozen runs are themselves noisy.
+        # over targets, and shrunk to 1 when runs are few, because one target's few errors are themselves noisy.
         noise = self.law_.noise_**2
         leverage = np.clip(self.law_.predict_draws(self.law_.weights_).var(axis=0) / noise, 0.0, 0.9)
         error = (losses - self.left_out_) ** 2 * (1.0 - leverage) / noise
         own = np.sqrt(error.mean(axis=0))
-        self.stretch_ = 1.05 * np.clip(0.5 + 0.25 * own + 0.25 * np.median(own), 0.8, 1.6)
+        trust = len(losses) / (len(losses) + 48.0)
+        self.stretch_ = 1.05 * np.clip(1.0 - trust + 0.5 * trust * (own + np.median(own)), 0.5, 1.6)
 
     def _raw_std(self, weights: Array) -> Array:
         spread = self.law_.predict_draws(weights).var(axis=0)

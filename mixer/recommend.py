@@ -5,7 +5,7 @@ object out; no files. `mixer.search` is the command around it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -16,10 +16,10 @@ from mixer.answer import Recommendation, decimals, significant
 from mixer.arrays import Array, as_matrix
 from mixer.curve_law import CurveLaw
 from mixer.laws import ReportCard, cross_validate, left_out_of, make, report_card
-from mixer.limits import Limits
 from mixer.mixture import check_weights, rounded
-from mixer.objective import Objective, limit_value
-from mixer.optimise import Function, Functions, Surface, least_excess, minimise, near_optimal, prices
+from mixer.objective import Objective
+from mixer.optimise import Surface, least_excess, minimise, near_optimal, prices
+from mixer.problem import Problem
 from mixer.supply import Constraints
 
 DIGITS = 6
@@ -30,62 +30,6 @@ MIN_SKILL = 0.1
 """Least part of the objective's variance that left-out runs must confirm before any advice is given."""
 
 _Z90 = 1.6448536
-
-
-@dataclass(kw_only=True)
-class _Problem:
-    """Everything the steps below share. Metrics are sign-adjusted: lower is better."""
-
-    w: Array
-    """(runs, corpora) of the proxies."""
-    y: Array
-    """(runs, metrics)."""
-    names: list[str]
-    sign: Array
-    coefficients: Array
-    """(metrics,) of the minimised sum."""
-    objective: Objective
-    constraints: Constraints
-    limits: Limits
-    reference: Array
-    method: str
-    seed: int
-    pull: float
-    """Strength of the KL term in units of the minimised sum."""
-
-    def __post_init__(self) -> None:
-        used = np.flatnonzero(self.coefficients)
-        # what one unit of the minimised sum is for a reader: the metric itself when there is only one
-        self.unit, self.unit_name = 1.0, "standard deviations over the proxies" if self.objective.standardise else "sum"
-        if len(used) == 1:
-            self.unit, self.unit_name = 1.0 / float(self.coefficients[used[0]]), self.names[int(used[0])]
-
-    def set_surface(self, law: CurveLaw, draws: Array) -> None:
-        """Fix the predicted surface and with it the ceilings, which are relative to it."""
-        self.law, self.surface = law, Surface(law, draws, self.constraints)
-        self.tops = np.full(len(self.names), np.inf)
-        which = np.array([self.names.index(metric) for metric in self.objective.ceilings], dtype=np.int64)
-        self.ceiling_names = [self.names[j] for j in which]
-        self.ceilings: Functions | None = None
-        if not len(which):
-            return
-        at, _ = self.surface.metrics(self.reference, which)
-        for i, j in enumerate(which):
-            limit = self.objective.ceilings[self.names[j]]
-            self.tops[j] = limit_value(limit, float(at[i]), float(self.sign[j]), self.names[j])
-        top = self.tops[which]
-        size = np.maximum(np.abs(top), 1e-9)
-
-        def function(w: Array) -> tuple[Array, Array]:
-            value, gradient = self.surface.metrics(np.maximum(w, 0.0), which)
-            return (value - top) / size, gradient / size[:, None]
-
-        self.ceilings = function
-
-    def function(self, draws: Array | None = None, pull: float | None = None) -> Function:
-        """What is minimised; on all draws or on the given ones."""
-        strength = self.pull if pull is None else pull
-        return self.surface.weighted(self.coefficients, strength, self.constraints.reference, draws)
 
 
 def recommend(
@@ -147,7 +91,7 @@ def recommend(
     y = y_raw * sign
     coefficients = objective.coefficients(names, y.std(axis=0))
     kl = KL if constraints.kl is None else float(constraints.kl)
-    task = _Problem(
+    task = Problem(
         w=w,
         y=y,
         names=names,
@@ -227,7 +171,7 @@ def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Cons
     return made
 
 
-def _other(task: _Problem, method: str) -> Array:
+def _other(task: Problem, method: str) -> Array:
     """The mixture of a method that is not the exact search on the fitted law."""
     if method in methods.FREE:
         return methods.free(method, task.constraints, task.limits)
@@ -243,7 +187,7 @@ def _other(task: _Problem, method: str) -> Array:
     return minimise(function, task.limits, starts, task.ceilings)
 
 
-def _card(task: _Problem, law: CurveLaw) -> ReportCard:
+def _card(task: Problem, law: CurveLaw) -> ReportCard:
     left_out, how = left_out_of(law, task.seed)
     if task.method in methods.SAMPLED:
         left_out, how = cross_validate(task.w, task.y, task.method, task.seed), "5-fold"
@@ -266,7 +210,7 @@ def _gate(card: ReportCard, objective: Objective, method: str, force: bool, note
     notes.append("Forced: " + problem)
 
 
-def _meet(task: _Problem, starts: list[Array]) -> list[Array]:
+def _meet(task: Problem, starts: list[Array]) -> list[Array]:
     """Starting points below all ceilings.
 
     Raises:
@@ -286,7 +230,7 @@ def _meet(task: _Problem, starts: list[Array]) -> list[Array]:
     return [point]
 
 
-def _draw_optima(task: _Problem, best: Array) -> tuple[Array, float]:
+def _draw_optima(task: Problem, best: Array) -> tuple[Array, float]:
     """The optimum of each draw (draws, corpora), and what `best` loses against them on average (minimised units)."""
     optima, lost = [], []
     start = task.limits.project(best)
@@ -299,7 +243,7 @@ def _draw_optima(task: _Problem, best: Array) -> tuple[Array, float]:
     return np.array(optima), float(np.mean(lost))
 
 
-def _prediction(task: _Problem, at: Array) -> dict[str, dict[str, Any]]:
+def _prediction(task: Problem, at: Array) -> dict[str, dict[str, Any]]:
     mean, spread = at.mean(0) * task.sign, _Z90 * np.sqrt(at.var(0) + task.law.noise_**2)
     made = {}
     for j, name in enumerate(task.names):
@@ -313,7 +257,7 @@ def _prediction(task: _Problem, at: Array) -> dict[str, dict[str, Any]]:
     return made
 
 
-def _gain(task: _Problem, at: Array) -> dict[str, Any]:
+def _gain(task: Problem, at: Array) -> dict[str, Any]:
     gained = (at[:, 1] - at[:, 0]) @ task.coefficients * task.unit
     low, high = np.quantile(gained, [0.05, 0.95])
     return {
@@ -324,7 +268,7 @@ def _gain(task: _Problem, at: Array) -> dict[str, Any]:
     }
 
 
-def _binding(task: _Problem, best: Array) -> list[dict[str, Any]]:
+def _binding(task: Problem, best: Array) -> list[dict[str, Any]]:
     """Binding limits with what loosening each by one natural step would gain."""
     point, constraints = task.limits.project(best), task.constraints
     slope = task.function()(point)[1]
@@ -342,7 +286,7 @@ def _binding(task: _Problem, best: Array) -> list[dict[str, Any]]:
     return made
 
 
-def _judge(task: _Problem, made: Recommendation, held_out: tuple[Any, Any], names: Sequence[str] | None) -> None:
+def _judge(task: Problem, made: Recommendation, held_out: tuple[Any, Any], names: Sequence[str] | None) -> None:
     """Fill in how the law does on the held-out runs."""
     w_held, _ = check_weights(as_matrix(held_out[0], "held-out weights"), made.corpora)
     y_held = as_matrix(held_out[1], "held-out losses") * task.sign
@@ -359,7 +303,7 @@ def _judge(task: _Problem, made: Recommendation, held_out: tuple[Any, Any], name
     }
 
 
-def _compare(task: _Problem, made: Recommendation) -> list[dict[str, Any]]:
+def _compare(task: Problem, made: Recommendation) -> list[dict[str, Any]]:
     """Every method's mixture, all judged by the same law; best first."""
     rows = []
     base = float((task.surface.predict(task.reference)[:, 0] @ task.coefficients).mean() * task.unit)

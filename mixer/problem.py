@@ -1,0 +1,70 @@
+"""One search, set up: the proxies, the objective, the limits and the predicted surface that all its steps share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixer.arrays import Array
+from mixer.curve_law import CurveLaw
+from mixer.limits import Limits
+from mixer.objective import Objective, limit_value
+from mixer.optimise import Function, Functions, Surface
+from mixer.supply import Constraints
+
+
+@dataclass(kw_only=True)
+class Problem:
+    """Everything the steps below share. Metrics are sign-adjusted: lower is better."""
+
+    w: Array
+    """(runs, corpora) of the proxies."""
+    y: Array
+    """(runs, metrics)."""
+    names: list[str]
+    sign: Array
+    coefficients: Array
+    """(metrics,) of the minimised sum."""
+    objective: Objective
+    constraints: Constraints
+    limits: Limits
+    reference: Array
+    method: str
+    seed: int
+    pull: float
+    """Strength of the KL term in units of the minimised sum."""
+
+    def __post_init__(self) -> None:
+        used = np.flatnonzero(self.coefficients)
+        # what one unit of the minimised sum is for a reader: the metric itself when there is only one
+        self.unit, self.unit_name = 1.0, "standard deviations over the proxies" if self.objective.standardise else "sum"
+        if len(used) == 1:
+            self.unit, self.unit_name = 1.0 / float(self.coefficients[used[0]]), self.names[int(used[0])]
+
+    def set_surface(self, law: CurveLaw, draws: Array) -> None:
+        """Fix the predicted surface and with it the ceilings, which are relative to it."""
+        self.law, self.surface = law, Surface(law, draws, self.constraints)
+        self.tops = np.full(len(self.names), np.inf)
+        which = np.array([self.names.index(metric) for metric in self.objective.ceilings], dtype=np.int64)
+        self.ceiling_names = [self.names[j] for j in which]
+        self.ceilings: Functions | None = None
+        if not len(which):
+            return
+        at, _ = self.surface.metrics(self.reference, which)
+        for i, j in enumerate(which):
+            limit = self.objective.ceilings[self.names[j]]
+            self.tops[j] = limit_value(limit, float(at[i]), float(self.sign[j]), self.names[j])
+        top = self.tops[which]
+        size = np.maximum(np.abs(top), 1e-9)
+
+        def function(w: Array) -> tuple[Array, Array]:
+            value, gradient = self.surface.metrics(np.maximum(w, 0.0), which)
+            return (value - top) / size, gradient / size[:, None]
+
+        self.ceilings = function
+
+    def function(self, draws: Array | None = None, pull: float | None = None) -> Function:
+        """What is minimised; on all draws or on the given ones."""
+        strength = self.pull if pull is None else pull
+        return self.surface.weighted(self.coefficients, strength, self.constraints.reference, draws)
