@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haigo import cli
+from haigo.cli import HaigoError
 from mixer import mixture
 
 _JA = {
@@ -170,7 +171,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if args.json:
         print(json.dumps(document, ensure_ascii=False, indent=2))
     else:
-        print(text(document, args.markdown, args.language))
+        try:
+            shown = text(document, args.markdown, args.language)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise HaigoError(
+                f"{args.mixture} is not as mixer.search writes it ({type(error).__name__}: {error}).",
+                "write it again with mixer.search",
+            ) from None
+        print(shown)
     return cli.OK
 
 

@@ -229,6 +229,10 @@ def test_command_writes_the_mixture_and_the_same_bytes_again(tmp_path, capsys):
     capsys.readouterr()
     assert cli.run(report.main, [str(out), "--language", "ja", "--markdown"]) == 0
     assert "## 配合" in capsys.readouterr().out
+    out.write_text("weights: {news: 0.5, wiki: 0.5}\n")
+    assert cli.run(report.main, [str(out)]) == 0
+    out.write_text("weights: {news: 0.5, wiki: 0.5}\ninterval: {news: [0, 1]}\n")
+    assert cli.run(report.main, [str(out)]) == 2
 
 
 def test_command_compares_all_methods(tmp_path, capsys):
