@@ -254,6 +254,9 @@ def source(config: Mapping[str, Any], batch: int, part: str = "train") -> Source
     Raises:
         HaigoError: no data is named, or both ways of naming it are used.
     """
+    for name in ("train_iters", "seq_length"):
+        if not isinstance(config.get(name), int):
+            raise HaigoError(f"the config gives no {name}, which decides the order of the samples.", f"add {name}")
     iters = int(config["train_iters"])
     evaluations = int(config.get("eval_iters", 100))
     asked = {

@@ -188,6 +188,7 @@ def run(
     configs = {name: proxy_config(base, row, known, seed) for name, row in table.items()}
     count = max(1, workers or pool.cores())
     with files.owner(folder):
+        files.remove_leftovers(folder)
         words = vocabulary.load(known.tokenizer)
         if seconds is not None:
             tokens = _measured(folder, seconds, next(iter(configs.values())), common)

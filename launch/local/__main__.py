@@ -2,6 +2,7 @@
 
     python -m launch.local CONFIG.yml [MORE.yml] --output-dir DIR [--tokenizer FOLDER] [--tokens N | --seconds S]
            [--eval-every STEPS] [--eval-tokens N] [--pairs NAME=FILE]... [--seed N] [--precision fp32]
+           [--init-from HF_FOLDER]
 
 Sample order, schedule, initialisation, optimizer and model are GPT-NeoX's; a key of the config that this engine cannot
 honour is refused by name. DIR gets log.jsonl (the learning curve), model/ (a Hugging Face folder with the tokenizer)
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--test", action="store_true", help="score the config's test_data_paths at the end too")
     parser.add_argument("--seed", type=int, help="instead of the config's")
     parser.add_argument("--precision", help="fp32: train a half-precision config in fp32")
+    parser.add_argument("--init-from", "--init_from", metavar="FOLDER", help="start from these Hugging Face weights")
     parser.add_argument("--threads", type=int, default=1, help="threads of matrix products (default 1)")
     parser.add_argument("--no-export", "--no_export", action="store_true", help="do not write DIR/model")
     parser.add_argument("--overwrite", action="store_true", help="forget the run that DIR holds")
@@ -74,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         export=not args.no_export,
         seed=args.seed,
         precision_override=args.precision,
+        init_from=args.init_from,
         threads=args.threads,
         overwrite=args.overwrite,
     )

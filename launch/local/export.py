@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 def export(model: GPTNeoXForCausalLM, vocabulary: Vocabulary, folder: Path) -> None:
     """Write the model to `folder`, which appears whole or not at all; an older one there is replaced."""
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    for stale in folder.parent.glob(f".{folder.name}.*.partial"):  # of a killed process
+        shutil.rmtree(stale, ignore_errors=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
     try:
         temporary.mkdir(parents=True)
         from transformers.utils import logging

@@ -40,7 +40,10 @@ class Job:
     seconds: float | None
     eval_every: int | None
     eval_tokens: int | None
+    test_tokens: int | None
     export: bool
+    init_from: str | None
+    """Hugging Face folder whose weights the run starts from; initialised by the config's methods when None."""
 
     def source(self, plan: Settings) -> data_order.Source:
         """Where the training samples come from when the run has `plan.train_iters` steps."""
@@ -54,12 +57,15 @@ class Job:
         """
         source = self.source(self.plan)
         made: dict[str, Any] = {**self.plan.as_dict(), "tokenizer": self.words.sha256, "split": source.split}
-        for name in ("tokens", "seconds", "eval_every", "eval_tokens", "export"):
+        for name in ("tokens", "seconds", "eval_every", "eval_tokens", "test_tokens", "export"):
             made[name] = getattr(self, name)
         made["betas"] = list(self.plan.betas)
         made["train_data_weights"] = list(source.weights)
         for number, prefix in enumerate(source.prefixes):
             made[f"train_data_paths[{number}]"] = _fingerprint(prefix)
+        if self.init_from is not None:
+            weights = f"{self.init_from}/model.safetensors"
+            made["init_from"] = _file_digest(weights, *_stamp(weights))
         for kind, group in (("valid", self.valid), ("test", self.test)):
             for name, prefix in group.items():
                 made[f"{kind}.{name}"] = _fingerprint(prefix)
@@ -77,11 +83,13 @@ def prepare(
     pairs: Mapping[str, PathLike] | None = None,
     eval_every: int | None = None,
     eval_tokens: int | None = EVAL_TOKENS,
+    test_tokens: int | None = EVAL_TOKENS,
     valid: Mapping[str, PathLike] | None = None,
     test: Mapping[str, PathLike] | None = None,
     export: bool = True,
     seed: int | None = None,
     precision_override: str | None = None,
+    init_from: PathLike | None = None,
 ) -> Job:
     """Check what a run is made from. Arguments as of `launch.local.train.train`.
 
@@ -119,7 +127,9 @@ def prepare(
         seconds=seconds,
         eval_every=eval_every,
         eval_tokens=eval_tokens,
+        test_tokens=test_tokens,
         export=export,
+        init_from=None if init_from is None else str(init_from),
     )
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
         vocabulary.check_dataset(prefix, words)

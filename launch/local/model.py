@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from haigo.cli import HaigoError
 from launch.local.init import initialise
 from launch.local.settings import Settings
 
@@ -58,6 +60,31 @@ def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None =
     initialise(model, settings)
     model.tie_weights()
     return model.train()
+
+
+def load_weights(model: GPTNeoXForCausalLM, folder: str) -> None:
+    """Put the weights of a Hugging Face folder (one `model.safetensors`) into `model`.
+
+    Raises:
+        HaigoError: the file is missing or damaged, or holds a model of another shape.
+    """
+    import safetensors
+    from safetensors.torch import load_file
+
+    path = Path(folder) / "model.safetensors"
+    try:
+        given = load_file(path)
+    except (OSError, safetensors.SafetensorError):
+        raise HaigoError(f"{path} is missing or damaged.", "name a folder with one model.safetensors") from None
+    own = model.state_dict()
+    wrong = sorted(
+        name for name in {*own, *given} if name not in own or name not in given or own[name].shape != given[name].shape
+    )
+    if model.config.tie_word_embeddings and wrong == ["lm_head.weight"] and "lm_head.weight" not in given:
+        wrong = []
+    if wrong:
+        raise HaigoError(f"{path} is a model of another shape than the config's ({wrong[0]}).", "use its own config")
+    model.load_state_dict(given, strict=False)
 
 
 def body(model: GPTNeoXForCausalLM, tokens: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from launch.local.settings import Settings
 
-CHECKPOINT_EVERY_S = 60.0
+CHECKPOINT_EVERY_S = 20.0
 _LOGGED_STEPS = 1000  # more lines than that say nothing more on a curve
 _CALIBRATION_STEPS = 4
 
@@ -56,11 +56,13 @@ def train(
     pairs: Mapping[str, PathLike] | None = None,
     eval_every: int | None = None,
     eval_tokens: int | None = EVAL_TOKENS,
+    test_tokens: int | None = EVAL_TOKENS,
     valid: Mapping[str, PathLike] | None = None,
     test: Mapping[str, PathLike] | None = None,
     export: bool = True,
     seed: int | None = None,
     precision_override: str | None = None,
+    init_from: PathLike | None = None,
     threads: int = 1,
     checkpoints: bool = True,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
@@ -79,11 +81,12 @@ def train(
             found is kept, so that the run can go on.
         pairs: name -> jsonl of context and target; gives the metric NAME_bpb.
         eval_every: evaluate every so many steps too; only at the end when None.
-        eval_tokens: tokens to predict for each corpus; all when None.
+        eval_tokens, test_tokens: tokens to predict for each corpus of `valid`, `test`; all when None.
         valid, test: corpus -> prefix. valid defaults to the config's valid_data_paths, named by their parent folders.
         export: write the model as `output_dir/model`.
         seed: overrides the config's.
         precision_override: "fp32" trains a half-precision config in fp32.
+        init_from: Hugging Face folder whose weights to start from (a converted GPT-NeoX checkpoint, say).
         threads: of matrix products; another number gives other bytes.
         checkpoints: keep one checkpoint, every `checkpoint_every_s` seconds or checkpoint_factor steps of the config.
         overwrite: forget what `output_dir` holds.
@@ -107,11 +110,13 @@ def train(
         pairs=pairs,
         eval_every=eval_every,
         eval_tokens=eval_tokens,
+        test_tokens=test_tokens,
         valid=valid,
         test=test,
         export=export,
         seed=seed,
         precision_override=precision_override,
+        init_from=init_from,
     )
     folder = Path(output_dir)
     with files.owner(folder) if lock else contextlib.nullcontext(), _threads(threads):
@@ -140,15 +145,15 @@ class _Run:
 
     def __init__(self, job: jobs.Job, folder: Path) -> None:
         self.job, self.plan, self.words, self.folder = job, job.plan, job.words, folder
-        self.tasks = {name: self._corpus(prefix) for name, prefix in job.valid.items()}
+        self.tasks = {name: self._corpus(prefix, job.eval_tokens) for name, prefix in job.valid.items()}
         for name, path in job.pairs.items():
             self.tasks[name] = evaluate.pairs_task(path, job.words, job.plan.max_position_embeddings)
         self.step = 0
         self.losses: list[float] = []
         self.wall = self.cpu = self.train_cpu = 0.0
 
-    def _corpus(self, prefix: str) -> evaluate.Task:
-        return evaluate.corpus_task(prefix, self.words, self.plan.seq_length, self.job.eval_tokens)
+    def _corpus(self, prefix: str, tokens: int | None) -> evaluate.Task:
+        return evaluate.corpus_task(prefix, self.words, self.plan.seq_length, tokens)
 
     def fix_steps(self, kept: Mapping[str, Any]) -> None:
         """Decide how many steps the run has. `kept`: what an earlier start of the run noted."""
@@ -185,6 +190,8 @@ class _Run:
 
         plan, words = self.plan, self.words
         self.model: GPTNeoXForCausalLM = models.build(plan, words.size, words.eod_id, words.pad_id)
+        if self.job.init_from is not None:
+            models.load_weights(self.model, self.job.init_from)
         self.optimizer = optimizers.build(self.model, plan)
         self.rate = optimizers.learning_rate
         self.size = models.parameters(self.model)
@@ -299,7 +306,7 @@ class _Run:
             "clipped_at": plan.clip,
         }
         if self.job.test:
-            tested = self.score({name: self._corpus(prefix) for name, prefix in self.job.test.items()})
+            tested = self.score({n: self._corpus(prefix, self.job.test_tokens) for n, prefix in self.job.test.items()})
             result["metrics_test"] = _metrics(tested)
             result["test"] = {name: score.as_dict() for name, score in tested.items()}
         if self.job.export:

@@ -259,6 +259,7 @@ def test_bad_input_is_told(world, tmp_path, capsys):
     assert "qa.jsonl (line 2)" in says("--pairs", f"qa={tmp_path / 'qa.jsonl'}")
     missing = world.config(train_data_paths=[str(tmp_path / "gone"), world.prefix("rhyme")])
     assert "gone.idx does not exist" in says(config=missing)
+    assert "missing or damaged" in says("--init-from", str(_empty_model(tmp_path)))
     assert "bfloat16" in says(config=world.config(precision="bfloat16"), code=cli.REFUSED)
 
 
@@ -283,6 +284,35 @@ def test_two_processes_do_not_share_a_folder(world, tmp_path):
             text=True,
         )
     assert done.returncode == cli.BAD_INPUT and "in use by another process" in done.stderr
+
+
+def test_weights_of_another_shape_are_told(world, trained, tmp_path):
+    folder, _, _ = trained
+    with pytest.raises(HaigoError, match="a model of another shape"):
+        train(
+            world.config(hidden_size=64),
+            tmp_path,
+            tokenizer=world.tokenizer,
+            init_from=folder / "out" / "model",
+        )
+
+
+def test_leftovers_of_a_killed_export_are_removed(world, tmp_path):
+    (tmp_path / ".model.99.partial").mkdir()
+    train(world.config(train_iters=2), tmp_path, tokenizer=world.tokenizer, valid={}, progress=lambda tick: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".lock",
+        "log.jsonl",
+        "model",
+        "result.json",
+        "run.json",
+    ]
+
+
+def _empty_model(folder: Path) -> Path:
+    (folder / "start").mkdir()
+    (folder / "start" / "model.safetensors").write_bytes(b"nothing")
+    return folder / "start"
 
 
 def _raised(call):
