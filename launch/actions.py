@@ -50,23 +50,21 @@ def clean(name: str, paths: list[str], folder: str, options: Mapping[str, Any]) 
 
 def tokenizer(given: str, corpora: list[str], folder: str, options: runfile.Tokenizer, seed: int) -> Any:
     """Train a tokenizer on the cleaned corpora, or take the one that the run file names."""
-    from preprocess import tokenizer as tokenizers
-
+    named = {Path(each).name: each for each in corpora}
     if given:
-        from preprocess import tokenizer_train
+        from preprocess.tokenizer_adopt import adopt
 
-        return tokenizer_train.adopt(given, folder, {Path(each).name: each for each in corpora})["sha256"]
+        return adopt(given, folder, named, seed=seed)["sha256"]
     from preprocess.tokenizer_train import train as train_tokenizer
 
     made = train_tokenizer(
-        {Path(each).name: each for each in corpora},
+        named,
         folder,
         vocab_size=options.vocab_size,
         chars_per_corpus=options.chars_per_corpus,
         model_type=options.model_type,
         seed=seed,
     )
-    assert tokenizers.load(folder).sha256 == made["sha256"]
     return made["sha256"]
 
 
@@ -222,6 +220,7 @@ def train(root: str, name: str, options: runfile.Train, pairs: dict[str, str], s
         mixture=folder / "mixture.yml",
         catalogue=Path(root) / "corpora.yml",
         tokens=options.tokens,
+        seq_length=options.seq_length,
         seed=seed,
         command=f"python -m launch.local models/{name}/config.yml --output-dir models/{name}",
     )
@@ -233,6 +232,7 @@ def train(root: str, name: str, options: runfile.Train, pairs: dict[str, str], s
         pairs=pairs,
         eval_every=max(1, made["train_iters"] // max(1, options.evaluations)),
         eval_tokens=options.eval_tokens,
+        test_tokens=options.test_tokens,
         valid={corpus: splits["valid"] for corpus, splits in known.corpora.items()},
         test={corpus: splits["test"] for corpus, splits in known.corpora.items()},
         lock=False,

@@ -176,7 +176,9 @@ class Chain:
         """What the weights have to keep to, beside supply.csv."""
         search = self.file.search
         return {
-            "corpora": [[name, each.min, each.max, each.max_epochs, each.group] for name, each in self.file.corpora.items()],
+            "corpora": [
+                [name, each.min, each.max, each.max_epochs, each.group] for name, each in self.file.corpora.items()
+            ],
             "max_epochs": search.max_epochs,
             "groups": search.groups,
             "target_tokens": search.target_tokens or self.file.train.tokens,
@@ -203,11 +205,9 @@ class Chain:
             )
             for name in [CHOSEN, *options.compare]
         ]
-        if self.stages.dry_run:
-            return self.stages.do_all(stages, self.workers)
-        with Progress("train: models side by side", options.tokens * len(stages), "tokens") as bar:
-            logs = [self.root / each.name / "log.jsonl" for each in stages]
-            return self.stages.do_all(stages, self.workers, partial(_watch, bar, logs))
+        logs = [self.root / each.name / "log.jsonl" for each in stages]
+        bar = Progress("train: models side by side", options.tokens * len(stages), "tokens")
+        return self.stages.do_all(stages, self.workers, partial(_watch, bar, logs))
 
     def _scores(self, models: dict[str, Any]) -> None:
         options = self.file.scores

@@ -104,7 +104,7 @@ def _answer(summary: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:
 
 def _text(root: Path, run: runfile.RunFile) -> str:
     rows, removed = [], []
-    compression = files.read_json(root / "tokenizer" / "meta.json").get("chars_per_token", {})
+    compression = files.read_json(root / "tokenizer" / "meta.json")["corpora"]
     for name in run.corpora:
         clean = files.read_json(root / "corpora" / name / "clean.json")
         manifest = files.read_json(root / "data" / name / "train_text_document.json")
@@ -116,7 +116,7 @@ def _text(root: Path, run: runfile.RunFile) -> str:
                 f"{clean['characters_in'] / 1e6:.2f} M",
                 f"{clean['characters_out'] / 1e6:.2f} M",
                 f"{manifest['tokens'] / 1e6:.2f} M",
-                f"{compression[name]:.2f}" if name in compression else "",
+                f"{compression[name]['characters_per_token']:.2f}",
             ]
         )
         for rule, report in clean["rules"].items():

@@ -24,7 +24,9 @@ def collect(root: Path, run: RunFile) -> dict[str, Any]:
     models: dict[str, Any] = {}
     for name in [CHOSEN, *run.train.compare]:
         result = files.read_json(root / "models" / name / "result.json")
-        held_out = result["metrics_test"]
+        # the pairs that trained models are asked are held out already: they stand under "metrics"
+        asked = {metric: result["metrics"][metric] for metric in (f"{each}_bpb" for each in run.pairs)}
+        held_out = {**result["metrics_test"], **asked}
         models[name] = {
             "objective": objective(held_out, run),
             "metrics": held_out,
