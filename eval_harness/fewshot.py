@@ -73,7 +73,7 @@ def strata(pool: Sequence[T], shots: int, stratum: Callable[[T], str]) -> list[t
     """Each class of the pool in order of first appearance, with how many shots it gives.
 
     A class gives the whole part of its share; what is then missing goes one by one to the class that gives the fewest
-    (the first of them on a tie), so three shots of three classes are always one of each.
+    (the first of them on a tie), so three shots of JNLI are always one of each class.
     """
     members: dict[str, list[T]] = {}
     for doc in pool:

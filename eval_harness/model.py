@@ -34,6 +34,11 @@ Encoded = tuple[tuple[str, str], list[int], list[int]]
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
 
 
+class _Silent(Progress):
+    def _print(self, text: str, end: str) -> None:
+        pass
+
+
 class LeaderboardLM(HFLM):
     """lm-eval's Hugging Face model with jp-stable's rules.
 
@@ -59,6 +64,7 @@ class LeaderboardLM(HFLM):
         self.contexts_per_pass = batch_size
         self.share_context = share_context
         self.truncated = 0
+        self.show_progress = True
         self.tokenizer_kind = "transformers"
         self._ids: Callable[[str], list[int]] | None = None
         with quiet():
@@ -87,10 +93,21 @@ class LeaderboardLM(HFLM):
                 "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER",
             ) from None
 
+    def _get_config(self, pretrained: str, **more: Any) -> None:
+        try:
+            super()._get_config(pretrained, **more)
+        except (OSError, ValueError) as error:
+            raise HaigoError(
+                f"{pretrained} is no model that transformers can read: {_first_line(error)}",
+                "check --model_args pretrained=: a model folder, or a name on the Hugging Face hub",
+            ) from None
+
     def _create_model(self, pretrained: Any, *args: Any, **more: Any) -> None:
         try:
             super()._create_model(pretrained, *args, **more)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (MemoryError, HaigoError, TypeError):
+            raise
+        except Exception as error:  # every kind of weights file has errors of its own
             raise HaigoError(
                 f"{pretrained} could not be loaded as a causal language model: {_first_line(error)}",
                 "check the folder, or convert the checkpoint again",
@@ -145,47 +162,38 @@ class LeaderboardLM(HFLM):
     def _loglikelihood_tokens(
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
+        # What is too long loses its beginning, by the length of its own choice. Choices of one length still share a context.
+        window = self.max_length + 1
+        keys = [(tuple(context[-(window - len(choice)) :]), tuple(choice)) for _, context, choice in requests]
+        cut = {
+            id(context) for (kept, _), (_, context, _) in zip(keys, requests, strict=True) if len(kept) < len(context)
+        }
+        self._say_truncated(len(cut))
         groups: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
-        apart: dict[tuple[tuple[int, ...], tuple[int, ...]], Encoded] = {}
-        keys = [(tuple(context), tuple(choice)) for _, context, choice in requests]
-        for key, request in zip(keys, requests, strict=True):
-            # what is cut is cut by the length of its own choice, so it shares its context with no other
-            if len(key[0]) + len(key[1]) > self.max_length + 1:
-                apart[key] = request
-            else:
-                groups.setdefault(key[0], {})[key[1]] = None
-        self._say_truncated(len({key[0] for key in apart}))
+        for context, choice in keys:
+            groups.setdefault(context, {})[choice] = None
         questions = [packed.Question(context=c, choices=tuple(choices)) for c, choices in groups.items()]
         found: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
-        with Progress("scoring", len(groups) + len(apart), "contexts") as progress, quiet():
+        with self._progress("scoring", len(questions), "contexts") as progress, quiet():
             if self.share_context is None and questions:
-                self.share_context = packed.agrees(self.model, questions, self._plain_question)
+                self.share_context = packed.agrees(self.model, questions, self._plain)
             for question, answers in self._score(questions, progress):
-                found.update(
-                    {(question.context, choice): a for choice, a in zip(question.choices, answers, strict=True)}
-                )
-            for key, answer in zip(apart, self._plain(list(apart.values())), strict=True):
-                found[key] = answer
-                progress.update()
+                for choice, answer in zip(question.choices, answers, strict=True):
+                    found[question.context, choice] = answer
         return [found[key] for key in keys]
 
     def _score(
         self, questions: list[packed.Question], progress: Progress
     ) -> Iterator[tuple[packed.Question, list[tuple[float, bool]]]]:
         for batch in packed.batches(questions, self.contexts_per_pass, self.device.type):
-            if self.share_context:
-                answered = packed.score(self.model, batch)
-            else:
-                answered = [self._plain_question(question) for question in batch]
-            yield from zip(batch, answered, strict=True)
+            shared = packed.score(self.model, batch) if self.share_context else None
+            yield from zip(batch, shared or map(self._plain, batch), strict=True)
             progress.update(len(batch))
 
-    def _plain_question(self, question: packed.Question) -> list[tuple[float, bool]]:
-        return self._plain([(("", ""), list(question.context), list(choice)) for choice in question.choices])
-
-    def _plain(self, requests: list[Encoded]) -> list[tuple[float, bool]]:
-        """Every choice with a pass of its own, by lm-eval's own code; it truncates as jp-stable does."""
-        return super()._loglikelihood_tokens(requests, disable_tqdm=True) if requests else []
+    def _plain(self, question: packed.Question) -> list[tuple[float, bool]]:
+        """Every choice with a pass of its own, by lm-eval's code."""
+        requests = [(("", ""), list(question.context), list(choice)) for choice in question.choices]
+        return super()._loglikelihood_tokens(requests, disable_tqdm=True)
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """Greedy continuations, cut at the stop strings."""
@@ -194,7 +202,7 @@ class LeaderboardLM(HFLM):
         for context, wanted in (request.args for request in requests):
             order.append((context, tuple(wanted["until"]), int(wanted["max_gen_toks"])))
         truncated = set()
-        with Progress("generating", len(set(order)), "answers") as progress, quiet():
+        with self._progress("generating", len(set(order)), "answers") as progress, quiet():
             for key in dict.fromkeys(order):
                 found[key], cut = self._generate(*key)
                 if cut:
@@ -230,18 +238,25 @@ class LeaderboardLM(HFLM):
             answer = answer.split(stop)[0]
         return answer, len(ids) > room
 
+    def _progress(self, label: str, total: int, unit: str) -> Progress:
+        return (Progress if self.show_progress else _Silent)(label, total, unit)
+
     def _say_truncated(self, count: int) -> None:
         if count:
             self.truncated += count
             print(
-                f"haigo: {count:,} contexts are longer than the model's {self.max_length:,} tokens; their beginning is cut "
-                "off, as on the leaderboard.",
+                f"haigo: {count:,} contexts with their answers are longer than the model's {self.max_length:,} tokens; their "
+                "beginning is cut off, as on the leaderboard.",
                 file=sys.stderr,
             )
 
 
 def load(
-    model_args: str, batch_size: int | None = None, device: str | None = None, share_context: bool | None = None
+    model_args: str,
+    batch_size: int | None = None,
+    device: str | None = None,
+    share_context: bool | None = None,
+    show_progress: bool = True,
 ) -> LeaderboardLM:
     """The model that lm-eval's `--model_args` names: `pretrained=DIR[,dtype=float32][,tokenizer=DIR][,max_length=N]...`.
 
@@ -249,12 +264,27 @@ def load(
         HaigoError: no `pretrained`, an option that does not exist, or a model that can not be loaded.
     """
     options = parse_args(model_args)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if batch_size is not None and batch_size < 1:
+        raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
+    device = _device(device)
     try:
-        return LeaderboardLM(batch_size=batch_size, device=device, share_context=share_context, **options)
+        model = LeaderboardLM(batch_size=batch_size, device=device, share_context=share_context, **options)
     except TypeError as error:
         raise HaigoError(f"--model_args {model_args}: {_first_line(error)}", "see lm-eval's `hf` model") from None
+    model.show_progress = show_progress
+    return model
+
+
+def _device(name: str | None) -> str:
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise HaigoError(f"--device {name} is unknown.", "use cpu, cuda or cuda:N") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise HaigoError(f"--device {name}: this machine has no CUDA device that torch can use.", "use --device cpu")
+    return name
 
 
 def parse_args(model_args: str) -> dict[str, Any]:

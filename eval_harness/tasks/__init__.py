@@ -65,6 +65,6 @@ def _unknown(name: str, known: list[str]) -> HaigoError:
         )
     tasks = ", ".join(dict.fromkeys(other.split("-")[0] for other in known))
     return HaigoError(
-        f"task '{name}' is unknown.{nearest(name, known) or nearest(dataset, tasks.split(', '))}",
+        f"task '{name}' is unknown.{nearest(name, known) if '-' in name else nearest(name, tasks.split(', '))}",
         f"name one of {tasks} as task-version-prompt, for example {known[3]}; lm-eval's own tasks run with `lm_eval`",
     )

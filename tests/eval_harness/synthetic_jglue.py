@@ -1,7 +1,7 @@
 """A small data set in JGLUE's formats and a tiny model, both the same bytes on every machine.
 
-The text is written here (an invented island), so nothing of JGLUE is copied. Used by the tests, and by whoever writes the golden
-files anew with jp-stable's own harness.
+The text is written here (an invented island), so nothing of JGLUE is copied. The golden files were made from these very
+files with jp-stable's own harness.
 """
 
 from __future__ import annotations

@@ -1,0 +1,225 @@
+"""Our scores and the published ones in one table, with a mark on every figure that may not be compared, and why.
+
+    python -m eval_harness.leaderboard RESULT.json... [--all] [--markdown FILE] [--html FILE]
+
+The published rows are those of Stability AI's Japanese leaderboard (lm-evaluation-harness, branch jp-stable, 2023-11-21):
+`published.csv` beside this file, with the task versions, shots and model arguments they were made with. Figures are percent;
+the first result file given is what the others are compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import html
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from haigo import cli, files
+from haigo.cli import HaigoError
+
+PUBLISHED = Path(__file__).with_name("published.csv")
+SOURCE = "https://github.com/Stability-AI/lm-evaluation-harness/tree/jp-stable"
+_COLUMNS = (
+    "jcommonsenseqa",
+    "jnli",
+    "marc_ja",
+    "jsquad",
+    "jaqket_v2",
+    "xlsum_ja",
+    "xwinograd_ja",
+    "mgsm",
+)  # the order of task_versions and num_fewshot in the file
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One figure."""
+
+    percent: float
+    error: float | None
+    task: str
+    shots: int | None
+    notes: tuple[str, ...]
+    """Why it may not be compared, apart from how it differs from the row it is compared with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One model."""
+
+    name: str
+    ours: bool
+    cells: dict[str, Cell]
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows with marks, and the sentences that the marks stand for."""
+
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def ours(path: Path) -> Row:
+    """A result.json that `eval_harness.run` wrote.
+
+    Raises:
+        HaigoError: not such a file.
+    """
+    content = files.read_json(path)
+    if not isinstance(content, dict) or not {"results", "haigo", "config"} <= set(content):
+        raise HaigoError(f"{path} is not a result of eval_harness.run.", "name its result.json")
+    cells = {}
+    for task, figures in content["results"].items():
+        about = content["haigo"]["tasks"][task]
+        metric, scale = about["main_metric"], about["main_scale"]
+        error = figures.get(f"{metric}_stderr")
+        cells[task.split("-")[0]] = Cell(
+            percent=figures[metric] * scale,
+            error=None if error is None else error * scale,
+            task=task,
+            shots=about["num_fewshot"],
+            notes=tuple(about["not_comparable"]),
+        )
+    words = dict(part.split("=", 1) for part in content["config"]["model_args"].split(",") if "=" in part)
+    return Row(name=words.get("pretrained", path.parent.name), ours=True, cells=cells)
+
+
+def published(every: bool = False) -> list[Row]:
+    """The published rows; `every` adds those that exist only as result files of the harness, not in its README."""
+    found = []
+    with open(PUBLISHED, encoding="utf-8", newline="") as handle:
+        for line in csv.DictReader(handle):
+            if line["source"] != "README" and not every:
+                continue
+            tasks, shots = line["task_versions"].split(), line["num_fewshot"].split()
+            cells = {}
+            for number, column in enumerate(_COLUMNS):
+                if line[column] in ("", "-"):
+                    continue
+                cells[column] = Cell(
+                    percent=float(line[column]),
+                    error=None,
+                    task=tasks[number],
+                    shots=int(shots[number]) if shots[number].isdigit() else None,
+                    notes=_published_notes(column, line),
+                )
+            found.append(Row(name=line["hf_id"] or line["model"], ours=False, cells=cells))
+    return found
+
+
+def _published_notes(column: str, line: dict[str, Any]) -> tuple[str, ...]:
+    notes = []
+    if line["harness_model_type"] == "hf-causal-experimental":
+        notes.append("ran in the checkpoint's precision (hf-causal-experimental)")
+        if column == "jsquad":
+            notes.append("answers of up to 256 tokens (hf-causal-experimental)")
+    elif "torch_dtype=auto" in line["model_args"]:
+        notes.append("ran in the checkpoint's precision (torch_dtype=auto)")
+    return tuple(notes)
+
+
+def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
+    """The table of the columns that `results` have; marks are relative to the first result with that column."""
+    columns = [column for column in _COLUMNS if any(column in row.cells for row in results)]
+    others = [row for row in others if any(column in row.cells for column in columns)]
+    ranked = sorted(others, key=lambda row: -row.cells[columns[0]].percent if columns[0] in row.cells else 1.0)
+    table = Table(columns=columns, rows=[])
+    for row in [*results, *ranked]:
+        texts = []
+        for column in columns:
+            cell = row.cells.get(column)
+            if cell is None:
+                texts.append("-")
+                continue
+            first = next(r.cells[column] for r in results if column in r.cells)
+            text = f"{cell.percent:.2f}" + ("" if cell.error is None else f" ±{cell.error:.2f}")
+            marks = "".join(sorted(_mark(table, note) for note in differences(cell, first)))
+            texts.append(f"{text} {marks}".strip())
+        table.rows.append((f"{row.name}{' (this run)' if row.ours else ''}", texts))
+    return table
+
+
+def differences(cell: Cell, reference: Cell) -> list[str]:
+    """Sentences on why `cell` may not be compared with `reference`."""
+    found = list(cell.notes)
+    if cell.task != reference.task:
+        found.append(f"task {cell.task}, not {reference.task}")
+    if cell.shots != reference.shots and cell.shots is not None:
+        found.append(f"{cell.shots} shots, not {reference.shots}")
+    return list(dict.fromkeys(found))
+
+
+def _mark(table: Table, note: str) -> str:
+    if note not in table.notes:
+        letters = string.ascii_lowercase + string.ascii_uppercase
+        table.notes[note] = letters[len(table.notes) % len(letters)]
+    return table.notes[note]
+
+
+def as_text(table: Table) -> str:
+    """For a terminal."""
+    rows = [["model", *table.columns], *([name, *cells] for name, cells in table.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([*lines, *_notes(table)])
+
+
+def as_markdown(table: Table) -> str:
+    """For a README."""
+    lines = ["| model | " + " | ".join(table.columns) + " |", "|---" * (len(table.columns) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in table.rows]
+    return "\n".join([*lines, "", *(f"- {line}" for line in _notes(table))]) + "\n"
+
+
+def as_html(table: Table) -> str:
+    """A page by itself."""
+    head = "".join(f"<th>{html.escape(text)}</th>" for text in ["model", *table.columns])
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in [name, *cells]) + "</tr>\n"
+        for name, cells in table.rows
+    )
+    notes = "".join(f"<li>{html.escape(line)}</li>" for line in _notes(table))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Haigo leaderboard</title>'
+        "<style>body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
+        "tr:nth-child(even){background:#f4f4f4}</style>"
+        f"<table><tr>{head}</tr>\n{body}</table><ul>{notes}</ul></html>\n"
+    )
+
+
+def _notes(table: Table) -> list[str]:
+    marks = [f"{mark}: {note}" for note, mark in table.notes.items()]
+    return [*marks, f"Percent. Published rows: {SOURCE}", "A letter marks a figure that may not be compared."]
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The options of this command."""
+    made = cli.parser("eval_harness.leaderboard", __doc__)
+    made.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="what eval_harness.run wrote")
+    made.add_argument("--all", action="store_true", help="also rows that are not in the leaderboard's README")
+    made.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
+    made.add_argument("--html", type=Path, metavar="FILE", help="write the table as a web page")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    """The command."""
+    given = arguments().parse_args(argv)
+    table = compare([ours(path) for path in given.results], published(given.all))
+    if given.markdown:
+        files.write_text(given.markdown, as_markdown(table))
+    if given.html:
+        files.write_text(given.html, as_html(table))
+    if not (given.markdown or given.html):
+        print(as_text(table))
+    return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

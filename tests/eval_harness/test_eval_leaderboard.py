@@ -1,0 +1,84 @@
+"""The table with published rows, and the single question."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from eval_harness import ask, leaderboard
+from eval_harness.run import evaluate
+from haigo import cli
+from haigo.cli import HaigoError
+
+
+@pytest.fixture(scope="module")
+def result(loaded, jglue, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("result")
+    evaluate("some/model", "jcommonsenseqa-1.1-0.3,jnli-1.1-0.2", 3, 5, jglue, folder, model=loaded("spm"))
+    return folder / "result.json"
+
+
+def test_published_rows_are_the_readmes():
+    rows = leaderboard.published()
+    assert len(rows) == 17 and len(leaderboard.published(every=True)) == 74
+    llama = next(row for row in rows if row.name == "llama2/13b")
+    cell = llama.cells["jcommonsenseqa"]
+    assert (cell.percent, cell.task, cell.shots) == (74.89, "jcommonsenseqa-1.1-0.3", 3)
+
+
+def test_what_differs_is_marked_and_said(result):
+    table = leaderboard.compare([leaderboard.ours(result)], leaderboard.published())
+    assert table.columns == ["jcommonsenseqa", "jnli"]
+    rows = dict(table.rows)
+    assert rows["stabilityai/japanese-stablelm-instruct-alpha-7b"][0] == "82.22"  # same task, shots and precision
+    mark = table.notes["task jnli-1.1-0.3, not jnli-1.1-0.2"]
+    assert rows["stabilityai/japanese-stablelm-instruct-alpha-7b"][1] == f"52.05 {mark}"
+    (own,) = [cells for name, cells in table.rows if "(this run)" in name]
+    assert table.notes["the data are not JGLUE's"] in own[0]
+
+
+def test_the_table_as_files(result, tmp_path, capsys):
+    argv = [str(result), "--markdown", str(tmp_path / "t.md"), "--html", str(tmp_path / "t.html")]
+    assert cli.run(leaderboard.main, argv) == 0
+    assert (tmp_path / "t.md").read_text(encoding="utf-8").startswith("| model | jcommonsenseqa | jnli |")
+    assert "<td>82.22</td>" in (tmp_path / "t.html").read_text(encoding="utf-8")
+    assert cli.run(leaderboard.main, [str(result)]) == 0
+    assert "a: " in capsys.readouterr().out
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "x.json").write_text(json.dumps({"results": {}}), encoding="utf-8")
+    with pytest.raises(HaigoError, match="not a result of"):
+        leaderboard.ours(tmp_path / "x.json")
+
+
+def test_ask_prints_the_block(loaded):
+    reply = ask.ask(loaded("spm"), "灯台守が探しているものは？", ["干し魚", "銅の鍵", "赤い糸"], "銅の鍵")
+    lines = str(reply).splitlines()
+    assert lines[0] == "Question: 灯台守が探しているものは？" and lines[3].startswith("* 銅の鍵: -")
+    assert lines[-1].endswith("(right)" if reply.prediction == 1 else "(wrong)")
+    assert max(reply.loglikelihoods) == reply.loglikelihoods[reply.prediction]
+
+
+def test_ask_scores_as_the_task_does(loaded, jglue, tmp_path):
+    name = "jcommonsenseqa-1.1-0.3"
+    evaluate("", name, 0, 1, jglue, tmp_path, model=loaded("spm"))
+    row = json.loads((tmp_path / f"samples_{name}.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    question = row["context"].split("### 入力:\n")[1].split("\n\n### 応答")[0]
+    reply = ask.ask(loaded("spm"), question, [choice["text"] for choice in row["choices"]])
+    assert reply.loglikelihoods == pytest.approx([choice["loglikelihood"] for choice in row["choices"]], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["--choices", "a"], "1 choices are given"),
+        (["--choices", "a,b", "--answer", "c"], "--answer c is not one of the choices"),
+        ([], "belong together"),
+        (["--choices", "a,b", "--prompt", "0.9"], "is unknown"),
+    ],
+)
+def test_ask_refuses(capsys, more, problem):
+    assert cli.run(ask.main, ["--model", "none", "--question", "q", *more]) == 2
+    assert problem in capsys.readouterr().err
