@@ -64,8 +64,8 @@ def main() -> int:
         return loss.item()
 
     def stock_step(batch: torch.Tensor) -> float:
-        logits = stock(input_ids=batch[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].reshape(-1))
+        labels = batch[:, 1:].contiguous()
+        loss = stock(input_ids=batch[:, :-1], labels=labels, shift_labels=labels, use_cache=False).loss
         loss.backward()
         plain.step()
         plain.zero_grad(set_to_none=True)

@@ -76,7 +76,8 @@ def remove(folder: Path) -> None:
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """Make `folder` the place of this run, or find that it already is.
+    """Make `folder` the place of this run, or find that it already is. A run that got nowhere (no checkpoint, no
+    result) holds no place.
 
     Args:
         identity: what the run is made from; a flat dict of plain values.
@@ -89,10 +90,12 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     """
     path = folder / IDENTITY
     plain = _plain(identity)
-    if not path.is_file():
-        files.write_json(path, {"identity": plain})
-        return {}
-    content = files.read_json(path)
+    content = files.read_json(path) if path.is_file() else {}
+    if not content or not any((folder / name).is_file() for name in ("result.json", NAME)):
+        if content.get("identity") != plain:
+            content = {"identity": plain}
+            files.write_json(path, content)
+        return {key: value for key, value in content.items() if key != "identity"}
     before = content.get("identity", {})
     changed = sorted(key for key in {*before, *plain} if before.get(key) != plain.get(key))
     if changed:
