@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from haigo import files, yamlfile
-from haigo.cli import Failed, HaigoError, Refused
+from haigo.cli import Failed, HaigoError, Refused, nearest
 from launch import runfile
+
+COMPARABLE = ("token_share", "uniform", "temperature")
 
 
 def prepare(words: list[str]) -> str:
@@ -259,12 +261,11 @@ def score(model: str, root: str, options: runfile.Scores, data_dir: str | None) 
 
 
 def mixture(root: Path, name: str) -> dict[str, float]:
-    """The weights of a mixture by its name: chosen, token_share, uniform, temperature, unimax.
+    """The weights of the chosen mixture, or of one to compare with.
 
     Raises:
         HaigoError: no such name.
     """
-    from haigo.cli import nearest
     from mixer import mixture as mixtures
     from mixer.supply import read_supply
 
@@ -272,14 +273,26 @@ def mixture(root: Path, name: str) -> dict[str, float]:
         return dict(yamlfile.read(root / "mixture.yml")["weights"])
     supply = read_supply(root / "supply.csv")
     tokens = [row["tokens"] for row in supply.values()]
-    known = {
+    made = {
         "token_share": lambda: mixtures.token_share(tokens),
         "uniform": lambda: mixtures.uniform(len(tokens)),
         "temperature": lambda: mixtures.temperature(tokens),
-    }
-    if name not in known:
-        raise HaigoError(f"there is no mixture '{name}'.{nearest(name, known)}", f"choose from {', '.join(known)}")
-    return dict(zip(supply, (float(each) for each in mixtures.rounded(known[name]())), strict=True))
+    }[check_name(name)]()
+    return dict(zip(supply, (float(each) for each in mixtures.rounded(made)), strict=True))
+
+
+def check_name(name: str) -> str:
+    """The name of a mixture to compare with, if there is one.
+
+    Raises:
+        HaigoError: there is none.
+    """
+    if name not in COMPARABLE:
+        raise HaigoError(
+            f"there is no mixture '{name}' to compare with.{nearest(name, COMPARABLE)}",
+            f"choose from {', '.join(COMPARABLE)}",
+        )
+    return name
 
 
 def _constraints(root: str, limits: Mapping[str, Any]) -> Any:

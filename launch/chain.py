@@ -47,6 +47,7 @@ class Chain:
         if dry and run.prepare and not (self.root / "raw").exists():
             self.stages.states.append(("to do", "everything after it"))
             return {}
+        self._check_ahead()
         cleaned = self._clean()
         tokenizer = self._tokenizer(cleaned)
         indexed = self._index(cleaned, tokenizer)
@@ -81,6 +82,27 @@ class Chain:
         words = [self._expand(word) for word in self.file.prepare]
         shown = [word.replace(str(self.root.absolute()), "RUN") for word in self.file.prepare]
         self.stages.do(Stage(name="raw", inputs=shown, action=partial(actions.prepare, words)))
+
+    def _check_ahead(self) -> None:
+        """What a late stage would stumble over is told before the first one starts."""
+        from eval_harness.run import read_sources
+        from neox_configs import hardware, shipped
+
+        run = self.file
+        for model in (run.proxies.model, run.train.model, *run.configs.models):
+            shipped.find_model(model)
+        hardware.cluster(run.configs.cluster)
+        for name in run.train.compare:
+            actions.check_name(name)
+        for name, path in (*run.pairs.items(), *run.test_pairs.items()):
+            _existing(self._expand(path), f"pairs '{name}'")
+        if run.tokenizer.path:
+            _existing(self._expand(run.tokenizer.path), "tokenizer.path")
+        if run.scores.tasks:
+            options = run.scores
+            folder = _existing(self._expand(options.data_dir or "."), "scores.data_dir")
+            limits = [options.limit] * len(options.tasks)
+            read_sources(options.tasks, options.num_fewshot, limits, folder, options.fewshot_pool, options.data_version)
 
     def _clean(self) -> dict[str, Any]:
         stages = []

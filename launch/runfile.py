@@ -104,7 +104,7 @@ class Train:
     model: str = _key("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
     tokens: int = _key("training tokens of each model", 2_000_000)
     seq_length: int | None = _key("tokens of a sample; empty: the model's own", None)
-    compare: list[str] = _key("mixtures beside the chosen one: token_share, uniform", ["token_share"])
+    compare: list[str] = _key("mixtures beside the chosen one: token_share, uniform, temperature", ["token_share"])
     evaluations: int = _key("points on each learning curve", 10)
     eval_tokens: int = _key("validation tokens of each corpus, for the curve", 6_000)
     test_tokens: int = _key("test tokens of each corpus, for the figures at the end", 60_000)
