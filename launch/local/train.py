@@ -82,6 +82,7 @@ def train(
         pairs: name -> jsonl of context and target; gives the metric NAME_bpb.
         eval_every: evaluate every so many steps too; only at the end when None.
         eval_tokens, test_tokens: tokens to predict for each corpus of `valid`, `test`; all when None.
+        test_tokens: the same for `test`; eval_tokens when None.
         valid, test: corpus -> prefix. valid defaults to the config's valid_data_paths, named by their parent folders.
         export: write the model as `output_dir/model`.
         seed: overrides the config's.
