@@ -13,6 +13,7 @@ on from its last checkpoint and ends with the same bytes. `--seconds` counts the
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pairs", action="append", default=[], metavar="NAME=FILE", help="jsonl of context and target")
     parser.add_argument("--test", action="store_true", help="score the config's test_data_paths at the end too")
-    parser.add_argument("--test-tokens", "--test_tokens", type=count, help="a corpus (default: as --eval-tokens)")
+    parser.add_argument("--test-tokens", "--test_tokens", type=count, help="a corpus (default: as --eval-tokens; 0: all)")
     parser.add_argument("--seed", type=int, help="instead of the config's")
     parser.add_argument("--precision", help="fp32: train a half-precision config in fp32")
     parser.add_argument("--init-from", "--init_from", metavar="FOLDER", help="start from these Hugging Face weights")
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pairs=named(args.pairs, "--pairs"),
         eval_every=args.eval_every,
         eval_tokens=args.eval_tokens or None,
-        test_tokens=args.test_tokens,
+        test_tokens=sys.maxsize if args.test_tokens == 0 else args.test_tokens,
         test=named_sets(config.get("test_data_paths") or []) if args.test else None,
         export=not args.no_export,
         seed=args.seed,
