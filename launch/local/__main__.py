@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--pairs", action="append", default=[], metavar="NAME=FILE", help="jsonl of context and target")
     parser.add_argument("--test", action="store_true", help="score the config's test_data_paths at the end too")
-    parser.add_argument("--test-tokens", "--test_tokens", type=count, help="a corpus (default: as --eval-tokens; 0: all)")
+    parser.add_argument(
+        "--test-tokens", "--test_tokens", type=count, help="a corpus (default: as --eval-tokens; 0: all)"
+    )
     parser.add_argument("--seed", type=int, help="instead of the config's")
     parser.add_argument("--precision", help="fp32: train a half-precision config in fp32")
     parser.add_argument("--init-from", "--init_from", metavar="FOLDER", help="start from these Hugging Face weights")
