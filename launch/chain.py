@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from haigo import files, pool
+from haigo import cli, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 from launch import actions, inputs, runfile
@@ -86,6 +86,8 @@ class Chain:
     def _check_ahead(self) -> None:
         """What a late stage would stumble over is told before the first one starts."""
         from eval_harness.run import read_sources
+        from mixer import methods, supply
+        from mixer.objective import Objective
         from neox_configs import hardware, shipped
 
         run = self.file
@@ -94,6 +96,22 @@ class Chain:
         hardware.cluster(run.configs.cluster)
         for name in run.train.compare:
             actions.check_name(name)
+        if run.search.method not in methods.ALL:
+            raise HaigoError(
+                f"{self.path}: there is no 'search.method' {run.search.method}."
+                f"{cli.nearest(run.search.method, methods.ALL)}",
+                f"choose from {', '.join(methods.ALL)}",
+            )
+        metrics = [f"{name}_bpb" for name in (*run.corpora, *run.pairs)]
+        wanted = Objective(weights=run.objective.metrics, ceilings=run.objective.ceilings, standardise=False)
+        wanted.resolve(metrics, str(self.path)).check_ceilings()
+        # the tokens are not known yet; what contradicts itself without them will not be mended by them
+        stated = {
+            name: {"min": each.min, "max": each.max} | ({"group": each.group} if each.group else {})
+            for name, each in run.corpora.items()
+        }
+        groups = {group: (low, high) for group, (low, high) in run.search.groups.items()}
+        supply.constraints_from(stated, groups=groups, source=str(self.path)).limits().check()
         for name, path in (*run.pairs.items(), *run.test_pairs.items()):
             _existing(self._expand(path), f"pairs '{name}'")
         if run.tokenizer.path:
@@ -179,7 +197,7 @@ class Chain:
         options = self.file.proxies
         pairs = {name: self._expand(path) for name, path in self.file.pairs.items()}
         given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
-        stated = [options.model, options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
+        stated = [_model(options.model), options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
         action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.workers)
         return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True))
 
@@ -210,7 +228,8 @@ class Chain:
     # -- models --------------------------------------------------------------------------------------------------------
 
     def _configs(self, mixture: Any, indexed: dict[str, Any]) -> Any:
-        stated = [dataclasses.asdict(self.file.configs), mixture, indexed, self.file.seed]
+        sizes = [_model(each) for each in self.file.configs.models]
+        stated = [dataclasses.asdict(self.file.configs), sizes, mixture, indexed, self.file.seed]
         action = partial(actions.configs, str(self.root), self.file.configs, self.file.seed)
         return self.stages.do(Stage(name="configs", inputs=stated, action=action))
 
@@ -218,7 +237,7 @@ class Chain:
         options = self.file.train
         pairs = {name: self._expand(path) for name, path in (self.file.test_pairs or self.file.pairs).items()}
         given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
-        stated = [dataclasses.asdict(options) | {"compare": None}, indexed, self.file.seed, given]
+        stated = [dataclasses.asdict(options) | {"compare": None}, _model(options.model), indexed, self.file.seed, given]
         stages = [
             Stage(
                 name=f"models/{name}",
@@ -249,6 +268,13 @@ class Chain:
 
     def _expand(self, text: str) -> str:
         return inputs.expand(text, self.places, str(self.path))
+
+
+def _model(name: str) -> Any:
+    """What a model's YAML says: a stage depends on that, not on the file's name."""
+    from neox_configs import reader, shipped
+
+    return [name, files.digest(reader.load(shipped.find_model(name)))]
 
 
 def _existing(path: str, name: str) -> Path:
