@@ -1,6 +1,7 @@
 """How every Haigo command starts and ends: a sentence for the problem, one for the fix, an honest exit code.
 
-    0 done    2 bad usage or input    3 refused by a check    4 what was started failed    130 interrupted
+    0 done    2 bad usage or input    3 refused by a check    4 what was started failed
+    130 interrupted    143 terminated (SIGTERM, as batch systems send it)
 
 A command is a module with `main(argv) -> int | None`, started by `raise SystemExit(cli.run(main))`.
 A traceback is shown only with `--debug`.
@@ -9,14 +10,17 @@ A traceback is shown only with `--debug`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NoReturn
 
-OK, BAD_INPUT, REFUSED, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
+OK, BAD_INPUT, REFUSED, FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
 
 
 class HaigoError(Exception):
@@ -81,6 +85,28 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: everything is left as after Ctrl-C, only the exit code differs."""
+
+
+@contextlib.contextmanager
+def _sigterm_unwinds() -> Iterator[None]:
+    """Let SIGTERM unwind the stack, so that workers are ended and temporary files removed; a main of its own is left be."""
+
+    def unwind(number: int, frame: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: tidying up must not be broken off
+        raise Terminated
+
+    mine = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if mine:
+        signal.signal(signal.SIGTERM, unwind)
+    try:
+        yield
+    finally:
+        if mine:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
     """Call `main` and turn whatever happens into a printed sentence and an exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -90,17 +116,22 @@ def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] 
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
-        return main(words) or OK
+        with _sigterm_unwinds():
+            return main(words) or OK
     except HaigoError as error:
         if debug:
             raise
         print(f"haigo: {error}", file=sys.stderr)
         return error.code
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if debug:
             raise
-        print("haigo: interrupted. The same command goes on from here.", file=sys.stderr)
-        return INTERRUPTED
+        terminated = isinstance(error, Terminated)
+        print(
+            f"haigo: {'terminated' if terminated else 'interrupted'}. The same command goes on from here.",
+            file=sys.stderr,
+        )
+        return TERMINATED if terminated else INTERRUPTED
     except BrokenPipeError:
         # `| head` closed our output: not an error, and Python must not complain again when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -128,6 +159,10 @@ def os_problem(error: OSError) -> str:
         return f"{name} does not exist.\n  fix: check the path"
     if isinstance(error, IsADirectoryError):
         return f"{name} is a folder, not a file.\n  fix: name a file in it"
+    if error.errno == errno.EROFS:
+        return f"{name} cannot be written: its disk is read-only.\n  fix: name a folder on another disk"
+    if isinstance(error, NotADirectoryError):
+        return f"{name} would lie below a file, which is no folder.\n  fix: check the path"
     if isinstance(error, PermissionError):
         return f"{name} may not be read or written.\n  fix: check its owner and permissions"
     return f"{name}: {error.strerror or error}.\n  fix: see the message, or run again with --debug"

@@ -39,7 +39,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
             error.filename = str(target)  # the user knows the real name only
         raise
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # a read-only disk says no here too; the first error is the one to tell
             temporary.unlink()
 
 
@@ -110,9 +110,10 @@ def owner(folder: str | os.PathLike[str]) -> Iterator[None]:
                 f"{place} is in use by another process{f' ({who})' if who else ''}.",
                 "wait for it to end, stop it, or choose another folder",
             ) from None
-        handle.truncate(0)
-        handle.write(f"pid {os.getpid()}")
-        handle.flush()
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, only without a name
+            handle.truncate(0)
+            handle.write(f"pid {os.getpid()}")
+            handle.flush()
         yield
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import files, yamlfile
+from haigo import files, pool, yamlfile
 from haigo.cli import Failed, HaigoError, Refused, nearest
 from launch import runfile
 
@@ -22,7 +22,7 @@ COMPARABLE = ("token_share", "uniform", "temperature")
 def prepare(words: list[str]) -> str:
     """Run the run file's `prepare` command."""
     try:
-        done = subprocess.run(words, check=False)
+        done = subprocess.run(words, check=False, preexec_fn=pool.die_with_parent)
     except FileNotFoundError:
         raise HaigoError(
             f"the `prepare` command {words[0]} does not exist.", "check `prepare:` in the run file"

@@ -8,11 +8,12 @@ variable and `{prepared}` for the folder that the `prepare` command fills.
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,11 +21,20 @@ from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 
 _REQUIRED = dataclasses.MISSING
+_SEEDS = 2**31 - 1
 
 
-def _key(doc: str, default: Any = _REQUIRED) -> Any:
-    """A field with its documentation; mutable defaults are copied for every instance."""
-    metadata = {"doc": doc}
+def _key(
+    doc: str,
+    default: Any = _REQUIRED,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    among: Sequence[str] = (),
+) -> Any:
+    """A field with its documentation and what its values may be; mutable defaults are copied for every instance."""
+    metadata = {"doc": doc, "least": least, "above": above, "most": most, "among": among}
     if default is _REQUIRED:
         return field(metadata=metadata)
     if isinstance(default, list | dict):
@@ -38,15 +48,25 @@ class Corpus:
 
     files: list[str] = _key("raw files; shell patterns such as `news/*.jsonl.gz` are expanded")
     format: str = _key(
-        "jsonl, parquet, txt, tar, mediawiki, kokkai, files; `auto` looks at the name and the content", "auto"
+        "jsonl, parquet, txt, mediawiki, kokkai, files (each compressed or in a tar too); `auto` looks at the content",
+        "auto",
+        among=("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files"),
     )
-    profile: str = _key("which cleaning rules: auto, plain, wikitext, aozora, minutes, code", "auto")
+    profile: str = _key(
+        "which cleaning rules: auto, plain, wikitext, aozora, minutes, code",
+        "auto",
+        among=("auto", "plain", "wikitext", "aozora", "minutes", "code"),
+    )
     text_key: str = _key("the field that holds the text, in jsonl and parquet", "text")
-    min_chars: int | None = _key("documents shorter than this are dropped; empty: the profile's own limit", None)
-    max_chars: int | None = _key("take at most so many characters, documents drawn at random; empty: all", None)
-    min: float = _key("least weight in the mixture", 0.0)
-    max: float = _key("greatest weight in the mixture", 1.0)
-    max_epochs: float | None = _key("how often it may be repeated; empty: `search.max_epochs`", None)
+    min_chars: int | None = _key(
+        "documents shorter than this are dropped; empty: the profile's own limit", None, least=0
+    )
+    max_chars: int | None = _key(
+        "take at most so many characters, documents drawn at random; empty: all", None, least=1
+    )
+    min: float = _key("least weight in the mixture", 0.0, least=0, most=1)
+    max: float = _key("greatest weight in the mixture", 1.0, above=0, most=1)
+    max_epochs: float | None = _key("how often it may be repeated; empty: `search.max_epochs`", None, above=0)
     group: str = _key("a name shared by corpora that have a common limit in `search.groups`, e.g. ja, en, code", "")
 
 
@@ -55,9 +75,9 @@ class Tokenizer:
     """A tokenizer is trained unless `path` names one."""
 
     path: str | None = _key("an existing tokenizer folder or SentencePiece model; empty: train one", None)
-    vocab_size: int = _key("number of pieces", 50000)
-    chars_per_corpus: int = _key("how many characters of each corpus it is trained on", 10_000_000)
-    model_type: str = _key("unigram or bpe", "unigram")
+    vocab_size: int = _key("number of pieces", 50000, least=300)
+    chars_per_corpus: int = _key("how many characters of each corpus it is trained on", 10_000_000, least=1)
+    model_type: str = _key("unigram or bpe", "unigram", among=("unigram", "bpe"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +85,8 @@ class Objective:
     """What the mixture is chosen for. Every metric is bits per byte, lower is better."""
 
     metrics: dict[str, float] = _key(
-        "metric -> weight. `CORPUS_bpb`: held-out loss on a corpus; `NAME_bpb`: loss on the right answers of `pairs`"
+        "metric -> weight. `CORPUS_bpb`: held-out loss on a corpus; `NAME_bpb`: loss on the right answers of `pairs`",
+        above=0,
     )
     ceilings: dict[str, str] = _key(
         "metric (or pattern such as `*_bpb`) -> how much worse than at token share it may be predicted, e.g. `+5%`", {}
@@ -77,11 +98,13 @@ class Proxies:
     """The small runs that the mixing laws are fitted on."""
 
     model: str = _key("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
-    runs: int = _key("how many mixtures are trained for the fit", 32)
-    held_out: int = _key("how many more are trained only to check the fit", 6)
-    tokens: int = _key("training tokens of each proxy", 300_000)
-    floor: float = _key("least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01)
-    eval_tokens: int = _key("validation tokens of each corpus", 20_000)
+    runs: int = _key("how many mixtures are trained for the fit", 32, least=4)
+    held_out: int = _key("how many more are trained only to check the fit", 6, least=0)
+    tokens: int = _key("training tokens of each proxy", 300_000, least=1)
+    floor: float = _key(
+        "least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01, least=0, most=1
+    )
+    eval_tokens: int = _key("validation tokens of each corpus", 20_000, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +112,13 @@ class Search:
     """How the mixture is chosen."""
 
     method: str = _key("mixing law; see `python -m mixer.search --help`", "law")
-    bootstrap: int = _key("how many refits the intervals come from", 100)
-    max_epochs: float = _key("how often any corpus may be repeated at `target_tokens`", 4.0)
-    target_tokens: int | None = _key("tokens of the run that the mixture is for; empty: `train.tokens`", None)
-    groups: dict[str, list[float]] = _key("group -> [least, greatest] total weight, e.g. `ja: [0.5, 0.9]`", {})
-    kl: float | None = _key("pull towards token share; empty: the search's own default", None)
+    bootstrap: int = _key("how many refits the intervals come from", 100, least=2)
+    max_epochs: float = _key("how often any corpus may be repeated at `target_tokens`", 4.0, above=0)
+    target_tokens: int | None = _key("tokens of the run that the mixture is for; empty: `train.tokens`", None, least=1)
+    groups: dict[str, list[float]] = _key(
+        "group -> [least, greatest] total weight, e.g. `ja: [0.5, 0.9]`", {}, least=0, most=1
+    )
+    kl: float | None = _key("pull towards token share; empty: the search's own default", None, least=0)
     force: bool = _key("go on although the fit is no better than token share", False)
 
 
@@ -102,12 +127,12 @@ class Train:
     """The small models trained side by side, with equal budget, on the chosen mixture and on others."""
 
     model: str = _key("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
-    tokens: int = _key("training tokens of each model", 2_000_000)
-    seq_length: int | None = _key("tokens of a sample; empty: the model's own", None)
+    tokens: int = _key("training tokens of each model", 2_000_000, least=1)
+    seq_length: int | None = _key("tokens of a sample; empty: the model's own", None, least=2)
     compare: list[str] = _key("mixtures beside the chosen one: token_share, uniform, temperature", ["token_share"])
-    evaluations: int = _key("points on each learning curve", 10)
-    eval_tokens: int = _key("validation tokens of each corpus, for the curve", 6_000)
-    test_tokens: int = _key("test tokens of each corpus, for the figures at the end", 60_000)
+    evaluations: int = _key("points on each learning curve", 10, least=1)
+    eval_tokens: int = _key("validation tokens of each corpus, for the curve", 6_000, least=1)
+    test_tokens: int = _key("test tokens of each corpus, for the figures at the end", 60_000, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +140,12 @@ class Scores:
     """Tasks that the trained models are scored on; an empty list scores nothing."""
 
     tasks: list[str] = _key("task-version-prompt, as the leaderboard names them", [])
-    num_fewshot: list[int] = _key("examples in the prompt, one number a task", [])
-    limit: int | None = _key("documents of each task; empty: all", None)
+    num_fewshot: list[int] = _key("examples in the prompt, one number a task", [], least=0)
+    limit: int | None = _key("documents of each task; empty: all", None, least=1)
     data_dir: str | None = _key("folder with the JGLUE files", None)
-    fewshot_pool: str = _key("train, or test where the train file cannot be had (recorded in the result)", "train")
+    fewshot_pool: str = _key(
+        "train, or test where the train file cannot be had (recorded in the result)", "train", among=("train", "test")
+    )
     data_version: str = _key("the JGLUE release that the file names carry: v1.1 or v1.3", "v1.1")
 
 
@@ -128,8 +155,10 @@ class Configs:
 
     models: list[str] = _key("sizes in neox_configs/models", ["1-3B", "2-7B", "7B", "13B"])
     cluster: str = _key("a name in neox_configs/clusters", "a100-40gb")
-    nodes: int = _key("number of nodes; where a size does not fit, the smallest number that does is taken and said", 1)
-    tokens: int = _key("training tokens", 20_000_000_000)
+    nodes: int = _key(
+        "number of nodes; where a size does not fit, the smallest number that does is taken and said", 1, least=1
+    )
+    tokens: int = _key("training tokens", 20_000_000_000, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +168,11 @@ class RunFile:
     output: str = _key("the run folder")
     title: str = _key("headline of the report", "Haigo run")
     note: str = _key("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
-    seed: int = _key("seed of the design, the proxies, the search and the training", 1)
-    data_seed: int = _key("seed of the train/valid/test split and of the tokenizer's sample", 1234)
-    workers: int | None = _key("processes side by side; empty: all cores", None)
+    seed: int = _key("seed of the design, the proxies, the search and the training", 1, least=0, most=_SEEDS)
+    data_seed: int = _key(
+        "seed of the train/valid/test split and of the tokenizer's sample", 1234, least=0, most=_SEEDS
+    )
+    workers: int | None = _key("processes side by side; empty: all cores", None, least=1)
     prepare: list[str] = _key("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
     corpora: dict[str, Corpus] = _key("name -> corpus")
     split: list[float] = _key("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])
@@ -209,6 +240,7 @@ def _build(cls: type, raw: Any, name: str, where: str) -> Any:
     for key, each in fields.items():
         if key in raw:
             values[key] = _value(hints[key], raw[key], name, _join(where, key))
+            _allowed(values[key], each.metadata, name, _join(where, key))
         elif each.default is _REQUIRED and each.default_factory is _REQUIRED:
             raise HaigoError(f"{name}: the key '{_join(where, key)}' is missing.", each.metadata["doc"])
     return cls(**values)
@@ -234,14 +266,37 @@ def _value(hint: Any, raw: Any, name: str, where: str) -> Any:
         if isinstance(raw, bool):
             return raw
     elif hint is int:
-        if not isinstance(raw, bool) and isinstance(raw, int | float) and raw == int(raw):
+        if not isinstance(raw, bool) and isinstance(raw, int | float) and math.isfinite(raw) and raw == int(raw):
             return int(raw)  # 2e6 is a fine way to write tokens
     elif hint is float:
-        if not isinstance(raw, bool) and isinstance(raw, int | float):
+        if not isinstance(raw, bool) and isinstance(raw, int | float) and math.isfinite(raw):
             return float(raw)
     elif hint is str and isinstance(raw, str | int | float) and not isinstance(raw, bool):
         return str(raw)
     raise HaigoError(f"{name}: '{where}' is {raw!r}, which is not {spell(hint)}.", "see docs/runfile.md")
+
+
+def _allowed(value: Any, rule: Mapping[str, Any], name: str, where: str) -> None:
+    """Hold a value, or every value of a list or map, against what its key allows."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _allowed(each, rule, name, _join(where, key))
+    elif isinstance(value, list):
+        for each in value:
+            _allowed(each, rule, name, where)
+    elif isinstance(value, str):
+        if rule["among"] and value not in rule["among"]:
+            raise HaigoError(
+                f"{name}: '{where}' is '{value}'.{cli.nearest(value, rule['among'])}",
+                f"choose from {', '.join(rule['among'])}",
+            )
+    elif isinstance(value, int | float):
+        least, above, most = rule["least"], rule["above"], rule["most"]
+        low = value < least if least is not None else above is not None and value <= above
+        if low or (most is not None and value > most):
+            wanted = f"at least {least:,}" if least is not None else f"above {above:,}" if above is not None else ""
+            wanted += f"{' and ' if wanted else ''}at most {most:,}" if most is not None else ""
+            raise HaigoError(f"{name}: '{where}' is {value:,}.", f"give a number that is {wanted}")
 
 
 def _join(where: str, key: str) -> str:
@@ -259,6 +314,18 @@ def _check(run: RunFile, name: str) -> None:
             raise HaigoError(
                 f"{name}: '{corpus}' cannot be a corpus name.", "use letters, digits, - and _, beginning with a letter"
             )
+    for corpus, each in run.corpora.items():
+        if not each.files:
+            raise HaigoError(f"{name}: 'corpora.{corpus}.files' is empty.", "name its raw files")
+        if each.min > each.max:
+            raise HaigoError(
+                f"{name}: 'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}.",
+                "swap or loosen them",
+            )
+    if not run.objective.metrics:
+        raise HaigoError(
+            f"{name}: 'objective.metrics' is empty.", "name what the mixture is chosen for, e.g. {news_bpb: 1.0}"
+        )
     if len(run.split) != 3 or min(run.split) <= 0 or abs(sum(run.split) - 1) > 1e-6:
         raise HaigoError(f"{name}: 'split' must be three positive shares that sum to 1.", "e.g. [0.94, 0.03, 0.03]")
     if "chosen" in run.train.compare:
@@ -281,6 +348,11 @@ def _check(run: RunFile, name: str) -> None:
             f"{name}: {len(run.scores.tasks)} tasks but {len(run.scores.num_fewshot)} numbers of few-shots.",
             "give one number of 'scores.num_fewshot' for each of 'scores.tasks'",
         )
+    for group, limits in run.search.groups.items():
+        if len(limits) != 2 or limits[0] > limits[1]:
+            raise HaigoError(
+                f"{name}: 'search.groups.{group}' is not [least, greatest].", "give two shares such as [0.5, 0.9]"
+            )
     unknown = set(run.search.groups) - {each.group for each in run.corpora.values()}
     if unknown:
         raise HaigoError(f"{name}: no corpus has the group '{unknown.pop()}'.", "set `group:` on the corpora it holds")

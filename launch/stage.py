@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import haigo
 from haigo import files, pool
 from haigo.cli import HaigoError
 from haigo.progress import clock
+from launch import words
 
 _DONE, _INPUTS = ".done.json", ".inputs"
 
@@ -77,12 +79,12 @@ class Run:
         if len(todo) == 1 or workers == 1:
             for name, (stage, wanted) in todo.items():
                 start = time.monotonic()
-                identities[name] = stage.action()
+                identities[name] = words.within(name, stage.action)
                 self._finish(name, wanted, identities[name], time.monotonic() - start)
         elif todo:
             start = time.monotonic()
             pool.run(
-                {name: stage.action for name, (stage, _) in todo.items()},
+                {name: partial(words.within, name, stage.action) for name, (stage, _) in todo.items()},
                 min(workers, len(todo)),
                 on_wait,
                 lambda name, result: self._finish(name, todo[name][1], result, time.monotonic() - start),

@@ -63,11 +63,11 @@ class Limits:
                 conflict = without
         named = "; ".join(item.name for item in conflict[:12])
         more = f"; and {len(conflict) - 12} more" if len(conflict) > 12 else ""
-        short = all(item.kind in ("epochs", "max") for item in conflict)
+        kinds = {item.kind for item in conflict}
         raise HaigoError(
             f"no mixture can meet these limits together: {named}{more} (weights sum to 1).",
             "the tokens do not suffice: lower the target tokens or allow more epochs"
-            if short
+            if kinds <= {"epochs", "max"} and "epochs" in kinds
             else "loosen one of them",
         )
 

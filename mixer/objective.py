@@ -71,6 +71,15 @@ class Objective:
                 )
         return Objective(weights=weights, direction=direction, ceilings=ceilings, standardise=self.standardise)
 
+    def check_ceilings(self) -> None:
+        """Make sure that every ceiling is a limit.
+
+        Raises:
+            HaigoError: one is not.
+        """
+        for name, limit in self.ceilings.items():
+            limit_value(limit, 1.0, 1.0, name)
+
     def signs(self, metrics: Sequence[str]) -> Array:
         """+1 for metrics to lower, -1 for metrics to raise, (metrics,)."""
         return np.array([-1.0 if self.direction.get(name) == "max" else 1.0 for name in metrics])

@@ -163,3 +163,45 @@ def test_progress_in_a_log_ends_with_a_line(capsys):
         bar.update(3)
     assert "count: 3 things done in 0:00" in capsys.readouterr().err
     assert clock(3700) == "1:01:40"
+
+
+def test_sigterm_unwinds_like_ctrl_c_and_says_so(tmp_path):
+    code = (
+        "import sys, time\nfrom haigo import cli, files\n"
+        f"def main(argv):\n    with files.atomic({str(tmp_path / 'a')!r}) as t:\n"
+        "        t.write_text('half'); print('ready', flush=True); time.sleep(60)\n"
+        "raise SystemExit(cli.run(main))"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "ready\n"
+    child.terminate()
+    _, said = child.communicate(timeout=20)
+    assert child.returncode == cli.TERMINATED and said.startswith("haigo: terminated.") and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lock_holds_on_a_full_disk(tmp_path, monkeypatch):
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    import io
+
+    place = tmp_path / "run"
+    real = open
+
+    class Full(io.TextIOWrapper):
+        write = full
+
+    def opened(path, mode="r", **more):
+        return Full(real(path, "ab+"), encoding="utf-8") if str(path).endswith(".lock") else real(path, mode, **more)
+
+    monkeypatch.setattr("builtins.open", opened)
+    with files.owner(place), pytest.raises(HaigoError, match="in use by another process"), files.owner(place):
+        pass
+
+
+def test_read_only_disk_is_told_by_the_real_name():
+    said = cli.os_problem(OSError(errno.EROFS, "Read-only file system", "/x/a.yml"))
+    assert said.startswith("/x/a.yml cannot be written: its disk is read-only.") and "\n  fix: " in said

@@ -42,6 +42,23 @@ def test_defaults_and_overrides(tmp_path):
         (("output: runs/x", "output: runs/x\nsplit: [0.9, 0.2, 0.1]"), "'split' must be three positive shares"),
         (("output: runs/x", "output: runs/x\nscores: {tasks: [a]}"), "1 tasks but 0 numbers of few-shots"),
         (("output: runs/x", "output: runs/x\noutput: y"), "given twice"),
+        (("output: runs/x", "output: runs/x\nworkers: -3"), "'workers' is -3."),
+        (("output: runs/x", "output: runs/x\ntrain: {tokens: 0}"), "'train.tokens' is 0."),
+        (
+            ("output: runs/x", "output: runs/x\ntrain: {tokens: .inf}"),
+            "'train.tokens' is inf, which is not whole number",
+        ),
+        (("output: runs/x", "output: runs/x\nproxies: {floor: .nan}"), "'proxies.floor' is nan, which is not number"),
+        (("output: runs/x", "output: runs/x\nproxies: {runs: 2}"), "'proxies.runs' is 2."),
+        (("output: runs/x", "output: runs/x\ntokenizer: {model_type: bqe}"), "'bqe'. Did you mean 'bpe'?"),
+        (("output: runs/x", "output: runs/x\ntokenizer: {vocab_size: 0}"), "'tokenizer.vocab_size' is 0."),
+        (("output: runs/x", "output: runs/x\nsearch: {groups: {ja: [0.9]}}"), "'search.groups.ja' is not [least"),
+        (("max: 0.5", "max: 0.5, min: 0.7"), "'corpora.wiki.min' is 0.7, above its 'max' of 0.5"),
+        (("max: 0.5", "max: 1.5"), "'corpora.wiki.max' is 1.5."),
+        (("max: 0.5", "format: tar"), "'corpora.wiki.format' is 'tar'."),
+        (("[a.jsonl]", "[]"), "'corpora.news.files' is empty"),
+        (("news_bpb: 1", "news_bpb: -1"), "'objective.metrics.news_bpb' is -1"),
+        (("{news_bpb: 1}", "{}"), "'objective.metrics' is empty"),
     ],
 )
 def test_bad_run_files_are_told_in_one_sentence(tmp_path, change, sentence):
@@ -93,3 +110,27 @@ def test_init_writes_a_run_file_that_is_read_back(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["mini.yml", "japanese.yml"])
 def test_shipped_run_files_are_valid(name):
     runfile.read(ROOT / "examples" / name)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("search.method=lwa", "there is no 'search.method' lwa. Did you mean 'law'?"),
+        ("objective.ceilings={nws_bpb: +5%}", "no metric called 'nws_bpb'. Did you mean 'news_bpb'?"),
+        ("objective.ceilings={news_bpb: five}", "the ceiling of 'news_bpb' is 'five'"),
+        ("corpora.news.min=0.6", "no mixture can meet these limits together: news >= 0.6; wiki >= 0.5"),
+        ("train.compare=[tokenshare]", "Did you mean 'token_share'?"),
+        ("configs.models=[70B]", "there is no model '70B'"),
+    ],
+)
+def test_what_a_late_stage_would_say_is_said_before_the_first_one(tmp_path, key, sentence):
+    text = SMALL.replace("a.jsonl", str(tmp_path / "a.jsonl")).replace("b.xml", str(tmp_path / "b.jsonl"))
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text('{"text": "x"}\n')
+    path = tmp_path / "run.yml"
+    path.write_text(text)
+    words = ["corpora.wiki.min=0.5", f"output={tmp_path / 'out'}", key]
+    with pytest.raises(HaigoError) as caught:
+        pipeline.execute(runfile.read(path, words), path)
+    assert sentence in caught.value.problem
+    assert not (tmp_path / "out" / "corpora").exists()
