@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, cli, files
+from haigo import __version__, cli, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -148,29 +149,21 @@ def _is_plain(path: Path) -> bool:
 
 
 def _run(work: list[Work], workers: int, label: str) -> list[dict[str, int]]:
-    total = sum(one.unit.size() for one in work)
-    with Progress(f"index {label}", total, "bytes") as progress:
+    sizes = {one.prefix: one.unit.size() for one in work}
+    with Progress(f"index {label}", sum(sizes.values()), "bytes") as progress:
         if workers <= 1 or len(work) == 1:
             counts = []
             for one in work:
                 counts.append(make_shard(one))
                 progress.update(one.unit.size())
             return counts
-        import concurrent.futures
-        import multiprocessing
-
-        # spawn: the caller may hold threads (torch, BLAS), and a forked copy of those can hang
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(min(workers, len(work)), mp_context=context) as pool:
-            futures = [pool.submit(make_shard, one) for one in work]
-            try:
-                for future in concurrent.futures.as_completed(futures):
-                    future.result()
-                    progress.update(work[futures.index(future)].unit.size())
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
-            return [future.result() for future in futures]
+        found = pool.run(
+            {one.prefix: partial(make_shard, one) for one in work},
+            min(workers, len(work)),
+            progress.show,
+            lambda prefix, _: progress.update(sizes[prefix]),
+        )
+        return [found[one.prefix] for one in work]
 
 
 def _escaped(name: str) -> str:
@@ -184,7 +177,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("inputs", nargs="+", metavar="FILE", help="jsonl, parquet or txt, also compressed; folders")
     parser.add_argument("--tokenizer", required=True, help="tokenizer folder or SentencePiece model file")
     parser.add_argument("--output-prefix", "--output_prefix", required=True, help="as GPT-NeoX's --output-prefix")
-    parser.add_argument("--json-key", "--json_key", default="text", help="key or column of the text (default text)")
+    parser.add_argument(
+        "--json-key",
+        "--json_key",
+        "--text-key",
+        "--text_key",
+        default="text",
+        help="key or column of the text (default text)",
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--append-eod", "--append_eod", action="store_true", help="accepted; it is the default")
     parser.add_argument("--no-append-eod", "--no_append_eod", action="store_true", help="leave the end piece out")

@@ -13,6 +13,10 @@ _JAPANESE = ("cp932", "euc_jp", "shift_jis_2004", "euc_jis_2004")
 _COMMON = re.compile(r"[ぁ-んァ-ヶー、。「」一-龥々\s!-~]")
 _ODD = re.compile("[\u0080-\u009f｡-ﾟ\ue000-\uf8ff]")
 
+# form feed, escape and the like do stand in texts
+_NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
+_NO_TEXT_SHARE = 0.1
+
 
 def detect(data: bytes, whole: bool = True) -> str:
     """The name of the encoding that `data` is in.
@@ -49,13 +53,25 @@ def decode(data: bytes, name: str, encoding: str = "auto") -> str:
         HaigoError: the named encoding does not exist or does not fit; gives the line.
     """
     if encoding == "auto":
-        return data.decode(detect(data), "replace")
+        text = data.decode(detect(data), "replace")
+        require_text(text, name)
+        return text
     require_known(encoding)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise HaigoError(f"{name} is not {encoding} (line {line}).", "name the right encoding, or auto") from None
+
+
+def require_text(text: str, name: str) -> None:
+    """Make sure that what was decoded by guess is text: few characters are damaged or control characters.
+
+    Raises:
+        HaigoError: it is something else (a program, a picture, encrypted data).
+    """
+    if len(_NO_TEXT.findall(text)) > _NO_TEXT_SHARE * len(text):
+        raise HaigoError(f"{name} is not text in any known encoding.", "name its format, or give another file")
 
 
 def require_known(encoding: str) -> None:

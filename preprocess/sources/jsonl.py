@@ -44,10 +44,20 @@ def parse(line: bytes, name: str, number: int) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         row = _with_lone_surrogates(line)
         if row is None:
-            raise HaigoError(f"{name} has a broken JSON line (line {number}): {error}.", _MEND) from None
+            # its own message counts lines too, from 1 in this very line
+            reason = f"{error.msg}, column {error.colno}" if _is_utf8(line) else "it is not UTF-8 text"
+            raise HaigoError(f"{name} has a broken JSON line (line {number}): {reason}.", _MEND) from None
     if not isinstance(row, dict):
         raise HaigoError(f"{name} has a line that is not a JSON object (line {number}).", _MEND)
     return row
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 _MEND = "mend or delete that line; JSON lines hold one object each"
@@ -81,7 +91,7 @@ def from_row(row: dict[str, Any], text_key: str, where: str) -> Document:
         there = ", ".join(f"'{key}'" for key in list(row)[:12])
         raise HaigoError(
             f"{where} has no key '{text_key}'; it has {there or 'none'}.{nearest(text_key, row)}",
-            "name the key that holds the text (--text-key, or --json-key of preprocess.index)",
+            "name the key that holds the text with --text-key",
         )
     found = next((row[key] for key in _ID_KEYS if isinstance(row.get(key), str | int)), None)
     meta = row.get("meta")

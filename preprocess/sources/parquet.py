@@ -30,7 +30,7 @@ def read(entry: Entry, text_key: str = "text") -> Iterator[Document]:
         if text_key not in names:
             raise HaigoError(
                 f"{entry.name} has no column '{text_key}'; it has {', '.join(names)}.{nearest(text_key, names)}",
-                "name the column that holds the text (--text-key, or --json-key of preprocess.index)",
+                "name the column that holds the text with --text-key",
             )
         number = 0
         for batch in table.iter_batches(batch_size=_ROWS):
