@@ -338,16 +338,22 @@ def _say(bar: Progress, text: str) -> None:
 
 
 def _load(config: Sequence[PathLike] | PathLike) -> dict[str, Any]:
-    from neox_configs import reader
+    from neox_configs import reader, shipped
 
-    return reader.load(config)
+    return reader.load(shipped.files([config] if isinstance(config, str | os.PathLike) else config))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("launch.proxies", __doc__)
     parser.add_argument("--ratios", required=True, help="ratios.csv")
     parser.add_argument("--catalogue", required=True, help="corpora.yml")
-    parser.add_argument("--config", required=True, nargs="+", metavar="CONFIG.yml", help="base config, without data")
+    parser.add_argument(
+        "--config",
+        required=True,
+        nargs="+",
+        metavar="CONFIG",
+        help="base config, without data: YAML files, or a shipped size such as 0-3M",
+    )
     parser.add_argument("--output-dir", "--output_dir", required=True, help="gets runs/ and metrics.csv")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--tokens", type=count, help="training tokens of one proxy")

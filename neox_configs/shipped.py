@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from haigo.cli import HaigoError, nearest
@@ -44,6 +45,15 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     if meant in shelves:
         return find(shelves[meant], meant)
     raise HaigoError(f"there is no model '{name}'.{nearest(meant, shelves)}", f"choose from: {', '.join(shelves)}")
+
+
+def files(words: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """Config files as a command line gives them: a path that exists is taken, any other word names a shipped model.
+
+    Raises:
+        HaigoError: neither.
+    """
+    return [Path(word) if Path(word).exists() else find_model(word) for word in words]
 
 
 def _on(shelf: str, name: str) -> Path:

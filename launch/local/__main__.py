@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--overwrite", action="store_true", help="forget the run that DIR holds")
     parser.add_argument("--json", action="store_true", help="print result.json")
     args = parser.parse_args(argv)
-    from neox_configs import reader
+    from neox_configs import reader, shipped
 
-    config = reader.load(args.configs)
+    config = reader.load(shipped.files(args.configs))
     from launch.local.job import named_sets
     from launch.local.train import train
 
