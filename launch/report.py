@@ -56,14 +56,13 @@ def _head(run: runfile.RunFile, summary: Mapping[str, Any]) -> str:
     tiles = []
     for name, model in models.items():
         gain = model["objective"] / models[CHOSEN]["objective"] - 1
-        less = f"{gain:+.1%} against chosen" if name != CHOSEN else "bits per byte, held out"
+        less = f"{gain:+.1%} against the chosen mixture" if name != CHOSEN else "bits per byte, held out"
         tiles.append(
             f'<div class="tile{" ours" if name == CHOSEN else ""}"><span>{_name(name)}</span>'
             f"<b>{model['objective']:.4f}</b><small>{less}</small></div>"
         )
-    goal = " + ".join(
-        f"{weight:g} × {metric}" if weight != 1 else metric for metric, weight in run.objective.metrics.items()
-    )
+    names = [f"{weight:g} × {metric}" if weight != 1 else metric for metric, weight in run.objective.metrics.items()]
+    goal = names[0] if len(names) == 1 else f"the mean of {', '.join(names[:-1])} and {names[-1]}"
     return (
         f"<header><h1>{html.escape(run.title)}</h1>{note}<p>Objective: {html.escape(goal)} (lower is better), measured on"
         f" held-out documents that no model and no proxy was trained on. Every model had the same budget.</p>"
