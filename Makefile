@@ -25,10 +25,10 @@ demo: $(READY)
 	$(RUN) -m launch.pipeline examples/mini.yml
 
 test: $(READY)
-	$(RUN) -m pytest
+	$(RUN) -m pytest --basetemp .cache/pytest
 
 test-fast: $(READY)
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest --basetemp .cache/pytest -m "not slow"
 
 lint: $(READY)
 	$(RUN) -m ruff check .
