@@ -14,6 +14,7 @@ import contextlib
 import difflib
 import errno
 import os
+import re
 import signal
 import sys
 import threading
@@ -83,6 +84,33 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     made = _Parser(prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
     return made
+
+
+def count(text: str) -> int:
+    """An argument that counts something: a whole number of at least 1, written as `50000`, `50_000` or `5e4`."""
+    value = _whole(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    return value
+
+
+def seed(text: str) -> int:
+    """An argument that is a seed: a whole number from 0 to 2,147,483,647, which every generator takes."""
+    value = _whole(text)
+    if not 0 <= value < 1 << 31:
+        raise argparse.ArgumentTypeError(f"{text} is not a seed from 0 to {(1 << 31) - 1}")
+    return value
+
+
+def _whole(text: str) -> int:
+    try:
+        value = float(text) if re.search("[.eE]", text) else int(text)
+        whole = int(value)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
+    if whole != value:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+    return whole
 
 
 class Terminated(KeyboardInterrupt):
@@ -161,6 +189,8 @@ def os_problem(error: OSError) -> str:
         return f"{name} is a folder, not a file.\n  fix: name a file in it"
     if error.errno == errno.EROFS:
         return f"{name} cannot be written: its disk is read-only.\n  fix: name a folder on another disk"
+    if isinstance(error, FileExistsError):
+        return f"{name} is a file, and a folder is wanted there.\n  fix: name another place, or move the file away"
     if isinstance(error, NotADirectoryError):
         return f"{name} would lie below a file, which is no folder.\n  fix: check the path"
     if isinstance(error, PermissionError):

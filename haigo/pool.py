@@ -38,6 +38,9 @@ def die_with_parent() -> None:
     """Make this (worker) process end when its parent does, also when the parent is killed with -9. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():  # it died while this process was starting: no signal will come
+        os._exit(1)
 
 
 def start_worker() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,24 @@ def design(root: str, options: runfile.Proxies, limits: Mapping[str, Any], seed:
     return files.sha256_file(Path(root) / "design" / "ratios.csv")
 
 
-def proxies(root: str, options: runfile.Proxies, pairs: dict[str, str], seed: int, workers: int) -> Any:
-    """Train the proxies; those that are there already are kept."""
+def proxies(
+    root: str, options: runfile.Proxies, pairs: dict[str, str], seed: int, workers: int, later: Sequence[str] = ()
+) -> Any:
+    """Train the proxies; those that are there already are kept.
+
+    Args:
+        later: pairs files of the models to come: like `pairs`, they are read once before anything is trained.
+    """
     from launch import proxies as swarm
-    from neox_configs import shipped
+    from launch.local import evaluate, vocabulary
+    from neox_configs import catalogue, reader, shipped
 
     folder = Path(root)
+    if pairs:
+        known = vocabulary.load(catalogue.read(folder / "corpora.yml").tokenizer)
+        length = int(reader.load(shipped.find_model(options.model)).get("seq_length", 2048))
+        for path in dict.fromkeys([*pairs.values(), *later]):
+            evaluate.pairs_task(path, known, length)
     done = swarm.run(
         folder / "design" / "ratios.csv",
         folder / "corpora.yml",
@@ -115,9 +127,18 @@ def proxies(root: str, options: runfile.Proxies, pairs: dict[str, str], seed: in
 
 
 def search(
-    root: str, options: runfile.Search, objective: runfile.Objective, limits: Mapping[str, Any], seed: int
+    root: str,
+    options: runfile.Search,
+    objective: runfile.Objective,
+    limits: Mapping[str, Any],
+    seed: int,
+    held_out: bool = True,
 ) -> Any:
-    """Fit the mixing laws and choose the mixture; the command that does the same by hand is kept in it."""
+    """Fit the mixing laws and choose the mixture; the command that does the same by hand is kept in it.
+
+    Args:
+        held_out: the table has runs (h000, ...) that only judge the fit.
+    """
     from mixer import report
     from mixer.objective import Objective
     from mixer.search import search as find
@@ -129,7 +150,8 @@ def search(
     words += [word for name, limit in objective.ceilings.items() for word in ("--ceiling", f"{name}={limit}")]
     words += [word for name, (low, high) in groups.items() for word in ("--group", f"{name}={low:g}:{high:g}")]
     words += ["--target-tokens", str(limits["target_tokens"]), "--max-epochs", f"{options.max_epochs:g}"]
-    words += ["--held-out", "h", "--method", options.method, "--bootstrap", str(options.bootstrap), "--seed", str(seed)]
+    words += ["--held-out", "h"] if held_out else []
+    words += ["--method", options.method, "--bootstrap", str(options.bootstrap), "--seed", str(seed)]
     words += ["--no-standardise", *(["--kl", f"{options.kl:g}"] if options.kl is not None else [])]
     made = find(
         str(folder / "design" / "ratios.csv"),
@@ -142,7 +164,7 @@ def search(
         max_epochs=options.max_epochs,
         groups=groups or None,
         kl=options.kl,
-        held_out="h",
+        held_out="h" if held_out else None,
         method=options.method,
         bootstrap=options.bootstrap,
         seed=seed,

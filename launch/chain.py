@@ -18,7 +18,7 @@ import pandas as pd
 from haigo import cli, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
-from launch import actions, inputs, runfile
+from launch import actions, inputs, runfile, words
 from launch.stage import Run, Stage
 
 CHOSEN = "chosen"
@@ -55,6 +55,7 @@ class Chain:
             self.stages.states.append(("to do", "everything after it"))
             return {}
         self._write_tables()
+        self._check_data()
         design = self._design(indexed)
         metrics = self._proxies(design, indexed)
         mixture = self._search(design, metrics)
@@ -79,9 +80,9 @@ class Chain:
     def _prepare(self) -> None:
         if not self.file.prepare:
             return
-        words = [self._expand(word) for word in self.file.prepare]
+        command = [self._expand(word) for word in self.file.prepare]
         shown = [word.replace(str(self.root.absolute()), "RUN") for word in self.file.prepare]
-        self.stages.do(Stage(name="raw", inputs=shown, action=partial(actions.prepare, words)))
+        self.stages.do(Stage(name="raw", inputs=shown, action=partial(actions.prepare, command)))
 
     def _check_ahead(self) -> None:
         """What a late stage would stumble over is told before the first one starts."""
@@ -94,6 +95,13 @@ class Chain:
         for model in (run.proxies.model, run.train.model, *run.configs.models):
             shipped.find_model(model)
         hardware.cluster(run.configs.cluster)
+        for key, each in (("proxies", run.proxies), ("train", run.train)):
+            step = _step(each.model, getattr(each, "seq_length", None))
+            if each.tokens < step:
+                raise HaigoError(
+                    f"{self.path}: '{key}.tokens' is {each.tokens:,}, less than one step of {step:,} tokens.",
+                    "give more tokens, or a model with a smaller batch",
+                )
         for name in run.train.compare:
             actions.check_name(name)
         if run.search.method not in methods.ALL:
@@ -120,7 +128,8 @@ class Chain:
             options = run.scores
             folder = _existing(self._expand(options.data_dir or "."), "scores.data_dir")
             limits = [options.limit] * len(options.tasks)
-            read_sources(options.tasks, options.num_fewshot, limits, folder, options.fewshot_pool, options.data_version)
+            data = (folder, options.fewshot_pool, options.data_version)
+            words.within("scores", partial(read_sources, options.tasks, options.num_fewshot, limits, *data))
 
     def _clean(self) -> dict[str, Any]:
         stages = []
@@ -185,6 +194,27 @@ class Chain:
         table = pd.DataFrame(rows, columns=["corpus", "tokens", "min", "max", "max_epochs", "group"])
         files.write_text(self.root / "supply.csv", table.to_csv(index=False))
 
+    def _check_data(self) -> None:
+        """The datasets against the longest samples that any model takes, before anything is trained on them."""
+        if self.stages.dry_run:
+            return
+        from launch import config_data
+        from neox_configs import catalogue
+
+        run = self.file
+        asked = [("proxies.model", run.proxies.model, None), ("train.model", run.train.model, run.train.seq_length)]
+        asked += [("configs.models", model, None) for model in run.configs.models]
+        longest, key, model = max((_seq_length(model, given), key, model) for key, model, given in asked)
+        known = catalogue.read(self.root / "corpora.yml")
+        evenly = dict.fromkeys(known.corpora, 1 / len(known.corpora))
+        try:
+            config_data.data_keys(evenly, known, config_data.tokenizer_facts(known.tokenizer), longest)
+        except HaigoError as error:
+            raise type(error)(
+                f"{error.problem.removesuffix('.')} ('{key}' has {model}).",
+                f"give more text or larger shares under 'split', or take {model} out of '{key}'",
+            ) from error
+
     # -- mixture -------------------------------------------------------------------------------------------------------
 
     def _design(self, indexed: dict[str, Any]) -> Any:
@@ -198,13 +228,15 @@ class Chain:
         pairs = {name: self._expand(path) for name, path in self.file.pairs.items()}
         given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
         stated = [_model(options.model), options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
-        action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.workers)
+        later = [self._expand(path) for path in self.file.test_pairs.values()]
+        action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.workers, later)
         return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True))
 
     def _search(self, design: Any, metrics: Any) -> Any:
         options, objective = self.file.search, self.file.objective
         stated = [dataclasses.asdict(options), dataclasses.asdict(objective), self._limits(), design, metrics]
-        action = partial(actions.search, str(self.root), options, objective, self._limits(), self.file.seed)
+        held_out = self.file.proxies.held_out > 0
+        action = partial(actions.search, str(self.root), options, objective, self._limits(), self.file.seed, held_out)
         found = self.stages.do(Stage(name="search", inputs=[*stated, self.file.seed], action=action))
         if not self.stages.dry_run:
             chosen = (self.root / "search" / "mixture.yml").read_text(encoding="utf-8")
@@ -237,7 +269,13 @@ class Chain:
         options = self.file.train
         pairs = {name: self._expand(path) for name, path in (self.file.test_pairs or self.file.pairs).items()}
         given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
-        stated = [dataclasses.asdict(options) | {"compare": None}, _model(options.model), indexed, self.file.seed, given]
+        stated = [
+            dataclasses.asdict(options) | {"compare": None},
+            _model(options.model),
+            indexed,
+            self.file.seed,
+            given,
+        ]
         stages = [
             Stage(
                 name=f"models/{name}",
@@ -275,6 +313,22 @@ def _model(name: str) -> Any:
     from neox_configs import reader, shipped
 
     return [name, files.digest(reader.load(shipped.find_model(name)))]
+
+
+def _seq_length(model: str, given: int | None) -> int:
+    from neox_configs import reader, shipped
+
+    return given or int(reader.load(shipped.find_model(model)).get("seq_length", 2048))
+
+
+def _step(model: str, seq_length: int | None) -> int:
+    """Tokens of one step on this machine; where another length is asked for, the batch stays as large as it can."""
+    from neox_configs import reader, shipped
+
+    config = reader.load(shipped.find_model(model))
+    length, own = _seq_length(model, None), int(config.get("train_batch_size") or 1)
+    wanted = seq_length or length
+    return max(1, round(own * length / wanted)) * wanted
 
 
 def _existing(path: str, name: str) -> Path:

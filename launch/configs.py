@@ -267,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         help="about how much work a crash may cost (default: 30)",
     )
     parser.add_argument("--save", help="folder for checkpoints (default: checkpoints/NAME beside the output)")
-    parser.add_argument("--seed", type=int, default=1234, help="GPT-NeoX's seed (default: 1234)")
+    parser.add_argument("--seed", type=cli.seed, default=1234, help="GPT-NeoX's seed (default: 1234)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="print the YAML instead of writing it")
     parser.add_argument("--json", action="store_true", help="print what was made as JSON")
     args = parser.parse_args(argv)

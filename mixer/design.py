@@ -119,6 +119,10 @@ def design(
     """
     import pandas as pd
 
+    if len(constraints.corpora) < 2:
+        raise HaigoError("a mixture needs two corpora or more.", "name another corpus")
+    if held_out < 0:
+        raise HaigoError(f"{held_out} held-out runs are not possible.", "give 0 or more")
     if not 0 <= floor < 1:
         raise HaigoError(f"a floor of {floor} is not possible.", "give a small weight such as 0.01")
     made = propose(constraints, n, seed, history, floor)
@@ -172,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser.add_argument("--max-epochs", "--max_epochs", type=float, default=MAX_EPOCHS, help="repetition limit (4)")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=LOW:HIGH", help="limits on a group")
     parser.add_argument("--history", help="ratios.csv of runs already trained; new ones keep away from them")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=cli.seed, default=0)
     parser.add_argument("--output", required=True, help="ratios.csv to write")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     args = parser.parse_args(argv)

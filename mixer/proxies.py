@@ -99,7 +99,8 @@ def _read_csv(path: str | os.PathLike[str]) -> Any:
     import pandas as pd
 
     if not Path(path).is_file():
-        raise HaigoError(f"{path} does not exist.", "check the path")
+        missing = "is a folder, not a file" if Path(path).is_dir() else "does not exist"
+        raise HaigoError(f"{path} {missing}.", "check the path")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

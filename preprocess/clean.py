@@ -241,7 +241,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--text-key", "--text_key", default="text", help="key or column of the text")
     parser.add_argument("--profile", choices=("auto", *rules.PROFILES), default="auto", help="which rules apply")
     parser.add_argument("--split", default=",".join(map(str, SPLIT)), help="shares of train,valid,test")
-    parser.add_argument("--seed", type=int, default=SEED, help="key of the split and of samples (default 1234)")
+    parser.add_argument("--seed", type=cli.seed, default=SEED, help="key of the split and of samples (default 1234)")
     parser.add_argument("--min-chars", "--min_chars", type=int, help="drop shorter documents (default: the profile's)")
     parser.add_argument("--max-chars", "--max_chars", type=int, help="clean a random sample of at most this much")
     parser.add_argument("--max-documents", "--max_documents", type=int, help="the same, in documents")

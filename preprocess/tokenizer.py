@@ -120,13 +120,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("preprocess.tokenizer", __doc__)
     parser.add_argument("corpora", nargs="+", metavar="CLEANED_DIR", help="folders written by preprocess.clean")
     parser.add_argument("--output-dir", "--output_dir", required=True, help="tokenizer folder to write")
-    parser.add_argument("--vocab-size", "--vocab_size", type=int, default=50000, help="pieces (default 50000)")
+    parser.add_argument("--vocab-size", "--vocab_size", type=cli.count, default=50000, help="pieces (default 50000)")
     parser.add_argument(
-        "--chars-per-corpus", "--chars_per_corpus", type=int, default=3_000_000, help="training text of each corpus"
+        "--chars-per-corpus",
+        "--chars_per_corpus",
+        type=cli.count,
+        default=3_000_000,
+        help="training text of each corpus",
     )
     parser.add_argument("--model-type", "--model_type", choices=("unigram", "bpe"), default="unigram")
-    parser.add_argument("--seed", type=int, default=1234, help="draws the training text (default 1234)")
-    parser.add_argument("--threads", type=int, default=1, help="other numbers may give other pieces (default 1)")
+    parser.add_argument("--seed", type=cli.seed, default=1234, help="draws the training text (default 1234)")
+    parser.add_argument("--threads", type=cli.count, default=1, help="other numbers may give other pieces (default 1)")
     parser.add_argument("--json", action="store_true", help="print meta.json")
     args = parser.parse_args(argv)
     from . import documents, tokenizer_train

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -154,12 +155,24 @@ def train_model(sentences: Iterable[str], options: Mapping[str, Any], seed: int)
             sentence_iterator=iter(held), model_writer=target, minloglevel=2, **options
         )
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise HaigoError(
-            f"a tokenizer of {options['vocab_size']:,} pieces cannot be trained on this text: {reason}",
-            "choose another --vocab-size (byte pieces, symbols and every common character need one piece each)",
-        ) from None
+        raise _refusal(str(error), int(options["vocab_size"])) from None
     return target.getvalue()
+
+
+def _refusal(said: str, vocab_size: int) -> HaigoError:
+    """SentencePiece's complaint without the part that speaks of its own source files."""
+    reason = said.splitlines()[-1].rsplit("] ", 1)[-1].strip()
+    least = re.search(r"smaller than required_chars\. \d+ vs (\d+)", reason)
+    if least:
+        return HaigoError(
+            f"a tokenizer of {vocab_size:,} pieces is too small for this text: its characters, the bytes and the symbols "
+            f"alone take {int(least[1]):,}.",
+            f"give a --vocab-size above {int(least[1]):,}",
+        )
+    return HaigoError(
+        f"a tokenizer of {vocab_size:,} pieces cannot be trained on this text{': ' if reason else ''}{reason[:200]}.",
+        "choose another --vocab-size (byte pieces, symbols and every common character need one piece each)",
+    )
 
 
 def _excerpts(population: Iterable[Document], budget: int, seed: int) -> Iterator[Document]:

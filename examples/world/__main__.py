@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output-dir", "--output_dir", type=Path, required=True, metavar="DIR", help="folder to write to"
     )
-    parser.add_argument("--seed", type=int, default=7, help="another seed is another country (default: 7)")
+    parser.add_argument("--seed", type=cli.seed, default=7, help="another seed is another country (default: 7)")
     parser.add_argument("--size", type=float, default=1.0, help="1 is about 10 million characters (default: 1)")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     options = parser.parse_args(argv)

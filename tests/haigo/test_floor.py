@@ -205,3 +205,54 @@ def test_lock_holds_on_a_full_disk(tmp_path, monkeypatch):
 def test_read_only_disk_is_told_by_the_real_name():
     said = cli.os_problem(OSError(errno.EROFS, "Read-only file system", "/x/a.yml"))
     assert said.startswith("/x/a.yml cannot be written: its disk is read-only.") and "\n  fix: " in said
+
+
+def test_a_worker_that_starts_after_its_parent_died_does_not_stay(tmp_path):
+    # the worker is held in its start-up until the parent is gone: the kernel's word about the parent's death comes too late
+    (tmp_path / "late.py").write_text(
+        "import os, time\nfrom pathlib import Path\nfrom haigo import pool\n"
+        "def work():\n    time.sleep(60)\n"
+        "if __name__ == '__mp_main__':\n"
+        "    Path(os.environ['LATE']).write_text(str(os.getpid()))\n    time.sleep(1.0)\n"
+        "if __name__ == '__main__':\n    pool.run({'a': work}, 1)\n"
+    )
+    told = tmp_path / "pid"
+    environment = {**os.environ, "LATE": str(told), "PYTHONPATH": str(ROOT)}
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "late.py")], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not (told.exists() and told.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    parent.kill()
+    parent.wait()
+    worker = int(told.read_text())
+    while _alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _alive(worker)
+
+
+def _alive(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"), [("seed", "0", 0), ("count", "5e4", 50000), ("count", "1_000", 1000)]
+)
+def test_numbers_of_the_command_line(kind, text, value):
+    assert getattr(cli, kind)(text) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("seed", "-1"), ("seed", "2147483648"), ("seed", "x"), ("count", "0"), ("count", "1.5"), ("count", "1e999")],
+)
+def test_numbers_that_make_no_sense(kind, text, capsys):
+    def main(argv):
+        made = cli.parser("a.b", "doc")
+        made.add_argument("--n", type=getattr(cli, kind))
+        made.parse_args(argv)
+
+    assert cli.run(main, [f"--n={text}"]) == 2
+    assert f"argument --n: {text} is not a" in capsys.readouterr().err
