@@ -15,7 +15,7 @@ _ODD = re.compile("[\u0080-\u009f｡-ﾟ\ue000-\uf8ff]")
 
 # form feed, escape and the like do stand in texts
 _NO_TEXT = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f\ufffd]")
-_NO_TEXT_SHARE = 0.1
+_NO_TEXT_SHARE, _NO_TEXT_FEW = 0.1, 4
 
 
 def detect(data: bytes, whole: bool = True) -> str:
@@ -70,7 +70,7 @@ def require_text(text: str, name: str) -> None:
     Raises:
         HaigoError: it is something else (a program, a picture, encrypted data).
     """
-    if len(_NO_TEXT.findall(text)) > _NO_TEXT_SHARE * len(text):
+    if len(_NO_TEXT.findall(text)) > max(_NO_TEXT_FEW, _NO_TEXT_SHARE * len(text)):
         raise HaigoError(f"{name} is not text in any known encoding.", "name its format, or give another file")
 
 

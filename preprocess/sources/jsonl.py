@@ -44,8 +44,9 @@ def parse(line: bytes, name: str, number: int) -> dict[str, Any]:
     except orjson.JSONDecodeError as error:
         row = _with_lone_surrogates(line)
         if row is None:
-            # its own message counts lines too, from 1 in this very line
-            reason = f"{error.msg}, column {error.colno}" if _is_utf8(line) else "it is not UTF-8 text"
+            reason = "it is not UTF-8 text"
+            if _is_utf8(line):  # its own words count lines too, from 1 in this very line
+                reason = f"{error.msg}, column {min(error.pos, len(line.decode().rstrip())) + 1}"
             raise HaigoError(f"{name} has a broken JSON line (line {number}): {reason}.", _MEND) from None
     if not isinstance(row, dict):
         raise HaigoError(f"{name} has a line that is not a JSON object (line {number}).", _MEND)

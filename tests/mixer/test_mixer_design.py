@@ -102,3 +102,20 @@ def test_candidates_and_projection_are_always_feasible(constraints, seed):
         assert bounds.excess(point) <= 1e-8
     wanted = rng.dirichlet(np.ones(len(constraints.corpora)) * 0.3)
     assert bounds.excess(bounds.project(wanted)) <= 1e-8
+
+
+def test_one_corpus_is_no_mixture():
+    with pytest.raises(HaigoError, match="two corpora or more"):
+        design(Constraints(corpora=["news"]), 4)
+
+
+@pytest.mark.parametrize("words", [["--seed", "-1"], ["--runs", "x"], ["--held-out", "-2"]])
+def test_numbers_that_make_no_sense(tmp_path, words):
+    assert cli.run(command.main, ["--corpora", "a,b", "--output", str(tmp_path / "r.csv"), *words]) == 2
+    assert not (tmp_path / "r.csv").exists()
+
+
+def test_maxima_that_leave_too_little_do_not_speak_of_tokens():
+    with pytest.raises(HaigoError, match=r"news <= 0\.2; wiki <= 0\.3") as caught:
+        design(Constraints(corpora=["news", "wiki"], upper=np.array([0.2, 0.3])), 4)
+    assert caught.value.fix == "loosen one of them"

@@ -195,3 +195,9 @@ def test_mixture_file_round_trip_and_errors(tmp_path):
     path.write_text("weights: {news: yes, wiki: 0.2}\n")
     with pytest.raises(HaigoError, match="'news' is not a number"):
         mixture.read(path)
+
+
+@pytest.mark.parametrize("read", [proxies.read_ratios, read_supply])
+def test_a_folder_for_a_table(tmp_path, read):
+    with pytest.raises(HaigoError, match="is a folder, not a file"):
+        read(tmp_path)

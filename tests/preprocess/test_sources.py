@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -214,7 +215,7 @@ def test_replies_that_are_not_minutes(tmp_path, body, message):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"text": "x"', r"x\.jsonl has a broken JSON line \(line 4\)"),
+        ('{"text": "x"', r"x\.jsonl has a broken JSON line \(line 4\): [^:]*, column 13\.\n"),
         ("[1]", r"not a JSON object \(line 4\)"),
         ('{"txt": "a", "title": "b"}', r"\(line 4\) has no key 'text'; it has 'txt', 'title'. Did you mean 'txt'\?"),
         ('{"text": null}', r"\(line 4\) has no text under 'text' but NoneType"),
@@ -237,3 +238,15 @@ def test_a_file_of_no_known_kind(tmp_path):
         texts(tmp_path / "x.dat")
     with pytest.raises(HaigoError, match=r"no format 'jsnl'. Did you mean 'jsonl'\?"):
         texts(tmp_path / "x.dat", format="jsnl")
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.py", "x.jsonl", "x.jsonl.gz"])
+def test_no_binary_passes_for_text(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\x7fELF" + hashlib.shake_256(b"haigo").digest(4000))
+    with pytest.raises(HaigoError, match=r"is not text in any known encoding|it is not UTF-8 text"):
+        texts(tmp_path / name)
+
+
+def test_a_few_control_characters_do_not_make_a_text_binary(tmp_path):
+    (tmp_path / "x.txt").write_bytes("一\x0c二\x00".encode())
+    assert texts(tmp_path / "x.txt") == ["一\x0c二\x00"]
