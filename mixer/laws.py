@@ -97,7 +97,7 @@ class Predictor:
         error = (losses - self.left_out_) ** 2 * (1.0 - leverage) / noise
         own = np.sqrt(error.mean(axis=0))
         trust = len(losses) / (len(losses) + 48.0)
-        self.stretch_ = 1.05 * np.clip(1.0 - trust + 0.5 * trust * (own + np.median(own)), 0.5, 1.6)
+        self.stretch_ = np.clip(1.0 - trust + 0.5 * trust * (own + np.median(own)), 0.5, 1.6)
 
     def _raw_std(self, weights: Array) -> Array:
         spread = self.law_.predict_draws(weights).var(axis=0)
