@@ -74,7 +74,7 @@ class HaigoTokenizer(PreTrainedTokenizer):
         return self.sp_model.piece_to_id(token)
 
     def _convert_id_to_token(self, index: int) -> str:
-        return self.sp_model.id_to_piece(index)
+        return self.sp_model.id_to_piece(index) if index < self.vocab_size else ""
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         return self.sp_model.decode_pieces(list(tokens))
@@ -87,6 +87,7 @@ class HaigoTokenizer(PreTrainedTokenizer):
         **kwargs: Any,
     ) -> str:
         ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
+        ids = [token for token in ids if token < self.vocab_size]  # a model's padded vocabulary has more, without text
         if skip_special_tokens:
             return self.sp_model.decode(ids)
         parts: list[str] = []

@@ -64,8 +64,12 @@ class Tokenizer:
         return self.processor.decode([int(token) for token in ids])
 
 
-def load(folder_or_model: str | os.PathLike[str]) -> Tokenizer:
+def load(folder_or_model: str | os.PathLike[str], *, require_eod: bool = True) -> Tokenizer:
     """Load a tokenizer folder, or a SentencePiece model file.
+
+    Args:
+        require_eod: refuse a model without the piece `<|endoftext|>`. Models of other projects end a text with another
+            token; their `eod_id` here is that of `<unk>`.
 
     Raises:
         HaigoError: missing, not a SentencePiece model, or without the piece `<|endoftext|>` (GPT-NeoX would silently
@@ -81,7 +85,7 @@ def load(folder_or_model: str | os.PathLike[str]) -> Tokenizer:
             raise RuntimeError
     except RuntimeError:
         raise HaigoError(f"{path} is not a SentencePiece model.", "name a tokenizer folder or its spm.model") from None
-    if processor.piece_to_id(EOD_PIECE) == processor.unk_id():
+    if require_eod and processor.piece_to_id(EOD_PIECE) == processor.unk_id():
         raise HaigoError(
             f"{path} has no piece {EOD_PIECE}, so documents could not be ended (GPT-NeoX would use <unk> in silence).",
             "train the model with that piece as a control symbol, as preprocess.tokenizer does",

@@ -219,3 +219,29 @@ def test_the_command(cleaned, tmp_path, capsys):
         tokenizer.main([str(cleaned / "one"), *words])
     with pytest.raises(HaigoError, match="holds no cleaned corpus"):
         tokenizer.main([str(tmp_path), *words[1:]])
+
+
+def test_ids_beyond_the_model_have_no_text(model_dir):
+    adapter = _adapter(model_dir)
+    ids = adapter.encode("配合", add_special_tokens=False)
+    beyond = [adapter.vocab_size, adapter.vocab_size + 100]  # a model's padded vocabulary
+    for skip in (False, True):
+        whole = adapter.decode(ids, skip_special_tokens=skip)
+        assert adapter.decode([*ids[:1], *beyond, *ids[1:]], skip_special_tokens=skip) == whole
+    assert adapter.convert_ids_to_tokens(beyond) == ["", ""]
+
+
+def test_a_model_of_others_loads_when_no_eod_is_asked_for(tmp_path):
+    import io
+
+    import sentencepiece
+
+    made = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(sentences(60)), model_writer=made, vocab_size=120, hard_vocab_limit=False, minloglevel=2
+    )
+    path = tmp_path / "spiece.model"
+    path.write_bytes(made.getvalue())
+    with pytest.raises(HaigoError, match="has no piece"):
+        tokenizer.load(path)
+    assert tokenizer.load(path, require_eod=False).encode("霧")
