@@ -46,7 +46,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # a file name that is no UTF-8 holds lone surrogates; written as \\udc83 they come back from JSON as they were
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -81,7 +82,7 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 def digest(value: Any) -> str:
     """Hexadecimal sha256 of a JSON value, independent of the order of its keys."""
     packed = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
-    return hashlib.sha256(packed.encode()).hexdigest()
+    return hashlib.sha256(packed.encode(errors="surrogatepass")).hexdigest()
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:

@@ -43,7 +43,9 @@ class Report:
         """
         if self.failed:
             first, more = self.failed[0], len(self.failed) - 1
-            rest = f" ({more} more: {', '.join(check.name for check in self.failed[1:])})" if more else ""
+            rest = (
+                f" ({more} more: {', '.join(dict.fromkeys(check.name for check in self.failed[1:]))})" if more else ""
+            )
             raise Refused(f"{name}: {first.name}: {first.found}{rest}", first.fix)
 
 

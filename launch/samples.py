@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from haigo import cli
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 from launch import data_order
 
 _TEXT_SHOWN = 60
@@ -92,9 +92,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     samples = first_samples(config, args.first, args.split)
     text = None
     if args.tokenizer:
-        from preprocess import tokenizer
+        from preprocess import inspect, tokenizer
 
         text = tokenizer.load(args.tokenizer)
+        for prefix in dict.fromkeys(sample["prefix"] for sample in samples):
+            if Path(f"{prefix}.json").is_file():  # a dataset made by GPT-NeoX's own tool has no manifest
+                inspect.require_tokenizer(prefix, text)
+        most = max(max(sample["tokens"]) for sample in samples)
+        if most >= text.vocab_size:
+            raise Refused(
+                f"{args.tokenizer} has {text.vocab_size:,} pieces, and the samples hold the id {most:,}.",
+                "name the tokenizer that the datasets were made with",
+            )
     if args.json:
         for sample in samples:
             if text is not None:

@@ -101,6 +101,7 @@ def clean_corpus(
         "join": join,
     }
     run = _Run(name, profile, min_chars, seed)
+    run.source = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
     if output_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
             splits = run.write(_sampled(stream, run, seed, max_documents, max_chars), Path(scratch), shares)
@@ -135,6 +136,7 @@ class _Run:
 
     def __init__(self, name: str, profile: str, min_chars: int | None, seed: int) -> None:
         self.name, self.profile, self.min_chars, self.seed = name, profile, min_chars, seed
+        self.source = ""
         self.account = rules.Account()
         self.documents_in = self.characters_in = 0
         self.profiles: dict[str, int] = {}
@@ -158,7 +160,9 @@ class _Run:
                 writer.add(kept, split.number(raw, self.seed))
         splits = writer.close()
         if not self.documents_in:
-            raise HaigoError(f"the corpus '{self.name}' has no document in it.", "check the input files and --format")
+            raise HaigoError(
+                f"{self.source}: the corpus '{self.name}' has no document in it.", "check the input files and --format"
+            )
         if not sum(row["documents"] for row in splits.values()):
             raise HaigoError(
                 f"no document of the corpus '{self.name}' is left after cleaning ({self.documents_in:,} came in).",

@@ -51,7 +51,11 @@ class Entry:
     def __init__(
         self, name: str, key: str, stream: io.BufferedReader, in_tar: bool = False, on_disk: Path | None = None
     ) -> None:
-        self.name, self.key, self.stream, self.in_tar, self.on_disk = name, key, stream, in_tar, on_disk
+        # names are bytes: one that is no UTF-8 (of an old Shift_JIS archive) is shown with its bytes written out
+        self.name, self.key = (
+            part.encode(errors="surrogateescape").decode(errors="backslashreplace") for part in (name, key)
+        )
+        self.stream, self.in_tar, self.on_disk = stream, in_tar, on_disk
         self.head = peek(stream)
 
     def read(self) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import yaml
 
 from haigo import cli
-from launch import pipeline
+from launch import actions, pipeline, runfile
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
@@ -161,22 +162,52 @@ def test_a_changed_corpus_is_never_silently_reused(finished, run_file, world, tm
         ("/news/*.gz", "/../key.jsonl", "key.jsonl"),
         ("pairs_dev", "pairs_none", "does not exist"),
         ("model: 0-1M, runs", "model: 0-2M, runs", "0-2M"),
+        ("/news/*.gz", "/../small.jsonl", "too few for samples of 2048 ('configs.models' has"),
+        ("{world}/qa/pairs_dev.jsonl", "{world}/../broken.jsonl", "broken.jsonl (line 1) is not"),
+        (
+            "num_fewshot: [0]",
+            "num_fewshot: [0], fewshot_pool: train, data_version: v9",
+            "'scores.data_version' v9 is unknown",
+        ),
+        ("vocab_size: 1700", "vocab_size: 400", "a tokenizer of 400 pieces is too small"),
+        (
+            "model: 0-1M, tokens: 16000",
+            "model: 0-1M, tokens: 100",
+            "'train.tokens' is 100, less than one step of 1,024",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(finished, run_file, world, tmp_path, capsys, old, new, sentence):
     place = world.parent
     (place / "broken.jsonl").write_text('{"text": "一行目です。"}\n{"text": "二行目\n', encoding="utf-8")
     (place / "empty.jsonl").write_text("")
+    few = [{"text": f"とても短い記事の{number}本目です。" * 5} for number in range(12)]
+    (place / "small.jsonl").write_text("".join(json.dumps(row) + "\n" for row in few), encoding="utf-8")
     (place / "key.jsonl").write_text('{"body": "本文です。"}\n' * 50, encoding="utf-8")
     copy = tmp_path / "run.yml"
-    copy.write_text(run_file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    text = run_file.read_text(encoding="utf-8")
+    old, new = (each.replace("{world}", str(world)) for each in (old, new))
+    assert old in text
+    copy.write_text(text.replace(old, new), encoding="utf-8")
     assert call(copy, "--output-dir", tmp_path / "out") == 2
     said = capsys.readouterr().err
     problem = next(line for line in said.splitlines() if line.startswith("haigo: "))
     assert sentence in problem
     assert "Traceback" not in said
-    if "broken" in new:
+    assert not (tmp_path / "out" / "proxies" / "runs").exists(), "told before anything is trained"
+    if "/../broken" in new and "news" in old:
         assert "line 2" in problem
+
+
+def test_a_search_without_held_out_runs(finished, tmp_path):
+    for name in ("design", "proxies", "supply.csv"):
+        source = finished / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    run = runfile.read(finished / "run.yml")
+    limits = {"corpora": [], "max_epochs": 40.0, "groups": {}, "target_tokens": 16000, "kl": None}
+    weights = actions.search(str(tmp_path), run.search, run.objective, limits, 1, held_out=False)
+    assert abs(sum(weights.values()) - 1) < 1e-6
+    assert "--held-out" not in (tmp_path / "search" / "mixture.yml").read_text(encoding="utf-8")
 
 
 def test_a_cut_dataset_is_noticed(finished, run_file):

@@ -227,3 +227,14 @@ def test_a_killed_run_is_made_good_by_the_next(tmp_path):
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
     assert not (tmp_path / "killed" / ".partial").exists()
+
+
+def test_a_file_name_that_is_no_utf8(tmp_path):
+    name = os.fsdecode("新聞.txt".encode("cp932"))
+    (tmp_path / name).write_text(
+        "一つの文書です。四十文字は必要なので、もう少し書いておきます。これで足りるはずです。" * 2
+    )
+    report = clean.clean_corpus("c", [tmp_path / name], tmp_path / "out", split_shares=(1, 0, 0))
+    assert report["documents_out"] == 1
+    assert documents.report(tmp_path / "out")["input"] == report["input"]
+    assert [one.meta["file"] for one in documents.read(tmp_path / "out")] == ["\\x90V\\x95\\xb7.txt"]

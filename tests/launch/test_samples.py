@@ -1,0 +1,53 @@
+"""launch.samples: text is shown only by the tokenizer that made the dataset."""
+
+import json
+
+import numpy as np
+
+from haigo import cli
+from launch import samples
+from preprocess.indexed_dataset import MMapWriter
+
+
+def made(folder, manifest):
+    with MMapWriter(folder / "d", np.uint16) as writer:
+        for number in range(40):
+            writer.add(np.full(20, 60_000 + number))
+            writer.end_document()
+    if manifest:
+        (folder / "d.json").write_text(json.dumps({"tokens": 800, "tokenizer_sha256": "0" * 64}))
+    config = {
+        **{f"{part}_data_paths": [str(folder / "d")] for part in ("train", "valid", "test")},
+        **{f"{part}_data_weights": [1.0] for part in ("train", "valid", "test")},
+        "seq_length": 8,
+        "train_iters": 4,
+        "train_micro_batch_size_per_gpu": 2,
+        "gradient_accumulation_steps": 1,
+        "data_impl": "mmap",
+        "eval_interval": 4,
+        "eval_iters": 1,
+        "num_layers": 1,
+        "hidden_size": 8,
+    }
+    (folder / "c.yml").write_text(json.dumps(config | {"num_attention_heads": 1, "max_position_embeddings": 8}))
+    return folder / "c.yml"
+
+
+def test_another_tokenizer_is_refused_with_and_without_a_manifest(tmp_path, capsys):
+    import io
+
+    import sentencepiece
+
+    model = io.BytesIO()
+    lines = [f"line {number} of some text" for number in range(200)]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_writer=model, vocab_size=30, eos_piece="<|endoftext|>", minloglevel=2
+    )
+    (tmp_path / "spm.model").write_bytes(model.getvalue())
+    for manifest, sentence in ((True, "was made with another tokenizer"), (False, "the samples hold the id 60,0")):
+        folder = tmp_path / str(manifest)
+        folder.mkdir()
+        words = [str(made(folder, manifest)), "--first", "3"]
+        assert cli.run(samples.main, words) == 0
+        assert cli.run(samples.main, [*words, "--tokenizer", str(tmp_path / "spm.model")]) == 3
+        assert sentence in capsys.readouterr().err
