@@ -3,7 +3,7 @@
 transformers 5 rebuilds SentencePiece models as fast tokenizers and changes ids on the way (prefix blanks, newlines,
 byte pieces). `HaigoTokenizer` asks sentencepiece itself, so ids are those of training. `tokenizer.json` serves programs
 that know nothing else; it may cut a tie differently, and a text that spells a special piece becomes that piece there
-(never here). How often the two differ is counted by `preprocess.tokenizer_train`.
+(never here). How often the two differ is counted by `preprocess.tokenizer_folder`.
 """
 
 from __future__ import annotations

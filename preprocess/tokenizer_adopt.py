@@ -11,11 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files
-
-from . import hf_tokenizer
-from .tokenizer import EOD_PIECE, META_NAME, MODEL_NAME, load
-from .tokenizer_train import check, tokenizer_json_differences
+from . import tokenizer_folder
+from .tokenizer import load
 
 
 def adopt(
@@ -39,23 +36,6 @@ def adopt(
     Raises:
         HaigoError: not a SentencePiece model, or one without the piece `<|endoftext|>`.
     """
-    folder = Path(output_dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / META_NAME).unlink(missing_ok=True)
-    with files.atomic(folder / MODEL_NAME) as temporary:
-        temporary.write_bytes(load(given).path.read_bytes())
-    tokenizer = load(folder)
-    hf_tokenizer.write_hf_files(tokenizer.processor, folder)
-    meta = {
-        "vocab_size": tokenizer.vocab_size,
-        "eod_piece": EOD_PIECE,
-        "eod_id": tokenizer.eod_id,
-        "pad_id": tokenizer.pad_id,
-        "sha256": tokenizer.sha256,
-        "options": {"adopted_from": Path(given).name},
-        "corpora": {name: check(tokenizer, place, name, strict=False) for name, place in corpora.items()},
-        "tokenizer_json": tokenizer_json_differences(tokenizer, folder, corpora, seed),
-        "tool": f"haigo {__version__}",
-    }
-    files.write_json(folder / META_NAME, meta)
-    return meta
+    model = load(given).path.read_bytes()
+    options = {"adopted_from": Path(given).name}
+    return tokenizer_folder.write(model, output_dir, corpora, options=options, seed=seed, strict=False)

@@ -1,4 +1,4 @@
-"""Training a SentencePiece model that gives every text back unchanged, and the proof that it does.
+"""Training a SentencePiece model that gives every text back unchanged.
 
     python -m preprocess.tokenizer CLEANED_DIR... --vocab-size 50000 --output-dir TOKENIZER
 
@@ -14,23 +14,18 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files
-from haigo.cli import HaigoError, Refused
+from haigo.cli import HaigoError
 from haigo.progress import Progress
 
-from . import documents
+from . import documents, tokenizer_folder
 from .sources import Document
 from .sources.keyed import keyed_hash
-from .tokenizer import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE, Tokenizer, load
+from .tokenizer import EOD_PIECE, PAD_PIECE
 
 _LINE_CHARS = 2000  # longer lines are cut, not dropped; the trainer's own limit is set far above
 _REPEAT_CHARS = 20  # exact repeats of lines this long count once (committee openings, licence headers)
-_BATCH_CHARS = 1_000_000
-_HF_CHECK_CHARS = 500_000
-_SAMPLES = 3
 _DOCUMENTS_AT_LEAST = 30
 _LEAST_EXCERPT = 2000
 
@@ -65,7 +60,6 @@ def train(
     """
     if not corpora:
         raise HaigoError("there is no corpus to train a tokenizer on.", "name at least one cleaned corpus")
-    folder = Path(output_dir)
     budgets = {
         name: chars_per_corpus if isinstance(chars_per_corpus, int) else chars_per_corpus[name] for name in corpora
     }
@@ -83,31 +77,14 @@ def train(
             progress.update(1, name)
     with Progress(f"train {vocab_size:,} pieces on {len(sentences):,} lines", None):
         model = train_model(sentences, options, seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / META_NAME).unlink(missing_ok=True)  # until the new one is written, the folder is not finished
-    with files.atomic(folder / MODEL_NAME) as temporary:
-        temporary.write_bytes(model)
-    tokenizer = load(folder)
-    checked = {name: check(tokenizer, place, name) for name, place in corpora.items()}
-    for name, row in checked.items():
-        row["training"] = used[name]
-    from . import hf_tokenizer
-
-    hf_tokenizer.write_hf_files(tokenizer.processor, folder)
-    meta = {
-        "vocab_size": tokenizer.vocab_size,
-        "eod_piece": EOD_PIECE,
-        "eod_id": tokenizer.eod_id,
-        "pad_id": tokenizer.pad_id,
-        "sha256": tokenizer.sha256,
-        "options": options | {"chars_per_corpus": budgets},
-        "seed": seed,
-        "corpora": checked,
-        "tokenizer_json": tokenizer_json_differences(tokenizer, folder, corpora, seed),
-        "tool": f"haigo {__version__}",
-    }
-    files.write_json(folder / META_NAME, meta)
-    return meta
+    return tokenizer_folder.write(
+        model,
+        output_dir,
+        corpora,
+        options=options | {"chars_per_corpus": budgets},
+        seed=seed,
+        training=used,
+    )
 
 
 def trainer_options(vocab_size: int, model_type: str = "unigram", threads: int = 1) -> dict[str, Any]:
@@ -212,76 +189,3 @@ def _fresh(lines: Iterable[str], seen: set[int]) -> Iterator[str]:
                 continue
             seen.add(key)
         yield line
-
-
-def check(tokenizer: Tokenizer, folder: str | os.PathLike[str], name: str, *, strict: bool = True) -> dict[str, Any]:
-    """Encode and decode every document of a cleaned corpus, all splits.
-
-    Returns:
-        documents, characters, tokens, characters_per_token and lossless (documents that came back unchanged).
-
-    Raises:
-        Refused: at least one document did not come back, and `strict` asks for it.
-    """
-    row: dict[str, Any] = {"documents": 0, "characters": 0, "tokens": 0, "lossless": 0}
-    lossy: list[str] = []
-    with Progress(f"check {name}", None, "documents") as progress:
-        for held, ids in _batches(tokenizer, folder):
-            back = tokenizer.processor.decode(ids)
-            for document, tokens, text in zip(held, ids, back, strict=True):
-                row["documents"] += 1
-                row["characters"] += len(document.text)
-                row["tokens"] += len(tokens)
-                if text == document.text:
-                    row["lossless"] += 1
-                elif len(lossy) < _SAMPLES:
-                    lossy.append(document.id)
-            progress.update(len(held))
-    if lossy and strict:
-        missing = row["documents"] - row["lossless"]
-        raise Refused(
-            f"the tokenizer changes {missing:,} of {row['documents']:,} documents of '{name}' ({', '.join(lossy)}).",
-            "clean that corpus with preprocess.clean, which takes out what SentencePiece cannot keep",
-        )
-    row["characters_per_token"] = round(row["characters"] / max(1, row["tokens"]), 4)
-    return row
-
-
-def _batches(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> Iterator[tuple[list[Document], list[list[int]]]]:
-    for split in documents.SPLITS:
-        if not any((Path(folder) / split).glob("*.jsonl.zst")):
-            continue
-        held: list[Document] = []
-        size = 0
-        for document in documents.read(folder, split):
-            held.append(document)
-            size += len(document.text)
-            if size >= _BATCH_CHARS:
-                yield held, tokenizer.encode_batch([one.text for one in held])
-                held, size = [], 0
-        if held:
-            yield held, tokenizer.encode_batch([one.text for one in held])
-
-
-def tokenizer_json_differences(
-    tokenizer: Tokenizer, folder: Path, corpora: Mapping[str, str | os.PathLike[str]], seed: int
-) -> dict[str, Any] | None:
-    """How often tokenizer.json cuts otherwise than sentencepiece, on a drawn sample of every corpus."""
-    if not (folder / "tokenizer.json").is_file():
-        return None
-    import tokenizers
-
-    fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-    counts: dict[str, Any] = {}
-    for name, place in corpora.items():
-        sample = documents.draw(documents.read(place), _HF_CHECK_CHARS, seed)
-        theirs = fast.encode_batch([document.text for document in sample], add_special_tokens=False)
-        ours = tokenizer.encode_batch([document.text for document in sample])
-        differs = [one.ids != two for one, two in zip(theirs, ours, strict=True)]
-        counts[name] = {
-            "documents": len(sample),
-            "different": sum(differs),
-            "tokens": sum(map(len, ours)),
-            "tokens_of_tokenizer_json": sum(len(one.ids) for one in theirs),
-        }
-    return counts

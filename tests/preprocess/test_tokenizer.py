@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haigo.cli import HaigoError, Refused
-from preprocess import clean, documents, tokenizer, tokenizer_train
+from preprocess import clean, documents, tokenizer, tokenizer_folder, tokenizer_train
 from preprocess.sources import Document
 
 WORDS = [
@@ -184,7 +184,7 @@ def test_a_corpus_that_would_not_come_back_is_refused(tmp_path, trained):
     writer.flush()
     (tmp_path / "clean.json").write_text("{}", encoding="utf-8")
     with pytest.raises(Refused, match=r"changes 1 of 1 documents of 'x' \(bar\)"):
-        tokenizer_train.check(tokenizer.load(trained[0]), tmp_path, "x")
+        tokenizer_folder.check(tokenizer.load(trained[0]), tmp_path, "x")
 
 
 def test_the_hand_made_model_is_sound(model_dir):
