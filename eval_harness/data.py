@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval_harness.origins import ORIGINS, places
 from haigo.cli import HaigoError
 
 REPOSITORY = "https://github.com/yahoojapan/JGLUE"
@@ -70,20 +71,45 @@ def find(folder: Path, dataset: str, split: str, version: str) -> DataFile:
     """
     if not folder.is_dir():
         raise HaigoError(f"--data_dir {folder} is not a folder.", f"name the folder with JGLUE's files ({REPOSITORY})")
-    places = candidates(folder, dataset, split, version)
-    for place in places:
+    if dataset in ORIGINS:
+        return _find_other(folder, dataset, split)
+    wanted = candidates(folder, dataset, split, version)
+    for place in wanted:
         if place.is_file():
             return _describe(place, dataset, split)
     others = [v for v in VERSIONS if v != version and any(p.is_file() for p in candidates(folder, dataset, split, v))]
     raise HaigoError(
-        f"{places[0]} does not exist (nor {places[-1].name} in {folder}).",
+        f"{wanted[0]} does not exist (nor {wanted[-1].name} in {folder}).",
         f"get datasets/{dataset}-{version}/{split}-{version}.json from {REPOSITORY} (CC BY-SA 4.0)"
         + (f", or use --data_version {others[0]}, which is there" if others else ""),
     )
 
 
-def find_test_pool(folder: Path, dataset: str) -> DataFile:
-    """The test file that stands in for a missing train file (`--fewshot_pool test`); the newest version present."""
+def _find_other(folder: Path, dataset: str, split: str) -> DataFile:
+    wanted = places(folder, dataset, split)
+    for place in wanted:
+        if place.is_file():
+            return _describe(place, dataset, split)
+    origin = ORIGINS[dataset]
+    if not wanted:
+        raise HaigoError(f"{origin.title} has no {split} file.", f"use one of {', '.join(origin.places)}")
+    raise HaigoError(
+        f"{wanted[0]} does not exist (nor {' nor '.join(str(place.relative_to(folder)) for place in wanted[1:])} in {folder}).",
+        origin.where,
+    )
+
+
+def find_test_pool(folder: Path, dataset: str, scored: str) -> DataFile:
+    """The file that stands in for a missing train file (`--fewshot_pool test`): of JGLUE the newest test file present, of
+    other data sets a split that is neither train nor the one that is scored."""
+    if dataset in ORIGINS:
+        others = [split for split in ORIGINS[dataset].places if split not in ("train", scored)]
+        if not others:
+            raise HaigoError(
+                f"{ORIGINS[dataset].title} has no other file that shots could come from.",
+                f"{ORIGINS[dataset].where}, or use --num_fewshot 0",
+            )
+        return _find_other(folder, dataset, others[-1])
     for version in reversed(VERSIONS):
         if any(place.is_file() for place in candidates(folder, dataset, "test", version)):
             return find(folder, dataset, "test", version)
@@ -94,11 +120,20 @@ def _describe(path: Path, dataset: str, split: str) -> DataFile:
     content = path.read_bytes()
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
     releases = next((found for start, found in _PUBLISHED.get((dataset, split), []) if blob.startswith(start)), ())
+    if dataset in ORIGINS and ORIGINS[dataset].blobs.get(split) == blob:
+        releases = (ORIGINS[dataset].title,)
     return DataFile(path=path, split=split, sha256=hashlib.sha256(content).hexdigest(), releases=releases)
 
 
-def label(files: list[DataFile], version: str) -> str:
-    """`JGLUE v1.1` when every file is JGLUE's own of that release (test pools of any), else `custom`."""
+def label(files: list[DataFile], version: str, dataset: str = "", documents: int = 0) -> str:
+    """What the files are: `JGLUE v1.1` when every one is JGLUE's own of that release (test pools of any), the data set's
+    name when all are the published ones of another, `unverified (N documents)` when their bytes are not known here but
+    there are as many documents as in published rows, else `custom`."""
+    origin = ORIGINS.get(dataset)
+    if origin and all(file.releases for file in files):
+        return origin.title
+    if origin and documents in origin.sizes and not origin.blobs:
+        return f"unverified ({documents} documents)"
     if not all(file.releases for file in files):
         return "custom"
     scored = files[0].releases
@@ -123,6 +158,19 @@ def rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tup
             yield number, check(row, fields, f"{path} line {number}")
     if not number:
         raise HaigoError(f"{path} is empty.", "get the file again")
+
+
+def json_rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `rows`, for a file that is either JSON lines or one JSON list."""
+    if not path.read_text(encoding="utf-8").lstrip().startswith("["):
+        yield from rows(path, fields)
+        return
+    try:
+        whole = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise HaigoError(f"{path} is not valid JSON: {error}.", "get the file again") from None
+    for number, row in enumerate(whole, start=1):
+        yield number, check(row, fields, f"{path} row {number}")
 
 
 def check(row: Any, fields: dict[str, type | tuple[type, ...]], where: str) -> dict[str, Any]:

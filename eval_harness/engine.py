@@ -17,7 +17,7 @@ from lm_eval.evaluator import evaluate
 
 from eval_harness import fewshot
 from eval_harness.model import LeaderboardLM, quiet
-from eval_harness.tasks.base import Generate, Rules, Score, Scores
+from eval_harness.tasks.base import END_OF_TEXT, Generate, Rules, Score, Scores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +30,10 @@ class Prepared:
     shots: int
     available: int
     """How many documents the data file holds."""
+    fewer_shots: int = 0
+    """How many documents got fewer shots than asked for, because the context would have been too long."""
+    too_long: int = 0
+    """How many documents are too long even without shots; jp-stable stops with an error there."""
 
 
 def prepare(
@@ -39,14 +43,37 @@ def prepare(
     shots: int,
     limit: int | float | None = None,
     seed: int = fewshot.LEADERBOARD_SEED,
+    model: LeaderboardLM | None = None,
 ) -> Prepared:
-    """Shuffle, limit, draw and write the contexts. `docs` and `pool` are in their files' order."""
+    """Shuffle, limit, draw and write the contexts. `docs` and `pool` are in their files' order.
+
+    Args:
+        model: whose tokenizer and length decide, for rules that `needs_model`.
+    """
     order, generator = fewshot.shuffled(docs, seed)
     kept = fewshot.take(order, limit)
-    stratum = rules.target if rules.stratified else None
-    drawn = fewshot.draws(len(kept), pool, shots, generator, stratum)
-    contexts = [rules.context(doc, examples) for doc, examples in zip(kept, drawn, strict=True)]
-    return Prepared(rules=rules, docs=kept, contexts=contexts, shots=shots, available=len(docs))
+    if model is None:
+        stratum = rules.target if rules.stratified else None
+        drawn = list(fewshot.draws(len(kept), pool, shots, generator, stratum))
+        contexts = [rules.context(doc, examples) for doc, examples in zip(kept, drawn, strict=True)]
+        return Prepared(rules=rules, docs=kept, contexts=contexts, shots=shots, available=len(docs))
+    encode, length = model.encode, model.max_length
+
+    def fits(number: int, examples: list[dict[str, Any]]) -> bool:
+        room = rules.room(kept[number], encode, length)
+        return room is None or len(encode(rules.context(kept[number], examples))) <= room
+
+    found = list(fewshot.draws_that_fit(len(kept), pool, shots, generator, fits))
+    contexts = [rules.context(doc, examples) for doc, (examples, _) in zip(kept, found, strict=True)]
+    return Prepared(
+        rules=rules,
+        docs=kept,
+        contexts=[rules.trim(c, doc, encode, model.decode, length) for c, doc in zip(contexts, kept, strict=True)],
+        shots=shots,
+        available=len(docs),
+        fewer_shots=sum(len(examples) < shots for examples, _ in found),
+        too_long=sum(not fit for _, fit in found),
+    )
 
 
 class LeaderboardTask(Task):
@@ -54,8 +81,10 @@ class LeaderboardTask(Task):
 
     OUTPUT_TYPE = "multiple_choice"
 
-    def __init__(self, prepared: Prepared, encode: Any, bootstrap_iters: int) -> None:
-        self.prepared, self.rules, self.encode = prepared, prepared.rules, encode
+    def __init__(self, prepared: Prepared, model: LeaderboardLM, bootstrap_iters: int) -> None:
+        self.prepared, self.rules, self.encode = prepared, prepared.rules, model.encode
+        self.rules.pieces = model.pieces
+        self.end_of_text = str(model.tokenizer.eos_token)
         self.bootstrap_iters = bootstrap_iters
         super().__init__()
         self.VERSION = float(self.rules.version)
@@ -99,7 +128,8 @@ class LeaderboardTask(Task):
                 kind, arguments = "loglikelihood", (context, request.choice)
             else:
                 assert isinstance(request, Generate)
-                wanted = {"until": list(request.stops), "max_gen_toks": request.max_new_tokens}
+                stops = [self.end_of_text if stop == END_OF_TEXT else stop for stop in request.stops]
+                wanted = {"until": stops, "max_gen_toks": request.max_new_tokens}
                 kind, arguments = "generate_until", (context, wanted)
             yield Instance(
                 request_type=kind,
@@ -131,7 +161,7 @@ def score(
         task id -> (figures in the leaderboard's names and order, one row a document in scoring order).
     """
     with quiet():
-        tasks = {each.rules.name: LeaderboardTask(each, model.encode, bootstrap_iters) for each in prepared}
+        tasks = {each.rules.name: LeaderboardTask(each, model, bootstrap_iters) for each in prepared}
         # standard errors come from Rules.aggregate: lm-eval would bootstrap other figures with other generators
         outcome = evaluate(lm=model, task_dict={"tasks": tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
     found = {}

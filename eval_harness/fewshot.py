@@ -69,6 +69,30 @@ def draws(
             yield drawn
 
 
+def draws_that_fit(
+    count: int,
+    pool: Sequence[T],
+    shots: int,
+    generator: random.Random,
+    fits: Callable[[int, list[T]], bool],
+) -> Iterator[tuple[list[T], bool]]:
+    """As `draws`, but what does not fit is drawn again with one shot fewer, down to none; every draw uses the generator.
+
+    Args:
+        fits: (number of the document, its shots) -> whether the context is short enough.
+
+    Yields:
+        The shots, and whether they fit: without shots there is nothing left to leave out.
+    """
+    for number in range(count):
+        for size in range(shots, -1, -1):
+            drawn = generator.sample(pool, size) if size else []
+            fit = fits(number, drawn)
+            if fit:
+                break
+        yield drawn, fit
+
+
 def strata(pool: Sequence[T], shots: int, stratum: Callable[[T], str]) -> list[tuple[list[T], int]]:
     """Each class of the pool in order of first appearance, with how many shots it gives.
 

@@ -3,8 +3,9 @@
     python -m eval_harness.leaderboard RESULT.json... [--all] [--markdown FILE] [--html FILE]
 
 The published rows are those of Stability AI's Japanese leaderboard (lm-evaluation-harness, branch jp-stable, 2023-11-21):
-`published.csv` beside this file, with the task versions, shots and model arguments they were made with. Figures are percent;
-the first result file given is what the others are compared with.
+`published.csv` beside this file, with the task versions, shots and model arguments of each. Figures are percent with
+their standard errors; the first result file given is what the others are compared with. Under the table stands what answering
+without reading gives (the commonest answer, chance) and, for every further result file, a paired test against the first.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval_harness import significance
+from eval_harness.tasks import canonical
 from haigo import cli, files
 from haigo.cli import HaigoError
 
@@ -33,6 +36,15 @@ _COLUMNS = (
     "xwinograd_ja",
     "mgsm",
 )  # the order of task_versions and num_fewshot in the file
+_DOCUMENTS = {
+    "jcommonsenseqa": 1119,
+    "jnli": 2434,
+    "marc_ja": 5654,
+    "jsquad": 4442,
+    "jaqket_v2": 1164,
+    "xwinograd_ja": 959,
+    "mgsm": 250,
+}  # scored documents of published rows, whose figure is a share of right answers; MARC-ja's older rows have 5,734
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +66,11 @@ class Row:
     name: str
     ours: bool
     cells: dict[str, Cell]
+    folder: Path | None = None
+    metrics: dict[str, str] = field(default_factory=dict)
+    """Column -> name of the main metric in the samples."""
+    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Column -> what answering without reading gives, between 0 and 1."""
 
 
 @dataclass(slots=True)
@@ -63,6 +80,8 @@ class Table:
     columns: list[str]
     rows: list[tuple[str, list[str]]]
     notes: dict[str, str] = field(default_factory=dict)
+    tests: list[str] = field(default_factory=list)
+    """Sentences on differences between the results."""
 
 
 def ours(path: Path) -> Row:
@@ -74,20 +93,33 @@ def ours(path: Path) -> Row:
     content = files.read_json(path)
     if not isinstance(content, dict) or not {"results", "haigo", "config"} <= set(content):
         raise HaigoError(f"{path} is not a result of eval_harness.run.", "name its result.json")
-    cells = {}
+    cells, names, base = {}, {}, {}
     for task, figures in content["results"].items():
         about = content["haigo"]["tasks"][task]
         metric, scale = about["main_metric"], about["main_scale"]
-        error = figures.get(f"{metric}_stderr")
-        cells[task.split("-")[0]] = Cell(
+        error, column = figures.get(f"{metric}_stderr"), task.split("-")[0]
+        percent = None if error is None else error * scale
+        if error is None and about.get("main_stderr") is not None:
+            percent = 100 * about["main_stderr"]
+        if column in cells:
+            continue  # the table has one column a data set; the first prompt stands for it
+        cells[column] = Cell(
             percent=figures[metric] * scale,
-            error=None if error is None else error * scale,
+            error=percent,
             task=task,
             shots=about["num_fewshot"],
             notes=tuple(about["not_comparable"]),
         )
+        names[column], base[column] = metric, {k: v for k, v in about["baseline"].items() if v is not None}
     words = dict(part.split("=", 1) for part in content["config"]["model_args"].split(",") if "=" in part)
-    return Row(name=words.get("pretrained", path.parent.name), ours=True, cells=cells)
+    return Row(
+        name=words.get("pretrained", path.parent.name),
+        ours=True,
+        cells=cells,
+        folder=path.parent,
+        metrics=names,
+        baselines=base,
+    )
 
 
 def published(every: bool = False) -> list[Row]:
@@ -104,13 +136,19 @@ def published(every: bool = False) -> list[Row]:
                     continue
                 cells[column] = Cell(
                     percent=float(line[column]),
-                    error=None,
-                    task=tasks[number],
+                    error=_published_error(column, float(line[column])),
+                    task=canonical(tasks[number]),
                     shots=int(shots[number]) if shots[number].isdigit() else None,
                     notes=_published_notes(column, line),
                 )
             found.append(Row(name=line["hf_id"] or line["model"], ours=False, cells=cells))
     return found
+
+
+def _published_error(column: str, percent: float) -> float | None:
+    """The standard error of a share of right answers among the documents of the published rows."""
+    count, share = _DOCUMENTS.get(column), percent / 100
+    return None if count is None else 100 * (share * (1 - share) / (count - 1)) ** 0.5
 
 
 def _published_notes(column: str, line: dict[str, Any]) -> tuple[str, ...]:
@@ -121,6 +159,8 @@ def _published_notes(column: str, line: dict[str, Any]) -> tuple[str, ...]:
             notes.append("answers of up to 256 tokens (hf-causal-experimental)")
     elif "torch_dtype=auto" in line["model_args"]:
         notes.append("ran in the checkpoint's precision (torch_dtype=auto)")
+    if column == "mgsm" and "jaqket_v2-0.1" in line["task_versions"]:
+        notes.append("MGSM before October 2023: too long contexts lost their first shots, prompt 0.3 a blank line")
     return tuple(notes)
 
 
@@ -130,6 +170,9 @@ def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
     others = [row for row in others if any(column in row.cells for column in columns)]
     ranked = sorted(others, key=lambda row: -row.cells[columns[0]].percent if columns[0] in row.cells else 1.0)
     table = Table(columns=columns, rows=[])
+    whole = len(columns) == len(_COLUMNS)
+    if whole:
+        table.columns = [*columns, "average"]
     for row in [*results, *ranked]:
         texts = []
         for column in columns:
@@ -141,8 +184,34 @@ def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
             text = f"{cell.percent:.2f}" + ("" if cell.error is None else f" ±{cell.error:.2f}")
             marks = "".join(sorted(_mark(table, note) for note in differences(cell, first)))
             texts.append(f"{text} {marks}".strip())
+        if whole:
+            full = len(row.cells) == len(_COLUMNS)
+            texts.append(f"{sum(cell.percent for cell in row.cells.values()) / len(_COLUMNS):.2f}" if full else "-")
         table.rows.append((f"{row.name}{' (this run)' if row.ours else ''}", texts))
+    for title, word in (("always the commonest answer", "majority"), ("chance", "chance")):
+        shares = [next((r.baselines[c].get(word) for r in results if c in r.baselines), None) for c in columns]
+        if any(share is not None for share in shares):
+            texts = ["-" if share is None else f"{100 * share:.2f}" for share in shares]
+            table.rows.append((title, texts + ["-"] * whole))
+    table.tests = _tests(results, columns)
     return table
+
+
+def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """A sentence for every column that the first result and another have with the same task and documents."""
+    found, first = [], results[0]
+    for other in results[1:]:
+        for column in columns:
+            one, two = first.cells.get(column), other.cells.get(column)
+            if not (one and two and first.folder and other.folder):
+                continue
+            what = f"{other.name} against {first.name} on {one.task}"
+            if one.task != two.task or one.shots != two.shots:
+                found.append(f"{what}: no test, the other ran {two.task} with {two.shots} shots")
+                continue
+            gap = significance.between(first.folder, other.folder, one.task, first.metrics[column])
+            found.append(f"{what}: {gap or 'no test, the samples are missing or of other documents (--log_samples)'}")
+    return found
 
 
 def differences(cell: Cell, reference: Cell) -> list[str]:
@@ -195,7 +264,12 @@ def as_html(table: Table) -> str:
 
 def _notes(table: Table) -> list[str]:
     marks = [f"{mark}: {note}" for note, mark in table.notes.items()]
-    return [*marks, f"Percent. Published rows: {SOURCE}", "A letter marks a figure that may not be compared."]
+    return [
+        *marks,
+        *table.tests,
+        f"Percent. Published rows: {SOURCE}",
+        "A letter marks a figure that may not be compared.",
+    ]
 
 
 def arguments() -> argparse.ArgumentParser:

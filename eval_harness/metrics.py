@@ -8,6 +8,7 @@ JSQuAD: exact match and F1 over MeCab's words, in percent.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import re
 import string
@@ -110,6 +111,25 @@ def mcc_stderr(golds: Sequence[int], answers: Sequence[int], iters: int = BOOTST
             counts = np.bincount(drawn.ravel(), minlength=rows * classes**2)
             found.append(matthews(counts.reshape(rows, classes, classes).astype(float)))
     return float(np.std(np.concatenate(found), ddof=1))
+
+
+def rouge2(answer: Sequence[str], gold: Sequence[str]) -> float:
+    """F1 of the pairs of neighbouring pieces (ROUGE-2, Lin 2004), between 0 and 1."""
+    given, wanted = (Counter(itertools.pairwise(pieces)) for pieces in (answer, gold))
+    common = sum((given & wanted).values())
+    if not common:
+        return 0.0
+    precision, recall = common / max(given.total(), 1), common / max(wanted.total(), 1)
+    return 2 * precision * recall / (precision + recall)
+
+
+def bootstrap_middle(values: Sequence[float], seed: int = 1234, iters: int = 1000) -> float:
+    """The median of the means of resamples, which jp-stable reports for Rouge instead of the mean (rouge_score's
+    BootstrapAggregator after `numpy.random.seed(1234)`)."""
+    generator, numbers = np.random.RandomState(seed), np.asarray(values, dtype=float)
+    order = np.arange(len(numbers))
+    means = [np.mean(numbers[generator.choice(order, size=len(order))]) for _ in range(iters)]
+    return float(np.percentile(means, 50))
 
 
 def need_japanese() -> None:

@@ -27,6 +27,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.utils import simple_parse_args_string
 
 from eval_harness import packed
+from eval_harness.journal import Journal, key
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -65,6 +66,7 @@ class LeaderboardLM(HFLM):
         self.share_context = share_context
         self.truncated = 0
         self.show_progress = True
+        self.journal: Journal | None = None
         self.tokenizer_kind = "transformers"
         self._ids: Callable[[str], list[int]] | None = None
         with quiet():
@@ -85,6 +87,13 @@ class LeaderboardLM(HFLM):
             self.tokenizer, self.tokenizer_kind = hf_adapter(folder), "sentencepiece"
             self._ids = load(folder).encode  # the same ids, without the way through pieces
             return
+        if any((folder / name).is_file() for name in ("spiece.model", "tokenizer.model")):
+            from preprocess.hf_foreign import ForeignTokenizer, find
+
+            if find(folder):
+                self.tokenizer = ForeignTokenizer(folder)
+                self.tokenizer_kind, self._ids = "sentencepiece", self.tokenizer.ids
+                return
         try:
             super()._create_tokenizer(pretrained, tokenizer, **more)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -135,6 +144,14 @@ class LeaderboardLM(HFLM):
                 self._encoded[text] = known
         return known
 
+    def decode(self, ids: list[int]) -> str:
+        """The text of token ids, without special tokens."""
+        return str(self.tokenizer.decode(ids, skip_special_tokens=True))
+
+    def pieces(self, text: str) -> list[str]:
+        """The tokens of a text as strings."""
+        return list(self.tokenizer.tokenize(text))
+
     def tok_encode(self, string: str, *args: Any, **more: Any) -> list[int]:
         """lm-eval's name for `encode`; its options about special tokens do not apply."""
         return self.encode(string)
@@ -172,12 +189,21 @@ class LeaderboardLM(HFLM):
         groups: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
         for context, choice in keys:
             groups.setdefault(context, {})[choice] = None
-        questions = [packed.Question(context=c, choices=tuple(choices)) for c, choices in groups.items()]
         found: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[float, bool]] = {}
+        questions = []
+        for c, choices in groups.items():
+            question = packed.Question(context=c, choices=tuple(choices))
+            old = self.journal.known.get(key(c, question.choices)) if self.journal else None
+            if old is None:
+                questions.append(question)
+            else:
+                found |= {(c, choice): (score, greedy) for choice, (score, greedy) in zip(choices, old, strict=True)}
         with self._progress("scoring", len(questions), "contexts") as progress, quiet():
             if self.share_context is None and questions:
                 self.share_context = packed.agrees(self.model, questions, self._plain)
             for question, answers in self._score(questions, progress):
+                if self.journal:
+                    self.journal.add(key(question.context, question.choices), answers)
                 for choice, answer in zip(question.choices, answers, strict=True):
                     found[question.context, choice] = answer
         return [found[key] for key in keys]
@@ -203,13 +229,17 @@ class LeaderboardLM(HFLM):
             order.append((context, tuple(wanted["until"]), int(wanted["max_gen_toks"])))
         truncated = set()
         with self._progress("generating", len(set(order)), "answers") as progress, quiet():
-            for key in dict.fromkeys(order):
-                found[key], cut = self._generate(*key)
+            for asked in dict.fromkeys(order):
+                name = key(*asked)
+                old = self.journal.known.get(name) if self.journal else None
+                found[asked], cut = old or self._generate(*asked)
+                if self.journal and not old:
+                    self.journal.add(name, [found[asked], cut])
                 if cut:
-                    truncated.add(key[0])
+                    truncated.add(asked[0])
                 progress.update()
         self._say_truncated(len(truncated))
-        return [found[key] for key in order]
+        return [found[asked] for asked in order]
 
     def _generate(self, context: str, stops: tuple[str, ...], budget: int) -> tuple[str, bool]:
         room = self.max_length - budget
@@ -220,7 +250,7 @@ class LeaderboardLM(HFLM):
             )
         ids = self.encode(context) if context else [self.eot_token_id]
         prompt = torch.tensor([ids[-room:]], device=self.device)
-        stop_ids = self.encode(stops[0])
+        stop_ids = [] if stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
         end = stop_ids[-1] if stop_ids else self.eot_token_id
         with torch.no_grad():
             whole = self.model.generate(

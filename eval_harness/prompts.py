@@ -46,11 +46,13 @@ def system_prompt() -> str:
     return os.environ.get("SYSTEM_PROMPT", "あなたは役立つアシスタントです。")
 
 
-def _plain(version: str, description: str, text: Callable[[Doc], str], **more: Any) -> Prompt:
+def base_frame(version: str, description: str, text: Callable[[Doc], str], **more: Any) -> Prompt:
+    """For base models: a description and bare fields."""
     return Prompt(version=version, description=description, text=text, **more)
 
 
-def _alpaca(instruction: Callable[[Doc], str], question: Callable[[Doc], str]) -> Prompt:
+def alpaca_frame(instruction: Callable[[Doc], str], question: Callable[[Doc], str]) -> Prompt:
+    """The Alpaca style, 0.3."""
     return Prompt(
         version="0.3",
         description=ALPACA_HEADER,
@@ -58,17 +60,21 @@ def _alpaca(instruction: Callable[[Doc], str], question: Callable[[Doc], str]) -
     )
 
 
-def _dialogue(version: str, newline: str, instruction: str, question: Callable[[Doc, str], str]) -> Prompt:
+def dialogue_frame(
+    version: str, newline: str, instruction: str, question: Callable[[Doc, str], str], before_answer: str = ""
+) -> Prompt:
+    """rinna's dialogue styles."""
     return Prompt(
         version=version,
         description=f"ユーザー: {instruction}{newline}システム: 分かりました。{newline}",
-        text=lambda doc: f"ユーザー: {question(doc, newline)}{newline}システム: ",
+        text=lambda doc: f"ユーザー: {question(doc, newline)}{newline}システム: {before_answer}",
         separator=newline,
         stop=newline,
     )
 
 
-def _llama2(instruction: Callable[[Doc], str], question: Callable[[Doc], str]) -> Prompt:
+def llama2_frame(instruction: Callable[[Doc], str], question: Callable[[Doc], str]) -> Prompt:
+    """Llama 2's chat style, 0.6."""
     return Prompt(
         version="0.6",
         description=f"<s>[INST] <<SYS>>\n{system_prompt()}\n<</SYS>>\n\n",
@@ -77,7 +83,8 @@ def _llama2(instruction: Callable[[Doc], str], question: Callable[[Doc], str]) -
     )
 
 
-def _table(*prompts: Prompt) -> dict[str, Prompt]:
+def by_version(*prompts: Prompt) -> dict[str, Prompt]:
+    """Prompts by their version."""
     return {prompt.version: prompt for prompt in prompts}
 
 
@@ -91,13 +98,13 @@ def jcommonsenseqa() -> dict[str, Prompt]:
     best_of_five = "与えられた5つの選択肢の中から、最適な答えを選んでください。"
     pick = "出力は以下から選択してください："
     dialogue = lambda doc, nl: f"質問：{doc['question']}{nl}選択肢：{nl}{_bullets(doc, nl)}"  # noqa: E731
-    return _table(
-        _plain(
+    return by_version(
+        base_frame(
             "0.1",
             "[問題]に対する[答え]を[選択肢]の中から選んでください。\n\n",
             lambda doc: f"[問題]:{doc['question']}\n[選択肢]:[{', '.join(doc['choices'])}]\n[答え]:",
         ),
-        _plain(
+        base_frame(
             "0.2",
             "質問と回答の選択肢を入力として受け取り、選択肢から回答を選択してください。"
             "なお、回答は選択肢の番号(例:0)でするものとします。 \n\n",
@@ -106,15 +113,15 @@ def jcommonsenseqa() -> dict[str, Prompt]:
             ),
             digit_targets=True,
         ),
-        _plain(
+        base_frame(
             "0.2.1",
             f"{best} \n\n",
             lambda doc: f"質問：{doc['question']}\n選択肢：\n{_bullets(doc)}\n回答：",
         ),
-        _alpaca(lambda doc: f"{best}{pick}\n{_bullets(doc)}", lambda doc: str(doc["question"])),
-        _dialogue("0.4", "<NL>", best, dialogue),
-        _dialogue("0.5", "\n", best, dialogue),
-        _llama2(lambda doc: f"{best_of_five}{pick}\n{_bullets(doc)}", lambda doc: f"質問：{doc['question']}"),
+        alpaca_frame(lambda doc: f"{best}{pick}\n{_bullets(doc)}", lambda doc: str(doc["question"])),
+        dialogue_frame("0.4", "<NL>", best, dialogue),
+        dialogue_frame("0.5", "\n", best, dialogue),
+        llama2_frame(lambda doc: f"{best_of_five}{pick}\n{_bullets(doc)}", lambda doc: f"質問：{doc['question']}"),
     )
 
 
@@ -130,15 +137,15 @@ def jnli(labels: tuple[str, str, str]) -> dict[str, Prompt]:
     plain = lambda doc: f"前提：{doc['premise']}\n仮説：{doc['hypothesis']}"  # noqa: E731
 
     def dialogue(version: str, newline: str) -> Prompt:
-        return _dialogue(
+        return dialogue_frame(
             version,
             newline,
             f"{ask}出力は以下から選択してください：{newline}" + newline.join(labels),
             lambda doc, nl: f"前提：{doc['premise']}{nl}仮説：{doc['hypothesis']}",
         )
 
-    return _table(
-        _plain(
+    return by_version(
+        base_frame(
             "0.2",
             f"前提と仮説の関係を{entails}、{contradicts}、{neutral}の中から回答してください。\n\n制約:\n"
             f"- 前提から仮説が、論理的知識や常識的知識を用いて導出可能である場合は{entails}と出力\n"
@@ -146,10 +153,10 @@ def jnli(labels: tuple[str, str, str]) -> dict[str, Prompt]:
             f"- そのいずれでもない場合は{neutral}と出力\n\n",
             lambda doc: f"前提:{doc['premise']}\n仮説:{doc['hypothesis']}\n関係:",
         ),
-        _alpaca(lambda doc: instruction, plain),
+        alpaca_frame(lambda doc: instruction, plain),
         dialogue("0.4", "<NL>"),
         dialogue("0.5", "\n"),
-        _llama2(lambda doc: instruction, plain),
+        llama2_frame(lambda doc: instruction, plain),
     )
 
 
@@ -166,19 +173,19 @@ def jsquad(with_title: bool) -> dict[str, Prompt]:
         return f"{title}文章:{doc['passage']}\n質問:{doc['question']}\n回答:"
 
     source = "題名と文章" if with_title else "文章"
-    made = _table(
-        _plain(
+    made = by_version(
+        base_frame(
             "0.2",
             f"質問に対する回答を{source}から一言で抽出してください。回答は名詞で答えてください。\n\n",
             short,
         ),
-        _alpaca(lambda doc: extract, question),
-        _dialogue("0.4", "<NL>", extract, question),
-        _dialogue("0.5", "\n", extract, question),
-        _llama2(lambda doc: extract, question),
+        alpaca_frame(lambda doc: extract, question),
+        dialogue_frame("0.4", "<NL>", extract, question),
+        dialogue_frame("0.5", "\n", extract, question),
+        llama2_frame(lambda doc: extract, question),
     )
     if not with_title:
-        made["0.1"] = _plain(
+        made["0.1"] = base_frame(
             "0.1",
             "[題名]と[問題]から[質問]に対する[答え]を抜き出しなさい\n\n",
             lambda doc: f"[題名]:{doc['title']}\n[問題]:{doc['passage']}\n[質問]:{doc['question']}\n[答え]:",

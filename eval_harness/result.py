@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness.fewshot import LEADERBOARD_SEED
+from eval_harness.origins import ORIGINS
 from eval_harness.tasks.base import Rules, Scores
 from haigo import __version__, files
 
@@ -38,7 +39,10 @@ def reservations(
     """Why the score may not stand beside published rows; empty when it may."""
     found = []
     if data == "custom":
-        found.append("the data are not JGLUE's")
+        known = ORIGINS.get(rules.dataset)
+        found.append("the data are not JGLUE's" if known is None else f"the data are not known to be {known.title}")
+    elif data.startswith("unverified"):
+        found.append(f"the data's bytes could not be checked against the published ones ({data})")
     elif data != "JGLUE v1.1" and rules.dataset == "jnli":
         found.append(f"the data are {data}; published rows used v1.1, of which 28 labels differ")
     if rules.version != rules.versions[0]:
@@ -92,6 +96,35 @@ def write_samples(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) ->
     return path
 
 
+def organisation_and_model(pretrained: str) -> str:
+    """`ORG/MODEL`, the leaderboard's folder of a model: a hub name as it is, a local folder's last two parts (a last part
+    `model` says nothing and is left out)."""
+    parts = [part for part in Path(pretrained).parts if part not in ("/", "..", ".")]
+    if len(parts) > 2 and parts[-1] == "model":
+        parts.pop()
+    if not parts:
+        parts = list(Path(pretrained).resolve().parts[-1:])
+    return "/".join(parts[-2:] if len(parts) > 1 else ["local", parts[0]])
+
+
+def harness(result: Mapping[str, Any], pool: str, version: str) -> str:
+    """`harness.sh`: the command that gives this result again."""
+    config, about = result["config"], result["haigo"]["tasks"]
+    names = list(about)
+    limits = config["limit"]
+    lines = [
+        f'MODEL_ARGS="{config["model_args"]}"',
+        f'TASK="{",".join(names)}"',
+        f'NUM_FEWSHOT="{",".join(str(each["num_fewshot"]) for each in about.values())}"',
+        'python -m eval_harness.run --model hf --model_args "$MODEL_ARGS" --tasks "$TASK" --num_fewshot "$NUM_FEWSHOT" \\',
+        f'    --data_dir "${{DATA_DIR:?the folder with the data}}" --data_version {version} --fewshot_pool {pool} \\',
+        f"    --seed {result['haigo']['seed']} --device {config['device']} \\",
+    ]
+    if limits and all(limit is not None for limit in limits):
+        lines.append(f"    --limit {','.join(map(str, limits))} \\")
+    return "\n".join([*lines, '    --log_samples --output_path "$(dirname "$0")"']) + "\n"
+
+
 def summary(result: Mapping[str, Any]) -> str:
     """The result as lines for people: score, standard error, baselines, and what stands against a comparison."""
     lines = []
@@ -108,10 +141,26 @@ def summary(result: Mapping[str, Any]) -> str:
             lines.append("  " + "  ".join(f"{word} {value:.4f}" for word, value in base.items()))
         if about["predictions"]:
             lines.append("  answers: " + "  ".join(f"{word} {n:,}" for word, n in about["predictions"].items()))
+        rest = about.get("without_excluded")
+        if rest:
+            figure = rest.get("results", {}).get(about["main_metric"])
+            lines.append(
+                f"  without {rest['excluded']:,} contaminated documents: "
+                + (
+                    f"{about['main_metric']} {figure:.4f}"
+                    if figure is not None
+                    else "the same"
+                    if not rest["excluded"]
+                    else "none is left"
+                )
+            )
         against = about["not_comparable"]
         lines.append(
             "  not comparable with published rows: " + "; ".join(against)
             if against
             else "  comparable with published rows of this task id"
         )
+    for name, figures in result.get("lm_eval", {}).get("results", {}).items():
+        shown = "  ".join(f"{m} {v:.4f}" for m, v in figures.items() if isinstance(v, float))
+        lines.append(f"{name} (lm-eval's own)  {shown}")
     return "\n".join(lines)

@@ -1,12 +1,14 @@
-"""Score a model on JCommonsenseQA, JNLI and JSQuAD by the Japanese leaderboard's rules, with lm-eval as the engine.
+"""Score a model on the tasks of the Japanese leaderboard by its own rules, with lm-eval as the engine.
 
     python -m eval_harness.run --model_args pretrained=runs/x/model --data_dir jglue --output_path scores \\
         --tasks jcommonsenseqa-1.1-0.3,jnli-1.1-0.3,jsquad-1.1-0.3 --num_fewshot 3,3,2
 
-Options are lm-eval's, written as lm-eval writes them. A task is `task-version-prompt`; `--list` shows all. The data folder
-holds JGLUE's files, in the official layout (jnli-v1.1/valid-v1.1.json) or flat (jnli-valid-v1.1.json); shots come from
-the train files. Other data in JCommonsenseQA's format can lie in the same places: the result then says "custom".
-Writes result.json (the leaderboard's layout) and, with --log_samples, samples_TASK.jsonl.
+Options are lm-eval's, written as lm-eval writes them. A task is `task-version-prompt`; `--list` shows all, and any other name
+is one of lm-eval's own tasks, run as lm-eval runs it. The data folder holds the data sets' files as they are published
+(`eval_harness/tasks/README.md` says where): JGLUE's in the official layout (jnli-v1.1/valid-v1.1.json) or flat
+(jnli-valid-v1.1.json). Other data in the same format can lie in the same places: the result then says "custom".
+Writes result.json and harness.sh (the leaderboard's layout) and, with --log_samples, samples_TASK.jsonl. --model_args given
+more than once scores several models, each in models/ORG/MODEL below --output_path. A killed run, started again, goes on.
 """
 
 from __future__ import annotations
@@ -16,34 +18,20 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_harness import data, metrics, result, tasks
+from eval_harness import data, exclude, metrics, result, stock, tasks
 from eval_harness.fewshot import LEADERBOARD_SEED
-from eval_harness.tasks.base import Rules
+from eval_harness.sources import Limit, Source, read_sources, spread
 from haigo import cli, files
 from haigo.cli import HaigoError
 
 if TYPE_CHECKING:
+    from eval_harness.engine import Prepared
     from eval_harness.model import LeaderboardLM
 
-POOLS = ("train", "test")
-Limit = int | float | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """The files of one task, read."""
-
-    rules: Rules
-    scored: data.DataFile
-    pool: data.DataFile | None
-    docs: list[dict[str, Any]]
-    pool_docs: list[dict[str, Any]]
-    shots: int
-    limit: Limit
+__all__ = ["Source", "evaluate", "evaluate_models", "main", "read_sources"]
 
 
 def evaluate(
@@ -64,15 +52,18 @@ def evaluate(
     bootstrap_iters: int = metrics.BOOTSTRAP_ITERS,
     model_args: str | None = None,
     model: LeaderboardLM | None = None,
+    exclude_ids: str | Path | None = None,
+    explain: int | None = None,
+    include_path: str | Path | None = None,
 ) -> dict[str, Any]:
     """Score one model; what `python -m eval_harness.run` does.
 
     Args:
         model_dir: a Hugging Face model folder with its tokenizer.
-        tasks: task ids, as a list or with commas between them.
-        num_fewshot: shots of each task, or one number for all; None for the leaderboard's own (3, 3, 2).
+        tasks: task ids, as a list or with commas between them; names that are not the leaderboard's are lm-eval's.
+        num_fewshot: shots of each task, or one number for all; None for the leaderboard's own.
         limit: how many documents of each task (a float is a share), or one for all; None for all documents.
-        data_dir: the folder with JGLUE's files.
+        data_dir: the folder with the data sets' files.
         output_path: where result.json and the samples go; None writes nothing.
         fewshot_pool: "train", or "test" where the train file can not be had; the result records it.
         data_version: the JGLUE release that file names carry.
@@ -80,6 +71,9 @@ def evaluate(
         seed: of the document order and the draws; any but 42 makes the result not comparable.
         model_args: lm-eval's words for the model; `model_dir` and `dtype` are not used then.
         model: an already loaded model, to score several task lists with one.
+        exclude_ids: file with the ids of contaminated documents; the result then also has the score without them.
+        explain: print this document (in scoring order) of every task as it is scored, before scoring.
+        include_path: a folder with YAML files of further tasks for lm-eval.
 
     Returns:
         What result.json holds.
@@ -87,59 +81,69 @@ def evaluate(
     Raises:
         HaigoError: unknown task, missing or broken file, more shots than examples, a model that does not load, ...
     """
-    wanted = _tasks(tasks)
+    named = [name.strip() for name in (tasks.split(",") if isinstance(tasks, str) else tasks) if name.strip()]
+    ours, theirs = stock.split(named)
+    manager = stock.check(theirs, include_path) if theirs else None
+    wanted = _select(ours) if ours or not theirs else []
+    all_shots = dict(zip([*wanted, *theirs], spread(num_fewshot, [*wanted, *theirs], "num_fewshot"), strict=True))
+    all_limits = dict(zip([*wanted, *theirs], spread(limit, [*wanted, *theirs], "limit"), strict=True))
     sources = read_sources(
         wanted,
-        _spread(num_fewshot, wanted, "num_fewshot"),
-        _spread(limit, wanted, "limit"),
+        [all_shots[name] for name in wanted],
+        [all_limits[name] for name in wanted],
         Path(data_dir),
         fewshot_pool,
         data_version,
     )
-    if any(source.rules.dataset == "jsquad" for source in sources):
+    ids = exclude.read(Path(exclude_ids)) if exclude_ids is not None else None
+    if any(source.rules.dataset in ("jsquad", "jaqket_v2") for source in sources):
         metrics.need_japanese()
     for source in sources:
         for warning in source.rules.warnings(source.shots):
             print(f"haigo: {warning}", file=sys.stderr)
     from eval_harness import engine  # brings in torch and lm-eval: only now that the input is known to be good
-    from eval_harness.model import load
+    from eval_harness.explain import explain as shown
+    from eval_harness.journal import NAME, Journal, fingerprint
+    from eval_harness.model import load, parse_args
 
-    prepared = [engine.prepare(s.rules, s.docs, s.pool_docs, s.shots, s.limit, seed) for s in sources]
+    early = [
+        None if s.rules.needs_model else engine.prepare(s.rules, s.docs, s.pool_docs, s.shots, s.limit, seed)
+        for s in sources
+    ]
     words = model_args or f"pretrained={model_dir},dtype={dtype}"
     lm = model or load(words, batch_size, device)
-    start, cut_before = time.monotonic(), lm.truncated
-    scored = engine.score(lm, prepared, bootstrap_iters)
-    seconds = time.monotonic() - start
+    prepared = [
+        each or engine.prepare(s.rules, s.docs, s.pool_docs, s.shots, s.limit, seed, lm)
+        for each, s in zip(early, sources, strict=True)
+    ]
+    for each in prepared if explain is not None else []:
+        assert explain is not None
+        print(shown(lm, each, min(explain, len(each.docs) - 1)))
+    start, cut_before, journal = time.monotonic(), lm.truncated, None
+    if output_path is not None and prepared:
+        pretrained = str(parse_args(words)["pretrained"]) if "pretrained=" in words else ""
+        journal = Journal(Path(output_path) / NAME, fingerprint(pretrained, words, lm.share_context))
+        if journal.resumed:
+            print(f"haigo: goes on after {journal.resumed:,} answers of a run that was stopped.", file=sys.stderr)
+    lm.journal, done = journal, False
+    try:
+        scored = engine.score(lm, prepared, bootstrap_iters) if prepared else {}
+        done = True
+    finally:
+        lm.journal = None
+        if journal and not done:
+            journal.close(done=False)
     precision = str(lm.model.dtype).removeprefix("torch.")
-    about = {}
-    for source, each in zip(sources, prepared, strict=True):
-        used = [source.scored] + ([source.pool] if source.pool else [])
-        kind = data.label(used, data_version)
-        pool = source.pool.split if source.pool else "none"
-        rows = scored[source.rules.name][1]
-        about[source.rules.name] = {
-            "n": len(rows),
-            "n_available": each.available,
-            "num_fewshot": source.shots,
-            "limit": source.limit,
-            "data": kind,
-            "data_version": data_version,
-            "files": [file.record() for file in used],
-            "fewshot_pool": pool,
-            "main_metric": source.rules.main_metric,
-            "main_scale": source.rules.main_scale,
-            "baseline": source.rules.baseline(each.docs),
-            "predictions": result.histogram(rows),
-            "not_comparable": result.reservations(
-                source.rules,
-                data=kind,
-                pool=pool,
-                shots=source.shots,
-                limit=source.limit,
-                seed=seed,
-                dtype=precision,
-            ),
-        }
+    about = {
+        each.rules.name: _about(source, each, scored[each.rules.name], data_version, seed, precision)
+        for source, each in zip(sources, prepared, strict=True)
+    }
+    for each in prepared if ids is not None else []:
+        assert ids is not None
+        rows = scored[each.rules.name][1]
+        about[each.rules.name]["without_excluded"] = exclude.without(
+            each.rules, rows, exclude.of_task(ids, each.rules), bootstrap_iters
+        )
     found = result.assemble(
         {name: figures for name, (figures, _) in scored.items()},
         {source.rules.name: float(source.rules.version) for source in sources},
@@ -166,77 +170,83 @@ def evaluate(
             "seed": seed,
             "contexts_shared": bool(lm.share_context),
             "contexts_truncated": lm.truncated - cut_before,
-            "seconds": round(seconds, 3),
+            "seconds": round(time.monotonic() - start, 3),
             "software": result.software(),
         },
     )
+    if theirs:
+        shots, limits = [all_shots[name] for name in theirs], [all_limits[name] for name in theirs]
+        found["lm_eval"] = stock.run(theirs, shots, limits, parse_args(words), manager, batch_size, device)
     if output_path is not None:
         folder = Path(output_path)
         if log_samples:
             for name, (_, rows) in scored.items():
                 result.write_samples(folder, name, rows)
+        files.write_text(folder / "harness.sh", result.harness(found, fewshot_pool, data_version))
         files.write_json(folder / "result.json", found)  # last: its presence says that the samples are whole
+        if journal:
+            journal.close(done=True)
     return found
 
 
-def read_sources(
-    names: Sequence[str],
-    shots: Sequence[int | None],
-    limits: Sequence[Limit],
-    folder: Path,
-    fewshot_pool: str,
-    data_version: str,
-) -> list[Source]:
-    """Find and read the data files of the tasks, without torch."""
-    if fewshot_pool not in POOLS:
-        raise HaigoError(f"--fewshot_pool {fewshot_pool} is unknown.", f"use one of {', '.join(POOLS)}")
-    if data_version not in data.VERSIONS:
-        raise HaigoError(f"--data_version {data_version} is unknown.", f"use one of {', '.join(data.VERSIONS)}")
-    found = []
-    for name, number, limit in zip(names, shots, limits, strict=True):
-        rules = tasks.make(name)
-        wanted = rules.leaderboard_shots if number is None else number
-        scored, pool = data.find(folder, rules.dataset, "valid", data_version), None
-        if wanted and fewshot_pool == "test":
-            pool = data.find_test_pool(folder, rules.dataset)
-        elif wanted:
-            try:
-                pool = data.find(folder, rules.dataset, "train", data_version)
-            except HaigoError as error:
-                raise HaigoError(
-                    f"{error.problem} The shots of {name} come from it.",
-                    f"{error.fix}; --fewshot_pool test draws from the test file instead and says so in the result",
-                ) from None
-        docs = rules.read(scored.path)
-        pool_docs = rules.read(pool.path) if pool else []
-        if wanted > len(pool_docs):
-            raise HaigoError(
-                f"{name}: {wanted} shots are asked for, and {pool.path if pool else folder} has {len(pool_docs)} examples.",
-                "lower --num_fewshot or use the whole file",
-            )
-        found.append(
-            Source(rules=rules, scored=scored, pool=pool, docs=docs, pool_docs=pool_docs, shots=wanted, limit=limit)
-        )
-    return found
-
-
-def _tasks(given: str | Sequence[str]) -> list[str]:
-    return tasks.select(
-        [name.strip() for name in (given.split(",") if isinstance(given, str) else given) if name.strip()]
+def _about(
+    source: Source, each: Prepared, scored: tuple[Any, list[dict[str, Any]]], version: str, seed: int, dtype: str
+) -> dict[str, Any]:
+    """What result.json's haigo block says about one task."""
+    used = [source.scored] + ([source.pool] if source.pool else [])
+    kind = data.label(used, version, source.rules.dataset, len(source.docs))
+    pool = source.pool.split if source.pool else "none"
+    rows, rules = scored[1], source.rules
+    against = result.reservations(
+        rules, data=kind, pool=pool, shots=source.shots, limit=source.limit, seed=seed, dtype=dtype
     )
-
-
-def _spread(value: Any, names: Sequence[str], option: str) -> list[Any]:
-    """One value for all tasks, or one for each."""
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    if len(values) == 1:
-        return values * len(names)
-    if len(values) != len(names):
-        raise HaigoError(
-            f"--{option} has {len(values)} values for {len(names)} tasks ({', '.join(names)}).",
-            "give one value, or one for each task in the order of --tasks",
+    if each.too_long:
+        against.append(
+            f"{each.too_long} contexts are too long even without shots; jp-stable stops there, here their beginning is cut"
         )
-    return values
+    return {
+        "n": len(rows),
+        "n_available": each.available,
+        "num_fewshot": source.shots,
+        "fewer_shots": each.fewer_shots,
+        "limit": source.limit,
+        "data": kind,
+        "data_version": version,
+        "files": [file.record() for file in used],
+        "fewshot_pool": pool,
+        "main_metric": rules.main_metric,
+        "main_scale": rules.main_scale,
+        "main_stderr": metrics.mean_stderr([row[rules.main_metric] for row in rows]),
+        "baseline": rules.baseline(each.docs),
+        "predictions": result.histogram(rows),
+        "not_comparable": against,
+    }
+
+
+def evaluate_models(models: Sequence[str], output_path: str | Path | None, **options: Any) -> dict[str, dict[str, Any]]:
+    """Score several models with the options of `evaluate`; each result goes to models/ORG/MODEL below `output_path`.
+
+    Args:
+        models: lm-eval's `--model_args` of each.
+
+    Returns:
+        ORG/MODEL -> its result.
+    """
+    from eval_harness.model import parse_args
+
+    names = [result.organisation_and_model(parse_args(words)["pretrained"]) for words in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise HaigoError(f"two of the models would both be written as {name}.", "score them in two calls")
+    found = {}
+    for words, name in zip(models, names, strict=True):
+        folder = Path(output_path) / "models" / name if output_path is not None else None
+        found[name] = evaluate("", output_path=folder, model_args=words, **options)
+    return found
+
+
+def _select(names: Sequence[str]) -> list[str]:
+    return tasks.select(names)
 
 
 def _numbers(text: str | None, option: str, shares: bool) -> list[Any] | None:
@@ -257,11 +267,16 @@ def arguments() -> argparse.ArgumentParser:
     made = cli.parser("eval_harness.run", __doc__)
     add = made.add_argument
     add("--model", default="hf", choices=("hf", "hf-causal", "hf-auto"), help="lm-eval's word for the kind of model")
-    add("--model_args", "--model-args", help="pretrained=FOLDER[,dtype=float32][,tokenizer=FOLDER][,max_length=N]")
-    add("--tasks", help="task ids with commas between them; jnli-1.1-* names all prompts")
+    add(
+        "--model_args",
+        "--model-args",
+        action="append",
+        help="pretrained=FOLDER[,dtype=float32][,tokenizer=FOLDER][,max_length=N]; again for a second model",
+    )
+    add("--tasks", help="task ids with commas between them; jnli-1.1-* names all prompts; other names are lm-eval's")
     add("--num_fewshot", "--num-fewshot", help="shots, one number or one a task (default: the leaderboard's)")
     add("--limit", help="documents, one number or one a task; 0.1 is a tenth (default: all)")
-    add("--data_dir", "--data-dir", help="the folder with JGLUE's files")
+    add("--data_dir", "--data-dir", help="the folder with the data sets' files")
     add("--data_version", "--data-version", default="v1.1", help="v1.1 (as published rows), v1.2 or v1.3")
     add("--fewshot_pool", "--fewshot-pool", default="train", help="train, or test where train can not be had")
     add("--output_path", "--output-path", help="folder for result.json and the samples")
@@ -270,6 +285,17 @@ def arguments() -> argparse.ArgumentParser:
     add("--device", help="cpu, cuda, cuda:0 ... (default: cuda if there is one)")
     add("--seed", type=int, default=LEADERBOARD_SEED, help="of the draws; any but 42 is not the leaderboard's")
     add("--bootstrap_iters", "--bootstrap-iters", type=int, default=metrics.BOOTSTRAP_ITERS, help="for mcc's error")
+    add("--exclude", metavar="IDS", help="file of contaminated ids: the score is also given without them")
+    add(
+        "--explain",
+        nargs="?",
+        type=int,
+        const=0,
+        metavar="N",
+        help="print document N (default the first) as it is scored",
+    )
+    add("--layout", choices=("flat", "models"), help="models: write models/ORG/MODEL below --output_path")
+    add("--include_path", "--include-path", help="folder with YAML tasks for lm-eval")
     add("--json", action="store_true", help="print result.json's content instead of the summary")
     add("--list", action="store_true", help="print every task id and end")
     return made
@@ -281,26 +307,38 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if given.list:
         print("\n".join(tasks.names()))
         return None
-    for option in ("model_args", "tasks", "data_dir"):
+    ours, _ = stock.split((given.tasks or "").split(","))
+    for option in ("model_args", "tasks", *(["data_dir"] if ours else [])):
         if not getattr(given, option):
             raise HaigoError(f"--{option} is missing.", "see `python -m eval_harness.run --help`")
-    found = evaluate(
-        "",
-        given.tasks,
-        _numbers(given.num_fewshot, "num_fewshot", shares=False),
-        _numbers(given.limit, "limit", shares=True),
-        given.data_dir,
-        given.output_path,
-        log_samples=given.log_samples,
-        fewshot_pool=given.fewshot_pool,
-        data_version=given.data_version,
-        batch_size=given.batch_size,
-        device=given.device,
-        seed=given.seed,
-        bootstrap_iters=given.bootstrap_iters,
-        model_args=given.model_args,
-    )
-    print(json.dumps(found, ensure_ascii=False, indent=2) if given.json else result.summary(found))
+    if given.explain is not None and given.explain < 0:
+        raise HaigoError(f"--explain {given.explain} is below 0.", "documents are counted from 0")
+    options = {
+        "tasks": given.tasks,
+        "num_fewshot": _numbers(given.num_fewshot, "num_fewshot", shares=False),
+        "limit": _numbers(given.limit, "limit", shares=True),
+        "data_dir": given.data_dir or ".",
+        "log_samples": given.log_samples,
+        "fewshot_pool": given.fewshot_pool,
+        "data_version": given.data_version,
+        "batch_size": given.batch_size,
+        "device": given.device,
+        "seed": given.seed,
+        "bootstrap_iters": given.bootstrap_iters,
+        "exclude_ids": given.exclude,
+        "explain": given.explain,
+        "include_path": given.include_path,
+    }
+    if len(given.model_args) == 1 and given.layout != "models":
+        all_found = {"": evaluate("", output_path=given.output_path, model_args=given.model_args[0], **options)}
+    else:
+        all_found = evaluate_models(given.model_args, given.output_path, **options)
+    if given.json:
+        shown = all_found.get("", all_found)
+        print(json.dumps(shown, ensure_ascii=False, indent=2))
+        return None
+    for name, found in all_found.items():
+        print((f"{name}\n" if name else "") + result.summary(found))
     return None
 
 

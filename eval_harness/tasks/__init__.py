@@ -10,12 +10,28 @@ import fnmatch
 from collections.abc import Sequence
 
 from eval_harness.tasks.base import Rules
+from eval_harness.tasks.jaqket_v2 import JAQKETv2
 from eval_harness.tasks.jcommonsenseqa import JCommonsenseQA
 from eval_harness.tasks.jnli import JNLI
 from eval_harness.tasks.jsquad import JSQuAD
+from eval_harness.tasks.marc_ja import MARCJa
+from eval_harness.tasks.mgsm import MGSM
+from eval_harness.tasks.xlsum_ja import XLSumJa
+from eval_harness.tasks.xwinograd_ja import XWinogradJa
 from haigo.cli import HaigoError, nearest
 
-_TASKS: tuple[type[Rules], ...] = (JCommonsenseQA, JNLI, JSQuAD)
+_TASKS: tuple[type[Rules], ...] = (
+    JCommonsenseQA,
+    JNLI,
+    MARCJa,
+    JSQuAD,
+    JAQKETv2,
+    XLSumJa,
+    XWinogradJa,
+    MGSM,
+)
+ALIASES = {"xlsum_ja": "xlsum_ja-1.0-0.0", "xwinograd_ja": "xwinograd_ja-1.0-0.0", "mgsm": "mgsm-1.0-0.0"}
+"""The leaderboard's short ids of tasks whose first prompt is 0.0; the version may stand behind them (`mgsm-1.0`)."""
 
 
 def names() -> list[str]:
@@ -35,26 +51,35 @@ def select(patterns: Sequence[str]) -> list[str]:
         HaigoError: unknown task, version or prompt; says which exist.
     """
     known, found = names(), []
-    for pattern in patterns:
+    for given in patterns:
+        pattern = canonical(given)
         matches = fnmatch.filter(known, pattern)
         if not matches:
-            raise _unknown(pattern, known)
+            raise unknown(given, known)
         found += [name for name in matches if name not in found]
     if not found:
         raise HaigoError("no task is named.", f"give --tasks, for example {known[3]}")
     return found
 
 
+def canonical(name: str) -> str:
+    """The full id of one of the leaderboard's short ones; any other name as it is."""
+    return ALIASES.get(name.removesuffix("-1.0"), name)
+
+
 def make(name: str) -> Rules:
     """The rules of the task `name`."""
+    name = canonical(name)
     if name not in names():
-        raise _unknown(name, names())
+        raise unknown(name, names())
     dataset, version, prompt = name.split("-", 2)
     task = next(task for task in _TASKS if task.dataset == dataset)
     return task(version, prompt)
 
 
-def _unknown(name: str, known: list[str]) -> HaigoError:
+def unknown(name: str, known: Sequence[str] = ()) -> HaigoError:
+    """The error for a name that is no task; says which are like it."""
+    known = list(known) or names()
     dataset = name.split("-")[0]
     same = [other for other in known if other.split("-")[0] == dataset]
     if same:
@@ -66,5 +91,5 @@ def _unknown(name: str, known: list[str]) -> HaigoError:
     tasks = ", ".join(dict.fromkeys(other.split("-")[0] for other in known))
     return HaigoError(
         f"task '{name}' is unknown.{nearest(name, known) if '-' in name else nearest(name, tasks.split(', '))}",
-        f"name one of {tasks} as task-version-prompt, for example {known[3]}; lm-eval's own tasks run with `lm_eval`",
+        f"name one of {tasks} as task-version-prompt, for example {known[3]}; or one of lm-eval's own (`lm_eval ls tasks`)",
     )

@@ -14,6 +14,8 @@ from eval_harness.prompts import Doc, Prompt
 
 Encode = Callable[[str], list[int]]
 Scores = dict[str, float | None]
+END_OF_TEXT = "\0end of text"
+"""As a stop string: whatever the model's tokenizer ends a text with."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +47,10 @@ class Rules(abc.ABC):
     """Shots of the published rows."""
     higher_is_better: ClassVar[dict[str, bool]]
     stratified: bool = False
+    scored_split: ClassVar[str] = "valid"
+    has_shots: ClassVar[bool] = True
+    pieces: Callable[[str], list[str]] = staticmethod(list)
+    """The model's tokenizer as a splitter of text, set before scoring; only Rouge asks for it."""
 
     def __init__(self, version: str, prompt: str) -> None:
         self.version = version
@@ -84,6 +90,19 @@ class Rules(abc.ABC):
         """Sentences that the user should read before trusting the score."""
         return []
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether the contexts depend on the model's tokenizer and length."""
+        return type(self).room is not Rules.room or type(self).trim is not Rules.trim
+
+    def room(self, doc: Doc, encode: Encode, max_length: int) -> int | None:
+        """How many tokens the context of `doc` may have before one shot fewer is drawn; None where shots stay."""
+        return None
+
+    def trim(self, context: str, doc: Doc, encode: Encode, decode: Callable[[list[int]], str], max_length: int) -> str:
+        """The context as it is sent to the model, where the task itself cuts what is too long."""
+        return context
+
     def context(self, doc: Doc, shots: Sequence[Doc]) -> str:
         """Description, shots and question as one text."""
         text, separator = self.prompt.text, self.prompt.separator
@@ -100,6 +119,7 @@ class MultipleChoice(Rules):
     main_metric = "acc"
     main_scale = 100.0
     higher_is_better: ClassVar[dict[str, bool]] = {"acc": True, "acc_norm": True}
+    metrics: ClassVar[tuple[str, ...]] = ("acc", "acc_norm")
 
     def target(self, doc: Doc) -> str:
         return str(doc["gold"]) if self.prompt.digit_targets else str(doc["choices"][doc["gold"]])
@@ -122,7 +142,7 @@ class MultipleChoice(Rules):
 
     def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
         found: Scores = {}
-        for metric in ("acc", "acc_norm"):
+        for metric in self.metrics:
             values = [row[metric] for row in rows]
             found[metric] = metrics.mean(values)
             found[f"{metric}_stderr"] = metrics.mean_stderr(values)
@@ -134,3 +154,21 @@ class MultipleChoice(Rules):
             "majority": commonest / len(docs),
             "chance": sum(1 / len(doc["choices"]) for doc in docs) / len(docs),
         }
+
+
+class FixedChoice(MultipleChoice):
+    """The choices are the same in every document; their mix hides constant answers in acc, so balanced accuracy, Matthews
+    correlation and macro F1 stand beside it."""
+
+    higher_is_better: ClassVar[dict[str, bool]] = dict.fromkeys(
+        ("acc", "acc_norm", "balanced_acc", "mcc", "macro_f1"), True
+    )
+
+    def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
+        found = super().aggregate(rows, bootstrap_iters)
+        golds, answers = [row["target"] for row in rows], [row["prediction"] for row in rows]
+        found["balanced_acc"] = metrics.balanced_accuracy(golds, answers)
+        found["mcc"] = metrics.mcc(golds, answers)
+        found["mcc_stderr"] = metrics.mcc_stderr(golds, answers, bootstrap_iters)
+        found["macro_f1"] = metrics.macro_f1(golds, answers)
+        return found

@@ -7,12 +7,12 @@ acc (always `neutral`: 55 %), so balanced accuracy, Matthews correlation and mac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from eval_harness import data, metrics, prompts
-from eval_harness.tasks.base import MultipleChoice, Scores
+from eval_harness import data, prompts
+from eval_harness.tasks.base import FixedChoice
 from haigo.cli import HaigoError
 
 _LABELS = ("entailment", "contradiction", "neutral")
@@ -20,15 +20,12 @@ _WORDS = {"1.1": _LABELS, "1.3": ("含意", "矛盾", "中立")}
 _FIELDS: dict[str, type | tuple[type, ...]] = {"sentence1": str, "sentence2": str, "label": (str, int)}
 
 
-class JNLI(MultipleChoice):
+class JNLI(FixedChoice):
     """Documents: `id`, `premise`, `hypothesis`, `choices` (three words), `gold` (0 entailment, 1 contradiction, 2 neutral)."""
 
     dataset = "jnli"
     versions = ("1.1", "1.3")
     leaderboard_shots = 3
-    higher_is_better: ClassVar[dict[str, bool]] = dict.fromkeys(
-        ("acc", "acc_norm", "balanced_acc", "mcc", "macro_f1"), True
-    )
 
     def __init__(self, version: str, prompt: str) -> None:
         super().__init__(version, prompt)
@@ -60,12 +57,3 @@ class JNLI(MultipleChoice):
                 }
             )
         return docs
-
-    def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
-        found = super().aggregate(rows, bootstrap_iters)
-        golds, answers = [row["target"] for row in rows], [row["prediction"] for row in rows]
-        found["balanced_acc"] = metrics.balanced_accuracy(golds, answers)
-        found["mcc"] = metrics.mcc(golds, answers)
-        found["mcc_stderr"] = metrics.mcc_stderr(golds, answers, bootstrap_iters)
-        found["macro_f1"] = metrics.macro_f1(golds, answers)
-        return found

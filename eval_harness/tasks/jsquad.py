@@ -17,7 +17,7 @@ from eval_harness.prompts import Doc
 from eval_harness.tasks.base import Encode, Generate, Rules, Score, Scores
 from haigo.cli import HaigoError
 
-_STATIC_BUDGET = 256
+STATIC_BUDGET = 256
 
 
 def dynamic_budget() -> bool:
@@ -73,7 +73,7 @@ class JSQuAD(Rules):
         return str(doc["answers"][0])
 
     def requests(self, doc: Doc, encode: Encode) -> Sequence[Score | Generate]:
-        longest = max(len(encode(answer)) for answer in doc["answers"]) if dynamic_budget() else _STATIC_BUDGET
+        longest = max(len(encode(answer)) for answer in doc["answers"]) if dynamic_budget() else STATIC_BUDGET
         return [Generate(stops=(self.prompt.stop,), max_new_tokens=longest)]
 
     def judge(self, doc: Doc, answers: Sequence[Any]) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""Scores without contaminated documents: `--exclude IDS`.
+
+The file names evaluation documents found in the training text, as `preprocess.decontaminate` writes them: JSON
+lines with `id` (and `task`, where there are several data sets), a JSON list of ids, a JSON object `{task: [ids]}`, or text
+with one id a line. A task may be named by its data set (`jnli`) or in full (`jnli-1.1-0.3`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from eval_harness.tasks.base import Rules
+from haigo.cli import HaigoError
+
+EVERY = ""
+"""The key of ids that are not of one task."""
+
+
+def read(path: Path) -> dict[str, set[str]]:
+    """Task or data set (or `EVERY`) -> ids, as strings.
+
+    Raises:
+        HaigoError: no such file, or none of the forms above.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise HaigoError(f"--exclude {path} can not be read as text.", "name the file with the ids") from None
+    try:
+        whole = json.loads(text)
+    except ValueError:
+        return _lines(path, text)
+    if isinstance(whole, dict) and "id" not in whole and all(isinstance(ids, list) for ids in whole.values()):
+        return {str(task): {str(each) for each in ids} for task, ids in whole.items()}
+    return _rows(path, whole if isinstance(whole, list) else [whole])
+
+
+def _lines(path: Path, text: str) -> dict[str, set[str]]:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not any(line.startswith("{") for line in lines):
+        return {EVERY: set(lines)}
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise HaigoError(f"{path} line {number} is not valid JSON.", "write one id or one object a line") from None
+    return _rows(path, rows)
+
+
+def _rows(path: Path, rows: Sequence[Any]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if isinstance(row, dict):
+            if "id" not in row:
+                raise HaigoError(f"{path} has an object without 'id'.", "give every object the document's id")
+            found.setdefault(str(row.get("task", EVERY)), set()).add(str(row["id"]))
+        else:
+            found.setdefault(EVERY, set()).add(str(row))
+    return found
+
+
+def of_task(ids: Mapping[str, set[str]], rules: Rules) -> set[str]:
+    """The ids that stand for documents of one task."""
+    return set().union(*(ids.get(name, set()) for name in (EVERY, rules.dataset, rules.name)))
+
+
+def without(rules: Rules, rows: Sequence[Mapping[str, Any]], ids: set[str], bootstrap_iters: int) -> dict[str, Any]:
+    """How many documents were excluded, and the figures of the others where there are both."""
+    kept = [row for row in rows if str(row["id"]) not in ids]
+    if len(kept) == len(rows):
+        return {"excluded": 0}
+    if not kept:
+        return {"excluded": len(rows)}
+    figures = rules.aggregate(kept, bootstrap_iters)
+    return {
+        "excluded": len(rows) - len(kept),
+        "results": {metric: value for metric, value in figures.items() if value is not None},
+    }

@@ -1,0 +1,106 @@
+"""`--explain`: one example exactly as it is scored, and what lm-eval's own way would make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from eval_harness.engine import Prepared
+from eval_harness.tasks.base import END_OF_TEXT, Generate
+
+if TYPE_CHECKING:
+    from eval_harness.model import LeaderboardLM
+
+
+def explain(model: LeaderboardLM, prepared: Prepared, number: int = 0) -> str:
+    """The context, token ids, choices and numbers of document `number` (in scoring order), as text for people."""
+    rules, doc, context = prepared.rules, prepared.docs[number], prepared.contexts[number]
+    ids = model.encode(context) if context else [model.eot_token_id]
+    lines = [
+        f"{rules.name}, {prepared.shots} shots, document {number} (id {doc['id']})",
+        "--- context, as the model gets it (blanks and line ends matter) ---",
+        context,
+        "--- end of context ---",
+        f"{len(ids):,} tokens by {model.tokenizer_kind}, no special tokens: {_short(ids)}",
+    ]
+    if not context:
+        lines.append("an empty context stands for the end-of-text token")
+    requests = rules.requests(doc, model.encode)
+    if isinstance(requests[0], Generate):
+        lines += _generation(model, prepared, number, requests[0])
+    else:
+        lines += _choices(model, prepared, number, ids, [request.choice for request in requests])  # type: ignore[union-attr]
+    return "\n".join(lines)
+
+
+def _choices(
+    model: LeaderboardLM, prepared: Prepared, number: int, ids: Sequence[int], choices: Sequence[str]
+) -> list[str]:
+    from lm_eval.api.instance import Instance
+
+    doc, context = prepared.docs[number], prepared.contexts[number]
+    asked = [
+        Instance(request_type="loglikelihood", doc=doc, arguments=(context, choice), idx=place)
+        for place, choice in enumerate(choices)
+    ]
+    answers = model.loglikelihood(asked)
+    row = prepared.rules.judge(doc, answers)
+    lines = []
+    cut = len(ids) + max(len(model.encode(choice)) for choice in choices) - model.max_length - 1
+    if cut > 0:
+        lines.append(f"too long for {model.max_length:,} tokens: about {cut:,} are cut off at the beginning")
+    lines.append("choices, encoded by themselves (sum of log-probabilities in nats; per character for acc_norm):")
+    for place, (choice, (score, greedy)) in enumerate(zip(choices, answers, strict=True)):
+        mark = "*" if place == doc["gold"] else " "
+        lines.append(
+            f"{mark} {choice}: {score:.4f} ({score / len(choice):.4f} a character{', greedy' if greedy else ''}), "
+            f"ids {_short(model.encode(choice))}"
+        )
+    lines.append(f"answer: {choices[row['prediction']]}; acc {row['acc']:.0f}")
+    return lines + _difference(model, context, choices)
+
+
+def _difference(model: LeaderboardLM, context: str, choices: Sequence[str]) -> list[str]:
+    """How stock lm-eval would cut the same text into tokens."""
+    if not context:
+        return [f"lm-eval itself starts from its prefix token {model.prefix_token_id}, here {model.eot_token_id}"]
+    lines = ["lm-eval's own way encodes context and choice as one text:"]
+    for choice in choices:
+        blanks = context[len(context.rstrip()) :]
+        head = context.rstrip()
+        whole, first = model.encode(head + blanks + choice), model.encode(head)
+        theirs, ours = whole[len(first) :], model.encode(choice)
+        same = theirs == ours and first == model.encode(context)
+        lines.append(f"  {choice}: " + ("the same tokens are scored" if same else f"would score ids {_short(theirs)}"))
+    if len(context.rstrip()) < len(context):
+        lines.append("  (it moves the blanks and line ends at the context's end into the choice)")
+    return lines
+
+
+def _generation(model: LeaderboardLM, prepared: Prepared, number: int, asked: Generate) -> list[str]:
+    from lm_eval.api.instance import Instance
+
+    doc, context = prepared.docs[number], prepared.contexts[number]
+    stops = [str(model.tokenizer.eos_token) if stop == END_OF_TEXT else stop for stop in asked.stops]
+    wanted = {"until": stops, "max_gen_toks": asked.max_new_tokens}
+    (answer,) = model.generate_until(
+        [Instance(request_type="generate_until", doc=doc, arguments=(context, wanted), idx=0)]
+    )
+    prepared.rules.pieces = model.pieces
+    row = prepared.rules.judge(doc, [answer])
+    figures = {name: value for name, value in row.items() if isinstance(value, float)}
+    end = model.encode(stops[0]) if stops[0] != model.tokenizer.eos_token else []
+    return [
+        f"greedy, at most {asked.max_new_tokens} tokens, cut at {', '.join(map(repr, stops))}; ends at token "
+        f"{end[-1] if end else model.eot_token_id}"
+        + ("" if end else " (end of text: the stop string is that, or encodes to nothing)"),
+        f"answer: {answer!r}",
+        f"right: {row['target']!r}",
+        "figures: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()),
+        "lm-eval's own task would take up to 256 tokens, stop at its own end-of-text token too, and skip special tokens",
+    ]
+
+
+def _short(ids: Sequence[int], most: int = 24) -> str:
+    words: list[Any] = list(ids) if len(ids) <= most else [*ids[: most // 2], "...", *ids[-most // 2 :]]
+    return "[" + ", ".join(map(str, words)) + "]"

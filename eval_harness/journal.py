@@ -1,0 +1,69 @@
+"""The answers of a run so far, so that a killed run goes on where it stopped.
+
+One JSON line an answer, flushed as it comes, beside the result. The first line says which model the answers are of; that of
+another model, or of the same folder with other weights, is thrown away. It is deleted once the result is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+NAME = "answers.partial.jsonl"
+
+
+def fingerprint(pretrained: str, words: str, shared: bool | None) -> dict[str, Any]:
+    """What must be the same for old answers to count: the model's files by size and time, and the options."""
+    folder = Path(pretrained)
+    files = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {
+        "model_args": words,
+        "shared": shared,
+        "files": [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()],
+    }
+
+
+def key(*parts: Any) -> str:
+    """A short name of a question."""
+    return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:32]
+
+
+class Journal:
+    """Answers by `key`.
+
+    Args:
+        path: the file; its folder is made.
+        head: what `fingerprint` gave.
+    """
+
+    def __init__(self, path: Path, head: dict[str, Any]) -> None:
+        self.path, self.known = path, {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_bytes().split(b"\n") if path.is_file() else []
+        same = False
+        with contextlib.suppress(ValueError):
+            same = bool(lines) and json.loads(lines[0]) == head
+        if same:
+            for line in lines[1:-1]:  # the last one is empty, or was cut off by the kill
+                with contextlib.suppress(ValueError):
+                    name, answer = json.loads(line)
+                    self.known[name] = answer
+        self.resumed = len(self.known)
+        kept = [json.dumps(head), *(json.dumps([name, answer]) for name, answer in self.known.items())]
+        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
+        self.handle = open(path, "a", encoding="utf-8")  # noqa: SIM115  (open as long as the run)
+
+    def add(self, name: str, answer: Any) -> None:
+        """Keep an answer; it is on its way to the disk when this returns."""
+        self.known[name] = answer
+        self.handle.write(json.dumps([name, answer], ensure_ascii=False) + "\n")
+        self.handle.flush()
+
+    def close(self, done: bool) -> None:
+        """Close the file, and delete it when the result is written."""
+        self.handle.close()
+        if done:
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,84 @@
+"""The files of the tasks that a run names: found, read, and checked before torch is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from eval_harness import data, tasks
+from eval_harness.tasks.base import Rules
+from haigo.cli import HaigoError
+
+POOLS = ("train", "test")
+Limit = int | float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """The files of one task, read."""
+
+    rules: Rules
+    scored: data.DataFile
+    pool: data.DataFile | None
+    docs: list[dict[str, Any]]
+    pool_docs: list[dict[str, Any]]
+    shots: int
+    limit: Limit
+
+
+def read_sources(
+    names: Sequence[str],
+    shots: Sequence[int | None],
+    limits: Sequence[Limit],
+    folder: Path,
+    fewshot_pool: str,
+    data_version: str,
+) -> list[Source]:
+    """Find and read the data files of the tasks, without torch."""
+    if fewshot_pool not in POOLS:
+        raise HaigoError(f"--fewshot_pool {fewshot_pool} is unknown.", f"use one of {', '.join(POOLS)}")
+    if data_version not in data.VERSIONS:
+        raise HaigoError(f"--data_version {data_version} is unknown.", f"use one of {', '.join(data.VERSIONS)}")
+    found = []
+    for name, number, limit in zip(names, shots, limits, strict=True):
+        rules = tasks.make(name)
+        wanted = rules.leaderboard_shots if number is None else number
+        scored, pool = data.find(folder, rules.dataset, rules.scored_split, data_version), None
+        if wanted and not rules.has_shots:
+            raise HaigoError(f"{name} takes no shots.", "give it --num_fewshot 0")
+        if wanted and fewshot_pool == "test":
+            pool = data.find_test_pool(folder, rules.dataset, rules.scored_split)
+        elif wanted:
+            try:
+                pool = data.find(folder, rules.dataset, "train", data_version)
+            except HaigoError as error:
+                raise HaigoError(
+                    f"{error.problem} The shots of {name} come from it.",
+                    f"{error.fix}; --fewshot_pool test draws from the test file instead and says so in the result",
+                ) from None
+        docs = rules.read(scored.path)
+        pool_docs = rules.read(pool.path) if pool else []
+        if wanted > len(pool_docs):
+            raise HaigoError(
+                f"{name}: {wanted} shots are asked for, and {pool.path if pool else folder} has {len(pool_docs)} examples.",
+                "lower --num_fewshot or use the whole file",
+            )
+        found.append(
+            Source(rules=rules, scored=scored, pool=pool, docs=docs, pool_docs=pool_docs, shots=wanted, limit=limit)
+        )
+    return found
+
+
+def spread(value: Any, names: Sequence[str], option: str) -> list[Any]:
+    """One value for all tasks, or one for each."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    if len(values) == 1:
+        return values * len(names)
+    if len(values) != len(names):
+        raise HaigoError(
+            f"--{option} has {len(values)} values for {len(names)} tasks ({', '.join(names)}).",
+            "give one value, or one for each task in the order of --tasks",
+        )
+    return values

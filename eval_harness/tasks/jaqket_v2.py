@@ -1,0 +1,96 @@
+"""JAQKET v2.0: quiz questions with retrieved passages (Suzuki et al. 2020). Metrics: exact_match, f1 (percent), as JSQuAD's.
+
+Version 0.1, which nearly all published rows used, shows up to ten passages of a question and cuts off the beginning of what
+is too long; 0.2 shows five and draws fewer shots then, with the same generator. Questions whose first five passages do not
+hold the answer are left out of both, as the data set's loader does and the rows' 1,164 questions show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eval_harness import data, prompts
+from eval_harness.prompts import Doc
+from eval_harness.tasks.base import Encode
+from eval_harness.tasks.jsquad import JSQuAD
+from haigo.cli import HaigoError
+
+_SHOWN = {"0.1": 10, "0.2": 5}
+_SEARCHED = 5
+
+
+class JAQKETv2(JSQuAD):
+    """Documents: `id`, `question`, `answers` (strings), `titles` and `passages` (of equal length)."""
+
+    dataset = "jaqket_v2"
+    versions = ("0.1", "0.2")
+    leaderboard_shots = 1
+
+    @classmethod
+    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
+        extract = "与えられた文脈から、質問に対する答えを抜き出してください。"
+
+        def question(doc: Doc, newline: str = "\n") -> str:
+            return f"文脈：{newline.join(doc['passages'])}{newline}質問：{doc['question']}"
+
+        def titled(doc: Doc) -> str:
+            pairs = zip(doc["titles"], doc["passages"], strict=True)
+            shown = "\n".join(f"[題名]:{title}\n[問題]:{passage}" for title, passage in pairs)
+            return f"{shown}\n[質問]:{doc['question']}\n[答え]:"
+
+        made = prompts.by_version(
+            prompts.base_frame("0.1", "[題名]と[問題]から[質問]に対する[答え]を抜き出しなさい\n\n", titled),
+            prompts.base_frame(
+                "0.2",
+                "質問に対する回答を文章から一言で抽出してください。回答は名詞で答えてください。\n\n",
+                lambda doc: "文章:" + "\n".join(doc["passages"]) + f"\n質問:{doc['question']}\n回答:",
+            ),
+            prompts.alpaca_frame(lambda doc: extract, question),
+            prompts.dialogue_frame("0.4", "<NL>", extract, question),
+            prompts.dialogue_frame("0.5", "\n", extract, question),
+            prompts.llama2_frame(lambda doc: extract, question),
+        )
+        if version == "0.1":
+            del made["0.6"]  # never existed
+        return made
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        try:
+            whole = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise HaigoError(f"{path} is not valid JSON: {error}.", "get the file again") from None
+        if not isinstance(whole, list):
+            raise HaigoError(f"{path} is not a list of questions.", "use the data set's published format")
+        docs, shown = [], _SHOWN[self.version]
+        for number, row in enumerate(whole, start=1):
+            where = f"{path}, question {number}"
+            data.check(row, {"qid": str, "question": str, "answers": list, "ctxs": list}, where)
+            passages = [data.check(p, {"title": str, "text": str, "has_answer": bool}, where) for p in row["ctxs"]]
+            if not any(passage["has_answer"] for passage in passages[:_SEARCHED]):
+                continue
+            answers = [answer["text"] if isinstance(answer, dict) else str(answer) for answer in row["answers"]]
+            if not answers:
+                raise HaigoError(f"{where} has no answer.", "leave it out or give it one")
+            docs.append(
+                {
+                    "id": row["qid"],
+                    "question": row["question"],
+                    "answers": answers,
+                    "titles": [passage["title"] for passage in passages[:shown]],
+                    "passages": [passage["text"] for passage in passages[:shown]],
+                }
+            )
+        if not docs:
+            raise HaigoError(f"{path} holds no question whose passages hold the answer.", "get the file again")
+        return docs
+
+    @property
+    def needs_model(self) -> bool:
+        """Only 0.2 leaves shots out."""
+        return self.version != "0.1"
+
+    def room(self, doc: Doc, encode: Encode, max_length: int) -> int | None:
+        return max_length - max(len(encode(answer)) for answer in doc["answers"])
