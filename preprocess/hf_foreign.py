@@ -122,7 +122,8 @@ class ForeignTokenizer(HaigoTokenizer):
 
 def _special(folder: Path, defaults: dict[str, str]) -> tuple[dict[str, str], list[str], dict[str, int]]:
     """Role -> token, further special tokens, and added token -> id."""
-    roles, more, added = dict(defaults), [], {}
+    roles, more = dict(defaults), []
+    added: dict[str, int] = {}
     for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
         path = folder / name
         if not path.is_file():
