@@ -82,6 +82,12 @@ ORIGINS: dict[str, Origin] = {
         },
         sizes=(250,),
     ),
+    "news_headline": Origin(
+        title="news_headline",
+        places={split: (f"news_headline/{split}.jsonl", f"{split}.jsonl") for split in ("train", "test")},
+        where="build it from a news corpus with eval_harness.headlines",
+        blobs={},
+    ),
 }
 
 

@@ -37,6 +37,8 @@ def reservations(
     rules: Rules, *, data: str, pool: str, shots: int, limit: float | None, seed: int, dtype: str
 ) -> list[str]:
     """Why the score may not stand beside published rows; empty when it may."""
+    if not rules.on_leaderboard:
+        return ["the task is Haigo's own: there are no published rows"]
     found = []
     if data == "custom":
         known = ORIGINS.get(rules.dataset)

@@ -16,6 +16,7 @@ from eval_harness.tasks.jnli import JNLI
 from eval_harness.tasks.jsquad import JSQuAD
 from eval_harness.tasks.marc_ja import MARCJa
 from eval_harness.tasks.mgsm import MGSM
+from eval_harness.tasks.news_headline import NewsHeadline
 from eval_harness.tasks.xlsum_ja import XLSumJa
 from eval_harness.tasks.xwinograd_ja import XWinogradJa
 from haigo.cli import HaigoError, nearest
@@ -29,6 +30,7 @@ _TASKS: tuple[type[Rules], ...] = (
     XLSumJa,
     XWinogradJa,
     MGSM,
+    NewsHeadline,
 )
 ALIASES = {"xlsum_ja": "xlsum_ja-1.0-0.0", "xwinograd_ja": "xwinograd_ja-1.0-0.0", "mgsm": "mgsm-1.0-0.0"}
 """The leaderboard's short ids of tasks whose first prompt is 0.0; the version may stand behind them (`mgsm-1.0`)."""

@@ -49,6 +49,7 @@ class Rules(abc.ABC):
     stratified: bool = False
     scored_split: ClassVar[str] = "valid"
     has_shots: ClassVar[bool] = True
+    on_leaderboard: ClassVar[bool] = True
     pieces: Callable[[str], list[str]] = staticmethod(list)
     """The model's tokenizer as a splitter of text, set before scoring; only Rouge asks for it."""
 

@@ -16,6 +16,8 @@ from eval_harness import data, fewshot, tasks
 from eval_harness.run import read_sources
 from haigo.cli import HaigoError
 
+JGLUE = [name for name in tasks.names() if name.split("-")[0] in ("jcommonsenseqa", "jnli", "jsquad")]
+
 
 def contexts(folder, name, shots, limit=None, pool="train"):
     (source,) = read_sources([name], [shots], [limit], folder, pool, "v1.1")
@@ -31,10 +33,10 @@ def digest(texts):
 
 
 def test_every_task_has_a_golden_digest(golden):
-    assert sorted(golden["contexts"]) == sorted(tasks.names())
+    assert sorted(golden["contexts"]) == sorted(JGLUE)
 
 
-@pytest.mark.parametrize("name", tasks.names())
+@pytest.mark.parametrize("name", JGLUE)
 def test_contexts_are_those_of_jp_stable(golden, jglue, name):
     wanted = golden["contexts"][name]
     made = contexts(jglue, name, wanted["shots"])

@@ -1,0 +1,137 @@
+"""Build the task news_headline from any news corpus: which of five headlines is the article's own?
+
+    python -m eval_harness.headlines CORPUS --output_dir data/news_headline [--split test] [--seed 1234]
+
+CORPUS is a folder that preprocess.clean wrote (its --split is read: keep it out of the training), or a .jsonl, .jsonl.gz or
+.jsonl.zst file with `text` and `title`. The headline is the title, or else a first line of at most 80 characters. The other
+four are drawn from the nearest articles of the corpus, so they are often of the same days and subjects. Articles that hold
+their headline word for word lose those lines. Same corpus and seed, same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo import cli, files
+from haigo.cli import HaigoError
+
+CHOICES = 5
+_NEAR = 10
+_LONGEST_HEADLINE = 80
+_SHORTEST_ARTICLE = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """One article with its headline."""
+
+    id: str
+    headline: str
+    body: str
+
+
+def articles(corpus: Path, split: str) -> Iterator[Article]:
+    """The articles of a corpus that have a headline and a body, in its order."""
+    for number, row in enumerate(_rows(corpus, split)):
+        meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
+        title, text = row.get("title") or (meta or {}).get("title"), str(row.get("text", "")).strip()
+        if not title:
+            title, _, text = text.partition("\n")
+            if len(title) > _LONGEST_HEADLINE:
+                continue
+        title = str(title).strip()
+        body = "\n".join(line for line in text.split("\n") if title not in line).strip() if title else ""
+        if title and len(body) >= _SHORTEST_ARTICLE:
+            yield Article(str(row.get("id", number)), title, body)
+
+
+def build(found: Sequence[Article], seed: int, characters: int = 400) -> list[dict[str, Any]]:
+    """A question for every article whose neighbourhood has enough other headlines.
+
+    Args:
+        characters: how much of an article is shown.
+    """
+    rows = []
+    for place, article in enumerate(found):
+        window = range(max(0, place - 2 * _NEAR), min(len(found), place + 2 * _NEAR + 1))
+        nearest = sorted(window, key=lambda other: (abs(other - place), other))[1:]
+        others = list(dict.fromkeys(found[n].headline for n in nearest if found[n].headline != article.headline))
+        if len(others) < CHOICES - 1:
+            continue
+        generator = random.Random(f"{seed} {article.id}")
+        drawn = generator.sample(others[:_NEAR], CHOICES - 1) if len(others) >= _NEAR else others[: CHOICES - 1]
+        label = generator.randrange(CHOICES)
+        drawn.insert(label, article.headline)
+        rows.append({"id": article.id, "article": article.body[:characters], "headlines": drawn, "label": label})
+    return rows
+
+
+def _rows(corpus: Path, split: str) -> Iterator[dict[str, Any]]:
+    if corpus.is_dir():
+        places = sorted((corpus / split).glob("*.jsonl*"))
+        if not places:
+            raise HaigoError(f"{corpus / split} holds no documents.", "name a folder that preprocess.clean wrote")
+    elif corpus.is_file():
+        places = [corpus]
+    else:
+        raise HaigoError(f"{corpus} does not exist.", "name a corpus folder or a .jsonl file")
+    for path in places:
+        for number, line in enumerate(_lines(path), start=1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                raise HaigoError(f"{path} line {number} is not valid JSON.", "mend that line") from None
+            if isinstance(row, dict):
+                yield row
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if path.suffix == ".zst":
+        import zstandard
+
+        with open(path, "rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as plain:
+            yield from io.TextIOWrapper(plain, encoding="utf-8")
+    else:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8") as plain:
+            yield from plain
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The options of this command."""
+    made = cli.parser("eval_harness.headlines", __doc__)
+    made.add_argument("corpus", type=Path, metavar="CORPUS", help="folder of preprocess.clean, or a .jsonl file")
+    made.add_argument("--output_dir", "--output-dir", type=Path, required=True, help="where test.jsonl goes")
+    made.add_argument("--split", default="test", help="which split of the folder (default test)")
+    made.add_argument("--seed", type=int, default=1234, help="of the draws (default 1234)")
+    made.add_argument("--characters", type=int, default=400, help="how much of an article is shown (default 400)")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int | None:
+    """The command."""
+    given = arguments().parse_args(argv)
+    if given.characters < _SHORTEST_ARTICLE:
+        raise HaigoError(f"--characters {given.characters} is too few.", f"give {_SHORTEST_ARTICLE} or more")
+    found = list(articles(given.corpus, given.split))
+    rows = build(found, given.seed, given.characters)
+    if not rows:
+        raise HaigoError(
+            f"{given.corpus} has {len(found)} articles with headlines; {CHOICES} different ones are needed.",
+            "name a news corpus whose documents have titles",
+        )
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    files.write_text(given.output_dir / "test.jsonl", text)
+    print(f"{given.output_dir / 'test.jsonl'}: {len(rows):,} questions from {len(found):,} articles")
+    return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))
