@@ -120,8 +120,8 @@ def evaluate(
         assert explain is not None
         print(shown(lm, each, min(explain, len(each.docs) - 1)))
     start, cut_before, journal = time.monotonic(), lm.truncated, None
-    if output_path is not None and prepared:
-        pretrained = str(parse_args(words)["pretrained"]) if "pretrained=" in words else ""
+    pretrained = str(parse_args(words)["pretrained"]) if model_args else str(model_dir)
+    if output_path is not None and prepared and pretrained:
         journal = Journal(Path(output_path) / NAME, fingerprint(pretrained, words, lm.share_context))
         if journal.resumed:
             print(f"haigo: goes on after {journal.resumed:,} answers of a run that was stopped.", file=sys.stderr)
