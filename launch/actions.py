@@ -219,7 +219,7 @@ def configs(root: str, options: runfile.Configs, seed: int) -> Any:
     if most > 4:
         notes.append(
             f"At this number of tokens a corpus would be repeated {most:,.0f} times: with more than 4 epochs bring more text,"
-            " or choose the mixture for the real number of tokens (`search.target_tokens`)."
+            " or choose the mixture for the real number of tokens (search.target_tokens)."
         )
     files.write_json(
         folder / "configs" / "plan.json",

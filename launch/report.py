@@ -185,7 +185,18 @@ def _scores(summary: Mapping[str, Any]) -> str:
         return ""
     rows.sort(key=lambda row: (row[0], row[1]))
     table = _table(["task", "metric", "model", "value", "standard error"], rows, text_columns=(0, 1, 2))
-    return f"<section><h2>Scores</h2>{table}</section>"
+    notes = []
+    for task, result in summary["models"][CHOSEN]["scores"].items():
+        about = result["about"]
+        base = ", ".join(f"{name} {value:.2f}" for name, value in about["baseline"].items() if value is not None)
+        why = (
+            f" Not comparable with leaderboard rows: {'; '.join(about['not_comparable'])}."
+            if about["not_comparable"]
+            else ""
+        )
+        told = f"{task}: {about['n']} documents, {about['num_fewshot']} examples in the prompt, data {about['data']}; {base}."
+        notes.append(f"<p>{html.escape(told + why)}</p>")
+    return f"<section><h2>Scores</h2>{table}{''.join(notes)}</section>"
 
 
 def _plan(root: Path) -> str:

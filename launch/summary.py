@@ -69,4 +69,12 @@ def _ceilings(models: dict[str, Any], run: RunFile) -> dict[str, Any]:
 
 
 def _scores(path: Path) -> dict[str, Any]:
-    return files.read_json(path)["results"] if path.exists() else {}
+    """Task -> its figures, and under "about" how many documents, the chance level and why it is no leaderboard number."""
+    if not path.exists():
+        return {}
+    found = files.read_json(path)
+    about = {
+        task: {key: told[key] for key in ("n", "num_fewshot", "data", "baseline", "not_comparable")}
+        for task, told in found["haigo"]["tasks"].items()
+    }
+    return {task: {**figures, "about": about[task]} for task, figures in found["results"].items()}
