@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from typing import Any
 
 from haigo.cli import Failed
@@ -94,6 +95,46 @@ def run(
         raise
     executor.shutdown()
     return {name: results[name] for name in work}
+
+
+def interruptible(work: Callable[[], Any]) -> Any:
+    """Call `work` in a forked child and give its result: Ctrl-C then stops it at once, though it is inside C code that
+    would not return to Python for minutes. The child shares the parent's memory, so nothing large is copied.
+
+    Raises:
+        whatever `work` raised.
+        Failed: the child was killed.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_answer, args=(sender, work))
+    child.start()
+    sender.close()
+    try:
+        while not receiver.poll(_POLL_S):
+            pass
+        ended_well, result = receiver.recv()
+    except EOFError:
+        raise Failed(
+            "a worker process was killed (the system's out-of-memory killer is the usual cause).",
+            "use a smaller input or a machine with more memory",
+        ) from None
+    finally:
+        child.kill()  # it would not listen to anything else
+        child.join()
+        receiver.close()
+    if not ended_well:
+        raise result
+    return result
+
+
+def _answer(sender: Connection, work: Callable[[], Any]) -> None:
+    start_worker()
+    try:
+        sender.send((True, work()))
+    except Exception as error:
+        sender.send((False, error))
+    sender.close()
 
 
 def stop(executor: concurrent.futures.ProcessPoolExecutor) -> None:

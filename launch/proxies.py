@@ -219,7 +219,9 @@ def run(
     summary.results = {name: summary.results[name] for name in table if name in summary.results}
     if not summary.results:
         name, why = next(iter(summary.failed.items()))
-        raise Failed(f"all {len(table)} proxies failed; {name}: {why}.", "mend that, and run the same command again")
+        raise Failed(
+            f"all {len(table)} proxies failed; {name}: {why.rstrip('.')}.", "mend that, and run the same command again"
+        )
     return summary
 
 

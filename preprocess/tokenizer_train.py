@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from haigo import pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -125,15 +126,19 @@ def train_model(sentences: Iterable[str], options: Mapping[str, Any], seed: int)
     held = list(sentences)
     if not held:
         raise HaigoError("there is no text to train a tokenizer on.", "give a larger corpus or --chars-per-corpus")
-    sentencepiece.set_random_generator_seed(seed)
-    target = io.BytesIO()
-    try:
+
+    def run() -> bytes:
+        sentencepiece.set_random_generator_seed(seed)
+        target = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(held), model_writer=target, minloglevel=2, **options
         )
+        return target.getvalue()
+
+    try:
+        return bytes(pool.interruptible(run))
     except RuntimeError as error:
         raise _refusal(str(error), int(options["vocab_size"])) from None
-    return target.getvalue()
 
 
 def _refusal(said: str, vocab_size: int) -> HaigoError:

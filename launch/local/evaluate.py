@@ -137,7 +137,7 @@ def pairs_task(path: str | os.PathLike[str], vocabulary: Vocabulary, positions: 
 
 def _read_pairs(path: Path) -> Iterable[tuple[str, str]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines(): a text may hold U+2028
     except FileNotFoundError:
         raise HaigoError(f"{path} does not exist.", "check the path given with --pairs") from None
     except UnicodeDecodeError:

@@ -256,3 +256,21 @@ def test_numbers_that_make_no_sense(kind, text, capsys):
 
     assert cli.run(main, [f"--n={text}"]) == 2
     assert f"argument --n: {text} is not a" in capsys.readouterr().err
+
+
+def test_interruptible_gives_results_and_errors_and_stops_at_once():
+    held = list(range(1000))
+    assert pool.interruptible(lambda: sum(held)) == 499500
+    with pytest.raises(Refused, match="not today"):
+        pool.interruptible(fail)
+    with pytest.raises(Failed, match="killed"):
+        pool.interruptible(die)
+    code = (
+        "import time; from haigo import cli, pool\n"
+        "raise SystemExit(cli.run(lambda argv: pool.interruptible(lambda: time.sleep(60)), []))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130 and "goes on from here" in said
