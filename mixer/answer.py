@@ -35,6 +35,8 @@ class Recommendation:
     """Objective at the reference minus at the answer: mean, interval, probability that it is above 0, unit."""
     expected_regret: float
     """Objective lost, on average over the draws, by not knowing the law exactly."""
+    more_proxies: int | None
+    """How many more proxies of the same kind would halve `expected_regret`; None when 16 times as many would not."""
     binding: list[dict[str, Any]]
     transfer: Array
     """(metrics, corpora), rows summing to 1: which corpus helps which metric."""
@@ -70,6 +72,7 @@ class Recommendation:
             "prediction": self.prediction,
             "gain": self.gain,
             "expected_regret": significant(self.expected_regret),
+            "proxies_to_halve_regret": self.more_proxies,
             "binding": self.binding,
             "objective": self.objective.as_dict(),
             "transfer": {

@@ -1,6 +1,7 @@
 """The named ways to choose a mixture, so that anyone can compare them on their own table.
 
-law, explaw: exact search on a convex law. lightgbm, gp, regmix: the mean of the best of many random mixtures (RegMix's
+auto: exact search on the convex law, good proxies counting more (`mixer.focus`). law, explaw: the same on a law fitted to
+all proxies alike. lightgbm, gp, regmix: the mean of the best of many random mixtures (RegMix's
 recipe: 100,000 samples, mean of the best 128). token_share, temperature, unimax, uniform: no proxies needed.
 """
 
@@ -17,9 +18,10 @@ from mixer.limits import Limits
 from mixer.supply import Constraints
 
 CONVEX = ("law", "explaw")
+EXACT = ("auto", *CONVEX)
 SAMPLED = ("lightgbm", "gp", "regmix")
 FREE = ("token_share", "temperature", "unimax", "uniform")
-ALL = (*CONVEX, *SAMPLED, *FREE)
+ALL = (*EXACT, *SAMPLED, *FREE)
 
 _SAMPLES = 100_000
 _BEST = 128

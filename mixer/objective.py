@@ -14,6 +14,7 @@ from mixer.arrays import Array
 from mixer.proxies import find
 
 _SCORE_LIKE = re.compile(r"(^|[_/\-.])(acc|acc_norm|accuracy|f1|em|exact|exact_match|score|bleu|rouge\w*)($|[_/\-.,])")
+_LOSS_LIKE = re.compile(r"(^|[_/\-.])(bpb|loss|ppl|perplexity|nll|nats|error)($|[_/\-.,])")
 _RELATIVE = re.compile(r"^\s*([+-]?\d+(?:\.\d+)?)\s*%\s*$")
 
 
@@ -30,7 +31,16 @@ class Objective:
     standardise: bool = True
     """Divide each metric by its standard deviation over the proxies, so that none drowns the others."""
 
+    items: Mapping[str, int] = field(default_factory=dict)
+    """Metric -> number of items a score is the mean of; the score then has at least the noise sqrt(p (1 - p) / n), and
+    higher is better unless `direction` says otherwise."""
+    chance: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> what guessing scores, in the metric's own unit."""
+
     def __post_init__(self) -> None:
+        for name, count in self.items.items():
+            if not count >= 1:
+                raise HaigoError(f"the score '{name}' is said to have {count} items.", "give the number of its items")
         if not self.weights:
             raise HaigoError("the objective names no metric.", "give at least one, e.g. --objective news_bpb")
         for name, weight in self.weights.items():
@@ -53,7 +63,9 @@ class Objective:
         weights: dict[str, float] = {}
         for name, weight in self.weights.items():
             weights[full(name)] = weights.get(full(name), 0.0) + float(weight)
-        direction = {full(name): way for name, way in self.direction.items()}
+        items = {full(name): int(count) for name, count in self.items.items()}
+        chance = {full(name): float(level) for name, level in self.chance.items()}
+        direction = {**dict.fromkeys(items, "max"), **{full(name): way for name, way in self.direction.items()}}
         ceilings: dict[str, float | str] = {}
         # named limits win over wildcards, wherever they stand
         for name, limit in sorted(self.ceilings.items(), key=lambda item: "*" not in item[0]):
@@ -69,7 +81,59 @@ class Objective:
                     f"'{name}' looks like a score, where higher is better, and would be minimised.",
                     f"say which is meant: --maximise {name} or --minimise {name}",
                 )
-        return Objective(weights=weights, direction=direction, ceilings=ceilings, standardise=self.standardise)
+        for name, way in direction.items():
+            if way == "max" and _LOSS_LIKE.search(name.lower()):
+                raise HaigoError(
+                    f"'{name}' looks like a loss, where lower is better, and would be maximised.",
+                    "leave --maximise away, or rename the column if it is a score",
+                )
+        return Objective(
+            weights=weights,
+            direction=direction,
+            ceilings=ceilings,
+            standardise=self.standardise,
+            items=items,
+            chance=chance,
+        )
+
+    def item_noise(self, metrics: Sequence[str], values: Array) -> Array:
+        """Least standard deviation of one run's score, sqrt(p (1 - p) / n) at the proxies' mean, (metrics,); 0 for losses.
+
+        Args:
+            values: (runs, metrics), as measured or sign-adjusted; scores in 0..1 or 0..100.
+
+        Raises:
+            HaigoError: a score with items is outside 0..100.
+        """
+        made = np.zeros(len(metrics))
+        for j, name in enumerate(metrics):
+            if name in self.items:
+                p, unit = _share_right(np.abs(values[:, j]), name)
+                made[j] = unit * float(np.sqrt(max(p.mean() * (1.0 - p.mean()), 0.0) / self.items[name]))
+        return made
+
+    def doubts(self, metrics: Sequence[str], values: Array, source: str) -> list[str]:
+        """What must be said about scores of few items or near chance, one sentence each."""
+        made = []
+        noise = self.item_noise(metrics, values)
+        for j, name in enumerate(metrics):
+            if name not in self.items or not (name in self.weights or name in self.ceilings):
+                continue
+            column, count = values[:, j], self.items[name]
+            spread = float(column.std())
+            signal = max(0.0, 1.0 - float(noise[j] ** 2) / max(spread**2, 1e-300))
+            if signal < 0.5:
+                made.append(
+                    f"{source}: {name} varies by {spread:.3g} over the proxies, of which {count} items alone explain "
+                    f"{noise[j]:.3g}; a loss on the same task says more."
+                )
+            level = self.chance.get(name)
+            if level is not None and abs(float(column.mean()) - level) < 2.0 * float(noise[j]):
+                made.append(
+                    f"{source}: {name} is at chance ({level:g}) for most proxies: larger proxies, or a loss on the same "
+                    "task, are needed."
+                )
+        return made
 
     def check_ceilings(self) -> None:
         """Make sure that every ceiling is a limit.
@@ -96,7 +160,20 @@ class Objective:
             "direction": {name: self.direction.get(name, "min") for name in self.weights},
             "ceilings": dict(self.ceilings),
             "standardise": self.standardise,
+            **({"items": dict(self.items)} if self.items else {}),
+            **({"chance": dict(self.chance)} if self.chance else {}),
         }
+
+
+def _share_right(values: Array, name: str) -> tuple[Array, float]:
+    """Scores as shares 0..1, and the unit they came in (1 or 100)."""
+    top = float(values.max())
+    if top > 100.0:
+        raise HaigoError(
+            f"'{name}' reaches {top:g}, which is no share of right items.", "give scores of 0..1 or 0..100"
+        )
+    unit = 100.0 if top > 1.0 else 1.0
+    return values / unit, unit
 
 
 def limit_value(limit: float | str, reference: float, sign: float, name: str) -> float:
@@ -128,8 +205,9 @@ def parse(
     maximise: Sequence[str] = (),
     minimise: Sequence[str] = (),
     standardise: bool = True,
+    scores: Sequence[str] = (),
 ) -> Objective:
-    """An objective from the command line: `news_bpb=1.0,other_bpb=0.5` and `wiki_bpb=+5%`."""
+    """An objective from the command line: `news_bpb=1.0,other_bpb=0.5`, `wiki_bpb=+5%`, scores `qa_acc=1119:0.2`."""
     weights: dict[str, float] = {}
     for word in ",".join(words).split(","):
         name, _, value = word.strip().rpartition("=") if "=" in word else (word.strip(), "", "1")
@@ -146,4 +224,19 @@ def parse(
             raise HaigoError(f"--ceiling {word} is not METRIC=LIMIT.", "write e.g. --ceiling 'wiki_bpb=+5%'")
         limits[name] = value.strip()
     ways = {**dict.fromkeys(minimise, "min"), **dict.fromkeys(maximise, "max")}
-    return Objective(weights=weights, direction=ways, ceilings=limits, standardise=standardise)
+    items: dict[str, int] = {}
+    chance: dict[str, float] = {}
+    for word in scores:
+        name, equals, value = word.strip().rpartition("=")
+        count, colon, level = value.partition(":")
+        try:
+            items[name] = int(count)
+            if colon:
+                chance[name] = float(level)
+        except ValueError:
+            equals = ""
+        if not equals or not name:
+            raise HaigoError(f"--score {word} is not METRIC=ITEMS[:CHANCE].", "write e.g. --score qa_acc=1119:0.2")
+    return Objective(
+        weights=weights, direction=ways, ceilings=limits, standardise=standardise, items=items, chance=chance
+    )

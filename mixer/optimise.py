@@ -25,32 +25,43 @@ _CEILING_SLACK = 1e-7
 class Surface:
     """Predicted (sign-adjusted) metrics as a function of the mixture, with gradients, repetition included.
 
-    Averages over bootstrap draws: each draw is convex, so the average is, and a small corpus that some draws find
-    useful keeps a weight where the single best fit would drop it.
+    The search uses the law as fitted; the draws say how sure it is. (Averaging the search over draws was tried and
+    loses: see docs/mixer.md.)
     """
 
     law: CurveLaw
     draws: Array
     """(draws, targets, p)."""
     constraints: Constraints
+    shift: Array | None = None
+    stretch: Array | None = None
+    """(draws, targets): what is not known about the step to the target's scale; draw's value = shift + stretch * law."""
 
-    def metrics(self, weights: Array, which: Any, draws: Array | None = None) -> tuple[Array, Array]:
-        """Means over draws of the metrics numbered `which`: values (m,), gradients (m, corpora)."""
-        theta = (self.draws if draws is None else draws)[:, which]
-        count, m, p = theta.shape
+    def metrics(self, weights: Array, which: Any, draw: int | None = None) -> tuple[Array, Array]:
+        """Metrics numbered `which`, by the law as fitted or by one draw: values (m,), gradients (m, corpora)."""
+        theta = (self.law.theta_ if draw is None else self.draws[draw])[which]
         effective, slope = self.constraints.effective(weights)
-        value, gradient = self.law.slopes(
-            theta.reshape(-1, p), effective[None], np.tile(self.law.scale_[which], (count, 1))
-        )
-        value, gradient = value.reshape(count, m), gradient.reshape(count, m, -1)
-        return value.mean(0), gradient.mean(0) * slope
+        value, gradient = self.law.slopes(theta, effective[None], self.law.scale_[which])
+        value, gradient = value[:, 0], gradient[:, 0] * slope
+        if draw is not None and self.shift is not None and self.stretch is not None:
+            stretch = self.stretch[draw, which]
+            value, gradient = self.shift[draw, which] + stretch * value, stretch[:, None] * gradient
+        return value, gradient
 
     def predict(self, weights: Array) -> Array:
         """Every draw's prediction of every metric, (draws, n, targets)."""
         effective, _ = self.constraints.effective(np.atleast_2d(weights))
-        return self.law.predict_draws(effective)
+        made = self.law.predict_draws(effective)
+        if self.shift is not None and self.stretch is not None:
+            made = self.shift[:, None] + self.stretch[:, None] * made
+        return made
 
-    def weighted(self, coefficients: Array, kl: float, prior: Array, draws: Array | None = None) -> Function:
+    def mean(self, weights: Array) -> Array:
+        """What the law as fitted predicts, (n, targets)."""
+        effective, _ = self.constraints.effective(np.atleast_2d(weights))
+        return np.asarray(self.law.values(self.law.theta_, self.law.features(effective), self.law.scale_).T)
+
+    def weighted(self, coefficients: Array, kl: float, prior: Array, draw: int | None = None) -> Function:
         """sum_m coefficient_m metric_m + kl * KL(weights || prior)."""
         which = np.flatnonzero(coefficients)
         share = coefficients[which]
@@ -59,7 +70,7 @@ class Surface:
 
         def function(w: Array) -> tuple[float, Array]:
             inside = np.maximum(w, 0.0)
-            value, gradient = self.metrics(inside, which, draws)
+            value, gradient = self.metrics(inside, which, draw)
             ratio = np.log((inside + 1e-6) / safe)
             pull = kl * float((inside * ratio).sum())
             return float(share @ value) + pull, share @ gradient + kl * (ratio + inside / (inside + 1e-6))

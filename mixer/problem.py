@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixer.arrays import Array
-from mixer.curve_law import CurveLaw
 from mixer.limits import Limits
 from mixer.objective import Objective, limit_value
 from mixer.optimise import Function, Functions, Surface
@@ -42,9 +41,13 @@ class Problem:
         if len(used) == 1:
             self.unit, self.unit_name = 1.0 / float(self.coefficients[used[0]]), self.names[int(used[0])]
 
-    def set_surface(self, law: CurveLaw, draws: Array) -> None:
-        """Fix the predicted surface and with it the ceilings, which are relative to it."""
-        self.law, self.surface = law, Surface(law, draws, self.constraints)
+    def set_surface(self, surface: Surface, noise: Array) -> None:
+        """Fix the predicted surface and with it the ceilings, which are relative to it.
+
+        Args:
+            noise: (metrics,) standard deviation of one run of the target's scale.
+        """
+        self.law, self.surface, self.noise = surface.law, surface, noise
         self.tops = np.full(len(self.names), np.inf)
         which = np.array([self.names.index(metric) for metric in self.objective.ceilings], dtype=np.int64)
         self.ceiling_names = [self.names[j] for j in which]
@@ -64,7 +67,7 @@ class Problem:
 
         self.ceilings = function
 
-    def function(self, draws: Array | None = None, pull: float | None = None) -> Function:
-        """What is minimised; on all draws or on the given ones."""
+    def function(self, draw: int | None = None, pull: float | None = None) -> Function:
+        """What is minimised, by the law as fitted or by one bootstrap draw."""
         strength = self.pull if pull is None else pull
-        return self.surface.weighted(self.coefficients, strength, self.constraints.reference, draws)
+        return self.surface.weighted(self.coefficients, strength, self.constraints.reference, draw)

@@ -20,6 +20,7 @@ from haigo.cli import HaigoError, nearest
 from mixer.arrays import Array
 from mixer.laws import check_runs
 from mixer.mixture import check_weights
+from mixer.scales import scales
 
 _RUN_COLUMNS = ("run", "index", "run_id", "name")
 _ABOUT_A_RUN = ("size", "tokens", "seed", "seconds", "bytes", "name", "run_id", "index", "run", "group", "step")
@@ -38,6 +39,8 @@ class ProxyTable:
     """(runs, corpora), rows summing to 1."""
     losses: Array
     """(runs, metrics), as the file gives them."""
+    scales: list[str] = field(default_factory=list)
+    """Size and tokens of each run in words (columns `size` and `tokens` of metrics.csv); "" where it has neither."""
     notes: list[str] = field(default_factory=list)
     """What was mended or left out, one sentence each; to be shown."""
     source: str = ""
@@ -58,6 +61,7 @@ class ProxyTable:
             metrics=self.metrics,
             weights=self.weights[rows],
             losses=self.losses[rows],
+            scales=[self.scales[i] for i in rows] if self.scales else [],
             notes=self.notes,
             source=self.source,
         )
@@ -230,8 +234,39 @@ def read(
     for j in still:
         notes.append(f"{ratios}: '{corpora[j]}' has the same weight in every run; nothing can be learned about it.")
     return ProxyTable(
-        runs=both, corpora=corpora, metrics=kept, weights=made, losses=losses, notes=notes, source=str(ratios)
+        runs=both,
+        corpora=corpora,
+        metrics=kept,
+        weights=made,
+        losses=losses,
+        scales=_scales(table, both),
+        notes=notes + _same_twice(both, made, losses, str(ratios)),
+        source=str(ratios),
     )
+
+
+def _scales(table: Any, runs: list[str]) -> list[str]:
+    """Size and tokens of each run in words."""
+    import pandas as pd
+
+    rows = table.loc[runs]
+    empty = pd.Series([""] * len(runs))
+    sizes = (rows["size"] if "size" in table.columns else empty).astype(str).str.strip().tolist()
+    given = rows["tokens"] if "tokens" in table.columns else empty
+    counts = pd.to_numeric(given.astype(str).str.strip(), errors="coerce").tolist()
+    return scales([str(size) for size in sizes], [c if np.isfinite(c) and c > 0 else None for c in counts])
+
+
+def _same_twice(runs: list[str], weights: Array, losses: Array, source: str) -> list[str]:
+    """A note on runs that are copies of each other under two names."""
+    seen: dict[bytes, str] = {}
+    pairs = []
+    for name, row in zip(runs, np.hstack([weights, losses]), strict=True):
+        first = seen.setdefault(row.tobytes(), name)
+        if first != name:
+            pairs.append(f"{name} = {first}")
+    shown = ", ".join(pairs[:5]) + (" ..." if len(pairs) > 5 else "")
+    return [f"{source}: {len(pairs)} run(s) are copies of another and count twice ({shown})."] if pairs else []
 
 
 def _named(only: Sequence[str], known: list[str], source: str) -> list[str]:

@@ -11,14 +11,15 @@ from typing import Any, cast
 import numpy as np
 
 from haigo.cli import HaigoError, Refused, nearest
-from mixer import methods
-from mixer.answer import Recommendation, decimals, significant
+from mixer import focus, methods, scales, worth
+from mixer.answer import Recommendation, significant
 from mixer.arrays import Array, as_matrix
+from mixer.compare import compared, other, starting_points
 from mixer.curve_law import CurveLaw
-from mixer.laws import ReportCard, cross_validate, left_out_of, make, report_card
+from mixer.laws import ReportCard, cross_validate, left_out_of, make, rank_correlation, report_card
 from mixer.mixture import check_weights, rounded
 from mixer.objective import Objective
-from mixer.optimise import Surface, least_excess, minimise, near_optimal, prices
+from mixer.optimise import Surface, minimise, near_optimal
 from mixer.problem import Problem
 from mixer.supply import Constraints
 
@@ -39,7 +40,7 @@ def recommend(
     constraints: Constraints,
     seed: int = 0,
     bootstrap: int = 100,
-    method: str = "law",
+    method: str = "auto",
     *,
     metrics: Sequence[str] | None = None,
     held_out: tuple[Any, Any] | None = None,
@@ -47,6 +48,8 @@ def recommend(
     force: bool = False,
     compare: bool = False,
     beyond_proxies: bool = False,
+    counts: Any = None,
+    target: tuple[Any, Any] | None = None,
     source: str = "the proxy table",
 ) -> Recommendation:
     """Choose the mixture.
@@ -60,6 +63,9 @@ def recommend(
         compare: also evaluate every other method.
         beyond_proxies: allow a corpus less than the least weight it had in any proxy. What the law says there is
             extrapolation, and losses of corpora near weight 0 move fast.
+        counts: (runs,) how much each run tells; all the same when None.
+        target: weights and losses of a few runs of the target's scale (at least 3). Predictions are then of that
+            scale, recalibrated per metric (`mixer.scales`), and so are intervals, gains and prices.
 
     Raises:
         HaigoError: bad tables, unknown metrics, limits that cannot hold together.
@@ -89,6 +95,10 @@ def recommend(
 
     sign = objective.signs(names)
     y = y_raw * sign
+    given_counts = None if counts is None else np.asarray(counts, dtype=np.float64)
+    lines = None
+    if target is not None:
+        y, lines = _lift(w, y, target, sign, corpora, given_counts, seed, notes)
     coefficients = objective.coefficients(names, y.std(axis=0))
     kl = KL if constraints.kl is None else float(constraints.kl)
     task = Problem(
@@ -106,25 +116,28 @@ def recommend(
         pull=kl * float(np.std(y @ coefficients)),
     )
     law = cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
-    law.fit(w, y)
+    law.fit(w, y, given_counts)
     card = _card(task, law)
     _gate(card, objective, method, force, notes)
-    task.set_surface(law, law.bootstrap(max(bootstrap, 10)))
+    _surface(task, law, given_counts, lines, max(bootstrap, 10))
+    notes += objective.doubts(names, y_raw, source)
     for metric in task.ceiling_names:
         if card.skill(metric) < MIN_SKILL:
             notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
 
-    starts = [task.reference, limits.project(w[int((y @ coefficients).argmin())])]
-    if task.ceilings is not None:
-        starts = _meet(task, starts)
-    exact = method in methods.CONVEX
-    best = minimise(task.function(), limits, starts, task.ceilings) if exact else _other(task, method)
+    if method in methods.EXACT:
+        best = minimise(task.function(), limits, starting_points(task), task.ceilings)
+    else:
+        if task.ceilings is not None:
+            starting_points(task)  # says so when the ceilings cannot be met
+        best = other(task, method)
     best = rounded(best, DIGITS, limits.lower, limits.upper)
 
-    optima, regret = _draw_optima(task, best)
+    optima, regret = worth.draw_optima(task, best)
     within = max(regret, 1e-6)
     low, high = near_optimal(task.function(), limits, limits.project(best), within, task.ceilings)
-    at = task.surface.predict(np.stack([best, task.reference]))
+    both = np.stack([best, task.reference])
+    at, centre = task.surface.predict(both), task.surface.mean(both)
     made = Recommendation(
         corpora=corpora,
         metrics=names,
@@ -136,10 +149,11 @@ def recommend(
         reference_name=constraints.reference_name,
         token_share=constraints.token_share,
         epochs=constraints.epochs(best),
-        prediction=_prediction(task, at),
-        gain=_gain(task, at),
+        prediction=_prediction(task, at, centre),
+        gain=_gain(task, at, centre),
         expected_regret=regret * task.unit,
-        binding=_binding(task, best),
+        more_proxies=worth.proxies_to_halve(task, regret) if method in methods.EXACT else None,
+        binding=worth.binding(task, best),
         transfer=cast(Any, law).transfer(),
         card=card,
         held_out=None,
@@ -153,13 +167,13 @@ def recommend(
     if held_out is not None:
         _judge(task, made, held_out, held_out_names)
     if compare:
-        made.compared = _compare(task, made)
+        made.compared = compared(task, made)
     return made
 
 
 def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Constraints:
     """The constraints with the least weights of the proxies as limits, unless the caller's own limits forbid that."""
-    least = np.floor(w.min(axis=0) * 10**DIGITS) / 10**DIGITS
+    least = np.floor(w.min(axis=0) * 10**DIGITS + 1e-6) / 10**DIGITS
     if not (least > 0).any():
         return constraints
     made = replace(constraints, tested=least)
@@ -169,22 +183,6 @@ def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Cons
         notes.append("The limits ask for less of a corpus than any proxy had: the prediction there is extrapolation.")
         return constraints
     return made
-
-
-def _other(task: Problem, method: str) -> Array:
-    """The mixture of a method that is not the exact search on the fitted law."""
-    if method in methods.FREE:
-        return methods.free(method, task.constraints, task.limits)
-    if method in methods.SAMPLED:
-        return methods.sampled(
-            method, task.w, task.y, task.coefficients, task.constraints, task.limits, task.tops, task.seed
-        )
-    law = cast(CurveLaw, make(method, task.seed)).fit(task.w, task.y)
-    function = Surface(law, law.theta_[None], task.constraints).weighted(
-        task.coefficients, task.pull, task.constraints.reference
-    )
-    starts = [task.reference] if task.ceilings is None else _meet(task, [task.reference])
-    return minimise(function, task.limits, starts, task.ceilings)
 
 
 def _card(task: Problem, law: CurveLaw) -> ReportCard:
@@ -210,41 +208,55 @@ def _gate(card: ReportCard, objective: Objective, method: str, force: bool, note
     notes.append("Forced: " + problem)
 
 
-def _meet(task: Problem, starts: list[Array]) -> list[Array]:
-    """Starting points below all ceilings.
-
-    Raises:
-        Refused: there is none; names the ceilings and by how much they are missed.
-    """
-    assert task.ceilings is not None
-    good = [start for start in starts if (task.ceilings(start)[0] <= 0).all()]
-    if good:
-        return good
-    point, over = least_excess(task.ceilings, task.limits, starts[0])
-    if (over > 1e-6).any():
-        missed = [f"{task.ceiling_names[int(i)]} (by {over[i]:.2%} at best)" for i in np.flatnonzero(over > 1e-6)]
-        raise Refused(
-            f"no mixture within the limits is predicted to meet these ceilings together: {', '.join(missed)}.",
-            "loosen these ceilings or the limits on the corpora",
+def _lift(
+    w: Array,
+    y: Array,
+    target: tuple[Any, Any],
+    sign: Array,
+    corpora: list[str],
+    counts: Array | None,
+    seed: int,
+    notes: list[str],
+) -> tuple[Array, scales.Lines]:
+    """The losses of the small runs as they would be at the target's scale."""
+    w_large, _ = check_weights(as_matrix(target[0], "weights of the target's scale"), corpora)
+    y_large = as_matrix(target[1], "losses of the target's scale") * sign
+    small = cast(CurveLaw, make("law", seed)).fit(w, y, counts).predict(w_large)
+    lines = scales.lines(small, y_large, y.std(axis=0))
+    notes.append(f"Recalibrated to the target's scale with {lines.runs} runs; intervals include what that leaves open.")
+    if lines.runs > scales.MIN_RUNS:
+        guess = np.empty_like(y_large)
+        for i in range(lines.runs):
+            keep = np.arange(lines.runs) != i
+            guess[i] = scales.lines(small[keep], y_large[keep], y.std(axis=0)).apply(small[i])
+        error = ((guess - y_large) ** 2).sum(0)
+        skill = 1.0 - error / np.maximum(((y_large - y_large.mean(0)) ** 2).sum(0), 1e-300)
+        rho = np.mean([rank_correlation(guess[:, j], y_large[:, j]) for j in range(y.shape[1])])
+        notes.append(
+            f"Left-out runs of the target's scale: mean Spearman {rho:.2f}, median R2 {np.median(skill):.2f} over metrics."
         )
-    return [point]
+    return lines.apply(y), lines
 
 
-def _draw_optima(task: Problem, best: Array) -> tuple[Array, float]:
-    """The optimum of each draw (draws, corpora), and what `best` loses against them on average (minimised units)."""
-    optima, lost = [], []
-    start = task.limits.project(best)
-    for draw in range(len(task.surface.draws)):
-        one = task.surface.draws[draw : draw + 1]
-        found = minimise(task.function(one), task.limits, [start], task.ceilings, effort=40)
-        plain = task.function(one, pull=0.0)
-        optima.append(found)
-        lost.append(max(0.0, plain(start)[0] - plain(found)[0]))
-    return np.array(optima), float(np.mean(lost))
+def _surface(task: Problem, law: CurveLaw, counts: Array | None, lines: scales.Lines | None, bootstrap: int) -> None:
+    """Fit what is searched, for "auto" the law near the best proxies, and draw from it."""
+    if task.method == "auto":
+        near = focus.counts(task.y @ task.coefficients)
+        law = cast(CurveLaw, make("law", task.seed)).fit(task.w, task.y, near if counts is None else near * counts)
+    draws, noise = law.bootstrap(bootstrap), law.noise_
+    shift = stretch = None
+    if lines is not None:
+        offset, slope = lines.draws(bootstrap, task.seed)
+        # the law already predicts lifted losses: a draw's line is taken relative to the fitted one
+        stretch = slope / lines.slope
+        shift = offset - stretch * (lines.offset - lines.slope * lines.middle)
+        noise = np.maximum(noise, lines.noise)
+    noise = np.maximum(noise, task.objective.item_noise(task.names, task.y))
+    task.set_surface(Surface(law, draws, task.constraints, shift, stretch), noise)
 
 
-def _prediction(task: Problem, at: Array) -> dict[str, dict[str, Any]]:
-    mean, spread = at.mean(0) * task.sign, _Z90 * np.sqrt(at.var(0) + task.law.noise_**2)
+def _prediction(task: Problem, at: Array, centre: Array) -> dict[str, dict[str, Any]]:
+    mean, spread = centre * task.sign, _Z90 * np.sqrt(at.var(0) + task.noise**2)
     made = {}
     for j, name in enumerate(task.names):
         ends = [[significant(mean[i, j] - spread[i, j]), significant(mean[i, j] + spread[i, j])] for i in range(2)]
@@ -257,33 +269,17 @@ def _prediction(task: Problem, at: Array) -> dict[str, dict[str, Any]]:
     return made
 
 
-def _gain(task: Problem, at: Array) -> dict[str, Any]:
-    gained = (at[:, 1] - at[:, 0]) @ task.coefficients * task.unit
-    low, high = np.quantile(gained, [0.05, 0.95])
+def _gain(task: Problem, at: Array, centre: Array) -> dict[str, Any]:
+    gained = (at[:, 1] - at[:, 0]) @ task.coefficients
+    value = float((centre[1] - centre[0]) @ task.coefficients)
+    gained = gained - gained.mean() + value  # the draws say how sure the fitted law is, not what it says
+    low, high = np.quantile(gained * task.unit, [0.05, 0.95])
     return {
-        "mean": significant(gained.mean()),
+        "mean": significant(value * task.unit),
         "interval": [significant(low), significant(high)],
         "probability": round(float((gained > 0).mean()), 3),
         "unit": task.unit_name,
     }
-
-
-def _binding(task: Problem, best: Array) -> list[dict[str, Any]]:
-    """Binding limits with what loosening each by one natural step would gain."""
-    point, constraints = task.limits.project(best), task.constraints
-    slope = task.function()(point)[1]
-    made = []
-    for name, kind, about, price in prices(point, slope, task.limits, task.ceiling_names, task.ceilings):
-        step, per = 0.01, "0.01 of weight"
-        if kind == "ceiling":
-            name, per = f"ceiling on {about}", "1 % of the ceiling"
-        elif kind == "epochs" and constraints.supply is not None and constraints.target_tokens:
-            j = list(constraints.corpora).index(about)
-            step, per = float(constraints.supply[j] / constraints.target_tokens), f"one more epoch of {about}"
-        made.append(
-            {"constraint": name, "price": significant(price * step * task.unit), "per": per, "unit": task.unit_name}
-        )
-    return made
 
 
 def _judge(task: Problem, made: Recommendation, held_out: tuple[Any, Any], names: Sequence[str] | None) -> None:
@@ -301,25 +297,3 @@ def _judge(task: Problem, made: Recommendation, held_out: tuple[Any, Any], names
             for j, m in enumerate(made.metrics)
         },
     }
-
-
-def _compare(task: Problem, made: Recommendation) -> list[dict[str, Any]]:
-    """Every method's mixture, all judged by the same law; best first."""
-    rows = []
-    base = float((task.surface.predict(task.reference)[:, 0] @ task.coefficients).mean() * task.unit)
-    for name in methods.ALL:
-        if name in methods.FREE and name != "uniform" and task.constraints.supply is None:
-            continue
-        point = made.weights if name == made.method else _other(task, name)
-        drawn = task.surface.predict(point)[:, 0]
-        rows.append(
-            {
-                "method": name,
-                "objective": significant(value := float((drawn @ task.coefficients).mean() * task.unit)),
-                "gain": significant(base - value),
-                "metrics": dict(zip(made.metrics, map(significant, drawn.mean(0) * task.sign), strict=True)),
-                "weights": dict(zip(made.corpora, decimals(rounded(point)), strict=True)),
-                "ceilings_met": bool(task.ceilings is None or (task.ceilings(point)[0] <= 1e-5).all()),
-            }
-        )
-    return sorted(rows, key=lambda row: float(row["objective"]))

@@ -17,7 +17,8 @@ _JA = {
     "corpus": "コーパス", "weight": "重み", "90 % interval": "90 % 区間", "near-optimal": "準最適範囲", "epochs": "エポック",
     "token share": "トークン比", "metric": "指標", "predicted": "予測", "at token share": "トークン比での予測",
     "left-out Spearman": "除外検証の順位相関", "left-out R2": "除外検証の R2", "held-out Spearman": "検証用プロキシの順位相関",
-    "held-out R2": "検証用プロキシの R2", "method": "方法", "objective": "目的関数", "predicted gain": "予測される改善",
+    "held-out R2": "検証用プロキシの R2", "method": "方法", "objective": "目的関数", "gain by this law": "この法則での改善",
+    "gain by a GP": "ガウス過程での改善", "picked proxy loses": "選ぶプロキシの損失",
     "Mixture": "配合", "Predictions": "予測", "What binds": "効いている制約", "Fit": "当てはまり",
     "Methods compared": "方法の比較", "Notes": "注意", "Nothing binds.": "効いている制約はありません。",
 }  # fmt: skip
@@ -69,11 +70,12 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
         made["Fit"] = (titles, rows)
     if document.get("compared"):
         made["Methods compared"] = (
-            ["method", "predicted gain", "weight"],
+            ["method", "gain by this law", "gain by a GP", "left-out Spearman", "picked proxy loses", "weight"],
             [
                 [
                     row["method"],
                     _n(row["gain"]) + ("" if row["ceilings_met"] else " (breaks a ceiling)"),
+                    *[_n(row[key]) if key in row else "-" for key in ("gain_gp", "spearman", "picked")],
                     " ".join(f"{c}={w:.3f}" for c, w in row["weights"].items() if w >= 0.0005),
                 ]
                 for row in document["compared"]
@@ -93,9 +95,16 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
             f"better with probability {gain['probability']:.2f}. "
             f"Expected loss from what the proxies do not tell: {_n(document.get('expected_regret', 0.0))}."
         ]
+        if "proxies_to_halve_regret" in document and document.get("expected_regret", 0.0) > 0:
+            more = document["proxies_to_halve_regret"]
+            made["Mixture"].append(
+                f"About {more} more proxies of the same kind would halve it."
+                if more is not None
+                else "More proxies of the same kind would hardly lower it: try larger ones, or mixtures nearer to this one."
+            )
     if "binding" in document:
         made["What binds"] = [
-            f"{item['constraint']}: {item['per']} is worth {_n(item['price'])} ({item['unit']})."
+            f"{item['per']} is worth {_n(item['price'])} in {item['unit']} ({item['constraint']})."
             for item in document["binding"]
         ] or ["Nothing binds."]
     if document.get("notes"):

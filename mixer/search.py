@@ -15,12 +15,12 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haigo import __version__, cli, files
 from haigo.cli import HaigoError
-from mixer import methods, mixture, report
+from mixer import methods, mixture, report, reuse, scales
 from mixer.answer import Recommendation
 from mixer.design import group_limits
 from mixer.objective import Objective, parse
@@ -45,25 +45,40 @@ def search(
     kl: float | None = None,
     soft_repetition: bool = True,
     held_out: str | None = None,
-    method: str = "law",
+    method: str = "auto",
     bootstrap: int = 100,
     seed: int = 0,
     force: bool = False,
     compare: bool = False,
     beyond_proxies: bool = False,
+    target_size: str | None = None,
+    target_runs: str | None = None,
+    earlier: Sequence[tuple[str, str]] = (),
+    splits: Mapping[str, Mapping[str, float]] | None = None,
     command: str = "",
 ) -> Recommendation:
     """Read the tables, recommend, and write mixture.yml when `output` is given. Arguments as on the command line.
 
     Args:
         prior: a mixture.yml to stay near instead of token share.
+        target_size: the scale to predict for, when metrics.csv has several (column `size`); the largest when None.
+        target_runs: prefix of the names of the runs of the target's scale, instead of `target_size`.
+        earlier: (ratios, metrics) of swarms with other corpora; see `mixer.reuse`.
+        splits: a corpus of the earlier swarms -> what it became, with shares.
         command: kept in the provenance.
     """
+    import numpy as np
+
     table = read(ratios, metrics, [*objective.weights, *objective.ceilings, *objective.direction], others=True)
+    current = list(table.corpora)
+    if earlier:
+        swarms = [read(*pair, [*objective.weights, *objective.ceilings], others=True) for pair in earlier]
+        table = reuse.joined(table, swarms, splits or {})
+    retired = [name for name in table.corpora if name not in current]
     known = _supply_for(table, supply) if supply else None
     constraints = constraints_from(
         known,
-        table.corpora,
+        current,
         target_tokens,
         max_epochs,
         groups,
@@ -72,14 +87,27 @@ def search(
         repetition=SoftRepetition() if soft_repetition else FullRepetition(),
     )
     if prior:
-        near = mixture.read(prior, table.corpora)["weights"]
-        constraints = _with_prior(constraints, [near[name] for name in table.corpora])
+        near = mixture.read(prior, current)["weights"]
+        constraints = _with_prior(constraints, [near[name] for name in current])
+    constraints = reuse.with_retired(constraints, retired)
     held: ProxyTable | None = None
     if held_out:
         table, held = table.split(held_out)
+    weights, losses = table.weights, table.losses
+    more: dict[str, Any] = {}
+    if target_runs or target_size or len(set(table.scales)) > 1:
+        is_target = np.array([name.startswith(target_runs) for name in table.runs]) if target_runs else None
+        if is_target is not None and (not is_target.any() or is_target.all()):
+            which = "no run" if not is_target.any() else "every run"
+            raise HaigoError(f"{which} of {metrics} starts with '{target_runs}'.", "check --target-runs")
+        parts = scales.sort(weights, losses, table.scales, target_size, metrics, is_target)
+        large = (weights[parts.target], losses[parts.target]) if len(parts.target) else None
+        weights, losses = weights[parts.fit], parts.losses
+        more = {"counts": parts.counts, "target": large}
+        table.notes.extend(parts.notes)
     made = recommend(
-        table.weights,
-        table.losses,
+        weights,
+        losses,
         objective,
         constraints,
         seed,
@@ -92,7 +120,9 @@ def search(
         compare=compare,
         beyond_proxies=beyond_proxies,
         source=metrics,
+        **more,
     )
+    made = reuse.without_retired(made, retired)
     made.notes[:0] = table.notes
     if output:
         inputs = {"ratios": ratios, "metrics": metrics, "supply": supply, "prior": prior}
@@ -146,6 +176,13 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         metavar="METRIC=LIMIT",
         help="'wiki_bpb=+5%%' or '*_bpb=+5%%' or a number",
     )
+    add(
+        "--score",
+        action="append",
+        default=[],
+        metavar="METRIC=ITEMS[:CHANCE]",
+        help="a score of ITEMS items, better when higher, e.g. qa_acc=1119:0.2",
+    )
     add("--no-standardise", "--no_standardise", action="store_true", help="sum the metrics in their own units")
     add("--supply", help="supply.csv: corpus, tokens, min, max, max_epochs, group")
     add("--target-tokens", "--target_tokens", type=float, help="tokens of the target run: sets epochs and caps")
@@ -160,10 +197,27 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     add("--prior", help="a mixture.yml to stay near instead of token share")
     add("--kl", type=float, help=f"pull to the prior ({KL:g})")
     add("--held-out", "--held_out", metavar="PREFIX", help="runs whose name starts so only judge the fit")
-    add("--method", default="law", help=f"{', '.join(methods.ALL)}")
+    add("--method", default="auto", help=f"{', '.join(methods.ALL)}")
     add("--bootstrap", type=cli.count, default=100, help="draws behind the intervals (100)")
     add("--seed", type=cli.seed, default=0)
     add("--compare", action="store_true", help="also say what every other method would choose")
+    add("--target-size", "--target_size", help="scale to predict for when metrics.csv has several sizes (the largest)")
+    add("--target-runs", "--target_runs", metavar="PREFIX", help="runs of the target's scale by name, at least 3")
+    add(
+        "--earlier",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("RATIOS", "METRICS"),
+        help="an earlier swarm with other corpora; what it lacks had the weight 0",
+    )
+    add(
+        "--split",
+        action="append",
+        default=[],
+        metavar="OLD=A:SHARE,B:SHARE",
+        help="a corpus of --earlier that is now several (or has another name: OLD=NEW)",
+    )
     add("--beyond-proxies", "--beyond_proxies", action="store_true", help="allow weights below those of all proxies")
     add("--force", action="store_true", help="go on although the fit is no better than the mean of the proxies")
     add("--output", help="mixture.yml to write")
@@ -173,7 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     made = search(
         args.ratios,
         args.metrics,
-        parse(args.objective, args.ceiling, args.maximise, args.minimise, not args.no_standardise),
+        parse(args.objective, args.ceiling, args.maximise, args.minimise, not args.no_standardise, args.score),
         args.output,
         supply=args.supply,
         target_tokens=args.target_tokens,
@@ -189,6 +243,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         force=args.force,
         compare=args.compare,
         beyond_proxies=args.beyond_proxies,
+        target_size=args.target_size,
+        target_runs=args.target_runs,
+        earlier=[(pair[0], pair[1]) for pair in args.earlier],
+        splits=reuse.parse(args.split),
         command="python -m mixer.search " + shlex.join(words),
     )
     document = made.document()

@@ -240,6 +240,7 @@ def test_command_compares_all_methods(tmp_path, capsys):
     assert cli.run(command.main, words) == 0
     compared = {row["method"]: row for row in json.loads(capsys.readouterr().out)["compared"]}
     assert set(compared) == {
+        "auto",
         "law",
         "explaw",
         "lightgbm",

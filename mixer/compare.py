@@ -1,0 +1,97 @@
+"""The mixtures that the named methods would choose, and how each method fares on runs it has not seen."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+
+from haigo.cli import Refused
+from mixer import methods
+from mixer.answer import Recommendation, decimals, significant
+from mixer.arrays import Array
+from mixer.curve_law import CurveLaw
+from mixer.laws import GaussianProcess, cross_validate, make, rank_correlation
+from mixer.mixture import rounded
+from mixer.optimise import Surface, least_excess, minimise
+from mixer.problem import Problem
+
+
+def starting_points(task: Problem) -> list[Array]:
+    """Where the search starts: the reference and the best proxy; below all ceilings when there are any.
+
+    Raises:
+        Refused: no mixture is; names the ceilings and by how much they are missed.
+    """
+    starts = [task.reference, task.limits.project(task.w[int((task.y @ task.coefficients).argmin())])]
+    if task.ceilings is None:
+        return starts
+    good = [start for start in starts if (task.ceilings(start)[0] <= 0).all()]
+    if good:
+        return good
+    point, over = least_excess(task.ceilings, task.limits, starts[0])
+    if (over > 1e-6).any():
+        missed = [f"{task.ceiling_names[int(i)]} (by {over[i]:.2%} at best)" for i in np.flatnonzero(over > 1e-6)]
+        raise Refused(
+            f"no mixture within the limits is predicted to meet these ceilings together: {', '.join(missed)}.",
+            "loosen these ceilings or the limits on the corpora",
+        )
+    return [point]
+
+
+def other(task: Problem, method: str) -> Array:
+    """The mixture of a method that is not the search already set up."""
+    if method in methods.FREE:
+        return methods.free(method, task.constraints, task.limits)
+    if method in methods.SAMPLED:
+        return methods.sampled(
+            method, task.w, task.y, task.coefficients, task.constraints, task.limits, task.tops, task.seed
+        )
+    law = cast(CurveLaw, make("law" if method == "auto" else method, task.seed)).fit(task.w, task.y)
+    function = Surface(law, law.theta_[None], task.constraints).weighted(
+        task.coefficients, task.pull, task.constraints.reference
+    )
+    return minimise(function, task.limits, starting_points(task), task.ceilings)
+
+
+def compared(task: Problem, made: Recommendation) -> list[dict[str, Any]]:
+    """Every method's mixture, judged by two judges, and every method judged on left-out runs; best first.
+
+    `gain` is by the law the recommendation was made with, which favours it; `gain_gp` by a Gaussian process that knows
+    no law. `spearman` is the rank correlation of the objective on left-out runs and `picked` how much worse than the
+    best proxy the one is that the method would have picked by its left-out predictions: no law judges there.
+    """
+    used = np.flatnonzero(task.coefficients)
+    coefficients = task.coefficients[used]
+    judge = GaussianProcess().fit(task.w, task.y @ task.coefficients)
+    objective = task.y @ task.coefficients
+
+    def by_judge(point: Array) -> float:
+        return float(judge.predict(task.constraints.effective(point[None])[0])[0])
+
+    rows = []
+    base, base_gp = float(task.surface.mean(task.reference)[0] @ task.coefficients), by_judge(task.reference)
+    for name in methods.ALL:
+        if name in methods.FREE and name != "uniform" and task.constraints.supply is None:
+            continue
+        point = made.weights if name == made.method else other(task, name)
+        drawn = task.surface.mean(point)[0]
+        value = float(drawn @ task.coefficients)
+        row: dict[str, Any] = {
+            "method": name,
+            "objective": significant(value * task.unit),
+            "gain": significant((base - value) * task.unit),
+            "gain_gp": significant((base_gp - by_judge(point)) * task.unit),
+        }
+        if name not in methods.FREE:
+            left_out = cross_validate(task.w, task.y[:, used], "law" if name == "auto" else name, task.seed)
+            guess = left_out @ coefficients
+            row["spearman"] = round(rank_correlation(guess, objective), 4)
+            row["picked"] = significant(float(objective[guess.argmin()] - objective.min()) * task.unit)
+        row |= {
+            "metrics": dict(zip(made.metrics, map(significant, drawn * task.sign), strict=True)),
+            "weights": dict(zip(made.corpora, decimals(rounded(point)), strict=True)),
+            "ceilings_met": bool(task.ceilings is None or (task.ceilings(point)[0] <= 1e-5).all()),
+        }
+        rows.append(row)
+    return sorted(rows, key=lambda row: float(row["objective"]))
