@@ -146,9 +146,7 @@ def world(name: str) -> World:
     }[name]
     # what is left over is an upper bound of a run's noise; surrogates that fit their runs exactly leave too little
     noise = np.full(len(metrics), 0.02)
-    return World(
-        name=name, corpora=corpora, metrics=metrics, share=share / share.sum(), function=fit(), noise=noise
-    )
+    return World(name=name, corpora=corpora, metrics=metrics, share=share / share.sum(), function=fit(), noise=noise)
 
 
 def _process(w: Array, y: Array, change: Callable[[Array], Array], smoothness: float) -> Losses:
@@ -197,12 +195,14 @@ def _networks(w: Array, y: Array) -> Losses:
         return np.hstack([3.0 * np.sqrt(weights), np.log(weights + 0.01) + 3.0])
 
     models = [
-        MLPRegressor(hidden_layer_sizes=(64, 32), activation="tanh", alpha=0.05, solver="lbfgs", max_iter=400, random_state=seed).fit(
-            features(w), (y - mean) / unit
-        )
+        MLPRegressor(
+            hidden_layer_sizes=(64, 32), activation="tanh", alpha=0.05, solver="lbfgs", max_iter=400, random_state=seed
+        ).fit(features(w), (y - mean) / unit)
         for seed in range(4)
     ]
-    return lambda weights, which: (np.mean([m.predict(features(weights)) for m in models], axis=0) * unit + mean)[:, which]
+    return lambda weights, which: (np.mean([m.predict(features(weights)) for m in models], axis=0) * unit + mean)[
+        :, which
+    ]
 
 
 def _local_ridge(w: Array, y: Array) -> Losses:

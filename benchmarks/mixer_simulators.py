@@ -1,0 +1,144 @@
+"""How good are the mixtures that a search recommends? Regret in simulated worlds built from RegMix's public runs.
+
+    python benchmarks/mixer_simulators.py                       (64 proxies, 5 seeds, three worlds; some minutes)
+    python benchmarks/mixer_simulators.py --runs 16,32,64 --seeds 10 --worlds gp,networks,trees,gplog,ridge,boosted
+    python benchmarks/mixer_simulators.py --sequential          (32 proxies, then 32 near the optimum, against 64 at once)
+
+Regret 0 is the best mixture within the caps (four times token share), 1 is token share itself; means over seeds, and
+over three losses for "single". Every method sees the same random proxies; "own design" trains `mixer.design`'s
+mixtures instead. RegMix's recipe is LightGBM with its settings and the mean of the best 128 of 100,000 mixtures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+from mixer_worlds import CHOSEN_ON, NAMES, World, folder, world
+
+from mixer import focus, methods
+from mixer.arrays import Array
+from mixer.design import propose
+from mixer.laws import EffectiveShareLaw, ExponentialLaw
+from mixer.optimise import Surface, minimise
+from mixer.recommend import KL
+
+SINGLE = ("pile_cc", "wikipedia_en", "stackexchange")
+
+
+def search(here: World, law: Any, w: Array, y: Array, coefficients: Array, near: bool) -> Array:
+    """The exact search as `mixer.recommend` runs it, without the intervals around it."""
+    limits, objective = here.constraints.limits(), y @ coefficients
+    law.fit(w, y, focus.counts(objective) if near else None)
+    surface = Surface(law, law.theta_[None], here.constraints)
+    function = surface.weighted(coefficients, KL * float(objective.std()), here.share)
+    found = minimise(function, limits, [here.share, limits.project(w[int(objective.argmin())])])
+    assert limits.excess(found) <= 1e-6
+    return found
+
+
+def regmix(here: World, w: Array, y: Array, coefficients: Array, seed: int, samples: int) -> Array:
+    """RegMix's recipe within the caps."""
+    limits = here.constraints.limits()
+    free = np.full(y.shape[1], np.inf)
+    return methods.sampled("regmix", w, y, coefficients, here.constraints, limits, free, seed, samples)
+
+
+def objectives(here: World) -> dict[str, list[Array]]:
+    one = np.eye(len(here.metrics))
+    return {
+        "single": [one[here.metrics.index(name)] for name in SINGLE],
+        "mean of 13": [np.full(len(here.metrics), 1.0 / len(here.metrics))],
+    }
+
+
+def one_seed(
+    here: World, n: int, seed: int, regmix_runs: tuple[int, ...], samples: int
+) -> dict[tuple[str, str], float]:
+    """Regrets of every method with one draw of proxies."""
+    w, y = here.proxies(n, seed)
+    own_w, own_y = here.proxies(n, seed, propose(here.constraints, n, seed))
+    large = {m: (w, y) if m == n else here.proxies(m, seed + 1000) for m in regmix_runs}
+    made: dict[tuple[str, str], float] = {}
+    for title, each in objectives(here).items():
+        rows: dict[str, list[float]] = {}
+        for c in each:
+            answers = {
+                "haigo": search(here, EffectiveShareLaw(), w, y, c, True),
+                "haigo, own design": search(here, EffectiveShareLaw(), own_w, own_y, c, True),
+                "plain effective-share law": search(here, EffectiveShareLaw(), w, y, c, False),
+                "exponential law": search(here, ExponentialLaw(), w, y, c, False),
+                "best proxy": w[int((y @ c).argmin())],
+            }
+            for m, (many_w, many_y) in large.items():
+                answers[f"RegMix's recipe, {m} runs"] = regmix(here, many_w, many_y, c, seed, samples)
+            for name, answer in answers.items():
+                rows.setdefault(name, []).append(here.regret(answer, c))
+        made |= {(name, title): float(np.mean(values)) for name, values in rows.items()}
+    return made
+
+
+def sequential(here: World, n: int, seed: int) -> dict[tuple[str, str], float]:
+    """n proxies at once against n/2 at once and n/2 around the optimum those say."""
+    made: dict[tuple[str, str], float] = {}
+    half = n // 2
+    limits = here.constraints.limits()
+    once_w, once_y = here.proxies(n, seed)
+    first_w, first_y = once_w[:half], once_y[:half]
+    rng = np.random.default_rng([seed, 9])
+    for title, each in objectives(here).items():
+        rows: dict[str, list[float]] = {}
+        for c in each:
+            rows.setdefault("at once", []).append(
+                here.regret(search(here, EffectiveShareLaw(), once_w, once_y, c, True), c)
+            )
+            best = search(here, EffectiveShareLaw(), first_w, first_y, c, True)
+            # around the optimum so far: mixed with fresh random mixtures, a fifth to three fifths of them
+            fresh, _ = here.proxies(n - half, seed + 5000)
+            part = rng.uniform(0.2, 0.6, (n - half, 1))
+            near = np.array([limits.project(row) for row in best + part * (fresh - best)])
+            near_w, near_y = here.proxies(n - half, seed + 7000, near)
+            both_w, both_y = np.vstack([first_w, near_w]), np.vstack([first_y, near_y])
+            rows.setdefault("in two halves", []).append(
+                here.regret(search(here, EffectiveShareLaw(), both_w, both_y, c, True), c)
+            )
+        made |= {(name, title): float(np.mean(values)) for name, values in rows.items()}
+    return made
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", default="64", help="numbers of proxies, separated by commas (64)")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--worlds", default=",".join(CHOSEN_ON), help=f"of {', '.join(NAMES)}")
+    parser.add_argument("--regmix-runs", default="64,512", help="runs RegMix's recipe gets ('' leaves it out)")
+    parser.add_argument("--samples", type=int, default=100_000, help="mixtures RegMix's recipe samples")
+    parser.add_argument("--sequential", action="store_true", help="two halves against all at once")
+    args = parser.parse_args()
+    if not folder().is_dir():
+        print(f"skipped: {folder()} is not there (set HAIGO_SHARED to the folder that holds regmix/)")
+        return 0
+    runs = tuple(int(m) for m in args.regmix_runs.split(",") if m)
+    for name in args.worlds.split(","):
+        start, here = time.process_time(), world(name)
+        print(f"world {name}{'' if name in CHOSEN_ON else ' (not looked at while choosing)'}", flush=True)
+        for n in map(int, args.runs.split(",")):
+            every: dict[tuple[str, str], list[float]] = {}
+            for seed in range(args.seeds):
+                found = sequential(here, n, seed) if args.sequential else one_seed(here, n, seed, runs, args.samples)
+                for key, value in found.items():
+                    every.setdefault(key, []).append(value)
+            for method in dict.fromkeys(method for method, _ in every):
+                cells = "   ".join(
+                    f"{title} {np.mean(every[method, title]):6.3f} (+-{np.std(every[method, title]):.3f})"
+                    for title in objectives(here)
+                )
+                print(f"  {n:4d} proxies  {method:<26} {cells}", flush=True)
+        print(f"  {time.process_time() - start:.0f} s of processor time", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
