@@ -52,7 +52,7 @@ def prepare(
     """
     order, generator = fewshot.shuffled(docs, seed)
     kept = fewshot.take(order, limit)
-    if model is None:
+    if model is None or not rules.needs_model:
         stratum = rules.target if rules.stratified else None
         drawn = list(fewshot.draws(len(kept), pool, shots, generator, stratum))
         contexts = [rules.context(doc, examples) for doc, examples in zip(kept, drawn, strict=True)]

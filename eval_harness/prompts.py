@@ -60,14 +60,12 @@ def alpaca_frame(instruction: Callable[[Doc], str], question: Callable[[Doc], st
     )
 
 
-def dialogue_frame(
-    version: str, newline: str, instruction: str, question: Callable[[Doc, str], str], before_answer: str = ""
-) -> Prompt:
+def dialogue_frame(version: str, newline: str, instruction: str, question: Callable[[Doc, str], str]) -> Prompt:
     """rinna's dialogue styles."""
     return Prompt(
         version=version,
         description=f"ユーザー: {instruction}{newline}システム: 分かりました。{newline}",
-        text=lambda doc: f"ユーザー: {question(doc, newline)}{newline}システム: {before_answer}",
+        text=lambda doc: f"ユーザー: {question(doc, newline)}{newline}システム: ",
         separator=newline,
         stop=newline,
     )

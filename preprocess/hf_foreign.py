@@ -14,6 +14,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from transformers import AddedToken
+
 from haigo.cli import HaigoError
 
 from .hf_tokenizer import HaigoTokenizer
@@ -69,7 +71,16 @@ class ForeignTokenizer(HaigoTokenizer):
         marks = sorted(self.special_ids, key=len, reverse=True)
         self.splitter = re.compile("(" + "|".join(map(re.escape, marks)) + ")")
         known_roles = {role: token for role, token in roles.items() if token in self.special_ids}
-        super().__init__(str(path), **({"bos_token": None, "pad_token": roles["eos_token"]} | known_roles))
+        beyond = {
+            number: AddedToken(token, special=True, normalized=False)
+            for token, number in self.special_ids.items()
+            if number >= processor.get_piece_size()
+        }
+        super().__init__(
+            str(path),
+            added_tokens_decoder=beyond,
+            **({"bos_token": None, "pad_token": roles["eos_token"]} | known_roles),
+        )
         self.spoken = {token for token in [*known_roles.values(), *more] if token in self.special_ids}
 
     def __len__(self) -> int:

@@ -1,0 +1,191 @@
+"""Runs as users make them: resumed, of two models, explained, without contaminated documents, with lm-eval's own tasks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+
+from eval_harness import exclude, journal, leaderboard, run, significance, tasks
+from eval_harness.run import evaluate, evaluate_models
+from haigo import cli
+from haigo.cli import HaigoError
+
+NAME = "jcommonsenseqa-1.1-0.3"
+
+
+def test_a_killed_run_goes_on(model_folder, jglue, tmp_path, capsys, monkeypatch):
+    from eval_harness.model import LeaderboardLM, load
+
+    words = f"pretrained={model_folder('spm')}"
+    options = {"num_fewshot": 1, "data_dir": jglue, "model_args": words, "bootstrap_iters": 0}
+    model = load(words, batch_size=2, device="cpu", show_progress=False)
+    whole = evaluate("", NAME, output_path=tmp_path / "whole", model=model, **options)
+    score, seen = LeaderboardLM._score, []
+
+    def stopped(self, questions, progress):
+        for number, pair in enumerate(score(self, questions, progress)):
+            seen.append(len(questions))
+            if number == 7:
+                raise KeyboardInterrupt
+            yield pair
+
+    monkeypatch.setattr(LeaderboardLM, "_score", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate("", NAME, output_path=tmp_path / "stopped", model=model, **options)
+    partial = tmp_path / "stopped" / journal.NAME
+    assert partial.is_file() and not (tmp_path / "stopped" / "result.json").exists()
+    with open(partial, "a", encoding="utf-8") as handle:
+        handle.write('["cut off by the k')
+    monkeypatch.setattr(LeaderboardLM, "_score", lambda s, q, p: (seen.append(len(q)), score(s, q, p))[1])
+    again = evaluate("", NAME, output_path=tmp_path / "stopped", model=model, **options)
+    assert "goes on after 7 answers" in capsys.readouterr().err and seen[-1] == seen[0] - 7
+    assert again["results"] == whole["results"] and not partial.exists()
+    one, other = (
+        [json.loads(x) for x in (tmp_path / n / f"samples_{NAME}.jsonl").read_text(encoding="utf-8").splitlines()]
+        for n in ("whole", "stopped")
+    )
+    for before, after in zip(one, other, strict=True):  # other batches round otherwise in the last digit
+        assert before["context"] == after["context"] and before["prediction"] == after["prediction"]
+        for x, y in zip(before["choices"], after["choices"], strict=True):
+            assert x["loglikelihood"] == pytest.approx(y["loglikelihood"], abs=1e-4)
+
+
+def test_answers_of_another_model_do_not_count(tmp_path):
+    one = journal.Journal(tmp_path / "j", {"model": 1})
+    one.add("a", [1.5, True])
+    one.close(done=False)
+    assert journal.Journal(tmp_path / "j", {"model": 1}).known == {"a": [1.5, True]}
+    assert journal.Journal(tmp_path / "j", {"model": 2}).known == {}
+
+
+@pytest.fixture(scope="module")
+def two(model_folder, jglue, tmp_path_factory):
+    """Two models scored in one call."""
+    folder = tmp_path_factory.mktemp("two")
+    models = [f"pretrained={model_folder(kind)}" for kind in ("spm", "bpe")]
+    found = evaluate_models(
+        models, folder, tasks=[NAME, "jnli-1.1-0.2"], num_fewshot=0, data_dir=jglue, bootstrap_iters=0, device="cpu"
+    )
+    return folder, found
+
+
+def test_two_models_in_the_leaderboards_layout(two):
+    folder, found = two
+    assert len(found) == 2
+    for name, result in found.items():
+        assert name.count("/") == 1
+        place = folder / "models" / name
+        assert json.loads((place / "result.json").read_text(encoding="utf-8")) == result
+        script = (place / "harness.sh").read_text(encoding="utf-8")
+        assert f'TASK="{NAME},jnli-1.1-0.2"' in script and 'NUM_FEWSHOT="0,0"' in script
+        assert subprocess.run(["bash", "-n", str(place / "harness.sh")], check=False).returncode == 0
+
+
+def test_the_table_tests_the_difference_of_two_models(two):
+    folder, _ = two
+    rows = [leaderboard.ours(path) for path in sorted(folder.rglob("result.json"))]
+    table = leaderboard.compare(rows, leaderboard.published())
+    assert len(table.tests) == 2 and all("exact McNemar test, 16 documents" in line for line in table.tests)
+    last = dict(table.rows)
+    assert last["chance"] == ["20.00", "33.33"] and float(last["always the commonest answer"][1]) > 33
+    assert all("±" in cell for name, cells in table.rows[2:5] for cell in cells)  # published rows have errors too
+    assert table.tests[0] in leaderboard.as_text(table) and "McNemar" in leaderboard.as_html(table)
+
+
+def test_mcnemar_and_the_paired_test():
+    assert significance.mcnemar(0, 5) == pytest.approx(2 / 32)
+    assert significance.mcnemar(9, 1) == pytest.approx(2 * 11 / 1024)
+    assert significance.mcnemar(3, 3) == 1.0
+    stats = pytest.importorskip("scipy.stats")
+    assert significance.mcnemar(700, 610) == pytest.approx(stats.binomtest(610, 1310).pvalue, rel=1e-6)
+    gap = significance.paired([0.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.0])
+    assert (gap.points, gap.p, gap.documents) == (50.0, 0.5, 4)
+    assert significance.paired([0.1, 0.2, 0.5], [0.2, 0.4, 0.6]).test == "paired z test"
+    assert significance.paired([0.1, 0.2], [0.1, 0.2]).p == 1.0
+
+
+def test_scores_without_contaminated_documents(loaded, jglue, tmp_path):
+    ids = tmp_path / "ids.jsonl"
+    ids.write_text('{"task": "jcommonsenseqa", "id": 41}\n{"task": "jnli", "id": "3"}\n{"id": 43}\n', encoding="utf-8")
+    found = evaluate("", NAME, 0, None, jglue, tmp_path, model=loaded("spm"), exclude_ids=ids)
+    rest = found["haigo"]["tasks"][NAME]["without_excluded"]
+    rows = [json.loads(x) for x in (tmp_path / f"samples_{NAME}.jsonl").read_text(encoding="utf-8").splitlines()]
+    kept = [row["acc"] for row in rows if row["id"] not in (41, 43)]
+    assert rest["excluded"] == 2 and len(kept) == 14
+    assert rest["results"]["acc"] == pytest.approx(sum(kept) / 14)
+    assert found["results"][NAME]["acc"] == pytest.approx(sum(row["acc"] for row in rows) / 16)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("41\n42\n", {"": {"41", "42"}}),
+        ('["a", 2]', {"": {"a", "2"}}),
+        ('{"jnli": ["1"], "jsquad": []}', {"jnli": {"1"}, "jsquad": set()}),
+        ('{"id": 7}', {"": {"7"}}),
+    ],
+)
+def test_forms_of_the_ids_file(tmp_path, text, ids):
+    (tmp_path / "ids").write_text(text, encoding="utf-8")
+    assert exclude.read(tmp_path / "ids") == ids
+
+
+def test_ids_files_that_are_none(tmp_path):
+    (tmp_path / "ids").write_text('{"doc": 1}\n{"id": 2}\n', encoding="utf-8")
+    for path in (tmp_path / "ids", tmp_path / "none"):
+        with pytest.raises(HaigoError):
+            exclude.read(path)
+
+
+def test_explain_shows_what_is_scored(loaded, jglue, tmp_path, capsys):
+    names = ["jnli-1.1-0.3", "jcommonsenseqa-1.1-0.2"]
+    found = evaluate("", names, [1, 0], 2, jglue, tmp_path, model=loaded("bpe"), explain=1, bootstrap_iters=0)
+    said = capsys.readouterr().out
+    for name in names:
+        row = json.loads((tmp_path / f"samples_{name}.jsonl").read_text(encoding="utf-8").splitlines()[1])
+        assert row["context"] in said
+        for number, choice in enumerate(row["choices"]):
+            star = "*" if number == row["target"] else " "
+            assert f"{star} {choice['text']}: {choice['loglikelihood']:.4f}" in said
+    assert "moves the blanks and line ends" in said  # prompt 0.3 ends in a line break
+    assert found["results"]
+
+
+def test_lm_evals_own_tasks_run_by_their_names(model_folder, tmp_path, capsys):
+    rows = [{"q": f"{n}番目の灯台は？", "choices": ["北", "南"], "gold": n % 2} for n in range(4)]
+    (tmp_path / "rows.json").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    yaml = f"""task: haigo_toy
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {tmp_path / "rows.json"}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{q}}}}"
+doc_to_choice: choices
+doc_to_target: gold
+metric_list: [{{metric: acc}}]
+"""
+    (tmp_path / "toy.yaml").write_text(yaml, encoding="utf-8")
+    argv = [
+        "--model_args",
+        f"pretrained={model_folder('bpe')},dtype=float32",
+        "--tasks",
+        "haigo_toy",
+        "--device",
+        "cpu",
+    ]
+    argv += ["--include_path", str(tmp_path), "--output_path", str(tmp_path / "out")]
+    assert cli.run(run.main, argv) == 0
+    assert "haigo_toy (lm-eval's own)" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert 0.0 <= found["lm_eval"]["results"]["haigo_toy"]["acc,none"] <= 1.0 and found["results"] == {}
+
+
+def test_short_ids_are_the_leaderboards():
+    assert tasks.select(["xwinograd_ja", "mgsm-1.0", "xlsum_ja"]) == [
+        "xwinograd_ja-1.0-0.0",
+        "mgsm-1.0-0.0",
+        "xlsum_ja-1.0-0.0",
+    ]
+    assert tasks.make("mgsm").name == "mgsm-1.0-0.0"
