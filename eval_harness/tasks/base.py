@@ -50,11 +50,11 @@ class Rules(abc.ABC):
     scored_split: ClassVar[str] = "valid"
     has_shots: ClassVar[bool] = True
     on_leaderboard: ClassVar[bool] = True
-    pieces: Callable[[str], list[str]] = staticmethod(list)
-    """The model's tokenizer as a splitter of text, set before scoring; only Rouge asks for it."""
 
     def __init__(self, version: str, prompt: str) -> None:
         self.version = version
+        self.pieces: Callable[[str], list[str]] = list
+        """The model's tokenizer as a splitter of text, set before scoring; only Rouge asks for it."""
         self.prompt: Prompt = self.prompts(version)[prompt]
         self.name = f"{self.dataset}-{version}-{prompt}"
 
