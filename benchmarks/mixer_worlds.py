@@ -42,7 +42,7 @@ _SHARE = {
     "pubmed_abstracts": 0.038825953, "uspto_backgrounds": 0.046446962,
 }  # fmt: skip
 
-Losses = Callable[[Array, Array], Array]
+Losses = Callable[[Array, Any], Array]
 """weights (n, corpora), numbers of the losses wanted (m,) -> losses (n, m)."""
 
 
