@@ -88,11 +88,11 @@ class LeaderboardLM(HFLM):
             self._ids = load(folder).encode  # the same ids, without the way through pieces
             return
         if any((folder / name).is_file() for name in ("spiece.model", "tokenizer.model")):
-            from preprocess.hf_foreign import ForeignTokenizer, find
+            from preprocess.tokenizer import foreign
 
-            if find(folder):
-                self.tokenizer = ForeignTokenizer(folder)
-                self.tokenizer_kind, self._ids = "sentencepiece", self.tokenizer.ids
+            found = foreign(folder)
+            if found is not None:
+                self.tokenizer, self.tokenizer_kind, self._ids = found, "sentencepiece", found.ids
                 return
         try:
             super()._create_tokenizer(pretrained, tokenizer, **more)

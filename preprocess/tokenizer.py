@@ -21,6 +21,7 @@ from haigo.cli import HaigoError
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
+    from .hf_foreign import ForeignTokenizer
     from .hf_tokenizer import HaigoTokenizer
 
 EOD_PIECE = "<|endoftext|>"
@@ -118,6 +119,13 @@ def hf_adapter(folder: str | os.PathLike[str]) -> HaigoTokenizer:
     from .hf_tokenizer import HaigoTokenizer
 
     return HaigoTokenizer(vocab_file=str(model_path(folder)))
+
+
+def foreign(folder: str | os.PathLike[str]) -> ForeignTokenizer | None:
+    """The SentencePiece model of another project in a model folder, with its own ids; None when there is none."""
+    from .hf_foreign import ForeignTokenizer, find
+
+    return ForeignTokenizer(folder) if find(folder) else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
