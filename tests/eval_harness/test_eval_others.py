@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import synthetic_others
-from conftest import GOLDEN
 
 from eval_harness import engine, metrics, tasks
 from eval_harness.run import evaluate, read_sources
 from eval_harness.tasks import mgsm, xlsum_ja
 from haigo.cli import HaigoError
+
+GOLDEN = Path(__file__).with_name("golden")
 
 WANTED = json.loads((GOLDEN / "others.json").read_text(encoding="utf-8"))
 # the contexts of all are compared; what costs generation time is scored for some

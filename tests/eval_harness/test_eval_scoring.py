@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
-from conftest import GOLDEN
 
 from eval_harness import tasks
 from eval_harness.run import evaluate
+
+GOLDEN = Path(__file__).with_name("golden")
 
 ALL = [
     (kind, name)

@@ -6,15 +6,17 @@ import io
 import json
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import synthetic_jglue
-from conftest import GOLDEN
 
 from eval_harness import embed, headlines
 from eval_harness.run import evaluate
 from haigo import cli
+
+GOLDEN = Path(__file__).with_name("golden")
 
 
 @pytest.fixture(scope="module")
