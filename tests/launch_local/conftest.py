@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 from pathlib import Path
 
@@ -125,14 +124,3 @@ class World:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture
-def neox_environment() -> dict[str, str]:
-    """Environment for GPT-NeoX's interpreter on a machine without a GPU: with a CPU shim where NEOX_CPU_SHIM names one."""
-    python = Path(os.environ.get("GPT_NEOX_PYTHON", ""))
-    shim = os.environ.get("NEOX_CPU_SHIM") or str(Path(os.environ.get("HAIGO_SHARED", "../shared")) / "neox_cpu")
-    made = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{python.parent}:{os.environ['PATH']}"}
-    if Path(shim).is_dir():
-        made |= {"FAKE_CUDA": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(Path(shim).resolve())}
-    return made

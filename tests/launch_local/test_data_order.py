@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -173,12 +172,8 @@ def test_golden_order(prefixes, name):
 
 
 @pytest.mark.neox
-@pytest.mark.skipif(
-    not (os.environ.get("GPT_NEOX_DIR") and os.environ.get("GPT_NEOX_PYTHON")),
-    reason="GPT_NEOX_DIR and GPT_NEOX_PYTHON are not set",
-)
 @pytest.mark.parametrize("name", CASES)
-def test_equals_neox(prefixes, name, tmp_path, neox_environment):
+def test_equals_neox(prefixes, name, tmp_path, neox):
     ours = case(prefixes, name)
     theirs = {
         **ours,
@@ -198,14 +193,14 @@ def test_equals_neox(prefixes, name, tmp_path, neox_environment):
     yamlfile.write(tmp_path / "neox.yml", theirs)
     done = subprocess.run(
         [
-            os.environ["GPT_NEOX_PYTHON"],
+            str(neox.python),
             str(Path(__file__).parent / "neox_loader.py"),
             str(tmp_path / "neox.yml"),
             "train",
             "100",
         ],
-        cwd=os.environ["GPT_NEOX_DIR"],
-        env=neox_environment,
+        cwd=neox.root,
+        env=neox.environment,
         capture_output=True,
         text=True,
         timeout=300,

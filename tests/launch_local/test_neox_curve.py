@@ -124,12 +124,8 @@ def test_golden_curve(world, corpora, case, tmp_path):
 
 @pytest.mark.neox
 @pytest.mark.slow
-@pytest.mark.skipif(
-    not (os.environ.get("GPT_NEOX_DIR") and os.environ.get("GPT_NEOX_PYTHON")),
-    reason="GPT_NEOX_DIR and GPT_NEOX_PYTHON are not set",
-)
 @pytest.mark.parametrize("case", CASES)
-def test_equals_neox(world, corpora, case, tmp_path, neox_environment):
+def test_equals_neox(world, corpora, case, tmp_path, neox):
     theirs = {
         **config_of(world, corpora, case),
         "num_gpus": 1,
@@ -147,13 +143,13 @@ def test_equals_neox(world, corpora, case, tmp_path, neox_environment):
     np.savez(tmp_path / "start.npz", **weights())
     done = subprocess.run(
         [
-            os.environ["GPT_NEOX_PYTHON"],
+            str(neox.python),
             str(HERE / "neox_curve.py"),
             str(tmp_path / "neox.yml"),
             str(tmp_path / "start.npz"),
         ],
-        cwd=os.environ["GPT_NEOX_DIR"],
-        env=neox_environment,
+        cwd=neox.root,
+        env=neox.environment,
         capture_output=True,
         text=True,
         timeout=600,

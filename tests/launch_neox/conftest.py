@@ -1,14 +1,13 @@
-"""Fixtures of the launch tests: the small world of neox_world, a fake GPT-NeoX, and the real one where it is at hand."""
+"""Fixtures of the launch tests: the small world of neox_world and a fake GPT-NeoX."""
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
-from neox_world import REPO, NeoX, World, make_world
+from neox_world import World, make_world
 
 
 @pytest.fixture(scope="session")
@@ -38,23 +37,3 @@ def fake_neox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GPT_NEOX_PYTHON", sys.executable)
     monkeypatch.setenv("PYTHONPATH", str(root / "site"))
     return root
-
-
-@pytest.fixture(scope="session")
-def neox() -> NeoX:
-    """The real GPT-NeoX, with the CPU shim."""
-    root, python = os.environ.get("GPT_NEOX_DIR"), os.environ.get("GPT_NEOX_PYTHON")
-    if not root or not python:
-        pytest.skip("GPT_NEOX_DIR and GPT_NEOX_PYTHON are not set")
-    shim = Path(os.environ.get("HAIGO_NEOX_CPU") or REPO.parent / "shared" / "neox_cpu")
-    if not (shim / "sitecustomize.py").is_file():
-        pytest.skip("no CPU shim for GPT-NeoX (HAIGO_NEOX_CPU)")
-    environment = {
-        **os.environ,
-        "FAKE_CUDA": "1",
-        "DS_ACCELERATOR": "cpu",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(shim.resolve()),
-        "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    return NeoX(Path(root), Path(python), environment)

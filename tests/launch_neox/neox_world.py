@@ -90,10 +90,3 @@ def make_world(root: Path) -> World:
     weights = {"code": 0.25, "news": 0.75}
     yamlfile.write(root / "mixture.yml", {"weights": weights, "objective": {"news_bpb": 1.0}})
     return World(root, root / "corpora.yml", root / "mixture.yml", weights)
-
-
-@dataclass(frozen=True)
-class NeoX:
-    root: Path
-    python: Path
-    environment: dict[str, str]

@@ -223,16 +223,19 @@ def test_the_command(source, model_dir, tmp_path, capsys):
 
 @pytest.mark.neox
 @pytest.mark.parametrize("workers", [1, 2])
-def test_gpt_neox_writes_the_same_bytes(source, model_dir, tmp_path, workers):
-    checkout, python = os.environ.get("GPT_NEOX_DIR"), os.environ.get("GPT_NEOX_PYTHON")
-    if not checkout or not python:
-        pytest.skip("GPT_NEOX_DIR and GPT_NEOX_PYTHON are not set")
+def test_gpt_neox_writes_the_same_bytes(source, model_dir, tmp_path, workers, neox):
     source.write_bytes(jsonl([*hand_model.TEXTS, ""]))
-    words = [python, "tools/datasets/preprocess_data.py", "--input", str(source), "--tokenizer-type", "SPMTokenizer"]
+    words = [
+        str(neox.python),
+        "tools/datasets/preprocess_data.py",
+        "--input",
+        str(source),
+        "--tokenizer-type",
+        "SPMTokenizer",
+    ]
     words += ["--vocab-file", str(model_dir / "spm.model"), "--output-prefix", str(tmp_path / "neox"), "--append-eod"]
-    environment = os.environ | {"PATH": f"{Path(python).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
     words += ["--workers", str(workers)]
-    done = subprocess.run(words, cwd=checkout, env=environment, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=neox.root, env=neox.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert digests(tmp_path / "neox") == [GOLDEN_BIN, GOLDEN_IDX]
     index.index([source], model_dir, tmp_path / "ours", workers=workers)

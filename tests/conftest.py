@@ -1,0 +1,43 @@
+"""Fixtures that several folders share: the real GPT-NeoX where it is at hand, and data that is not the project's.
+
+GPT_NEOX_DIR and GPT_NEOX_PYTHON name a checkout and its interpreter. Where there is no GPU, HAIGO_NEOX_CPU names a
+folder whose `sitecustomize.py` answers torch.cuda's calls when FAKE_CUDA is 1; it is also looked for in HAIGO_SHARED.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class NeoX:
+    """A GPT-NeoX checkout, its environment's interpreter, and the environment variables it runs with."""
+
+    root: Path
+    python: Path
+    environment: dict[str, str]
+
+
+def shared() -> Path:
+    """Where data for development lies: HAIGO_SHARED, or `shared` beside the clone."""
+    return Path(os.environ.get("HAIGO_SHARED") or ROOT.parent / "shared")
+
+
+@pytest.fixture(scope="session")
+def neox() -> NeoX:
+    """The real GPT-NeoX; skips where it is not at hand."""
+    checkout, python = os.environ.get("GPT_NEOX_DIR"), os.environ.get("GPT_NEOX_PYTHON")
+    if not checkout or not python:
+        pytest.skip("GPT_NEOX_DIR and GPT_NEOX_PYTHON are not set")
+    path = f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": path}
+    shim = Path(os.environ.get("HAIGO_NEOX_CPU") or shared() / "neox_cpu")
+    if (shim / "sitecustomize.py").is_file():
+        environment |= {"FAKE_CUDA": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(shim.resolve())}
+    elif not Path("/dev/nvidiactl").exists():
+        pytest.skip("no GPU here, and no CPU shim for GPT-NeoX (HAIGO_NEOX_CPU)")
+    return NeoX(Path(checkout), Path(python), environment)
