@@ -25,9 +25,11 @@ demo: $(READY)
 	$(RUN) -m launch.pipeline examples/mini.yml
 
 test: $(READY)
+	@mkdir -p .cache
 	$(RUN) -m pytest --basetemp .cache/pytest
 
 test-fast: $(READY)
+	@mkdir -p .cache
 	$(RUN) -m pytest --basetemp .cache/pytest -m "not slow"
 
 lint: $(READY)
