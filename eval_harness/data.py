@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,3 +183,16 @@ def check(row: Any, fields: dict[str, type | tuple[type, ...]], where: str) -> d
         if not isinstance(row[name], kind):
             raise HaigoError(f"{where}: '{name}' is {type(row[name]).__name__}.", "use the data set's published format")
     return row
+
+
+def label_number(label: Any, labels: Sequence[str], where: str) -> int:
+    """The number of a label that a row gives by name or by number.
+
+    Raises:
+        HaigoError: neither.
+    """
+    if label in labels:
+        return list(labels).index(label)
+    if type(label) is int and 0 <= label < len(labels):
+        return label
+    raise HaigoError(f"{where}: label {label!r} is unknown.", f"use one of {', '.join(labels)}")

@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from haigo.cli import HaigoError, nearest
+from mixer import csvfile
 from mixer.arrays import Array
 from mixer.laws import check_runs
 from mixer.mixture import check_weights
@@ -100,22 +100,7 @@ def find(name: str, known: Sequence[str], kind: str, source: str) -> str:
 
 
 def _read_csv(path: str | os.PathLike[str]) -> Any:
-    import pandas as pd
-
-    if not Path(path).is_file():
-        missing = "is a folder, not a file" if Path(path).is_dir() else "does not exist"
-        raise HaigoError(f"{path} {missing}.", "check the path")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise HaigoError(f"{path} is not a CSV table: {reason}.", "save it as UTF-8 CSV with one header line") from None
-    table.columns = [str(column).strip() for column in table.columns]
-    twice = [
-        column for column in table.columns if re.fullmatch(r".+\.\d+", column) and column.rsplit(".", 1)[0] in table
-    ]
-    if twice:
-        raise HaigoError(f"{path} has the column '{twice[0].rsplit('.', 1)[0]}' twice.", "keep one of them")
+    table = csvfile.read(path)
     if not len(table):
         raise HaigoError(f"{path} has no rows.", "it needs one row a run")
     key = next((name for name in _RUN_COLUMNS if name in table.columns), None)

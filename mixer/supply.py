@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from haigo.cli import HaigoError, nearest
+from mixer import csvfile
 from mixer.arrays import Array
 from mixer.limits import Limit, Limits
 
@@ -198,16 +198,7 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     Raises:
         HaigoError: missing column, unknown column, a cell that is no number, a corpus given twice, 0 tokens.
     """
-    import pandas as pd
-
-    if not Path(path).is_file():
-        missing = "is a folder, not a file" if Path(path).is_dir() else "does not exist"
-        raise HaigoError(f"{path} {missing}.", "check the path")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise HaigoError(f"{path} is not a CSV table: {str(error).strip()}.", "save it as UTF-8 CSV") from None
-    table.columns = [str(column).strip() for column in table.columns]
+    table = csvfile.read(path)
     for column in table.columns:
         if column not in _COLUMNS:
             raise HaigoError(f"{path} has the unknown column '{column}'.{nearest(column, _COLUMNS)}",

@@ -13,7 +13,6 @@ from typing import Any
 
 from eval_harness import data, prompts
 from eval_harness.tasks.base import FixedChoice
-from haigo.cli import HaigoError
 
 _LABELS = ("entailment", "contradiction", "neutral")
 _WORDS = {"1.1": _LABELS, "1.3": ("含意", "矛盾", "中立")}
@@ -41,12 +40,7 @@ class JNLI(FixedChoice):
     def read(self, path: Path) -> list[dict[str, Any]]:
         docs = []
         for line, row in data.rows(path, _FIELDS):
-            known = row["label"] in _LABELS or (type(row["label"]) is int and 0 <= row["label"] < len(_LABELS))
-            if not known:
-                raise HaigoError(
-                    f"{path} line {line}: label {row['label']!r} is unknown.", f"use one of {', '.join(_LABELS)}"
-                )
-            gold = row["label"] if isinstance(row["label"], int) else _LABELS.index(row["label"])
+            gold = data.label_number(row["label"], _LABELS, f"{path} line {line}")
             docs.append(
                 {
                     "id": row.get("sentence_pair_id", line - 1),

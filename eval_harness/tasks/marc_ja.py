@@ -12,7 +12,6 @@ from typing import Any
 
 from eval_harness import data, prompts
 from eval_harness.tasks.base import FixedChoice
-from haigo.cli import HaigoError
 
 _LABELS = ("positive", "negative")
 _FIELDS: dict[str, type | tuple[type, ...]] = {"sentence": str, "label": (str, int)}
@@ -45,12 +44,7 @@ class MARCJa(FixedChoice):
         words = list(_LABELS) if self.prompt.version == "0.2" else ["ポジティブ", "ネガティブ"]
         docs = []
         for line, row in data.rows(path, _FIELDS):
-            known = row["label"] in _LABELS or (type(row["label"]) is int and 0 <= row["label"] < len(_LABELS))
-            if not known:
-                raise HaigoError(
-                    f"{path} line {line}: label {row['label']!r} is unknown.", f"use one of {', '.join(_LABELS)}"
-                )
-            gold = row["label"] if isinstance(row["label"], int) else _LABELS.index(row["label"])
+            gold = data.label_number(row["label"], _LABELS, f"{path} line {line}")
             docs.append(
                 {"id": row.get("review_id", line - 1), "review": row["sentence"], "choices": words, "gold": gold}
             )
