@@ -35,6 +35,10 @@ _STRENGTHS = (0.3, 1.0, 3.0, 10.0)
 _POOL = 24  # candidates a run; more would push the choice into the corners of the simplex
 
 
+_APART = 0.005
+"""Total variation at which two mixtures are different runs."""
+
+
 def candidates(constraints: Constraints, n: int, rng: np.random.Generator) -> Array:
     """`n` random mixtures within the limits, (n, corpora).
 
@@ -131,8 +135,16 @@ def design(
     if held_out > 0:
         limited = constraints.with_floor(floor) if floor > 0 else constraints
         limits = limited.limits()
-        drawn = candidates(limited, held_out, np.random.default_rng([seed, 1]))
-        made = np.vstack([made, [rounded(row, DIGITS, limits.lower, limits.upper) for row in drawn]])
+        # more than are wanted: where floors cut much away, draws fall together, and a copy of a fitted run judges nothing
+        for row in candidates(limited, 20 * held_out, np.random.default_rng([seed, 1])):
+            made_row = rounded(row, DIGITS, limits.lower, limits.upper)
+            if len(made) < n + held_out and np.abs(made - made_row).sum(1).min() > 2 * _APART:
+                made = np.vstack([made, made_row])
+        if len(made) < n + held_out:
+            raise HaigoError(
+                f"the limits leave room for {len(made) - n} held-out mixtures that differ from the others, not {held_out}.",
+                "ask for fewer, or widen the limits",
+            )
         names += [f"h{i:03d}" for i in range(held_out)]
     table = pd.DataFrame(made, columns=list(constraints.corpora))
     table.insert(0, "run", names)

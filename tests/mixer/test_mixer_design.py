@@ -119,3 +119,12 @@ def test_maxima_that_leave_too_little_do_not_speak_of_tokens():
     with pytest.raises(HaigoError, match=r"news <= 0\.2; wiki <= 0\.3") as caught:
         design(Constraints(corpora=["news", "wiki"], upper=np.array([0.2, 0.3])), 4)
     assert caught.value.fix == "loosen one of them"
+
+
+def test_held_out_runs_are_copies_of_none():
+    limits = Constraints(corpora=["a", "b", "c"], supply=np.array([5.0, 3.0, 2.0]))
+    table = design(limits, 8, seed=1, held_out=2)
+    made = table.drop(columns="run").to_numpy()
+    apart = np.abs(made[:, None] - made[None]).sum(-1) + np.eye(len(made))
+    assert apart[8:].min() > 0.01
+    assert list(table["run"][8:]) == ["h000", "h001"]
