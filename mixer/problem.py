@@ -54,18 +54,31 @@ class Problem:
         self.ceilings: Functions | None = None
         if not len(which):
             return
-        at, _ = self.surface.metrics(self.reference, which)
-        for i, j in enumerate(which):
-            limit = self.objective.ceilings[self.names[j]]
-            self.tops[j] = limit_value(limit, float(at[i]), float(self.sign[j]), self.names[j])
-        top = self.tops[which]
+        self._limited = which
+        self.tops[which] = self._tops(None)
+        self.ceilings = self.ceilings_by(None)
+
+    def _tops(self, draw: int | None) -> Array:
+        """The ceilings as numbers: those relative to the reference are taken from the law as fitted, or from one draw."""
+        at, _ = self.surface.metrics(self.reference, self._limited, draw)
+        limits = [self.objective.ceilings[name] for name in self.ceiling_names]
+        signs = [float(self.sign[j]) for j in self._limited]
+        return np.array(
+            [limit_value(*each) for each in zip(limits, at.tolist(), signs, self.ceiling_names, strict=True)]
+        )
+
+    def ceilings_by(self, draw: int | None) -> Functions | None:
+        """How far each limited metric is above its ceiling, relative to it, by the law as fitted or by one draw."""
+        if not self.ceiling_names:
+            return None
+        top = self._tops(draw)
         size = np.maximum(np.abs(top), 1e-9)
 
         def function(w: Array) -> tuple[Array, Array]:
-            value, gradient = self.surface.metrics(np.maximum(w, 0.0), which)
+            value, gradient = self.surface.metrics(np.maximum(w, 0.0), self._limited, draw)
             return (value - top) / size, gradient / size[:, None]
 
-        self.ceilings = function
+        return function
 
     def function(self, draw: int | None = None, pull: float | None = None) -> Function:
         """What is minimised, by the law as fitted or by one bootstrap draw."""
