@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo import files, pool, yamlfile
-from haigo.cli import Failed, HaigoError, Refused, nearest
+from haigo.cli import Failed, HaigoError, nearest
 from launch import runfile
 
 COMPARABLE = ("token_share", "uniform", "temperature")
@@ -37,7 +37,8 @@ def prepare(words: list[str]) -> str:
 
 
 def clean(name: str, paths: list[str], folder: str, options: Mapping[str, Any]) -> Any:
-    """Raw files to documents, split in three; the identity is the report, which holds the digests of the input."""
+    """Raw files to documents, split in three; the identity is the digest of every shard."""
+    from preprocess import documents
     from preprocess.clean import clean_corpus
 
     given = {key: value for key, value in options.items() if key != "split"}
@@ -47,7 +48,8 @@ def clean(name: str, paths: list[str], folder: str, options: Mapping[str, Any]) 
             f"corpus '{name}' has too few documents to hold some out.",
             "give more text, or larger shares under `split:`",
         )
-    return {key: report[key] for key in ("documents_out", "characters_out", "bytes_out", "splits", "input")}
+    splits = ("train", "valid", "test")
+    return {split: [files.sha256_file(shard) for shard in documents.shards(folder, split)] for split in splits}
 
 
 def tokenizer(given: str, corpora: list[str], folder: str, options: runfile.Tokenizer, seed: int) -> Any:
@@ -78,7 +80,8 @@ def index(corpus: str, tokenizer_folder: str, root: str, name: str) -> Any:
     made = {}
     for split in ("train", "valid", "test"):
         prefix = Path(root) / "data" / name / split
-        made[split] = make_index(documents.shards(corpus, split), tokenizer_folder, prefix)["bin_sha256"]
+        manifest = make_index(documents.shards(corpus, split), tokenizer_folder, prefix)
+        made[split] = [manifest["bin_sha256"], manifest["idx_sha256"]]
     return made
 
 
@@ -153,6 +156,7 @@ def search(
     words += ["--held-out", "h"] if held_out else []
     words += ["--method", options.method, "--bootstrap", str(options.bootstrap), "--seed", str(seed)]
     words += ["--no-standardise", *(["--kl", f"{options.kl:g}"] if options.kl is not None else [])]
+    words += ["--force"] if options.force else []
     made = find(
         str(folder / "design" / "ratios.csv"),
         str(folder / "proxies" / "metrics.csv"),
@@ -188,15 +192,13 @@ def configs(root: str, options: runfile.Configs, seed: int) -> Any:
     rows, notes, identity = [], [], {}
     for model in options.models:
         nodes = options.nodes
-        try:
-            _ = plan(model, options.cluster, nodes, options.tokens, vocab_size=vocab).best
-        except Refused as no:
-            smallest = plan(model, options.cluster, nodes, options.tokens, vocab_size=vocab).smallest_nodes
-            if smallest is None:
-                notes.append(f"{no.problem} {no.fix}.")
+        planned = plan(model, options.cluster, nodes, options.tokens, vocab_size=vocab)
+        if not planned.layouts:
+            if planned.smallest_nodes is None:
+                notes.append(f"{planned.refusal()} {planned.remedy()}.")
                 continue
-            notes.append(f"{no.problem} The config is for {smallest} nodes.")
-            nodes = smallest
+            nodes = planned.smallest_nodes
+            notes.append(f"{planned.refusal()} The config is for {nodes} nodes.")
         file = folder / "configs" / f"{model}.yml"
         command = (
             f"python -m launch.configs --model {model} --cluster {options.cluster} --nodes {nodes} --tokens {options.tokens}"

@@ -50,7 +50,6 @@ class Run:
     def __init__(self, root: Path, *, dry_run: bool = False) -> None:
         self.root = root
         self.dry_run = dry_run
-        self.times: dict[str, float] = {}
         self.states: list[tuple[str, str]] = []
 
     def do(self, stage: Stage) -> Any:
@@ -122,7 +121,6 @@ class Run:
         }
         marker = {"inputs": wanted, "identity": identity, "outputs": outputs, "seconds": round(seconds, 1)}
         files.write_json(folder / _DONE, marker)
-        self.times[name] = seconds
         print(f"  {name}: done in {clock(seconds)}", file=sys.stderr, flush=True)
 
     def _say(self, state: str, name: str) -> None:

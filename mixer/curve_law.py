@@ -6,6 +6,7 @@ the curves. Every target is fitted by itself, all of them side by side (`least_s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from mixer.least_squares import Problems
 MIN_RUNS = 4
 
 
-class CurveLaw:
+class CurveLaw(ABC):
     """Base of the parametric laws, with scikit-learn's habits: plain parameters, `fit`, then attributes ending in `_`.
 
     Args:
@@ -32,7 +33,6 @@ class CurveLaw:
         noise_: (targets,) standard deviation of a run's loss around the law.
     """
 
-    convex = True
     iterations, tolerance = 80, 1e-6
     """Of the first fit; left-out runs and draws start from its answer and need fewer."""
 
@@ -40,25 +40,25 @@ class CurveLaw:
         self.starts, self.seed, self.n_bootstrap = starts, seed, bootstrap
 
     # --- what a curve must say ---------------------------------------------------------------------------------------
+    @abstractmethod
     def features(self, weights: Array) -> Array:
         """What the curve reads of the weights, computed once; (n, k)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
         """Losses (problems, n) and Jacobian (problems, n, p)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def values(self, theta: Array, features: Array, scale: Array) -> Array:
         """Losses only, (problems, n)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
         """Losses (problems, n) and their gradient in the weights (problems, n, k)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
         """Centre (p,), standard deviation (p,), expected residual variance relative to the losses' variance."""
-        raise NotImplementedError
 
     # --- fitting -----------------------------------------------------------------------------------------------------
     def fit(self, weights: Any, losses: Any, counts: Any = None) -> CurveLaw:

@@ -1,8 +1,10 @@
 """launch.stage: done once, skipped when unchanged, redone when changed, cleared or continued after a kill."""
 
+import json
 from functools import partial
 from pathlib import Path
 
+from launch import actions
 from launch.stage import Run, Stage
 
 
@@ -71,3 +73,18 @@ def test_side_by_side_gives_the_same_as_one_by_one(tmp_path):
     assert Run(tmp_path).do_all(stages, workers=2) == {"a": "a", "b": "b", "c": "c"}
     assert Run(tmp_path).do_all(stages, workers=2) == {"a": "a", "b": "b", "c": "c"}
     assert sorted(calls(tmp_path)) == ["a", "b", "c"]
+
+
+def test_cleaning_is_told_apart_by_what_it_wrote_not_by_how_much(tmp_path):
+    """Three documents of one length give the same counts under every seed; what comes after must be redone all the same."""
+    rows = [{"id": str(n), "text": f"文書{n}は同じ長さの文章でできている。" * 8} for n in range(3)]
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    options = {"format": "auto", "profile": "plain", "text_key": "text", "min_chars": 10, "max_chars": None}
+    options |= {"split": [0.4, 0.3, 0.3]}
+    made = [
+        actions.clean("a", [str(tmp_path / "a.jsonl")], str(tmp_path / f"out{seed}"), {**options, "seed": seed})
+        for seed in range(6)
+    ]
+    assert len({json.dumps(each) for each in made}) > 1
+    again = actions.clean("a", [str(tmp_path / "a.jsonl")], str(tmp_path / "again"), {**options, "seed": 0})
+    assert again == made[0]
