@@ -23,7 +23,6 @@ from mixer.arrays import Array
 from mixer.design import propose
 from mixer.laws import EffectiveShareLaw, ExponentialLaw
 from mixer.optimise import Surface, minimise
-from mixer.recommend import KL
 
 SINGLE = ("pile_cc", "wikipedia_en", "stackexchange")
 
@@ -31,10 +30,13 @@ SINGLE = ("pile_cc", "wikipedia_en", "stackexchange")
 def search(here: World, law: Any, w: Array, y: Array, coefficients: Array, near: bool) -> Array:
     """The exact search as `mixer.recommend` runs it, without the intervals around it."""
     limits, objective = here.constraints.limits(), y @ coefficients
-    law.fit(w, y, focus.counts(objective) if near else None)
-    surface = Surface(law, law.theta_[None], here.constraints)
-    function = surface.weighted(coefficients, KL * float(objective.std()), here.share)
-    found = minimise(function, limits, [here.share, limits.project(w[int(objective.argmin())])])
+    if isinstance(law, EffectiveShareLaw):
+        found = focus.optimum(here.constraints, w, y, coefficients, near)
+    else:
+        law.fit(w, y)
+        surface = Surface(law, law.theta_[None], here.constraints)
+        function = surface.weighted(coefficients, focus.KL * float(objective.std()), here.share)
+        found = minimise(function, limits, [here.share, limits.project(w[int(objective.argmin())])])
     assert limits.excess(found) <= 1e-6
     return found
 
@@ -81,29 +83,21 @@ def one_seed(
 
 
 def sequential(here: World, n: int, seed: int) -> dict[tuple[str, str], float]:
-    """n proxies at once against n/2 at once and n/2 around the optimum those say."""
+    """n proxies of `mixer.design` at once against n/2 of them and n/2 around the optimum that those say."""
     made: dict[tuple[str, str], float] = {}
     half = n // 2
-    limits = here.constraints.limits()
-    once_w, once_y = here.proxies(n, seed)
-    first_w, first_y = once_w[:half], once_y[:half]
-    rng = np.random.default_rng([seed, 9])
+    once_w, once_y = here.proxies(n, seed, propose(here.constraints, n, seed))
+    first_w, first_y = here.proxies(half, seed, propose(here.constraints, half, seed))
     for title, each in objectives(here).items():
         rows: dict[str, list[float]] = {}
         for c in each:
-            rows.setdefault("at once", []).append(
-                here.regret(search(here, EffectiveShareLaw(), once_w, once_y, c, True), c)
-            )
-            best = search(here, EffectiveShareLaw(), first_w, first_y, c, True)
-            # around the optimum so far: mixed with fresh random mixtures, a fifth to three fifths of them
-            fresh, _ = here.proxies(n - half, seed + 5000)
-            part = rng.uniform(0.2, 0.6, (n - half, 1))
-            near = np.array([limits.project(row) for row in best + part * (fresh - best)])
-            near_w, near_y = here.proxies(n - half, seed + 7000, near)
+            once = search(here, EffectiveShareLaw(), once_w, once_y, c, True)
+            rows.setdefault("at once", []).append(here.regret(once, c))
+            later = propose(here.constraints, n - half, seed, (first_w, first_y), objective=c)
+            near_w, near_y = here.proxies(n - half, seed + 7000, later)
             both_w, both_y = np.vstack([first_w, near_w]), np.vstack([first_y, near_y])
-            rows.setdefault("in two halves", []).append(
-                here.regret(search(here, EffectiveShareLaw(), both_w, both_y, c, True), c)
-            )
+            twice = search(here, EffectiveShareLaw(), both_w, both_y, c, True)
+            rows.setdefault("in two halves", []).append(here.regret(twice, c))
         made |= {(name, title): float(np.mean(values)) for name, values in rows.items()}
     return made
 

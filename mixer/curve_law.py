@@ -17,6 +17,7 @@ from mixer.arrays import Array, as_matrix
 from mixer.least_squares import Problems
 
 MIN_RUNS = 4
+_LEAVE_ONE_OUT_UP_TO = 64
 
 
 class CurveLaw(ABC):
@@ -35,6 +36,9 @@ class CurveLaw(ABC):
 
     iterations, tolerance = 80, 1e-6
     """Of the first fit; left-out runs and draws start from its answer and need fewer."""
+
+    own_parameters = 1
+    """Parameters a corpus; they come first in a parameter vector."""
 
     def __init__(self, starts: int = 3, seed: int = 0, bootstrap: int = 50) -> None:
         self.starts, self.seed, self.n_bootstrap = starts, seed, bootstrap
@@ -92,8 +96,9 @@ class CurveLaw(ABC):
         t, p = self.targets_, len(self._centre)
         theta = np.tile(self._centre, (self.starts, t, 1))
         # the same starts for all targets, corpus by corpus alike: a permutation of corpora stays a permutation
-        shift = rng.normal(size=(self.starts, 1, p - self.corpora_)) * 0.7
-        theta[1:, :, self.corpora_ :] += shift[1:] * self._sd[self.corpora_ :]
+        own = self.corpora_ * self.own_parameters
+        shift = rng.normal(size=(self.starts, 1, p - own)) * 0.7
+        theta[1:, :, own:] += shift[1:] * self._sd[own:]
         stack = self._problems(np.tile(self.losses_.T, (self.starts, 1)), np.tile(self.counts_, (self.starts * t, 1)))
         theta, score = self._solve(theta.reshape(-1, p), stack, self.iterations, self.tolerance)
         chosen = score.reshape(self.starts, t).argmin(axis=0)
@@ -186,3 +191,15 @@ class CurveLaw(ABC):
         """Standard deviation of a new run's loss around `predict`: that of the law and that of one run."""
         made = np.sqrt(self.predict_draws(weights).var(axis=0) + self.noise_**2)
         return np.asarray(made[:, 0] if self.flat_ else made)
+
+
+def folds(runs: int, count: int, seed: int) -> Array:
+    """A random fold number for each run, (runs,), folds as equal as can be."""
+    return np.asarray(np.random.default_rng(seed).permutation(runs) % count, dtype=np.float64)
+
+
+def left_out_of(law: CurveLaw, seed: int = 0) -> tuple[Array, str]:
+    """Left-out predictions of a fitted law, (n, targets), and how: leave-one-out up to 64 runs, else ten folds."""
+    if law.runs_ <= _LEAVE_ONE_OUT_UP_TO:
+        return law.left_out(), "leave-one-out"
+    return law.left_out(folds(law.runs_, 10, seed)), "10-fold"

@@ -3,6 +3,8 @@
     python -m mixer.design --supply supply.csv --runs 32 --seed 0 --output ratios.csv
     python -m mixer.design --supply supply.csv --runs 24 --held-out 6 --target-tokens 20e9 --floor 0.02 --output ratios.csv
     python -m mixer.design --corpora news,wiki,code --runs 16 --output ratios.csv
+    python -m mixer.design --supply supply.csv --runs 16 --history ratios.csv --history-metrics metrics.csv \\
+        --objective news_bpb --output more.csv       (a second batch, around the optimum that the first one says)
 
 supply.csv: corpus, and any of tokens, min, max, max_epochs, group. The first two runs are token share and uniform
 where the limits allow them. Runs to fit are named p000, p001, ...; held-out runs, which only judge the fit, h000, ...
@@ -21,7 +23,7 @@ import numpy as np
 from haigo import cli, files
 from haigo.cli import HaigoError
 from mixer.arrays import Array, as_matrix
-from mixer.limits import project_box
+from mixer.limits import Limits, project_box
 from mixer.mixture import rounded
 from mixer.supply import MAX_EPOCHS, Constraints, constraints_from, read_supply
 
@@ -32,32 +34,46 @@ FLOOR = 0.01
 DIGITS = 6
 # Dirichlet strengths around the reference: small ones give mixtures of a few corpora, large ones stay near it.
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0)
-_POOL = 24  # candidates a run; more would push the choice into the corners of the simplex
+# For proxies: mixtures of two or three corpora teach little about good ones, so they are not among the candidates, and
+# few candidates a run keep the choice out of the corners (measured: docs/mixer.md).
+_PROXY_STRENGTHS = (1.0, 2.0, 4.0, 8.0)
+_POOL = 4
+_NEAR = 3.0
+"""Dirichlet strength of a later batch around the optimum of the runs so far."""
 
 
 _APART = 0.005
 """Total variation at which two mixtures are different runs."""
 
 
-def candidates(constraints: Constraints, n: int, rng: np.random.Generator) -> Array:
+def candidates(
+    constraints: Constraints, n: int, rng: np.random.Generator, strengths: Sequence[float] = _STRENGTHS
+) -> Array:
     """`n` random mixtures within the limits, (n, corpora).
 
     Dirichlet draws of several strengths, around the reference and around uniform, brought inside the limits.
     """
     limits = constraints.limits()
-    corners = limits.corners()
-    k = corners.shape[1]
+    limits.check()
+    k = len(constraints.corpora)
     uniform = np.full(k, 1.0 / k)
     centre = 0.5 * (constraints.reference + uniform)
     made = np.empty((n, k))
-    for i, (around, strength) in enumerate((a, s) for s in _STRENGTHS for a in (centre, uniform)):
-        part = made[i :: 2 * len(_STRENGTHS)]
+    for i, (around, strength) in enumerate((a, s) for s in strengths for a in (centre, uniform)):
+        part = made[i :: 2 * len(strengths)]
         part[:] = rng.dirichlet(np.maximum(around * k * strength * 0.5, 0.02), size=len(part))
+    return _inside(made, limits, rng)
+
+
+def _inside(made: Array, limits: Limits, rng: np.random.Generator) -> Array:
+    """Draws (n, corpora) brought within the limits."""
+    n, k = made.shape
     made = project_box(np.nan_to_num(made, nan=1.0 / k), limits.lower, limits.upper)
     if not len(limits.rows):
         return made
     # groups: along the line to a mixture inside until they hold; where that line is too short (a group whose sum is
     # fixed has no inside) a random mean of the corners instead
+    corners = limits.corners()
     inner = corners.mean(axis=0)
     along = (made - inner) @ limits.rows.T
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -67,13 +83,24 @@ def candidates(constraints: Constraints, n: int, rng: np.random.Generator) -> Ar
     return np.where((reach < 0.2)[:, None], mixed, moved)
 
 
-def propose(constraints: Constraints, n: int, seed: int = 0, history: Any = None, floor: float = 0.0) -> Array:
-    """Mixtures to train next, (n, corpora): far from each other and from those already trained.
+def propose(
+    constraints: Constraints,
+    n: int,
+    seed: int = 0,
+    history: Any = None,
+    floor: float = 0.0,
+    objective: Any = None,
+) -> Array:
+    """Mixtures to train next, (n, corpora).
+
+    Without losses they are spread: far from each other and from those already trained. With losses they are spent
+    where the regret is decided: random mixtures around the optimum of the runs so far.
 
     Args:
-        history: (runs, corpora) mixtures already trained; without it the first two are the reference (token share)
-            and uniform, where the limits allow them.
+        history: what was trained: weights (runs, corpora), or a pair (weights, losses (runs,) or (runs, metrics)), lower
+            is better. Without it the first two are the reference (token share) and uniform, where the limits allow.
         floor: smallest weight of any corpus.
+        objective: (metrics,) how much each loss counts; all alike, each divided by its spread, when None.
 
     Raises:
         HaigoError: the limits cannot hold together; names them.
@@ -83,36 +110,61 @@ def propose(constraints: Constraints, n: int, seed: int = 0, history: Any = None
     limited = constraints.with_floor(floor) if floor > 0 else constraints
     limits = limited.limits()
     limits.check()
-    k = len(constraints.corpora)
     rng = np.random.default_rng(seed)
+    weights, losses = history if isinstance(history, tuple) else (history, None)
+    old = np.empty((0, len(constraints.corpora))) if weights is None else as_matrix(weights, "history")
+    if losses is not None:
+        chosen = _near_optimum(limited, old, as_matrix(losses, "losses"), objective, n, rng)
+    else:
+        chosen = _spread(limited, old, n, rng, history is None)
+    return np.array([rounded(c, DIGITS, limits.lower, limits.upper) for c in chosen])
+
+
+def _spread(constraints: Constraints, old: Array, n: int, rng: np.random.Generator, first: bool) -> list[Array]:
+    """Greedily the candidate farthest (between square roots) from all that were taken or trained."""
+    limits, k = constraints.limits(), len(constraints.corpora)
     chosen: list[Array] = []
-    old = np.empty((0, k)) if history is None else as_matrix(history, "history")
-    if history is None:
-        for known in (constraints.reference, np.full(k, 1.0 / k)):
-            near = limits.project(known)
-            # what a limit moves far away is not that mixture any more
-            if (
-                len(chosen) < n
-                and np.abs(near - known).sum() < 0.2
-                and all(np.abs(near - c).sum() > 1e-6 for c in chosen)
-            ):
-                chosen.append(near)
-    pool = candidates(limited, max(_POOL * n, 64), rng)
-    seen = np.sqrt(np.vstack([old, *[c[None] for c in chosen]]))
+    for known in (constraints.reference, np.full(k, 1.0 / k)) if first else ():
+        near = limits.project(known)
+        # what a limit moves far away is not that mixture any more
+        if len(chosen) < n and np.abs(near - known).sum() < 0.2 and all(np.abs(near - c).sum() > 1e-6 for c in chosen):
+            chosen.append(near)
+    pool = candidates(constraints, max(_POOL * n, 64), rng, _PROXY_STRENGTHS)
     root = np.sqrt(pool)
     gap = np.full(len(pool), np.inf)
-    for point in seen:
+    for point in np.sqrt(np.vstack([old, *[c[None] for c in chosen]])):
         gap = np.minimum(gap, ((root - point) ** 2).sum(1))
     while len(chosen) < n:
         best = int(gap.argmax())
         chosen.append(pool[best])
         gap = np.minimum(gap, ((root - root[best]) ** 2).sum(1))
         gap[best] = -1.0
-    return np.array([rounded(c, DIGITS, limits.lower, limits.upper) for c in chosen])
+    return chosen
+
+
+def _near_optimum(
+    constraints: Constraints, old: Array, losses: Array, objective: Any, n: int, rng: np.random.Generator
+) -> list[Array]:
+    """Dirichlet draws around the optimum that the runs so far say."""
+    from mixer.focus import optimum
+
+    spread = np.maximum(losses.std(axis=0), 1e-300)
+    coefficients = 1.0 / spread if objective is None else np.asarray(objective, dtype=np.float64)
+    if coefficients.shape != (losses.shape[1],):
+        raise HaigoError(f"{coefficients.size} coefficients for {losses.shape[1]} losses.", "give one a loss")
+    best = optimum(constraints, old, losses, coefficients)
+    draws = rng.dirichlet(np.maximum(best * len(best) * _NEAR, 0.02), size=n)
+    return list(_inside(draws, constraints.limits(), rng))
 
 
 def design(
-    constraints: Constraints, n: int, seed: int = 0, floor: float = FLOOR, held_out: int = 0, history: Any = None
+    constraints: Constraints,
+    n: int,
+    seed: int = 0,
+    floor: float = FLOOR,
+    held_out: int = 0,
+    history: Any = None,
+    objective: Any = None,
 ) -> pd.DataFrame:
     """The table of proxy mixtures: column `run`, then one column a corpus; rows sum to 1 as printed.
 
@@ -120,6 +172,7 @@ def design(
         n: runs to fit, named p000, p001, ... (numbered on from `history`).
         floor: smallest weight of any corpus, where its cap allows it.
         held_out: further runs, drawn at random and named h000, ..., that only judge the fit.
+        history, objective: as in `propose`.
     """
     import pandas as pd
 
@@ -129,8 +182,8 @@ def design(
         raise HaigoError(f"{held_out} held-out runs are not possible.", "give 0 or more")
     if not 0 <= floor < 1:
         raise HaigoError(f"a floor of {floor} is not possible.", "give a small weight such as 0.01")
-    made = propose(constraints, n, seed, history, floor)
-    first = 0 if history is None else len(history)
+    made = propose(constraints, n, seed, history, floor, objective)
+    first = 0 if history is None else len(history[0] if isinstance(history, tuple) else history)
     names = [f"p{i:03d}" for i in range(first, first + n)]
     if held_out > 0:
         limited = constraints.with_floor(floor) if floor > 0 else constraints
@@ -177,6 +230,21 @@ def group_limits(words: Sequence[str]) -> dict[str, tuple[float, float]]:
     return made
 
 
+def _trained(args: Any) -> tuple[list[str], Any, Any]:
+    """Corpora, history and objective as `propose` takes them, from the files named on the command line."""
+    from mixer import objective as wanted
+    from mixer.proxies import read, read_ratios
+
+    if not args.history_metrics:
+        _, columns, weights, _ = read_ratios(args.history)
+        return columns, weights, None
+    goal = wanted.parse(args.objective, [], args.maximise, [], True, [])
+    table = read(args.history, args.history_metrics, list(goal.weights))
+    goal = goal.resolve(table.metrics, args.history_metrics)
+    losses = table.losses * goal.signs(table.metrics)
+    return table.corpora, (table.weights, losses), goal.coefficients(table.metrics, losses.std(axis=0))
+
+
 def main(argv: Sequence[str] | None = None) -> int | None:
     parser = cli.parser("mixer.design", __doc__)
     parser.add_argument("--supply", help="supply.csv: corpus, tokens, min, max, max_epochs, group")
@@ -188,17 +256,24 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser.add_argument("--max-epochs", "--max_epochs", type=float, default=MAX_EPOCHS, help="repetition limit (4)")
     parser.add_argument("--group", action="append", default=[], metavar="NAME=LOW:HIGH", help="limits on a group")
     parser.add_argument("--history", help="ratios.csv of runs already trained; new ones keep away from them")
+    parser.add_argument("--history-metrics", "--history_metrics", metavar="METRICS",
+                        help="their metrics.csv: new runs go around the optimum they say (--objective)")  # fmt: skip
+    parser.add_argument("--objective", action="append", default=[], metavar="METRIC[=WEIGHT],...",
+                        help="what to lower (or raise), as for mixer.search")  # fmt: skip
+    parser.add_argument("--maximise", "--maximize", action="append", default=[], metavar="METRIC",
+                        help="this one is better when higher")  # fmt: skip
     parser.add_argument("--seed", type=cli.seed, default=0)
     parser.add_argument("--output", required=True, help="ratios.csv to write")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     args = parser.parse_args(argv)
     supply = read_supply(args.supply) if args.supply else None
     named = [name.strip() for name in args.corpora.split(",") if name.strip()] if args.corpora else None
-    history = None
+    history = objective = None
+    columns: list[str] = []
+    if bool(args.history_metrics) != bool(args.objective) or (args.history_metrics and not args.history):
+        raise HaigoError("--history-metrics, --history and --objective belong together.", "give all three or none")
     if args.history:
-        from mixer.proxies import read_ratios
-
-        _, columns, history, _ = read_ratios(args.history)
+        columns, history, objective = _trained(args)
         if named is None:
             named = columns
     if supply is None and named is None:
@@ -206,9 +281,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     constraints = constraints_from(
         supply, named, args.target_tokens, args.max_epochs, group_limits(args.group), args.supply or "the supply table"
     )
-    if history is not None and history.shape[1] != len(constraints.corpora):
+    if history is not None and columns != list(constraints.corpora):
         raise HaigoError(f"{args.history} has other corpora.", "use the same corpora in the same order")
-    table = design(constraints, args.runs, args.seed, args.floor, args.held_out, history)
+    table = design(constraints, args.runs, args.seed, args.floor, args.held_out, history, objective)
     write_ratios(args.output, table)
     if args.json:
         print(json.dumps({"output": args.output, "runs": list(table["run"]), "corpora": list(constraints.corpora)}))

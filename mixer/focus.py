@@ -11,6 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from mixer.arrays import Array
+from mixer.laws_share import EffectiveShareLaw
+from mixer.optimise import Surface, minimise
+from mixer.supply import Constraints
+
+KL = 0.003
+"""Default pull to the prior, in standard deviations of the objective over the proxies per nat of divergence."""
 
 REACH = 1.0
 """A proxy worse than the best one by this many standard deviations of the objective counts 1/e as much."""
@@ -23,3 +29,22 @@ def counts(objective: Array) -> Array:
         return np.ones(len(objective))
     made = np.exp(-(objective - objective.min()) / (REACH * spread))
     return np.asarray(made / made.mean())
+
+
+def optimum(constraints: Constraints, weights: Array, losses: Array, coefficients: Array, near: bool = True) -> Array:
+    """The best mixture within the limits, (corpora,): the bare search of `mixer.recommend`, for choosing the next runs.
+
+    Args:
+        weights: (runs, corpora).
+        losses: (runs, metrics), lower is better.
+        coefficients: (metrics,) of the minimised sum.
+        near: good proxies count more.
+    """
+    limits, objective = constraints.limits(), losses @ coefficients
+    used = np.flatnonzero(coefficients)
+    law = EffectiveShareLaw().fit(weights, losses[:, used], counts(objective) if near else None)
+    pull = (KL if constraints.kl is None else float(constraints.kl)) * float(objective.std())
+    surface = Surface(law, law.theta_[None], constraints)
+    function = surface.weighted(coefficients[used], pull, constraints.reference)
+    starts = [limits.project(constraints.reference), limits.project(weights[int(objective.argmin())])]
+    return minimise(function, limits, starts)

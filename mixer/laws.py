@@ -13,7 +13,8 @@ import numpy as np
 
 from haigo.cli import HaigoError, nearest
 from mixer.arrays import Array, as_matrix
-from mixer.curve_law import MIN_RUNS, CurveLaw
+from mixer.curve_law import MIN_RUNS, CurveLaw, folds, left_out_of
+from mixer.ensemble import Predictor
 from mixer.laws_exp import ExponentialLaw
 from mixer.laws_gp import GaussianProcess
 from mixer.laws_share import EffectiveShareLaw, SharePrior
@@ -23,10 +24,6 @@ __all__ = [
     "EffectiveShareLaw", "ExponentialLaw", "GaussianProcess", "Predictor", "ReportCard", "SharePrior", "Trees",
     "cross_validate", "left_out_of", "make", "report_card",
 ]  # fmt: skip
-
-_GP_FROM = 48  # runs; below it the residuals of a 22-parameter law say too little
-_GP_GAIN = 0.02  # part of the residual variance the process must explain on left-out runs
-_LEAVE_ONE_OUT_UP_TO = 64
 
 
 class Law(Protocol):
@@ -54,80 +51,6 @@ def make(name: str, seed: int = 0) -> Law:
     return _MAKERS[name](seed)
 
 
-class Predictor:
-    """The effective-share law, with a Gaussian process on what it leaves over where left-out runs show a gain.
-
-    Args:
-        seed: decides starts and bootstrap; same seed, same numbers.
-        bootstrap: draws behind the uncertainty.
-    """
-
-    def __init__(self, seed: int = 0, bootstrap: int = 50) -> None:
-        self.seed, self.bootstrap = seed, bootstrap
-
-    def fit(self, weights: Any, losses: Any) -> Predictor:
-        """Fit weights (n, corpora) to losses (n,) or (n, targets); n may be smaller than the number of corpora.
-
-        Raises:
-            HaigoError: fewer than 4 runs, or values that are not finite.
-        """
-        w, y = as_matrix(weights, "weights"), as_matrix(losses, "losses")
-        self.flat_ = np.ndim(losses) == 1
-        self.law_: EffectiveShareLaw = EffectiveShareLaw(seed=self.seed, bootstrap=self.bootstrap)
-        self.law_.fit(w, y)
-        left_out, _ = left_out_of(self.law_, self.seed)
-        self.gp_: GaussianProcess | None = None
-        self.use_gp_ = np.zeros(y.shape[1])
-        if len(w) >= _GP_FROM:
-            rest = y - self.law_.predict(w)
-            self.gp_ = GaussianProcess(self.law_.transfer()).fit(w, rest)
-            error = ((rest - self.gp_.left_out_) ** 2).mean(0)
-            gain = 1.0 - error / np.maximum((rest**2).mean(0), 1e-300)
-            self.use_gp_ = (gain > _GP_GAIN).astype(float)
-            left_out = left_out + self.gp_.left_out_ * self.use_gp_
-        self.left_out_ = left_out
-        self._calibrate(y)
-        return self
-
-    def _calibrate(self, losses: Array) -> None:
-        # Left-out errors against the spread that theory gives a left-out run, noise / sqrt(1 - leverage). Half pooled
-        # over targets, and shrunk to 1 when runs are few, because one target's few errors are themselves noisy.
-        noise = self.law_.noise_**2
-        leverage = np.clip(self.law_.predict_draws(self.law_.weights_).var(axis=0) / noise, 0.0, 0.9)
-        error = (losses - self.left_out_) ** 2 * (1.0 - leverage) / noise
-        own = np.sqrt(error.mean(axis=0))
-        trust = len(losses) / (len(losses) + 48.0)
-        self.stretch_ = np.clip(1.0 - trust + 0.5 * trust * (own + np.median(own)), 0.5, 1.6)
-
-    def _raw_std(self, weights: Array) -> Array:
-        spread = self.law_.predict_draws(weights).var(axis=0)
-        return np.asarray(np.sqrt(spread + self.law_.noise_**2))
-
-    def predict(self, weights: Any) -> Array:
-        """Losses, (n,) or (n, targets)."""
-        w = as_matrix(weights, "weights")
-        made = self.law_.predict(w)
-        if self.gp_ is not None and self.use_gp_.any():
-            made = made + self.gp_.predict(w) * self.use_gp_
-        return made[:, 0] if self.flat_ else made
-
-    def predict_std(self, weights: Any) -> Array:
-        """Calibrated standard deviation of a new run's loss: `predict` +- 1.645 of it is meant to hold 90 %."""
-        made = self._raw_std(as_matrix(weights, "weights")) * self.stretch_
-        return made[:, 0] if self.flat_ else made
-
-
-def _folds(runs: int, folds: int, seed: int) -> Array:
-    return np.asarray(np.random.default_rng(seed).permutation(runs) % folds, dtype=np.float64)
-
-
-def left_out_of(law: CurveLaw, seed: int = 0) -> tuple[Array, str]:
-    """Left-out predictions of a fitted law, (n, targets), and how: leave-one-out up to 64 runs, else ten folds."""
-    if law.runs_ <= _LEAVE_ONE_OUT_UP_TO:
-        return law.left_out(), "leave-one-out"
-    return law.left_out(_folds(law.runs_, 10, seed)), "10-fold"
-
-
 def cross_validate(weights: Any, losses: Any, name: str = "law", seed: int = 0) -> Array:
     """Predictions of every run by a law fitted without it, (n, targets).
 
@@ -137,7 +60,7 @@ def cross_validate(weights: Any, losses: Any, name: str = "law", seed: int = 0) 
     law = make(name, seed)
     if isinstance(law, CurveLaw):
         return left_out_of(law.fit(w, y), seed)[0]
-    place = _folds(len(w), min(5, len(w)), seed)
+    place = folds(len(w), min(5, len(w)), seed)
     out = np.empty_like(y)
     for fold in range(int(place.max()) + 1):
         keep = place != fold

@@ -1,10 +1,12 @@
 """The effective-share power law: how a loss falls with the weights of all corpora.
 
-    L(w) = c + b (e + sum_j a_j w_j^g)^-alpha        c, b, e, a_j, alpha >= 0,  0 < g < 1
+    L(w) = c + b (e + sum_j a_j w_j^g_j)^-alpha        c, b, e, a_j, alpha >= 0,  0 < g_j < 1
 
-`a_j` says how much corpus j helps the loss (its row over losses is the transfer matrix), `e` what is learned from
-nothing in particular, `c` the floor. With g < 1 the inner sum is concave and (.)^-alpha convex and decreasing, so L is
-convex in w: any local optimum over linear limits is the global one, and so is that of any average of such laws.
+`a_j` says how much corpus j helps the loss (its row over losses is the transfer matrix), `g_j` how fast more of it
+stops helping, `e` what is learned from nothing in particular, `c` the floor. With g_j < 1 the inner sum is concave and
+(.)^-alpha convex and decreasing, so L is convex in w: any local optimum over linear limits is the global one, and so is
+that of any average of such laws. The prior ties the g_j of a loss to a common g, so that few runs learn one exponent
+and many runs learn them all; on RegMix's training runs this is better than one exponent from 32 runs on.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from mixer.arrays import Array
 from mixer.curve_law import CurveLaw
 
-# Layout of a parameter vector: log a_1..k, then these.
+# Layout of a parameter vector: log a_1..k, logit g_1..k - logit g, then these.
 _LOG_E, _LOGIT_G, _LOG_ALPHA, _LOG_B, _LOGIT_C = range(5)
 _EXTRA = 5
 _LOG_ZERO = -1e4  # log of a weight of 0: far enough down for exp(g log w) to be exactly 0
@@ -37,6 +39,8 @@ class SharePrior:
     sd_e: float = 1.2
     logit_g: float = 0.25
     sd_g: float = 0.6
+    sd_g_own: float = 0.7
+    """How far the exponent of one corpus may be from the common one."""
     log_alpha: float = -2.2
     sd_alpha: float = 0.3
     sd_b: float = 0.8
@@ -46,10 +50,12 @@ class SharePrior:
     """Expected residual variance as a part of the variance of the losses; sets how strongly the prior pulls."""
 
     def centre(self, corpora: int) -> Array:
-        return np.array([self.log_a] * corpora + [self.log_e, self.logit_g, self.log_alpha, 0.0, self.logit_c])
+        own = [self.log_a] * corpora + [0.0] * corpora
+        return np.array([*own, self.log_e, self.logit_g, self.log_alpha, 0.0, self.logit_c])
 
     def spread(self, corpora: int) -> Array:
-        return np.array([self.sd_a] * corpora + [self.sd_e, self.sd_g, self.sd_alpha, self.sd_b, self.sd_c])
+        own = [self.sd_a] * corpora + [self.sd_g_own] * corpora
+        return np.array([*own, self.sd_e, self.sd_g, self.sd_alpha, self.sd_b, self.sd_c])
 
 
 def _sigmoid(x: Array) -> Array:
@@ -63,6 +69,8 @@ class EffectiveShareLaw(CurveLaw):
         prior: what is believed before any run.
     """
 
+    own_parameters = 2
+
     def __init__(self, prior: SharePrior | None = None, starts: int = 3, seed: int = 0, bootstrap: int = 50) -> None:
         super().__init__(starts, seed, bootstrap)
         self.share_prior = prior or SharePrior()
@@ -73,18 +81,23 @@ class EffectiveShareLaw(CurveLaw):
     def features(self, weights: Array) -> Array:
         return np.where(weights > 0, np.log(np.maximum(weights, 1e-300)), _LOG_ZERO)
 
+    def _exponents(self, theta: Array, k: int) -> Array:
+        """g_j, (problems, k)."""
+        return _sigmoid(theta[:, k : 2 * k] + theta[:, 2 * k + _LOGIT_G, None])
+
     def _inner(self, theta: Array, log_w: Array) -> tuple[Array, Array, Array]:
-        """a_j w_j^g (problems, n, k), its sum with e (problems, n), and g (problems,)."""
+        """a_j w_j^g_j (problems, n, k), its sum with e (problems, n), and g_j (problems, k)."""
         k = log_w.shape[1]
-        g = _sigmoid(theta[:, k + _LOGIT_G])
-        share = np.exp(g[:, None, None] * log_w + theta[:, None, :k])
-        return share, np.exp(theta[:, k + _LOG_E])[:, None] + share.sum(2), g
+        g = self._exponents(theta, k)
+        share = np.exp(g[:, None, :] * log_w + theta[:, None, :k])
+        return share, np.exp(theta[:, 2 * k + _LOG_E])[:, None] + share.sum(2), g
 
     def _power(self, theta: Array, inner: Array, scale: Array, k: int) -> tuple[Array, Array, Array, Array]:
         """c (problems,), b inner^-alpha (problems, n), alpha (problems,), log inner."""
-        alpha, log_inner = np.exp(theta[:, k + _LOG_ALPHA]), np.log(inner)
-        power = scale[:, 2:3] * np.exp(theta[:, k + _LOG_B, None] - alpha[:, None] * log_inner)
-        c = scale[:, 0] + (scale[:, 1] - scale[:, 0]) * _sigmoid(theta[:, k + _LOGIT_C])
+        rest = theta[:, 2 * k :]
+        alpha, log_inner = np.exp(rest[:, _LOG_ALPHA]), np.log(inner)
+        power = scale[:, 2:3] * np.exp(rest[:, _LOG_B, None] - alpha[:, None] * log_inner)
+        c = scale[:, 0] + (scale[:, 1] - scale[:, 0]) * _sigmoid(rest[:, _LOGIT_C])
         return c, power, alpha, log_inner
 
     def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
@@ -92,15 +105,16 @@ class EffectiveShareLaw(CurveLaw):
         share, inner, g = self._inner(theta, features)
         c, power, alpha, log_inner = self._power(theta, inner, scale, k)
         slope = -alpha[:, None] * power / inner  # dL / d inner
-        s = _sigmoid(theta[:, k + _LOGIT_C])
-        jacobian = np.empty((len(theta), features.shape[0], k + _EXTRA))
-        np.multiply(share, slope[:, :, None], out=jacobian[:, :, :k])
-        moment = np.einsum("pnk,nk->pn", jacobian[:, :, :k], features)
-        jacobian[:, :, k + _LOG_E] = slope * np.exp(theta[:, k + _LOG_E])[:, None]
-        jacobian[:, :, k + _LOGIT_G] = moment * (g * (1 - g))[:, None]
-        jacobian[:, :, k + _LOG_ALPHA] = -power * alpha[:, None] * log_inner
-        jacobian[:, :, k + _LOG_B] = power
-        jacobian[:, :, k + _LOGIT_C] = ((scale[:, 1] - scale[:, 0]) * s * (1 - s))[:, None]
+        s = _sigmoid(theta[:, 2 * k + _LOGIT_C])
+        jacobian = np.empty((len(theta), features.shape[0], 2 * k + _EXTRA))
+        by_a, by_g, rest = jacobian[:, :, :k], jacobian[:, :, k : 2 * k], jacobian[:, :, 2 * k :]
+        np.multiply(share, slope[:, :, None], out=by_a)
+        np.multiply(by_a * features[None], (g * (1 - g))[:, None, :], out=by_g)
+        rest[:, :, _LOG_E] = slope * np.exp(theta[:, 2 * k + _LOG_E])[:, None]
+        rest[:, :, _LOGIT_G] = by_g.sum(2)
+        rest[:, :, _LOG_ALPHA] = -power * alpha[:, None] * log_inner
+        rest[:, :, _LOG_B] = power
+        rest[:, :, _LOGIT_C] = ((scale[:, 1] - scale[:, 0]) * s * (1 - s))[:, None]
         return c[:, None] + power, jacobian
 
     def values(self, theta: Array, features: Array, scale: Array) -> Array:
@@ -112,9 +126,9 @@ class EffectiveShareLaw(CurveLaw):
         k = weights.shape[1]
         share, inner, g = self._inner(theta, self.features(weights))
         c, power, alpha, _ = self._power(theta, inner, scale, k)
-        held = np.exp(g[:, None, None] * np.log(_W_SLOPE) + theta[:, None, :k])
+        held = np.exp(g[:, None, :] * np.log(_W_SLOPE) + theta[:, None, :k])
         by_weight = np.where(weights[None] > _W_SLOPE, share, held) / np.maximum(weights, _W_SLOPE)[None]
-        slope = (-alpha[:, None] * power / inner)[:, :, None] * g[:, None, None]
+        slope = (-alpha[:, None] * power / inner)[:, :, None] * g[:, None, :]
         return c[:, None] + power, slope * by_weight
 
     def transfer(self) -> Array:
@@ -122,5 +136,6 @@ class EffectiveShareLaw(CurveLaw):
 
         The part of the effective share that corpus j gives when all corpora weigh the same.
         """
-        a = np.exp(self.theta_[:, : self.corpora_])
-        return np.asarray(a / a.sum(1, keepdims=True))
+        k = self.corpora_
+        part = np.exp(self.theta_[:, :k] - self._exponents(self.theta_, k) * np.log(k))
+        return np.asarray(part / part.sum(1, keepdims=True))

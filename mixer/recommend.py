@@ -16,6 +16,7 @@ from mixer.answer import Recommendation, significant
 from mixer.arrays import Array, as_matrix
 from mixer.compare import compared, other, starting_points
 from mixer.curve_law import CurveLaw
+from mixer.focus import KL
 from mixer.laws import ReportCard, cross_validate, left_out_of, make, rank_correlation, report_card
 from mixer.mixture import check_weights, rounded
 from mixer.objective import Objective
@@ -24,9 +25,6 @@ from mixer.problem import Problem
 from mixer.supply import Constraints
 
 DIGITS = 6
-KL = 0.003
-"""Default pull to the prior, in standard deviations of the objective over the proxies per nat of divergence."""
-
 MIN_SKILL = 0.1
 """Least part of the objective's variance that left-out runs must confirm before any advice is given."""
 

@@ -23,9 +23,10 @@ from haigo.cli import HaigoError
 from mixer import methods, mixture, report, reuse, scales
 from mixer.answer import Recommendation
 from mixer.design import group_limits
+from mixer.focus import KL
 from mixer.objective import Objective, parse
 from mixer.proxies import ProxyTable, find, read
-from mixer.recommend import KL, recommend
+from mixer.recommend import recommend
 from mixer.supply import MAX_EPOCHS, Constraints, FullRepetition, SoftRepetition, constraints_from, read_supply
 
 __all__ = ["Constraints", "Objective", "Recommendation", "recommend", "search"]
