@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import aozora, wikitext
@@ -122,6 +122,14 @@ class Account:
         row["characters"] += characters
         if len(row["samples"]) < _SAMPLES:
             row["samples"].append(sample)
+
+    def merge(self, rules: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add the rows of another account, which counted documents that come after those of this one."""
+        for rule, other in rules.items():
+            row = self.rules.setdefault(rule, {"documents": 0, "characters": 0, "samples": []})
+            row["documents"] += other["documents"]
+            row["characters"] += other["characters"]
+            row["samples"] = [*row["samples"], *other["samples"]][:_SAMPLES]
 
     def open_for_samples(self, rule: str) -> bool:
         """True while `note` would keep another sample (making one costs time)."""
