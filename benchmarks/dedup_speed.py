@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,12 +29,21 @@ SOURCES = ("news/wikinews-ja.jsonl.gz", "wiki_ja/kyoto.jsonl.zst", "diet/speech_
 Answer = dict[int, int]  # removed -> kept
 
 
+class _Dropped(dict[int, int | None]):
+    """For str.translate: None for what the normal form leaves out."""
+
+    def __missing__(self, code: int) -> int | None:
+        category = unicodedata.category(chr(code))
+        self[code] = None if category[0] in "PZ" or category in ("Cc", "Cf") else code
+        return self[code]
+
+
+_DROPPED = _Dropped()
+
+
 def normal(text: str) -> str:
     """The normal form, by the standard library alone."""
-    return "".join(
-        char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char)[0] not in "PZ"
-        and unicodedata.category(char) not in ("Cc", "Cf")
-    )  # fmt: skip
+    return unicodedata.normalize("NFKC", text).translate(_DROPPED)
 
 
 def shingles(text: str) -> set[str]:
@@ -105,24 +114,31 @@ def plant(texts: list[str], count: int, rng: random.Random) -> tuple[list[str], 
     return made, planted
 
 
+def batches(texts: list[str]) -> Iterator[list[str]]:
+    """Lots of about 300,000 characters, as the command reads them."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= 300_000:
+            yield held
+            held, size = [], 0
+    yield held
+
+
 def haigo(texts: list[str]) -> Answer:
     """Haigo's search, in memory."""
     from preprocess import near_pairs
     from preprocess.minhash import Shape, Sketcher
 
     sketcher = Sketcher(Shape(WIDTH, BANDS, ROWS))
-    lots, held, size = [], [], 0
-    for text in texts:
-        held.append(text)
-        size += len(text)
-        if size >= 300_000:
-            lots.append(sketcher.sketch(held))
-            held, size = [], 0
-    lots.append(sketcher.sketch(held))
-    sketches = near_pairs.join(lots)
+    sketches = near_pairs.join(map(sketcher.sketch, batches(texts)))
     equal = near_pairs.exact(sketches.digests)
     found = near_pairs.candidates(sketches, [each.number for each in equal], THRESHOLD)
-    sets = [sketcher.shingles(texts[number]) for number in found.numbers.tolist()]
+    sets = []
+    for held in batches([texts[number] for number in found.numbers.tolist()]):
+        sets += sketcher.shingle_sets(held)
     near, _ = near_pairs.near(sketches, found, sets.__getitem__, THRESHOLD)
     return {each.number: each.kept for each in (*equal, *near)}
 

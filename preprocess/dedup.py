@@ -16,7 +16,7 @@ from __future__ import annotations
 import bisect
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -311,20 +311,25 @@ def _sketch_shard(shard: Shard, shape: Shape, file: str) -> None:
     if Path(file).is_file():
         return
     sketcher = Sketcher(shape)
-    lots: list[Sketches] = [sketcher.sketch([])]
-    held: list[str] = []
-    size = 0
-    for document in shard.read():
-        held.append(document.text)
-        size += len(document.text)
-        if size >= _BATCH_CHARS:
-            lots.append(sketcher.sketch(held))
-            held, size = [], 0
-    lots.append(sketcher.sketch(held))
+    lots = [sketcher.sketch([])]
+    lots += map(sketcher.sketch, _batches(document.text for document in shard.read()))
     made = near_pairs.join(lots)
     with files.atomic(file) as temporary:
         with open(temporary, "wb") as handle:
             np.savez(handle, **{name: getattr(made, name) for name in _SKETCH})
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= _BATCH_CHARS:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 def _load(file: Path) -> Sketches:
@@ -338,9 +343,8 @@ def _shingle_shard(shard: Shard, shape: Shape, places: list[int], file: str) -> 
     wanted = set(places)
     ends = [0]
     with open(f"{file}.raw", "wb") as handle:
-        for place, document in enumerate(shard.read()):
-            if place in wanted:
-                found = sketcher.shingles(document.text)
+        for texts in _batches(document.text for place, document in enumerate(shard.read()) if place in wanted):
+            for found in sketcher.shingle_sets(texts):
                 found.tofile(handle)
                 ends.append(ends[-1] + len(found))
     hashes = np.memmap(f"{file}.raw", dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,13 +67,26 @@ class Sketcher:
 
     def shingles(self, text: str) -> Hashes:
         """The set of shingle hashes of one text, sorted. Jaccard similarity is that of these sets."""
-        hashes = self._hashes([text])[0]
-        return np.unique(hashes)
+        return self.shingle_sets([text])[0]
+
+    def shingle_sets(self, texts: Sequence[str]) -> list[Hashes]:
+        """The same of many texts."""
+        codes, starts = normal_form.batch(texts)
+        hashes, ends = self._hashes(texts, codes, starts)
+        sets = []
+        for start, end in itertools.pairwise(ends.tolist()):
+            own = np.sort(hashes[start:end])
+            new = np.ones(len(own), dtype=bool)
+            np.not_equal(own[1:], own[:-1], out=new[1:])
+            sets.append(own[new])
+        return sets
 
     def sketch(self, texts: Sequence[str]) -> Sketches:
         """Sketches of texts, together: about a million characters at a time is best."""
         shape = self.shape
-        hashes, starts, digests = self._hashes(texts)
+        codes, places = normal_form.batch(texts)
+        digests = _digests(texts, codes, places)
+        hashes, starts = self._hashes(texts, codes, places)
         counts = np.diff(starts)
         least = np.full(len(texts) * shape.bins, _EMPTY, dtype=np.uint32)
         bins = ((hashes >> _32) * np.uint64(shape.bins)) >> _32
@@ -101,17 +115,11 @@ class Sketcher:
             least[start : start + step] = part.min(axis=1) >> _32
         return least
 
-    def _hashes(self, texts: Sequence[str]) -> tuple[Hashes, npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        """Shingle hashes of texts one after the other, repetitions included; where each text's begin; digests."""
+    def _hashes(
+        self, texts: Sequence[str], codes: normal_form.Codes, starts: npt.NDArray[np.int64]
+    ) -> tuple[Hashes, npt.NDArray[np.int64]]:
+        """Shingle hashes of texts one after the other, repetitions included, and where each text's begin."""
         width = self.shape.shingle
-        codes, starts = normal_form.batch(texts)
-        digests = np.empty((len(texts), 2), dtype=np.uint64)
-        packed = memoryview(codes.view(np.uint8))
-        places = starts.tolist()
-        for number, (start, end) in enumerate(zip(places, places[1:], strict=False)):
-            # a text that has no normal form is compared as it stands
-            content = packed[4 * start : 4 * end] if end > start else b"\0" + texts[number].encode(errors="surrogatepass")
-            digests[number] = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), dtype=np.uint64)
         lengths = np.diff(starts)
         hashes = self._rolled(codes)
         if len(texts) and lengths.min() >= width:
@@ -119,14 +127,15 @@ class Sketcher:
             keep = np.ones(len(hashes) + width - 1, dtype=bool)
             for back in range(1, width):
                 keep[starts[1:] - back] = False
-            return hashes[keep[: len(hashes)]], starts - np.arange(len(starts)) * (width - 1), digests
+            return hashes[keep[: len(hashes)]], starts - np.arange(len(starts)) * (width - 1)
         # a text shorter than a shingle is one shingle
+        digests = _digests(texts, codes, starts)
         parts = [
             hashes[start : end - width + 1] if end - start >= width else digests[number, :1]
-            for number, (start, end) in enumerate(zip(places, places[1:], strict=False))
+            for number, (start, end) in enumerate(itertools.pairwise(starts.tolist()))
         ]
         counted = np.cumsum([0, *(len(part) for part in parts)])
-        return np.concatenate(parts) if parts else hashes[:0], counted, digests
+        return np.concatenate(parts) if parts else hashes[:0], counted
 
     def _rolled(self, codes: normal_form.Codes) -> Hashes:
         """The hash of every window of `shingle` characters (shape: characters - shingle + 1)."""
@@ -149,3 +158,13 @@ class Sketcher:
             np.right_shift(block, _32, out=other)
             np.bitwise_xor(block, other, out=block)
         return hashes
+
+
+def _digests(texts: Sequence[str], codes: normal_form.Codes, starts: npt.NDArray[np.int64]) -> Hashes:
+    """128 bits of each text's normal form; a text that has none is told by itself."""
+    packed = memoryview(codes.view(np.uint8))
+    found = []
+    for number, (start, end) in enumerate(itertools.pairwise(starts.tolist())):
+        content = packed[4 * start : 4 * end] if end > start else b"\0" + texts[number].encode(errors="surrogatepass")
+        found.append(hashlib.blake2b(content, digest_size=16).digest())
+    return np.frombuffer(b"".join(found), dtype=np.uint64).reshape(-1, 2)

@@ -155,7 +155,8 @@ def near(
 
 
 def jaccard(one: Hashes, other: Hashes) -> float:
-    """Similarity of two sorted sets; 0 at once where their sizes alone rule out more than their ratio."""
-    common = len(np.intersect1d(one, other, assume_unique=True))
+    """Similarity of two sets, given as arrays without repetition; two empty ones are equal."""
+    both = np.sort(np.concatenate((one, other)))
+    common = int(np.count_nonzero(both[1:] == both[:-1]))
     together = len(one) + len(other) - common
     return common / together if together else 1.0

@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 Codes = npt.NDArray[np.uint32]
+Starts = npt.NDArray[np.int64]
 
 _SLOW = 0xFFFFFFFF
 _DROPPED = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc", "Cf"})
@@ -58,34 +59,32 @@ def codes(text: str) -> Codes:
     return found[found != 0]
 
 
-def batch(texts: Sequence[str]) -> tuple[Codes, npt.NDArray[np.int64]]:
+def batch(texts: Sequence[str]) -> tuple[Codes, Starts]:
     """The normal forms of many texts, one after the other.
 
     Returns:
         The code points of all, and where each text begins (shape: texts + 1; the last is the end).
     """
     found = _table()[_code_points("".join(texts))]
-    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     if found.size and found.max() == _SLOW:
-        return _joined(_slowly(text) if (part == _SLOW).any() else part for text, part in _parts(texts, found, ends))
+        found, ends = _mended(texts, found, ends)
     kept = found != 0
     before = np.zeros(len(found) + 1, dtype=np.int64)
     np.cumsum(kept, out=before[1:])
-    return found[kept], before[np.concatenate(([0], ends))]
+    return found[kept], before[ends]
 
 
-def _parts(texts: Sequence[str], found: Codes, ends: npt.NDArray[np.int64]) -> Iterable[tuple[str, Codes]]:
-    start = 0
-    for text, end in zip(texts, ends.tolist(), strict=True):
-        yield text, found[start:end]
-        start = end
-
-
-def _joined(parts: Iterable[Codes]) -> tuple[Codes, npt.NDArray[np.int64]]:
-    kept = [part[part != 0] for part in parts]
-    starts = np.zeros(len(kept) + 1, dtype=np.int64)
-    np.cumsum([len(part) for part in kept], out=starts[1:])
-    return np.concatenate(kept), starts
+def _mended(texts: Sequence[str], found: Codes, ends: Starts) -> tuple[Codes, Starts]:
+    """The same with those texts made anew of which some character could not be looked up."""
+    marked = np.unique(np.searchsorted(ends, np.flatnonzero(found == _SLOW), "right") - 1)
+    pieces, at = [], 0
+    lengths = np.diff(ends)
+    for number in marked.tolist():
+        pieces += [found[at : ends[number]], _slowly(texts[number])]
+        lengths[number] = len(pieces[-1])
+        at = ends[number + 1]
+    return np.concatenate([*pieces, found[at:]]), np.concatenate(([0], np.cumsum(lengths)))
 
 
 def _slowly(text: str) -> Codes:
