@@ -115,13 +115,13 @@ def plant(texts: list[str], count: int, rng: random.Random) -> tuple[list[str], 
 
 
 def batches(texts: list[str]) -> Iterator[list[str]]:
-    """Lots of about 300,000 characters, as the command reads them."""
+    """Lots of about 100,000 characters, as the command reads them."""
     held: list[str] = []
     size = 0
     for text in texts:
         held.append(text)
         size += len(text)
-        if size >= 300_000:
+        if size >= 100_000:
             yield held
             held, size = [], 0
     yield held
@@ -199,7 +199,8 @@ def main() -> int:
     size = sum(len(text.encode()) for text in texts) / 1e6
     print(
         f"{len(texts):,} {'real' if real else 'made-up'} documents, {size:.1f} MB,"
-        f" {len(planted[0.8])} planted at .8, {len(planted[0.9])} at .9; median of {given.repeats}; load {os.getloadavg()[0]:.1f}"
+        f" {len(planted[0.8])} planted at .8, {len(planted[0.9])} at .9;"
+        f" median of {given.repeats}; load {os.getloadavg()[0]:.1f}"
     )
     normal_form.codes("表")  # its table is made once a process
     contenders: list[tuple[str, Callable[[list[str]], Answer]]] = [("haigo", haigo)]

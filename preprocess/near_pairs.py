@@ -87,9 +87,7 @@ def candidates(sketches: Sketches, gone: Iterable[int], threshold: float) -> Can
     return Candidates(unique, [part.tolist() for part in np.split(places[order], starts[1:])] if len(unique) else [])
 
 
-def _without_hopeless_twos(
-    sketches: Sketches, numbers: Index, bucket: Index, threshold: float
-) -> tuple[Index, Index]:
+def _without_hopeless_twos(sketches: Sketches, numbers: Index, bucket: Index, threshold: float) -> tuple[Index, Index]:
     """Most buckets hold two texts that met by chance: they are told by the estimate alone, and many at once."""
     sizes = np.bincount(bucket, minlength=1)[bucket] if len(bucket) else bucket
     twos = np.flatnonzero(sizes == 2)

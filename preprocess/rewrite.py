@@ -151,7 +151,9 @@ def without_lines(text: str, numbers: Sequence[int]) -> str:
     return "\n".join(line for number, line in enumerate(text.split("\n")) if number not in gone).strip("\n")
 
 
-def report(folder: Path, made: Mapping[str, Mapping[str, Any]], step: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def report(
+    folder: Path, made: Mapping[str, Mapping[str, Any]], step: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
     """The report of a rewritten corpus: `made` is what `write_split` gave for each split."""
     old = documents.report(folder)
     account = rules.Account()
