@@ -98,6 +98,9 @@ def clean_lot(recipe: Recipe, lot: Sequence[Document]) -> Lot:
             # blanks do not make two documents different
             key = hashlib.blake2b("".join(document.text.split()).encode(), digest_size=16).digest()
             kept.append(Kept(key, split.number(raw, recipe.seed), documents.line(document)))
+    for asked in recipe.pii:  # other rules' samples may show what is masked in the text
+        for row in account.rules.values():
+            row["samples"] = [personal.RULES[asked][1](sample) for sample in row["samples"]]
     return Lot(kept, account.rules, profiles)
 
 
@@ -146,8 +149,8 @@ def _clean(
         name, mask = personal.RULES[asked]
         after = mask(text)
         if after != text:
-            shown = account.open_for_samples(name)
-            account.note(name, len(text) - len(after), personal.veiled(rules.difference(text, after)) if shown else "")
+            sample = personal.shape(asked, text) if account.open_for_samples(name) else ""
+            account.note(name, len(text) - len(after), sample)
             text = after
     if len(text) < shortest:
         account.note("too_short", len(text), rules.opening(text))

@@ -24,8 +24,8 @@ _ASCII_RUN = re.compile(r"[!-~]{100,}")
 _SEPARATOR = re.compile(r"\s[|/>»«]\s|[|｜»›＞>]|\s・\s")
 _PAGE_PHRASE = re.compile(
     r"copyright|©|\(c\)\s*\d{4}|all rights reserved|powered by|cookie|javascript|無断転載|無断複写|"
-    r"プライバシーポリシー|個人情報保護方針|利用規約|特定商取引|免責事項|お問い?合わ?せ|問い合わせ|サイトマップ|会社概要|運営会社|"
-    r"続きを(?:読|見)|もっと(?:見|読)|詳しくはこちら|詳細はこちら|ページ(?:の)?(?:トップ|先頭|上部)|トップ(?:ページ)?へ|ホームへ|"
+    r"プライバシーポリシー|個人情報保護方針|利用規約|特定商取引|免責事項|お問い?合わ?せ|問い合わせ(?:先|フォーム|はこちら)|サイトマップ|会社概要|運営会社|"
+    r"続きを(?:読|見)|もっと(?:見|読)|詳しくはこちら|詳細はこちら|ページ(?:の)?(?:トップ|先頭|上部)|(?:トップ(?:ページ)?|ホーム)へ(?:戻|もど|$)|"
     r"(?:前|次)の(?:記事|ページ|エントリ)|(?:関連|最新|人気|おすすめ)の?(?:記事|ニュース|エントリ)|"
     r"コメント(?:を(?:残|書|投稿)|\(\d+\)|（\d+）)|トラックバック|ログイン|ログアウト|新規(?:会員)?登録|会員登録|パスワード|"
     r"シェアする|ツイート(?:する)?$|フォローする|ブックマーク|カートに(?:入|追加)|買い物かご|カテゴリー?[:：一]|"
@@ -115,13 +115,13 @@ def _lines_without(text: str, unwanted: Callable[[str], bool]) -> str:
     return text if len(kept) == len(lines) else "\n".join(kept).strip("\n")
 
 
-def _japanese(least: float) -> Drop:
-    """Japanese letters are less than `least` of all letters, or there is no kana among them."""
+def _japanese(least: float, kana: bool = True) -> Drop:
+    """Japanese letters are less than `least` of all letters, or (if `kana`) there is no kana among them."""
     return (
         "not_japanese",
         lambda found: (
             found.of_letters(facts.HIRAGANA, facts.KATAKANA, facts.KANJI) < least
-            or found.counts[facts.HIRAGANA] + found.counts[facts.KATAKANA] == 0
+            or (kana and found.counts[facts.HIRAGANA] + found.counts[facts.KATAKANA] == 0)
         ),
     )
 
@@ -177,10 +177,11 @@ DOMAINS: dict[str, Domain] = {
     "news": Domain(
         None,
         (("news_sources", news_sources), ("news_related", news_related)),
-        (_BROKEN, _japanese(0.5), _NO_SENTENCES, ("repeated_text", lambda found: found.repeated(20) > 0.3)),
+        (_BROKEN, _japanese(0.3), _NO_SENTENCES, ("repeated_text", lambda found: found.repeated(20) > 0.3)),
         80,
     ),
-    "minutes": Domain("minutes", (), (_BROKEN, _japanese(0.5)), 20),
+    # a speech may be no more than a name: no kana is asked for
+    "minutes": Domain("minutes", (), (_BROKEN, _japanese(0.3, kana=False)), 20),
     "literature": Domain(None, (), (_BROKEN, _japanese(0.5)), 100),
     "code": Domain(
         "code",

@@ -41,6 +41,25 @@ def _classes() -> npt.NDArray[np.uint8]:
     return table
 
 
+def _windows(points: npt.NDArray[np.uint32], width: int) -> npt.NDArray[np.uint64]:
+    """A hash of every window of so many characters, put together of windows of 1, 2, 4, ... of them."""
+    part, size = points.astype(np.uint64), 1
+    whole, covered = np.zeros(len(points), dtype=np.uint64), 0
+    while True:
+        if width & size:
+            whole, covered = _joined(whole, part[covered:]), covered + size
+        if 2 * size > width:
+            return whole[: len(points) - width + 1]
+        part, size = _joined(part, part[size:]), 2 * size
+
+
+def _joined(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    made = first[: len(second)] * _MULTIPLIER
+    made += second[: len(made)]
+    made ^= made >> np.uint64(29)
+    return made
+
+
 class Facts:
     """Of one text."""
 
@@ -100,11 +119,7 @@ class Facts:
         points = self._points
         if len(points) <= width:
             return 0.0
-        hashes = np.zeros(len(points) - width + 1, dtype=np.uint64)
-        for place in range(width):
-            hashes *= _MULTIPLIER
-            hashes += points[place : place + len(hashes)]
-            hashes ^= hashes >> np.uint64(29)
+        hashes = _windows(points, width)
         hashes.sort()
         return float(np.count_nonzero(hashes[1:] == hashes[:-1]) / len(hashes))
 

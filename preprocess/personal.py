@@ -49,10 +49,10 @@ def _masked(match: re.Match[str]) -> str:
 RULES: dict[str, tuple[str, Callable[[str], str]]] = {"mail": ("pii_mail", mail), "phone": ("pii_phone", phone)}
 
 
-def veiled(sample: str) -> str:
-    """A sample for the report that shows the shape of what was masked and not the thing itself."""
-    start, end = sample.find("⟦"), sample.rfind("⟧")
-    if start < 0 or end < 0:
-        return ""
-    shape = re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "0", sample[start:end]))
-    return sample[:start] + shape + sample[end:]
+def shape(asked: str, text: str) -> str:
+    """What the first thing that a rule masks looks like, with every letter an x and every digit a 0: for the report."""
+    mask = RULES[asked][1]
+    for match in (_MAIL if asked == "mail" else _PHONE).finditer(text):
+        if mask(match[0]) != match[0]:
+            return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "0", match[0]))
+    return ""
