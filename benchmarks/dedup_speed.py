@@ -12,6 +12,7 @@ counted. False: documents removed for which no earlier one is as similar as the 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import random
 import statistics
@@ -147,10 +148,11 @@ def datasketch(texts: list[str]) -> Answer:
     """The same with datasketch: query, true Jaccard of what it gives, insert what stays."""
     from datasketch import MinHash, MinHashLSH
 
-    try:
-        from xxhash import xxh32_intdigest as hashed
-    except ImportError:
-        hashed = None
+    hashed: Callable[[bytes], int] | None = None
+    with contextlib.suppress(ImportError):
+        from xxhash import xxh32_intdigest
+
+        hashed = xxh32_intdigest
     base = MinHash(num_perm=BANDS * ROWS, seed=1, hashfunc=hashed)
     index = MinHashLSH(params=(BANDS, ROWS), num_perm=BANDS * ROWS)
     kept: dict[int, set[str]] = {}

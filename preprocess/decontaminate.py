@@ -143,7 +143,7 @@ class _Run:
         for number, item in enumerate(self.items):
             row = tasks.setdefault(item.task, {"items": 0, "searched": 0, "found": 0, "found_in_training": 0})
             row |= {"items": row["items"] + 1, "searched": row["searched"] + (number in searched)}
-        corpora = {
+        corpora: dict[str, dict[str, Any]] = {
             name: {"documents_in": 0, "contaminated": dict.fromkeys(documents.SPLITS, 0), "tasks": {}}
             for name in self.found
         }
@@ -180,11 +180,11 @@ class _Run:
         for shard, found in zip(self.shards, self.hits, strict=True):
             wanted: dict[int, int] = {}
             for place, (items, _) in found.items():
-                for item in items:
-                    task = self.items[item].task
+                for number in items:
+                    task = self.items[number].task
                     if place not in wanted and shown.get(task, 0) < _SAMPLES:
                         shown[task] = shown.get(task, 0) + 1
-                        wanted[place] = item
+                        wanted[place] = number
             for place, document in enumerate(shard.read() if wanted else ()):
                 if place in wanted:
                     item = self.items[wanted[place]]

@@ -210,8 +210,8 @@ class _Run:
             first.append(low)
             if high > low:
                 places = [each - self.starts[number] for each in numbers[low:high]]
-                file = str(self._file("shingles", shard))
-                work[f"{number}"] = partial(_shingle_shard, shard, self.shape, places, file)
+                kept = str(self._file("shingles", shard))
+                work[f"{number}"] = partial(_shingle_shard, shard, self.shape, places, kept)
         self._all("dedup: candidates", work)
         lots: dict[int, tuple[Hashes, Any]] = {}
         for number in map(int, work):
@@ -229,8 +229,8 @@ class _Run:
                 sketches, found, shingles, self.threshold, lambda: progress.update()
             )
         for shard in self.shards:
-            for file in self.work.glob(f"{self._file('shingles', shard).name}.*"):
-                file.unlink()
+            for stale in self.work.glob(f"{self._file('shingles', shard).name}.*"):
+                stale.unlink()
         return removals
 
     def _write(self, edits: list[Edits]) -> None:
@@ -293,8 +293,8 @@ class _Run:
         shown = {}
         wanted: dict[int, set[int]] = {}
         for number in numbers:
-            shard, place = self._place(number)
-            wanted.setdefault(shard, set()).add(place)
+            at, place = self._place(number)
+            wanted.setdefault(at, set()).add(place)
         for number, places in wanted.items():
             shard = self.shards[number]
             for place, document in enumerate(shard.read()):

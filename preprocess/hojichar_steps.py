@@ -71,7 +71,7 @@ def make(spec: str, seed: int) -> tuple[str, Filter]:
 
 def _filters() -> dict[str, Any]:
     try:
-        from hojichar import Filter
+        from hojichar import Filter as Base
         from hojichar.filters import document_filters
     except ImportError as error:
         missing = getattr(error, "name", None) or "hojichar"
@@ -83,8 +83,8 @@ def _filters() -> dict[str, Any]:
         name: each
         for name, each in vars(document_filters).items()
         if inspect.isclass(each)
-        and issubclass(each, Filter)
-        and each is not Filter
+        and issubclass(each, Base)
+        and each is not Base
         and name not in _NOT_STEPS
         and not name.startswith("Example")
     }

@@ -88,11 +88,11 @@ class Sketcher:
         digests = _digests(texts, codes, places)
         hashes, starts = self._hashes(texts, codes, places)
         counts = np.diff(starts)
-        least = np.full(len(texts) * shape.bins, _EMPTY, dtype=np.uint32)
+        flat = np.full(len(texts) * shape.bins, _EMPTY, dtype=np.uint32)
         bins = ((hashes >> _32) * np.uint64(shape.bins)) >> _32
         bins += np.repeat(np.arange(len(texts), dtype=np.uint64) * np.uint64(shape.bins), counts)
-        np.minimum.at(least, bins.view(np.int64), hashes.astype(np.uint32))
-        least = least.reshape(len(texts), shape.bins)
+        np.minimum.at(flat, bins.view(np.int64), hashes.astype(np.uint32))
+        least = flat.reshape(len(texts), shape.bins)
         empty = least == _EMPTY
         for number in np.flatnonzero(empty.any(axis=1)).tolist():
             own = hashes[starts[number] : starts[number + 1]]
@@ -162,7 +162,7 @@ class Sketcher:
 
 def _digests(texts: Sequence[str], codes: normal_form.Codes, starts: npt.NDArray[np.int64]) -> Hashes:
     """128 bits of each text's normal form; a text that has none is told by itself."""
-    packed = memoryview(codes.view(np.uint8))
+    packed = codes.tobytes()
     found = []
     for number, (start, end) in enumerate(itertools.pairwise(starts.tolist())):
         content = packed[4 * start : 4 * end] if end > start else b"\0" + texts[number].encode(errors="surrogatepass")

@@ -135,9 +135,16 @@ class Index:
         hit = Hit(number, at - run_back, at + run_ahead)
         if needle.parts:
             reach = sum(map(len, needle.parts)) + _PARTS_APART
-            around = _string(codes[max(0, hit.start - reach) : hit.end + reach])
-            if not all(part in around for part in needle.parts):
-                return None
+            first = max(0, hit.start - reach)
+            around, middle = _string(codes[first : hit.end + reach]), hit.start - first
+            low, high = middle, hit.end - first
+            for part in needle.parts:
+                places = [at for at in (around.rfind(part, 0, middle), around.find(part, middle)) if at >= 0]
+                if not places:
+                    return None
+                nearest = min(places, key=lambda at: abs(at - middle))
+                low, high = min(low, nearest), max(high, nearest + len(part))
+            hit = Hit(number, first + low, first + high)
         return hit
 
     def _prefix(self, codes: Codes) -> npt.NDArray[np.uint64]:
