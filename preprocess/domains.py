@@ -59,6 +59,8 @@ def menu_lines(text: str) -> str:
     """Take out rows of links: three separators or more, short pieces between them, no sentence."""
 
     def is_menu(line: str) -> bool:
+        if "。" in line:
+            return False
         pieces = _SEPARATOR.split(line)
         return len(pieces) > 3 and len(line) / len(pieces) <= 16 and not _STOP.search(line)
 
@@ -67,8 +69,7 @@ def menu_lines(text: str) -> str:
 
 def page_phrases(text: str) -> str:
     """Take out short lines that are not of the text but of the page: copyright, links to other articles, log-in."""
-    if not _PAGE_PHRASE.search(text):
-        return text
+    # most lines are sentences: only the others are worth the long pattern
     return _lines_without(
         text, lambda line: len(line) <= _PHRASE_CHARS and "。" not in line and bool(_PAGE_PHRASE.search(line))
     )
