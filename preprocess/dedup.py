@@ -39,7 +39,7 @@ _HELD_OUT_FIRST = ("test", "valid", "train")
 _BATCH_CHARS = 100_000
 _SAMPLES = 5
 _SKETCH = ("keys", "bytes", "sizes", "digests")
-_BYTES_MORE = 45  # a document's share of sorting, besides its sketch
+_BYTES_MORE = 60  # a document's share of sorting, besides its sketch
 
 
 def dedup(
@@ -193,10 +193,20 @@ class _Run:
             for number, shard in enumerate(self.shards)
         }
         self._all("dedup: sketches", made)
-        lots = [_load(self._file("sketch", shard)) for shard in self.shards]
-        for lot in lots:
-            self.starts.append(self.starts[-1] + len(lot.sizes))
-        return near_pairs.join(lots)
+        for shard in self.shards:
+            with np.load(self._file("sketch", shard)) as made_of_it:
+                self.starts.append(self.starts[-1] + len(made_of_it["sizes"]))
+        # room for all at once, filled shard by shard: joining lots would hold everything twice
+        empty = Sketcher(self.shape).sketch([])
+        rooms = {
+            name: np.empty((self.starts[-1], *getattr(empty, name).shape[1:]), getattr(empty, name).dtype)
+            for name in _SKETCH
+        }
+        for number, shard in enumerate(self.shards):
+            with np.load(self._file("sketch", shard)) as made_of_it:
+                for name, room in rooms.items():
+                    room[self.starts[number] : self.starts[number + 1]] = made_of_it[name]
+        return Sketches(**rooms)
 
     def _near(self, sketches: Sketches, gone: list[int]) -> list[Removal]:
         found = near_pairs.candidates(sketches, gone, self.threshold)
@@ -330,11 +340,6 @@ def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
             held, size = [], 0
     if held:
         yield held
-
-
-def _load(file: Path) -> Sketches:
-    with np.load(file) as made:
-        return Sketches(*(made[name] for name in _SKETCH))
 
 
 def _shingle_shard(shard: Shard, shape: Shape, places: list[int], file: str) -> None:
