@@ -5,6 +5,7 @@ For a handful of long pieces (clean a corpus, train a model). Proxy swarms have 
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import ctypes
 import multiprocessing
@@ -12,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -20,6 +21,7 @@ from haigo.cli import Failed
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 1.0
+_KILLED = "a worker process was killed (the system's out-of-memory killer is the usual cause)."
 
 
 def cores() -> int:
@@ -87,7 +89,7 @@ def run(
                 on_wait()
     except concurrent.futures.process.BrokenProcessPool:
         raise Failed(
-            "a worker process was killed (the system's out-of-memory killer is the usual cause).",
+            _KILLED,
             "use fewer workers, then run the same command again: finished work is kept",
         ) from None
     except BaseException:
@@ -95,6 +97,41 @@ def run(
         raise
     executor.shutdown()
     return {name: results[name] for name in work}
+
+
+def ordered(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
+    """Results of `function` for every item, in order; with `workers` > 1 that many processes work ahead of the reader.
+
+    Only a few items a worker are under way at a time, so a stream of any length goes through.
+
+    Args:
+        function: picklable.
+        items: read as they are needed.
+
+    Raises:
+        whatever a call or the stream of items raised: the workers are stopped.
+        Failed: a worker was killed.
+    """
+    if workers <= 1:
+        yield from map(function, items)
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MKL_NUM_THREADS", "1")
+    executor = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker)
+    under_way: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
+    try:
+        for item in items:
+            under_way.append(executor.submit(function, item))
+            if len(under_way) > 2 * workers:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise Failed(_KILLED, "use fewer workers, then run the same command again") from None
+    except BaseException:
+        stop(executor)
+        raise
+    executor.shutdown()
 
 
 def interruptible(work: Callable[[], Any]) -> Any:
@@ -116,7 +153,7 @@ def interruptible(work: Callable[[], Any]) -> Any:
         ended_well, result = receiver.recv()
     except EOFError:
         raise Failed(
-            "a worker process was killed (the system's out-of-memory killer is the usual cause).",
+            _KILLED,
             "use a smaller input or a machine with more memory",
         ) from None
     finally:

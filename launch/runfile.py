@@ -53,9 +53,22 @@ class Corpus:
         among=("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files"),
     )
     profile: str = _key(
-        "which cleaning rules: auto, plain, wikitext, aozora, minutes, code",
+        "which cleaning rules: auto (markup only) or what the corpus is: web, encyclopaedia, news, minutes, literature, code,"
+        " english; plain, wikitext and aozora name the markup",
         "auto",
-        among=("auto", "plain", "wikitext", "aozora", "minutes", "code"),
+        among=(
+            "auto",
+            "web",
+            "encyclopaedia",
+            "news",
+            "minutes",
+            "literature",
+            "code",
+            "english",
+            "plain",
+            "wikitext",
+            "aozora",
+        ),
     )
     text_key: str = _key("the field that holds the text, in jsonl and parquet", "text")
     min_chars: int | None = _key(

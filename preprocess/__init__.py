@@ -5,6 +5,8 @@ writing and checking GPT-NeoX's `.bin/.idx`. What does not: weights of corpora (
 (`launch`) or scores one (`eval_harness`). Nothing here imports torch.
 
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR
+    python -m preprocess.dedup DIR... --output-dir OUT
+    python -m preprocess.decontaminate DIR... --against JGLUE --output-dir OUT
     python -m preprocess.tokenizer DIR... --vocab-size 50000 --output-dir TOKENIZER
     python -m preprocess.index DIR/train/*.jsonl.zst --tokenizer TOKENIZER --output-prefix PREFIX
     python -m preprocess.inspect PREFIX_text_document --verify

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import zstandard
@@ -61,9 +61,18 @@ def read(folder: str | os.PathLike[str], split: str = "train") -> Iterator[Docum
             yield from jsonl.read(entry)
 
 
-def line(document: Document) -> bytes:
+class Line(NamedTuple):
+    """A document as it is written: a line of JSON, and the characters and UTF-8 bytes of its text."""
+
+    packed: bytes
+    characters: int
+    bytes: int
+
+
+def line(document: Document) -> Line:
     """One document as a line."""
-    return orjson.dumps({"id": document.id, "text": document.text, "meta": document.meta}) + b"\n"
+    packed = orjson.dumps({"id": document.id, "text": document.text, "meta": document.meta}) + b"\n"
+    return Line(packed, len(document.text), len(document.text.encode()))
 
 
 class ShardWriter:
@@ -81,14 +90,18 @@ class ShardWriter:
 
     def add(self, document: Document) -> None:
         """Append one document."""
-        packed = line(document)
+        self.add_line(line(document))
+
+    def add_line(self, made: Line) -> None:
+        """Append a document that is a line already."""
+        packed = made.packed
         if self._held and self._held + len(packed) > self._limit:
             self.flush()
         self._lines.append(packed)
         self._held += len(packed)
         self.documents += 1
-        self.characters += len(document.text)
-        self.bytes += len(document.text.encode())
+        self.characters += made.characters
+        self.bytes += made.bytes
 
     def flush(self) -> None:
         """Write what is held as the next shard."""

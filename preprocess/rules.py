@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import aozora, wikitext
@@ -123,6 +123,14 @@ class Account:
         if len(row["samples"]) < _SAMPLES:
             row["samples"].append(sample)
 
+    def merge(self, rules: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add the rows of another account, which counted documents that come after those of this one."""
+        for rule, other in rules.items():
+            row = self.rules.setdefault(rule, {"documents": 0, "characters": 0, "samples": []})
+            row["documents"] += other["documents"]
+            row["characters"] += other["characters"]
+            row["samples"] = [*row["samples"], *other["samples"]][:_SAMPLES]
+
     def open_for_samples(self, rule: str) -> bool:
         """True while `note` would keep another sample (making one costs time)."""
         return rule not in self.rules or len(self.rules[rule]["samples"]) < _SAMPLES
@@ -134,18 +142,30 @@ def apply(document: Document, profile: Profile, account: Account) -> Document:
     meta = document.meta
     if profile is PROFILES["aozora"]:
         meta = aozora.heading(line_ends(text)) | meta
-    for name, step in profile.steps:
+    text = run(text, profile.steps, account)
+    return Document(_SURROGATE.sub("", document.id), text, meta)
+
+
+def run(text: str, steps: tuple[Step, ...], account: Account) -> str:
+    """The text after some rules."""
+    for name, step in steps:
         after = step(text)
         if after != text:
             sample = difference(text, after) if account.open_for_samples(name) else ""
             account.note(name, len(text) - len(after), sample)
             text = after
-    return Document(_SURROGATE.sub("", document.id), text, meta)
+    return text
 
 
 def difference(before: str, after: str) -> str:
     """The first place at which two texts differ, shown short: `context⟦what went⟧context`."""
-    at = next((at for at, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), len(after))
+    at, end = 0, min(len(before), len(after))
+    while at < end:  # texts are long and mostly equal: halving compares them in blocks
+        middle = (at + end + 1) // 2
+        if before[at:middle] == after[at:middle]:
+            at = middle
+        else:
+            end = middle - 1
     tail = after[at : at + 12]
     end = before.find(tail, at, at + 20_000) if tail else len(before)
     gone = before[at : end if end > at else at + _CONTEXT]

@@ -12,10 +12,9 @@ from pathlib import Path
 
 from haigo.cli import HaigoError
 
-from .documents import SPLITS, ShardWriter
+from .documents import SPLITS, Line, ShardWriter
 from .sources import Document
 from .sources.containers import entries
-from .sources.jsonl import lines
 from .sources.keyed import BITS, keyed_hash
 
 _SPARE = len(SPLITS)
@@ -55,13 +54,13 @@ class SplitWriter:
     def __init__(self, folder: Path, shares: tuple[float, float, float], seed: int) -> None:
         self.folder, self.shares, self.seed = folder, shares, seed
         self.writers = {name: ShardWriter(folder / name) for name in SPLITS}
-        self._lowest: dict[str, list[tuple[int, int, Document]]] = {name: [] for name in SPLITS}
+        self._lowest: dict[str, list[tuple[int, int, Line]]] = {name: [] for name in SPLITS}
         self._count = 0
 
-    def add(self, document: Document, value: int) -> None:
+    def add(self, document: Line, value: int) -> None:
         """Write a cleaned document; `value` is `number` of the raw one."""
         name = choose(value, self.shares)
-        self.writers[name].add(document)
+        self.writers[name].add_line(document)
         self._count += 1
         keep = self._lowest[name]
         heapq.heappush(keep, (-value, -self._count, document))
@@ -91,18 +90,24 @@ class SplitWriter:
         gone = False
         for shard in sorted((self.folder / donor).glob("*.jsonl.zst")):
             for entry in entries(shard):
-                for one in lines(entry.stream, entry.name, "text"):
-                    if not gone and one.id == document.id and one.text == document.text:
+                for packed in entry.stream:
+                    if not gone and packed == document.packed:
                         gone = True
                     else:
-                        fresh.add(one)
+                        fresh.add_line(Line(packed, 0, 0))
             shard.unlink()
         fresh.flush()
         for shard in sorted(fresh.folder.glob("*.jsonl.zst")):
             shard.rename(self.folder / donor / shard.name)
         if fresh.folder.is_dir():
             fresh.folder.rmdir()
-        fresh.folder = self.folder / donor
+        writer = self.writers[donor]
+        fresh.folder = writer.folder
+        fresh.documents, fresh.characters, fresh.bytes = (
+            writer.documents - 1,
+            writer.characters - document.characters,
+            writer.bytes - document.bytes,
+        )
         self.writers[donor] = fresh
-        self.writers[target].add(document)
+        self.writers[target].add_line(document)
         heapq.heappush(self._lowest[target], moved)

@@ -1,0 +1,235 @@
+"""CPU-seconds and recall of near-duplicate search: Haigo's and datasketch's, on the same documents in one run.
+
+    python benchmarks/dedup_speed.py [--corpora FOLDER] [--megabytes 12] [--planted 400] [--repeats 3]
+
+The documents are real ones (HAIGO_CORPORA, or `../shared/corpora` beside the clone; made-up ones where there are none)
+with near-duplicates planted at true Jaccard .8 and .9. Both sides do the whole work with the same settings: NFKC without
+blanks and punctuation, character 5-shingles, 112 values in 14 bands of 8, true Jaccard of candidates, threshold .8,
+earlier documents stay. datasketch gets xxhash where it is installed, which is quicker than its own SHA-1. Reading is not
+counted. False: documents removed for which no earlier one is as similar as the threshold says, by sets of strings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import statistics
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+THRESHOLD, BANDS, ROWS, WIDTH = 0.8, 14, 8, 5
+SOURCES = ("news/wikinews-ja.jsonl.gz", "wiki_ja/kyoto.jsonl.zst", "diet/speech_pages", "english/kyoto-en.txt.gz")
+Answer = dict[int, int]  # removed -> kept
+
+
+class _Dropped(dict[int, int | None]):
+    """For str.translate: None for what the normal form leaves out."""
+
+    def __missing__(self, code: int) -> int | None:
+        category = unicodedata.category(chr(code))
+        self[code] = None if category[0] in "PZ" or category in ("Cc", "Cf") else code
+        return self[code]
+
+
+_DROPPED = _Dropped()
+
+
+def normal(text: str) -> str:
+    """The normal form, by the standard library alone."""
+    return unicodedata.normalize("NFKC", text).translate(_DROPPED)
+
+
+def shingles(text: str) -> set[str]:
+    """The shingle set of a normal form."""
+    return {text[at : at + WIDTH] for at in range(max(1, len(text) - WIDTH + 1))}
+
+
+def similarity(one: set[str], other: set[str]) -> float:
+    """Jaccard."""
+    return len(one & other) / len(one | other)
+
+
+def real_texts(folder: Path, megabytes: float) -> list[str]:
+    """Documents of each source in turn, up to a size."""
+    from preprocess import sources
+
+    texts: list[str] = []
+    for source in SOURCES:
+        size = 0
+        for document in sources.read([folder / source]):
+            texts.append(document.text)
+            size += len(document.text.encode())
+            if size > megabytes * 1e6 / len(SOURCES):
+                break
+    return texts
+
+
+def made_up_texts(megabytes: float, rng: random.Random) -> list[str]:
+    """Documents of invented words."""
+    letters = [chr(code) for code in (*range(0x3042, 0x3093), *range(0x4E00, 0x5000))]
+    words = ["".join(rng.choices(letters, k=rng.randint(1, 4))) for _ in range(20000)]
+    texts, size = [], 0
+    while size < megabytes * 1e6:
+        texts.append("".join(rng.choices(words, k=rng.randint(60, 1200))))
+        size += 3 * len(texts[-1])
+    return texts
+
+
+def changed(text: str, wanted: float, rng: random.Random) -> str | None:
+    """The text with single characters replaced until its similarity would fall below `wanted`; None if that misses."""
+    original = shingles(normal(text))
+    best = None
+    now = list(text)
+    for place in rng.sample(range(len(now)), len(now)):
+        if unicodedata.category(now[place])[0] != "L":
+            continue
+        now[place] = chr(rng.randrange(0x5000, 0x9000))
+        found = similarity(original, shingles(normal("".join(now))))
+        if found < wanted:
+            break
+        best = ("".join(now), found)
+    return best[0] if best and best[1] < wanted + 0.015 else None
+
+
+def plant(texts: list[str], count: int, rng: random.Random) -> tuple[list[str], dict[float, list[tuple[int, int]]]]:
+    """`texts` with near-duplicates of some added, and (original, copy) by similarity."""
+    planted: dict[float, list[tuple[int, int]]] = {0.8: [], 0.9: []}
+    made = list(texts)
+    usable = [number for number, text in enumerate(texts) if 250 <= len(text) <= 3000]
+    for number in rng.sample(usable, len(usable)):
+        wanted = min(planted, key=lambda key: len(planted[key]))
+        if len(planted[wanted]) >= count:
+            break
+        copy = changed(texts[number], wanted, rng)
+        if copy is not None:
+            planted[wanted].append((number, len(made)))
+            made.append(copy)
+    return made, planted
+
+
+def batches(texts: list[str]) -> Iterator[list[str]]:
+    """Lots of about 100,000 characters, as the command reads them."""
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= 100_000:
+            yield held
+            held, size = [], 0
+    yield held
+
+
+def haigo(texts: list[str]) -> Answer:
+    """Haigo's search, in memory."""
+    from preprocess import near_pairs
+    from preprocess.minhash import Shape, Sketcher
+
+    sketcher = Sketcher(Shape(WIDTH, BANDS, ROWS))
+    sketches = near_pairs.join(map(sketcher.sketch, batches(texts)))
+    equal = near_pairs.exact(sketches.digests)
+    found = near_pairs.candidates(sketches, [each.number for each in equal], THRESHOLD)
+    sets = []
+    for held in batches([texts[number] for number in found.numbers.tolist()]):
+        sets += sketcher.shingle_sets(held)
+    near, _ = near_pairs.near(sketches, found, sets.__getitem__, THRESHOLD)
+    return {each.number: each.kept for each in (*equal, *near)}
+
+
+def datasketch(texts: list[str]) -> Answer:
+    """The same with datasketch: query, true Jaccard of what it gives, insert what stays."""
+    from datasketch import MinHash, MinHashLSH
+
+    hashed: Callable[[bytes], int] | None = None
+    with contextlib.suppress(ImportError):
+        from xxhash import xxh32_intdigest
+
+        hashed = xxh32_intdigest
+    base = MinHash(num_perm=BANDS * ROWS, seed=1, hashfunc=hashed)
+    index = MinHashLSH(params=(BANDS, ROWS), num_perm=BANDS * ROWS)
+    kept: dict[int, set[str]] = {}
+    answer: Answer = {}
+    for number, text in enumerate(texts):
+        found = shingles(normal(text))
+        sketch = base.copy()
+        sketch.update_batch(each.encode() for each in found)
+        twin = next(
+            (other for other in sorted(index.query(sketch)) if similarity(found, kept[other]) >= THRESHOLD), None
+        )
+        if twin is not None:
+            answer[number] = twin
+            continue
+        index.insert(number, sketch)
+        kept[number] = found
+    return answer
+
+
+def timed(work: Callable[[list[str]], Answer], texts: list[str], repeats: int) -> tuple[float, Answer]:
+    """Median CPU-seconds and the answer."""
+    spent = []
+    for _ in range(repeats):
+        start = time.process_time()
+        answer = work(texts)
+        spent.append(time.process_time() - start)
+    return statistics.median(spent), answer
+
+
+def main() -> int:
+    """Print a line for each contender, and the ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    beside = Path(__file__).resolve().parents[2] / "shared" / "corpora"
+    parser.add_argument("--corpora", type=Path, default=Path(os.environ.get("HAIGO_CORPORA") or beside))
+    parser.add_argument("--megabytes", type=float, default=12)
+    parser.add_argument("--planted", type=int, default=400, help="near-duplicates of each similarity")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    from preprocess import normal_form
+
+    rng = random.Random(given.seed)
+    real = given.corpora.is_dir()
+    texts = real_texts(given.corpora, given.megabytes) if real else made_up_texts(given.megabytes, rng)
+    texts, planted = plant(texts, given.planted, rng)
+    size = sum(len(text.encode()) for text in texts) / 1e6
+    print(
+        f"{len(texts):,} {'real' if real else 'made-up'} documents, {size:.1f} MB,"
+        f" {len(planted[0.8])} planted at .8, {len(planted[0.9])} at .9;"
+        f" median of {given.repeats}; load {os.getloadavg()[0]:.1f}"
+    )
+    normal_form.codes("表")  # its table is made once a process
+    contenders: list[tuple[str, Callable[[list[str]], Answer]]] = [("haigo", haigo)]
+    try:
+        import datasketch as _  # noqa: F401
+
+        contenders.append(("datasketch", datasketch))
+    except ImportError:
+        print("datasketch is not installed (pip install -c constraints.txt datasketch): Haigo's figures alone")
+    seconds = {}
+    for name, work in contenders:
+        seconds[name], answer = timed(work, texts, given.repeats)
+        recall = {
+            wanted: sum(copy in answer for _, copy in pairs) / max(1, len(pairs)) for wanted, pairs in planted.items()
+        }
+        false = sum(
+            similarity(shingles(normal(texts[gone])), shingles(normal(texts[kept]))) < THRESHOLD
+            for gone, kept in answer.items()
+        )
+        print(
+            f"{name:11} {seconds[name]:7.2f} CPU-s {size / seconds[name]:7.1f} MB/CPU-s  found .8: {recall[0.8]:.3f}"
+            f"  .9: {recall[0.9]:.3f}  removed {len(answer):,}, false {false}"
+        )
+    if len(seconds) == 2:
+        print(f"ratio {seconds['datasketch'] / seconds['haigo']:.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

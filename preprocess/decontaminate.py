@@ -1,0 +1,368 @@
+"""Cleaned corpora without the texts of evaluation sets, and the ids of the items that were found in them.
+
+    python -m preprocess.decontaminate DIR... --against JGLUE [FILE...] --output-dir OUT [--remove document|paragraph|none]
+           [--long 50] [--short 20] [--keys question,answer] [--workers N] [--dry-run] [--json]
+
+DIR is a folder that preprocess.clean (or dedup) wrote; OUT/NAME has the same form. --against takes JGLUE's files, those of
+the leaderboard's other tasks, and any jsonl (its texts are under --keys). Compared is the text after NFKC without blanks
+and punctuation: --long characters in a row of an evaluation text, or the whole of one that has fewer, give it away; where
+every text of an item has fewer than --short, all of them (question and choices) must stand close together.
+--remove says what goes: the document, only the lines with the text, or nothing. OUT/decontaminate.json tells what was
+found for each task, OUT/contaminated.jsonl names the items found in training documents, {"task", "id"} a line, for
+`python -m eval_harness.run --exclude`; OUT/contaminated/ has them file by file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from haigo import __version__, cli, files, pool
+from haigo.cli import HaigoError
+from haigo.progress import Progress
+
+from . import documents, evaluation_items, ngrams, normal_form, rewrite, rules
+from .evaluation_items import Item
+from .rewrite import Edits, Shard
+
+REPORT, IDS, IDS_BY_FILE = "decontaminate.json", "contaminated.jsonl", "contaminated"
+RULE = "contaminated"
+REMOVE = ("document", "paragraph", "none")
+_LOT_CHARS = 100_000
+_SAMPLES = 3
+Found = dict[int, tuple[list[int], list[int]]]
+"""Place of a document in its shard -> items found in it, and the numbers of the lines that hold them."""
+
+
+def decontaminate(
+    folders: Sequence[str | os.PathLike[str]],
+    against: Sequence[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str] | None,
+    *,
+    remove: str = "document",
+    long: int = 50,
+    short: int = 20,
+    keys: Sequence[str] = (),
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Find evaluation items in corpora and take them out.
+
+    Args:
+        folders: cleaned corpora.
+        against: evaluation files, or folders of them.
+        output_dir: gets a folder for each corpus, the report and the ids; None writes nothing (a dry run).
+        remove: "document", "paragraph" (the lines that hold the text) or "none".
+        long: characters in a row that give an evaluation text away.
+        short: least characters at which a whole text does.
+        keys: of evaluation files of unknown form: where their texts are.
+        workers: processes; the result does not depend on it.
+
+    Returns:
+        The report, as written to decontaminate.json.
+
+    Raises:
+        HaigoError: folders that are no cleaned corpora, unreadable evaluation files, values out of range.
+    """
+    if remove not in REMOVE:
+        raise HaigoError(f"there is no --remove {remove}.", f"use one of {', '.join(REMOVE)}")
+    if not 8 <= short <= long <= 1000:
+        raise HaigoError(f"--short {short} and --long {long} are out of range.", "8 <= --short <= --long <= 1000")
+    found = rewrite.corpora(folders)
+    paths = evaluation_items.find(against)
+    asked = _Asked(tuple(map(str, paths)), tuple(keys), long, short)
+    run = _Run(found, asked, paths, remove, workers)
+    if output_dir is None:
+        return run.search()
+    target = Path(output_dir)
+    rewrite.require_elsewhere(found, target)
+    with files.owner(target):
+        report = run.search()
+        run.write(target / rewrite.PARTIAL)
+        for old in (REPORT, IDS):
+            (target / old).unlink(missing_ok=True)
+        rewrite.put(target / rewrite.PARTIAL, target, run.reports)
+        shutil.rmtree(target / IDS_BY_FILE, ignore_errors=True)
+        for file, rows in run.ids_by_file().items():
+            files.write_text(target / IDS_BY_FILE / f"{Path(file).stem}.jsonl", rows)
+        files.write_text(target / IDS, run.ids())
+        files.write_json(target / REPORT, report)
+        shutil.rmtree(target / rewrite.PARTIAL, ignore_errors=True)
+    return report
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a worker makes its index from."""
+
+    paths: tuple[str, ...]
+    keys: tuple[str, ...]
+    long: int
+    short: int
+
+
+@functools.lru_cache(maxsize=1)
+def _index(asked: _Asked) -> tuple[list[Item], ngrams.Index]:
+    paths = [Path(path) for path in asked.paths]
+    named = zip(paths, evaluation_items.labels(paths), strict=True)
+    items = [item for path, label in named for item in evaluation_items.read(path, asked.keys, label)]
+    return items, ngrams.Index(items, asked.long, asked.short)
+
+
+class _Run:
+    """One decontamination and its figures."""
+
+    def __init__(self, found: Mapping[str, Path], asked: _Asked, paths: list[Path], remove: str, workers: int) -> None:
+        self.found, self.asked, self.paths, self.remove, self.workers = found, asked, paths, remove, workers
+        self.items, self.index = _index(asked)
+        self.shards = rewrite.shards(found)
+        self.hits: list[Found] = []
+        self.trained: set[int] = set()
+        self.reports: dict[str, dict[str, Any]] = {}
+
+    def options(self) -> dict[str, Any]:
+        """What the result depends on, beside the documents and the evaluation files."""
+        asked = self.asked
+        return {"remove": self.remove, "long": asked.long, "short": asked.short, "keys": list(asked.keys)}
+
+    def search(self) -> dict[str, Any]:
+        """Look through all corpora; the report."""
+        work = {f"{number}": partial(_search_shard, shard, self.asked) for number, shard in enumerate(self.shards)}
+        made = self._all("decontaminate: search", work)
+        self.hits = [made[f"{number}"][0] for number in range(len(self.shards))]
+        counts = [made[f"{number}"][1] for number in range(len(self.shards))]
+        tasks: dict[str, dict[str, Any]] = {}
+        searched = set(range(len(self.items))) - set(self.index.too_short)
+        for number, item in enumerate(self.items):
+            row = tasks.setdefault(item.task, {"items": 0, "searched": 0, "found": 0, "found_in_training": 0})
+            row |= {"items": row["items"] + 1, "searched": row["searched"] + (number in searched)}
+        corpora: dict[str, dict[str, Any]] = {
+            name: {"documents_in": 0, "contaminated": dict.fromkeys(documents.SPLITS, 0), "tasks": {}}
+            for name in self.found
+        }
+        for shard, found, count in zip(self.shards, self.hits, counts, strict=True):
+            row = corpora[shard.corpus]
+            row["documents_in"] += count
+            row["contaminated"][shard.split] += len(found)
+            for items, _ in found.values():
+                if shard.split == "train":
+                    self.trained.update(items)
+                for task in sorted({self.items[item].task for item in items}):
+                    row["tasks"][task] = row["tasks"].get(task, 0) + 1
+        everywhere = {item for found in self.hits for items, _ in found.values() for item in items}
+        for name, numbers in (("found", everywhere), ("found_in_training", self.trained)):
+            for number in numbers:
+                tasks[self.items[number].task][name] += 1
+        return {
+            "tasks": tasks,
+            "corpora": corpora,
+            "samples": self._samples(),
+            "options": self.options(),
+            "against": evaluation_items.digest(self.paths),
+            "input": [
+                {"corpus": each.corpus, "split": each.split, "file": Path(each.path).name, "sha256": each.sha256}
+                for each in self.shards
+            ],
+            "tool": f"haigo {__version__}",
+        }
+
+    def _samples(self) -> list[dict[str, Any]]:
+        """The first few documents with an item of each task."""
+        shown: dict[str, int] = {}
+        samples = []
+        for shard, found in zip(self.shards, self.hits, strict=True):
+            wanted: dict[int, int] = {}
+            for place, (items, _) in found.items():
+                for number in items:
+                    task = self.items[number].task
+                    if place not in wanted and shown.get(task, 0) < _SAMPLES:
+                        shown[task] = shown.get(task, 0) + 1
+                        wanted[place] = number
+            for place, document in enumerate(shard.read() if wanted else ()):
+                if place in wanted:
+                    item = self.items[wanted[place]]
+                    lines = document.text.split("\n")
+                    within = "\n".join(lines[number] for number in found[place][1])
+                    samples.append(
+                        {
+                            "task": item.task,
+                            "item": item.id,
+                            "item_text": rules.opening(item.texts[0]),
+                            "corpus": shard.corpus,
+                            "split": shard.split,
+                            "document": document.id,
+                            "text": rules.opening(within),
+                        }
+                    )
+        return samples
+
+    def write(self, work: Path) -> None:
+        """Write the corpora below `work`."""
+        pieces = {}
+        for name in self.found:
+            for split in documents.SPLITS:
+                parts = [
+                    (shard, self._edits(found))
+                    for shard, found in zip(self.shards, self.hits, strict=True)
+                    if (shard.corpus, shard.split) == (name, split)
+                ]
+                folder = work / name / split
+                shutil.rmtree(folder, ignore_errors=True)
+                pieces[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
+        made = self._all("decontaminate: writing", pieces)
+        for name, folder in self.found.items():
+            rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
+            self.reports[name] = rewrite.report(folder, rows, "decontaminate", self.options())
+
+    def _edits(self, found: Found) -> Edits:
+        if self.remove == "document":
+            return Edits(drop=dict.fromkeys(found, RULE))
+        if self.remove == "paragraph":
+            return Edits(lines={place: (RULE, lines) for place, (_, lines) in found.items()})
+        return Edits()
+
+    def ids(self) -> str:
+        """The items found in training documents, for the scorer.
+
+        Raises:
+            HaigoError: two files give the same id to different items of a task, and no file name says which is scored.
+        """
+        return _rows(self._scored(self.trained))
+
+    def _scored(self, numbers: Iterable[int]) -> list[Item]:
+        """Where files of one task use the same ids for different items, those of its validation file alone."""
+        texts: dict[tuple[str, str], set[tuple[str, ...]]] = {}
+        for item in self.items:
+            texts.setdefault((item.task, item.id), set()).add(item.texts)
+        unclear = {task for (task, _), different in texts.items() if len(different) > 1}
+        found = [self.items[number] for number in sorted(numbers)]
+        return [item for item in found if item.task not in unclear or _is_scored(item.file)]
+
+    def ids_by_file(self) -> dict[str, str]:
+        """The same for every evaluation file by itself."""
+        by_file: dict[str, list[Item]] = {label: [] for label in evaluation_items.labels(self.paths)}
+        for number in sorted(self.trained):
+            by_file[self.items[number].file].append(self.items[number])
+        return {file: _rows(items) for file, items in by_file.items()}
+
+    def _all(self, label: str, work: Mapping[str, Any]) -> dict[str, Any]:
+        with Progress(label, len(work), "pieces") as progress:
+            if self.workers <= 1 or len(work) <= 1:
+                made = {}
+                for name, piece in work.items():
+                    made[name] = piece()
+                    progress.update()
+                return made
+            return pool.run(work, min(self.workers, len(work)), progress.show, lambda *_: progress.update())
+
+
+def _is_scored(file: str) -> bool:
+    return any(word in file.lower() for word in ("valid", "dev"))
+
+
+def _rows(items: Iterable[Item]) -> str:
+    rows = dict.fromkeys((item.task, item.id) for item in items)
+    return "".join(orjson.dumps({"task": task, "id": own}).decode() + "\n" for task, own in rows)
+
+
+def _search_shard(shard: Shard, asked: _Asked) -> tuple[Found, int]:
+    """What is found in one shard, and how many documents it has."""
+    index = _index(asked)[1]
+    found: Found = {}
+    held: list[str] = []
+    size = count = 0
+
+    def look() -> None:
+        for number, hits in enumerate(index.search(held), start=count - len(held)):
+            if hits:
+                text = held[number - (count - len(held))]
+                items = sorted({item for hit in hits for item in index.needles[hit.needle].items})
+                found[number] = (items, _lines(text, hits))
+
+    for document in shard.read():
+        held.append(document.text)
+        size += len(document.text)
+        count += 1
+        if size >= _LOT_CHARS:
+            look()
+            held, size = [], 0
+    look()
+    return found, count
+
+
+def _lines(text: str, hits: Iterable[ngrams.Hit]) -> list[int]:
+    """The numbers of the lines that hold any of the hits."""
+    _, starts = normal_form.batch(text.split("\n"))
+    places = starts.tolist()
+    touched = set()
+    for hit in hits:
+        touched |= {
+            number
+            for number in range(len(places) - 1)
+            if places[number] < hit.end and places[number + 1] > hit.start and places[number + 1] > places[number]
+        }
+    return sorted(touched)
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report as a few lines to read."""
+    lines = []
+    for task, row in report["tasks"].items():
+        short = row["items"] - row["searched"]
+        lines.append(
+            f"{task}: {row['found']:,} of {row['items']:,} items found, {row['found_in_training']:,} in training documents"
+            + (f"; {short:,} are too short to look for" if short else "")
+        )
+    for name, row in report["corpora"].items():
+        tasks = ", ".join(f"{task} {count:,}" for task, count in row["tasks"].items())
+        total = sum(row["contaminated"].values())
+        lines.append(f"  {name}: {total:,} of {row['documents_in']:,} documents{f' ({tasks})' if tasks else ''}")
+    for each in report["samples"]:
+        lines.append(f"  {each['task']} {each['item']}: {each['item_text']!r}")
+        lines.append(f"      {each['corpus']} {each['document']}: {each['text']!r}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser("preprocess.decontaminate", __doc__)
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="folders that preprocess.clean wrote")
+    parser.add_argument("--against", nargs="+", required=True, metavar="FILE", help="evaluation files, or folders")
+    parser.add_argument("--output-dir", "--output_dir", help="folder for the corpora, the report and the ids")
+    parser.add_argument("--remove", choices=REMOVE, default="document", help="what goes (default document)")
+    parser.add_argument("--long", type=cli.count, default=50, help="characters in a row that count (default 50)")
+    parser.add_argument("--short", type=cli.count, default=20, help="least length of a whole text (default 20)")
+    parser.add_argument("--keys", default="", help="where other jsonl has its texts: question,answer (default text)")
+    parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
+    parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what is found")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    args = parser.parse_args(argv)
+    if not args.dry_run and not args.output_dir:
+        raise HaigoError("--output-dir is missing.", "name a folder, or give --dry-run")
+    report = decontaminate(
+        args.folders,
+        args.against,
+        None if args.dry_run else args.output_dir,
+        remove=args.remove,
+        long=args.long,
+        short=args.short,
+        keys=[key for key in args.keys.split(",") if key],
+        workers=args.workers,
+    )
+    if args.json:
+        import json
+
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        print(table(report))
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

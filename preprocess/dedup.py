@@ -1,0 +1,413 @@
+"""Cleaned corpora without repeated and nearly repeated documents, across corpora too.
+
+    python -m preprocess.dedup DIR... --output-dir OUT [--priority wiki,news] [--method minhash|exact]
+           [--threshold 0.8] [--shingle 5] [--bands 14] [--rows 8] [--seed 1234] [--workers N] [--dry-run] [--json]
+
+DIR is a folder that preprocess.clean wrote; OUT/NAME has the same form, and OUT/dedup.json tells what went and why, with
+samples. Compared is the text after NFKC without blanks and punctuation. A document goes when its normal form equals that
+of one that stays, or when their true Jaccard similarity (shingles of --shingle characters) is at least --threshold;
+candidates come from MinHash with --bands x --rows. What stays: held-out documents (test, then valid) before training
+documents, then the corpus named first in --priority (or on the command line), then the one read first.
+Memory: about 0.25 GB for a million documents. A killed run goes on with the shards that were not finished.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haigo import __version__, cli, files, pool
+from haigo.cli import HaigoError
+from haigo.progress import Progress
+
+from . import documents, near_pairs, rewrite, rules
+from .minhash import Hashes, Shape, Sketcher, Sketches
+from .near_pairs import Removal
+from .rewrite import Edits, Shard
+
+REPORT = "dedup.json"
+EXACT, NEAR = "exact_duplicate", "near_duplicate"
+METHODS = ("minhash", "exact")
+_HELD_OUT_FIRST = ("test", "valid", "train")
+_BATCH_CHARS = 100_000
+_SAMPLES = 5
+_SKETCH = ("keys", "bytes", "sizes", "digests")
+_BYTES_MORE = 60  # a document's share of sorting, besides its sketch
+
+
+def dedup(
+    folders: Sequence[str | os.PathLike[str]],
+    output_dir: str | os.PathLike[str] | None,
+    *,
+    priority: Sequence[str] = (),
+    method: str = "minhash",
+    threshold: float = 0.8,
+    shape: Shape | None = None,
+    workers: int = 1,
+) -> dict[str, Any]:
+    """Take out documents that repeat others.
+
+    Args:
+        folders: cleaned corpora.
+        output_dir: gets a folder for each corpus, and the report; None writes nothing (a dry run).
+        priority: names of corpora, the one whose copy stays first; the others follow in the order of `folders`.
+        method: "minhash" or "exact" (equal normal forms only).
+        threshold: true Jaccard similarity from which on a document is a near-duplicate, above 0 and at most 1.
+        shape: of shingles and MinHash, with the seed.
+        workers: processes; the result does not depend on it.
+
+    Returns:
+        The report, as written to dedup.json.
+
+    Raises:
+        HaigoError: folders that are no cleaned corpora, values out of range, a result that would lie over its source.
+    """
+    shape = shape or Shape()
+    _check(method, threshold, shape)
+    found = rewrite.ordered(rewrite.corpora(folders), priority)
+    if output_dir is None:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as scratch:
+            return _Run(found, Path(scratch), method, threshold, shape, workers).report(False)
+    target = Path(output_dir)
+    rewrite.require_elsewhere(found, target)
+    with files.owner(target):
+        run = _Run(found, target / rewrite.PARTIAL, method, threshold, shape, workers)
+        report = run.report(True)
+        (target / REPORT).unlink(missing_ok=True)
+        rewrite.put(run.work, target, run.reports)
+        files.write_json(target / REPORT, report)
+        shutil.rmtree(run.work, ignore_errors=True)
+    return report
+
+
+def _check(method: str, threshold: float, shape: Shape) -> None:
+    if method not in METHODS:
+        raise HaigoError(f"there is no method '{method}'.", f"use one of {', '.join(METHODS)}")
+    if not 0 < threshold <= 1:
+        raise HaigoError(f"--threshold {threshold:g} is no similarity.", "give a number above 0 and at most 1")
+    for name, value, most in (("shingle", shape.shingle, 100), ("bands", shape.bands, 256), ("rows", shape.rows, 64)):
+        if not 1 <= value <= most:
+            raise HaigoError(f"--{name} {value} is out of range.", f"give a number from 1 to {most}")
+
+
+class _Run:
+    """One deduplication and its figures."""
+
+    def __init__(
+        self, found: Mapping[str, Path], work: Path, method: str, threshold: float, shape: Shape, workers: int
+    ) -> None:
+        self.found, self.work, self.workers = found, work, workers
+        self.method, self.threshold, self.shape = method, threshold, shape
+        self.shards = rewrite.shards(found, _HELD_OUT_FIRST)
+        self.starts = [0]
+        self.pairs_checked = self.candidates = 0
+        self.reports: dict[str, dict[str, Any]] = {}
+
+    def report(self, write: bool) -> dict[str, Any]:
+        """Do the work, write the corpora below `work` if asked, and give the report."""
+        self._require_memory()
+        sketches = self._sketch()
+        removals = near_pairs.exact(sketches.digests)
+        if self.method == "minhash":
+            removals += self._near(sketches, [each.number for each in removals])
+        removals.sort(key=lambda each: each.number)
+        wanted = self._samples(removals)
+        places = sorted({number for each in wanted for number in (each.number, each.kept)})
+        edits = [Edits() for _ in self.shards]
+        for each in removals:
+            shard, place = self._place(each.number)
+            edits[shard].drop[place] = EXACT if each.exact else NEAR
+        if write:
+            self._write(edits)
+        shown = self._openings(places)
+        corpora = {name: self._corpus(name, sketches, removals) for name in self.found}
+        count = len(sketches.sizes)
+        return {
+            "documents_in": count,
+            "documents_out": count - len(removals),
+            "corpora": corpora,
+            "samples": [
+                {
+                    "rule": EXACT if each.exact else NEAR,
+                    "similarity": round(each.similarity, 4),
+                    "removed": shown[each.number],
+                    "kept": shown[each.kept],
+                }
+                for each in wanted
+            ],
+            "candidates": self.candidates,
+            "pairs_checked": self.pairs_checked,
+            "memory_mb_per_million_documents": self._bytes_per_document(),
+            "options": self.options(),
+            "input": [
+                {"corpus": each.corpus, "split": each.split, "file": Path(each.path).name, "sha256": each.sha256}
+                for each in self.shards
+            ],
+            "tool": f"haigo {__version__}",
+        }
+
+    def options(self) -> dict[str, Any]:
+        """What the result depends on, beside the documents."""
+        shape = self.shape
+        given = {"method": self.method, "priority": list(self.found)}
+        if self.method == "exact":
+            return given
+        return given | {
+            "threshold": self.threshold,
+            "shingle": shape.shingle,
+            "bands": shape.bands,
+            "rows": shape.rows,
+            "seed": shape.seed,
+        }
+
+    def _bytes_per_document(self) -> int:
+        return self.shape.bins + 4 * self.shape.bands + 4 + 16 + _BYTES_MORE
+
+    def _require_memory(self) -> None:
+        """Refuse what would be killed half-way, as far as the reports tell how many documents there are."""
+        count = sum(int(documents.report(folder).get("documents_out", 0)) for folder in self.found.values())
+        need = count * self._bytes_per_document()
+        try:
+            with open("/proc/meminfo", encoding="ascii") as handle:
+                free = next(int(line.split()[1]) * 1024 for line in handle if line.startswith("MemAvailable"))
+        except (OSError, StopIteration):
+            return
+        if need > free:
+            raise HaigoError(
+                f"{count:,} documents need about {need / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
+                "dedup fewer corpora at a time, use fewer --bands, or take a larger machine",
+            )
+
+    def _sketch(self) -> Sketches:
+        made = {
+            f"{number}": partial(_sketch_shard, shard, self.shape, str(self._file("sketch", shard)))
+            for number, shard in enumerate(self.shards)
+        }
+        self._all("dedup: sketches", made)
+        for shard in self.shards:
+            with np.load(self._file("sketch", shard)) as made_of_it:
+                self.starts.append(self.starts[-1] + len(made_of_it["sizes"]))
+        # room for all at once, filled shard by shard: joining lots would hold everything twice
+        empty = Sketcher(self.shape).sketch([])
+        rooms = {
+            name: np.empty((self.starts[-1], *getattr(empty, name).shape[1:]), getattr(empty, name).dtype)
+            for name in _SKETCH
+        }
+        for number, shard in enumerate(self.shards):
+            with np.load(self._file("sketch", shard)) as made_of_it:
+                for name, room in rooms.items():
+                    room[self.starts[number] : self.starts[number + 1]] = made_of_it[name]
+        return Sketches(**rooms)
+
+    def _near(self, sketches: Sketches, gone: list[int]) -> list[Removal]:
+        found = near_pairs.candidates(sketches, gone, self.threshold)
+        self.candidates = len(found.numbers)
+        if not self.candidates:
+            return []
+        numbers = found.numbers.tolist()
+        work, first = {}, []
+        for number, shard in enumerate(self.shards):
+            low, high = (bisect.bisect_left(numbers, self.starts[number + each]) for each in (0, 1))
+            first.append(low)
+            if high > low:
+                places = [each - self.starts[number] for each in numbers[low:high]]
+                kept = str(self._file("shingles", shard))
+                work[f"{number}"] = partial(_shingle_shard, shard, self.shape, places, kept)
+        self._all("dedup: candidates", work)
+        lots: dict[int, tuple[Hashes, Any]] = {}
+        for number in map(int, work):
+            file = self._file("shingles", self.shards[number])
+            lots[number] = (np.load(f"{file}.npy", mmap_mode="r"), np.load(f"{file}.ends.npy"))
+
+        def shingles(place: int) -> Hashes:
+            number = bisect.bisect_right(first, place) - 1  # never a shard without one: the next begins where it does
+            hashes, ends = lots[number]
+            at = place - first[number]
+            return np.asarray(hashes[ends[at] : ends[at + 1]])
+
+        with Progress("dedup: pairs", self.candidates, "candidates") as progress:
+            removals, self.pairs_checked = near_pairs.near(
+                sketches, found, shingles, self.threshold, lambda: progress.update()
+            )
+        for shard in self.shards:
+            for stale in self.work.glob(f"{self._file('shingles', shard).name}.*"):
+                stale.unlink()
+        return removals
+
+    def _write(self, edits: list[Edits]) -> None:
+        work = {}
+        for name in self.found:
+            for split in documents.SPLITS:
+                parts = [
+                    (shard, edits[number])
+                    for number, shard in enumerate(self.shards)
+                    if (shard.corpus, shard.split) == (name, split)
+                ]
+                folder = self.work / name / split
+                shutil.rmtree(folder, ignore_errors=True)
+                work[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
+        made = self._all("dedup: writing", work)
+        for name, folder in self.found.items():
+            rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
+            self.reports[name] = rewrite.report(folder, rows, "dedup", self.options())
+
+    def _all(self, label: str, work: Mapping[str, Any]) -> dict[str, Any]:
+        self.work.mkdir(parents=True, exist_ok=True)
+        with Progress(label, len(work), "pieces") as progress:
+            if self.workers <= 1 or len(work) <= 1:
+                made = {}
+                for name, piece in work.items():
+                    made[name] = piece()
+                    progress.update()
+                return made
+            return pool.run(work, min(self.workers, len(work)), progress.show, lambda *_: progress.update())
+
+    def _file(self, kind: str, shard: Shard) -> Path:
+        recipe = files.digest([shard.sha256, self.shape.shingle, self.shape.bands, self.shape.rows, self.shape.seed])
+        return self.work / f"{kind}-{shard.corpus}-{shard.split}-{Path(shard.path).name[:5]}-{recipe[:16]}"
+
+    def _place(self, number: int) -> tuple[int, int]:
+        shard = bisect.bisect_right(self.starts, number) - 1
+        return shard, number - self.starts[shard]
+
+    def _corpus(self, name: str, sketches: Sketches, removals: list[Removal]) -> dict[str, Any]:
+        counts = [
+            self.starts[number + 1] - self.starts[number]
+            for number, shard in enumerate(self.shards)
+            if shard.corpus == name
+        ]
+        row: dict[str, Any] = {"documents_in": sum(counts), EXACT: 0, NEAR: 0, "repeats_of": {}}
+        for each in removals:
+            if self.shards[self._place(each.number)[0]].corpus == name:
+                row[EXACT if each.exact else NEAR] += 1
+                of = self.shards[self._place(each.kept)[0]].corpus
+                row["repeats_of"][of] = row["repeats_of"].get(of, 0) + 1
+        return row
+
+    def _samples(self, removals: list[Removal]) -> list[Removal]:
+        """A few of each rule; of the near ones the least alike, which say most about the threshold."""
+        equal = [each for each in removals if each.exact]
+        alike = sorted((each for each in removals if not each.exact), key=lambda each: (each.similarity, each.number))
+        return equal[:_SAMPLES] + alike[:_SAMPLES]
+
+    def _openings(self, numbers: list[int]) -> dict[int, dict[str, str]]:
+        shown = {}
+        wanted: dict[int, set[int]] = {}
+        for number in numbers:
+            at, place = self._place(number)
+            wanted.setdefault(at, set()).add(place)
+        for number, places in wanted.items():
+            shard = self.shards[number]
+            for place, document in enumerate(shard.read()):
+                if place in places:
+                    about = {"corpus": shard.corpus, "split": shard.split, "id": document.id}
+                    shown[self.starts[number] + place] = about | {"text": rules.opening(document.text)}
+                    if place == max(places):
+                        break
+        return shown
+
+
+def _sketch_shard(shard: Shard, shape: Shape, file: str) -> None:
+    """The sketches of one shard, kept in `file`, of which the name tells what it was made from."""
+    if Path(file).is_file():
+        return
+    sketcher = Sketcher(shape)
+    lots = [sketcher.sketch([])]
+    lots += map(sketcher.sketch, _batches(document.text for document in shard.read()))
+    made = near_pairs.join(lots)
+    with files.atomic(file) as temporary:
+        with open(temporary, "wb") as handle:
+            np.savez(handle, **{name: getattr(made, name) for name in _SKETCH})
+
+
+def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
+    held: list[str] = []
+    size = 0
+    for text in texts:
+        held.append(text)
+        size += len(text)
+        if size >= _BATCH_CHARS:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
+
+
+def _shingle_shard(shard: Shard, shape: Shape, places: list[int], file: str) -> None:
+    """The shingle sets of some documents of a shard, one after the other, and where each ends."""
+    sketcher = Sketcher(shape)
+    wanted = set(places)
+    ends = [0]
+    with open(f"{file}.raw", "wb") as handle:
+        for texts in _batches(document.text for place, document in enumerate(shard.read()) if place in wanted):
+            for found in sketcher.shingle_sets(texts):
+                found.tofile(handle)
+                ends.append(ends[-1] + len(found))
+    hashes = np.memmap(f"{file}.raw", dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)
+    np.save(f"{file}.npy", hashes)
+    np.save(f"{file}.ends.npy", np.array(ends))
+    os.unlink(f"{file}.raw")
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """The report as a few lines to read."""
+    lines = [f"{report['documents_in']:,} documents in, {report['documents_out']:,} out"]
+    for name, row in report["corpora"].items():
+        of = ", ".join(f"{other} {count:,}" for other, count in row["repeats_of"].items())
+        lines.append(
+            f"  {name}: {row['documents_in']:,} documents, {row[EXACT]:,} equal to another, {row[NEAR]:,} nearly so"
+            + (f" (of {of})" if of else "")
+        )
+    for sample in report["samples"]:
+        lines.append(f"  {sample['rule']} {sample['similarity']:.3f}")
+        lines += [f"      {sample[which]['corpus']} {sample[which]['text']!r}" for which in ("removed", "kept")]
+    lines.append(f"  memory: about {report['memory_mb_per_million_documents']} MB for a million documents")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser("preprocess.dedup", __doc__)
+    parser.add_argument("folders", nargs="+", metavar="DIR", help="folders that preprocess.clean wrote")
+    parser.add_argument("--output-dir", "--output_dir", help="folder for the corpora and the report")
+    parser.add_argument("--priority", default="", help="corpora whose copy stays, best first: wiki,news")
+    parser.add_argument("--method", choices=METHODS, default="minhash", help="near-duplicates too, or equal ones only")
+    parser.add_argument("--threshold", type=float, default=0.8, help="true Jaccard similarity of a duplicate")
+    parser.add_argument("--shingle", type=cli.count, default=5, help="characters of a shingle (default 5)")
+    parser.add_argument("--bands", type=cli.count, default=14, help="MinHash bands (default 14)")
+    parser.add_argument("--rows", type=cli.count, default=8, help="MinHash rows of a band (default 8)")
+    parser.add_argument("--seed", type=cli.seed, default=1234, help="of the hashes (default 1234)")
+    parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
+    parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what would go")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    args = parser.parse_args(argv)
+    if not args.dry_run and not args.output_dir:
+        raise HaigoError("--output-dir is missing.", "name a folder, or give --dry-run")
+    report = dedup(
+        args.folders,
+        None if args.dry_run else args.output_dir,
+        priority=[name for name in args.priority.split(",") if name],
+        method=args.method,
+        threshold=args.threshold,
+        shape=Shape(args.shingle, args.bands, args.rows, args.seed),
+        workers=args.workers,
+    )
+    if args.json:
+        import json
+
+        print(json.dumps(report, ensure_ascii=False, indent=2))
+    else:
+        print(table(report))
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,102 @@
+"""Text as dedup and decontamination compare it: NFKC, then everything that is blank, punctuation or control dropped.
+
+The normal form is an array of code points. Per character the work is a look-up in a table; texts in which characters
+join or grow under NFKC (combining marks, ℃, ㍿) go through `unicodedata`, with the same result as for any other text.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Codes = npt.NDArray[np.uint32]
+Starts = npt.NDArray[np.int64]
+
+_SLOW = 0xFFFFFFFF
+_DROPPED = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc", "Cf"})
+_TABLE_END = 0x30000  # beyond lie tags, variation selectors (dropped or joined) and private use
+_HANGUL_JOINING = [*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]
+
+
+def dropped(char: str) -> bool:
+    """True for what the normal form leaves out: blanks, punctuation, control and format characters."""
+    return unicodedata.category(char) in _DROPPED
+
+
+@functools.lru_cache(maxsize=1)
+def _table() -> Codes:
+    """Code point -> code point of its normal form, 0 for dropped, _SLOW where a look-up is not enough."""
+    joining = set(map(chr, _HANGUL_JOINING))
+    for code in range(0xC0, _TABLE_END):
+        parts = unicodedata.decomposition(chr(code)).split()
+        if len(parts) == 2 and not parts[0].startswith("<"):
+            joining.add(chr(int(parts[1], 16)))
+    table = np.arange(sys.maxunicode + 1, dtype=np.uint32)
+    for code in range(_TABLE_END):
+        char = chr(code)
+        if 0xD800 <= code < 0xE000:
+            continue
+        normal = unicodedata.normalize("NFKC", char)
+        if any(each in joining or unicodedata.combining(each) for each in normal):
+            table[code] = _SLOW
+            continue
+        kept = [each for each in normal if not dropped(each)]
+        table[code] = 0 if not kept else ord(kept[0]) if len(kept) == 1 else _SLOW
+    table[0xE0000:0xE0200] = _SLOW
+    return table
+
+
+def codes(text: str) -> Codes:
+    """The normal form of one text (shape: characters kept)."""
+    found = _table()[_code_points(text)]
+    if found.size and found.max() == _SLOW:
+        found = _slowly(text)
+    return found[found != 0]
+
+
+def batch(texts: Sequence[str]) -> tuple[Codes, Starts]:
+    """The normal forms of many texts, one after the other.
+
+    Returns:
+        The code points of all, and where each text begins (shape: texts + 1; the last is the end).
+    """
+    found = _table()[_code_points("".join(texts))]
+    ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
+    if found.size and found.max() == _SLOW:
+        found, ends = _mended(texts, found, ends)
+    kept = found != 0
+    before = np.zeros(len(found) + 1, dtype=np.int64)
+    np.cumsum(kept, out=before[1:])
+    return found[kept], before[ends]
+
+
+def _mended(texts: Sequence[str], found: Codes, ends: Starts) -> tuple[Codes, Starts]:
+    """The same with those texts made anew of which some character could not be looked up."""
+    marked = np.unique(np.searchsorted(ends, np.flatnonzero(found == _SLOW), "right") - 1)
+    pieces, at = [], 0
+    lengths = np.diff(ends)
+    for number in marked.tolist():
+        pieces += [found[at : ends[number]], _slowly(texts[number])]
+        lengths[number] = len(pieces[-1])
+        at = ends[number + 1]
+    return np.concatenate([*pieces, found[at:]]), np.concatenate(([0], np.cumsum(lengths)))
+
+
+def _slowly(text: str) -> Codes:
+    """As the table would have it, by `unicodedata`: dropped characters are 0."""
+    normal = unicodedata.normalize("NFKC", text)
+    found = _table()[_code_points(normal)]
+    # what is still marked could not be looked up, but is its own normal form now
+    marked = np.flatnonzero(found == _SLOW)
+    for place in marked.tolist():
+        found[place] = 0 if dropped(normal[place]) else ord(normal[place])
+    return found
+
+
+def _code_points(text: str) -> Codes:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

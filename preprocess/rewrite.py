@@ -1,0 +1,179 @@
+"""Folders of cleaned documents to folders of fewer: what dedup and decontamination have in common.
+
+A corpus is a folder as `preprocess.clean` writes it. The result has the same form, so that every later step reads it the
+same way; its report is the old one with what was removed added to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from haigo import __version__, files
+from haigo.cli import HaigoError, nearest
+
+from . import documents, rules
+from .sources import Document, jsonl
+from .sources.containers import entries
+
+PARTIAL = ".partial"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shard:
+    """One file of one split of one corpus."""
+
+    corpus: str
+    split: str
+    path: str
+    sha256: str
+
+    def read(self) -> Iterator[Document]:
+        """Its documents in order."""
+        for entry in entries(Path(self.path)):
+            yield from jsonl.read(entry)
+
+
+@dataclasses.dataclass(slots=True)
+class Edits:
+    """What happens to the documents of one shard, by their place in it: those to drop, and new texts of others."""
+
+    drop: dict[int, str] = dataclasses.field(default_factory=dict)
+    """place -> the rule that drops it"""
+    lines: dict[int, tuple[str, list[int]]] = dataclasses.field(default_factory=dict)
+    """place -> the rule, and the numbers of the lines that go"""
+
+
+def corpora(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
+    """Name -> folder of every cleaned corpus, in the order given.
+
+    Raises:
+        HaigoError: no folder, not a cleaned corpus, or two of the same name.
+    """
+    found: dict[str, Path] = {}
+    if not folders:
+        raise HaigoError("no folder is named.", "name folders that preprocess.clean wrote")
+    for given in folders:
+        folder = Path(given)
+        if not (folder / documents.REPORT).is_file():
+            raise HaigoError(
+                f"{folder} holds no cleaned corpus ({documents.REPORT} is missing).",
+                "run preprocess.clean with this --output-dir",
+            )
+        name = documents.report(folder).get("corpus")
+        if not isinstance(name, str) or not name or name in (".", "..") or set(name) & {"/", "\0"}:
+            raise HaigoError(f"{folder / documents.REPORT} names no corpus.", "clean the corpus again")
+        if name in found:
+            raise HaigoError(
+                f"{found[name]} and {folder} are both the corpus '{name}'.", "clean one of them with another --corpus"
+            )
+        found[name] = folder
+    return found
+
+
+def ordered(found: Mapping[str, Path], priority: Sequence[str]) -> dict[str, Path]:
+    """The corpora with those of `priority` first, in its order; the others follow as given.
+
+    Raises:
+        HaigoError: a name that is none of theirs, or twice.
+    """
+    for name in priority:
+        if name not in found:
+            raise HaigoError(
+                f"--priority names '{name}', which is no corpus here.{nearest(name, found)}",
+                f"the corpora are {', '.join(found)}",
+            )
+    if len(set(priority)) != len(priority):
+        raise HaigoError("--priority names a corpus twice.", "name each once")
+    return {name: found[name] for name in [*priority, *(each for each in found if each not in priority)]}
+
+
+def shards(found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS) -> list[Shard]:
+    """The shards of every corpus: split by split as given, in each corpus by corpus."""
+    rows = []
+    for split in splits:
+        for name, folder in found.items():
+            if (folder / split).is_dir() and any((folder / split).glob("*.jsonl.zst")):
+                for path in documents.shards(folder, split):
+                    rows.append(Shard(name, split, str(path), files.sha256_file(path)))
+    if not rows:
+        raise HaigoError("none of the corpora has a document.", "look at their clean.json")
+    return rows
+
+
+def require_elsewhere(found: Mapping[str, Path], output_dir: Path) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        HaigoError: a corpus lies where the result would.
+    """
+    for name, folder in found.items():
+        if (output_dir / name).resolve() == folder.resolve():
+            raise HaigoError(f"{folder} would be written over.", "give another --output-dir")
+
+
+def write_split(parts: Sequence[tuple[Shard, Edits]], folder: str) -> dict[str, Any]:
+    """Write one split of one corpus without what its edits take away (in a worker process).
+
+    Returns:
+        documents, characters and bytes of the result, and under `rules` the account of what went.
+    """
+    writer = documents.ShardWriter(Path(folder))
+    account = rules.Account()
+    for shard, edits in parts:
+        for place, document in enumerate(shard.read()):
+            rule = edits.drop.get(place)
+            if rule is None and place in edits.lines:
+                rule, lines = edits.lines[place]
+                text = without_lines(document.text, lines)
+                if text.strip():
+                    sample = rules.difference(document.text, text) if account.open_for_samples(rule) else ""
+                    account.note(rule, len(document.text) - len(text), sample)
+                    writer.add(dataclasses.replace(document, text=text))
+                    continue
+            if rule is not None:
+                account.note(rule, len(document.text), rules.opening(document.text))
+                continue
+            writer.add(document)
+    writer.flush()
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    counts = {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes}
+    return counts | {"rules": account.rules}
+
+
+def without_lines(text: str, numbers: Sequence[int]) -> str:
+    """The text without some of its lines, and without the blank lines that would be left around it."""
+    gone = set(numbers)
+    return "\n".join(line for number, line in enumerate(text.split("\n")) if number not in gone).strip("\n")
+
+
+def report(
+    folder: Path, made: Mapping[str, Mapping[str, Any]], step: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The report of a rewritten corpus: `made` is what `write_split` gave for each split."""
+    old = documents.report(folder)
+    account = rules.Account()
+    account.rules = {name: dict(row) for name, row in old.get("rules", {}).items()}
+    for row in made.values():
+        account.merge(row["rules"])
+    splits = {name: {key: row[key] for key in ("documents", "characters", "bytes")} for name, row in made.items()}
+    totals = {f"{key}_out": sum(row[key] for row in splits.values()) for key in ("documents", "characters", "bytes")}
+    steps = [*old.get("steps", []), {"step": step, "options": dict(options), "tool": f"haigo {__version__}"}]
+    return {**old, **totals, "rules": account.rules, "splits": splits, "steps": steps}
+
+
+def put(partial: Path, output_dir: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:
+    """Move finished corpora into place; a corpus' own report is written last."""
+    for name, found in reports.items():
+        target = output_dir / name
+        target.mkdir(parents=True, exist_ok=True)
+        (target / documents.REPORT).unlink(missing_ok=True)
+        for split in documents.SPLITS:
+            shutil.rmtree(target / split, ignore_errors=True)
+            (partial / name / split).mkdir(parents=True, exist_ok=True)
+            os.replace(partial / name / split, target / split)
+        files.write_json(target / documents.REPORT, dict(found))
