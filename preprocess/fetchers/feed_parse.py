@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 import email.utils
 import re
-from collections.abc import Iterator
 from xml.etree.ElementTree import Element, ParseError
 
 from haigo.cli import HaigoError
@@ -58,13 +57,18 @@ def parse(body: bytes, name: str) -> Feed:
     from defusedxml.ElementTree import fromstring
 
     try:
-        root = fromstring(_decoded(body))
+        return _parsed(fromstring(_decoded(body)), name)
+    except RecursionError:
+        raise NotAFeed(f"{name} is nested deeper than any feed.", "leave it out") from None
     except ParseError as error:
         raise NotAFeed(f"{name} is not well-formed XML ({error}).", "check the address") from None
     except DefusedXmlException:
         raise NotAFeed(f"{name} declares entities of its own, which no feed needs.", "leave it out") from None
     except (ValueError, LookupError) as error:
         raise NotAFeed(f"{name} cannot be decoded ({error}).", "check the address") from None
+
+
+def _parsed(root: Element, name: str) -> Feed:
     kind = _local(root)
     if kind == "feed":
         return _feed(root, [child for child in root if _local(child) == "entry"], root)
@@ -152,14 +156,7 @@ def _text(element: Element, name: str) -> str:
 
 
 def _plain(element: Element) -> str:
-    return " ".join("".join(_texts(element)).split())
-
-
-def _texts(element: Element) -> Iterator[str]:
-    yield element.text or ""
-    for child in element:
-        yield from _texts(child)
-        yield child.tail or ""
+    return " ".join("".join(element.itertext()).split())
 
 
 def _resource(element: Element) -> str:

@@ -220,7 +220,7 @@ class Client:
                 if target is None:
                     yield Opened(response, url, turn)
                     return
-            onward = urljoin(url, target)
+            onward = _joined(url, target)
             if _host(onward) != host:
                 # a key is for the host that it was meant for
                 headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
@@ -325,6 +325,13 @@ def is_private(host: str) -> bool:
         return False
 
 
+def _joined(url: str, target: str) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        raise HaigoError(f"{url} leads to {target[:200]}, which is no address.", "check the address") from None
+
+
 def _host(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -350,10 +357,12 @@ def _troubles_told() -> Iterator[None]:
         raise Again(f"no secure connection ({_short(error)})") from None
     except (requests.exceptions.Timeout, urllib3.exceptions.TimeoutError):
         raise Again("timed out") from None
-    except urllib3.exceptions.IncompleteRead:
+    except (
+        requests.exceptions.ChunkedEncodingError,
+        urllib3.exceptions.ProtocolError,
+        urllib3.exceptions.IncompleteRead,
+    ):
         raise Again("the reply was cut short") from None
-    except (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.ProtocolError):
-        raise Again("the connection broke") from None
     except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise Again(f"no connection ({_short(error)})") from None
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -26,14 +27,18 @@ from .card import About
 from .download import Changed, Download
 from .http import Again, Client, Reply, ok
 from .mediawiki_api import terms
-from .source import Limits, Source, today
+from .source import UNKNOWN_LICENCE, Limits, Source, today
 from .state import FOLDER, Skipped, Store
 
 BASE_URL = "https://dumps.wikimedia.org"
 _WIKI = re.compile(r"[a-z][a-z0-9_]{1,40}")
 _DATED = re.compile(r'href="(\d{8})/?"')
 _JOBS = ("articlesmultistreamdumprecombine", "articlesmultistreamdump")
-_CC = {"wikinews": "CC BY (see the wiki's own page for the version)", "wikidata": "CC0 1.0"}
+# what the wikis of the Wikimedia Foundation publish their text under, by the site's domain
+_CC = dict.fromkeys(
+    ("wikipedia", "wiktionary", "wikibooks", "wikiquote", "wikisource", "wikiversity", "wikivoyage", "wikimedia"),
+    "CC BY-SA 4.0",
+) | {"wikinews": "CC BY (the wiki's own page names the version)", "wikidata": "CC BY-SA 4.0 (data: CC0)"}
 
 
 class MediaWikiDump(Source):
@@ -74,6 +79,8 @@ class MediaWikiDump(Source):
             raise HaigoError(f"'{wiki}' is not a wiki's name.", "give such as jawiki, enwiki, jawikibooks")
         if date != "latest" and not re.fullmatch(r"\d{8}", date):
             raise HaigoError(f"--date {date} is not a dump's date.", "write it as 20260101, or latest")
+        if index is not None and file is None:
+            raise HaigoError("--index is for a dump at hand.", "name the dump with --file")
         for path in (file, index):
             if path is not None and not path.is_file():
                 raise HaigoError(f"{path} does not exist.", "check the path")
@@ -130,7 +137,7 @@ class MediaWikiDump(Source):
         if dump:
             title += f", dump of {dump['date']}"
         origin = f"{self.base_url}/{self.wiki}/" if self.file is None else str(self.file)
-        return About(title, origin, terms(self.licence or licence_of(str(site.get("dbname") or self.wiki))))
+        return About(title, origin, terms(self.licence or licence_of(site)))
 
     def plan(self) -> Iterator[str]:
         if self.file is not None:
@@ -207,7 +214,7 @@ class MediaWikiDump(Source):
             site = wiki_pages.site(dump)
             store.commit(state={"site": site})
         fetched = today(client).isoformat()
-        licence = licence_of(site["dbname"])
+        licence = licence_of(site)
         work = wiki_pages.Work(str(dump), not self.keep_wikitext)
         with Progress("articles", None, "articles") as progress:
             for taken, (documents, skipped) in wiki_pages.run(work, index, state["taken"], self.workers):
@@ -224,9 +231,11 @@ class MediaWikiDump(Source):
         return True
 
 
-def licence_of(wiki: str) -> str:
-    """The licence of a Wikimedia project's text."""
-    return next((licence for kind, licence in _CC.items() if wiki.endswith(kind)), "CC BY-SA 4.0")
+def licence_of(site: Mapping[str, str]) -> str:
+    """The licence of a Wikimedia project's text; of other sites nothing is known."""
+    host = urlsplit(site.get("base") or "").hostname or ""
+    match = re.search(r"(?:^|\.)([a-z]+)\.org$", host)
+    return _CC.get(match[1], UNKNOWN_LICENCE) if match else UNKNOWN_LICENCE
 
 
 def _pairs(reply: Reply) -> list[dict[str, Any]]:
