@@ -158,7 +158,8 @@ class Urls(Source):
         """The document of an HTML page; None for everything else."""
         assert download.size is not None
         datafile.require_bounded(download.part, url)
-        entry = next(entries(download.part, url), None)
+        opened = entries(download.part, url)  # held by name: the file closes with it
+        entry = next(opened, None)
         if entry is None or entry.in_tar or not _HTML.search(entry.head[:2048]):
             return None
         if download.size > _PAGE_BYTES:
