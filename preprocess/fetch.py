@@ -103,7 +103,7 @@ def summary(made: Mapping[str, Any], folder: str) -> str:
     return "\n".join([*lines, f"  licence and terms: {Path(folder) / card.MARKDOWN}"])
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     parser = cli.parser("preprocess.fetch", __doc__)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
         kind = _source(name)
         verb = verbs.add_parser(name, help=kind.summary, description=kind.summary, parents=[common])
         kind.add_options(verb)
-    return parser
+    return parser, verbs.choices
 
 
 def _source(name: str) -> type[Source]:
@@ -132,7 +132,10 @@ def _source(name: str) -> type[Source]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
+    parser, verbs = _parsers()
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:  # told by the source's own parser, which knows the options that may have been meant
+        verbs[args.source].error(f"unrecognized arguments: {' '.join(unknown)}")
     limits = Limits(args.max_documents, args.max_chars)
     source = _source(args.source).of(args, args.licence, limits)
     gap = source.gap_s if args.gap is None else args.gap

@@ -235,14 +235,15 @@ class Client:
     def _send(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
         self.requests += 1
         sent = {"User-Agent": self.agent, "Accept": "*/*", **headers}
+        import requests
+
+        session = self._connected()
         with _troubles_told():
-            response = self._connected().get(
-                url,
-                headers=sent,
-                stream=True,
-                allow_redirects=False,
-                timeout=(min(30.0, self.timeout_s), self.timeout_s),
-            )
+            prepared = session.prepare_request(requests.Request("GET", url, headers=sent))
+            # by the adapter: the session would take in the whole body of a redirect, and cookies
+            settings = session.merge_environment_settings(prepared.url or url, {}, True, None, None)
+            timeout = (min(30.0, self.timeout_s), self.timeout_s)
+            response = session.get_adapter(url).send(prepared, timeout=timeout, **settings)
         try:
             yield response
         finally:
@@ -250,12 +251,9 @@ class Client:
 
     def _connected(self) -> requests.Session:
         if self._session is None:
-            import http.cookiejar
-
             import requests
 
             self._session = requests.Session()
-            self._session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
         return self._session
 
     def busy(self, opened: Opened) -> Again:

@@ -1,5 +1,6 @@
 """The polite client: pauses, patience, limits, robots.txt, and what it makes of everything that goes wrong."""
 
+import dataclasses
 import email.utils
 import gzip
 import itertools
@@ -246,6 +247,18 @@ def test_a_redirect_into_this_network_is_refused(client, clock, monkeypatch):
         monkeypatch.setattr(http, "is_private", lambda host: host != "127.0.0.1")
         with pytest.raises(HaigoError, match="inside this network"):
             client.get(server.url, read=http.ok)
+
+
+def test_no_cookie_is_kept_and_no_body_of_a_redirect_read(client, clock):
+    headers = {"Location": "/there", "Set-Cookie": "a=b"}
+
+    def answer(request):
+        return Answer(b"x") if request.path == "/there" else Answer(gzip.compress(b"y" * 5000), 302, headers)
+
+    with Server(answer, clock) as server:
+        server.faults = {1: lambda request, answer: dataclasses.replace(answer, cut=3)}
+        assert client.get(server.url, read=http.ok, max_bytes=10).body == b"x"
+    assert "Cookie" not in server.requests[1].headers and not client.repeats
 
 
 def test_a_key_stays_with_its_host(client, clock):

@@ -288,7 +288,9 @@ def test_what_is_finished_is_not_fetched_again(get, clock, tmp_path):
     assert pages == 6
     with Server(Diet(records), clock) as server:
         real = clock.sleep
-        for stops in range(40):
+        stops = 0
+        for _ in range(40):
+            stops += 1
             left = iter(range(1))
 
             def sleep(seconds, left=left):
