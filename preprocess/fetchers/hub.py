@@ -222,9 +222,13 @@ class Hub(Source):
             raise Again("not the hub's description of a data set") from None
         if not isinstance(sha, str) or not re.fullmatch(r"[0-9a-f]{7,64}", sha):
             raise Again("a description without a commit")
-        card = described.get("cardData")
+        card, tags = described.get("cardData"), described.get("tags")
         licence = card.get("license") if isinstance(card, dict) else None
-        tagged = (tag.partition(":")[2] for tag in described.get("tags") or () if str(tag).startswith("license:"))
+        tagged = (
+            str(tag).partition(":")[2]
+            for tag in (tags if isinstance(tags, list) else ())
+            if str(tag).startswith("license:")
+        )
         shown = ", ".join(map(str, licence)) if isinstance(licence, list) else licence
         return {
             "sha": sha,

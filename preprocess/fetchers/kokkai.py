@@ -266,6 +266,8 @@ class Kokkai(Source):
         if following is not None and (not isinstance(following, int) or following != start + len(records)):
             raise Again("a reply whose figures do not agree")
         for record in records:
+            if not self._has_fields(record):
+                raise Again("records without the API's fields")
             self._require(record, day, reply.url)
         return _Page(total, following, records, reply)
 
@@ -281,7 +283,8 @@ class Kokkai(Source):
                 raise NotServed(reply.url, reply.status) from None
             raise Again("not JSON") from None
         if isinstance(page, dict) and "message" in page and "numberOfRecords" not in page:
-            said = " ".join(str(part) for part in [page["message"], *(page.get("details") or [])])
+            details = page.get("details")
+            said = " ".join(map(str, [page["message"], *(details if isinstance(details, list) else [])]))
             if "19001" in said:
                 raise client.again_later(reply, "the API is busy (19001)")
             if "19004" in said:  # fewer records than there were
@@ -294,6 +297,17 @@ class Kokkai(Source):
         if not isinstance(page, dict):
             raise Again("not a reply of the API")
         return page
+
+    def _has_fields(self, record: dict[str, Any]) -> bool:
+        speeches = [record] if self.endpoint == "speech" else record.get("speechRecord")
+        return (
+            isinstance(record.get(_KEY[self.endpoint]), str)
+            and isinstance(speeches, list)
+            and all(
+                isinstance(one, dict) and isinstance(one.get("speechID"), str) and isinstance(one.get("speech"), str)
+                for one in speeches
+            )
+        )
 
     def _require(self, record: dict[str, Any], day: datetime.date, url: str) -> None:
         """The record must be one that was asked for."""

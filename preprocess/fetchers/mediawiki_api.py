@@ -103,7 +103,7 @@ class MediaWikiApi(Source):
     def _documents(
         self, answer: dict[str, Any], site: dict[str, Any], fetched: str, skipped: Skipped, open_ids: set[int]
     ) -> Iterator[Document]:
-        for page in (answer.get("query") or {}).get("pages") or ():
+        for page in answer.get("query", {}).get("pages", ()):
             number, title = page.get("pageid"), page.get("title")
             if page.get("ns") != 0:
                 raise Refused(
@@ -116,7 +116,7 @@ class MediaWikiApi(Source):
                 open_ids.add(number)
                 continue
             open_ids.discard(number)
-            text = ((revisions[0].get("slots") or {}).get("main") or {}).get("content")
+            text = revisions[0].get("slots", {}).get("main", {}).get("content")
             if not isinstance(text, str):
                 skipped.note("page without text", str(title))
             elif is_redirect(text):
@@ -151,6 +151,8 @@ class MediaWikiApi(Source):
             raise HaigoError(f"{self.url} refuses: {code}: {said}", "check the address")
         if "query" not in answer and "batchcomplete" not in answer and "continue" not in answer:
             raise Again("not an answer of the API")
+        if not _well_formed(answer):
+            raise Again("an answer of another form than the API's")
         return answer
 
     def _site(self) -> dict[str, Any]:
@@ -163,6 +165,26 @@ class MediaWikiApi(Source):
         return {"action": "query", **pages, **texts, "format": "json", "formatversion": 2, "maxlag": 5, **onward}
 
 
+def _well_formed(answer: dict[str, Any]) -> bool:
+    """The parts that are looked into are what they should be, where they are there."""
+    query = answer.get("query", {})
+    if not isinstance(query, dict) or not isinstance(answer.get("continue", {}), dict):
+        return False
+    pages = query.get("pages", [])
+    if not isinstance(pages, list) or not all(isinstance(page, dict) for page in pages):
+        return False
+    if not all(isinstance(query.get(name, {}), dict) for name in ("general", "rightsinfo")):
+        return False
+    for page in pages:
+        revisions = page.get("revisions", [])
+        if not isinstance(revisions, list) or not all(isinstance(one, dict) for one in revisions):
+            return False
+        slots = revisions[0].get("slots", {}) if revisions else {}
+        if not isinstance(slots, dict) or not isinstance(slots.get("main", {}), dict):
+            return False
+    return True
+
+
 def terms(licence: str) -> tuple[str, ...]:
     """Sentences for the card of a wiki's corpus."""
     return (
@@ -173,8 +195,8 @@ def terms(licence: str) -> tuple[str, ...]:
 
 
 def _site_of(answer: dict[str, Any]) -> dict[str, Any]:
-    query = answer.get("query") or {}
-    general, rights = query.get("general") or {}, query.get("rightsinfo") or {}
+    query = answer.get("query", {})
+    general, rights = query.get("general", {}), query.get("rightsinfo", {})
     if not isinstance(general.get("base"), str) or not isinstance(general.get("articlepath", ""), str):
         raise Again("no description of the site")
     licence = " ".join(str(rights[key]) for key in ("text", "url") if rights.get(key)) or UNKNOWN_LICENCE
