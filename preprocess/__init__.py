@@ -1,9 +1,10 @@
 """Raw text to what a training run reads: documents, a tokenizer, indexed datasets.
 
-What belongs here: reading the formats in which corpora come, cleaning, splitting, training the SentencePiece model,
-writing and checking GPT-NeoX's `.bin/.idx`. What does not: weights of corpora (`mixer`), anything that trains a model
-(`launch`) or scores one (`eval_harness`). Nothing here imports torch.
+What belongs here: fetching (`fetchers`) and reading the formats in which corpora come, cleaning, splitting, training the
+SentencePiece model, writing and checking GPT-NeoX's `.bin/.idx`. What does not: weights of corpora (`mixer`), anything
+that trains a model (`launch`) or scores one (`eval_harness`). Nothing here imports torch.
 
+    python -m preprocess.fetch SOURCE ... --contact you@example.org --output-dir RAW
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR
     python -m preprocess.dedup DIR... --output-dir OUT
     python -m preprocess.decontaminate DIR... --against JGLUE --output-dir OUT

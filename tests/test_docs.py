@@ -117,7 +117,15 @@ def all_options():
                 parts = path.relative_to(ROOT).with_suffix("").parts
                 with pytest.raises(Parsed) as done:
                     entry(".".join(parts[:-1] if parts[-1] == "__main__" else parts))([])
-                known |= {flag for action in done.value.parser._actions for flag in action.option_strings}
+                for action in done.value.parser._actions:
+                    known |= set(action.option_strings)
+                    if isinstance(action, argparse._SubParsersAction):
+                        known |= {
+                            flag
+                            for verb in action.choices.values()
+                            for one in verb._actions
+                            for flag in one.option_strings
+                        }
     assert {"--catalogue", "--ratios", "--tasks"} <= known
     return known
 

@@ -34,6 +34,7 @@ _MAGIC: tuple[tuple[bytes, Callable[[BinaryIO], io.IOBase]], ...] = (
 )
 _BUFFER = 1 << 18
 HEAD_BYTES = 1 << 16
+_CARD = "DATA_CARD.*"  # says of a fetched folder's documents what they are, and is none
 
 
 class Entry:
@@ -135,7 +136,7 @@ def expand(
     Raises:
         HaigoError: a path does not exist or a pattern matches nothing.
     """
-    wanted, unwanted = list(patterns), [*exclude, ".*"]
+    wanted, unwanted = list(patterns), [*exclude, ".*", _CARD]
     for given in paths:
         place = Path(given)
         if place.is_dir():

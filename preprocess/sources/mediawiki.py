@@ -6,6 +6,7 @@ Turning wikitext into text is `preprocess.wikitext`. The tree is dropped page by
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
@@ -17,15 +18,27 @@ from .document import Document
 _REDIRECT = re.compile(r"\s*#(?:redirect|転送|リダイレクト)\s*:?\s*\[\[", re.IGNORECASE)
 
 
-def read(entry: Entry, namespaces: frozenset[str] = frozenset({"0"})) -> Iterator[Document]:
+def is_redirect(text: str) -> bool:
+    """True for wikitext that only leads to another page."""
+    return _REDIRECT.match(text) is not None
+
+
+def read(
+    entry: Entry, namespaces: frozenset[str] = frozenset({"0"}), passed_over: Counter[str] | None = None
+) -> Iterator[Document]:
     """The articles of one dump; id is the page id, meta holds the title and `markup: wikitext`.
+
+    Args:
+        entry: the dump.
+        namespaces: numbers of those wanted.
+        passed_over: counts the pages that are no articles, by reason.
 
     Raises:
         HaigoError: not well-formed XML (a cut dump, for one), or not a MediaWiki export; gives the line.
     """
     with readable(entry.name):
         try:
-            yield from _pages(entry, namespaces)
+            yield from _pages(entry, namespaces, Counter() if passed_over is None else passed_over)
         except ElementTree.ParseError as error:
             raise HaigoError(
                 f"{entry.name} is not well-formed XML (line {error.position[0]}): {error.msg}.",
@@ -33,7 +46,7 @@ def read(entry: Entry, namespaces: frozenset[str] = frozenset({"0"})) -> Iterato
             ) from None
 
 
-def _pages(entry: Entry, namespaces: frozenset[str]) -> Iterator[Document]:
+def _pages(entry: Entry, namespaces: frozenset[str], passed_over: Counter[str]) -> Iterator[Document]:
     events = ElementTree.iterparse(entry.stream, events=("start", "end"))
     root = next(events)[1]
     if _local(root.tag) != "mediawiki":
@@ -48,7 +61,13 @@ def _pages(entry: Entry, namespaces: frozenset[str]) -> Iterator[Document]:
         revisions = [child for child in element if _local(child.tag) == "revision"]
         text = next((part.text for part in (revisions[-1] if revisions else ()) if _local(part.tag) == "text"), None)
         ns = (fields["ns"].text or "0") if "ns" in fields else "0"
-        if ns in namespaces and "redirect" not in fields and text and not _REDIRECT.match(text):
+        if ns not in namespaces:
+            passed_over["other namespace"] += 1
+        elif "redirect" in fields or (text and is_redirect(text)):
+            passed_over["redirect"] += 1
+        elif not text:
+            passed_over["page without text"] += 1
+        else:
             title = (fields["title"].text or "") if "title" in fields else ""
             number = (fields["id"].text or title) if "id" in fields else title
             yield Document(number, text, {"title": title, "markup": "wikitext"})

@@ -1,0 +1,150 @@
+"""Documents of data files that come from servers: the readers of `preprocess.sources`, with limits around them.
+
+A line that is broken is counted and passed over, since nobody here can mend it; a file in which no line is good is an
+error. What unpacks to more than a text could be is refused before it fills memory or disk.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from haigo.cli import HaigoError
+
+from .. import sources
+from ..sources import Document, jsonl
+from ..sources.containers import Entry, entries, readable, unpack
+from .state import Skipped
+
+# text packs to a tenth, hardly ever to a hundredth
+_RATIO, _SMALL = 200, 100 << 20
+_LINE = 64 << 20
+_BLOCK = 1 << 20
+
+
+class Metered(io.RawIOBase):
+    """A stream that counts the bytes that pass and refuses the next ones beyond what its packed size allows."""
+
+    def __init__(self, inner: BinaryIO, name: str, packed: Packed) -> None:
+        super().__init__()
+        self._inner, self._name, self._packed, self.count = inner, name, packed, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        size = cast(io.BufferedReader, self._inner).readinto1(buffer)
+        self.count += size
+        if self.count > max(_SMALL, _RATIO * self._packed.count):
+            raise HaigoError(
+                f"{self._name} unpacks to more than {_RATIO} times its size.", "it is no text; leave this file out"
+            )
+        return size
+
+
+class Packed(io.RawIOBase):
+    """A stream that counts what is read of it."""
+
+    def __init__(self, inner: BinaryIO) -> None:
+        super().__init__()
+        self._inner, self.count = inner, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        size = cast(io.RawIOBase, self._inner).readinto(buffer) or 0
+        self.count += size
+        return size
+
+
+def unpacked(raw: BinaryIO, name: str) -> io.BufferedReader:
+    """The bytes inside the packing of a stream, with a limit on how much comes out of how little."""
+    packed = Packed(raw)
+    return io.BufferedReader(Metered(unpack(cast(BinaryIO, packed)), name, packed), _BLOCK)
+
+
+def lines(raw: BinaryIO, name: str, key: str, text_key: str, skipped: Skipped) -> Iterator[Document | None]:
+    """The rows of a packed or plain jsonl stream, in order: a document each, or None for one that was passed over.
+
+    Ids are `key:line`; an id of the row's own is kept as `source_id` in meta.
+
+    Raises:
+        HaigoError: no row is good (the first one's trouble is told), or the packing is damaged.
+    """
+    good = False
+    first: HaigoError | None = None
+    with readable(name):
+        stream = unpacked(raw, name)
+        number = 0
+        while line := stream.readline(_LINE):
+            number += 1
+            if len(line) == _LINE and not line.endswith(b"\n"):
+                raise HaigoError(
+                    f"{name} has a line of more than {_LINE >> 20} MB (line {number}).", "leave this file out"
+                )
+            if not line.strip():
+                continue
+            try:
+                row = jsonl.parse(line, name, number)
+                document = jsonl.from_row(row, text_key, f"{name} (line {number})")
+            except HaigoError as error:
+                first = first or error
+                if not good and number >= 100:
+                    raise first from None
+                skipped.note("not a row with text", f"line {number}: {error.problem}")
+                yield None
+                continue
+            good = True
+            if "id" in row and not isinstance(row.get("meta"), dict):
+                document.meta = document.meta | {"source_id": document.id}
+            document.id = f"{key}:{number}"
+            yield document
+    if first is not None and not good:
+        raise first
+
+
+def rows(path: Path, name: str, key: str, text_key: str, skipped: Skipped) -> Iterator[Document | None]:
+    """The same for a file on disk of any format that `preprocess.sources` reads (parquet, txt, dumps, tars of them)."""
+    require_bounded(path, name)
+    for entry in entries(path, key):
+        called = f"{name}:{entry.key}" if entry.in_tar else name
+        entry.name = called
+        kind = sources.detect_format(entry)
+        if kind == "jsonl":
+            yield from lines(
+                cast(BinaryIO, entry.stream), called, entry.key if entry.in_tar else key, text_key, skipped
+            )
+            continue
+        yield from _numbered(entry, key, kind, text_key, skipped)
+
+
+def _numbered(entry: Entry, key: str, kind: str, text_key: str, skipped: Skipped) -> Iterator[Document | None]:
+    place = f"{key}:{entry.key}" if entry.in_tar else key
+    number = 0
+    for document in sources.read_entry(entry, kind, text_key):
+        number += 1
+        if not document.text.strip():
+            skipped.note("empty", f"{place}:{number}")
+            yield None
+            continue
+        if kind == "parquet":
+            document.meta = document.meta | {"source_id": document.id}
+            document.id = f"{place}:{number}"
+        elif document.id in (entry.key, key):  # a whole text file: its place is its id
+            document.id = place
+        else:
+            document.id = f"{place}:{document.id}"
+        yield document
+
+
+def require_bounded(path: Path, name: str) -> None:
+    """Refuse a packed file that unpacks to more than a text could be, before a reader takes it into memory."""
+    with open(path, "rb") as raw, readable(name):
+        stream = unpacked(cast(BinaryIO, raw), name)
+        if stream.peek(4)[:4] == b"PAR1" or stream.peek(1) == b"":
+            return
+        while stream.read(_BLOCK):
+            pass

@@ -1,0 +1,247 @@
+"""A large file of a server as a stream that may be read while it comes, kept on disk so that no byte comes twice.
+
+What has come is appended to a `.part` file under a name of our own (a server's name of it is never used for a path). A
+broken connection, a stop or kill -9 goes on at the next byte with a range request that holds only for the same version
+of the file (If-Range). It is the one file here not written through `haigo.files.atomic`: growing is its purpose, its
+length is its state, and its digest is checked at the end where the server names one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import Failed, HaigoError
+
+from .http import BUSY, Again, Client, NotServed, Opened, TooLarge
+
+_BLOCK = 1 << 20
+_DIGESTS = {40: hashlib.sha1, 64: hashlib.sha256}
+
+
+class Changed(HaigoError):
+    """The server has another version of the file than the one that was begun."""
+
+
+class Download(io.RawIOBase):
+    """Reads what is on disk, then what comes.
+
+    Args:
+        client: whom to ask through.
+        url: the file.
+        folder: where the part lies; a download that was begun there is continued.
+        max_bytes: larger files are refused.
+        digest: sha1 or sha256 in hexadecimal, if known; compared when the end is reached.
+        headers: sent with every request.
+
+    Attributes:
+        part: the file on disk, whole once `complete` is true.
+        size: its length in bytes when whole, None until the server told.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        url: str,
+        folder: Path,
+        *,
+        max_bytes: int,
+        digest: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__()
+        self._client, self.url, self._max, self._digest = client, url, max_bytes, (digest or "").lower()
+        self._headers = {"Accept-Encoding": "identity", **(headers or {})}
+        folder.mkdir(parents=True, exist_ok=True)
+        name = hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()[:32]
+        self.part, self._about = folder / f"{name}.part", folder / f"{name}.json"
+        self._known: dict[str, Any] = files.read_json(self._about) if self._about.is_file() else {}
+        if not self._known:
+            self.part.unlink(missing_ok=True)  # without its version nothing can be appended
+        self._file = open(self.part, "ab+")  # noqa: SIM115  (closed by close)
+        self.have = self._file.seek(0, io.SEEK_END)
+        self._at = 0
+        self._failed = 0
+        self._coming: Iterator[bytes] | None = None
+        self._stack = contextlib.ExitStack()
+
+    @property
+    def size(self) -> int | None:
+        """See the class."""
+        return self._known.get("size")
+
+    @property
+    def complete(self) -> bool:
+        """All bytes are on disk (their digest, too, is right once the end was read)."""
+        return bool(self._known.get("whole")) or (self.size is not None and self.have >= self.size)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while self._at >= self.have:
+            if self.complete:
+                self._check()
+                return 0
+            self._more()
+        self._file.seek(self._at)
+        piece = self._file.read(min(len(buffer), self.have - self._at))
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+    def finish(self) -> Path:
+        """Fetch the rest, whatever was read of it, and give the file."""
+        for _ in self.steps():
+            pass
+        return self.part
+
+    def steps(self) -> Iterator[int]:
+        """The same, giving the number of bytes after every piece."""
+        while not self.complete:
+            before = self.have
+            self._more()
+            yield self.have - before
+        self._check()
+
+    def close(self) -> None:
+        """Let go of the connection; what has come stays on disk."""
+        if not self.closed:
+            self._coming = None
+            self._stack.close()
+            self._file.close()
+        super().close()
+
+    def discard(self) -> None:
+        """Close and delete what has come."""
+        self.close()
+        self.part.unlink(missing_ok=True)
+        self._about.unlink(missing_ok=True)
+
+    def _more(self) -> None:
+        """Append at least one piece."""
+        try:
+            if self._coming is None:
+                self._coming = self._connect()
+            piece = next(self._coming, None)
+            if piece is None:
+                self._ended()
+                return
+            if self.have + len(piece) > self._max:
+                raise TooLarge(self.url, self._max)
+            self._file.write(piece)
+            self._file.flush()
+            self.have += len(piece)
+            self._failed = 0
+        except Again as again:
+            self._disconnect()
+            self._failed += 1
+            if self._failed >= self._client.tries:
+                raise Failed(
+                    f"{self.url} broke off {self._failed} times in a row (the last: {again.reason}).",
+                    f"run the same command again later: {self.have:,} bytes are kept",
+                ) from None
+            self._client.pause(again, self._failed, self.url)
+
+    def _ended(self) -> None:
+        self._disconnect()
+        if self.size is None:
+            self._know({"whole": True, "size": self.have})
+        elif self.have < self.size:
+            raise Again("the reply was cut short")
+
+    def _disconnect(self) -> None:
+        self._coming = None
+        self._stack.close()
+
+    def _connect(self) -> Iterator[bytes]:
+        headers = dict(self._headers)
+        if self.have:
+            headers["Range"] = f"bytes={self.have}-"
+            version = self._known.get("etag") or self._known.get("modified")
+            if version:
+                headers["If-Range"] = version
+        opened = self._stack.enter_context(self._client.open(self.url, headers))
+        if opened.status in BUSY:
+            raise self._client.busy(opened)
+        if opened.status == 416:
+            return self._beyond(opened)
+        if opened.status == 206 and self.have:
+            self._require_range(opened)
+            return opened.pieces()
+        if opened.status != 200:
+            raise NotServed(self.url, opened.status)
+        version = _version(opened.headers)
+        if self.have:
+            if version != {key: self._known.get(key) for key in version}:
+                raise self._changed()
+            return _without(opened.pieces(), self.have)  # a server without ranges: the same bytes pass by once more
+        length = opened.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > self._max:
+            raise TooLarge(self.url, self._max)
+        self._know(version)
+        return opened.pieces()
+
+    def _require_range(self, opened: Opened) -> None:
+        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", opened.headers.get("Content-Range", "").strip())
+        if match is None or int(match[1]) != self.have:
+            raise Again("another range than was asked for")
+        total = None if match[2] == "*" else int(match[2])
+        etag = _version(opened.headers)["etag"]
+        if (total and self.size and total != self.size) or (etag and self._known.get("etag") not in (None, etag)):
+            raise self._changed()
+        if total and not self.size:
+            self._know({"size": total})
+
+    def _beyond(self, opened: Opened) -> Iterator[bytes]:
+        match = re.fullmatch(r"bytes \*/(\d+)", opened.headers.get("Content-Range", "").strip())
+        if match and int(match[1]) == self.have and self.size in (None, self.have):
+            self._know({"whole": True, "size": self.have})
+            return iter(())
+        raise self._changed()
+
+    def _changed(self) -> Changed:
+        return Changed(f"{self.url} is another file now than when its download began.", "start again in a new folder")
+
+    def _know(self, facts: Mapping[str, Any]) -> None:
+        self._known |= facts
+        files.write_json(self._about, {"url": self.url, **self._known})
+
+    def _check(self) -> None:
+        if not self._digest or self._known.get("digest") == self._digest:
+            return
+        engine = _DIGESTS[len(self._digest)]()
+        self._file.seek(0)
+        while block := self._file.read(_BLOCK):
+            engine.update(block)
+        if engine.hexdigest() != self._digest:
+            self.discard()
+            raise Failed(f"{self.url} did not arrive as its checksum says.", "run the same command again")
+        self._know({"digest": self._digest})
+
+
+def _version(headers: Mapping[str, str]) -> dict[str, Any]:
+    """What tells one version of a file from another; weak ETags do not."""
+    etag = headers.get("ETag")
+    length = headers.get("Content-Length", "")
+    whole = "Content-Range" not in headers and length.isdecimal()
+    return {
+        "etag": etag if etag and not etag.startswith("W/") else None,
+        "modified": headers.get("Last-Modified"),
+        **({"size": int(length)} if whole else {}),
+    }
+
+
+def _without(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
+    for piece in pieces:
+        if count >= len(piece):
+            count -= len(piece)
+            continue
+        yield piece[count:]
+        count = 0

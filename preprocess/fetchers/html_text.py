@@ -1,0 +1,66 @@
+"""The text of an HTML page or fragment: paragraphs as lines, without scripts, menus, headers and footers.
+
+For feeds' summaries and plain pages. It does not tell an article from what stands around it: pages of the open web
+want a tool made for that before they are worth training on.
+"""
+
+from __future__ import annotations
+
+import re
+
+_DROPPED = frozenset(
+    {"script", "style", "noscript", "template", "svg", "math", "iframe", "object", "select", "title", "textarea"}
+)
+_AROUND = frozenset({"nav", "header", "footer", "aside", "form", "button"})
+_BLOCK = frozenset(
+    {"p", "div", "section", "article", "main", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "dl", "dt", "dd"}
+    | {"table", "tr", "blockquote", "pre", "figure", "figcaption", "hr", "address", "body", "details", "summary", "br"}
+)
+_BLANKS = re.compile(r"[ \t\n\r\f\v]+")
+_MARKUP = re.compile(r"[<&]")
+
+
+def text_of(markup: str) -> tuple[str, str]:
+    """Text and title of a page or fragment; broken markup is read as far as it can be."""
+    if not _MARKUP.search(markup):
+        return _tidy(_BLANKS.sub(" ", markup)), ""
+    from lxml import etree
+
+    # NUL ends a text for libxml2; halves of surrogate pairs are no text
+    data = markup.replace("\0", "").encode("utf-8", "replace")
+    parser = etree.HTMLParser(
+        encoding="utf-8", recover=True, no_network=True, remove_comments=True, remove_pis=True, huge_tree=True
+    )
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError:  # nothing in it
+        root = None
+    if root is None:
+        return "", ""
+    title = next((" ".join("".join(each.itertext()).split()) for each in root.iter("title")), "")
+    parts: list[str] = []
+    hidden = articles = verbatim = 0
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        tag = element.tag
+        begins = event == "start"
+        # a header inside an article is its headline
+        if tag in _DROPPED or (tag in _AROUND and not articles) or (hidden and tag in _AROUND):
+            hidden += 1 if begins else -1
+        elif not hidden and tag in ("article", "main"):
+            articles += 1 if begins else -1
+        elif tag == "pre":
+            verbatim += 1 if begins else -1
+        if tag in _BLOCK:
+            parts.append("\n")
+        elif tag in ("td", "th"):
+            parts.append(" ")
+        held = element.text if begins else element.tail
+        # what follows the end of the outermost element is outside
+        if held and not hidden and element is not root:
+            parts.append(held if verbatim else _BLANKS.sub(" ", held))
+    return _tidy("".join(parts)), title
+
+
+def _tidy(text: str) -> str:
+    kept = (line.strip(" \t\r") for line in text.split("\n"))
+    return "\n".join(line for line in kept if line)

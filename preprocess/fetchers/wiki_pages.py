@@ -1,0 +1,208 @@
+"""Articles of a MediaWiki dump on disk, read and stripped by several processes, in the order of the dump.
+
+With the index of a multistream dump (`offset:page id:title`) the processes read their own parts of the file; what they
+found is compared with the number of pages that the index names. Without one the file is read once from its beginning.
+"""
+
+from __future__ import annotations
+
+import bz2
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import html
+import io
+import itertools
+import multiprocessing
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from haigo import pool
+from haigo.cli import Failed, HaigoError
+
+from .. import wikitext
+from ..sources import Document, mediawiki
+from ..sources.containers import Entry, entries, readable
+
+_GROUP = 10  # streams of 100 pages that make a piece of work
+_BATCH = 500  # articles that make one where there is no index
+_MOST_BYTES = 512 << 20  # out of one stream: a hundred pages of the largest size a wiki allows
+_READ = 1 << 20
+
+Result = tuple[list[Document], "collections.Counter[str]"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Work:
+    """A dump and whether its markup is to be stripped."""
+
+    dump: str
+    strip: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of a multistream dump, and how many pages the index says they hold."""
+
+    start: int
+    end: int
+    pages: int
+
+
+def run(work: Work, index: Path | None, taken: int, workers: int) -> Iterator[tuple[int, Result]]:
+    """The articles after the first `taken` pieces of work, a piece at a time.
+
+    Args:
+        work: what to read.
+        index: of the dump, if it is a multistream one.
+        taken: how many pieces were done before.
+        workers: processes; the result does not depend on it.
+
+    Yields:
+        How many pieces are done now; the piece's documents and what was passed over, by reason.
+
+    Raises:
+        HaigoError: the dump is cut or damaged, or the index is not its own.
+    """
+    calls: Iterable[Callable[[], Result]]
+    if index is not None:
+        pieces = _pieces(work.dump, index)[taken:]
+        calls = (functools.partial(_read_piece, work, piece) for piece in pieces)
+    else:
+        calls = (functools.partial(_stripped, work, *batch) for batch in itertools.islice(_batches(work), taken, None))
+    yield from enumerate(_in_order(calls, workers), taken + 1)
+
+
+def site(dump: Path) -> dict[str, str]:
+    """Name, dbname and base of the wiki, as the dump's head tells them.
+
+    Raises:
+        HaigoError: the file is no MediaWiki dump.
+    """
+    head = next(entries(dump)).head.decode("utf-8", "replace")
+    if "<mediawiki" not in head[:4096]:
+        raise HaigoError(
+            f"{dump} is not a MediaWiki dump.", "give pages-articles or pages-articles-multistream (.xml.bz2)"
+        )
+    found = {}
+    for key, tag in (("name", "sitename"), ("dbname", "dbname"), ("base", "base")):
+        match = re.search(rf"<{tag}>([^<]*)</{tag}>", head)
+        found[key] = html.unescape(match[1]) if match else ""
+    return found
+
+
+def address(site: dict[str, str], document: Document) -> str:
+    """Where the article stands."""
+    base = site.get("base") or ""
+    title = quote(str(document.meta.get("title", "")).replace(" ", "_"))
+    return f"{base.rpartition('/')[0]}/{title}" if urlsplit(base).scheme in ("http", "https") else title
+
+
+def _pieces(dump: str, index: Path) -> list[Piece]:
+    offsets, pages = array("q"), array("q")
+    for entry in entries(index):
+        with readable(entry.name):
+            for number, line in enumerate(entry.stream, 1):
+                match = re.match(rb"(\d{1,18}):\d+:", line)
+                if match is None:
+                    raise HaigoError(
+                        f"{index} is not the index of a multistream dump (line {number}).",
+                        "give offset:page:title lines",
+                    )
+                offset = int(match[1])
+                if not offsets or offset != offsets[-1]:
+                    offsets.append(offset)
+                    pages.append(0)
+                pages[-1] += 1
+    size = Path(dump).stat().st_size
+    if not offsets or list(offsets) != sorted(offsets) or offsets[-1] >= size:
+        raise HaigoError(f"{index} does not belong to {dump}.", "give the index of the same date")
+    ends = [*offsets[1:], size]
+    return [
+        Piece(offsets[at], ends[min(at + _GROUP, len(ends)) - 1], sum(pages[at : at + _GROUP]))
+        for at in range(0, len(offsets), _GROUP)
+    ]
+
+
+def _read_piece(work: Work, piece: Piece) -> Result:
+    """What one process does of a multistream dump."""
+    name = f"{work.dump} (bytes {piece.start:,} to {piece.end:,})"
+    with open(work.dump, "rb") as handle:
+        handle.seek(piece.start)
+        packed = handle.read(piece.end - piece.start)
+    with readable(name):
+        markup = b"".join(_streams(packed, name))
+    markup = markup.rstrip().removesuffix(b"</mediawiki>")
+    passed_over: collections.Counter[str] = collections.Counter()
+    entry = Entry(name, work.dump, io.BufferedReader(io.BytesIO(b"<mediawiki>" + markup + b"</mediawiki>")))
+    documents = list(mediawiki.read(entry, passed_over=passed_over))
+    if len(documents) + sum(passed_over.values()) != piece.pages:
+        raise HaigoError(
+            f"{name} holds {len(documents) + sum(passed_over.values())} pages, and its index says {piece.pages}.",
+            "fetch the dump and the index of one date again",
+        )
+    return _stripped(work, documents, passed_over)
+
+
+def _streams(packed: bytes, name: str) -> Iterator[bytes]:
+    while packed:
+        engine = bz2.BZ2Decompressor()
+        out = engine.decompress(packed, _MOST_BYTES)
+        if not engine.eof:
+            if len(out) >= _MOST_BYTES:
+                raise HaigoError(f"{name} unpacks to more than {_MOST_BYTES >> 20} MB.", "it is no dump; leave it out")
+            raise EOFError("a bz2 stream is not complete")
+        yield out
+        packed = engine.unused_data
+
+
+def _batches(work: Work) -> Iterator[Result]:
+    passed_over: collections.Counter[str] = collections.Counter()
+    for entry in entries(Path(work.dump)):
+        documents = mediawiki.read(entry, passed_over=passed_over)
+        while batch := list(itertools.islice(documents, _BATCH)):
+            yield batch, collections.Counter(passed_over)
+            passed_over.clear()
+    if passed_over:
+        yield [], passed_over
+
+
+def _stripped(work: Work, documents: list[Document], passed_over: collections.Counter[str]) -> Result:
+    if not work.strip:
+        return documents, passed_over
+    kept = []
+    for document in documents:
+        text = wikitext.strip(document.text)
+        if text.strip():
+            kept.append(Document(document.id, text, document.meta | {"markup": "plain"}))
+        else:
+            passed_over["nothing but markup"] += 1
+    return kept, passed_over
+
+
+def _in_order(calls: Iterable[Callable[[], Result]], workers: int) -> Iterator[Result]:
+    """Results in the order of the calls, at most two calls a process under way or waiting."""
+    if workers <= 1:
+        yield from (call() for call in calls)
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(workers, context, pool.start_worker)
+    waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
+    try:
+        for call in calls:
+            waiting.append(executor.submit(call))
+            if len(waiting) >= 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except concurrent.futures.process.BrokenProcessPool:
+        raise Failed(
+            "a worker process was killed (the system's out-of-memory killer is the usual cause).",
+            "use fewer --workers, then run the same command again: finished work is kept",
+        ) from None
+    finally:
+        pool.stop(executor)
