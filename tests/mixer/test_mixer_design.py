@@ -6,6 +6,7 @@ import csv
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,3 +129,45 @@ def test_held_out_runs_are_copies_of_none():
     apart = np.abs(made[:, None] - made[None]).sum(-1) + np.eye(len(made))
     assert apart[8:].min() > 0.01
     assert list(table["run"][8:]) == ["h000", "h001"]
+
+
+def _helps(w):
+    """Losses that corpora b and c lower, a form that is none of the laws."""
+    return np.c_[1.0 / (0.2 + 3 * w[:, 1]), np.exp(-4 * w[:, 2])]
+
+
+def test_a_second_batch_goes_where_the_first_says_the_optimum_is():
+    constraints = Constraints(corpora=["a", "b", "c", "d"])
+    w = propose(constraints, 20, 0)
+    y = _helps(w)
+    later = propose(constraints, 16, 0, (w, y), objective=np.array([1.0, 1.0]))
+    assert np.allclose(later.sum(1), 1) and (later >= 0).all()
+    assert _helps(later).sum(1).mean() < _helps(w).sum(1).mean() - 0.1
+    # another objective, another place
+    b, c = (propose(constraints, 16, 0, (w, y), objective=np.array(o)) for o in ([1.0, 0.0], [0.0, 1.0]))
+    assert b[:, 1].mean() > c[:, 1].mean() + 0.2 and c[:, 2].mean() > b[:, 2].mean() + 0.2
+    assert np.array_equal(later, propose(constraints, 16, 0, (w, y), objective=np.array([1.0, 1.0])))
+    with pytest.raises(HaigoError, match="1 coefficients for 2 losses"):
+        propose(constraints, 4, 0, (w, y), objective=np.array([1.0]))
+
+
+def test_command_spends_a_second_batch_around_the_optimum(tmp_path):
+    first, metrics, more = (str(tmp_path / name) for name in ("ratios.csv", "metrics.csv", "more.csv"))
+    assert cli.run(command.main, ["--corpora", "a,b,c,d", "--runs", "16", "--output", first]) == 0
+    table = pd.read_csv(first)
+    losses = pd.DataFrame(_helps(table.iloc[:, 1:].to_numpy()), columns=["b_bpb", "c_bpb"])
+    losses["c_acc"] = -losses["c_bpb"]
+    losses.insert(0, "run", table["run"])
+    losses.to_csv(metrics, index=False)
+    words = ["--corpora", "a,b,c,d", "--runs", "8", "--history", first, "--output", more]
+    assert cli.run(command.main, [*words, "--history-metrics", metrics, "--objective", "b_bpb"]) == 0
+    made = pd.read_csv(more)
+    assert list(made["run"]) == [f"p{i:03d}" for i in range(16, 24)]
+    assert made["b"].mean() > table["b"].mean() + 0.15
+    assert (
+        cli.run(command.main, [*words, "--history-metrics", metrics, "--objective", "c_acc", "--maximise", "c_acc"])
+        == 0
+    )
+    assert pd.read_csv(more)["c"].mean() > table["c"].mean() + 0.15
+    assert cli.run(command.main, [*words, "--history-metrics", metrics]) == 2  # an objective is missing
+    assert cli.run(command.main, [*words, "--history-metrics", metrics, "--objective", "d_bpb"]) == 2

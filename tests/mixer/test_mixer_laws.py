@@ -12,6 +12,7 @@ import pytest
 
 from haigo.cli import HaigoError
 from mixer import laws
+from mixer.ensemble import combine
 from mixer.laws import EffectiveShareLaw, ExponentialLaw, GaussianProcess, Predictor, Trees
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,3 +171,36 @@ def test_regmix(runs, least):
     predicted = Predictor().fit(train.weights[chosen], train.losses[chosen]).predict(test.weights)
     card = laws.report_card(test.losses, predicted, test.metrics, "test runs")
     assert np.mean(card.spearman) > least
+
+
+def test_members_are_combined_by_what_left_out_runs_say():
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal(60)
+    near, far = truth + 0.1 * rng.standard_normal(60), truth + 0.5 * rng.standard_normal(60)
+    assert combine(truth, {"law": near, "gp": far}) == {"law": 1.0}
+    made = combine(truth, {"law": far, "gp": near})
+    assert made["gp"] > 0.7 and sum(made.values()) == pytest.approx(1)
+    # two equally good members with errors of their own are better together
+    other = truth + 0.1 * rng.standard_normal(60)
+    made = combine(truth, {"law": near, "lightgbm": other})
+    assert 0.25 < made["lightgbm"] < 0.75
+    assert combine(truth, {"law": near, "explaw": np.full(60, 1e6)}) == {"law": 1.0}
+
+
+def test_predictor_is_no_worse_than_its_law_and_uses_others_where_the_law_is_wrong():
+    w, y, truth = world(64)
+    fresh = np.random.default_rng(5).dirichlet(np.full(5, 0.8), 200)
+    law, both = EffectiveShareLaw().fit(w, y).predict(fresh), Predictor().fit(w, y)
+    assert both.shares_.sum(0) == pytest.approx(np.ones(3))
+    error = np.sqrt(((both.predict(fresh) - truth(fresh)) ** 2).mean())
+    assert error < 1.1 * np.sqrt(((law - truth(fresh)) ** 2).mean())
+
+    def bump(x):  # a corpus that hurts beyond a point: no effective-share law can say that
+        return 1.0 + (x[:, :1] - 0.3) ** 2 * 4.0
+
+    wrong = Predictor().fit(w, bump(w) + 0.005 * np.random.default_rng(1).standard_normal((64, 1)))
+    assert wrong.shares_[0, 0] < 0.5
+    alone = EffectiveShareLaw().fit(w, bump(w)).predict(fresh)
+    # the median: at mixtures of nearly one corpus, far from all runs, both are wrong
+    ours, laws_own = (np.median(np.abs(made - bump(fresh))) for made in (wrong.predict(fresh), alone))
+    assert ours < 0.5 * laws_own
