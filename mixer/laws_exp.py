@@ -20,7 +20,7 @@ class ExponentialLaw(CurveLaw):
     """The law above for every target.
 
     Args:
-        ridge: expected residual variance that sets the pull of t_j towards 0. When None, (corpora / runs)^8 and at most 1:
+        ridge: expected residual variance that sets the pull of t_j towards 0. When None, (corpora / runs)^6 and at most 1:
             next to nothing from about three runs a corpus on, and what keeps t_j finite below one. Chosen on random
             subsets of RegMix's 1M training runs, scored on the training runs left out.
     """
@@ -30,7 +30,7 @@ class ExponentialLaw(CurveLaw):
         self.ridge = ridge
 
     def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
-        ridge = float(np.clip((corpora / runs) ** 8, 1e-8, 1.0)) if self.ridge is None else self.ridge
+        ridge = float(np.clip((corpora / runs) ** 6, 1e-8, 1.0)) if self.ridge is None else self.ridge
         return np.zeros(corpora + _EXTRA), np.array([1.0] * corpora + [1.0, 2.0]), ridge
 
     def features(self, weights: Array) -> Array:
