@@ -126,7 +126,10 @@ def main() -> int:
                 table = np.array(figures)
                 rho, r2, middle, seconds = table.mean(0)
                 ends = f"({table[:, 0].min():.4f}..{table[:, 0].max():.4f})"
-                print(f"  {n:4d}  {title:<27}  {rho:.4f} {ends}        {r2:9.3f}  {middle:9.3f}  {seconds:7.2f}", flush=True)
+                print(
+                    f"  {n:4d}  {title:<27}  {rho:.4f} {ends}        {r2:9.3f}  {middle:9.3f}  {seconds:7.2f}",
+                    flush=True,
+                )
     return 0
 
 
