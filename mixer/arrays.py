@@ -11,6 +11,9 @@ from haigo.cli import HaigoError
 
 Array = npt.NDArray[np.float64]
 
+LARGEST = 1e100
+"""Nothing in a table is as large as this; sums of squares of larger numbers overflow."""
+
 
 def as_matrix(values: Any, name: str) -> Array:
     """`values` as a finite (n, columns) float array; a vector becomes one column.

@@ -108,9 +108,13 @@ class CurveLaw(ABC):
         return self
 
     def _scales(self, losses: Array) -> Array:
-        """(targets, 3): lowest and highest floor c, unit of b. A loss cannot fall below 0; a score turned round can."""
+        """(targets, 3): lowest and highest floor c, unit of b.
+
+        A loss cannot fall below 0, a score turned round can; and no floor is sought further down than ten standard
+        deviations, so that losses that vary by little of their level (as 1.20 +- 0.02) are fitted as well as others.
+        """
         low, mean, spread = losses.min(0), losses.mean(0), self.unit_
-        floor = np.where(low > 0, 0.0, low - 10 * spread)
+        floor = np.maximum(low - 10 * spread, np.where(low > 0, 0.0, -np.inf))
         return np.stack([floor, low, mean - floor], axis=1)
 
     def _problems(self, targets: Array, counts: Array, centre: Array | None = None) -> Problems:

@@ -13,24 +13,35 @@ from mixer.arrays import Array
 from mixer.curve_law import CurveLaw
 
 _EXTRA = 2
+_UNIT = 5.0  # t_j is held in this unit: losses of rare corpora want t_j in the hundreds, and a step is at most 2
 
 
 class ExponentialLaw(CurveLaw):
     """The law above for every target.
 
     Args:
-        ridge: expected residual variance that sets the (very weak) pull of t_j towards 0.
+        ridge: expected residual variance that sets the pull of t_j towards 0. When None, (corpora / runs)^6 and at most 1:
+            next to nothing from about three runs a corpus on, and what keeps t_j finite below one. Chosen on random
+            subsets of RegMix's 1M training runs, scored on the training runs left out.
     """
 
-    def __init__(self, ridge: float = 1e-4, starts: int = 3, seed: int = 0, bootstrap: int = 50) -> None:
+    def __init__(self, ridge: float | None = None, starts: int = 3, seed: int = 0, bootstrap: int = 50) -> None:
         super().__init__(starts, seed, bootstrap)
         self.ridge = ridge
 
     def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
-        return np.zeros(corpora + _EXTRA), np.array([5.0] * corpora + [1.0, 2.0]), self.ridge
+        ridge = float(np.clip((corpora / runs) ** 6, 1e-8, 1.0)) if self.ridge is None else self.ridge
+        return np.zeros(corpora + _EXTRA), np.array([1.0] * corpora + [1.0, 2.0]), ridge
 
     def features(self, weights: Array) -> Array:
-        return weights
+        return np.asarray(_UNIT * weights)
+
+    def _scales(self, losses: Array) -> Array:
+        # An exponential flattens out sooner than losses do, so the floor that fits best lies above the best run. Held
+        # below it, the law loses .02 of mean Spearman at 64 of RegMix's runs.
+        scale = super()._scales(losses)
+        scale[:, 1] = losses.mean(axis=0)
+        return scale
 
     def _parts(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array, Array]:
         k = features.shape[1]
@@ -53,8 +64,8 @@ class ExponentialLaw(CurveLaw):
         return np.asarray(c[:, None] + power)
 
     def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
-        c, power, _ = self._parts(theta, weights, scale)
-        return c[:, None] + power, power[:, :, None] * theta[:, None, : weights.shape[1]]
+        c, power, _ = self._parts(theta, self.features(weights), scale)
+        return c[:, None] + power, power[:, :, None] * (_UNIT * theta[:, None, : weights.shape[1]])
 
     def transfer(self) -> Array:
         """How much each corpus lowers each loss against the least helpful one, (targets, corpora), rows summing to 1."""

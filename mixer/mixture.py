@@ -106,11 +106,15 @@ def unimax(tokens: Any, target_tokens: float, max_epochs: float = 4.0) -> Array:
     return made / made.sum()
 
 
-def rounded(weights: Any, digits: int = 6, lower: Any = None, upper: Any = None) -> Array:
+def rounded(
+    weights: Any, digits: int = 6, lower: Any = None, upper: Any = None, rows: Any = None, bounds: Any = None
+) -> Array:
     """Weights rounded to `digits` decimals so that the printed numbers sum to exactly 1 (largest remainders).
 
     Args:
         lower, upper: (corpora,) limits that the rounded numbers keep too, wherever the sum allows it.
+        rows, bounds: (m, corpora) of 0, 1 and -1 and (m,): `rows @ weights <= bounds` (groups) is kept as well, unless
+            the bounds themselves are finer than the digits.
     """
     made = np.asarray(weights, dtype=np.float64)
     unit = 10**digits
@@ -128,7 +132,30 @@ def rounded(weights: Any, digits: int = 6, lower: Any = None, upper: Any = None)
         order = np.flatnonzero(room)
         order = order[np.argsort(-way * (scaled - whole)[order], kind="stable")]
         whole[order[: abs(missing)]] += way
+    if rows is not None and len(rows):
+        whole = _within_rows(whole, scaled, floor, ceiling, np.asarray(rows), np.asarray(bounds) * unit)
     return np.asarray(whole / unit)
+
+
+def _within_rows(whole: Any, scaled: Array, floor: Any, ceiling: Any, rows: Array, bounds: Array) -> Any:
+    """Move single units between weights until no row is above its bound (or none can be lowered further)."""
+    k, made = len(whole), whole.copy()
+    change = rows[:, None, :] - rows[:, :, None]  # of each row when one unit goes from i to j, (m, i, j)
+    for _ in range(20 * k):
+        over = rows @ made - bounds
+        total = np.maximum(over, 0.0).sum()
+        if total <= 1e-3:
+            break
+        after = np.maximum(over[:, None, None] + change, 0.0).sum(axis=0)
+        after[(made <= floor)[:, None] | (made >= ceiling)[None, :]] = np.inf
+        off = made - scaled
+        best = after + 1e-6 * (off[None, :] - off[:, None])  # of equal moves the one that stays nearest
+        i, j = np.unravel_index(int(best.argmin()), best.shape)
+        if not after[i, j] < total - 1e-9:
+            break
+        made[i] -= 1
+        made[j] += 1
+    return made
 
 
 def write(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:

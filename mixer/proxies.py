@@ -17,7 +17,7 @@ import numpy as np
 
 from haigo.cli import HaigoError, nearest
 from mixer import csvfile
-from mixer.arrays import Array
+from mixer.arrays import LARGEST, Array
 from mixer.laws import check_runs
 from mixer.mixture import check_weights
 from mixer.scales import scales
@@ -129,7 +129,7 @@ def _numbers(
     made = np.empty((int(rows.sum()), len(columns)))
     for j, column in enumerate(columns):
         values = pd.to_numeric(table[column].str.strip(), errors="coerce").to_numpy(dtype=float)
-        bad = np.flatnonzero(~np.isfinite(values) & rows)
+        bad = np.flatnonzero(~(np.abs(values) < LARGEST) & rows)
         if len(bad):
             given = table[column].iloc[bad[0]]
             raise HaigoError(

@@ -14,7 +14,7 @@ import numpy as np
 
 from haigo.cli import HaigoError, nearest
 from mixer import csvfile
-from mixer.arrays import Array
+from mixer.arrays import LARGEST, Array
 from mixer.limits import Limit, Limits
 
 MAX_EPOCHS = 4.0
@@ -105,6 +105,8 @@ class Constraints:
                 raise HaigoError(f"the supply of '{self.corpora[j]}' is 0 tokens.", "drop that corpus from all tables")
         if self.target_tokens is not None and not 0 < float(self.target_tokens) < np.inf:
             raise HaigoError(f"target_tokens is {self.target_tokens}.", "give the tokens of the target run, e.g. 20e9")
+        if self.kl is not None and not 0 <= float(self.kl) < np.inf:
+            raise HaigoError(f"the pull to the prior (kl) is {self.kl}.", "give a number of at least 0, e.g. 0.003")
         for name, (members, low, high) in self.groups.items():
             for member in members:
                 if member not in self.corpora:
@@ -223,7 +225,7 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
                 value = float(cell.replace("_", "").replace(",", ""))
             except ValueError:
                 value = float("nan")
-            if not np.isfinite(value) or value < 0:
+            if not 0 <= value < LARGEST:
                 raise HaigoError(f"{path}, line {line}: {column} of '{name}' is {cell!r}.", "give a number >= 0")
             entry[column] = value
         if entry.get("tokens") == 0:
