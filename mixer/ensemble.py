@@ -98,7 +98,7 @@ class Predictor:
         leverage = np.clip(self.law_.predict_draws(self.law_.weights_).var(axis=0) / noise, 0.0, 0.9)
         error = (losses - self.left_out_) ** 2 * (1.0 - leverage) / noise
         own = np.sqrt(error.mean(axis=0))
-        trust = len(losses) / (len(losses) + 150.0)
+        trust = len(losses) ** 2 / (len(losses) ** 2 + 100.0**2)
         pooled = 0.25 * own + 0.75 * np.median(own)
         self.stretch_ = _WIDER * np.clip(1.0 - trust + trust * pooled, 0.5, 1.6)
 
