@@ -72,10 +72,10 @@ class LeaderboardLM(HFLM):
         with quiet():
             super().__init__(pretrained=pretrained, dtype=dtype, device=device, batch_size=batch_size or 1, **more)
         self._encoded: dict[str, list[int]] = {}
-        rows = self.model.get_input_embeddings().weight.shape[0]
-        if len(self.tokenizer) > rows:
+        self.rows = int(self.model.get_input_embeddings().weight.shape[0])
+        if self.tokenizer.vocab_size > self.rows:  # tokens added to it (a padding token) need not be embedded
             raise HaigoError(
-                f"{pretrained}: the tokenizer has {len(self.tokenizer):,} pieces and the model embeds {rows:,}.",
+                f"{pretrained}: the tokenizer has {self.tokenizer.vocab_size:,} pieces and the model embeds {self.rows:,}.",
                 "use the tokenizer that the model was trained with",
             )
 
@@ -139,7 +139,17 @@ class LeaderboardLM(HFLM):
         """Token ids of a text by itself, without special tokens."""
         known = self._encoded.get(text)
         if known is None:
-            known = self._ids(text) if self._ids else self.tokenizer.encode(text, add_special_tokens=False)
+            try:
+                known = self._ids(text) if self._ids else self.tokenizer.encode(text, add_special_tokens=False)
+            except (TypeError, UnicodeEncodeError):
+                raise HaigoError(
+                    f"the text {text[:40]!r} is not valid Unicode (half of a surrogate pair).", "mend the data file"
+                ) from None
+            if known and max(known) >= self.rows:
+                raise HaigoError(
+                    f"the tokenizer gives the id {max(known):,} for {text[:40]!r}, and the model embeds {self.rows:,}.",
+                    "use the tokenizer that the model was trained with",
+                )
             if len(text) < 64:  # choices and answers come back again and again, contexts do not
                 self._encoded[text] = known
         return known
@@ -249,6 +259,8 @@ class LeaderboardLM(HFLM):
                 "use a model with a longer context",
             )
         ids = self.encode(context) if context else [self.eot_token_id]
+        if budget < 1:  # every right answer is empty; jp-stable stops with an error there
+            return "", len(ids) > room
         prompt = torch.tensor([ids[-room:]], device=self.device)
         stop_ids = [] if stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
         end = stop_ids[-1] if stop_ids else self.eot_token_id
