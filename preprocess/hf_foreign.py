@@ -88,7 +88,9 @@ class ForeignTokenizer(HaigoTokenizer):
         if marks.kind == "T5Tokenizer" and not any("<extra_id_" in token for token in marks.more):
             names = [f"<extra_id_{number}>" for number in range(marks.extra_ids)]
             marks.more += names
-            marks.added |= {name: size + marks.extra_ids - 1 - n for n, name in enumerate(names) if name not in marks.added}
+            marks.added |= {
+                name: size + marks.extra_ids - 1 - n for n, name in enumerate(names) if name not in marks.added
+            }
         special = list(dict.fromkeys([*(marks.roles[role] for role in _ROLES if role in marks.roles), *marks.more]))
         ids, unknown = dict(marks.added), processor.id_to_piece(processor.unk_id())
         last = size + sum(number >= size for number in ids.values())
@@ -176,7 +178,9 @@ class ForeignTokenizer(HaigoTokenizer):
     ) -> str:
         ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
         # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
-        tokens = [self._convert_id_to_token(number) for number in ids if number in self.by_id or number < self.vocab_size]
+        tokens = [
+            self._convert_id_to_token(number) for number in ids if number in self.by_id or number < self.vocab_size
+        ]
         texts, run = [], []
         for token in tokens:
             if skip_special_tokens and token in self.spoken:

@@ -44,7 +44,11 @@ def jglue(name, split):
     version = "v1.0" if name == "marc_ja" else "v1.1"
     if split == "train" and POOL == "test":
         split, version = "test", "v1.3"
-    found = find(f"{name}-v1.1/{split}-{version}.json", f"{name}-{version}/{split}-{version}.json", f"{name}-{split}-{version}.json")
+    found = find(
+        f"{name}-v1.1/{split}-{version}.json",
+        f"{name}-{version}/{split}-{version}.json",
+        f"{name}-{split}-{version}.json",
+    )
     if name == "jsquad":
         rows = []
         for article in json.loads(found.read_bytes())["data"]:

@@ -32,7 +32,7 @@ ODD = [
     "嶬𠮷龘",
     "タブ\t入り",
     "🇯🇵",
-    "“引用”と\"印\"",
+    '“引用”と"印"',
     "▁下線",
     "::：：",
 ]
@@ -80,7 +80,13 @@ def _squad(rnd: random.Random, count: int, key: str) -> dict:
     for number in range(count):
         title = _words(rnd, 1)
         passage = f" {_words(rnd, 5)}" + (LONG[: rnd.choice([150, 800])] if number % 3 == 1 else "") + "　"
-        answers = [[_words(rnd, 1), "", "😀"], ["銅の鍵", "どうのかぎ", "銅 の 鍵"], ["①番", "1番"], ["２０個", "20個"], [_words(rnd, 2)]][number % 5]
+        answers = [
+            [_words(rnd, 1), "", "😀"],
+            ["銅の鍵", "どうのかぎ", "銅 の 鍵"],
+            ["①番", "1番"],
+            ["２０個", "20個"],
+            [_words(rnd, 2)],
+        ][number % 5]
         asked = {
             "question": _words(rnd, 2) + "？",
             "id": f"{key}{number}",
@@ -113,7 +119,12 @@ def _quiz(rnd: random.Random, count: int, key: str) -> list[dict]:
 def _articles(rnd: random.Random, count: int) -> list[dict]:
     rows = []
     for number in range(count):
-        text = [_words(rnd, 6) + "。" + _words(rnd, 3), LONG[:900], LONG[:900].replace("。", "、"), "。。" + LONG[:500]][number % 4]
+        text = [
+            _words(rnd, 6) + "。" + _words(rnd, 3),
+            LONG[:900],
+            LONG[:900].replace("。", "、"),
+            "。。" + LONG[:500],
+        ][number % 4]
         rows.append({"id": f"x{number}", "title": _words(rnd, 1), "summary": _words(rnd, 2), "text": text})
     return rows
 
@@ -122,9 +133,13 @@ def write(folder: Path, seed: int = 20231123) -> Path:
     """Write every split of the eight data sets."""
     rnd = random.Random(seed)
     for split, count in (("train", 40), ("valid", 14)):
-        _lines(folder / "jcommonsenseqa-v1.1" / f"{split}-v1.1.json", _choice_rows(rnd, count, 100 * (split == "valid")))
+        _lines(
+            folder / "jcommonsenseqa-v1.1" / f"{split}-v1.1.json", _choice_rows(rnd, count, 100 * (split == "valid"))
+        )
         _lines(folder / "jnli-v1.1" / f"{split}-v1.1.json", _pairs(rnd, count))
-        reviews = [{"sentence": row["sentence1"], "label": rnd.choice(["positive", "negative"])} for row in _pairs(rnd, count)]
+        reviews = [
+            {"sentence": row["sentence1"], "label": rnd.choice(["positive", "negative"])} for row in _pairs(rnd, count)
+        ]
         _lines(folder / "marc_ja-v1.1" / f"{split}-v1.0.json", reviews)
         path = folder / "jsquad-v1.1" / f"{split}-v1.1.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +161,7 @@ def write(folder: Path, seed: int = 20231123) -> Path:
         str(n): {"q": f"問題：{_words(rnd, 2)}{n}個？", "a": f"ステップごとの答え：{n}個です。答えは{n}です。"}
         for n in range(1, 9)
     }
-    source = f'MGSM_EXEMPLARS = {json.dumps({"ja": shots}, ensure_ascii=False, indent=4)}\n'
+    source = f"MGSM_EXEMPLARS = {json.dumps({'ja': shots}, ensure_ascii=False, indent=4)}\n"
     (folder / "mgsm" / "exemplars.py").write_text(source, encoding="utf-8")
     asked = [_words(rnd, 2).replace("\t", " ").replace("\n", " ").replace("\r", " ").replace('"', "") for _ in range(8)]
     tests = "".join(f"{text}{'問題：' if n == 3 else ''}\t{n * 1000:,}\n" for n, text in enumerate(asked))

@@ -87,7 +87,9 @@ def test_ids_are_sentencepieces_own_on_every_document(kind, texts, tmp_path):
     spelled = 0
     for number, text in enumerate(texts):
         wanted = plain.encode(text)
-        if marks and marks.search(text):  # a text that spells a special token: that becomes the token, as in the classes
+        if marks and marks.search(
+            text
+        ):  # a text that spells a special token: that becomes the token, as in the classes
             spelled += 1
             wanted = []
             for part in filter(None, marks.split(text)):
