@@ -31,6 +31,7 @@ from eval_harness.journal import Journal, key
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
+_WORDS = {"torch_dtype": "dtype", "use_fast": "use_fast_tokenizer"}  # jp-stable's words for lm-eval's
 Encoded = tuple[tuple[str, str], list[int], list[int]]
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
 
@@ -210,7 +211,9 @@ class LeaderboardLM(HFLM):
                 found |= {(c, choice): (score, greedy) for choice, (score, greedy) in zip(choices, old, strict=True)}
         with self._progress("scoring", len(questions), "contexts") as progress, quiet():
             if self.share_context is None and questions:
-                self.share_context = packed.agrees(self.model, questions, self._plain)
+                # below float32 every shape of a pass rounds to other numbers: there each choice has jp-stable's own
+                exact = self.model.dtype in (torch.float32, torch.float64)
+                self.share_context = exact and packed.agrees(self.model, questions, self._plain)
             for question, answers in self._score(questions, progress):
                 if self.journal:
                     self.journal.add(key(question.context, question.choices), answers)
@@ -330,13 +333,14 @@ def _device(name: str | None) -> str:
 
 
 def parse_args(model_args: str) -> dict[str, Any]:
-    """lm-eval's `a=b,c=d` as a mapping; `pretrained` must be there."""
+    """lm-eval's `a=b,c=d` as a mapping, jp-stable's words put into lm-eval's; `pretrained` must be there."""
     try:
         options: dict[str, Any] = simple_parse_args_string(model_args)
     except (ValueError, IndexError):
         options = {}
     if not options.get("pretrained"):
         raise HaigoError(f"--model_args '{model_args}' names no model.", "write --model_args pretrained=MODEL_FOLDER")
+    options = {_WORDS.get(word, word): value for word, value in options.items()}
     return {**options, "pretrained": str(options["pretrained"])}
 
 

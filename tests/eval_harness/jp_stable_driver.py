@@ -19,8 +19,8 @@ os.environ["HF_DATASETS_TRUST_REMOTE_CODE"] = "1"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 sys.path.insert(0, os.environ["JP_STABLE_DIR"])
 
-import datasets  # noqa: E402
-import torch  # noqa: E402
+import datasets
+import torch
 
 torch.set_num_threads(1)
 JGLUE = {"JCommonsenseQA": "jcommonsenseqa", "JNLI": "jnli", "JSQuAD": "jsquad", "MARC-ja": "marc_ja"}
