@@ -238,8 +238,10 @@ class LeaderboardLM(HFLM):
         """Greedy continuations, cut at the stop strings."""
         found: dict[tuple[str, tuple[str, ...], int], str] = {}
         order = []
+        # jp-stable answers equal contexts once, with the first one's stop strings and length
+        first: dict[str, tuple[str, tuple[str, ...], int]] = {}
         for context, wanted in (request.args for request in requests):
-            order.append((context, tuple(wanted["until"]), int(wanted["max_gen_toks"])))
+            order.append(first.setdefault(context, (context, tuple(wanted["until"]), int(wanted["max_gen_toks"]))))
         truncated = set()
         with self._progress("generating", len(set(order)), "answers") as progress, quiet():
             for asked in dict.fromkeys(order):
