@@ -4,7 +4,7 @@ transformers 4's slow T5 and Llama tokenizers called sentencepiece; transformers
 the way (a prefix blank on every text, lost newlines, byte pieces as unknown). Here the model file is asked, and only what
 those classes did around it is done again: special and added tokens are cut out of the text first, each part between them is
 encoded by itself, decoding spells special tokens out, and `legacy: false` in tokenizer_config.json puts the prefix blank before
-the whole text instead of before every part. Checked against transformers 4.46, class by class (`tests/preprocess`).
+the whole text instead of before every part. Checked against transformers 4.46, class by class (tests/eval_harness/test_eval_foreign.py).
 """
 
 from __future__ import annotations
@@ -181,7 +181,8 @@ class ForeignTokenizer(HaigoTokenizer):
         tokens = [
             self._convert_id_to_token(number) for number in ids if number in self.by_id or number < self.vocab_size
         ]
-        texts, run = [], []
+        texts: list[str] = []
+        run: list[str] = []
         for token in tokens:
             if skip_special_tokens and token in self.spoken:
                 continue
@@ -202,7 +203,8 @@ class ForeignTokenizer(HaigoTokenizer):
         tokens = list(tokens)
         if tokens and tokens[0].startswith(_BLANK) and self.prefix:
             tokens[0] = tokens[0][1:]
-        text, run, after_special = "", [], False
+        text, after_special = "", False
+        run: list[str] = []
         for place, token in enumerate(tokens):
             if token in self.spoken:
                 if not after_special and (self.like_t5 or (place and self.legacy)):

@@ -28,7 +28,11 @@ SHORT = {"xlsum_ja-1.0-0.0": "xlsum_ja", "mgsm-1.0-0.0": "mgsm", "xwinograd_ja-1
 BLANKS = {"remove_extra_whitespaces": False, "byte_fallback": True, "normalization_rule_name": "identity"}
 KINDS = {  # model file, trainer's options, tokenizer_config.json
     "t5": ("spiece.model", {"normalization_rule_name": "nmt_nfkc"}, {"extra_ids": 0}),
-    "t5_lines": ("spiece.model", {**BLANKS, "add_dummy_prefix": False, "user_defined_symbols": ["<NL>", "\n"]}, {"extra_ids": 0}),
+    "t5_lines": (
+        "spiece.model",
+        {**BLANKS, "add_dummy_prefix": False, "user_defined_symbols": ["<NL>", "\n"]},
+        {"extra_ids": 0},
+    ),
     "llama": ("tokenizer.model", {**BLANKS, "model_type": "bpe"}, {"legacy": True}),
     "llama_new": ("tokenizer.model", BLANKS, {"legacy": False}),
 }  # fmt: skip
@@ -110,7 +114,8 @@ def differences(job: dict, wanted: dict, model: object) -> list[str]:
     from eval_harness.run import evaluate
 
     with tempfile.TemporaryDirectory() as folder:
-        found = evaluate("", [job["task"]], [job["shots"]], [job["limit"]], job["data"], folder, model=model, bootstrap_iters=job.get("bootstrap_iters", 2))  # type: ignore[arg-type]  # fmt: skip
+        options = {"model": model, "bootstrap_iters": job.get("bootstrap_iters", 2)}
+        found = evaluate("", [job["task"]], [job["shots"]], [job["limit"]], job["data"], folder, **options)
         (name,) = found["results"]
         rows = [json.loads(x) for x in (Path(folder) / f"samples_{name}.jsonl").read_bytes().split(b"\n") if x]
     wrong = []

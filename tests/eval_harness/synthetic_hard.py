@@ -36,7 +36,10 @@ ODD = [
     "▁下線",
     "::：：",
 ]
-LONG = "".join(f"{time}{who}が{where}で{what}を売っている。" for time in TIMES for who in PEOPLE for where, what in zip(PLACES, THINGS, strict=False))  # fmt: skip
+_PAIRS = list(zip(PLACES, THINGS, strict=False))
+LONG = "".join(
+    f"{time}{who}が{where}で{what}を売っている。" for time in TIMES for who in PEOPLE for where, what in _PAIRS
+)
 
 
 def _words(rnd: random.Random, count: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""Hard documents (tests/eval_harness/synthetic_hard.py) against what jp-stable's own harness gave for the same files and models."""
+"""Hard documents (synthetic_hard.py) against what jp-stable's own harness gave for the same files and models."""
 
 from __future__ import annotations
 
