@@ -4,7 +4,8 @@ transformers 4's slow T5 and Llama tokenizers called sentencepiece; transformers
 the way (a prefix blank on every text, lost newlines, byte pieces as unknown). Here the model file is asked, and only what
 those classes did around it is done again: special and added tokens are cut out of the text first, each part between them is
 encoded by itself, decoding spells special tokens out, and `legacy: false` in tokenizer_config.json puts the prefix blank before
-the whole text instead of before every part. Checked against transformers 4.46, class by class (tests/eval_harness/test_eval_foreign.py).
+the whole text instead of before every part. Checked against transformers 4.46
+(tests/eval_harness/test_eval_foreign.py).
 """
 
 from __future__ import annotations
