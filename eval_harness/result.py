@@ -8,6 +8,7 @@ the software, the baselines, and in one sentence each why a score may not be com
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,11 @@ def write_samples(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) ->
     path = folder / f"samples_{name}.jsonl"
     with files.atomic(path) as temporary, open(temporary, "wb") as handle:
         for row in rows:
-            handle.write(orjson.dumps(row) + b"\n")
+            try:
+                line = orjson.dumps(row)
+            except TypeError:  # MGSM: a model that repeats a digit writes numbers beyond 64 bits
+                line = json.dumps(row).encode()
+            handle.write(line + b"\n")
     return path
 
 
