@@ -7,6 +7,7 @@ files are "custom", whatever they are called, so that a score on them can never 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval_harness import hub
 from eval_harness.origins import ORIGINS, places
 from haigo.cli import HaigoError
 
@@ -46,15 +48,18 @@ class DataFile:
     sha256: str
     releases: tuple[str, ...]
     """The JGLUE releases that hold these very bytes; empty when they are not JGLUE's."""
+    source: str = ""
+    """Where it was fetched from, when it does not come from the data folder."""
 
     def record(self) -> dict[str, Any]:
-        """For result.json: the file's name, split, digest and releases."""
-        return {
+        """For result.json: the file's name, split, digest, releases and source."""
+        found = {
             "file": self.path.name,
             "split": self.split,
             "sha256": self.sha256,
             "jglue_releases": list(self.releases),
         }
+        return found | ({"source": self.source} if self.source else {})
 
 
 def candidates(folder: Path, dataset: str, split: str, version: str) -> list[Path]:
@@ -63,8 +68,11 @@ def candidates(folder: Path, dataset: str, split: str, version: str) -> list[Pat
     return [folder / official, folder / "datasets" / official, folder / f"{dataset}-{split}-{version}.json"]
 
 
-def find(folder: Path, dataset: str, split: str, version: str) -> DataFile:
+def find(folder: Path, dataset: str, split: str, version: str, from_hub: bool = False) -> DataFile:
     """The file of a split.
+
+    Args:
+        from_hub: what the folder lacks comes from the Hugging Face hub, where a plain file is published there.
 
     Raises:
         HaigoError: it is not there; names it and says where it is published.
@@ -72,7 +80,7 @@ def find(folder: Path, dataset: str, split: str, version: str) -> DataFile:
     if not folder.is_dir():
         raise HaigoError(f"--data_dir {folder} is not a folder.", f"name the folder with JGLUE's files ({REPOSITORY})")
     if dataset in ORIGINS:
-        return _find_other(folder, dataset, split)
+        return _find_other(folder, dataset, split, from_hub)
     wanted = candidates(folder, dataset, split, version)
     for place in wanted:
         if place.is_file():
@@ -85,21 +93,26 @@ def find(folder: Path, dataset: str, split: str, version: str) -> DataFile:
     )
 
 
-def _find_other(folder: Path, dataset: str, split: str) -> DataFile:
+def _find_other(folder: Path, dataset: str, split: str, from_hub: bool) -> DataFile:
     wanted = places(folder, dataset, split)
     for place in wanted:
         if place.is_file():
             return _describe(place, dataset, split)
     origin = ORIGINS[dataset]
+    if from_hub and hub.has(dataset, split):
+        fetched = hub.fetch(dataset, split)
+        file = _describe(fetched.path, dataset, split)
+        published = (origin.title,) if fetched.official else file.releases
+        return dataclasses.replace(file, source=fetched.source, releases=published)
     if not wanted:
         raise HaigoError(f"{origin.title} has no {split} file.", f"use one of {', '.join(origin.places)}")
     raise HaigoError(
         f"{wanted[0]} does not exist (nor {' nor '.join(str(place.relative_to(folder)) for place in wanted[1:])} in {folder}).",
-        origin.where,
+        f"{origin.where}, or let --hub fetch it" if hub.has(dataset, split) else origin.where,
     )
 
 
-def find_test_pool(folder: Path, dataset: str, scored: str) -> DataFile:
+def find_test_pool(folder: Path, dataset: str, scored: str, from_hub: bool = False) -> DataFile:
     """The file that stands in for a missing train file (`--fewshot_pool test`): of JGLUE the newest test file present, of
     other data sets a split that is neither train nor the one that is scored."""
     if dataset in ORIGINS:
@@ -109,7 +122,7 @@ def find_test_pool(folder: Path, dataset: str, scored: str) -> DataFile:
                 f"{ORIGINS[dataset].title} has no other file that shots could come from.",
                 f"{ORIGINS[dataset].where}, or use --num_fewshot 0",
             )
-        return _find_other(folder, dataset, others[-1])
+        return _find_other(folder, dataset, others[-1], from_hub)
     for version in reversed(VERSIONS):
         if any(place.is_file() for place in candidates(folder, dataset, "test", version)):
             return find(folder, dataset, "test", version)
@@ -140,6 +153,20 @@ def label(files: list[DataFile], version: str, dataset: str = "", documents: int
     return f"JGLUE {version if version in scored else scored[0]}"
 
 
+def text(path: Path) -> str:
+    """A text file with its line ends as they are.
+
+    Raises:
+        HaigoError: not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise HaigoError(
+            f"{path} is not UTF-8: {error.reason} at byte {error.start:,}.", "get the file again"
+        ) from None
+
+
 def rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and object of every line of a JSON-lines file, with `fields` there and of the right type.
 
@@ -162,7 +189,7 @@ def rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tup
 
 def json_rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """As `rows`, for a file that is either JSON lines or one JSON list."""
-    if not path.read_text(encoding="utf-8").lstrip().startswith("["):
+    if not text(path).lstrip().startswith("["):
         yield from rows(path, fields)
         return
     try:

@@ -96,7 +96,7 @@ def sentences(path: Path) -> list[str]:
     """The sentences of a file, one a line or as JSON lines with `text`."""
     if not path.is_file():
         raise HaigoError(f"{path} does not exist.", "name a file with one sentence a line")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
     if not lines:
         raise HaigoError(f"{path} is empty.", "name a file with one sentence a line")
     if lines[0].startswith("{"):

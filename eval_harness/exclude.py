@@ -26,7 +26,7 @@ def read(path: Path) -> dict[str, set[str]]:
         HaigoError: no such file, or none of the forms above.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise HaigoError(f"--exclude {path} can not be read as text.", "name the file with the ids") from None
     try:
@@ -39,7 +39,7 @@ def read(path: Path) -> dict[str, set[str]]:
 
 
 def _lines(path: Path, text: str) -> dict[str, set[str]]:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
     if not any(line.startswith("{") for line in lines):
         return {EVERY: set(lines)}
     rows = []

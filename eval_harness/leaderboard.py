@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import argparse
 import csv
-import html
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from eval_harness import significance
+from eval_harness.table import Table
 from eval_harness.tasks import canonical
 from haigo import cli, files
 from haigo.cli import HaigoError
 
 PUBLISHED = Path(__file__).with_name("published.csv")
-SOURCE = "https://github.com/Stability-AI/lm-evaluation-harness/tree/jp-stable"
 _COLUMNS = (
     "jcommonsenseqa",
     "jnli",
@@ -71,17 +69,6 @@ class Row:
     """Column -> name of the main metric in the samples."""
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     """Column -> what answering without reading gives, between 0 and 1."""
-
-
-@dataclass(slots=True)
-class Table:
-    """Rows with marks, and the sentences that the marks stand for."""
-
-    columns: list[str]
-    rows: list[tuple[str, list[str]]]
-    notes: dict[str, str] = field(default_factory=dict)
-    tests: list[str] = field(default_factory=list)
-    """Sentences on differences between the results."""
 
 
 def ours(path: Path) -> Row:
@@ -153,6 +140,8 @@ def _published_error(column: str, percent: float) -> float | None:
 
 def _published_notes(column: str, line: dict[str, Any]) -> tuple[str, ...]:
     notes = []
+    if column == "jaqket_v2" and line["hf_id"] == "rinna/japanese-gpt-neox-small":
+        notes.append("the leaderboard's README says 31.78; the row's own result.json says 3.18")
     if line["harness_model_type"] == "hf-causal-experimental":
         notes.append("ran in the checkpoint's precision (hf-causal-experimental)")
         if column == "jsquad":
@@ -182,7 +171,7 @@ def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
                 continue
             first = next(r.cells[column] for r in results if column in r.cells)
             text = f"{cell.percent:.2f}" + ("" if cell.error is None else f" ±{cell.error:.2f}")
-            marks = "".join(sorted(_mark(table, note) for note in differences(cell, first)))
+            marks = "".join(sorted(table.mark(note) for note in differences(cell, first)))
             texts.append(f"{text} {marks}".strip())
         if whole:
             full = len(row.cells) == len(_COLUMNS)
@@ -217,59 +206,15 @@ def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
 def differences(cell: Cell, reference: Cell) -> list[str]:
     """Sentences on why `cell` may not be compared with `reference`."""
     found = list(cell.notes)
-    if cell.task != reference.task:
-        found.append(f"task {cell.task}, not {reference.task}")
+    name, version, prompt = cell.task.split("-", 2)
+    _, wanted, own = reference.task.split("-", 2)
+    if version != wanted:
+        found.append(f"{name} {version}, not {wanted}")
+    if prompt != own:  # one mark a prompt, not one a task and prompt
+        found.append(f"prompt {prompt}, another than in the first row")
     if cell.shots != reference.shots and cell.shots is not None:
         found.append(f"{cell.shots} shots, not {reference.shots}")
     return list(dict.fromkeys(found))
-
-
-def _mark(table: Table, note: str) -> str:
-    if note not in table.notes:
-        letters = string.ascii_lowercase + string.ascii_uppercase
-        table.notes[note] = letters[len(table.notes) % len(letters)]
-    return table.notes[note]
-
-
-def as_text(table: Table) -> str:
-    """For a terminal."""
-    rows = [["model", *table.columns], *([name, *cells] for name, cells in table.rows)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*lines, *_notes(table)])
-
-
-def as_markdown(table: Table) -> str:
-    """For a README."""
-    lines = ["| model | " + " | ".join(table.columns) + " |", "|---" * (len(table.columns) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(cells) + " |" for name, cells in table.rows]
-    return "\n".join([*lines, "", *(f"- {line}" for line in _notes(table))]) + "\n"
-
-
-def as_html(table: Table) -> str:
-    """A page by itself."""
-    head = "".join(f"<th>{html.escape(text)}</th>" for text in ["model", *table.columns])
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(text)}</td>" for text in [name, *cells]) + "</tr>\n"
-        for name, cells in table.rows
-    )
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in _notes(table))
-    return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Haigo leaderboard</title>'
-        "<style>body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
-        "tr:nth-child(even){background:#f4f4f4}</style>"
-        f"<table><tr>{head}</tr>\n{body}</table><ul>{notes}</ul></html>\n"
-    )
-
-
-def _notes(table: Table) -> list[str]:
-    marks = [f"{mark}: {note}" for note, mark in table.notes.items()]
-    return [
-        *marks,
-        *table.tests,
-        f"Percent. Published rows: {SOURCE}",
-        "A letter marks a figure that may not be compared.",
-    ]
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -287,11 +232,11 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     given = arguments().parse_args(argv)
     table = compare([ours(path) for path in given.results], published(given.all))
     if given.markdown:
-        files.write_text(given.markdown, as_markdown(table))
+        files.write_text(given.markdown, table.markdown())
     if given.html:
-        files.write_text(given.html, as_html(table))
+        files.write_text(given.html, table.html())
     if not (given.markdown or given.html):
-        print(as_text(table))
+        print(table.text())
     return None
 
 

@@ -31,6 +31,7 @@ from eval_harness.journal import Journal, key
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
+_WORDS = {"torch_dtype": "dtype", "use_fast": "use_fast_tokenizer"}  # jp-stable's words for lm-eval's
 Encoded = tuple[tuple[str, str], list[int], list[int]]
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
 
@@ -72,10 +73,10 @@ class LeaderboardLM(HFLM):
         with quiet():
             super().__init__(pretrained=pretrained, dtype=dtype, device=device, batch_size=batch_size or 1, **more)
         self._encoded: dict[str, list[int]] = {}
-        rows = self.model.get_input_embeddings().weight.shape[0]
-        if len(self.tokenizer) > rows:
+        self.rows = int(self.model.get_input_embeddings().weight.shape[0])
+        if self.tokenizer.vocab_size > self.rows:  # tokens added to it (a padding token) need not be embedded
             raise HaigoError(
-                f"{pretrained}: the tokenizer has {len(self.tokenizer):,} pieces and the model embeds {rows:,}.",
+                f"{pretrained}: the tokenizer has {self.tokenizer.vocab_size:,} pieces and the model embeds {self.rows:,}.",
                 "use the tokenizer that the model was trained with",
             )
 
@@ -139,7 +140,17 @@ class LeaderboardLM(HFLM):
         """Token ids of a text by itself, without special tokens."""
         known = self._encoded.get(text)
         if known is None:
-            known = self._ids(text) if self._ids else self.tokenizer.encode(text, add_special_tokens=False)
+            try:
+                known = self._ids(text) if self._ids else self.tokenizer.encode(text, add_special_tokens=False)
+            except (TypeError, UnicodeEncodeError):
+                raise HaigoError(
+                    f"the text {text[:40]!r} is not valid Unicode (half of a surrogate pair).", "mend the data file"
+                ) from None
+            if known and max(known) >= self.rows:
+                raise HaigoError(
+                    f"the tokenizer gives the id {max(known):,} for {text[:40]!r}, and the model embeds {self.rows:,}.",
+                    "use the tokenizer that the model was trained with",
+                )
             if len(text) < 64:  # choices and answers come back again and again, contexts do not
                 self._encoded[text] = known
         return known
@@ -200,7 +211,9 @@ class LeaderboardLM(HFLM):
                 found |= {(c, choice): (score, greedy) for choice, (score, greedy) in zip(choices, old, strict=True)}
         with self._progress("scoring", len(questions), "contexts") as progress, quiet():
             if self.share_context is None and questions:
-                self.share_context = packed.agrees(self.model, questions, self._plain)
+                # below float32 every shape of a pass rounds to other numbers: there each choice has jp-stable's own
+                exact = self.model.dtype in (torch.float32, torch.float64)
+                self.share_context = exact and packed.agrees(self.model, questions, self._plain)
             for question, answers in self._score(questions, progress):
                 if self.journal:
                     self.journal.add(key(question.context, question.choices), answers)
@@ -225,8 +238,10 @@ class LeaderboardLM(HFLM):
         """Greedy continuations, cut at the stop strings."""
         found: dict[tuple[str, tuple[str, ...], int], str] = {}
         order = []
+        # jp-stable answers equal contexts once, with the first one's stop strings and length
+        first: dict[str, tuple[str, tuple[str, ...], int]] = {}
         for context, wanted in (request.args for request in requests):
-            order.append((context, tuple(wanted["until"]), int(wanted["max_gen_toks"])))
+            order.append(first.setdefault(context, (context, tuple(wanted["until"]), int(wanted["max_gen_toks"]))))
         truncated = set()
         with self._progress("generating", len(set(order)), "answers") as progress, quiet():
             for asked in dict.fromkeys(order):
@@ -249,6 +264,8 @@ class LeaderboardLM(HFLM):
                 "use a model with a longer context",
             )
         ids = self.encode(context) if context else [self.eot_token_id]
+        if budget < 1:  # every right answer is empty; jp-stable stops with an error there
+            return "", len(ids) > room
         prompt = torch.tensor([ids[-room:]], device=self.device)
         stop_ids = [] if stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
         end = stop_ids[-1] if stop_ids else self.eot_token_id
@@ -318,13 +335,14 @@ def _device(name: str | None) -> str:
 
 
 def parse_args(model_args: str) -> dict[str, Any]:
-    """lm-eval's `a=b,c=d` as a mapping; `pretrained` must be there."""
+    """lm-eval's `a=b,c=d` as a mapping, jp-stable's words put into lm-eval's; `pretrained` must be there."""
     try:
         options: dict[str, Any] = simple_parse_args_string(model_args)
     except (ValueError, IndexError):
         options = {}
     if not options.get("pretrained"):
         raise HaigoError(f"--model_args '{model_args}' names no model.", "write --model_args pretrained=MODEL_FOLDER")
+    options = {_WORDS.get(word, word): value for word, value in options.items()}
     return {**options, "pretrained": str(options["pretrained"])}
 
 

@@ -8,6 +8,7 @@ the software, the baselines, and in one sentence each why a score may not be com
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -94,7 +95,11 @@ def write_samples(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) ->
     path = folder / f"samples_{name}.jsonl"
     with files.atomic(path) as temporary, open(temporary, "wb") as handle:
         for row in rows:
-            handle.write(orjson.dumps(row) + b"\n")
+            try:
+                line = orjson.dumps(row)
+            except TypeError:  # MGSM: a model that repeats a digit writes numbers beyond 64 bits
+                line = json.dumps(row).encode()
+            handle.write(line + b"\n")
     return path
 
 
@@ -114,12 +119,14 @@ def harness(result: Mapping[str, Any], pool: str, version: str) -> str:
     config, about = result["config"], result["haigo"]["tasks"]
     names = list(about)
     limits = config["limit"]
+    hub = any("source" in file for each in about.values() for file in each["files"])
+    folder = '"${DATA_DIR:-.}" --hub' if hub else '"${DATA_DIR:?the folder with the data}"'
     lines = [
         f'MODEL_ARGS="{config["model_args"]}"',
         f'TASK="{",".join(names)}"',
         f'NUM_FEWSHOT="{",".join(str(each["num_fewshot"]) for each in about.values())}"',
         'python -m eval_harness.run --model hf --model_args "$MODEL_ARGS" --tasks "$TASK" --num_fewshot "$NUM_FEWSHOT" \\',
-        f'    --data_dir "${{DATA_DIR:?the folder with the data}}" --data_version {version} --fewshot_pool {pool} \\',
+        f"    --data_dir {folder} --data_version {version} --fewshot_pool {pool} \\",
         f"    --seed {result['haigo']['seed']} --device {config['device']} \\",
     ]
     if limits and all(limit is not None for limit in limits):

@@ -55,6 +55,7 @@ def evaluate(
     exclude_ids: str | Path | None = None,
     explain: int | None = None,
     include_path: str | Path | None = None,
+    from_hub: bool = False,
 ) -> dict[str, Any]:
     """Score one model; what `python -m eval_harness.run` does.
 
@@ -74,6 +75,7 @@ def evaluate(
         exclude_ids: file with the ids of contaminated documents; the result then also has the score without them.
         explain: print this document (in scoring order) of every task as it is scored, before scoring.
         include_path: a folder with YAML files of further tasks for lm-eval.
+        from_hub: files that `data_dir` lacks come from the Hugging Face hub where it has them as plain files.
 
     Returns:
         What result.json holds.
@@ -94,6 +96,7 @@ def evaluate(
         Path(data_dir),
         fewshot_pool,
         data_version,
+        from_hub,
     )
     ids = exclude.read(Path(exclude_ids)) if exclude_ids is not None else None
     if any(source.rules.dataset in ("jsquad", "jaqket_v2") for source in sources):
@@ -255,7 +258,8 @@ def _numbers(text: str | None, option: str, shares: bool) -> list[Any] | None:
     found: list[Any] = []
     for word in text.split(","):
         try:
-            found.append(float(word) if shares and "." in word else int(word))
+            # as jp-stable reads it: what is not all digits is a share
+            found.append(float(word) if shares and not word.strip().isdigit() else int(word))
         except ValueError:
             kind = "a number" if shares else "a whole number"
             raise HaigoError(f"--{option} {text}: '{word}' is not {kind}.", "write for example 3,3,2") from None
@@ -277,6 +281,11 @@ def arguments() -> argparse.ArgumentParser:
     add("--num_fewshot", "--num-fewshot", help="shots, one number or one a task (default: the leaderboard's)")
     add("--limit", help="documents, one number or one a task; 0.1 is a tenth (default: all)")
     add("--data_dir", "--data-dir", help="the folder with the data sets' files")
+    add(
+        "--hub",
+        action="store_true",
+        help="fetch JAQKET's, XLSum-ja's and XWinograd-ja's files where --data_dir lacks them",
+    )
     add("--data_version", "--data-version", default="v1.1", help="v1.1 (as published rows), v1.2 or v1.3")
     add("--fewshot_pool", "--fewshot-pool", default="train", help="train, or test where train can not be had")
     add("--output_path", "--output-path", help="folder for result.json and the samples")
@@ -308,7 +317,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         print("\n".join(tasks.names()))
         return None
     ours, _ = stock.split((given.tasks or "").split(","))
-    for option in ("model_args", "tasks", *(["data_dir"] if ours else [])):
+    for option in ("model_args", "tasks", *(["data_dir"] if ours and not given.hub else [])):
         if not getattr(given, option):
             raise HaigoError(f"--{option} is missing.", "see `python -m eval_harness.run --help`")
     if given.explain is not None and given.explain < 0:
@@ -328,6 +337,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         "exclude_ids": given.exclude,
         "explain": given.explain,
         "include_path": given.include_path,
+        "from_hub": given.hub,
     }
     if len(given.model_args) == 1 and given.layout != "models":
         all_found = {"": evaluate("", output_path=given.output_path, model_args=given.model_args[0], **options)}

@@ -35,8 +35,13 @@ def read_sources(
     folder: Path,
     fewshot_pool: str,
     data_version: str,
+    from_hub: bool = False,
 ) -> list[Source]:
-    """Find and read the data files of the tasks, without torch."""
+    """Find and read the data files of the tasks, without torch.
+
+    Args:
+        from_hub: files that `folder` lacks come from the Hugging Face hub where it has them as plain files.
+    """
     if fewshot_pool not in POOLS:
         raise HaigoError(f"--fewshot_pool {fewshot_pool} is unknown.", f"use one of {', '.join(POOLS)}")
     if data_version not in data.VERSIONS:
@@ -45,14 +50,14 @@ def read_sources(
     for name, number, limit in zip(names, shots, limits, strict=True):
         rules = tasks.make(name)
         wanted = rules.leaderboard_shots if number is None else number
-        scored, pool = data.find(folder, rules.dataset, rules.scored_split, data_version), None
+        scored, pool = data.find(folder, rules.dataset, rules.scored_split, data_version, from_hub), None
         if wanted and not rules.has_shots:
             raise HaigoError(f"{name} takes no shots.", "give it --num_fewshot 0")
         if wanted and fewshot_pool == "test":
-            pool = data.find_test_pool(folder, rules.dataset, rules.scored_split)
+            pool = data.find_test_pool(folder, rules.dataset, rules.scored_split, from_hub)
         elif wanted:
             try:
-                pool = data.find(folder, rules.dataset, "train", data_version)
+                pool = data.find(folder, rules.dataset, "train", data_version, from_hub)
             except HaigoError as error:
                 raise HaigoError(
                     f"{error.problem} The shots of {name} come from it.",

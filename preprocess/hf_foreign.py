@@ -3,7 +3,9 @@
 transformers 4's slow T5 and Llama tokenizers called sentencepiece; transformers 5 rebuilds them as fast ones and changes ids on
 the way (a prefix blank on every text, lost newlines, byte pieces as unknown). Here the model file is asked, and only what
 those classes did around it is done again: special and added tokens are cut out of the text first, each part between them is
-encoded by itself, and decoding spells special tokens out.
+encoded by itself, decoding spells special tokens out, and `legacy: false` in tokenizer_config.json puts the prefix blank before
+the whole text instead of before every part. Checked against transformers 4.46
+(tests/eval_harness/test_eval_foreign.py).
 """
 
 from __future__ import annotations
@@ -11,9 +13,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sentencepiece import SentencePieceProcessor
 from transformers import AddedToken
 
 from haigo.cli import HaigoError
@@ -22,13 +26,37 @@ from .hf_tokenizer import HaigoTokenizer
 from .tokenizer import load
 
 MODEL_NAMES = ("spiece.model", "tokenizer.model")
-_ROLES = ("eos_token", "bos_token", "unk_token", "pad_token")
+_BLANK = "\u2581"
+_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _T5 = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
 _LLAMA = {"eos_token": "</s>", "unk_token": "<unk>", "bos_token": "<s>"}
+_T5_EXTRA_IDS = 100
+_NO_PREFIX = b"\x1a\x02\x18\x00"
+"""Behind a serialized model: normalizer_spec (field 3) with add_dummy_prefix (field 3) false; a parser merges it in."""
+_CLASSES = ("", "T5Tokenizer", "LlamaTokenizer", "PreTrainedTokenizer")
+
+
+@dataclass(slots=True)
+class _Marks:
+    """What stands beside a SentencePiece model in its folder."""
+
+    kind: str = ""
+    """Class that transformers 4 would take, without `Fast`."""
+    roles: dict[str, str] = field(default_factory=dict)
+    more: list[str] = field(default_factory=list)
+    """Further special tokens."""
+    added: dict[str, int] = field(default_factory=dict)
+    strips: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    """Tokens that swallow the blanks before and after them."""
+    legacy: bool = True
+    prefix: bool = True
+    """Without `legacy`: whether a text begins with a blank."""
+    extra_ids: int = 0
 
 
 def find(folder: str | os.PathLike[str]) -> Path | None:
-    """The SentencePiece model in a folder of another project; None when there is none (a tiktoken file has that name too)."""
+    """The SentencePiece model in a folder of another project; None when there is none (a tiktoken file has that name too), or
+    when the folder names a tokenizer class that does more around it than T5's and Llama's."""
     for name in MODEL_NAMES:
         path = Path(folder) / name
         if path.is_file():
@@ -36,7 +64,7 @@ def find(folder: str | os.PathLike[str]) -> Path | None:
                 load(path, require_eod=False)
             except HaigoError:
                 continue
-            return path
+            return path if _read_marks(path).kind in _CLASSES else None
     return None
 
 
@@ -55,49 +83,86 @@ class ForeignTokenizer(HaigoTokenizer):
         path = find(folder)
         if path is None:
             raise HaigoError(f"{folder} has no SentencePiece model.", f"it would be {' or '.join(MODEL_NAMES)}")
-        roles, more, added = _special(Path(folder), _T5 if path.name == "spiece.model" else _LLAMA)
-        self.strips = path.name == "spiece.model"  # T5's way of decoding
+        marks = _read_marks(path)
         processor = load(path, require_eod=False).processor
-        known = {token: processor.piece_to_id(token) for token in [*roles.values(), *more]}
-        unknown = processor.unk_id()
-        self.special_ids = {t: n for t, n in known.items() if n != unknown or t == processor.id_to_piece(unknown)}
-        self.special_ids |= {token: number for token, number in added.items() if token not in self.special_ids}
-        if roles.get("eos_token") not in self.special_ids:
-            raise HaigoError(
-                f"{path}: the end-of-text token {roles.get('eos_token')} has no id.",
-                "name the model's own in special_tokens_map.json",
-            )
-        self.by_id = {number: token for token, number in self.special_ids.items()}
-        marks = sorted(self.special_ids, key=len, reverse=True)
-        self.splitter = re.compile("(" + "|".join(map(re.escape, marks)) + ")")
-        known_roles = {role: token for role, token in roles.items() if token in self.special_ids}
+        size = processor.get_piece_size()
+        if marks.kind == "T5Tokenizer" and not any("<extra_id_" in token for token in marks.more):
+            names = [f"<extra_id_{number}>" for number in range(marks.extra_ids)]
+            marks.more += names
+            marks.added |= {
+                name: size + marks.extra_ids - 1 - n for n, name in enumerate(names) if name not in marks.added
+            }
+        special = list(dict.fromkeys([*(marks.roles[role] for role in _ROLES if role in marks.roles), *marks.more]))
+        ids, unknown = dict(marks.added), processor.id_to_piece(processor.unk_id())
+        last = size + sum(number >= size for number in ids.values())
+        for token in special:  # what the model does not know gets the next ids
+            if token not in ids:
+                number = processor.piece_to_id(token)
+                if number == processor.unk_id() and token != unknown:
+                    number, last = last, last + 1
+                ids[token] = number
+        if "eos_token" not in marks.roles:
+            raise HaigoError(f"{path} has no end-of-text token.", "name it in special_tokens_map.json")
+        self.special_ids = ids
+        self.by_id = {number: token for token, number in ids.items()}
+        self.spoken = set(special)
+        self.joined = (set(ids) - self.spoken) | {token for token in marks.more if ids[token] >= size}
+        self.strips, self.legacy, self.prefix = marks.strips, marks.legacy, marks.prefix
+        self.like_t5 = marks.kind == "T5Tokenizer"
+        self.splitter = re.compile("(" + "|".join(map(re.escape, sorted(ids, key=len, reverse=True))) + ")")
         beyond = {
-            number: AddedToken(token, special=True, normalized=False)
-            for token, number in self.special_ids.items()
-            if number >= processor.get_piece_size()
+            number: AddedToken(token, special=True, normalized=False) for token, number in ids.items() if number >= size
         }
+        named = {role: token for role, token in marks.roles.items() if role in _ROLES}
         super().__init__(
             str(path),
             added_tokens_decoder=beyond,
-            **({"bos_token": None, "pad_token": roles["eos_token"]} | known_roles),
+            **({"bos_token": None, "pad_token": marks.roles["eos_token"]} | named),
         )
-        self.spoken = {token for token in [*known_roles.values(), *more] if token in self.special_ids}
+        if not self.legacy:
+            self.sp_model = SentencePieceProcessor(model_proto=path.read_bytes() + _NO_PREFIX)
+        self.unknown_length = len(self.sp_model.encode(marks.roles.get("unk_token", unknown)))
+        self.unknown = marks.roles.get("unk_token", unknown)
 
     def __len__(self) -> int:
         return max([self.vocab_size, *(number + 1 for number in self.by_id)])
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text by itself; nothing is added."""
-        found: list[int] = []
-        for part in self.splitter.split(text):
-            if part in self.special_ids:
-                found.append(self.special_ids[part])
-            elif part:
-                found += self.sp_model.encode(part)
-        return found
+        found = [number for part in self._parts(text) for number in self._part(part, int)]
+        return found[1:] if self._lone_blank(found, self.sp_model.piece_to_id(_BLANK)) else found
 
     def tokenize(self, text: str, *args: Any, **kwargs: Any) -> list[str]:
-        return [self._convert_id_to_token(number) for number in self.ids(text)]
+        """The same as strings; what the model does not know is spelled as in the text."""
+        found = [piece for part in self._parts(text) for piece in self._part(part, str)]
+        return found[1:] if self._lone_blank(found, _BLANK) else found
+
+    def _parts(self, text: str) -> list[str]:
+        if text and not self.legacy:
+            text = (_BLANK if self.prefix else "") + text.replace(_BLANK, " ")
+        parts = self.splitter.split(text)
+        for place in range(1, len(parts), 2) if self.strips else ():
+            before, after = self.strips.get(parts[place], (False, False))
+            if before:
+                parts[place - 1] = parts[place - 1].rstrip()
+            if after:
+                parts[place + 1] = parts[place + 1].lstrip()
+        return [part for part in parts if part]
+
+    def _part(self, part: str, kind: type) -> list[Any]:
+        if part in self.special_ids:
+            return [self.special_ids[part] if kind is int else part]
+        if self.legacy or not part.startswith((_BLANK, " ")):
+            return self.sp_model.encode(part, out_type=kind)
+        # blanks at the head of a text would be lost: the unknown token stands before them
+        found = self.sp_model.encode(self.unknown + part, out_type=kind)
+        return found[self.unknown_length :] if len(found) >= self.unknown_length else found
+
+    def _lone_blank(self, found: list[Any], blank: Any) -> bool:
+        """Whether the blank before the whole text stands alone before a special token."""
+        if self.legacy or len(found) < 2 or found[0] != blank:
+            return False
+        return (self.by_id.get(found[1]) if isinstance(found[1], int) else found[1]) in self.spoken
 
     def _convert_token_to_id(self, token: str) -> int:
         return self.special_ids.get(token, self.sp_model.piece_to_id(token))
@@ -113,46 +178,96 @@ class ForeignTokenizer(HaigoTokenizer):
         **kwargs: Any,
     ) -> str:
         ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
-        text, run, after_special = "", [], False
-        for place, token in enumerate(ids):
-            word = self.by_id.get(token)
-            if word is None:
-                if token < self.vocab_size:
-                    run.append(token)
-                after_special = False
+        # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
+        tokens = [
+            self._convert_id_to_token(number) for number in ids if number in self.by_id or number < self.vocab_size
+        ]
+        texts: list[str] = []
+        run: list[str] = []
+        for token in tokens:
+            if skip_special_tokens and token in self.spoken:
                 continue
-            if skip_special_tokens and word in self.spoken:
+            if token in self.joined:
+                if run and (text := self.convert_tokens_to_string(run)):
+                    texts.append(text)
+                run = []
+                texts.append(token)
+            else:
+                run.append(token)
+        if run:
+            texts.append(self.convert_tokens_to_string(run))
+        text = " ".join(texts)
+        return self.clean_up_tokenization(text) if clean_up_tokenization_spaces else text
+
+    def convert_tokens_to_string(self, tokens: list[str]) -> str:
+        """The text of pieces, with blanks where T5's and Llama's classes put them."""
+        tokens = list(tokens)
+        if tokens and tokens[0].startswith(_BLANK) and self.prefix:
+            tokens[0] = tokens[0][1:]
+        text, after_special = "", False
+        run: list[str] = []
+        for place, token in enumerate(tokens):
+            if token in self.spoken:
+                if not after_special and (self.like_t5 or (place and self.legacy)):
+                    text += " "
+                text += self.sp_model.decode_pieces(run) + token
+                run, after_special = [], True
                 continue
-            if not after_special and (self.strips or place):  # where T5's and Llama's classes put a blank
+            if not self.like_t5 and after_special and place == 1 and self.prefix and not token.startswith(_BLANK):
                 text += " "
-            text += self.sp_model.decode(run) + word
-            run, after_special = [], True
-        text += self.sp_model.decode(run)
-        return text.strip() if self.strips else text
+            run.append(token)
+            after_special = False
+        text += self.sp_model.decode_pieces(run)
+        return text.strip() if self.like_t5 else text
 
 
-def _special(folder: Path, defaults: dict[str, str]) -> tuple[dict[str, str], list[str], dict[str, int]]:
-    """Role -> token, further special tokens, and added token -> id."""
-    roles, more = dict(defaults), []
-    added: dict[str, int] = {}
-    for name in ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"):
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            content = json.loads(path.read_bytes())
-            if name == "added_tokens.json":
-                added |= {str(token): int(number) for token, number in content.items()}
-                continue
+def _read_marks(model: Path) -> _Marks:
+    """Special and added tokens of the folder of a SentencePiece model, and what its class does with them."""
+    like_t5 = model.name == "spiece.model"
+    found = _Marks(roles=dict(_T5 if like_t5 else _LLAMA))
+    try:
+        config = _json(model.parent / "tokenizer_config.json")
+        found.kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
+        if found.kind not in ("T5Tokenizer", "LlamaTokenizer"):
+            known = found.kind in _CLASSES
+            found.kind = ("T5Tokenizer" if like_t5 else "LlamaTokenizer") if known else found.kind
+        found.roles = dict(_T5 if found.kind == "T5Tokenizer" else _LLAMA)
+        found.extra_ids = int(config.get("extra_ids", _T5_EXTRA_IDS))
+        found.legacy = config.get("legacy") is not False
+        found.prefix = config.get("add_prefix_space") is not False
+        tables = [config]
+        if "added_tokens_decoder" not in config:  # as older versions wrote it
+            tables.append(_json(model.parent / "special_tokens_map.json"))
+            found.added |= {str(t): int(n) for t, n in _json(model.parent / "added_tokens.json").items()}
+        for number, token in (config.get("added_tokens_decoder") or {}).items():
+            found.added[_content(token)] = int(number)
+            _strips(found, token)
+        for table in tables:
             for role in _ROLES:
-                if content.get(role):
-                    roles[role] = _content(content[role])
-            more += [_content(token) for token in content.get("additional_special_tokens") or []]
-            for number, token in (content.get("added_tokens_decoder") or {}).items():
-                added[_content(token)] = int(number)
-        except (ValueError, AttributeError, KeyError, TypeError):
-            raise HaigoError(f"{path} is not what transformers writes.", "get the tokenizer's files again") from None
-    return roles, list(dict.fromkeys(more)), added
+                if table.get(role):
+                    found.roles[role] = _content(table[role])
+                    _strips(found, table[role])
+            for token in table.get("additional_special_tokens") or []:
+                found.more.append(_content(token))
+                _strips(found, token)
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise HaigoError(
+            f"the tokenizer's files in {model.parent} are not what transformers writes.", "get them again"
+        ) from None
+    found.more = list(dict.fromkeys(found.more))
+    return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_bytes()) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise TypeError
+    return content
+
+
+def _strips(found: _Marks, token: Any) -> None:
+    if isinstance(token, dict) and (token.get("lstrip") or token.get("rstrip")):
+        found.strips[_content(token)] = (bool(token.get("lstrip")), bool(token.get("rstrip")))
 
 
 def _content(token: Any) -> str:

@@ -76,7 +76,7 @@ class MGSM(Rules):
             rows = data.rows(path, {"question": str, "answer": str})
             return [{"id": n, "question": r["question"], "answer": r["answer"], "number": None} for n, r in rows]
         docs = []
-        text = path.read_text(encoding="utf-8")
+        text = data.text(path).replace("\r\n", "\n")
         for line, row in enumerate(csv.reader(io.StringIO(text), delimiter="\t"), start=1):
             try:
                 question, number = row[0], int(row[1].replace(",", ""))
@@ -115,7 +115,7 @@ class MGSM(Rules):
 def _exemplars(path: Path) -> list[dict[str, Any]]:
     """The Japanese exemplars out of the data set's `exemplars.py`, which is read and never run."""
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tree = ast.parse(data.text(path))
         tables = [node for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)]
         table = ast.literal_eval(tables[0].value)["ja"]
         return [

@@ -32,7 +32,7 @@ def test_what_differs_is_marked_and_said(result):
     assert table.columns == ["jcommonsenseqa", "jnli"]
     rows = dict(table.rows)
     assert rows["stabilityai/japanese-stablelm-instruct-alpha-7b"][0] == "82.22 ±1.14"  # same task, shots and precision
-    mark = table.notes["task jnli-1.1-0.3, not jnli-1.1-0.2"]
+    mark = table.notes["prompt 0.3, another than in the first row"]
     assert rows["stabilityai/japanese-stablelm-instruct-alpha-7b"][1] == f"52.05 ±1.01 {mark}"
     (own,) = [cells for name, cells in table.rows if "(this run)" in name]
     assert table.notes["the data are not JGLUE's"] in own[0]
@@ -42,7 +42,7 @@ def test_the_table_as_files(result, tmp_path, capsys):
     argv = [str(result), "--markdown", str(tmp_path / "t.md"), "--html", str(tmp_path / "t.html")]
     assert cli.run(leaderboard.main, argv) == 0
     assert (tmp_path / "t.md").read_text(encoding="utf-8").startswith("| model | jcommonsenseqa | jnli |")
-    assert "<td>82.22 ±1.14</td>" in (tmp_path / "t.html").read_text(encoding="utf-8")
+    assert "<td>82.22 <small>±1.14</small></td>" in (tmp_path / "t.html").read_text(encoding="utf-8")
     assert cli.run(leaderboard.main, [str(result)]) == 0
     assert "a: " in capsys.readouterr().out
 

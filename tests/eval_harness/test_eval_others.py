@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import synthetic_others
 
-from eval_harness import engine, metrics, tasks
+from eval_harness import engine, metrics, result, tasks
 from eval_harness.run import evaluate, read_sources
 from eval_harness.tasks import mgsm, xlsum_ja
 from haigo.cli import HaigoError
@@ -101,6 +101,12 @@ def test_articles_are_cut_at_a_sentence_to_equal_shares():
 )
 def test_the_last_number_is_the_answer(text, number):
     assert mgsm.last_number(text) == number
+
+
+def test_numbers_of_any_length_are_written(tmp_path):
+    row = {"number": mgsm.last_number("9" * 40), "prediction": "九" * 3}
+    assert json.loads(result.write_samples(tmp_path, "mgsm", [row]).read_text(encoding="utf-8")) == row
+    assert row["number"] == int(float("9" * 40)) and mgsm.last_number("9" * 400) is None
 
 
 def test_rouge_is_that_of_rouge_score():

@@ -91,7 +91,7 @@ def test_the_table_tests_the_difference_of_two_models(two):
     last = dict(table.rows)
     assert last["chance"] == ["20.00", "33.33"] and float(last["always the commonest answer"][1]) > 33
     assert all("±" in cell for name, cells in table.rows[2:5] for cell in cells)  # published rows have errors too
-    assert table.tests[0] in leaderboard.as_text(table) and "McNemar" in leaderboard.as_html(table)
+    assert table.tests[0] in table.text() and "McNemar" in table.html()
 
 
 def test_mcnemar_and_the_paired_test():

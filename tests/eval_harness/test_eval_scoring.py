@@ -157,3 +157,22 @@ def test_two_runs_write_the_same_samples(loaded, jglue, tmp_path):
         score(loaded("spm"), jglue, [name], tmp_path / number)
     one, other = ((tmp_path / n / f"samples_{name}.jsonl").read_bytes() for n in ("a", "b"))
     assert one == other
+
+
+def test_equal_contexts_are_answered_once_with_the_first_length(loaded):
+    from lm_eval.api.instance import Instance
+
+    asked = [("港の", 3), ("北の", 6), ("港の", 9)]
+    requests = [
+        Instance(request_type="generate_until", doc={}, arguments=(c, {"until": ["\0"], "max_gen_toks": n}), idx=0)
+        for c, n in asked
+    ]
+    model = loaded("spm")
+    answers = model.generate_until(requests)
+    assert answers[2] == answers[0] == model._generate("港の", ("\0",), 3)[0]
+    assert answers[1] == model._generate("北の", ("\0",), 6)[0] != model._generate("北の", ("\0",), 3)[0]
+    assert model.generate_until(requests[2:]) == [model._generate("港の", ("\0",), 9)[0]] != answers[2:]
+
+
+def test_no_room_for_an_answer_is_an_empty_answer(loaded):
+    assert loaded("spm")._generate("港の", ("\n",), 0) == ("", False)

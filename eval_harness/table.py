@@ -1,0 +1,99 @@
+"""The leaderboard's table as text, Markdown and a web page: figures with letters, and under them what the letters mean."""
+
+from __future__ import annotations
+
+import html
+import re
+import string
+from dataclasses import dataclass, field
+
+SOURCE = "https://github.com/Stability-AI/lm-evaluation-harness/tree/jp-stable"
+_STYLE = """
+:root{color-scheme:light dark}
+body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:110em;padding:0 1em}
+.wide{overflow-x:auto}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+th,td{padding:.3em .7em;text-align:right;white-space:nowrap;border-bottom:1px solid #8884}
+th:first-child,td:first-child{text-align:left}
+thead th{border-bottom:2px solid #888;vertical-align:bottom}
+td small{opacity:.65} sup{color:#a40;font-weight:600;cursor:help}
+tr.own td{font-weight:600;background:#8ac3} tr.base td{font-style:italic;opacity:.75}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.15em .8em} dt{color:#a40;font-weight:600} dd{margin:0}
+@media(prefers-color-scheme:dark){sup,dt{color:#fa6}}
+"""
+
+
+@dataclass(slots=True)
+class Table:
+    """Rows with marks, and the sentences that the marks stand for."""
+
+    columns: list[str]
+    rows: list[tuple[str, list[str]]]
+    """A row's name, and a text such as `74.89 ±1.30 ab` for every column."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Sentence -> letter."""
+    tests: list[str] = field(default_factory=list)
+    """Sentences on differences between the results."""
+
+    def mark(self, note: str) -> str:
+        """The letter of a sentence."""
+        if note not in self.notes:
+            letters = string.ascii_lowercase + string.ascii_uppercase
+            self.notes[note] = letters[len(self.notes) % len(letters)]
+        return self.notes[note]
+
+    def _closing(self) -> list[str]:
+        return [*self.tests, f"Percent. Published rows: {SOURCE}", "A letter marks a figure that may not be compared."]
+
+    def text(self) -> str:
+        """For a terminal."""
+        rows = [["model", *self.columns], *([name, *cells] for name, cells in self.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, *(f"{mark}: {note}" for note, mark in self.notes.items()), *self._closing()])
+
+    def markdown(self) -> str:
+        """For a README."""
+        lines = ["| model | " + " | ".join(self.columns) + " |", "|---" + "|---:" * len(self.columns) + "|"]
+        lines += [f"| {_plain(name)} | " + " | ".join(cells) + " |" for name, cells in self.rows]
+        notes = [*(f"{mark}: {note}" for note, mark in self.notes.items()), *self._closing()]
+        return "\n".join([*lines, "", *(f"- {_plain(line)}" for line in notes)]) + "\n"
+
+    def html(self) -> str:
+        """A page by itself; a letter says its sentence when pointed at."""
+        head = "".join(f"<th>{html.escape(text)}</th>" for text in ["model", *self.columns])
+        body = "".join(
+            f'<tr class="{_kind(name)}"><td>{html.escape(name)}</td>{"".join(map(self._cell, cells))}</tr>\n'
+            for name, cells in self.rows
+        )
+        notes = "".join(f"<dt>{mark}</dt><dd>{html.escape(note)}</dd>" for note, mark in self.notes.items())
+        closing = "".join(f"<p>{_linked(line)}</p>" for line in self._closing())
+        return (
+            '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            f"<title>Haigo leaderboard</title><style>{_STYLE}</style><h1>Japanese leaderboard</h1>"
+            f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
+            f"<dl>{notes}</dl>{closing}</html>\n"
+        )
+
+    def _cell(self, text: str) -> str:
+        found = re.fullmatch(r"(\S+)(?: (±\S+))?(?: ([A-Za-z]+))?", text)
+        if not found:
+            return f"<td>{html.escape(text)}</td>"
+        value, error, marks = found.groups(default="")
+        said = [note for note, mark in self.notes.items() if mark in marks]
+        tip = f'<sup title="{html.escape("; ".join(said))}">{marks}</sup>' if marks else ""
+        return f"<td>{value}{f' <small>{error}</small>' if error else ''}{tip}</td>"
+
+
+def _kind(name: str) -> str:
+    if name.endswith("(this run)"):
+        return "own"
+    return "base" if name in ("always the commonest answer", "chance") else ""
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _linked(line: str) -> str:
+    return html.escape(line).replace(SOURCE, f'<a href="{SOURCE}">{SOURCE.removeprefix("https://")}</a>')
