@@ -21,7 +21,7 @@ from haigo.cli import HaigoError
 from . import sources, tokenizer
 from .indexed_dataset import MMapReader, MMapWriter, token_dtype
 from .sources import Document, jsonl
-from .sources.containers import entries
+from .sources.containers import Entry, entries
 
 _BATCH_CHARS = 1_000_000
 
@@ -125,7 +125,37 @@ def _documents(work: Work) -> Iterator[Document]:
             yield from _range(handle, unit, work.text_key)
         return
     for entry in entries(Path(unit.path), unit.key):
+        _require_documents(entry, work.text_key)
         yield from sources.read_entry(entry, "auto", work.text_key, work.documents)
+
+
+def _require_documents(entry: Entry, text_key: str) -> None:
+    """Refuse what could be read as text only by mistake: its markup, braces or commas would be trained on.
+
+    Raises:
+        HaigoError: neither jsonl nor parquet nor a txt file of text; names the file.
+    """
+    kind, ending = sources.detect_format(entry), sources.suffix(entry.key)
+    head = entry.head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if kind in ("mediawiki", "kokkai"):
+        what = {"mediawiki": "a MediaWiki dump", "kokkai": "a page of the Diet minutes API"}[kind]
+        raise HaigoError(f"{entry.name} is {what}, not documents.", "clean it with preprocess.clean first")
+    if kind == "jsonl" or kind == "parquet":
+        return
+    if head.startswith(b"{") and b'"' + text_key.encode() + b'"' in head:
+        raise HaigoError(
+            f"{entry.name} is named {ending or 'without an ending'} and holds JSON lines, which would be read as plain text.",
+            "rename it to .jsonl",
+        )
+    if head.startswith(b"[") and ending == ".json":
+        raise HaigoError(
+            f"{entry.name} is one JSON array, not a JSON object a line.", "write it as jsonl (jq -c '.[]' does that)"
+        )
+    if ending not in (".txt", ".text", ".md", ""):
+        raise HaigoError(
+            f"{entry.name} is not jsonl, parquet or txt by its name and content.",
+            "clean it with preprocess.clean first, or rename it to .txt if it is plain text",
+        )
 
 
 def _range(handle: BinaryIO, unit: Unit, text_key: str) -> Iterator[Document]:
