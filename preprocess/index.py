@@ -78,6 +78,9 @@ def index(
         return manifest
     parts = prefix.with_name(f".{prefix.name}.parts")
     with files.owner(parts):
+        for kind in ("bin", "idx", "json"):  # what a killed run was writing when it died
+            for stale in prefix.parent.glob(f".{_escaped(prefix.name)}.{kind}.*.tmp"):
+                stale.unlink(missing_ok=True)
         work = [
             Work(unit, str(model.path), json_key, append_eod, documents, str(parts / f"{number:05d}"), model.sha256)
             for number, unit in enumerate(_units(found, [str(row["sha256"]) for row in digests], split_bytes))

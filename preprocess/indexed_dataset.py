@@ -41,7 +41,7 @@ DTYPES: dict[int, type[np.generic]] = {
     8: np.uint16,
 }
 _CODES = {np.dtype(kind): code for code, kind in DTYPES.items()}
-_CHUNK = 1 << 18
+_CHUNK = 1 << 16
 _UINT16_LIMIT = 65500  # GPT-NeoX's limit, not 65,536: both must choose alike
 
 
@@ -132,8 +132,10 @@ class MMapWriter:
                 "merge datasets made with the same tokenizer only",
             )
         before = len(self._sizes)
-        self._sizes.frombytes(other.sizes.astype(np.int32).tobytes())
-        self._doc_idx.frombytes((other.doc_idx[1:] + before).astype(np.int64).tobytes())
+        for at in range(0, len(other.sizes), _CHUNK):  # in pieces: an index may be large
+            self._sizes.frombytes(other.sizes[at : at + _CHUNK].astype(np.int32).tobytes())
+        for at in range(1, len(other.doc_idx), _CHUNK):
+            self._doc_idx.frombytes((other.doc_idx[at : at + _CHUNK] + before).astype(np.int64).tobytes())
         with open(bin_path(prefix), "rb") as source:
             shutil.copyfileobj(source, self._bin, 1 << 20)
 
