@@ -73,10 +73,13 @@ def index(
         "append_eod": append_eod,
         "documents_rule": documents,
     }
+    parts = prefix.with_name(f".{prefix.name}.parts")
     manifest = _finished(prefix, recipe)
     if manifest is not None:
+        if parts.is_dir():  # a run was killed while it tidied up
+            with files.owner(parts):
+                shutil.rmtree(parts, ignore_errors=True)
         return manifest
-    parts = prefix.with_name(f".{prefix.name}.parts")
     with files.owner(parts):
         for kind in ("bin", "idx", "json"):  # what a killed run was writing when it died
             for stale in prefix.parent.glob(f".{_escaped(prefix.name)}.{kind}.*.tmp"):

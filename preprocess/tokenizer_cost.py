@@ -13,12 +13,10 @@ from haigo import memory
 from haigo.cli import Refused
 from haigo.progress import clock
 
-# bytes a character and a constant; the constant holds Python, the model and SentencePiece's tables
-_BYTES = {"unigram": 55.0, "bpe": 125.0}
-_BASE_BYTES = 150e6
-# CPU seconds for a million characters at a million, and the power by which they grow from there
-_SECONDS = {"unigram": 16.0, "bpe": 2.2}
-_GROWTH = {"unigram": (1.0, 1.35), "bpe": (1.0, 1.1)}
+# bytes a character (Japanese; English and code take a third less) and bytes whatever the text
+_BYTES = {"unigram": (50.0, 60e6), "bpe": (90.0, 120e6)}
+# CPU seconds at a million characters and the power by which they grow: (from, to)
+_SECONDS = {"unigram": ((2.5, 1.3), (11.0, 1.45)), "bpe": ((1.0, 1.0), (2.2, 1.05))}
 _SHARE_OF_MEMORY = 0.9
 
 
@@ -37,11 +35,9 @@ class Cost:
 def estimate(characters: int, model_type: str = "unigram") -> Cost:
     """What training on `characters` characters takes."""
     millions = max(0.1, characters / 1e6)
-    first, (low, high) = _SECONDS[model_type], _GROWTH[model_type]
-    return Cost(
-        _BASE_BYTES + _BYTES[model_type] * characters,
-        (0.7 * first * millions**low, 1.5 * first * millions ** (high if millions > 1 else 1.0)),
-    )
+    each, base = _BYTES[model_type]
+    low, high = (first * millions**power for first, power in _SECONDS[model_type])
+    return Cost(base + each * characters, (low, high))
 
 
 def require(characters: int, model_type: str, *, force: bool = False) -> Cost:
@@ -52,7 +48,8 @@ def require(characters: int, model_type: str, *, force: bool = False) -> Cost:
     """
     cost, there = estimate(characters, model_type), memory.available() * _SHARE_OF_MEMORY
     if cost.memory > there and not force:
-        fits = max(0, int((there - _BASE_BYTES) / _BYTES[model_type] / 1e6)) * 1_000_000
+        each, base = _BYTES[model_type]
+        fits = max(0, int((there - base) / each / 1e6)) * 1_000_000
         raise Refused(
             f"training a {model_type} tokenizer on {characters:,} characters takes {cost}, and this machine has "
             f"{there / 1e9:.1f} GB to give.",
