@@ -7,7 +7,6 @@ never made again. Joining shards is in `preprocess.index`.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +58,19 @@ class Work:
         return files.digest([unit, self.model_sha256, self.text_key, self.append_eod, self.documents])
 
 
-_model = functools.lru_cache(maxsize=1)(tokenizer.load)  # one load a process, not one a shard
+_held: dict[str, tokenizer.Tokenizer] = {}
+
+
+def hold(model: tokenizer.Tokenizer) -> None:
+    """Use this loaded model for the shards that this process makes with its path: one load a process, not one a shard."""
+    _held.clear()
+    _held[str(model.path)] = model
+
+
+def _model(path: str) -> tokenizer.Tokenizer:
+    if path not in _held:
+        hold(tokenizer.load(path))
+    return _held[path]
 
 
 def make_shard(work: Work) -> dict[str, int]:
@@ -80,13 +91,13 @@ def make_shard(work: Work) -> dict[str, int]:
         marker.unlink()
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
-    eod = np.array([model.eod_id], dtype=dtype).tobytes()
     counts = {"documents": 0, "tokens": 0, "bytes": 0, "empty": 0}
     with MMapWriter(work.prefix, dtype) as writer:
         for texts in _batches(work, counts):
             for ids in model.encode_batch(texts):
-                raw = np.array(ids, dtype=dtype).tobytes()
-                counts["tokens"] += writer.add_bytes(raw + eod if work.append_eod else raw)
+                if work.append_eod:
+                    ids.append(model.eod_id)
+                counts["tokens"] += writer.add_bytes(np.fromiter(ids, dtype, len(ids)).tobytes())
                 writer.end_document()
             counts["documents"] += len(texts)
     files.write_json(marker, {"recipe": recipe, "counts": counts})
