@@ -5,7 +5,10 @@ writing and checking GPT-NeoX's `.bin/.idx`. What does not: weights of corpora (
 (`launch`) or scores one (`eval_harness`). Nothing here imports torch.
 
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR
-    python -m preprocess.tokenizer DIR... --vocab-size 50000 --output-dir TOKENIZER
+    python -m preprocess.sample DIR... --characters 3e8 --output-dir SAMPLE
+    python -m preprocess.tokenizer DIR... --sample SAMPLE --vocab-size 50000 --output-dir TOKENIZER
     python -m preprocess.index DIR/train/*.jsonl.zst --tokenizer TOKENIZER --output-prefix PREFIX
+    python -m preprocess.pairs FILE... --tokenizer TOKENIZER --output-prefix PREFIX
+    python -m preprocess.scale RUN.yml
     python -m preprocess.inspect PREFIX_text_document --verify
 """
