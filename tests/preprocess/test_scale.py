@@ -46,7 +46,9 @@ def plain(files, model_dir, place):
     for number, path in enumerate(files):
         clean.clean_corpus("x", [path], place / f"{number:03d}", min_chars=10)
     for split in documents.SPLITS:
-        shards = [path for number in range(len(files)) for path in sorted((place / f"{number:03d}" / split).glob("*.zst"))]
+        shards = [
+            path for number in range(len(files)) for path in sorted((place / f"{number:03d}" / split).glob("*.zst"))
+        ]
         index.index(shards, model_dir, place / split)
     return {name: (place / name).read_bytes() for name in result_names()}
 
