@@ -50,6 +50,7 @@ def start_worker() -> None:
     """What every worker process does first. Ctrl-C is the parent's to handle: it ends its workers itself."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked one has its parent's handler
     os.environ["HAIGO_QUIET"] = "1"
 
 
@@ -58,6 +59,8 @@ def run(
     workers: int,
     on_wait: Callable[[], None] | None = None,
     on_done: Callable[[str, Any], None] | None = None,
+    *,
+    fork: bool = False,
 ) -> dict[str, Any]:
     """Call every function of `work` in a process of its own, `workers` at a time; give the results by name.
 
@@ -65,6 +68,8 @@ def run(
         work: name -> picklable function without arguments (a `functools.partial` of a module-level one).
         on_wait: called about once a second while waiting.
         on_done: called with the name and the result of each piece that ended well.
+        fork: start workers as copies of this process, which saves them their imports and whatever it has loaded. Only for
+            callers whose process has no threads and no torch.
 
     Raises:
         whatever a piece raised: the others are stopped.
@@ -73,7 +78,7 @@ def run(
     # One thread a process: two OpenMP teams on one core cost several times what they gain.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("fork" if fork else "spawn")
     results: dict[str, Any] = {}
     executor = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker)
     try:

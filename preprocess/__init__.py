@@ -8,7 +8,10 @@ that trains a model (`launch`) or scores one (`eval_harness`). Nothing here impo
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR
     python -m preprocess.dedup DIR... --output-dir OUT
     python -m preprocess.decontaminate DIR... --against JGLUE --output-dir OUT
-    python -m preprocess.tokenizer DIR... --vocab-size 50000 --output-dir TOKENIZER
+    python -m preprocess.sample DIR... --characters 3e8 --output-dir SAMPLE
+    python -m preprocess.tokenizer DIR... --sample SAMPLE --vocab-size 50000 --output-dir TOKENIZER
     python -m preprocess.index DIR/train/*.jsonl.zst --tokenizer TOKENIZER --output-prefix PREFIX
+    python -m preprocess.pairs FILE... --tokenizer TOKENIZER --output-prefix PREFIX
+    python -m preprocess.scale RUN.yml
     python -m preprocess.inspect PREFIX_text_document --verify
 """

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,9 +26,10 @@ from haigo.progress import Progress
 
 from . import sources, tokenizer
 from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, token_dtype
-from .shard import Unit, Work, make_shard
+from .shard import Unit, Work, hold, make_shard
 
 SPLIT_BYTES = 64 << 20
+_LEAST_SPLIT = 4 << 20
 
 
 def index(
@@ -38,7 +41,7 @@ def index(
     append_eod: bool = True,
     *,
     documents: str = "auto",
-    split_bytes: int = SPLIT_BYTES,
+    split_bytes: int | None = None,
 ) -> dict[str, Any]:
     """Tokenise documents into `{output_prefix}_{json_key}_document.{bin,idx,json}`.
 
@@ -53,7 +56,8 @@ def index(
         workers: processes; the result does not depend on it.
         append_eod: end every document with the model's `<|endoftext|>`.
         documents: how a txt file is parted, see `sources.read`.
-        split_bytes: plain jsonl files larger than this are cut into shards of about this size.
+        split_bytes: plain jsonl files larger than this are cut into shards of about this size; None takes a thirty-second of
+            the file, 4 MB at least and 64 MB at most.
 
     Returns:
         The manifest: tokens, documents, bytes (UTF-8, of the texts), dtype, eod_id, vocab_size and digests.
@@ -73,16 +77,20 @@ def index(
         "append_eod": append_eod,
         "documents_rule": documents,
     }
+    parts = parts_folder(prefix)
     manifest = _finished(prefix, recipe)
     if manifest is not None:
+        if parts.is_dir():  # a run was killed while it tidied up
+            with files.owner(parts):
+                shutil.rmtree(parts, ignore_errors=True)
         return manifest
-    parts = prefix.with_name(f".{prefix.name}.parts")
     with files.owner(parts):
-        work = [
-            Work(unit, str(model.path), json_key, append_eod, documents, str(parts / f"{number:05d}"), model.sha256)
-            for number, unit in enumerate(_units(found, [str(row["sha256"]) for row in digests], split_bytes))
-        ]
-        counts = _run(work, workers, prefix.name)
+        for kind in ("bin", "idx", "json"):  # what a killed run was writing when it died
+            for stale in prefix.parent.glob(f".{_escaped(prefix.name)}.{kind}.*.tmp"):
+                stale.unlink(missing_ok=True)
+        sums = [str(row["sha256"]) for row in digests]
+        work = works(found, sums, model, parts, 0, append_eod, json_key, documents, split_bytes)
+        counts = _run(work, workers, prefix.name, model)
         total = {name: sum(count[name] for count in counts) for name in ("documents", "tokens", "bytes", "empty")}
         if not total["documents"]:
             more = f" ({total['empty']:,} texts are empty)" if total["empty"] else ""
@@ -118,6 +126,29 @@ def dataset_prefix(output_prefix: str | os.PathLike[str], json_key: str = "text"
     return Path(f"{os.fspath(output_prefix)}_{json_key}_document")
 
 
+def parts_folder(prefix: Path) -> Path:
+    """Where the shards of a dataset lie until they are joined."""
+    return prefix.with_name(f".{prefix.name}.parts")
+
+
+def works(
+    found: list[tuple[Path, str]],
+    digests: list[str],
+    model: tokenizer.Tokenizer,
+    parts: Path,
+    first: int = 0,
+    append_eod: bool = True,
+    json_key: str = "text",
+    documents: str = "auto",
+    split_bytes: int | None = None,
+) -> list[Work]:
+    """What has to be done for some files, a shard each or several; the first shard has the number `first`."""
+    return [
+        Work(unit, str(model.path), json_key, append_eod, documents, str(parts / f"{number:05d}"), model.sha256)
+        for number, unit in enumerate(_units(found, digests, split_bytes), first)
+    ]
+
+
 def _finished(prefix: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     """The manifest at `prefix` when it was made by this very recipe and the files are whole."""
     if not Path(f"{prefix}.json").is_file():
@@ -131,12 +162,14 @@ def _finished(prefix: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     return manifest if same and len(reader.tokens) == manifest.get("tokens") else None
 
 
-def _units(found: list[tuple[Path, str]], digests: list[str], split_bytes: int) -> Iterator[Unit]:
+def _units(found: list[tuple[Path, str]], digests: list[str], split_bytes: int | None) -> Iterator[Unit]:
     """Pieces of work: a file each, or a byte range of a large plain jsonl file."""
     for (path, key), sha256 in zip(found, digests, strict=True):
         size = path.stat().st_size
-        if path.suffix == ".jsonl" and size > split_bytes and _is_plain(path):
-            cuts = list(range(0, size, split_bytes))
+        # told by the file alone: shards of a killed run fit another number of workers too
+        piece = split_bytes or min(SPLIT_BYTES, max(_LEAST_SPLIT, -(-size // 32)))
+        if path.suffix == ".jsonl" and size > piece and _is_plain(path):
+            cuts = list(range(0, size, piece))
             for start, end in zip(cuts, [*cuts[1:], size], strict=True):
                 yield Unit(str(path), key, sha256, start, end)
         else:
@@ -148,9 +181,10 @@ def _is_plain(path: Path) -> bool:
         return handle.read(8).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")
 
 
-def _run(work: list[Work], workers: int, label: str) -> list[dict[str, int]]:
+def _run(work: list[Work], workers: int, label: str, model: tokenizer.Tokenizer) -> list[dict[str, int]]:
     sizes = {one.prefix: one.unit.size() for one in work}
     with Progress(f"index {label}", sum(sizes.values()), "bytes") as progress:
+        hold(model)  # forked workers have it too
         if workers <= 1 or len(work) == 1:
             counts = []
             for one in work:
@@ -162,6 +196,7 @@ def _run(work: list[Work], workers: int, label: str) -> list[dict[str, int]]:
             min(workers, len(work)),
             progress.show,
             lambda prefix, _: progress.update(sizes[prefix]),
+            fork=threading.active_count() == 1 and "torch" not in sys.modules,
         )
         return [found[one.prefix] for one in work]
 

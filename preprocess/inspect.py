@@ -22,6 +22,7 @@ from haigo.cli import HaigoError, Refused
 from . import tokenizer as tokenizers
 from .indexed_dataset import MMapReader, bin_path, idx_path
 
+MASKED = -100
 _CHUNK_TOKENS = 1 << 24
 _SHOWN_TOKENS = 120
 
@@ -69,9 +70,12 @@ def verify(prefix: str | os.PathLike[str]) -> list[str]:
         if expected.get(name) != value:
             found.append(f"{prefix}: the manifest says {expected.get(name)} {name}, the files hold {value}")
     vocab_size = int(expected.get("vocab_size", 0))
+    masks = expected.get("kind") == "labels"  # -100 where the loss does not count
     for start in range(0, len(reader.tokens), _CHUNK_TOKENS):
         part = reader.tokens[start : start + _CHUNK_TOKENS]
-        if int(part.max()) >= vocab_size or int(part.min()) < 0:
+        if masks:
+            part = part[part != MASKED]
+        if len(part) and (int(part.max()) >= vocab_size or int(part.min()) < 0):
             found.append(f"{bin_path(prefix)} holds ids outside the vocabulary of {vocab_size:,} pieces")
             break
     return found
@@ -119,7 +123,7 @@ def _sample(reader: MMapReader, number: int, model: tokenizers.Tokenizer | None)
     ids = [int(token) for token in reader.get(number, 0, _SHOWN_TOKENS)]
     row: dict[str, Any] = {"sequence": number, "tokens": int(reader.sizes[number]), "ids": ids[:20]}
     if model is not None:
-        row["text"] = model.decode(ids)
+        row["text"] = model.decode([token for token in ids if token >= 0])
         row["ends_with_eod"] = int(reader[number][-1]) == model.eod_id
     return row
 

@@ -7,7 +7,6 @@ never made again. Joining shards is in `preprocess.index`.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,7 @@ from haigo.cli import HaigoError
 from . import sources, tokenizer
 from .indexed_dataset import MMapReader, MMapWriter, token_dtype
 from .sources import Document, jsonl
-from .sources.containers import entries
+from .sources.containers import Entry, entries
 
 _BATCH_CHARS = 1_000_000
 
@@ -59,7 +58,19 @@ class Work:
         return files.digest([unit, self.model_sha256, self.text_key, self.append_eod, self.documents])
 
 
-_model = functools.lru_cache(maxsize=1)(tokenizer.load)  # one load a process, not one a shard
+_held: dict[str, tokenizer.Tokenizer] = {}
+
+
+def hold(model: tokenizer.Tokenizer) -> None:
+    """Use this loaded model for the shards that this process makes with its path: one load a process, not one a shard."""
+    _held.clear()
+    _held[str(model.path)] = model
+
+
+def _model(path: str) -> tokenizer.Tokenizer:
+    if path not in _held:
+        hold(tokenizer.load(path))
+    return _held[path]
 
 
 def make_shard(work: Work) -> dict[str, int]:
@@ -80,13 +91,13 @@ def make_shard(work: Work) -> dict[str, int]:
         marker.unlink()
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
-    eod = np.array([model.eod_id], dtype=dtype).tobytes()
     counts = {"documents": 0, "tokens": 0, "bytes": 0, "empty": 0}
     with MMapWriter(work.prefix, dtype) as writer:
         for texts in _batches(work, counts):
             for ids in model.encode_batch(texts):
-                raw = np.array(ids, dtype=dtype).tobytes()
-                counts["tokens"] += writer.add_bytes(raw + eod if work.append_eod else raw)
+                if work.append_eod:
+                    ids.append(model.eod_id)
+                counts["tokens"] += writer.add_bytes(np.fromiter(ids, dtype, len(ids)).tobytes())
                 writer.end_document()
             counts["documents"] += len(texts)
     files.write_json(marker, {"recipe": recipe, "counts": counts})
@@ -125,7 +136,37 @@ def _documents(work: Work) -> Iterator[Document]:
             yield from _range(handle, unit, work.text_key)
         return
     for entry in entries(Path(unit.path), unit.key):
+        _require_documents(entry, work.text_key)
         yield from sources.read_entry(entry, "auto", work.text_key, work.documents)
+
+
+def _require_documents(entry: Entry, text_key: str) -> None:
+    """Refuse what could be read as text only by mistake: its markup, braces or commas would be trained on.
+
+    Raises:
+        HaigoError: neither jsonl nor parquet nor a txt file of text; names the file.
+    """
+    kind, ending = sources.detect_format(entry), sources.suffix(entry.key)
+    head = entry.head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if kind in ("mediawiki", "kokkai"):
+        what = {"mediawiki": "a MediaWiki dump", "kokkai": "a page of the Diet minutes API"}[kind]
+        raise HaigoError(f"{entry.name} is {what}, not documents.", "clean it with preprocess.clean first")
+    if kind == "jsonl" or kind == "parquet":
+        return
+    if head.startswith(b"{") and b'"' + text_key.encode() + b'"' in head:
+        raise HaigoError(
+            f"{entry.name} is named {ending or 'without an ending'} and holds JSON lines, which would be read as plain text.",
+            "rename it to .jsonl",
+        )
+    if head.startswith(b"[") and ending == ".json":
+        raise HaigoError(
+            f"{entry.name} is one JSON array, not a JSON object a line.", "write it as jsonl (jq -c '.[]' does that)"
+        )
+    if ending not in (".txt", ".text", ".md", ""):
+        raise HaigoError(
+            f"{entry.name} is not jsonl, parquet or txt by its name and content.",
+            "clean it with preprocess.clean first, or rename it to .txt if it is plain text",
+        )
 
 
 def _range(handle: BinaryIO, unit: Unit, text_key: str) -> Iterator[Document]:

@@ -7,7 +7,7 @@ not give every document back (one with nmt_nfkc normalisation, say) is taken all
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ def adopt(
     corpora: Mapping[str, str | os.PathLike[str]],
     *,
     seed: int = 1234,
+    compare: Sequence[str | os.PathLike[str]] = (),
+    check_chars: int | None = None,
 ) -> dict[str, Any]:
     """Make a tokenizer folder from a model file or another tokenizer folder.
 
@@ -28,7 +30,9 @@ def adopt(
         given: tokenizer folder, or SentencePiece model file.
         output_dir: the folder to make; `meta.json` is written last.
         corpora: corpus name -> folder written by preprocess.clean, to measure it on.
-        seed: key of the sample on which `tokenizer.json` is compared.
+        seed: key of the samples on which `tokenizer.json` and other tokenizers are compared.
+        compare: other tokenizers to measure beside it.
+        check_chars: check a random part of each corpus with this many characters; None checks all of it.
 
     Returns:
         What `meta.json` holds: as for a trained one, without training options.
@@ -38,4 +42,13 @@ def adopt(
     """
     model = load(given).path.read_bytes()
     options = {"adopted_from": Path(given).name}
-    return tokenizer_folder.write(model, output_dir, corpora, options=options, seed=seed, strict=False)
+    return tokenizer_folder.write(
+        model,
+        output_dir,
+        corpora,
+        options=options,
+        seed=seed,
+        strict=False,
+        compare=compare,
+        check_chars=check_chars,
+    )

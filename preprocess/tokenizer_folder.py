@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from haigo import __version__, files
-from haigo.cli import Refused
+from haigo.cli import HaigoError, Refused
 from haigo.progress import Progress
 
 from . import documents
@@ -18,6 +19,20 @@ from .tokenizer import EOD_PIECE, META_NAME, MODEL_NAME, Tokenizer, load
 _BATCH_CHARS = 1_000_000
 _HF_CHECK_CHARS = 500_000
 _SAMPLES = 3
+_TRAINED = ".trained.json"
+PROBES = (
+    "",
+    " ",
+    "\n\n\n",
+    "def f(x):\n    if x:\n\treturn  {\n\t    'a':   1,\n        }\n",
+    "\r\n\tmixed\r\n   indentation\t\t \t",
+    "絵文字👩‍👩‍👧‍👦🏳️‍🌈👍🏽🇯🇵①㍿ｱｲｳ が゛e\u0301",
+    "𠮟る𩸽 \u200b\ufeff\u00a0\u3000全角\uff01",
+    "<|endoftext|><|padding|><unk><0x41></s>",
+    "0123456789 3.14 １２３ −1e-8 ∑∫√",
+    "Русский العربية हिन्दी 한국어 ไทย",
+)
+"""Texts that tokenizers often get wrong: blanks, indentation, emoji, spelled-out special pieces, other scripts."""
 
 
 def write(
@@ -29,6 +44,10 @@ def write(
     seed: int,
     strict: bool = True,
     training: Mapping[str, Any] | None = None,
+    unseen: Mapping[str, str | os.PathLike[str]] | None = None,
+    compare: Sequence[str | os.PathLike[str]] = (),
+    check_chars: int | None = None,
+    recipe: str | None = None,
 ) -> dict[str, Any]:
     """Write a tokenizer folder.
 
@@ -37,27 +56,38 @@ def write(
         output_dir: the folder to make.
         corpora: corpus name -> folder written by preprocess.clean; the model is checked on all of their documents.
         options: how the model came about, for the record.
-        seed: key of the sample on which `tokenizer.json` is compared.
+        seed: key of the samples on which `tokenizer.json`, the adapter and other tokenizers are compared.
         strict: refuse a model that does not give every document back.
         training: corpus name -> what of it the model was trained on, for the record.
+        unseen: further corpora that the model is checked on.
+        compare: other tokenizers to measure beside this one.
+        check_chars: check a random part of each corpus with this many characters; None checks all of it.
+        recipe: digest of what the model was trained from.
 
     Returns:
         What `meta.json` holds.
 
     Raises:
-        Refused: a document does not come back from decode(encode(text)), and `strict` asks for it.
+        Refused: a document does not come back from decode(encode(text)), and `strict` asks for it; or the adapter for
+            Hugging Face gives other ids than sentencepiece.
     """
-    from . import hf_tokenizer
+    from . import hf_tokenizer, tokenizer_compare
 
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    every = dict(corpora) | dict(unseen or {})
     (folder / META_NAME).unlink(missing_ok=True)  # until the new one is written, the folder is not finished
     with files.atomic(folder / MODEL_NAME) as temporary:
         temporary.write_bytes(model)
     tokenizer = load(folder)
-    checked = {name: check(tokenizer, place, name, strict=strict) for name, place in corpora.items()}
+    checked = {
+        name: check(tokenizer, place, name, strict=strict, characters=check_chars, seed=seed)
+        for name, place in every.items()
+    }
     for name, what in (training or {}).items():
-        checked[name]["training"] = what
+        checked.setdefault(name, {})["training"] = what
+    for name in unseen or {}:
+        checked[name]["unseen"] = True
     hf_tokenizer.write_hf_files(tokenizer.processor, folder)
     meta = {
         "vocab_size": tokenizer.vocab_size,
@@ -68,15 +98,54 @@ def write(
         "options": dict(options),
         "seed": seed,
         "corpora": checked,
-        "tokenizer_json": _json_differences(tokenizer, folder, corpora, seed),
+        **_adapter_differences(tokenizer, folder, every, seed),
         "tool": f"haigo {__version__}",
     }
+    if compare:
+        meta["compared"] = tokenizer_compare.compare([folder, *compare], every, seed)
+    if recipe is not None:
+        meta["recipe"] = recipe
     files.write_json(folder / META_NAME, meta)
+    (folder / _TRAINED).unlink(missing_ok=True)
     return meta
 
 
-def check(tokenizer: Tokenizer, folder: str | os.PathLike[str], name: str, *, strict: bool = True) -> dict[str, Any]:
-    """Encode and decode every document of a cleaned corpus, all splits.
+def keep(output_dir: str | os.PathLike[str], model: bytes, recipe: str, used: Mapping[str, Any]) -> None:
+    """Put a model down before it is checked, so that a run that is stopped in the checks need not train again."""
+    folder = Path(output_dir)
+    (folder / META_NAME).unlink(missing_ok=True)
+    with files.atomic(folder / MODEL_NAME) as temporary:
+        temporary.write_bytes(model)
+    sha256 = files.sha256_file(folder / MODEL_NAME)
+    files.write_json(folder / _TRAINED, {"recipe": recipe, "sha256": sha256, "training": dict(used)})
+
+
+def trained(output_dir: str | os.PathLike[str], recipe: str) -> tuple[bytes | None, dict[str, Any]]:
+    """The model that is in a folder and what it was trained on, if it was made by this very recipe; else None."""
+    folder = Path(output_dir)
+    for name in (_TRAINED, META_NAME):
+        try:
+            known = files.read_json(folder / name)
+            if known["recipe"] == recipe and files.sha256_file(folder / MODEL_NAME) == known["sha256"]:
+                rows = known.get("training") or {
+                    n: r["training"] for n, r in known["corpora"].items() if "training" in r
+                }
+                return (folder / MODEL_NAME).read_bytes(), rows
+        except (HaigoError, KeyError, TypeError, OSError):
+            continue
+    return None, {}
+
+
+def check(
+    tokenizer: Tokenizer,
+    folder: str | os.PathLike[str],
+    name: str,
+    *,
+    strict: bool = True,
+    characters: int | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Encode and decode every document of a cleaned corpus, all splits; or a random part of `characters` characters.
 
     Returns:
         documents, characters, tokens, characters_per_token and lossless (documents that came back unchanged).
@@ -87,7 +156,7 @@ def check(tokenizer: Tokenizer, folder: str | os.PathLike[str], name: str, *, st
     row: dict[str, Any] = {"documents": 0, "characters": 0, "tokens": 0, "lossless": 0}
     lossy: list[str] = []
     with Progress(f"check {name}", None, "documents") as progress:
-        for held, ids in _batches(tokenizer, folder):
+        for held, ids in _batches(tokenizer, _documents(folder, characters, seed)):
             back = tokenizer.processor.decode(ids)
             for document, tokens, text in zip(held, ids, back, strict=True):
                 row["documents"] += 1
@@ -108,41 +177,68 @@ def check(tokenizer: Tokenizer, folder: str | os.PathLike[str], name: str, *, st
     return row
 
 
-def _batches(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> Iterator[tuple[list[Document], list[list[int]]]]:
-    for split in documents.SPLITS:
-        if not any((Path(folder) / split).glob("*.jsonl.zst")):
-            continue
-        held: list[Document] = []
-        size = 0
-        for document in documents.read(folder, split):
-            held.append(document)
-            size += len(document.text)
-            if size >= _BATCH_CHARS:
-                yield held, tokenizer.encode_batch([one.text for one in held])
-                held, size = [], 0
-        if held:
+def _documents(folder: str | os.PathLike[str], characters: int | None, seed: int) -> Iterator[Document]:
+    there = [split for split in documents.SPLITS if any((Path(folder) / split).glob("*.jsonl.zst"))]
+    every = itertools.chain.from_iterable(documents.read(folder, split) for split in there)
+    return every if characters is None else iter(documents.draw(every, characters, seed))
+
+
+def _batches(tokenizer: Tokenizer, every: Iterator[Document]) -> Iterator[tuple[list[Document], list[list[int]]]]:
+    held: list[Document] = []
+    size = 0
+    for document in every:
+        held.append(document)
+        size += len(document.text)
+        if size >= _BATCH_CHARS:
             yield held, tokenizer.encode_batch([one.text for one in held])
+            held, size = [], 0
+    if held:
+        yield held, tokenizer.encode_batch([one.text for one in held])
 
 
-def _json_differences(
+def _adapter_differences(
     tokenizer: Tokenizer, folder: Path, corpora: Mapping[str, str | os.PathLike[str]], seed: int
-) -> dict[str, Any] | None:
-    """How often tokenizer.json cuts otherwise than sentencepiece, on a drawn sample of every corpus."""
-    if not (folder / "tokenizer.json").is_file():
-        return None
-    import tokenizers
+) -> dict[str, Any]:
+    """How often the adapter (never) and tokenizer.json (at ties) cut otherwise than sentencepiece.
 
-    fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    On a drawn sample of every corpus, and on `PROBES`.
+
+    Raises:
+        Refused: the adapter differs.
+    """
+    from .hf_tokenizer import HaigoTokenizer
+
+    adapter = HaigoTokenizer(vocab_file=str(folder / MODEL_NAME))
+    fast = None
+    if (folder / "tokenizer.json").is_file():
+        import tokenizers
+
+        fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    adapted: dict[str, Any] = {}
     counts: dict[str, Any] = {}
-    for name, place in corpora.items():
-        sample = documents.draw(documents.read(place), _HF_CHECK_CHARS, seed)
-        theirs = fast.encode_batch([document.text for document in sample], add_special_tokens=False)
-        ours = tokenizer.encode_batch([document.text for document in sample])
-        differs = [one.ids != two for one, two in zip(theirs, ours, strict=True)]
-        counts[name] = {
-            "documents": len(sample),
-            "different": sum(differs),
-            "tokens": sum(map(len, ours)),
-            "tokens_of_tokenizer_json": sum(len(one.ids) for one in theirs),
-        }
-    return counts
+    with Progress("compare adapters", len(corpora) + 1, "texts") as progress:
+        for name, place in [*corpora.items(), ("", None)]:
+            texts = list(PROBES)
+            if place is not None:
+                texts = [one.text for one in documents.draw(_documents(place, None, 0), _HF_CHECK_CHARS, seed)]
+            ours = tokenizer.encode_batch(texts)
+            mine = [adapter.encode(text, add_special_tokens=False) for text in texts]
+            label = name or "probes"
+            wrong = sum(one != two for one, two in zip(mine, ours, strict=True))
+            if wrong:
+                raise Refused(
+                    f"the Hugging Face adapter gives other ids than sentencepiece in {wrong} of {len(texts)} texts of "
+                    f"'{label}'.",
+                    "use the versions of transformers and sentencepiece in constraints.txt",
+                )
+            adapted[label] = {"documents": len(texts), "different": wrong}
+            if fast is not None:
+                theirs = fast.encode_batch(texts, add_special_tokens=False)
+                counts[label] = {
+                    "documents": len(texts),
+                    "different": sum(one.ids != two for one, two in zip(theirs, ours, strict=True)),
+                    "tokens": sum(map(len, ours)),
+                    "tokens_of_tokenizer_json": sum(len(one.ids) for one in theirs),
+                }
+            progress.update(1, label)
+    return {"adapter": adapted, "tokenizer_json": counts if fast is not None else None}

@@ -11,16 +11,18 @@ number of threads and the version of sentencepiece are the same.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from haigo import pool
+from haigo import files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
-from . import documents, tokenizer_folder
+from . import documents, tokenizer_compare, tokenizer_cost, tokenizer_folder
 from .sources import Document
 from .sources.keyed import keyed_hash
 from .tokenizer import EOD_PIECE, PAD_PIECE
@@ -40,8 +42,15 @@ def train(
     model_type: str = "unigram",
     seed: int = 1234,
     threads: int = 1,
+    sample: str | os.PathLike[str] | None = None,
+    unseen: Mapping[str, str | os.PathLike[str]] | None = None,
+    compare: Sequence[str | os.PathLike[str]] = (),
+    check_chars: int | None = None,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Train on the train splits, check on all splits, write the tokenizer folder.
+
+    A model that an earlier run trained from the same text with the same options is not trained again, only checked.
 
     Args:
         corpora: corpus name -> folder written by preprocess.clean.
@@ -51,33 +60,47 @@ def train(
         model_type: "unigram" or "bpe".
         seed: key of the draw.
         threads: training threads; part of the recipe, since it changes the result.
+        sample: a folder written by preprocess.sample; its text is trained on, and `chars_per_corpus` is not used.
+        unseen: further corpora, only checked.
+        compare: other tokenizers, measured beside this one (see `tokenizer_compare`).
+        check_chars: check a random part of each corpus with this many characters; None checks all of it.
+        force: train even if the memory seems not to be enough.
 
     Returns:
         What `meta.json` holds.
 
     Raises:
         HaigoError: no text, or a vocabulary too small or too large for it.
-        Refused: a document does not come back from decode(encode(text)).
+        Refused: a document does not come back from decode(encode(text)), or the training will not fit in memory.
     """
     if not corpora:
         raise HaigoError("there is no corpus to train a tokenizer on.", "name at least one cleaned corpus")
-    budgets = {
-        name: chars_per_corpus if isinstance(chars_per_corpus, int) else chars_per_corpus[name] for name in corpora
-    }
-    used: dict[str, dict[str, int]] = {}
+    twice = [name for name in unseen or {} if name in corpora]
+    if twice:
+        raise HaigoError(f"the corpus '{twice[0]}' is both trained on and called unseen.", "name it once")
     options = trainer_options(vocab_size, model_type, threads)
-    with Progress("training text", len(corpora), "corpora") as progress:
-        sentences: list[str] = []
-        seen: set[int] = set()
-        for name, place in corpora.items():
-            budget = budgets[name]
-            sample = documents.draw(_excerpts(documents.read(place), budget, seed), budget, seed)
-            mine = list(_fresh(training_lines(sample), seen))
-            used[name] = {"documents": len(sample), "characters": sum(map(len, mine))}
-            sentences += mine
-            progress.update(1, name)
-    with Progress(f"train {vocab_size:,} pieces on {len(sentences):,} lines", None):
-        model = train_model(sentences, options, seed)
+    others = [tokenizer_compare.contender(each) for each in compare]  # a mistyped name is told before hours of training
+    del others
+    budgets: dict[str, int] | str
+    if sample is not None:
+        recipe, amount = str(sample_report(sample)["recipe"]), int(sample_report(sample)["characters"])
+        budgets = "sample"
+    else:
+        budgets = {
+            name: chars_per_corpus if isinstance(chars_per_corpus, int) else chars_per_corpus[name] for name in corpora
+        }
+        amount = sum(min(budget, _characters(corpora[name])) for name, budget in budgets.items())
+        recipe = files.digest(
+            {name: [files.sha256_file(path) for path in documents.shards(place)] for name, place in corpora.items()}
+        )
+    recipe = files.digest([recipe, options, budgets, seed])
+    model, used = tokenizer_folder.trained(output_dir, recipe)
+    if model is None:
+        cost = tokenizer_cost.require(amount, model_type, force=force)
+        lines, used = (_sampled(sample), _sample_rows(sample)) if sample is not None else _drawn(corpora, budgets, seed)
+        with Progress(f"train {vocab_size:,} pieces on {amount:,} characters ({cost})", None):
+            model = train_model(lines, options, seed)
+    tokenizer_folder.keep(output_dir, model, recipe, used)
     return tokenizer_folder.write(
         model,
         output_dir,
@@ -85,7 +108,53 @@ def train(
         options=options | {"chars_per_corpus": budgets},
         seed=seed,
         training=used,
+        unseen=unseen,
+        compare=compare,
+        check_chars=check_chars,
+        recipe=recipe,
     )
+
+
+def _drawn(
+    corpora: Mapping[str, str | os.PathLike[str]], budgets: Any, seed: int
+) -> tuple[list[str], dict[str, dict[str, int]]]:
+    """Lines of a random part of every corpus, and what they come to."""
+    used: dict[str, dict[str, int]] = {}
+    with Progress("training text", len(corpora), "corpora") as progress:
+        sentences: list[str] = []
+        seen: set[int] = set()
+        for name, place in corpora.items():
+            sample = documents.draw(_excerpts(documents.read(place), budgets[name], seed), budgets[name], seed)
+            mine = list(_fresh(training_lines(sample), seen))
+            used[name] = {"documents": len(sample), "characters": sum(map(len, mine))}
+            sentences += mine
+            progress.update(1, name)
+    return sentences, used
+
+
+def sample_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The report of a sample (see `preprocess.sample`)."""
+    from . import sample  # which itself cuts lines with `training_lines`
+
+    return sample.read(folder)
+
+
+def _sample_rows(folder: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
+    rows = sample_report(folder)["corpora"]
+    return {name: {key: row[key] for key in ("documents", "characters")} for name, row in rows.items()}
+
+
+def _sampled(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """Lines of a sample, read while they are handed on: SentencePiece holds them itself."""
+    for name in sample_report(folder)["corpora"]:
+        if any((Path(folder) / name / "train").glob("*.jsonl.zst")):
+            yield from training_lines(documents.read(Path(folder) / name))
+
+
+def _characters(folder: str | os.PathLike[str]) -> int:
+    """Characters of a corpus' train split, as its report has them; very many where it has none."""
+    split = documents.report(folder).get("splits", {}).get("train", {})
+    return int(split.get("characters", 1 << 62))
 
 
 def trainer_options(vocab_size: int, model_type: str = "unigram", threads: int = 1) -> dict[str, Any]:
@@ -123,15 +192,16 @@ def train_model(sentences: Iterable[str], options: Mapping[str, Any], seed: int)
     """
     import sentencepiece
 
-    held = list(sentences)
-    if not held:
+    lines = iter(sentences)
+    first = next(lines, None)
+    if first is None:
         raise HaigoError("there is no text to train a tokenizer on.", "give a larger corpus or --chars-per-corpus")
 
     def run() -> bytes:
         sentencepiece.set_random_generator_seed(seed)
         target = io.BytesIO()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(held), model_writer=target, minloglevel=2, **options
+            sentence_iterator=itertools.chain([first], lines), model_writer=target, minloglevel=2, **options
         )
         return target.getvalue()
 

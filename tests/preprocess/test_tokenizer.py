@@ -72,7 +72,7 @@ def test_the_folder_holds_what_the_rooms_need(trained):
     for row in meta["corpora"].values():
         assert row["lossless"] == row["documents"] > 0 and row["characters_per_token"] > 1.2
         assert row["training"]["characters"] <= 8000
-    assert set(meta["tokenizer_json"]) == {"one", "two"}
+    assert set(meta["tokenizer_json"]) == {"one", "two", "probes"} == set(meta["adapter"])
 
 
 def test_the_same_seed_gives_the_same_model(trained, cleaned, tmp_path):
@@ -245,3 +245,162 @@ def test_a_model_of_others_loads_when_no_eod_is_asked_for(tmp_path):
     with pytest.raises(HaigoError, match="has no piece"):
         tokenizer.load(path)
     assert tokenizer.load(path, require_eod=False).encode("霧")
+
+
+def test_a_sample_is_trained_on_and_a_finished_model_is_not_trained_again(cleaned, tmp_path, monkeypatch):
+    from preprocess import sample
+
+    corpora = {"one": cleaned / "one", "two": cleaned / "two"}
+    drawn = sample.sample(corpora, tmp_path / "s", characters=12_000)
+    options = {"vocab_size": 420, "sample": tmp_path / "s"}
+    meta = tokenizer_train.train(corpora, tmp_path / "t", **options)
+    used = {name: row["training"] for name, row in meta["corpora"].items()}
+    assert {n: r["characters"] for n, r in used.items()} == {n: r["characters"] for n, r in drawn["corpora"].items()}
+    # trained on the lines of the sample and on nothing else
+    lines = [line for name in corpora for one in documents.read(tmp_path / "s" / name) for line in one.text.split("\n")]
+    model = tokenizer_train.train_model(lines, tokenizer_train.trainer_options(420), 1234)
+    assert (tmp_path / "t" / "spm.model").read_bytes() == model
+
+    def no_training(*_):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(tokenizer_train, "train_model", no_training)
+    assert tokenizer_train.train(corpora, tmp_path / "t", **options) == meta
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):  # stopped in the checks
+        patch.setattr(tokenizer_folder, "check", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        tokenizer_train.train(corpora, tmp_path / "t", **options)
+    assert tokenizer_train.train(corpora, tmp_path / "t", **options) == meta
+    with pytest.raises(AssertionError, match="trained again"):
+        tokenizer_train.train(corpora, tmp_path / "t", **(options | {"vocab_size": 430}))
+
+
+def test_unseen_corpora_are_checked_and_not_trained_on(cleaned, trained, tmp_path):
+    one = {"one": cleaned / "one"}
+    plain = tokenizer_train.train(one, tmp_path / "a", vocab_size=420, chars_per_corpus=8000)
+    meta = tokenizer_train.train(
+        one, tmp_path / "b", vocab_size=420, chars_per_corpus=8000, unseen={"two": cleaned / "two"}, check_chars=3000
+    )
+    assert meta["sha256"] == plain["sha256"] and set(plain["corpora"]) == {"one"}
+    row = meta["corpora"]["two"]
+    assert row["unseen"] and row["lossless"] == row["documents"] > 0 and "training" not in row
+    assert 0 < row["characters"] <= 3000 < plain["corpora"]["one"]["characters"]
+    with pytest.raises(HaigoError, match="both trained on and called unseen"):
+        tokenizer_train.train(one, tmp_path / "c", vocab_size=420, unseen=one)
+
+
+def test_what_will_not_fit_is_refused(cleaned, tmp_path, monkeypatch, capsys):
+    from haigo import cli, memory
+
+    monkeypatch.setattr(memory, "available", lambda: 60_000_000)
+    words = [str(cleaned / "one"), "--vocab-size", "420", "--chars-per-corpus", "5000", "--output-dir", str(tmp_path)]
+    assert cli.run(tokenizer.main, words) == cli.REFUSED and not (tmp_path / "meta.json").exists()
+    said = capsys.readouterr().err
+    assert "this machine has 0.1 GB to give" in said and "--force" in said and "GB of memory and" in said
+    assert cli.run(tokenizer.main, [*words, "--force"]) == 0
+    assert "GB of memory and" in capsys.readouterr().err  # told before it starts
+
+
+def test_the_cost_grows_with_the_text():
+    from preprocess import tokenizer_cost
+
+    for kind in ("unigram", "bpe"):
+        costs = [tokenizer_cost.estimate(size, kind) for size in (10**6, 10**7, 3 * 10**8)]
+        assert costs[0].memory < costs[1].memory < costs[2].memory and 5e9 < costs[2].memory < 60e9
+        assert all(low < high for low, high in (cost.seconds for cost in costs))
+    # measured with 50,000 pieces: 3 M characters of mixed text, and 10 M of Japanese (unigram; CPU seconds, MB)
+    for size, seconds, megabytes in ((3 * 10**6, 18.4, 136), (10**7, 309, 497)):
+        cost = tokenizer_cost.estimate(size)
+        assert cost.seconds[0] <= seconds <= cost.seconds[1] and megabytes <= cost.memory / 1e6 <= 2 * megabytes
+
+
+def test_memory_is_found_out():
+    from haigo import memory
+
+    assert 1 << 24 < memory.available() < 1 << 50
+
+
+def test_a_wrong_adapter_would_be_refused(trained, cleaned, tmp_path, monkeypatch):
+    from preprocess import hf_tokenizer
+
+    monkeypatch.setattr(hf_tokenizer.HaigoTokenizer, "_convert_token_to_id", lambda self, token: 5)
+    with pytest.raises(Refused, match="adapter gives other ids than sentencepiece"):
+        tokenizer_folder.write((trained[0] / "spm.model").read_bytes(), tmp_path, {}, options={}, seed=1)
+
+
+def test_probes_are_lossless(trained):
+    model, adapter = tokenizer.load(trained[0]), _adapter(trained[0])
+    assert len(tokenizer_folder.PROBES) >= 10
+    for text in tokenizer_folder.PROBES:
+        assert model.decode(model.encode(text)) == text and adapter.encode(text) == model.encode(text)
+
+
+@pytest.fixture(scope="module")
+def others(trained, tmp_path_factory):
+    """Tokenizers of other kinds: SentencePiece with its default normalisation, byte-level BPE, word pieces."""
+    import sentencepiece
+    import tokenizers
+    from tokenizers import models, pre_tokenizers, trainers
+
+    folder = tmp_path_factory.mktemp("others")
+    lines = list(sentences(200))
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(folder / "nfkc"), vocab_size=150, hard_vocab_limit=False,
+        minloglevel=2,
+    )  # fmt: skip
+    byte = tokenizers.Tokenizer(models.BPE())
+    byte.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    byte.decoder = tokenizers.decoders.ByteLevel()
+    byte.train_from_iterator(
+        lines,
+        trainers.BpeTrainer(vocab_size=400, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()),
+    )
+    (folder / "byte").mkdir()
+    byte.save(str(folder / "byte" / "tokenizer.json"))
+    (folder / "bert").mkdir()
+    (folder / "bert" / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "国", "会"]))
+    (folder / "bert" / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+    return folder
+
+
+def test_other_tokenizers_are_measured_beside(others, trained, cleaned, capsys):
+    from preprocess import tokenizer_compare
+
+    given = [trained[0], others / "nfkc.model", others / "byte", others / "byte" / "tokenizer.json", others / "bert"]
+    made = tokenizer_compare.compare(given, {"one": cleaned / "one"}, seed=1)
+    rows = {name: row["corpora"]["one"] for name, row in made["tokenizers"].items()}
+    text = [one.text for one in tokenizer_compare.held_out(cleaned / "one")]
+    assert made["text"]["one"] == {"documents": len(text), "characters": sum(map(len, text))}
+    ours, nfkc, byte, same, bert = rows.values()
+    model = tokenizer.load(trained[0])
+    assert ours["tokens"] == sum(len(model.encode(one)) for one in text) and ours["lossless"] == len(text)
+    assert ours["characters_per_token"] == round(made["text"]["one"]["characters"] / ours["tokens"], 4)
+    assert nfkc["lossless"] == 0  # newlines become blanks
+    assert byte == same and byte["lossless"] == len(text) and byte["unknown"] == 0
+    assert bert["unknown"] > 0 and bert["lossless"] == 0
+    shown = tokenizer_compare.table(made)
+    assert f"{ours['characters_per_token']:.3f} (100)" in shown and f"{nfkc['characters_per_token']:.3f} (0)" in shown
+    words = [str(cleaned / "one"), "--adopt", str(trained[0]), "--output-dir", str(others / "adopted")]
+    assert tokenizer.main([*words, "--compare", str(others / "nfkc.model")]) == 0
+    assert "nfkc.model (" in capsys.readouterr().out
+    assert set(tokenizer.meta(others / "adopted")["compared"]["tokenizers"]) == {
+        str(others / "adopted"),
+        str(others / "nfkc.model"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("gone", "does not exist"),
+        ("empty", "holds no tokenizer that can be read"),
+        ("broken.json", "is not a tokenizer.json"),
+        ("broken.model", "is not a SentencePiece model"),
+    ],
+)
+def test_other_tokenizers_that_are_none(tmp_path, cleaned, name, message):
+    (tmp_path / "empty").mkdir()
+    for broken in ("broken.json", "broken.model"):
+        (tmp_path / broken).write_text("{", encoding="utf-8")
+    with pytest.raises(HaigoError, match=message):  # before anything is trained
+        tokenizer_train.train({"one": cleaned / "one"}, tmp_path / "t", vocab_size=420, compare=[tmp_path / name])
+    assert not (tmp_path / "t").exists()

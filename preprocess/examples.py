@@ -1,0 +1,185 @@
+"""Supervised examples as they come in jsonl, and the parts of each: text the model is given, text that it is to learn.
+
+Pairs, one a line: `{"prompt": ..., "response": ...}`; context/target, instruction (with input)/output and
+question/answer are known too. Chats: `{"messages": [{"role": ..., "content": ...}, ...]}`; GPT-NeoX's `conversation` and
+ShareGPT's `conversations` with from/value are known too. How a chat is written as plain text is a `Template`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from haigo import yamlfile
+from haigo.cli import HaigoError, nearest
+
+from .sources import input_files
+from .sources.containers import entries, readable
+from .sources.jsonl import parse
+
+PAIR_KEYS = (
+    ("prompt", "response"),
+    ("prompt", "completion"),
+    ("context", "target"),
+    ("instruction", "output"),
+    ("question", "answer"),
+)
+CHAT_KEYS = ("messages", "conversation", "conversations")
+ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "developer": "system"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of text; `learned` says whether the loss counts its tokens; `ends` puts the end piece after it."""
+
+    text: str
+    learned: bool = False
+    ends: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Example:
+    """One example: where it stands (file and line), its parts, and the texts that are learned."""
+
+    where: str
+    parts: tuple[Part, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Template:
+    """How roles are written. Every value holds `{content}` once; what stands before it in `assistant` is given, not learned.
+
+    Attributes:
+        system, user, assistant: one turn each.
+        pair: the given part of a pair.
+        after: between an answer, which ends with the end piece, and the next turn.
+    """
+
+    system: str = "{content}\n\n"
+    user: str = "ユーザー: {content}\n"
+    assistant: str = "アシスタント: {content}"
+    pair: str = "{content}"
+    after: str = "\n"
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Template:
+        """A YAML file with any of the attributes.
+
+        Raises:
+            HaigoError: an unknown key, or a turn without `{content}`; names the file.
+        """
+        content = yamlfile.read(path)
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(content, dict):
+            raise HaigoError(f"{path} is not a template.", f"write any of {', '.join(sorted(known))}, one a line")
+        for key, value in content.items():
+            if key not in known:
+                raise HaigoError(
+                    f"{path}: there is no '{key}'.{nearest(str(key), known)}", f"use {', '.join(sorted(known))}"
+                )
+            if not isinstance(value, str) or (key != "after" and value.count("{content}") != 1):
+                raise HaigoError(f"{path}: '{key}' does not hold {{content}} once.", "write where the text is to stand")
+        return cls(**content)
+
+    def turn(self, role: str, content: str) -> list[Part]:
+        """The parts of one turn; an answer ends with the end piece."""
+        before, behind = getattr(self, role).split("{content}")
+        if role != "assistant":
+            return [Part(before + content + behind)]
+        return [Part(before), Part(content + behind, learned=True, ends=True)]
+
+
+def read(
+    paths: list[str | os.PathLike[str]],
+    form: str = "auto",
+    prompt_key: str | None = None,
+    response_key: str | None = None,
+    template: Template | None = None,
+    only_last: bool = False,
+) -> Iterator[Example]:
+    """The examples of jsonl files, also packed ones, in order.
+
+    Args:
+        paths: files, folders or patterns.
+        form: "pairs", "chat", or "auto", which looks at every line.
+        prompt_key, response_key: keys of a pair, instead of those in PAIR_KEYS.
+        template: how a chat, or the given part of a pair, is written.
+        only_last: of a chat, learn the last answer alone.
+
+    Raises:
+        HaigoError: a line that is no example; names file, line and what is wrong.
+    """
+    shape = template or Template()
+    for path, key in input_files(paths):
+        for entry in entries(path, key):
+            with readable(entry.name):
+                for number, line in enumerate(entry.stream, 1):
+                    if not line.strip():
+                        continue
+                    where = f"{entry.name} (line {number})"
+                    row = parse(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, entry.name, number)
+                    chat = form == "chat" or (form == "auto" and any(isinstance(row.get(k), list) for k in CHAT_KEYS))
+                    parts = (
+                        _chat(row, where, shape, only_last)
+                        if chat
+                        else _pair(row, where, prompt_key, response_key, shape)
+                    )
+                    yield Example(where, tuple(part for part in parts if part.text or part.ends))
+
+
+def _pair(
+    row: Mapping[str, Any], where: str, prompt_key: str | None, response_key: str | None, template: Template
+) -> list[Part]:
+    known = [(prompt_key or one, response_key or two) for one, two in PAIR_KEYS]
+    found = next(((one, two) for one, two in known if one in row and two in row), None)
+    if found is None:
+        there = ", ".join(f"'{key}'" for key in list(row)[:12]) or "none"
+        raise HaigoError(
+            f"{where} has no keys of a pair; it has {there}.",
+            "name them with --prompt-key and --response-key",
+        )
+    given, learned = (row[key] for key in found)
+    for key, value in zip(found, (given, learned), strict=True):
+        if not isinstance(value, str):
+            raise HaigoError(
+                f"{where} has no text under '{key}' but {type(value).__name__}.", "mend or delete that line"
+            )
+    more = row.get("input")
+    if found[0] == "instruction" and isinstance(more, str) and more:
+        given = f"{given}\n{more}"
+    return [Part(template.pair.replace("{content}", given)), Part(learned, learned=True, ends=True)]
+
+
+def _chat(row: Mapping[str, Any], where: str, template: Template, only_last: bool) -> list[Part]:
+    turns = next((row[key] for key in CHAT_KEYS if isinstance(row.get(key), list)), None)
+    if not turns:
+        there = ", ".join(f"'{key}'" for key in list(row)[:12]) or "none"
+        raise HaigoError(f"{where} has no turns; it has {there}.", f"write them under '{CHAT_KEYS[0]}'")
+    parts: list[Part] = []
+    for number, turn in enumerate(turns, 1):
+        role, content = _turn(turn, f"{where}, turn {number}")
+        parts += template.turn(role, content)
+        if role == "assistant" and number < len(turns):
+            parts.append(Part(template.after))
+    learned = [number for number, part in enumerate(parts) if part.learned]
+    for number in learned[:-1] if only_last else []:
+        parts[number] = dataclasses.replace(parts[number], learned=False)
+    if learned:
+        del parts[learned[-1] + 1 :]  # a question without an answer at the end teaches nothing
+    return parts
+
+
+def _turn(turn: Any, where: str) -> tuple[str, str]:
+    role = turn.get("role", turn.get("from")) if isinstance(turn, dict) else None
+    content = turn.get("content", turn.get("value")) if isinstance(turn, dict) else None
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise HaigoError(f'{where} is not {{"role": ..., "content": text}}.', "mend or delete that line")
+    role = ROLES.get(role, role)
+    if role not in ("system", "user", "assistant"):
+        raise HaigoError(
+            f"{where} has the role '{role}'.{nearest(role, ('system', 'user', 'assistant'))}",
+            "use system, user and assistant",
+        )
+    return role, content

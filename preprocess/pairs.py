@@ -1,0 +1,289 @@
+"""Prompt/response pairs and chats to GPT-NeoX's finetuning datasets: tokens, and labels that mask what is only given.
+
+    python -m preprocess.pairs FILE... --tokenizer FOLDER_OR_MODEL --output-prefix PREFIX
+           [--format auto|pairs|chat] [--prompt-key KEY --response-key KEY] [--template FILE] [--only-last]
+           [--seq-length N [--pack]] [--seed 1234]
+
+Writes PREFIX_text_document (tokens) and PREFIX_text_label_document (int32, one label a token: the token itself where the loss
+counts, -100 elsewhere), each as .bin, .idx and .json. Every answer ends with `<|endoftext|>`, which is learned. Examples
+without an answer and, with --seq-length, those longer than it are left out and counted. Every mask is checked by decoding.
+--pack puts whole examples together in rows of exactly N tokens (N as seq_length in the config), padded at their ends: with
+GPT-NeoX's default `pack_impl: packed` every sample then is one row, and no example is cut or crosses a sample's border.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haigo import __version__, cli, files
+from haigo.cli import HaigoError, Refused
+from haigo.progress import Progress
+
+from . import examples, tokenizer
+from .examples import Example, Template
+from .index import dataset_prefix
+from .indexed_dataset import MMapWriter, bin_path, idx_path, token_dtype
+from .inspect import MASKED
+from .sources import input_files
+from .tokenizer import Tokenizer
+
+_BATCH = 512
+_Row = tuple[np.ndarray, np.ndarray]
+"""Tokens and labels, int32, of one length."""
+
+
+def build(
+    inputs: Sequence[str | os.PathLike[str]],
+    tokenizer_path: str | os.PathLike[str],
+    output_prefix: str | os.PathLike[str],
+    *,
+    form: str = "auto",
+    prompt_key: str | None = None,
+    response_key: str | None = None,
+    template: Template | None = None,
+    only_last: bool = False,
+    seq_length: int | None = None,
+    pack: bool = False,
+    seed: int = 1234,
+) -> dict[str, Any]:
+    """Write the two datasets.
+
+    Args:
+        inputs: jsonl files, also packed ones; folders, patterns.
+        tokenizer_path: tokenizer folder or SentencePiece model file.
+        output_prefix: the datasets are `{output_prefix}_text_document` and `{output_prefix}_text_label_document`.
+        form, prompt_key, response_key, template, only_last: see `examples.read`.
+        seq_length: examples with more tokens are left out.
+        pack: fill rows of exactly `seq_length` tokens with whole examples.
+        seed: order of the rows when packing.
+
+    Returns:
+        The manifest of the token dataset.
+
+    Raises:
+        HaigoError: a line that is no example, or no example left.
+        Refused: the tokenizer does not give a text back, so the mask cannot be trusted.
+    """
+    if pack and not seq_length:
+        raise HaigoError("--pack needs to know how long a row is.", "give --seq-length, as in the training config")
+    model = tokenizer.load(tokenizer_path)
+    paths = list(inputs)
+    digests = [{"file": key, "sha256": files.sha256_file(path)} for path, key in input_files(paths)]
+    prefix = dataset_prefix(output_prefix)
+    labels_prefix = dataset_prefix(output_prefix, "text_label")
+    counts = {"examples": 0, "example_tokens": 0, "learned_tokens": 0, "without_answer": 0, "too_long": 0, "bytes": 0}
+    with Progress(f"pairs {prefix.name}", None, "examples") as progress:
+        stream = examples.read(paths, form, prompt_key, response_key, template, only_last)
+        rows = _encoded(stream, model, seq_length, counts, progress)
+        made = _packed(rows, model, int(seq_length or 0), seed) if pack else rows
+        total = _write(made, prefix, labels_prefix, model)
+    if not counts["examples"]:
+        raise HaigoError(
+            f"there is no example left to learn from ({counts['without_answer']:,} without an answer, "
+            f"{counts['too_long']:,} longer than {seq_length} tokens).",
+            "check the input, or give a larger --seq-length",
+        )
+    shared = {
+        "documents": total["rows"],
+        "tokens": total["tokens"],
+        "eod_id": model.eod_id,
+        "vocab_size": model.vocab_size,
+        "tokenizer_sha256": model.sha256,
+        **counts,
+        "padding_tokens": total["tokens"] - counts["example_tokens"],
+        "masks_checked_by_decoding": counts["examples"],
+        "seq_length": seq_length,
+        "packed": pack,
+        "input": digests,
+        "tool": f"haigo {__version__}",
+    }
+    for where, dtype, kind in (
+        (labels_prefix, "int32", "labels"),
+        (prefix, str(token_dtype(model.vocab_size)), "tokens"),
+    ):
+        sums = {"bin_sha256": files.sha256_file(bin_path(where)), "idx_sha256": files.sha256_file(idx_path(where))}
+        files.write_json(f"{where}.json", shared | {"kind": kind, "dtype": dtype} | sums)
+    return files.read_json(f"{prefix}.json")
+
+
+def neox_keys(output_prefix: str | os.PathLike[str], packed: bool, split: str = "train") -> dict[str, Any]:
+    """What a GPT-NeoX config needs for this dataset, besides `load` (the model to start from) and `save`."""
+    return {
+        f"{split}_data_paths": [str(dataset_prefix(output_prefix))],
+        f"{split}_label_data_paths": [str(dataset_prefix(output_prefix, "text_label"))],
+        "data_impl": "mmap",
+        "pack_impl": "packed" if packed else "pack_until_overflow",
+        "finetune": True,
+    }
+
+
+def _encoded(
+    stream: Iterator[Example], model: Tokenizer, seq_length: int | None, counts: dict[str, int], progress: Progress
+) -> Iterator[_Row]:
+    """Tokens and labels of every example that teaches something."""
+    held: list[Example] = []
+    for example in stream:
+        if not any(part.learned and part.text for part in example.parts):
+            counts["without_answer"] += 1
+            continue
+        held.append(example)
+        if len(held) == _BATCH:
+            yield from _batch(held, model, seq_length, counts)
+            progress.update(len(held))
+            held = []
+    yield from _batch(held, model, seq_length, counts)
+    progress.update(len(held))
+
+
+def _batch(held: list[Example], model: Tokenizer, seq_length: int | None, counts: dict[str, int]) -> Iterator[_Row]:
+    try:
+        pieces = iter(model.encode_batch([part.text for example in held for part in example.parts]))
+    except UnicodeEncodeError:
+        raise HaigoError(
+            f"{held[0].where} or a line after it holds half a surrogate pair.", "clean the text first"
+        ) from None
+    for example in held:
+        tokens: list[int] = []
+        labels: list[int] = []
+        for part in example.parts:
+            ids = next(pieces) + ([model.eod_id] if part.ends else [])
+            tokens += ids
+            labels += ids if part.learned else [MASKED] * len(ids)
+        labels[0] = MASKED  # nothing comes before the first token, so nothing can be learned of it
+        if seq_length is not None and len(tokens) > seq_length:
+            counts["too_long"] += 1
+            continue
+        if all(label == MASKED for label in labels):
+            counts["without_answer"] += 1
+            continue
+        _check(example, tokens, labels, model)
+        counts["examples"] += 1
+        counts["learned_tokens"] += sum(label != MASKED for label in labels)
+        counts["bytes"] += sum(len(part.text.encode()) for part in example.parts)
+        counts["example_tokens"] += len(tokens)
+        yield np.array(tokens, np.int32), np.array(labels, np.int32)
+
+
+def _check(example: Example, tokens: list[int], labels: list[int], model: Tokenizer) -> None:
+    """Decode what is learned and all of it; both must be the texts of the example."""
+    wanted = "".join(part.text for part in example.parts if part.learned)
+    # without a prompt the first token of the answer is not learned, so the rest of it is no whole text
+    learned = wanted if example.parts[0].learned else model.decode([label for label in labels if label != MASKED])
+    if learned != wanted or model.decode(tokens) != _text(example):
+        raise Refused(
+            f"{example.where}: what the tokenizer gives back is not the text, so its mask cannot be checked.",
+            "use a tokenizer that loses nothing (preprocess.tokenizer), or take U+2581 out of the text",
+        )
+
+
+def _text(example: Example) -> str:
+    return "".join(part.text for part in example.parts)
+
+
+def _packed(rows: Iterator[_Row], model: Tokenizer, length: int, seed: int) -> Iterator[_Row]:
+    """Whole examples in rows of exactly `length` tokens: the longest first, each into the fullest row that still holds it.
+
+    Examples of one length are placed, and rows come out, in an order drawn from the seed.
+    """
+    every = list(rows)
+    pad = model.eod_id if model.pad_id is None else model.pad_id
+    random.Random(seed).shuffle(every)
+    every.sort(key=lambda row: -len(row[0]))  # stable: equal lengths stay shuffled
+    made: list[list[_Row]] = []
+    room: list[tuple[int, int]] = []  # (tokens in a row, its number) of every row that is not full, ascending
+    for row in every:
+        place = bisect.bisect_right(room, (length - len(row[0]), len(every))) - 1
+        filled, number = room.pop(place) if place >= 0 else (0, len(made))
+        if number == len(made):
+            made.append([])
+        made[number].append(row)
+        if filled + len(row[0]) < length:
+            bisect.insort(room, (filled + len(row[0]), number))
+    random.Random(seed + 1).shuffle(made)
+    for group in made:
+        missing = length - sum(len(tokens) for tokens, _ in group)
+        yield (
+            np.concatenate([*(tokens for tokens, _ in group), np.full(missing, pad, np.int32)]),
+            np.concatenate([*(labels for _, labels in group), np.full(missing, MASKED, np.int32)]),
+        )
+
+
+def _write(rows: Iterator[_Row], prefix: Path, labels_prefix: Path, model: Tokenizer) -> dict[str, int]:
+    total = {"rows": 0, "tokens": 0}
+    for place in (prefix, labels_prefix):
+        Path(f"{place}.json").unlink(missing_ok=True)
+        for stale in place.parent.glob(f"{place.name}_*indexmap_*.npy"):
+            stale.unlink(missing_ok=True)  # their names hold no digest: GPT-NeoX would use them for the new data
+    with MMapWriter(prefix, token_dtype(model.vocab_size)) as text, MMapWriter(labels_prefix, np.int32) as label:
+        for tokens, labels in rows:
+            text.add(tokens)
+            text.end_document()
+            label.add(labels)
+            label.end_document()
+            total["rows"] += 1
+            total["tokens"] += len(tokens)
+    return total
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = cli.parser("preprocess.pairs", __doc__)
+    parser.add_argument("inputs", nargs="+", metavar="FILE", help="jsonl, also compressed; folders")
+    parser.add_argument("--tokenizer", required=True, help="tokenizer folder or SentencePiece model file")
+    parser.add_argument("--output-prefix", "--output_prefix", required=True, help="prefix of both datasets")
+    parser.add_argument(
+        "--format", choices=("auto", "pairs", "chat"), default="auto", help="what a line is (default auto)"
+    )
+    parser.add_argument("--prompt-key", "--prompt_key", help="key of what is given")
+    parser.add_argument("--response-key", "--response_key", help="key of what is learned")
+    parser.add_argument("--template", help="YAML: system, user, assistant, pair, after; each with {content}")
+    parser.add_argument(
+        "--only-last", "--only_last", action="store_true", help="of a chat, learn the last answer alone"
+    )
+    parser.add_argument("--seq-length", "--seq_length", type=cli.count, help="leave longer examples out")
+    parser.add_argument("--pack", action="store_true", help="rows of exactly --seq-length tokens of whole examples")
+    parser.add_argument("--seed", type=cli.seed, default=1234, help="order of packed rows (default 1234)")
+    parser.add_argument("--json", action="store_true", help="print the manifest")
+    args = parser.parse_args(argv)
+    made = build(
+        args.inputs,
+        args.tokenizer,
+        args.output_prefix,
+        form=args.format,
+        prompt_key=args.prompt_key,
+        response_key=args.response_key,
+        template=Template.read(args.template) if args.template else None,
+        only_last=args.only_last,
+        seq_length=args.seq_length,
+        pack=args.pack,
+        seed=args.seed,
+    )
+    import json
+
+    if args.json:
+        print(json.dumps(made, ensure_ascii=False, indent=2))
+        return cli.OK
+    left = [
+        f"{made[key]:,} {what}"
+        for key, what in (("without_answer", "without an answer"), ("too_long", "too long"))
+        if made[key]
+    ]
+    print(
+        f"{dataset_prefix(args.output_prefix)}: {made['examples']:,} examples in {made['documents']:,} documents, "
+        f"{made['tokens']:,} tokens, {made['learned_tokens']:,} of them learned"
+        + (f"; left out: {', '.join(left)}" if left else "")
+    )
+    print("in the GPT-NeoX config, besides load and save:")
+    for key, value in neox_keys(args.output_prefix, args.pack).items():
+        print(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},")
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

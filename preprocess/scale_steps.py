@@ -1,0 +1,113 @@
+"""Cleaning and indexing cut into tasks that know nothing of each other: the steps of `preprocess.scale`.
+
+A step is called as `step(data, rank, world_size)` and does every `world_size`-th piece of its work, beginning with `rank`.
+That is what datatrove's executors call, so the very same objects run in a process pool here, under datatrove on one machine,
+and as Slurm array jobs. A piece that is finished is known by its marker and never done again; what comes out does not depend
+on the number of tasks, since every input file is a piece of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from haigo import __version__, files
+from haigo.cli import HaigoError
+
+from . import clean, documents, index, tokenizer
+from .shard import make_shard
+from .sources import input_files
+
+
+@dataclasses.dataclass(frozen=True)
+class Clean:
+    """Clean every input file into a folder of its own, `{output}/clean/{number:05d}`.
+
+    Attributes:
+        corpus: name of the corpus.
+        inputs: files, folders or patterns.
+        output: folder of the whole run.
+        options: further arguments of `clean.clean_corpus`.
+    """
+
+    corpus: str
+    inputs: tuple[str, ...]
+    output: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """Do this task's files."""
+        for number, (path, _) in list(enumerate(input_files(self.inputs)))[rank::world_size]:
+            folder = Path(self.output) / "clean" / f"{number:05d}"
+            marker = folder.with_suffix(".json")
+            made_from = [files.sha256_file(path), self.corpus, self.options, __version__]
+            recipe = files.digest(made_from)
+            if marker.is_file() and (folder / documents.REPORT).is_file() and files.read_json(marker) == recipe:
+                continue
+            marker.unlink(missing_ok=True)
+            clean.clean_corpus(self.corpus, [path], folder, **self.options)
+            files.write_json(marker, recipe)
+
+
+@dataclasses.dataclass(frozen=True)
+class Index:
+    """Tokenise what `Clean` wrote (or what was made of it since), a shard of documents a piece.
+
+    Attributes:
+        output: folder of the whole run.
+        tokenizer: tokenizer folder or model.
+        append_eod: as for `preprocess.index`.
+    """
+
+    output: str
+    tokenizer: str
+    append_eod: bool = True
+
+    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """Do this task's shards, in the very places where `Join` looks for them."""
+        model = tokenizer.load(self.tokenizer)
+        pieces = [
+            (split, shard) for split in documents.SPLITS for shard in enumerate(cleaned_shards(self.output, split))
+        ]
+        for split, (number, path) in pieces[rank::world_size]:
+            parts = index.parts_folder(index.dataset_prefix(Path(self.output) / split))
+            parts.mkdir(parents=True, exist_ok=True)
+            (work,) = index.works([(path, path.name)], [files.sha256_file(path)], model, parts, number, self.append_eod)
+            make_shard(work)
+
+
+@dataclasses.dataclass(frozen=True)
+class Join:
+    """Join the shards of every split to `{output}/{split}_text_document`; one task is enough.
+
+    A shard that is missing is made here, so that nothing can be left out.
+    """
+
+    output: str
+    tokenizer: str
+    append_eod: bool = True
+
+    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        """Do this task's splits."""
+        for split in documents.SPLITS[rank::world_size]:
+            shards = cleaned_shards(self.output, split)
+            if shards:
+                index.index(shards, self.tokenizer, Path(self.output) / split, append_eod=self.append_eod)
+
+
+def cleaned_shards(output: str | os.PathLike[str], split: str) -> list[Path]:
+    """The shards of one split of all cleaned folders, in the order of the input files.
+
+    Raises:
+        HaigoError: cleaning is not finished.
+    """
+    place = Path(output) / "clean"
+    folders = sorted(path for path in place.glob("[0-9]*") if path.is_dir())
+    for folder in folders:
+        if not (folder / documents.REPORT).is_file():
+            raise HaigoError(f"{folder} is not finished: cleaning was stopped.", "run the cleaning step again")
+    if not folders:
+        raise HaigoError(f"{place} holds no cleaned folder.", "run the cleaning step first")
+    return [shard for folder in folders for shard in sorted((folder / split).glob("*.jsonl.zst"))]
