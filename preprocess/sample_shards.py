@@ -136,7 +136,7 @@ def write(shard: Shard, chosen: Chosen, cap: int, target: str) -> dict[str, int]
                 kept = list(_kept(lines(document, shard.seed, cap), dropped.get(number, set()), quota[number]))
                 text = "\n".join(kept)
                 try:
-                    out.write(documents.line(Document(document.id, text)))
+                    out.write(documents.line(Document(document.id, text)).packed)
                 except TypeError:
                     raise HaigoError(
                         f"{shard.path} has a document with half a surrogate pair ('{document.id}').",
