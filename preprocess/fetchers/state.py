@@ -107,9 +107,9 @@ class Store:
                 if self._unique and not self._is_new(document, skipped):
                     continue
                 line = documents.line(document)
-                self._base.execute("INSERT INTO waiting (line) VALUES (?)", (line,))
-                new, characters, held = new + 1, characters + len(document.text), held + len(line)
-                size += len(document.text.encode())
+                self._base.execute("INSERT INTO waiting (line) VALUES (?)", (line.packed,))
+                new, characters, held = new + 1, characters + line.characters, held + len(line.packed)
+                size += line.bytes
                 licences[str(document.meta.get("licence", "not stated"))] += 1
             self._remember({**self.also(), **(state or {})})
             for name, count in licences.items():
