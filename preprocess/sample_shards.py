@@ -136,15 +136,15 @@ def write(shard: Shard, chosen: Chosen, cap: int, target: str) -> dict[str, int]
                 kept = list(_kept(lines(document, shard.seed, cap), dropped.get(number, set()), quota[number]))
                 text = "\n".join(kept)
                 try:
-                    out.write(documents.line(Document(document.id, text)).packed)
-                except TypeError:
+                    counts["bytes"] += len(text.encode())
+                except UnicodeEncodeError:
                     raise HaigoError(
                         f"{shard.path} has a document with half a surrogate pair ('{document.id}').",
                         "clean the corpus with preprocess.clean first",
                     ) from None
+                out.write(documents.line(Document(document.id, text)).packed)
                 counts["documents"] += 1
                 counts["characters"] += sum(map(len, kept))
-                counts["bytes"] += len(text.encode())
     files.write_json(marker, {"recipe": recipe, "counts": counts})
     return counts
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -325,6 +326,15 @@ def test_a_corpus_without_text(tmp_path):
     folder = cleaned(tmp_path / "x", "x", ["\n\n"])
     with pytest.raises(HaigoError, match="the corpus 'x' has no text"):
         sample.sample({"x": folder}, tmp_path / "o", characters=5)
+
+
+def test_half_a_surrogate_pair_is_named(tmp_path):
+    (tmp_path / "x" / "train").mkdir(parents=True)
+    (tmp_path / "x" / "clean.json").write_text('{"corpus": "x"}', encoding="utf-8")
+    raw = rb'{"id": "bad", "text": "\ud800 is half of a pair of surrogates"}'
+    (tmp_path / "x" / "train" / "00000.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(raw))
+    with pytest.raises(HaigoError, match=r"00000\.jsonl\.zst has a document with half a surrogate pair \('bad'\)"):
+        sample.sample({"x": tmp_path / "x"}, tmp_path / "o", characters=20)
 
 
 @settings(max_examples=60, deadline=None)
