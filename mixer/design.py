@@ -34,10 +34,11 @@ FLOOR = 0.01
 DIGITS = 6
 # Dirichlet strengths around the reference: small ones give mixtures of a few corpora, large ones stay near it.
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0)
-# For proxies: mixtures of two or three corpora teach little about good ones, so they are not among the candidates, and
-# few candidates a run keep the choice out of the corners (measured: docs/mixer.md).
-_PROXY_STRENGTHS = (1.0, 2.0, 4.0, 8.0)
-_POOL = 4
+_POOL = 24  # candidates a run; more would push the choice into the corners of the simplex
+# Among many corpora the corners are far from everything, greedy spreading would train little else, and mixtures of two
+# or three corpora teach little about good ones: fewer and denser candidates (measured with 17 corpora: docs/mixer.md).
+_MANY = 9
+_DENSE_STRENGTHS, _DENSE_POOL = (1.0, 2.0, 4.0, 8.0), 4
 _NEAR = 3.0
 """Dirichlet strength of a later batch around the optimum of the runs so far."""
 
@@ -129,7 +130,8 @@ def _spread(constraints: Constraints, old: Array, n: int, rng: np.random.Generat
         # what a limit moves far away is not that mixture any more
         if len(chosen) < n and np.abs(near - known).sum() < 0.2 and all(np.abs(near - c).sum() > 1e-6 for c in chosen):
             chosen.append(near)
-    pool = candidates(constraints, max(_POOL * n, 64), rng, _PROXY_STRENGTHS)
+    strengths, size = (_DENSE_STRENGTHS, _DENSE_POOL) if k >= _MANY else (_STRENGTHS, _POOL)
+    pool = candidates(constraints, max(size * n, 64), rng, strengths)
     root = np.sqrt(pool)
     gap = np.full(len(pool), np.inf)
     for point in np.sqrt(np.vstack([old, *[c[None] for c in chosen]])):
