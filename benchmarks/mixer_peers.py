@@ -50,7 +50,7 @@ class Olmix:
         digest = hashlib.sha256(b"".join(part.tobytes() for part in (w, y, unseen))).hexdigest()[:16]
         answer = self.keep / f"{kind}-{self.every}-{digest}.npz"
         if not answer.is_file():
-            jobs, made = self.keep / f"{digest}.jobs.npz", answer.with_suffix(".part.npz")
+            jobs, made = answer.with_suffix(".jobs.npz"), answer.with_suffix(".part.npz")
             np.savez(jobs, train_w=w, train_y=y, test_w=unseen)
             driver = Path(__file__).with_name("olmix_driver.py")
             words = [self.python, driver, self.folder, jobs, made, kind, self.every]
