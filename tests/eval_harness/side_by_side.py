@@ -77,7 +77,7 @@ def jp_stable(jobs: list[dict], source: str, python: str) -> list[dict]:
         words = [python, str(HERE / "jp_stable_driver.py"), str(asked), str(answers)]
         environment = {**os.environ, "JP_STABLE_DIR": source, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
         said = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, check=False)
-        assert said.returncode == 0, said.stderr[-2000:]
+        assert said.returncode == 0, f"jp-stable ended with {said.returncode}: {said.stderr[-2000:]}"
         return json.loads(answers.read_bytes())
 
 
