@@ -131,6 +131,8 @@ def _known(row: dict[str, Any]) -> tuple[str, Any, list[str], list[str]] | None:
         return "jcommonsenseqa", row.get("q_id"), [row["question"]], [row["question"], *choices]
     if {"sentence1", "sentence2"} <= has:
         both = [row["sentence1"], row["sentence2"]]
+        if str(row.get("answer")) in ("1", "2"):
+            return "xwinograd_ja", row.get("id"), both, both
         return "jnli" if isinstance(row.get("label"), str) else "jsts", row.get("sentence_pair_id"), both, both
     if {"question", "qid"} <= has and "ctxs" in row:
         return "jaqket_v2", row["qid"], [row["question"]], [row["question"], *map(str, row.get("answers") or [])]

@@ -222,3 +222,12 @@ def test_the_command_prints_and_a_dry_run_writes_nothing(tmp_path, capsys):
     assert decontaminate.main([str(folder), "--against", str(tmp_path / "jglue"), "--dry-run"]) == 0
     assert "jsquad: 80 of 80 items found" in capsys.readouterr().out
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_rows_of_xwinograd_are_told_from_similarity_pairs(tmp_path):
+    pair = {"sentence1": "犬が猫を追ったのは、犬が速いからだ。", "sentence2": "犬が猫を追ったのは、猫が速いからだ。"}
+    winograd, similar = tmp_path / "xwinograd.jsonl", tmp_path / "jsts.jsonl"
+    winograd.write_text(json.dumps(pair | {"answer": "1"}) + "\n" + json.dumps(pair | {"answer": 2, "id": 7}) + "\n")
+    similar.write_text(json.dumps(pair | {"label": 3.2, "sentence_pair_id": "9"}) + "\n")
+    told = [(item.task, item.id) for path in (winograd, similar) for item in evaluation_items.read(path, [])]
+    assert told == [("xwinograd_ja", "0"), ("xwinograd_ja", "7"), ("jsts", "9")]
