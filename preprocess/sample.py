@@ -92,9 +92,12 @@ def sample(
         }
     )
     done = _finished(place, recipe)
-    if done is not None:
-        return done
     notes = place / ".notes"
+    if done is not None:
+        if notes.is_dir():  # killed after the sample was whole
+            with files.owner(notes):
+                shutil.rmtree(notes, ignore_errors=True)
+        return done
     with files.owner(notes):
         files.remove_leftovers(place)
         shards = {

@@ -263,6 +263,15 @@ def test_kill_9_leaves_the_same_sample(corpora, tmp_path):
     assert state(tmp_path / "o") == state(tmp_path / "whole")
 
 
+def test_notes_left_by_a_kill_after_the_end_are_taken_away(corpora, tmp_path):
+    made = sample.sample(corpora, tmp_path, characters=9_000)
+    before = state(tmp_path)
+    (tmp_path / ".notes" / "a").mkdir(parents=True)
+    (tmp_path / ".notes" / "a" / "00000.lines.npz").write_bytes(b"left")
+    assert sample.sample(corpora, tmp_path, characters=9_000) == made
+    assert state(tmp_path) == before
+
+
 def test_notes_of_a_stopped_run_are_used(corpora, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
