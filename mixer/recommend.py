@@ -129,7 +129,7 @@ def recommend(
         if task.ceilings is not None:
             starting_points(task)  # says so when the ceilings cannot be met
         best = other(task, method)
-    best = rounded(best, DIGITS, limits.lower, limits.upper)
+    best = rounded(best, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
 
     optima, regret = worth.draw_optima(task, best)
     within = max(regret, 1e-6)
