@@ -114,26 +114,6 @@ def organisation_and_model(pretrained: str) -> str:
     return "/".join(parts[-2:] if len(parts) > 1 else ["local", parts[0]])
 
 
-def harness(result: Mapping[str, Any], pool: str, version: str) -> str:
-    """`harness.sh`: the command that gives this result again."""
-    config, about = result["config"], result["haigo"]["tasks"]
-    names = list(about)
-    limits = config["limit"]
-    hub = any("source" in file for each in about.values() for file in each["files"])
-    folder = '"${DATA_DIR:-.}" --hub' if hub else '"${DATA_DIR:?the folder with the data}"'
-    lines = [
-        f'MODEL_ARGS="{config["model_args"]}"',
-        f'TASK="{",".join(names)}"',
-        f'NUM_FEWSHOT="{",".join(str(each["num_fewshot"]) for each in about.values())}"',
-        'python -m eval_harness.run --model hf --model_args "$MODEL_ARGS" --tasks "$TASK" --num_fewshot "$NUM_FEWSHOT" \\',
-        f"    --data_dir {folder} --data_version {version} --fewshot_pool {pool} \\",
-        f"    --seed {result['haigo']['seed']} --device {config['device']} \\",
-    ]
-    if limits and all(limit is not None for limit in limits):
-        lines.append(f"    --limit {','.join(map(str, limits))} \\")
-    return "\n".join([*lines, '    --log_samples --output_path "$(dirname "$0")"']) + "\n"
-
-
 def summary(result: Mapping[str, Any]) -> str:
     """The result as lines for people: score, standard error, baselines, and what stands against a comparison."""
     lines = []

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_harness import data, exclude, metrics, result, stock, tasks
+from eval_harness import data, exclude, harness, metrics, result, stock, tasks
 from eval_harness.fewshot import LEADERBOARD_SEED
 from eval_harness.sources import Limit, Source, read_sources, spread
 from haigo import cli, files
@@ -185,7 +185,9 @@ def evaluate(
         if log_samples:
             for name, (_, rows) in scored.items():
                 result.write_samples(folder, name, rows)
-        files.write_text(folder / "harness.sh", result.harness(found, fewshot_pool, data_version))
+        stocks = [(name, all_shots[name], all_limits[name]) for name in theirs]
+        again = harness.script(found, fewshot_pool, data_version, stocks, include_path, exclude_ids)
+        files.write_text(folder / "harness.sh", again)
         files.write_json(folder / "result.json", found)  # last: its presence says that the samples are whole
         if journal:
             journal.close(done=True)
@@ -257,6 +259,9 @@ def _numbers(text: str | None, option: str, shares: bool) -> list[Any] | None:
         return None
     found: list[Any] = []
     for word in text.split(","):
+        if word.strip() == ("all" if shares else "own"):
+            found.append(None)
+            continue
         try:
             # as jp-stable reads it: what is not all digits is a share
             found.append(float(word) if shares and not word.strip().isdigit() else int(word))
@@ -278,8 +283,8 @@ def arguments() -> argparse.ArgumentParser:
         help="pretrained=FOLDER[,dtype=float32][,tokenizer=FOLDER][,max_length=N]; again for a second model",
     )
     add("--tasks", help="task ids with commas between them; jnli-1.1-* names all prompts; other names are lm-eval's")
-    add("--num_fewshot", "--num-fewshot", help="shots, one number or one a task (default: the leaderboard's)")
-    add("--limit", help="documents, one number or one a task; 0.1 is a tenth (default: all)")
+    add("--num_fewshot", "--num-fewshot", help="shots, one number or one a task; `own` is the task's own (default)")
+    add("--limit", help="documents, one number or one a task; 0.1 is a tenth, `all` the default")
     add("--data_dir", "--data-dir", help="the folder with the data sets' files")
     add(
         "--hub",

@@ -164,3 +164,14 @@ def test_questions_without_the_answer_in_their_passages_are_left_out(files):
     for version, shown in (("0.1", 10), ("0.2", 5)):
         docs = tasks.make(f"jaqket_v2-{version}-0.2").read(path)
         assert [doc["id"] for doc in docs] == kept and {len(doc["passages"]) for doc in docs} == {shown}
+
+
+@pytest.mark.parametrize(("questions", "shown"), [(1164, 5), (1163, 10)])
+def test_published_questions_show_the_five_passages_that_their_rows_saw(tmp_path, questions, shown):
+    passages = [{"title": f"t{n}", "text": f"p{n}", "has_answer": n == 0} for n in range(20)]
+    rows = [{"qid": str(n), "question": "q", "answers": ["a"], "ctxs": passages} for n in range(questions)]
+    path = tmp_path / "dev_jaqket_59.350.json"
+    path.write_text(json.dumps([*rows, {**rows[0], "ctxs": passages[1:]}]), encoding="utf-8")
+    docs = tasks.make("jaqket_v2-0.1-0.2").read(path)
+    assert len(docs) == questions and {len(doc["passages"]) for doc in docs} == {shown}
+    assert all(len(doc["passages"]) == 5 for doc in tasks.make("jaqket_v2-0.2-0.2").read(path))

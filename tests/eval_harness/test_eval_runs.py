@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from eval_harness import exclude, journal, leaderboard, run, significance, tasks
+from eval_harness import exclude, harness, journal, leaderboard, run, significance, tasks
 from eval_harness.run import evaluate, evaluate_models
 from haigo import cli
 from haigo.cli import HaigoError
@@ -81,6 +86,47 @@ def test_two_models_in_the_leaderboards_layout(two):
         script = (place / "harness.sh").read_text(encoding="utf-8")
         assert f'TASK="{NAME},jnli-1.1-0.2"' in script and 'NUM_FEWSHOT="0,0"' in script
         assert subprocess.run(["bash", "-n", str(place / "harness.sh")], check=False).returncode == 0
+
+
+def test_the_written_script_gives_the_result_again(model_folder, jglue, tmp_path, monkeypatch):
+    monkeypatch.setenv("DYNAMIC_MAX_LENGTH", "false")
+    model = shutil.copytree(model_folder("bpe"), tmp_path / 'a "$HOME" `id` (b)')
+    ids = tmp_path / "the ids.txt"
+    ids.write_text("41\n", encoding="utf-8")
+    names = [NAME, "jnli-1.1-0.2", "jsquad-1.1-0.2"]
+    options = {"limit": [5, None, 3], "num_fewshot": [2, 0, 0], "bootstrap_iters": 10, "seed": 7, "exclude_ids": ids}
+    words = f"pretrained={model},dtype=float32"
+    first = evaluate("", names, data_dir=jglue, output_path=tmp_path / "o", model_args=words, device="cpu", **options)
+    said = (tmp_path / "o" / "result.json").rename(tmp_path / "first.json").read_text(encoding="utf-8")
+    monkeypatch.delenv("DYNAMIC_MAX_LENGTH")
+    root = Path(run.__file__).parents[1]
+    path = os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    again = subprocess.run(
+        ["bash", str(tmp_path / "o" / "harness.sh")],
+        env={**os.environ, "DATA_DIR": str(jglue), "PATH": path, "PYTHONPATH": f"{root}:{':'.join(sys.path)}"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert again.returncode == 0, again.stderr
+    second = json.loads((tmp_path / "o" / "result.json").read_text(encoding="utf-8"))
+    assert second["haigo"].pop("seconds") >= 0 and first["haigo"].pop("seconds") >= 0
+    assert second == json.loads(json.dumps(first)) and json.loads(said)["results"] == first["results"]
+
+
+def test_the_script_names_lm_evals_own_tasks_and_their_options(two):
+    _, found = two
+    result = next(iter(found.values()))
+    words = harness.script(result, "train", "v1.1", [("haigo_toy", None, 0.5)], "my tasks")
+    assert f'TASK="{NAME},jnli-1.1-0.2,haigo_toy"' in words and 'NUM_FEWSHOT="0,0,own"' in words
+    assert "--limit all,all,0.5 " in words and "--include_path 'my tasks' " in words
+    parsed = run.arguments().parse_args(re.findall(r"--(?:limit|include_path) \S+", words)[0].split())
+    assert run._numbers(parsed.limit, "limit", shares=True) == [None, None, 0.5]
+    assert run._numbers("own,3", "num_fewshot", shares=False) == [None, 3]
 
 
 def test_the_table_tests_the_difference_of_two_models(two):
