@@ -4,7 +4,8 @@ Version 0.1, which nearly all published rows used, cuts off the beginning of wha
 the same generator. Questions whose first five passages do not hold the answer are left out of both, as the data set's
 loader does and the rows' 1,164 questions show. 0.2 shows five passages. 0.1 asks for ten, and got five with the
 published data: the loader that leaves questions out keeps five passages of the others, and models scored with both
-versions differ by few points (796 and 785 of 1,164 answers; 625 and 633). Rows from before it, over all 1,992 questions, saw ten.
+versions differ by few points (796 and 785 of 1,164 answers; 625 and 633). Older rows,
+over all 1,992 questions, saw ten.
 """
 
 from __future__ import annotations
