@@ -4,8 +4,12 @@
 
 Prints the layouts of the model that fit on these nodes (tensor and pipeline parallelism, ZeRO stage, micro batch,
 accumulation, recomputation of activations), best first, with the memory of the fullest GPU by part, and tokens a second
-and days as an interval from what stock GPT-NeoX has shown to the best seen on the hardware. Where nothing fits it
+and days as an interval from what stock software has shown to the best seen on the hardware. Where nothing fits it
 ends with exit code 3, says how much is missing and names the smallest number of nodes that is enough.
+
+`--calibrate LOG` learns from the first logged steps of a real run (or from several, or a CSV of measured speeds: columns in
+`launch.plan_calibrate`) and narrows the interval. `--layout "TP1 PP0 ZeRO1 micro 16 recompute"` asks about one layout: whether
+it fits, its memory by part, and the nearest that does.
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ from typing import Any
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import plan_layouts
+from launch import plan_ask, plan_calibrate, plan_layouts, plan_stacks
+from launch.plan_calibrate import Calibration
 from launch.plan_layouts import Layout
 from launch.plan_memory import Shape
 from neox_configs import derive, hardware, reader, shipped
@@ -44,6 +49,8 @@ class Plan:
     seq_length: int
     tokens: float
     attention: str
+    stack: str
+    """The software planned for: a name of `launch.plan_stacks`."""
     memory_bytes: float
     """What one GPU has."""
     layouts: list[Layout]
@@ -55,6 +62,12 @@ class Plan:
     smallest: Layout | None
     faster: Layout | None
     """The best layout with flash attention, when the plan is without; None otherwise."""
+    measured: list[float]
+    """Measured over planned speed of the runs that the plan was calibrated by."""
+    asked: Layout | None = None
+    """The layout that was asked about; None when none was."""
+    nearest: Layout | None = None
+    """The nearest layout that fits, when the one that was asked about does not."""
 
     @property
     def best(self) -> Layout:
@@ -88,6 +101,11 @@ class Plan:
         low, high = one.tokens_per_s
         return self.tokens / high / 86400, self.tokens / low / 86400
 
+    def gpu_days(self, one: Layout) -> tuple[float, float]:
+        """GPU-days for the tokens: at best, at worst."""
+        low, high = self.days(one)
+        return low * self.gpus, high * self.gpus
+
 
 def plan(
     model: str | os.PathLike[str],
@@ -99,6 +117,9 @@ def plan(
     global_batch_tokens: float | None = None,
     attention: str = "global",
     gpus_per_node: int | None = None,
+    stack: str | None = None,
+    calibrate: Sequence[str | os.PathLike[str]] = (),
+    asked: str | None = None,
 ) -> Plan:
     """Find the layouts of a model that fit on a cluster.
 
@@ -112,51 +133,79 @@ def plan(
         global_batch_tokens: tokens a step; the model's own `train_batch_size` when None.
         attention: `global` (what every GPT-NeoX install runs) or `flash` (needs flash-attn in its environment).
         gpus_per_node: replaces the cluster's own number.
+        stack: the software, a name of `launch.plan_stacks`; replaces `attention`. `fsdp-flash` is for comparison only.
+        calibrate: logs or CSV files of measured runs of that software on that hardware.
+        asked: one layout to judge, as words: `TP1 PP0 ZeRO1 micro 16 recompute`.
 
     Raises:
-        HaigoError: unknown model or cluster, or numbers that make no sense.
+        HaigoError: unknown model, cluster, stack or layout, or numbers that make no sense.
     """
     place = cluster if isinstance(cluster, Cluster) else hardware.cluster(cluster, gpus_per_node)
     if nodes < 1 or not tokens > 0:
         raise HaigoError(f"{nodes} nodes and {tokens:g} tokens make no plan.", "give --nodes and --tokens above 0")
-    if attention not in ("global", "flash"):
-        raise HaigoError(f"there is no attention '{attention}'.", "choose global or flash")
+    software = plan_stacks.of_attention(attention) if stack is None else plan_stacks.find(stack)
+    attention = "flash" if software.flash else "global"
     if place.kind == "cpu" and nodes > 1:
         raise HaigoError(f"{place.name} is one machine, not {nodes} nodes.", "give --nodes 1")
     config = reader.load(shipped.find_model(model))
     shape, padded = _shape(config, place, seq_length, vocab_size, attention)
     sequences = _sequences(config, shape.seq_length, global_batch_tokens)
-    layouts = plan_layouts.candidates(shape, nodes * place.gpus_per_node, place, sequences)
+    gpus = nodes * place.gpus_per_node
+    layouts = plan_layouts.candidates(shape, gpus, place, sequences, software)
+    learnt = None
+    if calibrate:
+        rows = [row for path in calibrate for row in plan_calibrate.read(path, software)]
+        learnt = Calibration(rows, place, software)
+        layouts = [_calibrated(one, shape, learnt) for one in layouts]
     fitting = plan_layouts.ranked(layouts)
     smallest_nodes, smallest = None, None
     if not fitting:
         for more in (count for count in _NODES if count > nodes and place.kind == "gpu"):
-            able = plan_layouts.ranked(plan_layouts.candidates(shape, more * place.gpus_per_node, place, sequences))
+            able = plan_layouts.ranked(
+                plan_layouts.candidates(shape, more * place.gpus_per_node, place, sequences, software)
+            )
             if able:
                 smallest_nodes, smallest = more, able[0]
                 break
     faster = None
-    if place.kind == "gpu" and attention == "global":
+    if place.kind == "gpu" and software.neox and not software.flash and learnt is None:
         flash = dataclasses.replace(shape, flash=True)
-        quick = plan_layouts.ranked(plan_layouts.candidates(flash, nodes * place.gpus_per_node, place, sequences))
+        quick = plan_layouts.ranked(plan_layouts.candidates(flash, gpus, place, sequences))
         faster = quick[0] if quick else None
+    wanted = nearest = None
+    if asked is not None:
+        wanted, nearest = plan_ask.judge(asked, shape, gpus, place, sequences, software)
+        if learnt is not None:
+            wanted = _calibrated(wanted, shape, learnt)
+            nearest = _calibrated(nearest, shape, learnt) if nearest else None
     return Plan(
         model=str(model),
         cluster=place.name,
         nodes=nodes,
-        gpus=nodes * place.gpus_per_node,
+        gpus=gpus,
         parameters=shape.parameters,
         padded_vocab=padded,
         seq_length=shape.seq_length,
         tokens=float(tokens),
         attention=attention,
+        stack=software.name,
         memory_bytes=place.memory_gb * 1e9,
         layouts=fitting,
         closest=plan_layouts.nearest_miss(layouts),
         smallest_nodes=smallest_nodes,
         smallest=smallest,
         faster=faster,
+        measured=learnt.ratios if learnt else [],
+        asked=wanted,
+        nearest=nearest,
     )
+
+
+def _calibrated(one: Layout, shape: Shape, learnt: Calibration) -> Layout:
+    """A layout with the speed that measured runs let expect."""
+    low, high = learnt.speed(one, shape)
+    scale = one.mfu[0] / one.tokens_per_s[0]
+    return dataclasses.replace(one, tokens_per_s=(low, high), mfu=(low * scale, high * scale))
 
 
 def vocab_step(cluster: Cluster, tensor: int) -> int:
@@ -207,17 +256,26 @@ def as_json(made: Plan) -> dict[str, Any]:
     """The plan as JSON values, with the days beside each layout."""
     content = dataclasses.asdict(made)
     for entry, one in zip(content["layouts"], made.layouts, strict=True):
-        entry.update(name=one.name, days=made.days(one))
+        entry.update(name=one.name, days=made.days(one), gpu_days=made.gpu_days(one))
+    for key, each in (("asked", made.asked), ("nearest", made.nearest)):
+        if each is not None:
+            content[key].update(name=each.name, days=made.days(each), gpu_days=made.gpu_days(each))
     content["refusal"] = None if made.layouts else f"{made.refusal()} {made.remedy()}"
     return content
 
 
-def text(made: Plan, rows: int = 6) -> str:
-    """The plan as a table for people."""
+def text(made: Plan, rows: int = 6, price: float | None = None) -> str:
+    """The plan as a table for people.
+
+    Args:
+        rows: layouts shown.
+        price: of a GPU-hour, in whatever currency.
+    """
     head = (
         f"{made.model} ({_count(made.parameters)} parameters, vocabulary padded to {made.padded_vocab:,}) on "
         f"{made.nodes} x {made.cluster} = {made.gpus} GPUs of {made.memory_bytes / 1e9:.1f} GB; "
-        f"{made.tokens:.3g} tokens, sequences of {made.seq_length}, attention {made.attention}"
+        f"{made.tokens:.3g} tokens, sequences of {made.seq_length}, "
+        + (f"attention {made.attention}" if made.stack.startswith("gpt-neox") else f"stack {made.stack}")
     )
     lines = [head, ""]
     form = "{:<3}{:<44}{:>6}{:>7}{:>7}{:>20}{:>20}"
@@ -239,6 +297,12 @@ def text(made: Plan, rows: int = 6) -> str:
         best = made.layouts[0]
         parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in best.memory.items() if size >= 5e7)
         lines += ["", f"GB on the fullest GPU of layout 1: {parts}"]
+        few, many = made.gpu_days(best)
+        cost = f", {few * 24 * price:,.0f} - {many * 24 * price:,.0f} at {price:g} a GPU-hour" if price else ""
+        lines.append(f"GPU-days of layout 1: {few:,.3g} - {many:,.3g}{cost}")
+        if made.measured:
+            shown = ", ".join(f"{ratio:.2f}" for ratio in made.measured[:6])
+            lines.append(f"Calibrated by {len(made.measured)} measured runs: {shown} times the plan's middle.")
         if best.pipe:
             lines.append(
                 "A pipeline: GPT-NeoX cannot evaluate while training with it, so the config says eval_iters 0."
@@ -247,6 +311,27 @@ def text(made: Plan, rows: int = 6) -> str:
         days = made.days(made.faster)
         lines.append(
             f"With --attention flash (flash-attn in GPT-NeoX's environment): {made.faster.name}, {span(days)}."
+        )
+    return "\n".join(lines)
+
+
+def judged(made: Plan) -> str:
+    """What is to be said of the layout that was asked about."""
+    assert made.asked is not None
+    one, have = made.asked, made.memory_bytes / 1e9
+    parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in one.memory.items() if size >= 5e7)
+    low, high = one.tokens_per_s
+    word = "fits" if one.fits else "does not fit"
+    lines = [
+        f"{one.name} {word}: {one.memory_bytes / 1e9:.1f} GB of {have:.1f} on the fullest GPU ({parts})",
+        f"{low:,.0f} - {high:,.0f} tokens/s, {span(made.days(one))}",
+    ]
+    if not one.fits:
+        near = made.nearest
+        lines.append(
+            f"The nearest that fits: {near.name}, {near.memory_bytes / 1e9:.1f} GB, {span(made.days(near))}"
+            if near
+            else "No layout fits on these GPUs."
         )
     return "\n".join(lines)
 
@@ -269,6 +354,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     add_arguments(parser)
     parser.add_argument("--vocab-size", "--vocab_size", type=int, default=VOCAB_SIZE, help="default: 50000")
     parser.add_argument("--rows", type=int, default=6, help="layouts shown (default: 6)")
+    parser.add_argument("--stack", choices=sorted(plan_stacks.STACKS), help="the software, instead of --attention")
+    parser.add_argument("--calibrate", action="append", metavar="FILE", help="GPT-NeoX log or CSV; repeatable")
+    parser.add_argument("--layout", metavar="WORDS", help="judge one layout: 'TP1 PP0 ZeRO1 micro 16 recompute'")
+    parser.add_argument("--price", type=float, help="of a GPU-hour: adds the cost")
     parser.add_argument("--json", action="store_true", help="print the whole plan as JSON")
     args = parser.parse_args(argv)
     made = plan(
@@ -281,11 +370,18 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         args.global_batch_tokens,
         args.attention,
         args.gpus_per_node,
+        args.stack,
+        args.calibrate or (),
+        args.layout,
     )
     if args.json:
         print(json.dumps(as_json(made), ensure_ascii=False, indent=2))
+    elif made.asked is not None:
+        print(judged(made))
     elif made.layouts:
-        print(text(made, args.rows))
+        print(text(made, args.rows, args.price))
+    if made.asked is not None:
+        return None if made.asked.fits else 3
     if not made.layouts:
         raise Refused(made.refusal(), made.remedy())
     return None

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from launch import plan_memory
+from launch import plan_memory, plan_speed, plan_stacks
 from launch.plan_memory import Shape, Split
+from launch.plan_stacks import Stack
 from neox_configs.hardware import Cluster
 
 TIGHT = 0.93
 """Above this share of the memory a layout fits on paper and is ranked as a last resort."""
+_CPU_MFU = (0.4, 0.74)
+"""What the embedded engine reaches of a core's matrix products, from the smallest proxies to 4 million parameters."""
 _MICRO = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -50,10 +53,14 @@ class Layout:
         return " ".join([*words, "recompute"] if self.recompute else words)
 
 
-def splits(shape: Shape, gpus: int, cluster: Cluster) -> Iterator[Split]:
-    """Every split of the model over `gpus` that GPT-NeoX runs."""
+def splits(shape: Shape, gpus: int, cluster: Cluster, stack: Stack | None = None) -> Iterator[Split]:
+    """Every split of the model over `gpus` that the stack runs (default: GPT-NeoX). FSDP shards everything over all GPUs."""
     if cluster.kind == "cpu":
         yield Split(1, 0, gpus, 0, False)
+        return
+    if stack is not None and not stack.neox:
+        yield Split(1, 0, gpus, 3, False)
+        yield Split(1, 0, gpus, 3, True)
         return
     per_node = min(gpus, cluster.gpus_per_node)
     for tensor in (1, 2, 4, 8):
@@ -71,12 +78,25 @@ def splits(shape: Shape, gpus: int, cluster: Cluster) -> Iterator[Split]:
                     yield Split(tensor, pipe, data, zero, recompute)
 
 
-def layout(shape: Shape, split: Split, micro: int, sequences: int, cluster: Cluster) -> Layout:
-    """The cost of one split at one micro batch, for a global batch of about `sequences`."""
+def layout(
+    shape: Shape, split: Split, micro: int, sequences: int, cluster: Cluster, stack: Stack | None = None
+) -> Layout:
+    """The cost of one split at one micro batch, for a global batch of about `sequences`.
+
+    Args:
+        stack: the software; GPT-NeoX, with flash attention if the shape says so, when None.
+    """
+    stack = stack or plan_stacks.of_attention("flash" if shape.flash else "global")
     accumulation = max(1, round(sequences / (split.data * micro)))
     parts = plan_memory.memory(shape, split, micro, accumulation)
     need = plan_memory.total(parts)
-    share = plan_memory.mfu(shape, split, accumulation, cluster.mfu_stock, cluster.mfu_best, gpu=cluster.kind == "gpu")
+    if cluster.kind == "gpu":
+        share = plan_speed.mfu(
+            shape, split, micro, accumulation, cluster.gpus_per_node, cluster.peak_tflops * 1e12, stack
+        )
+        share = (share[0] * cluster.efficiency, share[1] * cluster.efficiency)
+    else:
+        share = _CPU_MFU
     gpus = split.data * split.tensor * split.stages
     speed = [gpus * part * cluster.peak_tflops * 1e12 / shape.flops_per_token for part in share]
     return Layout(
@@ -97,19 +117,19 @@ def layout(shape: Shape, split: Split, micro: int, sequences: int, cluster: Clus
     )
 
 
-def candidates(shape: Shape, gpus: int, cluster: Cluster, sequences: int) -> list[Layout]:
+def candidates(shape: Shape, gpus: int, cluster: Cluster, sequences: int, stack: Stack | None = None) -> list[Layout]:
     """One layout a split: its largest comfortable micro batch, else its largest that fits, else micro batch 1.
 
     A micro batch whose batch arithmetic would move the global batch by more than a quarter is passed over.
     """
     found = []
-    for split in splits(shape, gpus, cluster):
+    for split in splits(shape, gpus, cluster, stack):
         tried = [
             one
             for micro in _MICRO
-            if abs((one := layout(shape, split, micro, sequences, cluster)).train_batch_size - sequences)
+            if abs((one := layout(shape, split, micro, sequences, cluster, stack)).train_batch_size - sequences)
             <= 0.25 * sequences
-        ] or [layout(shape, split, 1, sequences, cluster)]
+        ] or [layout(shape, split, 1, sequences, cluster, stack)]
         easy = [one for one in tried if one.fits and not one.tight]
         able = [one for one in tried if one.fits]
         found.append((easy or able or tried[:1])[-1])
@@ -119,11 +139,11 @@ def candidates(shape: Shape, gpus: int, cluster: Cluster, sequences: int) -> lis
 def score(one: Layout) -> float:
     """What layouts are ranked by: expected speed, less what a team pays for otherwise.
 
-    A pipeline costs a quarter (GPT-NeoX cannot evaluate while training with it), a tight fit 30 %, ZeRO 2 12 % (it
+    A pipeline costs two fifths (GPT-NeoX cannot evaluate while training with it), a tight fit 30 %, ZeRO 2 12 % (it
     reduces gradients at every micro batch), tensor parallelism 5 % (a checkpoint in parts, all-reduces in each layer).
     """
     speed = (one.tokens_per_s[0] * one.tokens_per_s[1]) ** 0.5 * (1 - 0.1 / (1 + one.micro))
-    speed *= (0.75 if one.pipe else 1.0) * (0.7 if one.tight else 1.0)
+    speed *= (0.6 if one.pipe else 1.0) * (0.7 if one.tight else 1.0)
     return speed * (0.88 if one.zero == 2 else 1.0) * (0.95 if one.tensor > 1 else 1.0)
 
 

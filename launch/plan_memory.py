@@ -8,8 +8,11 @@ Memory is for GPT-NeoX on DeepSpeed as its source allocates it, in bf16 with fp3
 * activations of a layer s b h (8 + 24/t) bytes without dropout (Korthikanti et al. 2022, less the dropout masks), plus
   5 a s/(h t) when attention is not a flash kernel; with recomputation 2 s b h a layer and one live layer.
 * logits s b V 8/t bytes: at 50k words a sequence costs as much as a layer does.
-* 1 GB for CUDA, NCCL and fragmentation: with flash attention and this reserve, 73 of llm-foundry's 78 A100-40GB rows are
-  predicted to fit and 73 of the doubled micro batches not to (that stack is FSDP; GPT-NeoX publishes no such table).
+* 1 GB for CUDA, NCCL and fragmentation. GPT-NeoX publishes no table of what fits.
+
+For FSDP (ZeRO 3) in mixed precision, 16 bytes a parameter shared by all GPUs, three layers' weights and gradients whole,
+26 s b h a layer, 9 bytes a logit and 1.5 GB: all of llm-foundry's 78 published rows on A100-40GB fit and 77 of the doubled
+micro batches do not; of its 61 on A100-80GB, whose micro batches are not all the largest, all fit and 55 do not when doubled.
 """
 
 from __future__ import annotations
@@ -19,7 +22,9 @@ from dataclasses import dataclass
 FIXED_BYTES = 1e9
 BUCKET_ELEMENTS = 250_000_000
 """`reduce_bucket_size` as written by launch.configs; ZeRO 2 holds two such bf16 buffers when it overlaps."""
-_TENSOR_COST = {1: 1.0, 2: 0.95, 4: 0.88, 8: 0.8}
+_SHARDED_FIXED_BYTES = 1.5e9
+_SHARDED_LAYERS = 3
+"""Layers whose weights and gradients FSDP holds whole at a time."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,8 @@ def memory(shape: Shape, split: Split, micro: int, accumulation: int) -> dict[st
     The fullest is the first pipeline stage (most micro batches in flight) or the last (the logits); without a pipeline
     they are one.
     """
+    if split.zero == 3:
+        return _sharded(shape, split, micro)
     tables = shape.vocab * shape.hidden
     ends = [("first", tables), ("last", 0 if shape.tied and split.stages == 1 else tables)]
     if split.stages == 1:
@@ -116,24 +123,23 @@ def _stage(shape: Shape, split: Split, micro: int, flight: int, tables: int, log
     }
 
 
+def _sharded(shape: Shape, split: Split, micro: int) -> dict[str, float]:
+    unit = shape.seq_length * micro * shape.hidden
+    scores = 0.0 if shape.flash else 5.0 * shape.heads * shape.seq_length / shape.hidden
+    layer = unit * (26.0 + scores)
+    kept = 2.0 * unit if split.recompute else layer
+    whole = 2.0 * 2.0 * min(_SHARDED_LAYERS, shape.layers) * shape.layer_parameters
+    return {
+        "weights": 4.0 * shape.parameters / split.data + whole,
+        "gradients": 4.0 * shape.parameters / split.data,
+        "optimizer": 8.0 * shape.parameters / split.data,
+        "activations": kept * shape.layers + (layer if split.recompute else 0.0),
+        "logits": 9.0 * shape.seq_length * micro * shape.vocab,
+        "buckets": 0.0,
+        "fixed": _SHARDED_FIXED_BYTES,
+    }
+
+
 def bubble(split: Split, accumulation: int) -> float:
     """Share of the time that a pipeline stage waits: (p-1)/(m+p-1)."""
     return (split.stages - 1) / (accumulation + split.stages - 1)
-
-
-def mfu(
-    shape: Shape, split: Split, accumulation: int, stock: tuple[float, float], best: float, gpu: bool
-) -> tuple[float, float]:
-    """Lowest and highest share of the peak to expect, as an interval and not a promise.
-
-    The low end is what stock GPT-NeoX has shown (Pythia: full recomputation and flash attention, 0.28 at tensor
-    parallel 4). The high end is the best seen with any stack; recomputation costs a quarter of it, the pipeline its
-    bubble, tensor parallelism its all-reduces. Unfused attention has no published row: its ends are stock x 0.75 and
-    the stock's best.
-    """
-    low = stock[0] if split.tensor >= 4 or not gpu else stock[0] + 0.4 * (stock[1] - stock[0])
-    high = best * (0.75 if split.recompute else 1.0) * _TENSOR_COST.get(split.tensor, 0.75)
-    if gpu and not shape.flash:
-        low, high = 0.75 * low, stock[1] * (1.0 if split.recompute else 1.15) * _TENSOR_COST.get(split.tensor, 0.75)
-    busy = 1.0 - bubble(split, accumulation)
-    return low * busy, max(low, high) * busy

@@ -10,7 +10,7 @@ from haigo import yamlfile
 from haigo.cli import HaigoError, nearest
 from neox_configs import reader, shipped
 
-_KEYS = ("kind", "gpus_per_node", "memory_gb", "peak_tflops", "mfu_stock", "mfu_best", "neox")
+_KEYS = ("kind", "gpus_per_node", "memory_gb", "peak_tflops", "efficiency", "neox")
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,8 @@ class Cluster:
     """What one process can allocate, in 10^9 bytes."""
     peak_tflops: float
     """Peak of one GPU at the training precision, in 10^12 operations a second."""
-    mfu_stock: tuple[float, float]
-    """Share of the peak that stock GPT-NeoX has been seen to reach: lowest, highest."""
-    mfu_best: float
-    """The highest share seen on this hardware with any stack."""
+    efficiency: float
+    """Share of `launch.plan_speed`'s roofline that this hardware reaches; an A100-40GB is 1."""
     neox: dict[str, Any] = field(default_factory=dict)
     """GPT-NeoX keys that go with this hardware."""
 
@@ -59,19 +57,17 @@ def cluster(name: str | os.PathLike[str], gpus_per_node: int | None = None) -> C
         raise HaigoError(f"{path}: kind is '{content['kind']}'.", "write `gpu` or `cpu`")
     reader.check_keys(content["neox"], name=f"{path} (neox)")
     try:
-        low, high = (float(share) for share in content["mfu_stock"])
         made = Cluster(
             name=path.stem,
             kind=content["kind"],
             gpus_per_node=int(gpus_per_node or content["gpus_per_node"]),
             memory_gb=float(content["memory_gb"]),
             peak_tflops=float(content["peak_tflops"]),
-            mfu_stock=(low, high),
-            mfu_best=float(content["mfu_best"]),
+            efficiency=float(content["efficiency"]),
             neox=dict(content["neox"]),
         )
     except (TypeError, ValueError) as error:
         raise HaigoError(f"{path} has a value of the wrong form: {error}.", "see the shipped clusters") from None
-    if min(made.memory_gb, made.peak_tflops, made.gpus_per_node) <= 0 or not 0 < low <= high <= made.mfu_best <= 1:
-        raise HaigoError(f"{path}: a number makes no sense.", "need positive sizes and 0 < mfu_stock <= mfu_best <= 1")
+    if min(made.memory_gb, made.peak_tflops, made.gpus_per_node) <= 0 or not 0 < made.efficiency <= 2:
+        raise HaigoError(f"{path}: a number makes no sense.", "need positive sizes and an efficiency from 0 to 2")
     return made

@@ -18,7 +18,7 @@ from neox_world import REPO, World, make_world
 
 from haigo import files, yamlfile
 from haigo.cli import Refused
-from launch import configs, hostfile
+from launch import configs, hostfile, plan_calibrate, plan_stacks
 from neox_configs import reader, shipped
 from neox_configs.keys import KEYS
 
@@ -155,6 +155,13 @@ def test_twenty_steps_on_a_two_corpus_mixture(neox: Any, tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     losses = [float(loss) for loss in re.findall(r"lm_loss: (\S+)", (tmp_path / "log.txt").read_text())]
     assert len(losses) == 20 and losses[-1] < losses[0] - 1
+    (row,) = plan_calibrate.read(tmp_path / "log.txt", plan_stacks.find("gpt-neox"))
+    assert (row.micro, row.accumulation, row.split.data, row.shape.seq_length) == (
+        8,
+        1,
+        1,
+        128,
+    ) and row.tokens_per_s > 0
     folder = tmp_path / "run" / "checkpoints" / "tiny"
     assert (folder / "latest").read_text() == "global_step20"
     # both corpora were read, in the proportion of their weights (GPT-NeoX's index caches tell how many samples each gave)

@@ -196,6 +196,6 @@ def test_clusters(tmp_path: Path) -> None:
     with pytest.raises(HaigoError, match="unknown key 'memory'"):
         hardware.cluster(write(tmp_path, "c.yml", text.replace("memory_gb", "memory")))
     with pytest.raises(HaigoError, match="makes no sense"):
-        hardware.cluster(write(tmp_path, "d.yml", text.replace("mfu_best: 0.57", "mfu_best: 0.1")))
+        hardware.cluster(write(tmp_path, "d.yml", text.replace("efficiency: 1.0", "efficiency: 0")))
     with pytest.raises(HaigoError, match="lacks the key 'peak_tflops'"):
         hardware.cluster(write(tmp_path, "e.yml", text.replace("peak_tflops: 312", "")))
