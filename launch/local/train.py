@@ -198,7 +198,9 @@ class _Run:
         if self.job.init_from is not None:
             models.load_weights(self.model, self.job.init_from)
         if self.job.device != "cpu":
-            self.model.cuda(int(self.job.device.partition(":")[2]))
+            import torch
+
+            torch.nn.Module.to(self.model, torch.device(self.job.device))
         self.optimizer = optimizers.build(self.model, plan)
         self.rate = optimizers.learning_rate
         self.size = models.parameters(self.model)
