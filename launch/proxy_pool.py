@@ -19,6 +19,7 @@ from typing import Any
 
 from haigo import pool
 from haigo.cli import HaigoError
+from launch.local.device import WORKER
 
 Job = Callable[[Mapping[str, Any], Callable[[Any], None]], Any]
 """What a worker does: job(task, tell) -> result; `tell` sends word of how far it is. A module-level function."""
@@ -39,9 +40,10 @@ class Event:
 
 
 class _Worker:
-    def __init__(self, context: multiprocessing.context.ForkServerContext, job: Job) -> None:
+    def __init__(self, context: multiprocessing.context.ForkServerContext, job: Job, number: int) -> None:
+        self.number = number
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, job), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, job, number), daemon=True)
         # one thread a process: OpenMP teams that share cores cost several times what they gain
         with _environment(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false"):
             self.process.start()
@@ -81,8 +83,8 @@ def run(
     given, tried = dict(queue), dict.fromkeys((name for name, _ in queue), 0)
     crew: list[_Worker] = []
     try:
-        for _ in range(min(workers, len(waiting))):
-            crew.append(_Worker(context, job))
+        for number in range(min(workers, len(waiting))):
+            crew.append(_Worker(context, job, number))
         while True:
             for worker in crew:
                 if worker.name is None and waiting:
@@ -110,7 +112,7 @@ def run(
                         event = Event("again", event.name, event.value)
                         waiting.append((event.name, given[event.name]))
                     if not worker.process.is_alive() and waiting:
-                        crew[crew.index(worker)] = _Worker(context, job)
+                        crew[crew.index(worker)] = _Worker(context, job, worker.number)
                 yield event
     finally:
         for worker in crew:
@@ -134,10 +136,11 @@ def _died(worker: _Worker) -> Event:
     return Event("failed", worker.name, f"the worker process ended with code {code} ({why})")
 
 
-def _work(pipe: Connection, job: Job) -> None:
+def _work(pipe: Connection, job: Job, number: int) -> None:
     import time
 
     pool.start_worker()
+    os.environ[WORKER] = str(number)  # the fork server has its own environment; a job on CUDA picks its device by this
     told = 0.0
 
     def tell(value: Any) -> None:

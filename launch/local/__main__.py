@@ -54,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--test-tokens", "--test_tokens", type=count, help="a corpus (default: as --eval-tokens; 0: all)"
     )
     parser.add_argument("--seed", type=int, help="instead of the config's")
-    parser.add_argument("--precision", help="fp32: train a half-precision config in fp32")
+    parser.add_argument("--precision", help="fp32: train a half-precision config in fp32; on CUDA also bfloat16")
+    parser.add_argument("--device", default="auto", help="auto (CUDA where there is a device), cpu, cuda or cuda:N")
     parser.add_argument("--init-from", "--init_from", metavar="FOLDER", help="start from these Hugging Face weights")
     parser.add_argument("--threads", type=int, default=1, help="threads of matrix products (default 1)")
     parser.add_argument("--no-export", "--no_export", action="store_true", help="do not write DIR/model")
@@ -82,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=args.seed,
         precision_override=args.precision,
         init_from=args.init_from,
+        device=args.device,
         threads=args.threads,
         overwrite=args.overwrite,
     )

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from haigo.cli import HaigoError
+from launch.local import device as devices
 from launch.local.vocabulary import Vocabulary, check_dataset
 from preprocess.indexed_dataset import MMapReader
 
@@ -157,8 +158,12 @@ def _read_pairs(path: Path) -> Iterable[tuple[str, str]]:
         yield context, target
 
 
-def score(model: GPTNeoXForCausalLM, task: Task) -> Score:
-    """Let the model predict the task. Deterministic; no gradients; logits for a few hundred tokens at a time."""
+def score(model: GPTNeoXForCausalLM, task: Task, device: str = "cpu") -> Score:
+    """Let the model predict the task, in float32. Deterministic; no gradients; logits for a few hundred tokens at a time.
+
+    Args:
+        device: where the model is.
+    """
     import torch
 
     from launch.local.loss import token_nats
@@ -177,12 +182,12 @@ def score(model: GPTNeoXForCausalLM, task: Task) -> Score:
             length = int(np.flatnonzero(used.any(axis=0))[-1]) + 1
             labels = np.ascontiguousarray(labels[:, :length]).reshape(-1)
             inputs = np.ascontiguousarray(task.inputs[start : start + per_batch, :length])
-            hidden = body(model, torch.from_numpy(inputs))
+            hidden = body(model, devices.place(torch.from_numpy(inputs), device))
             asked = np.flatnonzero(labels != _IGNORED)
             if len(asked) < len(labels):  # pairs ask for few of their tokens: no logits for the rest
-                hidden = hidden[torch.from_numpy(asked)]
+                hidden = hidden[devices.place(torch.from_numpy(asked), device)]
                 labels = labels[asked]
-            found = token_nats(hidden, weight, torch.from_numpy(labels)).double().numpy()
+            found = token_nats(hidden, weight, devices.place(torch.from_numpy(labels), device)).double().cpu().numpy()
             nats += float(found.sum())
             text_nats += float(found[labels != task.eod_id].sum())
             tokens += len(labels)

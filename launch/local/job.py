@@ -16,6 +16,7 @@ from typing import Any
 from haigo import files
 from haigo.cli import HaigoError
 from launch import data_order
+from launch.local import device as devices
 from launch.local import precision, settings, vocabulary
 from launch.local.settings import Settings
 from launch.local.vocabulary import Vocabulary
@@ -44,6 +45,10 @@ class Job:
     export: bool
     init_from: str | None
     """Hugging Face folder whose weights the run starts from; initialised by the config's methods when None."""
+    device: str
+    """cpu or cuda:N."""
+    precision: str
+    """What matrix products are computed in: fp32 or bfloat16."""
 
     def source(self, plan: Settings) -> data_order.Source:
         """Where the training samples come from when the run has `plan.train_iters` steps."""
@@ -63,6 +68,8 @@ class Job:
         made["train_data_weights"] = list(source.weights)
         for number, prefix in enumerate(source.prefixes):
             made[f"train_data_paths[{number}]"] = _fingerprint(prefix)
+        if self.device != "cpu":
+            made |= {"device": devices.kind(self.device), "computed_in": self.precision}
         if self.init_from is not None:
             weights = f"{self.init_from}/model.safetensors"
             made["init_from"] = _file_digest(weights, *_stamp(weights))
@@ -90,6 +97,7 @@ def prepare(
     seed: int | None = None,
     precision_override: str | None = None,
     init_from: PathLike | None = None,
+    device: str = "auto",
 ) -> Job:
     """Check what a run is made from. Arguments as of `launch.local.train.train`.
 
@@ -105,7 +113,8 @@ def prepare(
     if given.get("train_iters") is None and (tokens is not None or seconds is not None):
         given["train_iters"] = given.get("lr_decay_iters") or 1  # the budget decides; the schedule follows it
     plan = settings.resolve(given)
-    precision.check(plan, precision_override)
+    computed_on = devices.resolve(device)
+    computed_in = precision.check(plan, precision_override, computed_on)
     if tokens is not None and tokens < plan.tokens_per_step:
         raise HaigoError(
             f"--tokens {tokens} is less than one step of {plan.tokens_per_step} tokens.",
@@ -130,6 +139,8 @@ def prepare(
         test_tokens=test_tokens,
         export=export,
         init_from=None if init_from is None else str(init_from),
+        device=computed_on,
+        precision=computed_in,
     )
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
         vocabulary.check_dataset(prefix, words)

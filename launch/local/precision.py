@@ -35,16 +35,23 @@ def slowdown(name: str) -> float:
     return half / max(single, 1e-9)
 
 
-def check(settings: Settings, override: str | None) -> None:
-    """Refuse what this engine does not train in.
+def check(settings: Settings, override: str | None, device: str = "cpu") -> str:
+    """The precision to compute in: fp32, or bfloat16 on CUDA. What this engine does not train in is refused.
 
     Args:
         override: "fp32" or None (the config decides).
+        device: as `launch.local.device.resolve` gives it.
 
     Raises:
         Refused: the config asks for fp16 or bfloat16 and nothing overrides it.
         HaigoError: the override is not fp32.
     """
+    if device != "cpu":
+        if override not in (None, "fp32", "bfloat16"):
+            raise HaigoError(f"--precision {override}: on CUDA it is fp32 or bfloat16.", "use one of them")
+        if (override or settings.precision) == "fp16":
+            raise Refused("fp16 needs loss scaling, which the embedded engine does not do.", "use --precision bfloat16")
+        return override or settings.precision
     if override not in (None, "fp32"):
         raise HaigoError(
             f"--precision {override}: the embedded engine trains in fp32 on a CPU.", "use --precision fp32"
@@ -57,3 +64,4 @@ def check(settings: Settings, override: str | None) -> None:
             else "not what the embedded engine trains in on a CPU"
         )
         raise Refused(f"the config's precision {settings.precision} is {why}.", "add --precision fp32")
+    return "fp32"

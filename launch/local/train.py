@@ -22,6 +22,7 @@ from haigo.cli import Failed
 from haigo.progress import Progress
 from launch import data_order
 from launch.local import checkpoint, evaluate, log
+from launch.local import device as devices
 from launch.local import job as jobs
 from launch.local.job import EVAL_TOKENS, PathLike
 
@@ -63,6 +64,7 @@ def train(
     seed: int | None = None,
     precision_override: str | None = None,
     init_from: PathLike | None = None,
+    device: str = "auto",
     threads: int = 1,
     checkpoints: bool = True,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
@@ -86,8 +88,9 @@ def train(
         valid, test: corpus -> prefix. valid defaults to the config's valid_data_paths, named by their parent folders.
         export: write the model as `output_dir/model`.
         seed: overrides the config's.
-        precision_override: "fp32" trains a half-precision config in fp32.
+        precision_override: "fp32" trains a half-precision config in fp32; on CUDA also "bfloat16".
         init_from: Hugging Face folder whose weights to start from (a converted GPT-NeoX checkpoint, say).
+        device: auto (CUDA where there is a device), cpu, cuda or cuda:N.
         threads: of matrix products; another number gives other bytes.
         checkpoints: keep one checkpoint, every `checkpoint_every_s` seconds or checkpoint_factor steps of the config.
         overwrite: forget what `output_dir` holds.
@@ -118,6 +121,7 @@ def train(
         seed=seed,
         precision_override=precision_override,
         init_from=init_from,
+        device=device,
     )
     folder = Path(output_dir)
     with files.owner(folder) if lock else contextlib.nullcontext(), _threads(threads):
@@ -193,6 +197,10 @@ class _Run:
         self.model: GPTNeoXForCausalLM = models.build(plan, words.size, words.eod_id, words.pad_id)
         if self.job.init_from is not None:
             models.load_weights(self.model, self.job.init_from)
+        if self.job.device != "cpu":
+            import torch
+
+            torch.nn.Module.to(self.model, torch.device(self.job.device))
         self.optimizer = optimizers.build(self.model, plan)
         self.rate = optimizers.learning_rate
         self.size = models.parameters(self.model)
@@ -214,7 +222,7 @@ class _Run:
         from launch.local.loss import IGNORED, fused_cross_entropy
         from launch.local.model import body
 
-        plan = self.plan
+        plan, device = self.plan, self.job.device
         rate = self.rate(step, plan)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -227,11 +235,15 @@ class _Run:
                 self.data.fill(first + row, samples[row])
             if step == 0:
                 evaluate.check_ids(samples, "the training data", self.words)
-            batch = torch.from_numpy(samples)
+            batch = devices.place(torch.from_numpy(samples), device)
             inputs, labels = batch[:, :-1], batch[:, 1:].reshape(-1)
             if plan.eod_mask_loss:
                 labels = labels.masked_fill(inputs.reshape(-1) == self.words.eod_id, IGNORED)
-            loss = fused_cross_entropy(body(self.model, inputs), self.model.lm_head.weight, labels)
+            with devices.products(device, self.job.precision):
+                hidden = body(self.model, inputs)
+            if self.job.precision == "bfloat16":
+                hidden = hidden.to(torch.bfloat16)  # the last layer norm gives float32
+            loss = fused_cross_entropy(hidden, self.model.lm_head.weight, labels)
             # DeepSpeed averages over micro batches, whatever number of labels each has
             (loss if micro_batches == 1 else loss / micro_batches).backward()
             total += loss.item() / micro_batches
@@ -248,7 +260,7 @@ class _Run:
 
     def score(self, tasks: Mapping[str, evaluate.Task]) -> dict[str, evaluate.Score]:
         """Evaluate the model as it stands."""
-        return {name: evaluate.score(self.model, task) for name, task in tasks.items()}
+        return {name: evaluate.score(self.model, task, self.job.device) for name, task in tasks.items()}
 
     def loop(self, checkpoint_every_s: float | None, progress: Callable[[Tick], None] | None) -> None:
         """Train up to the last step, logging, evaluating and checkpointing on the way."""
@@ -319,6 +331,7 @@ class _Run:
         self.cpu += time.process_time() - cpu
         result["seconds"] = round(self.wall, 3)
         result["cpu_seconds"] = round(self.cpu, 3)
+        result["device"] = devices.name(self.job.device)
         result["tokens_per_cpu_s"] = round(result["tokens"] / max(self.train_cpu, 1e-9), 1)
         log.append(self.folder, {"step": self.step, "tokens": result["tokens"], "final": True, **result["metrics"]})
         files.write_json(self.folder / "result.json", result)

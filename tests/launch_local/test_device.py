@@ -1,0 +1,134 @@
+"""Where a run is computed. The CUDA path is tested on the CPU as far as it can be (formats, losses, refusals), and as a whole
+where there is a device."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from haigo.cli import HaigoError, Refused
+from launch import proxy_pool
+from launch.local import device, precision, settings
+from launch.local.train import train
+
+
+def cuda() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def test_words_for_devices(monkeypatch, tmp_path):
+    import torch
+
+    assert device.resolve("cpu") == "cpu"
+    monkeypatch.setattr(device, "_DRIVER", tmp_path / "none")
+    assert device.resolve("auto") == "cpu"
+    monkeypatch.setattr(device, "_DRIVER", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device.resolve("auto") == "cpu"
+    with pytest.raises(HaigoError, match="sees 0 CUDA devices"):
+        device.resolve("cuda")
+    for word in ("gpu", "cuda:", "cuda:x", "CUDA", ""):
+        with pytest.raises(HaigoError, match="is no device"):
+            device.resolve(word)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert device.resolve("auto") == "cuda:0" and device.resolve("cuda:3") == "cuda:3"
+    monkeypatch.setenv(device.WORKER, "6")
+    assert device.resolve("auto") == device.resolve("cuda") == "cuda:2"
+    assert device.resolve("cuda:1") == "cuda:1"
+    with pytest.raises(HaigoError, match="sees 4 CUDA devices"):
+        device.resolve("cuda:4")
+
+
+def number_of_worker(task, tell):
+    return os.environ[device.WORKER]
+
+
+def test_workers_of_a_pool_are_numbered():
+    tasks = [(str(n), {}) for n in range(6)]
+    found = {event.value for event in proxy_pool.run(number_of_worker, tasks, 3) if event and event.kind == "done"}
+    assert found <= {"0", "1", "2"} and found
+
+
+def test_precision_on_cuda(world):
+    half = settings.resolve(world.config(precision="bfloat16"))
+    assert precision.check(half, None, "cuda:0") == "bfloat16"
+    assert precision.check(half, "fp32", "cuda:0") == "fp32"
+    assert precision.check(settings.resolve(world.config()), None, "cuda:0") == "fp32"
+    assert precision.check(settings.resolve(world.config()), "bfloat16", "cuda:0") == "bfloat16"
+    with pytest.raises(Refused, match="loss scaling"):
+        precision.check(settings.resolve(world.config(precision="fp16")), None, "cuda:0")
+    with pytest.raises(HaigoError, match="fp32 or bfloat16"):
+        precision.check(half, "fp8", "cuda:0")
+    assert precision.check(half, "fp32") == "fp32"
+    with pytest.raises(HaigoError, match="in fp32 on a CPU"):
+        precision.check(half, "bfloat16")
+
+
+@pytest.mark.parametrize("rows", [1, 40, 300])
+def test_loss_of_bfloat16_hidden_states(rows):
+    import torch
+
+    from launch.local.loss import IGNORED, fused_cross_entropy, token_nats
+
+    generator = torch.Generator().manual_seed(rows)
+    exact = torch.randn(rows, 24, generator=generator)
+    hidden = exact.to(torch.bfloat16).requires_grad_()
+    weight = torch.randn(130, 24, generator=generator, requires_grad=True)
+    labels = torch.randint(130, (rows,), generator=generator)
+    if rows > 1:
+        labels[::3] = IGNORED
+    # the reference: the same products in bfloat16, everything after them in float32
+    logits = (hidden @ weight.to(torch.bfloat16).t()).float()
+    stock = torch.nn.functional.cross_entropy(logits, labels)
+    expected = torch.autograd.grad(stock, [hidden, weight])
+    ours = fused_cross_entropy(hidden, weight, labels, 64)
+    found = torch.autograd.grad(ours, [hidden, weight])
+    assert ours.dtype == torch.float32 and ours.item() == pytest.approx(stock.item(), abs=1e-5)
+    assert found[0].dtype == torch.bfloat16 and found[1].dtype == torch.float32
+    for left, right in zip(found, expected, strict=True):
+        scale = float(right.float().abs().max())
+        assert float((left.float() - right.float()).abs().max()) < 0.02 * scale
+    # scores are always in float32
+    nats = token_nats(hidden.detach(), weight.detach(), labels, 64)
+    plain = torch.nn.functional.cross_entropy(
+        hidden.detach().float() @ weight.detach().t(), labels, reduction="none", ignore_index=IGNORED
+    )
+    assert nats.dtype == torch.float32 and torch.allclose(nats, plain, atol=1e-4)
+
+
+def test_products_are_in_bfloat16_where_asked(world):
+    import torch
+
+    from launch.local import model as models
+
+    plan = settings.resolve(world.config())
+    model = models.build(plan, 300, 1)
+    batch = torch.randint(300, (1, 16), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        with device.products("cpu", "fp32"):
+            exact = models.body(model, batch)
+        with device.products("cpu", "bfloat16"):
+            assert torch.mm(torch.ones(2, 2), torch.ones(2, 2)).dtype == torch.bfloat16
+            short = models.body(model, batch)
+    gap = float((exact - short.float()).abs().max() / exact.abs().max())
+    assert 0 < gap < 0.05
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/nvidiactl"), reason="there is no NVIDIA device")
+@pytest.mark.parametrize("asked", ["fp32", "bfloat16"])
+def test_a_run_on_cuda_follows_the_one_on_the_cpu(world, tmp_path, asked):
+    if not cuda():
+        pytest.skip("torch was installed without CUDA")
+    config = world.config()
+    here = train(config, tmp_path / "cpu", tokenizer=world.tokenizer, device="cpu")
+    there = train(config, tmp_path / "cuda", tokenizer=world.tokenizer, device="cuda", precision_override=asked)
+    assert there["device"] != "cpu" and here["device"] == "cpu"
+    near = 1e-3 if asked == "fp32" else 0.05
+    assert there["loss"] == pytest.approx(here["loss"], abs=near)
+    for name, value in here["metrics"].items():
+        assert there["metrics"][name] == pytest.approx(value, abs=near)
+    assert (tmp_path / "cuda" / "model" / "model.safetensors").is_file()
