@@ -2,10 +2,13 @@
 
     python -m launch.configs --model 1-3B --cluster a100-40gb --nodes 2 --mixture mixture.yml \\
         --catalogue corpora.yml --tokens 20e9 --output configs/1-3B.yml
+    python -m launch.configs --recipe finetune --from checkpoints/1-3B --train-pairs sft/train --valid-pairs sft/valid \\
+        --epochs 3 --model 1-3B --cluster a100-40gb --catalogue corpora.yml --output configs/1-3B-sft.yml
 
 The layout is the best of `launch.plan`; where nothing fits the command ends with exit code 3 and names what would. The
 corpus weights come from the mixture, the datasets and the tokenizer from the catalogue, and all three are checked against
-each other. Everything is written out, so that the file alone says what will run; its header names mixture, plan
+each other. Recipes that start from a checkpoint (continued, finetune, long-context) also write NAME-resume.yml, which goes on
+after a break. Everything is written out, so that the file alone says what will run; its header names mixture, plan
 and command. Start it with `python -m launch.deepy train.py OUTPUT`.
 """
 
@@ -22,8 +25,8 @@ from typing import Any
 
 import haigo
 from haigo import cli, files, yamlfile
-from haigo.cli import HaigoError
-from launch import config_data
+from haigo.cli import HaigoError, Refused
+from launch import config_data, config_recipes
 from launch import plan as planning
 from launch.plan import Plan
 from launch.plan_layouts import Layout
@@ -32,6 +35,8 @@ from neox_configs import catalogue as catalogues
 from neox_configs import hardware, reader, shipped
 from neox_configs.hardware import Cluster
 
+_FINETUNE_BATCH = 64
+"""Sequences a step when finetuning, unless told otherwise: examples are few, and a large batch makes few steps of them."""
 _OVERRULED = (
     "fp16",
     "bf16",
@@ -58,12 +63,13 @@ class Written:
     """How often each corpus is read over the whole run."""
     remarks: list[str]
     header: str
+    recipe: str = "pretrain"
 
 
 def make_config(
     model: str | os.PathLike[str],
     cluster: str | os.PathLike[str] | Cluster,
-    mixture: str | os.PathLike[str] | Mapping[str, float],
+    mixture: str | os.PathLike[str] | Mapping[str, float] | None,
     catalogue: str | os.PathLike[str],
     output: str | os.PathLike[str],
     nodes: int = 1,
@@ -76,13 +82,18 @@ def make_config(
     attention: str = "global",
     gpus_per_node: int | None = None,
     command: str = "",
+    recipe: str = "pretrain",
+    start: str | os.PathLike[str] | None = None,
+    lr: float | None = None,
+    pairs: Mapping[str, str | os.PathLike[str] | None] | None = None,
+    epochs: float = 3.0,
 ) -> Written:
     """Work out a config without writing it.
 
     Args:
         model: a name (`1-3B`, `0-3M`) or the path of a GPT-NeoX YAML.
         cluster: a name, the path of a cluster file, or a `Cluster`.
-        mixture: mixture.yml, or corpus -> weight.
+        mixture: mixture.yml, or corpus -> weight; None for the recipe `finetune`.
         catalogue: corpora.yml.
         output: where the file will stand; names the run and the default of `save`.
         nodes: machines.
@@ -95,29 +106,58 @@ def make_config(
         attention: `global`, or `flash` where GPT-NeoX's environment has flash-attn.
         gpus_per_node: replaces the cluster's own number.
         command: the command line for the header.
+        recipe: one of `launch.config_recipes.RECIPES`.
+        start: the checkpoint that recipes other than `pretrain` start from: a save folder or a global_stepN folder.
+        lr: peak of the learning rate; the recipe's or the model's own when None.
+        pairs: split -> prefix of the label datasets, for `finetune`.
+        epochs: how often `finetune` reads its examples; replaces `tokens`.
 
     Raises:
         HaigoError: unusable input. Refused: nothing fits, or data and tokenizer do not belong together.
     """
+    config_recipes.check_name(recipe)
     if not checkpoint_minutes > 0:
         raise HaigoError(f"--checkpoint-minutes is {checkpoint_minutes:g}.", "give a number above 0")
     if not 0 <= seed < 2**31:
         raise HaigoError(f"the seed {seed} is out of range.", "give a number from 0 to 2147483647")
+    if lr is not None and not 0 < lr < 1:
+        raise HaigoError(f"--lr is {lr:g}.", "give a number above 0, such as 2e-5")
+    begun = _start(recipe, start)
     place = cluster if isinstance(cluster, Cluster) else hardware.cluster(cluster, gpus_per_node)
     path = shipped.find_model(model)
     own = reader.load(path)
     reader.check_keys(own, name=str(path))
+    if begun is not None:
+        config_recipes.check_model(own, begun)
+        if seq_length is None and recipe != "long-context":
+            seq_length = begun.config.get("seq_length")
     datasets = catalogues.read(catalogue)
     source = "the mixture" if isinstance(mixture, Mapping) else str(mixture)
-    weights = config_data.in_order(config_data.read_weights(mixture), datasets, source)
     tokenizer = config_data.tokenizer_facts(datasets.tokenizer)
+    length = int(seq_length or own.get("seq_length") or 2048)
+    weights: dict[str, float] = {}
+    taught: config_recipes.Pairs | None = None
+    if recipe == "finetune":
+        taught = config_recipes.pairs(pairs or {}, tokenizer, length, begun is not None and begun.piped)
+        global_batch_tokens = global_batch_tokens or min(_FINETUNE_BATCH, taught.samples) * length
+        tokens = max(1.0, epochs * taught.samples * length)
+    elif mixture is None:
+        raise HaigoError("no mixture is given.", "give --mixture mixture.yml")
+    else:
+        weights = config_data.in_order(config_data.read_weights(mixture), datasets, source)
     plan = planning.plan(
         model, place, nodes, tokens, seq_length, tokenizer["vocab_size"], global_batch_tokens, attention
     )
-    best = plan.best
-    data, training, remarks = config_data.data_keys(weights, datasets, tokenizer, plan.seq_length)
+    best = config_recipes.layout(plan, begun)
+    training: dict[str, config_data.Dataset] = {}
+    if taught is None:
+        data, training, remarks = config_data.data_keys(weights, datasets, tokenizer, plan.seq_length)
+    else:
+        data, remarks = taught.keys, taught.remarks
     step_tokens = best.train_batch_size * plan.seq_length
     iterations = max(1, math.ceil(tokens / step_tokens))
+    if taught is not None:
+        iterations = config_recipes.steps_of(epochs, taught.samples, best.train_batch_size)
     folder = Path(save) if save is not None else Path(output).resolve().parent / "checkpoints" / Path(output).stem
     config = {
         **reader.load(shipped.find("recipes", "pretrain")),
@@ -133,11 +173,37 @@ def make_config(
         "load": str(folder.resolve()),
         "seed": seed,
     }
-    epochs = {
+    if begun is not None:
+        if folder.resolve() == begun.folder:
+            raise Refused(
+                f"the run would write its checkpoints into {begun.folder}, where it starts from.", "give another --save"
+            )
+        config |= config_recipes.keys(recipe, begun, lr, own, plan.seq_length, iterations)
+    elif lr is not None:
+        params = {**(config["optimizer"].get("params") or {}), "lr": lr}
+        config |= {"optimizer": {**config["optimizer"], "params": params}, "min_lr": lr / 10}
+    often = {
         corpus: weights[corpus] * iterations * step_tokens / max(1, one.tokens) for corpus, one in training.items()
     }
-    header = _header(plan, best, weights, epochs, source, remarks, command)
-    return Written(config, plan, best, epochs, remarks, header)
+    if taught is not None:
+        if not best.pipe:
+            # also where the model's file says 0: examples that are not packed cannot be read without an evaluation
+            config |= {"eval_iters": config["eval_iters"] or 1, "eval_interval": max(1, iterations // 5)}
+        often = {"pairs": iterations * best.train_batch_size / taught.samples}
+        weights, source = {"pairs": 1.0}, str((pairs or {}).get("train"))
+    told = config_recipes.told(recipe, begun, remarks)
+    header = _header(plan, best, weights, often, source, told, command)
+    return Written(config, plan, best, often, remarks, header, recipe)
+
+
+def _start(recipe: str, start: str | os.PathLike[str] | None) -> config_recipes.Base | None:
+    if recipe == "pretrain":
+        if start is not None:
+            raise HaigoError("pretraining starts from nothing.", "give --recipe continued, or leave --from out")
+        return None
+    if start is None:
+        raise HaigoError(f"the recipe {recipe} needs a checkpoint to start from.", "give --from SAVE_FOLDER")
+    return config_recipes.base(Path(start))
 
 
 def write_config(output: str | os.PathLike[str], **arguments: Any) -> dict[str, Any]:
@@ -147,8 +213,18 @@ def write_config(output: str | os.PathLike[str], **arguments: Any) -> dict[str, 
         What `summary` gives: file, layout, memory, days, epochs and remarks, and the config itself.
     """
     made = make_config(output=output, **arguments)
-    yamlfile.write(output, made.config, made.header)
+    _write(made, output)
     return summary(made, output)
+
+
+def _write(made: Written, output: str | os.PathLike[str]) -> list[Path]:
+    """The config, and beside it the one that goes on after a break when it starts from a checkpoint."""
+    yamlfile.write(output, made.config, made.header)
+    if made.recipe == "pretrain":
+        return [Path(output)]
+    again = config_recipes.resume_path(output)
+    yamlfile.write(again, config_recipes.resumed(made.config), f"goes on with {Path(output).name} after a break")
+    return [Path(output), again]
 
 
 def summary(made: Written, output: str | os.PathLike[str]) -> dict[str, Any]:
@@ -256,7 +332,7 @@ def _header(
 def main(argv: Sequence[str] | None = None) -> int | None:
     parser = cli.parser("launch.configs", __doc__)
     planning.add_arguments(parser)
-    parser.add_argument("--mixture", required=True, help="mixture.yml from mixer.search, or `corpus: weight` lines")
+    parser.add_argument("--mixture", help="mixture.yml from mixer.search, or `corpus: weight` lines")
     parser.add_argument("--catalogue", required=True, help="corpora.yml: the tokenizer and the datasets")
     parser.add_argument("--output", required=True, help="the YAML to write")
     parser.add_argument(
@@ -268,6 +344,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     )
     parser.add_argument("--save", help="folder for checkpoints (default: checkpoints/NAME beside the output)")
     parser.add_argument("--seed", type=cli.seed, default=1234, help="GPT-NeoX's seed (default: 1234)")
+    parser.add_argument(
+        "--recipe", choices=config_recipes.RECIPES, default="pretrain", help="what kind of run (default: pretrain)"
+    )
+    parser.add_argument("--from", dest="start", metavar="FOLDER", help="checkpoint that other recipes start from")
+    parser.add_argument("--lr", type=float, help="peak learning rate (default: the recipe's or the model's own)")
+    for split in ("train", "valid", "test"):
+        parser.add_argument(f"--{split}-pairs", metavar="PREFIX", help=f"finetune: {split} set of preprocess.pairs")
+    parser.add_argument("--epochs", type=float, default=3.0, help="finetune: how often examples are read (default: 3)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="print the YAML instead of writing it")
     parser.add_argument("--json", action="store_true", help="print what was made as JSON")
     args = parser.parse_args(argv)
@@ -288,9 +372,13 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         attention=args.attention,
         gpus_per_node=args.gpus_per_node,
         command=shlex.join(["python", "-m", "launch.configs", *words]),
+        recipe=args.recipe,
+        start=args.start,
+        lr=args.lr,
+        pairs={split: getattr(args, f"{split}_pairs") for split in ("train", "valid", "test")},
+        epochs=args.epochs,
     )
-    if not args.dry_run:
-        yamlfile.write(args.output, made.config, made.header)
+    written = [] if args.dry_run else _write(made, args.output)
     if args.json:
         print(json.dumps(summary(made, args.output), ensure_ascii=False, indent=2))
     elif args.dry_run:
@@ -298,6 +386,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     else:
         print(made.header)
         print(f"{args.output} written; start it with: python -m launch.deepy train.py {shlex.quote(args.output)}")
+        for again in written[1:]:
+            print(f"{again} goes on after a break")
     return None
 
 

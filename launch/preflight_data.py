@@ -149,7 +149,16 @@ def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) ->
 
 
 def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
-    folder = config.get("load")
+    own, folder = config.get("save"), config.get("load")
+    if reader.value(config, "finetune") and own and (base / own / "latest").is_file():
+        return [
+            Check(
+                "resume",
+                "fail",
+                f"{base / own} holds checkpoints of this run, and with finetune: true GPT-NeoX starts again from {folder}.",
+                "go on with the file NAME-resume.yml (finetune: false, load as save), or give another save folder",
+            )
+        ]
     if not folder or not (base / folder).is_dir():
         return []
     place = base / folder
