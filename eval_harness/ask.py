@@ -4,7 +4,8 @@
 
 The question is put as JCommonsenseQA puts it (prompt 0.3, no shots), and every choice is scored as the leaderboard scores
 it. `*` stands before the right choice, or before the model's where no --answer is given. Without --question, questions
-are read from standard input: a line with the question, a line with the choices, an empty line to end.
+are read from standard input: a line with the question, a line with the choices (`*` before the right one, if you like), an
+empty line to end.
 """
 
 from __future__ import annotations
@@ -79,7 +80,16 @@ def check(choices: Sequence[str], answer: str | None) -> tuple[str, ...]:
     return words
 
 
-def _typed() -> Iterator[tuple[str, list[str]]]:
+def marked(line: str) -> tuple[list[str], str | None]:
+    """The choices of a typed line, and the one with `*` before it."""
+    words = [word.strip() for word in line.split(",")]
+    right = [word[1:].strip() for word in words if word.startswith("*")]
+    if len(right) > 1:
+        raise HaigoError(f"{len(right)} choices are marked as right.", "put one * before the right choice")
+    return [word.removeprefix("*") for word in words], right[0] if right else None
+
+
+def _typed() -> Iterator[tuple[str, str]]:
     while True:
         if sys.stdin.isatty():
             print("Question (empty to end): ", end="", flush=True)
@@ -88,7 +98,7 @@ def _typed() -> Iterator[tuple[str, list[str]]]:
             return
         if sys.stdin.isatty():
             print("Choices, with commas: ", end="", flush=True)
-        yield question, sys.stdin.readline().strip().split(",")
+        yield question, sys.stdin.readline().strip()
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -114,9 +124,17 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     from eval_harness.model import load
 
     model = load(f"pretrained={given.model}", device=given.device, show_progress=False)
-    asked = [(given.question, given.choices.split(","))] if given.question is not None else _typed()
-    for question, choices in asked:
-        print(ask(model, question, choices, given.answer, given.prompt))
+    if given.question is not None:
+        print(ask(model, given.question, given.choices.split(","), given.answer, given.prompt))
+        return None
+    for question, line in _typed():
+        try:
+            choices, right = marked(line)
+            print(ask(model, question, choices, given.answer if right is None else right, given.prompt), flush=True)
+        except HaigoError as error:
+            if not sys.stdin.isatty():
+                raise
+            print(f"haigo: {error}", file=sys.stderr)  # a slip at the keyboard: the next question may be right
     return None
 
 

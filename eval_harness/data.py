@@ -7,8 +7,10 @@ files are "custom", whatever they are called, so that a score on them can never 
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from haigo.cli import HaigoError
 REPOSITORY = "https://github.com/yahoojapan/JGLUE"
 VERSIONS = ("v1.1", "v1.2", "v1.3")
 SPLITS = ("train", "valid", "test")
-# git's blob id of each published file (its first hex digits where only those are known) and the JGLUE releases it is in
+# git's blob id of each published file and the JGLUE releases it is in
 _PUBLISHED: dict[tuple[str, str], list[tuple[str, tuple[str, ...]]]] = {
     ("jcommonsenseqa", "train"): [("4d11d31788cb22850b0a88d41a1ffdd13e8a180b", VERSIONS)],
     ("jcommonsenseqa", "valid"): [("1099679e5bc9a4d70f9ae6a6e7b41dca84897f99", VERSIONS)],
@@ -30,10 +32,13 @@ _PUBLISHED: dict[tuple[str, str], list[tuple[str, tuple[str, ...]]]] = {
     ("jnli", "train"): [("14d9948a80dc585cfd53eb358594b0722b937802", VERSIONS)],
     ("jnli", "valid"): [
         ("fee97af8f0b9325441b35186fcb04b3e0415800d", ("v1.1",)),
-        ("bd1cf766540d75fb189a87a9a7c8e1a31e1565e0", ("v1.3",)),
+        ("bd1cf766540d75fb189a87a9a7c8e1a31e1565e0", ("v1.2", "v1.3")),
     ],
     ("jnli", "test"): [("feee1a6643ca0ee2a888958db72aaeb5e0e1c845", ("v1.3",))],
-    ("jsquad", "train"): [("20ce716ee531e3e23088f5840a3b0751ae803424", ("v1.1", "v1.2")), ("87b42821", ("v1.3",))],
+    ("jsquad", "train"): [
+        ("20ce716ee531e3e23088f5840a3b0751ae803424", ("v1.1", "v1.2")),
+        ("87b42821ac5487246164483d625b928bf8904344", ("v1.3",)),
+    ],
     ("jsquad", "valid"): [("bcde414e0b7131607bb1fa2c4542dd888f68771a", VERSIONS)],
     ("jsquad", "test"): [("d767ef7eb4785f733eb46614980905b0bcbd3111", ("v1.3",))],
 }
@@ -132,16 +137,17 @@ def find_test_pool(folder: Path, dataset: str, scored: str, from_hub: bool = Fal
 def _describe(path: Path, dataset: str, split: str) -> DataFile:
     content = path.read_bytes()
     blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-    releases = next((found for start, found in _PUBLISHED.get((dataset, split), []) if blob.startswith(start)), ())
+    releases = dict(_PUBLISHED.get((dataset, split), [])).get(blob, ())
     if dataset in ORIGINS and ORIGINS[dataset].blobs.get(split) == blob:
         releases = (ORIGINS[dataset].title,)
     return DataFile(path=path, split=split, sha256=hashlib.sha256(content).hexdigest(), releases=releases)
 
 
 def label(files: list[DataFile], version: str, dataset: str = "", documents: int = 0) -> str:
-    """What the files are: `JGLUE v1.1` when every one is JGLUE's own of that release (test pools of any), the data set's
-    name when all are the published ones of another, `unverified (N documents)` when their bytes are not known here but
-    there are as many documents as in published rows, else `custom`."""
+    """What the files are: `JGLUE v1.1` when every one is JGLUE's own of that release (test pools of any), `JGLUE v1.1 with
+    shots from v1.3` when its train file is of others alone, the data set's name when all are the published ones of another,
+    `unverified (N documents)` when their bytes are not known here but there are as many documents as in published rows,
+    else `custom`."""
     origin = ORIGINS.get(dataset)
     if origin and all(file.releases for file in files):
         return origin.title
@@ -150,7 +156,11 @@ def label(files: list[DataFile], version: str, dataset: str = "", documents: int
     if not all(file.releases for file in files):
         return "custom"
     scored = files[0].releases
-    return f"JGLUE {version if version in scored else scored[0]}"
+    shots = next((file.releases for file in files[1:] if file.split == "train"), scored)
+    both = [release for release in scored if release in shots]
+    if both:
+        return f"JGLUE {version if version in both else both[0]}"
+    return f"JGLUE {version if version in scored else scored[0]} with shots from {shots[0]}"
 
 
 def text(path: Path) -> str:
@@ -167,23 +177,48 @@ def text(path: Path) -> str:
         ) from None
 
 
+def parse(content: bytes, where: str, fix: str) -> Any:
+    """What JSON text says.
+
+    Raises:
+        HaigoError: it is not JSON; begins with `where`.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise HaigoError(f"{where} is not valid JSON: it is nested too deeply.", fix) from None
+    except ValueError as error:
+        raise HaigoError(f"{where} is not valid JSON: {error}.", fix) from None
+
+
+def table(content: str, path: Path, delimiter: str = ",") -> Iterator[list[str]]:
+    """The rows of separated values; line ends in texts stay.
+
+    Raises:
+        HaigoError: not such a file (a quotation mark that is never closed, for example).
+    """
+    csv.field_size_limit(1 << 27)
+    try:
+        yield from csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
+    except csv.Error as error:
+        raise HaigoError(f"{path} can not be read as a table: {error}.", "get the file again") from None
+
+
 def rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line number and object of every line of a JSON-lines file, with `fields` there and of the right type.
 
     Raises:
         HaigoError: broken line, missing field, wrong type or no line at all; names the file and the line.
     """
-    number = 0
+    found = False
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, start=1):
             if not line.strip():
                 continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise HaigoError(f"{path} line {number} is not valid JSON: {error}.", "mend that line") from None
-            yield number, check(row, fields, f"{path} line {number}")
-    if not number:
+            found = True
+            where = f"{path} line {number}"
+            yield number, check(parse(line, where, "mend that line"), fields, where)
+    if not found:
         raise HaigoError(f"{path} is empty.", "get the file again")
 
 
@@ -192,10 +227,9 @@ def json_rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterato
     if not text(path).lstrip().startswith("["):
         yield from rows(path, fields)
         return
-    try:
-        whole = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise HaigoError(f"{path} is not valid JSON: {error}.", "get the file again") from None
+    whole = parse(path.read_bytes(), str(path), "get the file again")
+    if not whole:
+        raise HaigoError(f"{path} is empty.", "get the file again")
     for number, row in enumerate(whole, start=1):
         yield number, check(row, fields, f"{path} row {number}")
 
@@ -207,7 +241,7 @@ def check(row: Any, fields: dict[str, type | tuple[type, ...]], where: str) -> d
     for name, kind in fields.items():
         if name not in row:
             raise HaigoError(f"{where} has no field '{name}'.", "use the data set's published format")
-        if not isinstance(row[name], kind):
+        if not isinstance(row[name], kind) or (isinstance(row[name], bool) and kind is not bool):
             raise HaigoError(f"{where}: '{name}' is {type(row[name]).__name__}.", "use the data set's published format")
     return row
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ import numpy as np
 
 from eval_harness import data
 from haigo import cli, files
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 
 if TYPE_CHECKING:
     from eval_harness.model import LeaderboardLM
@@ -64,16 +66,20 @@ def embed(model: LeaderboardLM, sentences: Sequence[str], layer: int = -1) -> np
             ).hidden_states[layer]
         weights = mask[:, :, None].to(states.dtype)
         means = ((states * weights).sum(1) / weights.sum(1)).float().cpu().numpy()
+        if not np.isfinite(means).all():
+            raise Refused("the model's states are no numbers (NaN).", "check the weights; they may be damaged")
         found[chosen] = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
         start += len(chosen)
     return found
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Spearman's rank correlation; ties share their mean rank."""
+    """Spearman's rank correlation; ties share their mean rank. NaN where one side is always the same."""
     from scipy.stats import spearmanr
 
-    return float(spearmanr(first, second).statistic)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of constant values; the answer is NaN then
+        return float(spearmanr(first, second).statistic)
 
 
 def jsts(model: LeaderboardLM, path: Path, layer: int = -1) -> dict[str, Any]:
@@ -85,6 +91,10 @@ def jsts(model: LeaderboardLM, path: Path, layer: int = -1) -> dict[str, Any]:
     vectors = dict(zip(texts, embed(model, texts, layer), strict=True))
     cosines = [float(vectors[row["sentence1"]] @ vectors[row["sentence2"]]) for row in rows]
     rho = spearman(cosines, [float(row["label"]) for row in rows])
+    if math.isnan(rho):
+        raise HaigoError(
+            f"{path}: the correlation does not exist, one side is always the same or no number.", "mend it"
+        )
     return {
         "spearman": rho,
         "stderr": (1 - rho**2) * ((1 + rho**2 / 2) / (len(rows) - 3)) ** 0.5,
@@ -96,7 +106,7 @@ def sentences(path: Path) -> list[str]:
     """The sentences of a file, one a line or as JSON lines with `text`."""
     if not path.is_file():
         raise HaigoError(f"{path} does not exist.", "name a file with one sentence a line")
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    lines = [line.strip() for line in data.text(path).split("\n") if line.strip()]
     if not lines:
         raise HaigoError(f"{path} is empty.", "name a file with one sentence a line")
     if lines[0].startswith("{"):

@@ -30,9 +30,14 @@ def take(docs: Sequence[T], limit: int | float | None) -> list[T]:
     """The first `limit` documents; a limit that is not a whole number is a share of them, as in jp-stable."""
     if limit is None:
         return list(docs)
-    if limit <= 0:
+    if not 0 < limit < float("inf"):
         raise HaigoError(f"--limit {limit} leaves no document.", "give a whole number above 0, or a share like 0.1")
-    return list(docs[: int(limit * len(docs)) if isinstance(limit, float) else limit])
+    count = int(limit * len(docs)) if isinstance(limit, float) else limit
+    if not count:
+        raise HaigoError(
+            f"--limit {limit} of {len(docs):,} documents is none.", "give a larger share, or a whole number"
+        )
+    return list(docs[:count])
 
 
 def draws(

@@ -15,11 +15,13 @@ import gzip
 import io
 import json
 import random
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval_harness import data
 from haigo import cli, files
 from haigo.cli import HaigoError
 
@@ -85,23 +87,26 @@ def _rows(corpus: Path, split: str) -> Iterator[dict[str, Any]]:
         raise HaigoError(f"{corpus} does not exist.", "name a corpus folder or a .jsonl file")
     for path in places:
         for number, line in enumerate(_lines(path), start=1):
-            try:
-                row = json.loads(line)
-            except ValueError:
-                raise HaigoError(f"{path} line {number} is not valid JSON.", "mend that line") from None
+            row = data.parse(line, f"{path} line {number}", "mend that line") if line.strip() else None
             if isinstance(row, dict):
                 yield row
 
 
-def _lines(path: Path) -> Iterator[str]:
-    if path.suffix == ".zst":
-        import zstandard
+def _lines(path: Path) -> Iterator[bytes]:
+    import zstandard
 
-        with open(path, "rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw) as plain:
-            yield from io.TextIOWrapper(plain, encoding="utf-8")
-    else:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8") as plain:
-            yield from plain
+    try:
+        if path.suffix == ".zst":
+            with (
+                open(path, "rb") as raw,
+                zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as plain,
+            ):
+                yield from io.BufferedReader(plain)
+        else:
+            with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as plain:
+                yield from plain
+    except (zstandard.ZstdError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise HaigoError(f"{path} can not be unpacked: {error}.", "get the file again") from None
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -65,6 +65,8 @@ class Row:
     ours: bool
     cells: dict[str, Cell]
     folder: Path | None = None
+    data: dict[str, str] = field(default_factory=dict)
+    """Column -> what the data are."""
     metrics: dict[str, str] = field(default_factory=dict)
     """Column -> name of the main metric in the samples."""
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -80,7 +82,14 @@ def ours(path: Path) -> Row:
     content = files.read_json(path)
     if not isinstance(content, dict) or not {"results", "haigo", "config"} <= set(content):
         raise HaigoError(f"{path} is not a result of eval_harness.run.", "name its result.json")
-    cells, names, base = {}, {}, {}
+    try:
+        return _read(path, content)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise HaigoError(f"{path} is a damaged result.", "score the model again") from None
+
+
+def _read(path: Path, content: dict[str, Any]) -> Row:
+    cells, names, base, kinds = {}, {}, {}, {}
     for task, figures in content["results"].items():
         about = content["haigo"]["tasks"][task]
         metric, scale = about["main_metric"], about["main_scale"]
@@ -97,6 +106,7 @@ def ours(path: Path) -> Row:
             shots=about["num_fewshot"],
             notes=tuple(about["not_comparable"]),
         )
+        kinds[column] = about["data"]
         names[column], base[column] = metric, {k: v for k, v in about["baseline"].items() if v is not None}
     words = dict(part.split("=", 1) for part in content["config"]["model_args"].split(",") if "=" in part)
     return Row(
@@ -104,6 +114,7 @@ def ours(path: Path) -> Row:
         ours=True,
         cells=cells,
         folder=path.parent,
+        data=kinds,
         metrics=names,
         baselines=base,
     )
@@ -124,8 +135,8 @@ def published(every: bool = False) -> list[Row]:
                 cells[column] = Cell(
                     percent=float(line[column]),
                     error=_published_error(column, float(line[column])),
-                    task=canonical(tasks[number]),
-                    shots=int(shots[number]) if shots[number].isdigit() else None,
+                    task=canonical(tasks[number]),  # two figures of one row are of a task without a version
+                    shots=0 if column == "xwinograd_ja" else int(shots[number]) if shots[number].isdigit() else None,
                     notes=_published_notes(column, line),
                 )
             found.append(Row(name=line["hf_id"] or line["model"], ours=False, cells=cells))
@@ -156,12 +167,14 @@ def _published_notes(column: str, line: dict[str, Any]) -> tuple[str, ...]:
 def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
     """The table of the columns that `results` have; marks are relative to the first result with that column."""
     columns = [column for column in _COLUMNS if any(column in row.cells for row in results)]
+    whole = len(columns) == len(_COLUMNS)
+    # tasks that the leaderboard does not have stand last; no published row has a figure there
+    columns += list(dict.fromkeys(column for row in results for column in row.cells if column not in _COLUMNS))
+    if not columns:
+        raise HaigoError("none of the results has a score of the leaderboard's tasks.", "score one of `--list`")
     others = [row for row in others if any(column in row.cells for column in columns)]
     ranked = sorted(others, key=lambda row: -row.cells[columns[0]].percent if columns[0] in row.cells else 1.0)
-    table = Table(columns=columns, rows=[])
-    whole = len(columns) == len(_COLUMNS)
-    if whole:
-        table.columns = [*columns, "average"]
+    table = Table(columns=[*columns, "average"] if whole else columns, rows=[])
     for row in [*results, *ranked]:
         texts = []
         for column in columns:
@@ -174,8 +187,8 @@ def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
             marks = "".join(sorted(table.mark(note) for note in differences(cell, first)))
             texts.append(f"{text} {marks}".strip())
         if whole:
-            full = len(row.cells) == len(_COLUMNS)
-            texts.append(f"{sum(cell.percent for cell in row.cells.values()) / len(_COLUMNS):.2f}" if full else "-")
+            figures = [row.cells[column].percent for column in _COLUMNS if column in row.cells]
+            texts.append(f"{sum(figures) / len(figures):.2f}" if len(figures) == len(_COLUMNS) else "-")
         table.rows.append((f"{row.name}{' (this run)' if row.ours else ''}", texts))
     for title, word in (("always the commonest answer", "majority"), ("chance", "chance")):
         shares = [next((r.baselines[c].get(word) for r in results if c in r.baselines), None) for c in columns]
@@ -198,6 +211,9 @@ def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
             if one.task != two.task or one.shots != two.shots:
                 found.append(f"{what}: no test, the other ran {two.task} with {two.shots} shots")
                 continue
+            if first.data.get(column) != other.data.get(column):
+                found.append(f"{what}: no test, the data are {first.data.get(column)} and {other.data.get(column)}")
+                continue
             gap = significance.between(first.folder, other.folder, one.task, first.metrics[column])
             found.append(f"{what}: {gap or 'no test, the samples are missing or of other documents (--log_samples)'}")
     return found
@@ -206,15 +222,24 @@ def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
 def differences(cell: Cell, reference: Cell) -> list[str]:
     """Sentences on why `cell` may not be compared with `reference`."""
     found = list(cell.notes)
-    name, version, prompt = cell.task.split("-", 2)
-    _, wanted, own = reference.task.split("-", 2)
-    if version != wanted:
+    (name, version, prompt), (_, wanted, own) = _parts(cell.task), _parts(reference.task)
+    if not version:
+        found.append("the task's version and prompt are not recorded")
+    elif version != wanted:
         found.append(f"{name} {version}, not {wanted}")
-    if prompt != own:  # one mark a prompt, not one a task and prompt
+    if version and prompt != own:  # one mark a prompt, not one a task and prompt
         found.append(f"prompt {prompt}, another than in the first row")
-    if cell.shots != reference.shots and cell.shots is not None:
+    if cell.shots is None:
+        found.append("the number of shots is not recorded")
+    elif cell.shots != reference.shots:
         found.append(f"{cell.shots} shots, not {reference.shots}")
     return list(dict.fromkeys(found))
+
+
+def _parts(task: str) -> tuple[str, str, str]:
+    """Data set, version and prompt of a task id; an old row has names alone."""
+    name, version, prompt = [*task.split("-", 2), "", ""][:3]
+    return name, version, prompt
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ from lm_eval.utils import simple_parse_args_string
 
 from eval_harness import packed
 from eval_harness.journal import Journal, key
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 from haigo.progress import Progress
 
 _WORDS = {"torch_dtype": "dtype", "use_fast": "use_fast_tokenizer"}  # jp-stable's words for lm-eval's
@@ -39,6 +40,19 @@ _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.jso
 class _Silent(Progress):
     def _print(self, text: str, end: str) -> None:
         pass
+
+
+class _Watched:
+    """A class of transformers' that keeps what a checkpoint lacks when it is loaded (its own warning is held back)."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.missing: list[str] = []
+
+    def from_pretrained(self, *args: Any, **more: Any) -> Any:
+        model, said = self.inner.from_pretrained(*args, **more, output_loading_info=True)
+        self.missing = sorted(said["missing_keys"])
+        return model
 
 
 class LeaderboardLM(HFLM):
@@ -85,8 +99,8 @@ class LeaderboardLM(HFLM):
         if (folder / "spm.model").is_file():
             from preprocess.tokenizer import hf_adapter, load
 
-            self.tokenizer, self.tokenizer_kind = hf_adapter(folder), "sentencepiece"
             self._ids = load(folder).encode  # the same ids, without the way through pieces
+            self.tokenizer, self.tokenizer_kind = hf_adapter(folder), "sentencepiece"
             return
         if any((folder / name).is_file() for name in ("spiece.model", "tokenizer.model")):
             from preprocess.tokenizer import foreign
@@ -106,14 +120,17 @@ class LeaderboardLM(HFLM):
     def _get_config(self, pretrained: str, **more: Any) -> None:
         try:
             super()._get_config(pretrained, **more)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # config classes check their fields with errors of their own
             raise HaigoError(
                 f"{pretrained} is no model that transformers can read: {_first_line(error)}",
                 "check --model_args pretrained=: a model folder, or a name on the Hugging Face hub",
             ) from None
 
     def _create_model(self, pretrained: Any, *args: Any, **more: Any) -> None:
+        loader: Any = self.AUTO_MODEL_CLASS  # type: ignore[has-type]
+        watched = _Watched(loader)
         try:
+            self.AUTO_MODEL_CLASS = watched
             super()._create_model(pretrained, *args, **more)
         except (MemoryError, HaigoError, TypeError):
             raise
@@ -122,6 +139,14 @@ class LeaderboardLM(HFLM):
                 f"{pretrained} could not be loaded as a causal language model: {_first_line(error)}",
                 "check the folder, or convert the checkpoint again",
             ) from None
+        finally:
+            self.AUTO_MODEL_CLASS = loader
+        if watched.missing:
+            raise HaigoError(
+                f"{pretrained} lacks {len(watched.missing)} of the model's weights, {watched.missing[0]} first; transformers "
+                "would fill them with random numbers.",
+                "convert the checkpoint again, or see that config.json is of the same model",
+            )
 
     @property
     def max_length(self) -> int:
@@ -142,7 +167,7 @@ class LeaderboardLM(HFLM):
         if known is None:
             try:
                 known = self._ids(text) if self._ids else self.tokenizer.encode(text, add_special_tokens=False)
-            except (TypeError, UnicodeEncodeError):
+            except (TypeError, UnicodeEncodeError, RuntimeError):  # transformers' and sentencepiece's
                 raise HaigoError(
                     f"the text {text[:40]!r} is not valid Unicode (half of a surrogate pair).", "mend the data file"
                 ) from None
@@ -215,6 +240,8 @@ class LeaderboardLM(HFLM):
                 exact = self.model.dtype in (torch.float32, torch.float64)
                 self.share_context = exact and packed.agrees(self.model, questions, self._plain)
             for question, answers in self._score(questions, progress):
+                if any(math.isnan(score) for score, _ in answers):
+                    raise _no_number(self.model.dtype)
                 if self.journal:
                     self.journal.add(key(question.context, question.choices), answers)
                 for choice, answer in zip(question.choices, answers, strict=True):
@@ -270,14 +297,19 @@ class LeaderboardLM(HFLM):
         stop_ids = [] if stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
         end = stop_ids[-1] if stop_ids else self.eot_token_id
         with torch.no_grad():
-            whole = self.model.generate(
+            found = self.model.generate(
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 max_length=prompt.shape[1] + budget,
                 eos_token_id=end,
                 pad_token_id=end,
                 do_sample=False,
+                output_logits=True,
+                return_dict_in_generate=True,
             )
+        whole = found.sequences
+        if torch.isnan(found.logits[0]).any():
+            raise _no_number(self.model.dtype)
         # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
         written = [token for token in whole[0, prompt.shape[1] :].tolist() if token < len(self.tokenizer)]
         answer = str(self.tokenizer.decode(written, skip_special_tokens=False))
@@ -314,6 +346,7 @@ def load(
     if batch_size is not None and batch_size < 1:
         raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
     device = _device(device)
+    _check_options(options)
     try:
         model = LeaderboardLM(batch_size=batch_size, device=device, share_context=share_context, **options)
     except TypeError as error:
@@ -344,6 +377,22 @@ def parse_args(model_args: str) -> dict[str, Any]:
         raise HaigoError(f"--model_args '{model_args}' names no model.", "write --model_args pretrained=MODEL_FOLDER")
     options = {_WORDS.get(word, word): value for word, value in options.items()}
     return {**options, "pretrained": str(options["pretrained"])}
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    length, dtype = options.get("max_length"), options.get("dtype", "auto")
+    if length is not None and (type(length) is not int or length < 2):
+        raise HaigoError(f"--model_args max_length={length} is not a whole number above 1.", "leave it out")
+    if dtype != "auto" and not isinstance(getattr(torch, str(dtype), None), torch.dtype):
+        raise HaigoError(f"--model_args dtype={dtype} is unknown.", "use float32, float16, bfloat16 or auto")
+
+
+def _no_number(dtype: torch.dtype) -> HaigoError:
+    return Refused(
+        "the model's log-likelihoods are no numbers (NaN).",
+        "check the weights; they may be damaged, or of a run that diverged"
+        + ("" if dtype == torch.float32 else f", or too large for {dtype}: try dtype=float32".replace("torch.", "")),
+    )
 
 
 def _check_folder(pretrained: str) -> None:

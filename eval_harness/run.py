@@ -19,9 +19,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from eval_harness import data, exclude, harness, metrics, result, stock, tasks
+from eval_harness import data, exclude, harness, journal, metrics, result, stock, tasks
 from eval_harness.fewshot import LEADERBOARD_SEED
 from eval_harness.sources import Limit, Source, read_sources, spread
 from haigo import cli, files
@@ -54,8 +54,10 @@ def evaluate(
     model: LeaderboardLM | None = None,
     exclude_ids: str | Path | None = None,
     explain: int | None = None,
+    explain_to: TextIO | None = None,
     include_path: str | Path | None = None,
     from_hub: bool = False,
+    keep_answers: bool = False,
 ) -> dict[str, Any]:
     """Score one model; what `python -m eval_harness.run` does.
 
@@ -74,8 +76,10 @@ def evaluate(
         model: an already loaded model, to score several task lists with one.
         exclude_ids: file with the ids of contaminated documents; the result then also has the score without them.
         explain: print this document (in scoring order) of every task as it is scored, before scoring.
+        explain_to: where that goes; standard output by itself.
         include_path: a folder with YAML files of further tasks for lm-eval.
         from_hub: files that `data_dir` lacks come from the Hugging Face hub where it has them as plain files.
+        keep_answers: leave the answers in `output_path`, so that the next call with the same model needs none again.
 
     Returns:
         What result.json holds.
@@ -106,7 +110,6 @@ def evaluate(
             print(f"haigo: {warning}", file=sys.stderr)
     from eval_harness import engine  # brings in torch and lm-eval: only now that the input is known to be good
     from eval_harness.explain import explain as shown
-    from eval_harness.journal import NAME, Journal, fingerprint
     from eval_harness.model import load, parse_args
 
     early = [
@@ -121,21 +124,23 @@ def evaluate(
     ]
     for each in prepared if explain is not None else []:
         assert explain is not None
-        print(shown(lm, each, min(explain, len(each.docs) - 1)))
-    start, cut_before, journal = time.monotonic(), lm.truncated, None
+        # what is explained is no part of a result that a program reads from standard output
+        print(shown(lm, each, min(explain, len(each.docs) - 1)), file=explain_to or sys.stdout)
+    start, cut_before, answers = time.monotonic(), lm.truncated, None
     pretrained = str(parse_args(words)["pretrained"]) if model_args else str(model_dir)
     if output_path is not None and prepared and pretrained:
-        journal = Journal(Path(output_path) / NAME, fingerprint(pretrained, words, lm.share_context))
-        if journal.resumed:
-            print(f"haigo: goes on after {journal.resumed:,} answers of a run that was stopped.", file=sys.stderr)
-    lm.journal, done = journal, False
+        head = journal.fingerprint(pretrained, words, lm.share_context)
+        answers = journal.Journal(Path(output_path) / journal.NAME, head)
+        if answers.resumed:
+            print(f"haigo: goes on after {answers.resumed:,} answers of a run that was stopped.", file=sys.stderr)
+    lm.journal, done = answers, False
     try:
         scored = engine.score(lm, prepared, bootstrap_iters) if prepared else {}
         done = True
     finally:
         lm.journal = None
-        if journal and not done:
-            journal.close(done=False)
+        if answers and not done:
+            answers.close(done=False)
     precision = str(lm.model.dtype).removeprefix("torch.")
     about = {
         each.rules.name: _about(source, each, scored[each.rules.name], data_version, seed, precision)
@@ -189,8 +194,8 @@ def evaluate(
         again = harness.script(found, fewshot_pool, data_version, stocks, include_path, exclude_ids)
         files.write_text(folder / "harness.sh", again)
         files.write_json(folder / "result.json", found)  # last: its presence says that the samples are whole
-        if journal:
-            journal.close(done=True)
+        if answers:
+            answers.close(done=not keep_answers)
     return found
 
 
@@ -243,10 +248,14 @@ def evaluate_models(models: Sequence[str], output_path: str | Path | None, **opt
     for name in names:
         if names.count(name) > 1:
             raise HaigoError(f"two of the models would both be written as {name}.", "score them in two calls")
-    found = {}
+    found, folders = {}, []
     for words, name in zip(models, names, strict=True):
         folder = Path(output_path) / "models" / name if output_path is not None else None
-        found[name] = evaluate("", output_path=folder, model_args=words, **options)
+        # a run that is killed in a later model does not ask the earlier ones again
+        found[name] = evaluate("", output_path=folder, model_args=words, keep_answers=True, **options)
+        folders += [folder] if folder else []
+    for folder in folders:
+        (folder / journal.NAME).unlink(missing_ok=True)
     return found
 
 
@@ -325,6 +334,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     for option in ("model_args", "tasks", *(["data_dir"] if ours and not given.hub else [])):
         if not getattr(given, option):
             raise HaigoError(f"--{option} is missing.", "see `python -m eval_harness.run --help`")
+    if given.log_samples and not given.output_path:
+        raise HaigoError("--log_samples writes files, and --output_path is missing.", "give --output_path FOLDER")
+    if given.include_path is not None:
+        stock.check_folder(given.include_path)
     if given.explain is not None and given.explain < 0:
         raise HaigoError(f"--explain {given.explain} is below 0.", "documents are counted from 0")
     options = {
@@ -341,6 +354,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         "bootstrap_iters": given.bootstrap_iters,
         "exclude_ids": given.exclude,
         "explain": given.explain,
+        "explain_to": sys.stderr if given.json else None,
         "include_path": given.include_path,
         "from_hub": given.hub,
     }

@@ -21,14 +21,20 @@ def split(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return [n for n in names if n not in theirs], theirs
 
 
+def check_folder(path: str | Path) -> None:
+    """Raise where `--include_path` is no folder."""
+    if not Path(path).is_dir():
+        raise HaigoError(f"--include_path {path} is not a folder.", "name the folder with lm-eval's YAML files")
+
+
 def check(names: Sequence[str], include_path: str | Path | None) -> Any:
     """lm-eval's task manager, once it knows all names.
 
     Raises:
         HaigoError: a name that neither has.
     """
-    if include_path is not None and not Path(include_path).is_dir():
-        raise HaigoError(f"--include_path {include_path} is not a folder.", "name the folder with lm-eval's YAML files")
+    if include_path is not None:
+        check_folder(include_path)
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(include_path) if include_path else None)

@@ -10,7 +10,6 @@ over all 1,992 questions, saw ten.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,10 +63,7 @@ class JAQKETv2(JSQuAD):
         return made
 
     def read(self, path: Path) -> list[dict[str, Any]]:
-        try:
-            whole = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise HaigoError(f"{path} is not valid JSON: {error}.", "get the file again") from None
+        whole = data.parse(path.read_bytes(), str(path), "get the file again")
         if not isinstance(whole, list):
             raise HaigoError(f"{path} is not a list of questions.", "use the data set's published format")
         docs, shown = [], _SHOWN[self.version]
@@ -77,7 +73,7 @@ class JAQKETv2(JSQuAD):
             passages = [data.check(p, {"title": str, "text": str, "has_answer": bool}, where) for p in row["ctxs"]]
             if not any(passage["has_answer"] for passage in passages[:_KEPT]):
                 continue
-            answers = [answer["text"] if isinstance(answer, dict) else str(answer) for answer in row["answers"]]
+            answers = [a if isinstance(a, str) else data.check(a, {"text": str}, where)["text"] for a in row["answers"]]
             if not answers:
                 raise HaigoError(f"{where} has no answer.", "leave it out or give it one")
             docs.append(

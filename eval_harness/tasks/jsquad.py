@@ -6,7 +6,6 @@ longest right answer, as in jp-stable (DYNAMIC_MAX_LENGTH=false in the environme
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,10 +39,7 @@ class JSQuAD(Rules):
         return prompts.jsquad(with_title=version == "1.2")
 
     def read(self, path: Path) -> list[dict[str, Any]]:
-        try:
-            whole = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise HaigoError(f"{path} is not valid JSON: {error}.", "get the file again") from None
+        whole = data.parse(path.read_bytes(), str(path), "get the file again")
         docs = []
         articles = data.check(whole, {"data": list}, str(path))["data"]
         for article in articles:

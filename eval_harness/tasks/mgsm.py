@@ -9,9 +9,7 @@ shots instead, and prompt 0.3 had no blank line before its `### 入力:`; the ve
 from __future__ import annotations
 
 import ast
-import csv
 import dataclasses
-import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,7 +75,7 @@ class MGSM(Rules):
             return [{"id": n, "question": r["question"], "answer": r["answer"], "number": None} for n, r in rows]
         docs = []
         text = data.text(path).replace("\r\n", "\n")
-        for line, row in enumerate(csv.reader(io.StringIO(text), delimiter="\t"), start=1):
+        for line, row in enumerate(data.table(text, path, delimiter="\t"), start=1):
             try:
                 question, number = row[0], int(row[1].replace(",", ""))
             except (IndexError, ValueError):
