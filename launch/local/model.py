@@ -52,6 +52,8 @@ def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None =
         pad_token_id=pad_id,
         dtype="float32",
     )
+    # transformers before 5, and what was built on it, read these names alone and would else take a quarter of a head
+    config.rotary_pct, config.rotary_emb_base = settings.rotary_pct, settings.rotary_emb_base
     config._attn_implementation = "sdpa"  # eager attention is a quarter slower (the default may change)
     # transformers fills the weights from torch's global generator before we do: leave no trace of that
     state = torch.get_rng_state()
