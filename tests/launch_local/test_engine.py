@@ -78,6 +78,21 @@ def test_model_follows_the_config(world):
     assert model.non_embedding_parameters(made) == model.non_embedding_parameters(tied)
 
 
+def test_older_transformers_find_the_rotary_share_in_the_config(world, tmp_path):
+    import json
+
+    from transformers import AutoConfig
+
+    from launch.local.model import build
+
+    model = build(plan_of(world, rotary_pct=1.0, rotary_emb_base=20000), 500, 0, 0)
+    model.save_pretrained(tmp_path)
+    written = json.loads((tmp_path / "config.json").read_bytes())
+    assert (written["rotary_pct"], written["rotary_emb_base"]) == (1.0, 20000)  # what versions before 5 read
+    rope = AutoConfig.from_pretrained(tmp_path).rope_parameters
+    assert (rope["partial_rotary_factor"], rope["rope_theta"]) == (1.0, 20000)
+
+
 def test_vocabulary_padding_depends_on_model_parallel_size(world):
     from launch.local.model import padded_vocab
 
