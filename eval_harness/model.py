@@ -307,8 +307,8 @@ class LeaderboardLM(HFLM):
                 output_logits=True,
                 return_dict_in_generate=True,
             )
-        whole = found.sequences
-        if torch.isnan(found.logits[0]).any():
+        whole = getattr(found, "sequences", found)  # a model's own code may give the ids alone
+        if whole is not found and torch.isnan(found.logits[0]).any():
             raise _no_number(self.model.dtype)
         # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
         written = [token for token in whole[0, prompt.shape[1] :].tolist() if token < len(self.tokenizer)]
