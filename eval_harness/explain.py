@@ -11,6 +11,18 @@ from eval_harness.tasks.base import END_OF_TEXT, Generate
 if TYPE_CHECKING:
     from eval_harness.model import LeaderboardLM
 
+_THEIRS = {
+    "jcommonsenseqa": "jcommonsenseqa",
+    "jnli": "jnli",
+    "marc_ja": "marc_ja",
+    "jsquad": "jsquad",
+    "jaqket_v2": "jaqket_v2",
+    "xlsum_ja": "xlsum",
+    "xwinograd_ja": "xwinograd",
+    "mgsm": "mgsm",
+}
+"""Data set -> the name of lm-eval's own task, behind `ja_leaderboard_`."""
+
 
 def explain(model: LeaderboardLM, prepared: Prepared, number: int = 0) -> str:
     """The context, token ids, choices and numbers of document `number` (in scoring order), as text for people."""
@@ -57,13 +69,14 @@ def _choices(
             f"ids {_short(model.encode(choice))}"
         )
     lines.append(f"answer: {choices[row['prediction']]}; acc {row['acc']:.0f}")
-    return lines + _difference(model, context, choices)
+    return lines + _difference(model, context, choices, prepared.rules.dataset)
 
 
-def _difference(model: LeaderboardLM, context: str, choices: Sequence[str]) -> list[str]:
+def _difference(model: LeaderboardLM, context: str, choices: Sequence[str], dataset: str) -> list[str]:
     """How stock lm-eval would cut the same text into tokens."""
     if not context:
-        return [f"lm-eval itself starts from its prefix token {model.prefix_token_id}, here {model.eot_token_id}"]
+        start = f"lm-eval itself starts from its prefix token {model.prefix_token_id}, here {model.eot_token_id}"
+        return [start, *_own_task(dataset)]
     lines = ["lm-eval's own way encodes context and choice as one text:"]
     for choice in choices:
         blanks = context[len(context.rstrip()) :]
@@ -74,7 +87,19 @@ def _difference(model: LeaderboardLM, context: str, choices: Sequence[str]) -> l
         lines.append(f"  {choice}: " + ("the same tokens are scored" if same else f"would score ids {_short(theirs)}"))
     if len(context.rstrip()) < len(context):
         lines.append("  (it moves the blanks and line ends at the context's end into the choice)")
-    return lines
+    return lines + _own_task(dataset)
+
+
+def _own_task(dataset: str) -> list[str]:
+    """What lm-eval's own task of the same data asks instead."""
+    if dataset not in _THEIRS:
+        return []
+    if dataset == "xwinograd_ja":
+        return ["lm-eval's own task, ja_leaderboard_xwinograd, strips the sentences"]
+    return [
+        f"lm-eval's own task, ja_leaderboard_{_THEIRS[dataset]}, has other prompts (where there is one, 0.3 with full-width "
+        "colons), other shots (its own generator) and the documents in their file's order"
+    ]
 
 
 def _generation(model: LeaderboardLM, prepared: Prepared, number: int, asked: Generate) -> list[str]:
@@ -98,6 +123,7 @@ def _generation(model: LeaderboardLM, prepared: Prepared, number: int, asked: Ge
         f"right: {row['target']!r}",
         "figures: " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items()),
         "lm-eval's own task would take up to 256 tokens, stop at its own end-of-text token too, and skip special tokens",
+        *_own_task(prepared.rules.dataset),
     ]
 
 

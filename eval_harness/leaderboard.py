@@ -65,6 +65,8 @@ class Row:
     ours: bool
     cells: dict[str, Cell]
     folder: Path | None = None
+    hidden: tuple[str, ...] = ()
+    """Tasks of the result that have no cell."""
     data: dict[str, str] = field(default_factory=dict)
     """Column -> what the data are."""
     metrics: dict[str, str] = field(default_factory=dict)
@@ -89,7 +91,7 @@ def ours(path: Path) -> Row:
 
 
 def _read(path: Path, content: dict[str, Any]) -> Row:
-    cells, names, base, kinds = {}, {}, {}, {}
+    cells, names, base, kinds, hidden = {}, {}, {}, {}, []
     for task, figures in content["results"].items():
         about = content["haigo"]["tasks"][task]
         metric, scale = about["main_metric"], about["main_scale"]
@@ -98,7 +100,8 @@ def _read(path: Path, content: dict[str, Any]) -> Row:
         if error is None and about.get("main_stderr") is not None:
             percent = 100 * about["main_stderr"]
         if column in cells:
-            continue  # the table has one column a data set; the first prompt stands for it
+            hidden.append(task)  # the table has one column a data set; the first prompt stands for it
+            continue
         cells[column] = Cell(
             percent=figures[metric] * scale,
             error=percent,
@@ -115,6 +118,7 @@ def _read(path: Path, content: dict[str, Any]) -> Row:
         cells=cells,
         folder=path.parent,
         data=kinds,
+        hidden=tuple(hidden),
         metrics=names,
         baselines=base,
     )
@@ -202,6 +206,11 @@ def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
 def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
     """A sentence for every column that the first result and another have with the same task and documents."""
     found, first = [], results[0]
+    for row in results:
+        if row.hidden:
+            found.append(
+                f"not shown of {row.name}: {', '.join(row.hidden)} (a data set has one column, of its first task)"
+            )
     for other in results[1:]:
         for column in columns:
             one, two = first.cells.get(column), other.cells.get(column)

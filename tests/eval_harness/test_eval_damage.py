@@ -323,3 +323,20 @@ def test_typed_questions(model_folder, monkeypatch, capsys):
 
 def test_the_data_of_the_tests_are_none_of_jglues(jglue):
     assert synthetic_jglue.PLACES and not data.find(jglue, "jnli", "valid", "v1.1").releases
+
+
+def test_what_the_table_leaves_out_is_said(loaded, jglue, tmp_path):
+    evaluate("some/model", "jnli-1.1-0.3,jnli-1.3-0.3", 0, 3, jglue, tmp_path, model=loaded("spm"), bootstrap_iters=0)
+    (said,) = leaderboard.compare([leaderboard.ours(tmp_path / "result.json")], []).tests
+    assert "not shown of some/model: jnli-1.3-0.3" in said
+
+
+def test_explain_names_lm_evals_own_task(loaded, jglue, capsys):
+    from lm_eval.tasks import TaskManager
+
+    from eval_harness import explain
+
+    known = TaskManager().all_tasks
+    assert all(f"ja_leaderboard_{name}" in known for name in explain._THEIRS.values())
+    evaluate("", "jnli-1.1-0.3", 0, 1, jglue, model=loaded("spm"), explain=0, bootstrap_iters=0)
+    assert "ja_leaderboard_jnli, has other prompts" in capsys.readouterr().out
