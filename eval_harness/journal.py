@@ -1,16 +1,20 @@
 """The answers of a run so far, so that a killed run goes on where it stopped.
 
 One JSON line an answer, flushed as it comes, beside the result. The first line says which model the answers are of; that of
-another model, or of the same folder with other weights, is thrown away. It is deleted once the result is written.
+another model, or of the same folder with other weights, is thrown away. It is deleted once the result is written. While a run
+writes it no other may: two runs into one folder would mix their answers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
+
+from haigo.cli import HaigoError
 
 NAME = "answers.partial.jsonl"
 
@@ -37,12 +41,23 @@ class Journal:
     Args:
         path: the file; its folder is made.
         head: what `fingerprint` gave.
+
+    Raises:
+        HaigoError: another run writes it.
     """
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
         self.path, self.known = path, {}
         path.parent.mkdir(parents=True, exist_ok=True)
-        lines = path.read_bytes().split(b"\n") if path.is_file() else []
+        self.handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115  (open as long as the run)
+        try:
+            fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.handle.close()
+            raise HaigoError(
+                f"{path.parent} is in use by another run.", "wait for it to end, or give another --output_path"
+            ) from None
+        lines = path.read_bytes().split(b"\n")
         same = False
         with contextlib.suppress(ValueError):
             same = bool(lines) and json.loads(lines[0]) == head
@@ -53,8 +68,10 @@ class Journal:
                     self.known[name] = answer
         self.resumed = len(self.known)
         kept = [json.dumps(head), *(json.dumps([name, answer]) for name, answer in self.known.items())]
-        path.write_text("\n".join(kept) + "\n", encoding="utf-8")
-        self.handle = open(path, "a", encoding="utf-8")  # noqa: SIM115  (open as long as the run)
+        self.handle.seek(0)
+        self.handle.truncate()
+        self.handle.write("\n".join(kept) + "\n")
+        self.handle.flush()
 
     def add(self, name: str, answer: Any) -> None:
         """Keep an answer; it is on its way to the disk when this returns."""

@@ -57,6 +57,15 @@ def test_a_killed_run_goes_on(model_folder, jglue, tmp_path, capsys, monkeypatch
             assert x["loglikelihood"] == pytest.approx(y["loglikelihood"], abs=1e-4)
 
 
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    first = journal.Journal(tmp_path / "j", {"model": 1})
+    first.add("a", 1)
+    with pytest.raises(HaigoError, match="in use by another run"):
+        journal.Journal(tmp_path / "j", {"model": 1})
+    first.close(done=False)
+    assert journal.Journal(tmp_path / "j", {"model": 1}).known == {"a": 1}
+
+
 def test_answers_of_another_model_do_not_count(tmp_path):
     one = journal.Journal(tmp_path / "j", {"model": 1})
     one.add("a", [1.5, True])
