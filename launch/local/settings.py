@@ -134,7 +134,7 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         num_layers=layers,
         hidden_size=hidden,
         num_attention_heads=heads,
-        intermediate_size=_intermediate(config, hidden),
+        intermediate_size=intermediate(config, hidden),
         seq_length=seq_length,
         max_position_embeddings=positions,
         layernorm_epsilon=_number(get("layernorm_epsilon"), "layernorm_epsilon"),
@@ -142,7 +142,7 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         rotary_emb_base=_number(get("rotary_emb_base"), "rotary_emb_base"),
         gpt_j_residual=bool(get("gpt_j_residual")),
         tied=not get("no_weight_tying"),
-        activation=_activation(get("activation"), bool(get("bias_gelu_fusion"))),
+        activation=activation(get("activation"), bool(get("bias_gelu_fusion"))),
         attention_bias=bool(get("use_bias_in_attn_linear")),
         vocab_multiple=_positive(get("make_vocab_size_divisible_by"), "make_vocab_size_divisible_by")
         * max(1, int(get("model_parallel_size"))),
@@ -163,7 +163,7 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         train_iters=train_iters,
         seed=int(get("seed")),
         eod_mask_loss=bool(get("eod_mask_loss")),
-        precision=_precision(config),
+        precision=precision_of(config),
     )
 
 
@@ -176,7 +176,7 @@ def _check(config: Mapping[str, Any]) -> None:
         if value is None or name in HONOURED or name in NO_EFFECT:
             continue
         if name == "attention_config":
-            _attention(value, int(config.get("num_layers") or 0))
+            attention(value, int(config.get("num_layers") or 0))
         elif name == "load":
             if value != config.get("save"):
                 raise HaigoError(
@@ -198,7 +198,7 @@ def _check(config: Mapping[str, Any]) -> None:
             )
 
 
-def _attention(value: Any, layers: int) -> None:
+def attention(value: Any, layers: int) -> None:
     kinds: list[str] = []
     for item in value:
         if isinstance(item, str):
@@ -213,7 +213,7 @@ def _attention(value: Any, layers: int) -> None:
         )
 
 
-def _activation(name: str, fused: bool) -> str:
+def activation(name: str, fused: bool) -> str:
     if name not in _ACTIVATIONS:
         why = _GATED if name in ("geglu", "reglu", "bilinear", "swiglu", "glu") else "it has no such function"
         raise HaigoError(
@@ -224,7 +224,7 @@ def _activation(name: str, fused: bool) -> str:
     return "gelu_pytorch_tanh" if name == "gelu" and fused else _ACTIVATIONS[name]
 
 
-def _intermediate(config: Mapping[str, Any], hidden: int) -> int:
+def intermediate(config: Mapping[str, Any], hidden: int) -> int:
     given, factor = config.get("intermediate_size"), config.get("expansion_factor")
     if given and factor:
         raise HaigoError("the config gives both intermediate_size and expansion_factor.", "keep one of them")
@@ -317,7 +317,7 @@ def batch_sizes(config: Mapping[str, Any]) -> tuple[int, int]:
     return micro, total
 
 
-def _precision(config: Mapping[str, Any]) -> str:
+def precision_of(config: Mapping[str, Any]) -> str:
     stated = config.get("precision")
     found = {name for key, name in (("fp16", "fp16"), ("bf16", "bfloat16")) if (config.get(key) or {}).get("enabled")}
     if stated:

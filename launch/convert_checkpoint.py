@@ -1,0 +1,375 @@
+"""GPT-NeoX's checkpoints as files: which folder is meant, how it is laid out, what its weights are, what is wrong with it.
+
+    global_stepN/configs/*.yml                       the configs of the run, as they were given
+    global_stepN/mp_rank_MM_model_states.pt          pipe_parallel_size 0: all weights of tensor rank MM
+    global_stepN/layer_LL-model_MM-model_states.pt   pipe_parallel_size >= 1: one file a layer and tensor rank
+
+Layers are numbered as GPT-NeoX builds them: 0 embeds, 1 reshapes, 2 to L + 1 are the blocks, L + 2 reshapes, L + 3 is the
+last norm, L + 4 the output layer (not there when it is tied to the embedding). Files are mapped, not loaded; classes of
+other programs that a checkpoint names are never created.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from haigo.cli import HaigoError
+from launch.local import keys, settings
+from neox_configs import reader
+
+if TYPE_CHECKING:
+    import torch
+
+_STEP = re.compile(r"global_step(\d+)$")
+_LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt$")
+_RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt$")
+_HELD = [
+    "norm",
+    "pos_emb",
+    "gpt_j_tied",
+    "use_bias_in_norms",
+    "use_bias_in_mlp",
+    "moe_num_experts",
+    "use_qk_layernorm",
+    "use_mup",
+    "te_columnparallel",
+    "te_rowparallel",
+    "te_layernorm_mlp",
+    "te_mha",
+    "te_fp8_mha",
+    "num_unique_layers",
+    "soft_prompt_tuning",
+    "sliding_window_width",
+    "apply_query_key_layer_scaling",
+]
+_NORMS = ("input_layernorm", "post_attention_layernorm")
+_MLP = {"linear1": "dense_h_to_4h", "linear2": "dense_4h_to_h"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One `global_stepN` folder and what is known of it."""
+
+    folder: Path
+    step: int
+    config: dict[str, Any]
+    """The run's keys, merged, with the sizes written out."""
+    ranks: int
+    """Tensor-parallel ranks."""
+    pipeline: bool
+    """One file a layer."""
+    data_ranks: int | None = None
+    """Data-parallel copies of the run, where the checkpoint says so."""
+    _cache: dict[int, list[Mapping[str, torch.Tensor]]] = field(default_factory=dict, repr=False)
+
+    @property
+    def layers(self) -> int:
+        return int(self.config["num_layers"])
+
+    @property
+    def tied(self) -> bool:
+        return not reader.value(self.config, "no_weight_tying")
+
+    def numbers(self) -> list[int]:
+        """GPT-NeoX's numbers of the layers that have weights."""
+        last = [] if self.tied else [self.layers + 4]
+        return [0, *range(2, self.layers + 2), self.layers + 3, *last]
+
+    def file(self, number: int, rank: int) -> Path:
+        """The file that holds layer `number` of tensor rank `rank`."""
+        name = f"layer_{number:02d}-model_{rank:02d}-model_states.pt"
+        return self.folder / (name if self.pipeline else f"mp_rank_{rank:02d}_model_states.pt")
+
+    def states(self, number: int) -> list[Mapping[str, torch.Tensor]]:
+        """The weights of layer `number`, one mapping a tensor rank, by GPT-NeoX's names without `sequential.N.`.
+
+        Raises:
+            HaigoError: a file is missing or damaged.
+        """
+        if self.pipeline:
+            return [_weights(self.file(number, rank), self.folder) for rank in range(self.ranks)]
+        if not self._cache:
+            self._cache[0] = [_weights(self.file(0, rank), self.folder) for rank in range(self.ranks)]
+        start = f"sequential.{number}."
+        return [
+            {name.removeprefix(start): tensor for name, tensor in whole.items() if name.startswith(start)}
+            for whole in self._cache[0]
+        ]
+
+
+def find(place: str | Path, iteration: int | None = None) -> Path:
+    """The `global_stepN` folder that is meant: `place` itself, or what `latest` in it names.
+
+    Args:
+        iteration: take this step of a save folder, whatever `latest` says.
+
+    Raises:
+        HaigoError: there is none; the sentence names what is there instead.
+    """
+    folder = Path(place)
+    if not folder.is_dir():
+        raise HaigoError(f"{place} is no folder.", "name the save folder of a GPT-NeoX run, or a global_stepN in it")
+    if _STEP.match(folder.resolve().name):
+        return folder
+    there = steps(folder)
+    listed = ", ".join(f"global_step{step}" for step in there[-4:])
+    if not there:
+        raise HaigoError(
+            f"{place} holds no global_stepN folder.", "name the save folder of a GPT-NeoX run, or a global_stepN in it"
+        )
+    if iteration is not None:
+        if iteration not in there:
+            raise HaigoError(f"{place} has no global_step{iteration}.", f"there are {listed}")
+        return folder / f"global_step{iteration}"
+    latest = folder / "latest"
+    if not latest.is_file():
+        raise HaigoError(f"{place} has no file `latest`.", f"name one of its folders ({listed}), or give --iteration")
+    name = latest.read_text(encoding="utf-8", errors="replace").strip()
+    if not name or not (folder / name).is_dir():
+        raise HaigoError(
+            f"{latest} names '{name}', which is not there.", f"name one of its folders ({listed}), or give --iteration"
+        )
+    return folder / name
+
+
+def steps(save: Path) -> list[int]:
+    """The steps whose folders lie in a save folder, in order."""
+    found = [_STEP.match(path.name) for path in save.iterdir() if path.is_dir()]
+    return sorted(int(match[1]) for match in found if match)
+
+
+def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int | None = None) -> Checkpoint:
+    """Find a checkpoint and its config, and settle its layout from the files that are there.
+
+    Args:
+        place: a save folder or a `global_stepN` folder.
+        configs: config files to take instead of those kept with the checkpoint.
+        iteration: see `find`.
+
+    Raises:
+        HaigoError: no checkpoint, no config, a model that transformers' GPTNeoXForCausalLM cannot hold, or files and
+            config that do not belong together.
+    """
+    folder = find(place, iteration)
+    step = _STEP.match(folder.resolve().name)
+    kept = sorted(path for path in (folder / "configs").glob("*") if path.suffix in (".yml", ".yaml", ".json"))
+    if not configs and not kept:
+        raise HaigoError(f"{folder} has no configs/ with the run's config.", "give it with --config FILE")
+    config = reader.load([*configs] if configs else kept)
+    _fits(config)
+    config["model_parallel_size"] = int(config.get("model_parallel_size") or 1)
+    ranks, pipeline = _layout(folder, config)
+    made = Checkpoint(folder, int(step[1]) if step else 0, config, ranks, pipeline, _data_ranks(folder))
+    for number in made.numbers():
+        for rank in range(ranks):
+            if not made.file(number, rank).is_file():
+                raise HaigoError(f"{made.file(number, rank)} is missing.", _elsewhere(folder))
+    return made
+
+
+def _fits(config: dict[str, Any]) -> None:
+    """Refuse what the conversion cannot hold, and write out the sizes that follow from other keys."""
+    for name in ("num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings"):
+        if not isinstance(config.get(name), int):
+            raise HaigoError(f"the config gives no {name}.", "give the run's whole config with --config")
+    for name in _HELD:
+        allowed, why = keys.HELD[name]
+        if reader.value(config, name) not in allowed:
+            raise HaigoError(f"{name}: {config.get(name)!r} cannot be converted: {why}.", "there is no way around this")
+    for name, allowed in (
+        ("num_kv_heads", (None, config["num_attention_heads"])),
+        ("use_bias_in_attn_linear", (True,)),
+        ("train_impl", ("normal", "dpo", "kto", "reinforce")),
+    ):
+        if reader.value(config, name) not in allowed:
+            raise HaigoError(
+                f"{name}: {config.get(name)!r} cannot be converted to GPTNeoXForCausalLM.",
+                "there is no way around this",
+            )
+    if int((config.get("zero_optimization") or {}).get("stage") or 0) >= 3:
+        raise HaigoError(
+            "the run used ZeRO stage 3, whose checkpoints hold no whole weights.",
+            "run zero_to_fp32.py in the save folder, and train with stage 1 next time",
+        )
+    settings.attention(reader.value(config, "attention_config") or [], config["num_layers"])
+    config["intermediate_size"] = settings.intermediate(config, config["hidden_size"])
+    config.pop("expansion_factor", None)
+    settings.activation(reader.value(config, "activation"), bool(reader.value(config, "bias_gelu_fusion")))
+
+
+def _layout(folder: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
+    found = [path.name for path in folder.iterdir()]
+    layered = [match for match in map(_LAYER.match, found) if match]
+    whole = [match for match in map(_RANK.match, found) if match]
+    if not layered and not whole:
+        raise HaigoError(f"{folder} holds no weights of GPT-NeoX.", _elsewhere(folder))
+    pipeline = bool(layered)
+    stated = config.get("pipe_parallel_size")
+    if stated is not None and (int(stated) >= 1) != pipeline:
+        kind = "one file a layer" if pipeline else "one file a tensor rank"
+        raise HaigoError(
+            f"the config says pipe_parallel_size {stated}, and {folder} holds {kind}.", "give the run's own config"
+        )
+    ranks = 1 + max(int(match[2]) for match in layered) if pipeline else 1 + max(int(match[1]) for match in whole)
+    if ranks != config["model_parallel_size"]:
+        if ranks < config["model_parallel_size"]:
+            raise HaigoError(
+                f"{folder} holds {ranks} tensor ranks, and the config says model_parallel_size "
+                f"{config['model_parallel_size']}: files are missing, or it is not this run's config.",
+                _elsewhere(folder),
+            )
+        raise HaigoError(
+            f"{folder} holds {ranks} tensor ranks, and the config says model_parallel_size "
+            f"{config['model_parallel_size']}.",
+            "give the run's own config",
+        )
+    if pipeline:
+        last = max(int(match[1]) for match in layered)
+        wanted = config["num_layers"] + (4 if reader.value(config, "no_weight_tying") else 3)
+        if last > wanted:
+            raise HaigoError(
+                f"{folder} holds layers up to {last}, and a model of num_layers {config['num_layers']} ends at {wanted}.",
+                "give the run's own config",
+            )
+    return ranks, pipeline
+
+
+def _data_ranks(folder: Path) -> int | None:
+    path = folder / "mp_rank_00_model_states.pt"
+    if not path.is_file():
+        return None
+    size = read(path, folder).get("dp_world_size")
+    return size if isinstance(size, int) and size >= 1 else None
+
+
+def problems(checkpoint: Checkpoint, padded: int) -> Iterator[str]:
+    """What does not fit between the weights and the config, one sentence each. Reads no numbers, only shapes.
+
+    Args:
+        padded: rows that the embedding must have.
+    """
+    mp, hidden = checkpoint.ranks, int(checkpoint.config["hidden_size"])
+    inner = int(checkpoint.config["intermediate_size"])
+    block = {
+        **{f"{norm}.{part}": (hidden,) for norm in _NORMS for part in ("weight", "bias")},
+        "attention.query_key_value.weight": (3 * hidden // mp, hidden),
+        "attention.query_key_value.bias": (3 * hidden // mp,),
+        "attention.dense.weight": (hidden, hidden // mp),
+        "attention.dense.bias": (hidden,),
+        "mlp.dense_h_to_4h.weight": (inner // mp, hidden),
+        "mlp.dense_h_to_4h.bias": (inner // mp,),
+        "mlp.dense_4h_to_h.weight": (hidden, inner // mp),
+        "mlp.dense_4h_to_h.bias": (hidden,),
+    }
+    last = checkpoint.layers + 3
+    for number in checkpoint.numbers():
+        wanted = block
+        if number == 0:
+            wanted = {"word_embeddings.weight": (padded // mp, hidden)}
+        elif number == last:
+            wanted = {"norm.weight": (hidden,), "norm.bias": (hidden,)}
+        elif number > last:
+            wanted = {"final_linear.weight": (padded // mp, hidden)}
+        for rank, state in enumerate(checkpoint.states(number)):
+            named = {common_name(name): tensor for name, tensor in state.items()}
+            for name, shape in wanted.items():
+                where = f"{checkpoint.file(number, rank).name}: layer {number} {name}"
+                if name not in named:
+                    yield f"{where} is missing."
+                elif tuple(named[name].shape) != shape:
+                    yield f"{where} has the shape {tuple(named[name].shape)}, and the config asks for {shape}."
+
+
+def common_name(name: str) -> str:
+    """The newer names of the MLP's matrices as the older ones, which transformers uses too."""
+    for new, old in _MLP.items():
+        name = name.replace(f"mlp.{new}.", f"mlp.{old}.")
+    return name
+
+
+def _elsewhere(folder: Path) -> str:
+    this = _STEP.match(folder.resolve().name)
+    others = [step for step in steps(folder.resolve().parent) if this is None or step != int(this[1])]
+    if others:
+        return f"copy it again, or convert another step: --iteration {others[-1]} with the save folder"
+    return "copy the checkpoint again from where it was written"
+
+
+class _Foreign:
+    """Stands in for whatever class of another program a pickle names: takes everything, does nothing."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        pass
+
+    def __call__(self, *args: Any, **options: Any) -> _Foreign:
+        return _Foreign()
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        pass
+
+    def extend(self, values: Any) -> None:
+        pass
+
+
+class _Unpickler(pickle.Unpickler):
+    """Creates tensors, plain containers and nothing else."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        import torch
+
+        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_tensor"):
+            return getattr(torch._utils, name)
+        if (module, name) in (("collections", "OrderedDict"), ("torch", "Size"), ("torch", "device")):
+            return super().find_class(module, name)
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        return _Foreign
+
+
+def _no_legacy(*args: Any, **options: Any) -> Any:
+    raise pickle.UnpicklingError("not torch's zip format")
+
+
+_PICKLE = SimpleNamespace(Unpickler=_Unpickler, load=_no_legacy, UnpicklingError=pickle.UnpicklingError)
+
+
+def read(path: Path, folder: Path) -> dict[str, Any]:
+    """What a `.pt` file holds; tensors are mapped from the file.
+
+    Raises:
+        HaigoError: missing or damaged.
+    """
+    import torch
+
+    try:
+        held = torch.load(path, map_location="cpu", mmap=True, weights_only=False, pickle_module=_PICKLE)
+    except FileNotFoundError:
+        raise HaigoError(f"{path} is missing.", _elsewhere(folder)) from None
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HaigoError(
+            f"{path} is torn or damaged ({type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}).",
+            _elsewhere(folder),
+        ) from None
+    if not isinstance(held, dict):
+        raise HaigoError(f"{path} holds no weights.", _elsewhere(folder))
+    return held
+
+
+def _weights(path: Path, folder: Path) -> Mapping[str, torch.Tensor]:
+    import torch
+
+    held = read(path, folder)
+    inner = held.get("module", held)
+    return {name: value for name, value in inner.items() if isinstance(value, torch.Tensor)}

@@ -1,0 +1,231 @@
+"""The proof of a conversion: the converted model's cross entropy on the samples behind a loss that GPT-NeoX logged.
+
+A checkpoint of step k holds the weights that met batch k + 1, so that the training loss logged at step k + 1 can be had from
+it, to the digit; with pipe_parallel_size 0 so can the validation loss at step k. Samples are taken in GPT-NeoX's own order
+(`launch.data_order`), a loss is put together as it does: the mean over micro batches of the mean over the tokens that count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from haigo.cli import HaigoError, Refused
+from haigo.progress import Progress
+from launch import data_order
+from launch.local.settings import batch_sizes
+from neox_configs import reader
+from preprocess.indexed_dataset import MMapReader
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GPTNeoXForCausalLM
+
+Int64 = npt.NDArray[np.int64]
+IGNORED = -100
+TOLERANCE = {"fp32": 2e-5, "fp16": 5e-3, "bfloat16": 1e-2}
+"""Largest relative difference, by the precision that GPT-NeoX ran in: 5 digits in fp32; its own rounding otherwise."""
+_ITERATION = re.compile(r"\biteration\s+(\d+)/\s*(\d+)\s*\|.*?\blm_loss: (\S+)")
+_VALID = re.compile(
+    r"\bvalidation results at (?:iteration (\d+)|the end of training for val data)\s*\|\s*lm_loss value: (\S+)"
+)
+_VALID_START = re.compile(r"\bsetting validation data start iteration to (\d+)")
+_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Logged:
+    """A loss of GPT-NeoX's log that a checkpoint must give again."""
+
+    part: str
+    """train or valid."""
+    value: float
+    first: int
+    """The first sample."""
+    samples: int
+    where: str
+    """What to call it."""
+
+
+def batches(config: Mapping[str, Any], data_ranks: int | None) -> tuple[int, int]:
+    """(micro batch, global batch) of the run; `data_ranks` is used where the config says nothing of the whole."""
+    micro, whole = batch_sizes(config)
+    if config.get("train_batch_size") is None and config.get("global_num_gpus") is None and data_ranks:
+        whole = micro * int(config.get("gradient_accumulation_steps") or 1) * data_ranks
+    return micro, whole
+
+
+def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[Logged]:
+    """The losses in a log that belong to the weights of `step`, the last of each kind.
+
+    Raises:
+        HaigoError: the log cannot be read or holds none; the sentence says why.
+    """
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        raise HaigoError(f"{log} cannot be read.", "name GPT-NeoX's log, as launch.deepy --log writes it") from None
+    found: dict[str, Logged] = {}
+    accumulate = int(config.get("gradient_accumulation_steps") or 1)
+    iterations = int(config.get("eval_iters", 100))
+    loader = batch // accumulate  # samples that GPT-NeoX's loader gives at a time: one micro batch of every data rank
+    position, last, before = 0, -1, -1
+    means = False
+    for line in lines:
+        start = _VALID_START.search(line)
+        if start:
+            position, before = int(start[1]) * loader, -1
+        valid = _VALID.search(line)
+        if valid:
+            at = int(valid[1]) if valid[1] else last
+            if at == step:
+                name = f"validation loss at step {step}"
+                found["valid"] = Logged("valid", float(valid[2]), position, iterations * batch, name)
+            position += iterations * batch
+        row = _ITERATION.search(line)
+        if row:
+            last = int(row[1])
+            if last == step + 1:
+                # a line every 10 steps tells the mean of 10 losses, which are not those of one set of weights
+                means = int(config.get("log_interval") or 100) != 1 and before != step
+                if not means:
+                    name = f"training loss at step {step + 1}"
+                    found["train"] = Logged("train", float(row[3]), step * batch, batch, name)
+            before = last
+    if not found:
+        why = (
+            f"its line of step {step + 1} is a mean over several steps"
+            if means
+            else (f"it tells of neither step {step + 1} nor a validation at step {step}")
+        )
+        raise HaigoError(
+            f"{log} has no loss of the weights of step {step}: {why}.",
+            "take the log of that run with log_interval 1, or a checkpoint of another step",
+        )
+    return list(found.values())
+
+
+def rows(
+    config: Mapping[str, Any], batch: int, part: str, first: int, count: int, eod: int, base: Path
+) -> tuple[Int64, Int64]:
+    """Samples `first` to `first + count` as GPT-NeoX trains on them.
+
+    Args:
+        config: the run's keys.
+        batch: the global batch.
+        part: train, valid or test.
+        eod: id that ends a document, for eod_mask_loss.
+        base: where relative paths of the datasets start, when they are not found from here.
+
+    Returns:
+        inputs and labels, int64 [count, seq_length]; labels are -100 where the loss does not count.
+
+    Raises:
+        HaigoError: a dataset is not there, or the config asks for an order that is not known here.
+    """
+    for name, allowed in (
+        ("pack_impl", "packed"),
+        ("data_impl", "mmap"),
+        ("dataset_impl", "gpt2"),
+        ("train_impl", "normal"),
+    ):
+        if reader.value(config, name) != allowed:
+            raise HaigoError(
+                f"{name}: {config.get(name)!r}: the order of its samples is not known here.",
+                f"the loss can be compared for {name} {allowed} only",
+            )
+    if config.get("train_epochs") or config.get("weight_by_num_documents"):
+        raise HaigoError("train_epochs and weight_by_num_documents: this order is not known here.", "compare without")
+    keyed = dict(config)
+    for name in ("data_path", f"{part}_data_paths", f"{part}_label_data_paths"):
+        if keyed.get(name):
+            given = keyed[name]
+            keyed[name] = _placed(given, base) if isinstance(given, str) else [_placed(one, base) for one in given]
+    data = data_order.source(keyed, batch, part).open()
+    labelled = keyed.get(f"{part}_label_data_paths")
+    masks = [MMapReader(prefix) for prefix in labelled] if labelled else None
+    length = int(config["seq_length"])
+    tokens = np.empty((count, length + 1), dtype=np.int64)
+    labels = np.empty((count, length), dtype=np.int64)
+    for row in range(count):
+        number = first + row
+        which, index = data.locate(number) if isinstance(data, data_order.Blend) else (0, number)
+        dataset = data.datasets[which] if isinstance(data, data_order.Blend) else data
+        dataset.fill(index, tokens[row])
+        if masks is None:
+            labels[row] = tokens[row, 1:]
+        else:
+            parts = [masks[which][document][at : at + size] for document, at, size in dataset.pieces(index)]
+            labels[row] = np.concatenate(parts)[1:]
+    labels[labels < 0] = IGNORED
+    if reader.value(config, "eod_mask_loss"):
+        labels[tokens[:, :-1] == eod] = IGNORED
+    return tokens[:, :-1], labels
+
+
+def _placed(prefix: str, base: Path) -> str:
+    return prefix if Path(f"{prefix}.idx").is_file() or Path(prefix).is_absolute() else str(base / prefix)
+
+
+def cross_entropy(model: GPTNeoXForCausalLM, inputs: Int64, labels: Int64, micro: int) -> float:
+    """Nats a token, in the model's precision: the mean over micro batches of the mean over their labels.
+
+    Args:
+        inputs, labels: int64 [samples, length]; labels are -100 where nothing is asked.
+        micro: samples of a micro batch; the last may be smaller.
+
+    Raises:
+        Refused: no label counts in a whole micro batch (GPT-NeoX's loss is not a number there).
+    """
+    import torch
+
+    from launch.local.loss import token_nats
+    from launch.local.model import body
+
+    sums = np.zeros(len(inputs))
+    device = model.lm_head.weight.device
+    with torch.no_grad(), Progress("loss", len(inputs), "samples") as progress:
+        for start in range(0, len(inputs), _ROWS):
+            given = torch.from_numpy(np.ascontiguousarray(inputs[start : start + _ROWS])).to(device)
+            wanted = torch.from_numpy(np.ascontiguousarray(labels[start : start + _ROWS])).to(device)
+            nats: torch.Tensor = token_nats(body(model, given), model.lm_head.weight, wanted.reshape(-1))
+            sums[start : start + len(given)] = nats.reshape(wanted.shape).double().sum(1).cpu().numpy()
+            progress.update(len(given))
+    counts = (labels != IGNORED).sum(1)
+    means = []
+    for start in range(0, len(inputs), micro):
+        counted = int(counts[start : start + micro].sum())
+        if not counted:
+            raise Refused("a micro batch has no token that counts for the loss.", "check the label datasets")
+        means.append(float(sums[start : start + micro].sum()) / counted)
+    return float(np.mean(means))
+
+
+def load_model(folder: Path) -> GPTNeoXForCausalLM:
+    """The converted model in float32, on the GPU where there is one.
+
+    Raises:
+        HaigoError: transformers cannot load it, or finds weights missing or left over.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model, told = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HaigoError(f"{folder} does not load in transformers: {line}", "convert the checkpoint again") from None
+    wrong = [*told["missing_keys"], *told["unexpected_keys"], *map(str, told["mismatched_keys"])]
+    if wrong:
+        raise HaigoError(
+            f"{folder}: transformers has no place for {wrong[0]}, or misses it.", "convert the checkpoint again"
+        )
+    return model.eval().to("cuda" if torch.cuda.is_available() else "cpu")
