@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError
@@ -342,7 +342,8 @@ def _no_legacy(*args: Any, **options: Any) -> Any:
     raise pickle.UnpicklingError("not torch's zip format")
 
 
-_PICKLE = SimpleNamespace(Unpickler=_Unpickler, load=_no_legacy, UnpicklingError=pickle.UnpicklingError)
+_PICKLE = ModuleType("pickle")  # torch.load looks at the name of what it is given
+vars(_PICKLE).update(Unpickler=_Unpickler, load=_no_legacy, UnpicklingError=pickle.UnpicklingError)
 
 
 def read(path: Path, folder: Path) -> dict[str, Any]:
@@ -357,7 +358,7 @@ def read(path: Path, folder: Path) -> dict[str, Any]:
         held = torch.load(path, map_location="cpu", mmap=True, weights_only=False, pickle_module=_PICKLE)
     except FileNotFoundError:
         raise HaigoError(f"{path} is missing.", _elsewhere(folder)) from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
         raise HaigoError(
             f"{path} is torn or damaged ({type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}).",
             _elsewhere(folder),

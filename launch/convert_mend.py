@@ -12,6 +12,7 @@ Shards of the weights are rewritten one at a time.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +64,9 @@ def replicated(checkpoint: Checkpoint) -> Replicated:
 
     found = Replicated()
     summed = bool(reader.value(checkpoint.config, "gpt_j_residual"))
-    places = [(number, f"gpt_neox.layers.{number - 2}.", _REPLICATED) for number in range(2, checkpoint.layers + 2)]
+    places: list[tuple[int, str, tuple[str, ...]]] = [
+        (number, f"gpt_neox.layers.{number - 2}.", _REPLICATED) for number in range(2, checkpoint.layers + 2)
+    ]
     places.append((checkpoint.layers + 3, "gpt_neox.final_layer_norm.", ("norm.weight", "norm.bias")))
     for number, start, names in places:
         states = [{common_name(name): value for name, value in one.items()} for one in checkpoint.states(number)]
@@ -90,10 +93,7 @@ def shards(folder: Path) -> list[Path]:
         HaigoError: there are none, or one that the index names is missing.
     """
     index = folder / INDEX
-    if index.is_file():
-        names = sorted(set(files.read_json(index)["weight_map"].values()))
-    else:
-        names = [SINGLE]
+    names = sorted(set(files.read_json(index)["weight_map"].values())) if index.is_file() else [SINGLE]
     for name in names:
         if not (folder / name).is_file():
             raise HaigoError(f"{folder / name} is missing.", "convert the checkpoint again")
@@ -177,6 +177,9 @@ def finish(folder: Path, dtype: str, rows: int) -> None:
         return after
 
     rewrite(folder, change)
+    os.umask(mask := os.umask(0o022))
+    for path in shards(folder):  # transformers writes them for the owner alone; a team wants to read them
+        path.chmod(0o666 & ~mask)
     content = files.read_json(folder / "config.json")
     content.pop("dtype", None)
     # `torch_dtype` is what every version of transformers reads
@@ -236,11 +239,11 @@ def header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     try:
         with open(path, "rb") as handle:
             size = int.from_bytes(handle.read(8), "little")
-            content = json.loads(handle.read(size)) if 0 < size < 1 << 28 else None
+            content: dict[str, Any] = json.loads(handle.read(size)) if 0 < size < 1 << 28 else {}
         content.pop("__metadata__", None)
         end = max((one["data_offsets"][1] for one in content.values()), default=0)
         if path.stat().st_size != 8 + size + end:
             raise ValueError
         return {name: (tuple(one["shape"]), one["dtype"]) for name, one in content.items()}
-    except (ValueError, AttributeError, KeyError, TypeError):
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         raise HaigoError(f"{path} is damaged.", "convert the checkpoint again") from None

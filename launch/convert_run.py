@@ -150,5 +150,5 @@ def _follow(child: subprocess.Popen[bytes], layers: int) -> list[str]:
 
 def require_space(folder: Path, checkpoint: Checkpoint, padded: int) -> None:
     """Refuse to start when float32 weights and one shard more do not fit on the disk."""
-    size = 4 * derive.parameters(checkpoint.config, padded)[0]
+    size = 4 * derive.parameters(checkpoint.config, padded)[1]
     files.require_space(folder, size + min(size, 5 << 30), "the conversion")

@@ -78,6 +78,8 @@ def load_weights(model: GPTNeoXForCausalLM, folder: str) -> None:
         given = load_file(path)
     except (OSError, safetensors.SafetensorError):
         raise HaigoError(f"{path} is missing or damaged.", "name a folder with one model.safetensors") from None
+    # on the disk the output layer has the name that GPT-NeoX's models have had since transformers 4
+    given = {name.replace("embed_out.", "lm_head."): value for name, value in given.items()}
     own = model.state_dict()
     wrong = sorted(
         name for name in {*own, *given} if name not in own or name not in given or own[name].shape != given[name].shape
