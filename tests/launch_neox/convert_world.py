@@ -137,7 +137,11 @@ class Rates:
 
 
 def write_checkpoint(
-    save: Path, settings: dict[str, Any], model: dict[str, torch.Tensor], step: int = 4, dtype: torch.dtype | None = None
+    save: Path,
+    settings: dict[str, Any],
+    model: dict[str, torch.Tensor],
+    step: int = 4,
+    dtype: torch.dtype | None = None,
 ) -> Path:
     """A `global_stepN` folder with `latest` and configs, as GPT-NeoX leaves it."""
     folder = save / f"global_step{step}"

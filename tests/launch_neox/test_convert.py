@@ -1,0 +1,632 @@
+"""launch.convert on checkpoints that the tests write in GPT-NeoX's layout, with a converter that errs as GPT-NeoX's does."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import convert_world
+import numpy as np
+import pytest
+import torch
+from convert_world import BATCH, LAYERS, SEQ
+from neox_world import REPO, World, sentences, train_tokenizer
+from safetensors.torch import load_file, save_file
+
+from haigo import cli, files, yamlfile
+from haigo.cli import Failed, HaigoError, Refused
+from launch import convert, convert_check, convert_checkpoint, convert_loss, convert_mend
+from preprocess import tokenizer
+from preprocess.indexed_dataset import MMapWriter
+
+# what GPT-NeoX's converter does, but for the weights: those the test has written to FAKE_CONVERTED
+CONVERTER = """
+import json, os, shutil, sys
+words = dict(zip(sys.argv[1:-1:2], sys.argv[2::2]))
+said = {"words": sys.argv[1:], "config": open(words["--config_file"]).read(), "cuda": os.environ["CUDA_VISIBLE_DEVICES"],
+        "torch": os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"]}
+json.dump(said, open(os.environ["FAKE_CONVERTED"] + ".said", "w"))
+sys.stderr.write("\\r 50%|#####     | 1/2 [00:00<00:00]\\r100%|##########| 2/2 [00:00<00:00]\\n")
+exec(os.environ.get("FAKE_BEFORE", ""))
+shutil.copytree(os.environ["FAKE_CONVERTED"], words["--output_dir"])
+"""
+
+
+class Case:
+    """A checkpoint, its right model, and what the converter makes of it."""
+
+    def __init__(self, world: World, root: Path, fake: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+        self.world, self.root, self.monkeypatch = world, root, monkeypatch
+        dtype = changes.pop("weights_in", torch.float32)
+        self.save, self.out, self.made = root / "save", root / "hf", root / "made"
+        self.config = convert_world.config(world, self.save, **changes)
+        self.words = tokenizer.load(world.root / "tokenizer")
+        self.rows = convert_world.padded(self.words.vocab_size, self.config)
+        tied = not self.config["no_weight_tying"]
+        model = convert_world.weights(self.rows, tied=tied)
+        self.model = {name: value.to(dtype).float() for name, value in model.items()}
+        self.folder = convert_world.write_checkpoint(self.save, self.config, self.model, dtype=dtype)
+        script = fake / "tools" / "ckpts" / "convert_neox_to_hf.py"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(CONVERTER)
+        monkeypatch.setenv("FAKE_CONVERTED", str(self.made))
+        self._convert(dtype)
+
+    def _convert(self, dtype: torch.dtype) -> None:
+        ranks = self.config["model_parallel_size"]
+        wrong = dict(self.model)
+        for name in wrong:
+            if name.endswith(("attention.dense.bias", "mlp.dense_4h_to_h.bias")) and not self.config["gpt_j_residual"]:
+                wrong[name] = sum(
+                    (self.model[name].to(dtype) for _ in range(ranks)), torch.zeros((), dtype=dtype)
+                ).float()
+            elif "norm" in name:
+                total = sum((self.model[name].to(dtype) for _ in range(ranks)), torch.zeros((), dtype=dtype))
+                wrong[name] = (total / ranks).float()
+        self.made.mkdir()
+        save_file(wrong, self.made / "model.safetensors", metadata={"format": "pt"})
+        hf = {
+            "architectures": ["GPTNeoXForCausalLM"],
+            "model_type": "gpt_neox",
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+            "vocab_size": self.rows,
+            "hidden_size": self.config["hidden_size"],
+            "num_hidden_layers": LAYERS,
+            "num_attention_heads": self.config["num_attention_heads"],
+            "intermediate_size": 4 * self.config["hidden_size"],
+            "max_position_embeddings": self.config["max_position_embeddings"],
+            "layer_norm_eps": 1e-05,
+            "rotary_pct": self.config["rotary_pct"],
+            "rotary_emb_base": 10000,
+            "use_parallel_residual": self.config["gpt_j_residual"],
+            "tie_word_embeddings": not self.config["no_weight_tying"],
+            "torch_dtype": "float32",
+        }
+        files.write_json(self.made / "config.json", hf)
+        files.write_json(self.made / "generation_config.json", {"bos_token_id": 0, "eos_token_id": 2})
+
+    def convert(self, **options: Any) -> dict[str, Any]:
+        return convert.convert(options.pop("place", self.save), self.out, **options)
+
+    def run(self, *words: str) -> int:
+        return cli.run(convert.main, [str(self.save), "--out", str(self.out), *words])
+
+    def configure(self, **changes: Any) -> None:
+        yamlfile.write(self.folder / "configs" / "run.yml", {**self.config, **changes})
+
+    def loss(self, part: str, first: int, count: int) -> float:
+        """Of the right model, by transformers' own loss."""
+        from transformers import GPTNeoXForCausalLM
+
+        inputs, labels = convert_loss.rows(self.config, BATCH, part, first, count, self.words.eod_id, Path())
+        model = GPTNeoXForCausalLM.from_pretrained(self.out).eval()
+        with torch.no_grad():
+            logits = model(torch.from_numpy(np.ascontiguousarray(inputs))).logits
+        return float(torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(labels).flatten()))
+
+
+@pytest.fixture
+def case(shared_world: World, tmp_path: Path, fake_neox: Path, monkeypatch: pytest.MonkeyPatch):
+    def make(**changes: Any) -> Case:
+        return Case(shared_world, tmp_path / "case", fake_neox, monkeypatch, **changes)
+
+    return make
+
+
+def log_of(path: Path, train: dict[int, float], valid: dict[int, float] | None = None) -> Path:
+    lines = ["setting training data start iteration to 0", "setting validation data start iteration to 0"]
+    for step in range(1, 7):
+        lines.append(
+            f" samples/sec: 20.161 | iteration {step:8d}/       6 | elapsed time per iteration (ms): 198.4 | learning rate: "
+            f"2.000E-02 | lm_loss: {train.get(step, 9.0):.6E} | number of skipped iterations:   0 |"
+        )
+        if step % 2 == 0:
+            value = (valid or {}).get(step, 9.0)
+            lines.append(
+                f" validation results at iteration {step} | lm_loss value: {value:.6E} | lm_loss_ppl value: 1.0E+01 | "
+            )
+    path.write_text("\n".join(lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("ranks", "pipe", "residual", "tying"),
+    [
+        (1, 0, False, True),
+        (1, 1, False, False),
+        (2, 0, False, True),
+        (2, 1, True, True),
+        (4, 2, False, False),
+        (4, 0, True, True),
+    ],
+)
+def test_the_model_comes_out_bit_for_bit(case, ranks, pipe, residual, tying):
+    one = case(model_parallel_size=ranks, pipe_parallel_size=pipe, gpt_j_residual=residual, no_weight_tying=tying)
+    made = one.convert()
+    found = load_file(one.out / "model.safetensors")
+    assert found.keys() == one.model.keys()
+    assert not [name for name, value in one.model.items() if not torch.equal(value, found[name])]
+    assert made["mended"] == (2 * LAYERS if ranks > 1 and not residual else 0)
+    assert {check["status"] for check in made["checks"]} == {"ok"}
+    said = files.read_json(f"{one.made}.said")
+    asked = yamlfile.loads(said["config"], "config")
+    assert asked["pipe_parallel_size"] == min(pipe, 1) and asked["model_parallel_size"] == ranks
+    assert Path(asked["vocab_file"]).is_absolute() and not {"fp16", "bf16", "precision"} & asked.keys()
+    assert said["cuda"] == "" and said["torch"] == "1" and "--no_save_tokenizer" in said["words"]
+    assert not [path for path in one.root.iterdir() if path.name.startswith(".")]
+
+
+def test_half_precision_biases_and_norms_are_exact(case):
+    one = case(model_parallel_size=8, weights_in=torch.bfloat16, precision="bfloat16")
+    wrong = load_file(one.made / "model.safetensors")
+    name = "gpt_neox.layers.0.mlp.dense_4h_to_h.bias"
+    # a sum of eight in bfloat16 is not undone by a division
+    assert not torch.equal((wrong[name] / 8).bfloat16(), one.model[name].bfloat16())
+    made = one.convert()
+    found = load_file(one.out / "model.safetensors")
+    assert found[name].dtype == torch.bfloat16 and made["dtype"] == "bfloat16"
+    assert not [key for key, value in one.model.items() if not torch.equal(value, found[key].float())]
+    assert files.read_json(one.out / "config.json")["torch_dtype"] == "bfloat16"
+
+
+def test_ids_tokenizer_and_activation(case):
+    one = case(bias_gelu_fusion=True)
+    one.convert()
+    for name in ("config.json", "generation_config.json"):
+        content = files.read_json(one.out / name)
+        assert (content["bos_token_id"], content["eos_token_id"], content["pad_token_id"]) == (1, 1, 2)
+    assert files.read_json(one.out / "config.json")["hidden_act"] == "gelu_pytorch_tanh"
+    assert files.sha256_file(one.out / "spm.model") == one.words.sha256
+    text = "kaio  tes\n新 <|endoftext|>"
+    assert tokenizer.hf_adapter(one.out).encode(text, add_special_tokens=False) == one.words.encode(text)
+    assert (one.out / "tokenizer.json").is_file() and os.access(one.out / "model.safetensors", os.R_OK)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert AutoTokenizer.from_pretrained(one.out).eos_token_id == 1
+    model = AutoModelForCausalLM.from_pretrained(one.out)
+    assert model.config.hidden_act == "gelu_pytorch_tanh" and model.generation_config.eos_token_id == 1
+
+
+def test_cut_and_rounded(case):
+    one = case(model_parallel_size=2)
+    one.convert(vocab="cut", dtype="float16")
+    found = load_file(one.out / "model.safetensors")
+    size = one.words.vocab_size
+    assert size < one.rows and files.read_json(one.out / "config.json")["vocab_size"] == size
+    for name in ("gpt_neox.embed_in.weight", "embed_out.weight"):
+        assert torch.equal(found[name], one.model[name][:size].half())
+    assert {one["status"] for one in convert.check_folder(one.out)} == {"ok"}
+
+
+def test_shards(case):
+    one = case(model_parallel_size=2)
+    whole = load_file(one.made / "model.safetensors")
+    (one.made / "model.safetensors").unlink()
+    names = sorted(whole)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for file, held in parts.items():
+        save_file({name: whole[name] for name in held}, one.made / file, metadata={"format": "pt"})
+    where = {name: file for file, held in parts.items() for name in held}
+    files.write_json(one.made / convert_mend.INDEX, {"metadata": {"total_size": 1}, "weight_map": where})
+    one.convert(dtype="bfloat16", vocab="cut")
+    found = {name: value for file in parts for name, value in load_file(one.out / file).items()}
+    assert {name: value[: one.words.vocab_size].bfloat16() for name, value in one.model.items()}.keys() == found.keys()
+    stated = files.read_json(one.out / convert_mend.INDEX)["metadata"]["total_size"]
+    assert stated == sum(2 * value.numel() for value in found.values())
+    (one.out / "model-00002-of-00002.safetensors").unlink()
+    with pytest.raises(HaigoError, match="00002-of-00002"):
+        convert.check_folder(one.out)
+
+
+def test_copies_that_differ_are_told(case, capsys):
+    one = case(model_parallel_size=2)
+    path = one.folder / "mp_rank_01_model_states.pt"
+    state = convert_checkpoint.read(path, one.folder)
+    moved = {name: value.clone() for name, value in state["module"].items()}
+    moved["sequential.2.attention.dense.bias"] += 0.25
+    torch.save({"module": moved, "dp_world_size": 1}, path)
+    assert one.run() == cli.OK
+    told = capsys.readouterr().err
+    assert "1 tensors differ between the 2 tensor ranks, gpt_neox.layers.0.attention.dense.bias most, by 0.25" in told
+    name = "gpt_neox.layers.0.attention.dense.bias"
+    assert torch.allclose(load_file(one.out / "model.safetensors")[name], one.model[name] + 0.125)
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.REFUSED
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["BOMB"],)
+
+
+def test_a_checkpoint_cannot_run_code(case, monkeypatch, tmp_path):
+    one = case()
+    monkeypatch.setenv("BOMB", str(tmp_path / "exploded"))
+    path = one.folder / "mp_rank_00_model_states.pt"
+    state = convert_checkpoint.read(path, one.folder)
+    torch.save({"module": {k: v.clone() for k, v in state["module"].items()}, "bomb": Bomb()}, path)
+    assert convert_checkpoint.read(path, one.folder)["module"].keys() == state["module"].keys()
+    assert not (tmp_path / "exploded").exists()
+    with pytest.raises(HaigoError, match="torn or damaged"):
+        path.write_bytes(pickle.dumps(Bomb()))
+        convert_checkpoint.read(path, one.folder)
+    assert not (tmp_path / "exploded").exists()
+
+
+def no_latest(one):
+    (one.save / "latest").unlink()
+
+
+def latest_elsewhere(one):
+    (one.save / "latest").write_text("global_step9\n")
+
+
+def torn(one):
+    path = one.folder / "mp_rank_00_model_states.pt"
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def empty_file(one):
+    (one.folder / "mp_rank_00_model_states.pt").write_bytes(b"")
+
+
+def no_config(one):
+    (one.folder / "configs" / "run.yml").unlink()
+
+
+def another_tokenizer(one):
+    train_tokenizer(one.root / "tokenizer", sentences(3, 500) + sentences(4, 500), size=400)
+    one.configure(vocab_file=str(one.root / "tokenizer" / "spm.model"))
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (no_latest, "has no file `latest`"),
+        (latest_elsewhere, "names 'global_step9', which is not there"),
+        (torn, "mp_rank_00_model_states.pt is torn or damaged"),
+        (empty_file, "mp_rank_00_model_states.pt is torn or damaged"),
+        (no_config, "has no configs/"),
+        (another_tokenizer, "word_embeddings.weight has the shape (320, 32), and the config asks for (448, 32)"),
+        (lambda one: one.configure(model_parallel_size=2), "holds 1 tensor ranks, and the config says model_parallel_size 2"),
+        (lambda one: one.configure(pipe_parallel_size=1), "says pipe_parallel_size 1, and"),
+        (lambda one: one.configure(num_layers=3), "layer 4 input_layernorm.weight is missing"),
+        (lambda one: one.configure(hidden_size=64), "and the config asks for"),
+        (lambda one: one.configure(norm="rmsnorm"), "norm: 'rmsnorm' cannot be converted"),
+        (lambda one: one.configure(pos_emb="learned"), "pos_emb: 'learned' cannot be converted"),
+        (lambda one: one.configure(num_kv_heads=2), "num_kv_heads: 2 cannot be converted"),
+        (lambda one: one.configure(activation="swiglu"), "activation: 'swiglu'"),
+        (lambda one: one.configure(gpt_j_tied=True), "gpt_j_tied: True cannot be converted"),
+        (lambda one: one.configure(attention_config=[[["sparse_fixed"], 2]]), "attention_config: 'sparse_fixed'"),
+        (lambda one: one.configure(zero_optimization={"stage": 3}), "ZeRO stage 3"),
+        (lambda one: one.configure(tokenizer_type="HFTokenizer"), "only models with a SentencePiece tokenizer"),
+        (lambda one: one.configure(vocab_file="/nowhere/spm.model"), "is not on this machine"),
+        (lambda one: (one.folder / "mp_rank_00_model_states.pt").unlink(), "holds no weights of GPT-NeoX"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_checkpoint_is_said(case, harm, says, capsys):
+    one = case()
+    harm(one)
+    assert one.run() == cli.BAD_INPUT
+    told = capsys.readouterr().err
+    assert says in told and "\n  fix: " in told and "Traceback" not in told
+    assert not one.out.exists() and not (one.root / ".hf.partial").exists()
+
+
+def test_a_missing_layer_is_named_with_another_step(case, capsys):
+    one = case(pipe_parallel_size=1)
+    convert_world.write_checkpoint(one.save, one.config, one.model, step=2)
+    (one.folder / "layer_03-model_00-model_states.pt").unlink()
+    (one.save / "latest").write_text("global_step4")
+    assert one.run() == cli.BAD_INPUT
+    told = capsys.readouterr().err
+    assert "layer_03-model_00-model_states.pt is missing" in told and "--iteration 2" in told
+    assert one.run("--iteration", "2") == cli.OK
+    assert files.read_json(one.out / "conversion.json")["step"] == 2
+    assert one.run("--iteration", "3", "--force") == cli.BAD_INPUT
+    assert "has no global_step3" in capsys.readouterr().err
+
+
+def test_places_that_are_no_checkpoint(case, tmp_path, capsys):
+    one = case()
+    for place, says in ((tmp_path / "no", "is no folder"), (tmp_path / "world", "holds no global_stepN")):
+        (tmp_path / "world").mkdir(exist_ok=True)
+        assert cli.run(convert.main, [str(place), "--out", str(one.out)]) == cli.BAD_INPUT
+        assert says in capsys.readouterr().err
+    assert cli.run(convert.main, [str(one.save), "--out", str(one.folder / "hf")]) == cli.BAD_INPUT
+    assert cli.run(convert.main, [str(one.save), "--out", str(one.save), "--force"]) == cli.BAD_INPUT
+    assert cli.run(convert.main, [str(one.save)]) == cli.BAD_INPUT
+    assert (one.folder / "mp_rank_00_model_states.pt").is_file()
+
+
+def test_nothing_is_replaced_without_force(case, capsys):
+    one = case()
+    one.out.mkdir(parents=True)
+    (one.out / "diary.txt").write_text("mine")
+    assert one.run() == cli.REFUSED
+    assert one.run("--force") == cli.REFUSED and "something else than a model" in capsys.readouterr().err
+    assert (one.out / "diary.txt").read_text() == "mine"
+    (one.out / "diary.txt").rename(one.out / "config.json")
+    assert one.run("--force") == cli.OK
+    assert files.read_json(one.out / "config.json")["model_type"] == "gpt_neox"
+    # killed between the two renames of --force: the old model is put back
+    os.replace(one.out, one.root / ".hf.replaced")
+    assert one.run() == cli.REFUSED and (one.out / "config.json").is_file()
+
+
+def test_a_dry_run_starts_nothing(case, capsys):
+    one = case()
+    assert one.run("--dry-run") == cli.OK
+    assert "convert_neox_to_hf.py --input_dir" in capsys.readouterr().out
+    assert not one.out.exists() and not Path(f"{one.made}.said").exists()
+
+
+def test_a_converter_that_fails_is_shown_and_leaves_nothing(case, monkeypatch, capsys):
+    one = case()
+    leftover = one.root / ".hf.partial" / "model"
+    leftover.mkdir(parents=True)
+    (leftover / "half").write_text("of a killed process")
+    monkeypatch.setenv("FAKE_BEFORE", "sys.exit('KeyError: no such weight')")
+    assert one.run() == cli.FAILED
+    told = capsys.readouterr().err
+    assert "ended with 1" in told and "KeyError: no such weight" in told
+    assert not one.out.exists() and not leftover.parent.exists()
+    old = "to = words['--output_dir']; os.makedirs(to); open(to + '/pytorch_model.bin', 'w'); open(to + '/config.json', 'w')"
+    monkeypatch.setenv("FAKE_BEFORE", f"{old}; sys.exit(0)")
+    with pytest.raises(Failed, match="no safetensors"):
+        one.convert()
+    monkeypatch.delenv("FAKE_BEFORE")
+    assert one.run() == cli.OK
+
+
+def test_sigterm_ends_the_converter_too(case, tmp_path):
+    one = case()
+    started = tmp_path / "started"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{REPO}",
+        "GPT_NEOX_PYTHON": str(tmp_path / "python"),
+        "FAKE_BEFORE": f"open({str(started)!r}, 'w').write(str(os.getpid())); import time; time.sleep(300)",
+    }
+    # the child needs the stand-ins for GPT-NeoX's packages on its path, and this command must not have them
+    site = Path(os.environ["PYTHONPATH"])
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexport PYTHONPATH={site}\nexec {sys.executable} "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "launch.convert", str(one.save), "--out", str(one.out)],
+        env=environment,
+        cwd=REPO,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        end = time.monotonic() + 120
+        while not (started.is_file() and started.read_text()) and time.monotonic() < end and child.poll() is None:
+            time.sleep(0.1)
+        child.send_signal(signal.SIGTERM)
+        _, told = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == cli.TERMINATED, told
+    pid = int(started.read_text())
+    end = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{pid}").exists() or ") Z" in Path(f"/proc/{pid}/stat").read_text()
+    assert not one.out.exists() and not (one.root / ".hf.partial").exists()
+
+
+def test_the_loss_is_compared_with_the_log(case, tmp_path, capsys):
+    one = case(model_parallel_size=2)
+    one.convert()
+    right = log_of(tmp_path / "log", {5: one.loss("train", 16, BATCH)}, {4: one.loss("valid", 2 * BATCH, 2 * BATCH)})
+    assert one.run("--force", "--log", str(right)) == cli.OK
+    told = capsys.readouterr().err
+    assert "ok   training loss at step 5" in told and "ok   validation loss at step 4" in told
+    assert cli.run(convert.main, [str(one.out), "--check", "--log", str(right)]) == cli.OK
+    before = files.sha256_file(one.out / "model.safetensors")
+    value = one.loss("train", 16, BATCH)
+    wrong = log_of(tmp_path / "wrong", {5: value * 1.0001}, {4: one.loss("valid", 2 * BATCH, 2 * BATCH)})
+    assert one.run("--force", "--log", str(wrong)) == cli.REFUSED
+    assert "was not put in place" in capsys.readouterr().err
+    assert files.sha256_file(one.out / "model.safetensors") == before
+    assert cli.run(convert.main, [str(one.out), "--check", "--log", str(wrong)]) == cli.REFUSED
+    assert "fail training loss at step 5" in capsys.readouterr().out
+
+
+def test_the_unmended_biases_would_be_found_by_the_loss(case, tmp_path, monkeypatch):
+    one = case(model_parallel_size=2)
+    one.convert()
+    log = log_of(tmp_path / "log", {5: one.loss("train", 16, BATCH)}, {4: one.loss("valid", 2 * BATCH, 2 * BATCH)})
+    monkeypatch.setattr(convert_mend, "weights", lambda folder, exact: [])
+    with pytest.raises(Refused, match="not put in place"):
+        one.convert(log=log, force=True)
+
+
+def test_a_cut_model_is_compared_before_the_cut(case, tmp_path):
+    one = case()
+    one.convert()
+    log = log_of(tmp_path / "log", {5: one.loss("train", 16, BATCH)}, {4: one.loss("valid", 2 * BATCH, 2 * BATCH)})
+    made = one.convert(log=log, force=True, vocab="cut")
+    assert [check["status"] for check in made["checks"] if "loss" in check["name"]] == ["ok", "ok"]
+
+
+def test_without_a_log_the_loss_is_measured_where_data_are(case):
+    one = case()
+    one.convert(check=True)
+    row = convert.check_folder(one.out)[-1]
+    assert row["status"] == "ok" and row["text"].startswith(f"{one.loss('train', 16, BATCH):.5f}"[:6])
+    record = files.read_json(one.out / "conversion.json")
+    record["config"]["train_data_paths"] = ["/nowhere/text_document"] * 2
+    files.write_json(one.out / "conversion.json", record)
+    row = convert.check_folder(one.out)[-1]
+    assert row["status"] == "skip" and "/nowhere/text_document.idx does not exist" in row["text"]
+
+
+def test_the_log_is_read_with_resumes_and_means(tmp_path, shared_world):
+    config = convert_world.config(shared_world, tmp_path, gradient_accumulation_steps=2, train_batch_size=8)
+    log = log_of(tmp_path / "log", {3: 1.5, 5: 2.5}, {2: 1.25, 4: 2.25})
+    train, valid = sorted(convert_loss.logged(log, 4, config, 8), key=lambda one: one.part)
+    assert (train.value, train.first, train.samples) == (2.5, 32, 8)
+    assert (valid.value, valid.first, valid.samples) == (2.25, 16, 16)
+    resumed = tmp_path / "resumed"
+    resumed.write_text(
+        log.read_text()
+        + "\nsetting validation data start iteration to 6\n"
+        + " x | iteration        4/       6 | lm_loss: 7.0E+00 |\n"
+        + " validation results at iteration 4 | lm_loss value: 3.5E+00 | \n"
+        + " x | iteration        5/       6 | lm_loss: 2.75E+00 |\n"
+        + " x | iteration        6/       6 | lm_loss: 2.5E+00 |\n"
+        + " validation results at the end of training for val data | lm_loss value: 1.0E+00 | \n"
+    )
+    train, valid = sorted(convert_loss.logged(resumed, 4, config, 8), key=lambda one: one.part)
+    assert (train.value, valid.value, valid.first) == (2.75, 3.5, 24)
+    (last,) = [one for one in convert_loss.logged(resumed, 6, config, 8) if one.part == "valid"]
+    assert (last.value, last.first) == (1.0, 40)
+    sparse = tmp_path / "sparse"
+    sparse.write_text(
+        " x | iteration       10/      60 | lm_loss: 7.0E+00 |\n x | iteration       20/      60 | lm_loss: 6.0E+00 |"
+    )
+    with pytest.raises(HaigoError, match="is a mean over several steps"):
+        convert_loss.logged(sparse, 19, {**config, "log_interval": 10}, 8)
+    with pytest.raises(HaigoError, match="neither step 31 nor"):
+        convert_loss.logged(sparse, 30, config, 8)
+    with pytest.raises(HaigoError, match="cannot be read"):
+        convert_loss.logged(tmp_path / "no", 30, config, 8)
+
+
+def test_labels_and_ends_of_documents_are_left_out(shared_world, tmp_path):
+    """Masked targets follow the label dataset through the same order; eod_mask_loss masks by the input token."""
+    random = np.random.RandomState(3)
+    text, label = tmp_path / "text", tmp_path / "label"
+    with MMapWriter(text, np.uint16) as one, MMapWriter(label, np.int32) as other:
+        for _ in range(40):
+            ids = random.randint(3, 300, size=random.randint(5, 60))
+            ids[-1] = 1
+            one.add(ids)
+            one.end_document()
+            other.add(np.where(np.arange(len(ids)) < 3, -100, ids))
+            other.end_document()
+    config = convert_world.config(
+        shared_world,
+        tmp_path,
+        train_data_paths=[str(text)],
+        train_data_weights=[1.0],
+        train_label_data_paths=[str(label)],
+    )
+    inputs, labels = convert_loss.rows(config, BATCH, "train", 3, 9, 1, Path())
+    config.pop("train_label_data_paths")
+    same, plain = convert_loss.rows(config, BATCH, "train", 3, 9, 1, Path())
+    assert (inputs == same).all() and inputs.shape == labels.shape == (9, SEQ)
+    hidden = labels == -100
+    assert 0.05 < hidden.mean() < 0.6 and (labels[~hidden] == plain[~hidden]).all()
+    starts = inputs == 1  # what follows the end of a document is its first token, which is masked
+    assert hidden[starts].all()
+    config["eod_mask_loss"] = True
+    _, masked = convert_loss.rows(config, BATCH, "train", 3, 9, 1, Path())
+    assert (masked[starts] == -100).all() and (masked[~starts] == plain[~starts]).all()
+    with pytest.raises(HaigoError, match="pack_impl: 'unpacked'"):
+        convert_loss.rows({**config, "pack_impl": "unpacked"}, BATCH, "train", 0, 1, 1, Path())
+
+
+def test_the_size_of_the_batch(shared_world, tmp_path):
+    config = convert_world.config(shared_world, tmp_path, gradient_accumulation_steps=3)
+    assert convert_loss.batches(config, 2) == (BATCH, 24)
+    assert convert_loss.batches(config, None) == (BATCH, 12)
+    assert convert_loss.batches({**config, "train_batch_size": 24}, 5) == (BATCH, 24)
+
+
+def change_weights(folder: Path, **changes: Any) -> None:
+    held = load_file(folder / "model.safetensors")
+    for name, value in changes.items():
+        held[name] = value(held[name])
+    save_file({name: value for name, value in held.items() if value is not None}, folder / "model.safetensors")
+
+
+def change_json(folder: Path, file: str, **changes: Any) -> None:
+    files.write_json(folder / file, {**files.read_json(folder / file), **changes})
+
+
+def poison(value: torch.Tensor) -> torch.Tensor:
+    value[0] = float("nan")
+    return value
+
+
+BIAS = "gpt_neox.layers.1.attention.dense.bias"
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (lambda to: change_weights(to, **{BIAS: poison}), f"fail numbers: {BIAS} holds values that are no numbers"),
+        (lambda to: change_weights(to, **{BIAS: lambda value: None}), f"fail weights: {BIAS} has the shape none"),
+        (lambda to: change_weights(to, **{BIAS: lambda value: value[:5].clone()}), "has the shape (5,), config.json asks for"),
+        (lambda to: change_weights(to, **{BIAS: lambda value: value.half()}), "of several types (F16, F32)"),
+        (lambda to: change_json(to, "config.json", eos_token_id=2), "fail ids in config.json: eos_token_id is 2 and not 1"),
+        (lambda to: change_json(to, "generation_config.json", pad_token_id=0), "fail ids in generation_config.json"),
+        (lambda to: change_json(to, "config.json", layer_norm_eps=1e-3), "layer_norm_eps is 0.001 and not 1e-05"),
+        (lambda to: change_json(to, "config.json", use_parallel_residual=True), "use_parallel_residual is True and not False"),
+        (lambda to: (to / "spm.model").unlink(), "fail tokenizer: "),
+        (lambda to: train_tokenizer(to, [f"ab{i}" for i in range(600)], size=290), "spm.model is not the one"),
+        (lambda to: train_tokenizer(to, [f"ab{i}cde{i}" for i in range(900)], size=350), "and the model 320 rows"),
+        (lambda to: (to / "generation_config.json").unlink(), "generation_config.json: the file is missing"),
+    ],
+)  # fmt: skip
+def test_a_harmed_folder_is_found(case, harm, says, capsys):
+    one = case()
+    one.convert()
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.OK
+    capsys.readouterr()
+    harm(one.out)
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.REFUSED
+    assert says in capsys.readouterr().out
+
+
+def test_a_truncated_model_file_is_named(case, capsys):
+    one = case()
+    one.convert()
+    path = one.out / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.BAD_INPUT
+    assert "model.safetensors is damaged" in capsys.readouterr().err
+
+
+def test_folders_of_other_origin(case, tmp_path, capsys):
+    one = case()
+    one.convert()
+    (one.out / "conversion.json").unlink()
+    told = convert.check_folder(one.out)
+    assert {row["status"] for row in told} == {"ok", "skip"}
+    with pytest.raises(HaigoError, match=r"has no conversion.json"):
+        convert.check_folder(one.out, log=tmp_path / "log")
+    change_json(one.out, "config.json", model_type="llama")
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.BAD_INPUT
+
+
+def test_the_embedded_engine_starts_from_a_converted_checkpoint(case):
+    from launch.local import model as engine
+    from launch.local import settings
+
+    one = case(model_parallel_size=2)
+    one.convert()
+    config = {**one.config, "num_gpus": None, "master_port": None, "distributed_backend": None}
+    made = engine.build(settings.resolve({key: value for key, value in config.items() if value is not None}), 300, 1, 2)
+    engine.load_weights(made, str(one.out))
+    assert torch.equal(made.lm_head.weight, one.model["embed_out.weight"])
+    assert torch.equal(made.gpt_neox.embed_in.weight, one.model["gpt_neox.embed_in.weight"])
+
+
+def test_json_and_record_hold_the_same(case, capsys):
+    one = case()
+    assert one.run("--json") == cli.OK
+    told = json.loads(capsys.readouterr().out)
+    record = files.read_json(one.out / convert_check.RECORD)
+    assert {key: told[key] for key in record} == record
+    assert record["config"]["train_data_weights"] == [0.7, 0.3] and record["step"] == 4
