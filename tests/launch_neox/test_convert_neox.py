@@ -1,0 +1,192 @@
+"""launch.convert on checkpoints that the real GPT-NeoX trained: every layout gives its logged loss again, to 5 digits."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import convert_world
+import pytest
+from neox_world import World, sentences
+
+from haigo import cli, files, yamlfile
+from launch import convert, convert_loss
+from preprocess import tokenizer
+
+pytestmark = [pytest.mark.neox, pytest.mark.slow]
+HERE = Path(__file__).parent
+STEP = 4
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "pp0": {},
+    "pp1": {"pipe_parallel_size": 1},
+    "pp2 tied": {"pipe_parallel_size": 2, "no_weight_tying": False},
+    "mp2 pp0": {"model_parallel_size": 2, "rotary_pct": 0.25, "train_batch_size": 4},
+    "mp2 pp1": {"model_parallel_size": 2, "pipe_parallel_size": 1},
+    "mp2 pp1 parallel residual": {"model_parallel_size": 2, "pipe_parallel_size": 1, "gpt_j_residual": True},
+    "mp2 pp0 parallel residual, eod masked": {"model_parallel_size": 2, "gpt_j_residual": True, "eod_mask_loss": True},
+    "dp2 accumulation": {"train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 2, "num_gpus": 2},
+}
+"""Differences from convert_world.config."""
+QUESTION = "{word} は何ですか"
+
+
+class Runs:
+    """Where the trained runs lie."""
+
+    def __init__(self, root: Path, world: World) -> None:
+        self.root, self.world = root, world
+
+    def folder(self, name: str) -> Path:
+        return self.root / re.sub(r"\W+", "_", name)
+
+
+def pairs(root: Path, world: World) -> dict[str, Any]:
+    """Questions with answers as a finetuning dataset, by preprocess.pairs; the config's keys for it."""
+    from preprocess import pairs as command
+
+    lines = [{"prompt": text[:20] + "?", "response": text[20:40]} for text in sentences(9, 150)]
+    (root / "pairs.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    words = [
+        str(root / "pairs.jsonl"),
+        "--tokenizer",
+        str(world.root / "tokenizer"),
+        "--output-prefix",
+        str(root / "sft"),
+    ]
+    assert cli.run(command.main, [*words, "--seq-length", str(convert_world.SEQ)]) == cli.OK
+    text, label = sorted(path.with_suffix("") for path in root.glob("sft*.bin"))[::-1]
+    assert label.name.endswith("label_document"), label
+    return {
+        "train_data_paths": [str(text)],
+        "train_data_weights": [1.0],
+        "train_label_data_paths": [str(label)],
+        "valid_data_paths": [str(text)],
+        "valid_label_data_paths": [str(label)],
+        "test_data_paths": [str(text)],
+        "test_label_data_paths": [str(label)],
+        "finetune": True,
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(neox: Any, shared_world: World, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Every layout trained for 6 steps, and the first finetuned on pairs."""
+    made = Runs(tmp_path_factory.mktemp("runs"), shared_world)
+    finetune = pairs(made.root, shared_world) | {"load": str(made.folder("pp0") / "save"), "eval_iters": 2}
+    jobs = []
+    for number, (name, changes) in enumerate([*LAYOUTS.items(), ("finetuned", finetune)]):
+        folder = made.folder(name)
+        folder.mkdir()
+        changes = {"eval_iters": 0, **changes} if changes.get("pipe_parallel_size") else dict(changes)
+        ranks = max(1, changes.get("pipe_parallel_size", 0)) * changes.get("model_parallel_size", 1)
+        ranks = changes.get("num_gpus", ranks)
+        config = convert_world.config(shared_world, folder / "save", **{"num_gpus": ranks, **changes})
+        yamlfile.write(folder / "run.yml", config)
+        job = {"config": str(folder / "run.yml"), "ranks": ranks, "log": str(folder / "log"), "port": 29611 + number}
+        jobs.append(job)
+    files.write_json(made.root / "jobs.json", jobs)
+    done = subprocess.run(
+        [str(neox.python), str(HERE / "neox_train.py"), str(made.root / "jobs.json")],
+        cwd=neox.root,
+        env=neox.environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    for job in jobs:
+        text = Path(job["log"]).read_text()
+        assert (Path(job["config"]).parent / "save" / "latest").is_file(), f"{job['config']}\n{text[-3000:]}"
+    assert done.returncode == 0, done.stderr[-3000:]
+    return made
+
+
+@pytest.fixture
+def bare(neox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The converter runs as it would anywhere: without the shim for training."""
+    monkeypatch.setenv("GPT_NEOX_DIR", str(neox.root))
+    monkeypatch.setenv("GPT_NEOX_PYTHON", str(neox.python))
+    for name in ("FAKE_CUDA", "DS_ACCELERATOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize("name", [*LAYOUTS, "finetuned"])
+def test_the_converted_model_has_the_logged_loss(name, runs, bare, tmp_path):
+    folder = runs.folder(name)
+    made = convert.convert(folder / "save", tmp_path / "hf", iteration=STEP, log=folder / "log")
+    losses = {one["name"]: one["text"] for one in made["checks"] if "loss" in one["name"]}
+    print(name, made["mended"], losses)
+    assert {one["status"] for one in made["checks"]} == {"ok"}, made["checks"]
+    config = yamlfile.read(folder / "run.yml")
+    wanted = {f"training loss at step {STEP + 1}"} | (
+        {f"validation loss at step {STEP}"} if config["pipe_parallel_size"] == 0 else set()
+    )
+    assert losses.keys() == wanted
+    for text in losses.values():
+        ours, theirs = re.match(r"([\d.]+), GPT-NeoX logged ([\d.]+)", text).groups()
+        assert abs(float(ours) - float(theirs)) < 1e-5 * float(theirs)
+    several = config["model_parallel_size"] > 1 and not config["gpt_j_residual"]
+    assert made["mended"] == (2 * convert_world.LAYERS if several else 0)
+    assert made["data_ranks"] == (2 if name.startswith("dp2") else 1)
+    assert [one["status"] for one in convert.check_folder(tmp_path / "hf", log=folder / "log")].count("fail") == 0
+
+
+def test_the_model_loads_everywhere_with_the_ids_of_training(runs, bare, tmp_path):
+    out = tmp_path / "hf"
+    convert.convert(runs.folder("mp2 pp0") / "save", out)
+    assert files.read_json(out / "conversion.json")["step"] == 6
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from eval_harness.model import LeaderboardLM
+
+    model, told = AutoModelForCausalLM.from_pretrained(out, output_loading_info=True)
+    assert not told["missing_keys"] and not told["unexpected_keys"] and model.config.eos_token_id == 1
+    assert AutoTokenizer.from_pretrained(out).eos_token_id == 1
+    scorer = LeaderboardLM(str(out))
+    words = tokenizer.load(runs.world.root / "tokenizer")
+    for text in (*sentences(5, 20), " a\n b", "新聞"):
+        assert scorer.encode(text) == words.encode(text)
+        assert scorer.tokenizer.encode(text, add_special_tokens=False) == words.encode(text)
+
+
+def test_a_finetuned_model_answers(runs, bare, tmp_path, capsys):
+    from eval_harness import ask
+
+    out = tmp_path / "hf"
+    convert.convert(runs.folder("finetuned") / "save", out, log=runs.folder("finetuned") / "log")
+    asked = ["--pretrained", str(out)] if "--pretrained" in (ask.__doc__ or "") else [str(out)]
+    assert cli.run(ask.main, [*asked, "kaio?", "--choices", "aio", "kesu"]) == cli.OK
+    assert "Answer: " in capsys.readouterr().out
+
+
+def test_an_older_step_and_a_log_of_another_run(runs, bare, tmp_path):
+    folder = runs.folder("pp0")
+    wrong = runs.folder("pp1") / "log"
+    code = cli.run(
+        convert.main,
+        [str(folder / "save" / "global_step2"), "--out", str(tmp_path / "hf"), "--log", str(wrong)],
+    )
+    assert code == cli.REFUSED and not (tmp_path / "hf").exists()
+    config = yamlfile.read(folder / "run.yml")
+    assert len(convert_loss.logged(folder / "log", 2, config, 4)) == 2
+
+
+def test_the_unchanged_converter_still_errs(runs, neox, bare, tmp_path):
+    """The reason for the mending: with two tensor ranks the two biases come out twice too large."""
+    import torch
+    from safetensors.torch import load_file
+
+    from launch import convert_checkpoint, convert_run
+    from launch.local import vocabulary
+
+    checkpoint = convert_checkpoint.load(runs.folder("mp2 pp0") / "save", iteration=STEP)
+    words = vocabulary.load(runs.world.root / "tokenizer")
+    (tmp_path / "work").mkdir()
+    made = convert_run.run(neox.python, neox.root, checkpoint, words, tmp_path / "work")
+    bias = checkpoint.states(2)[0]["attention.dense.bias"]
+    name = "gpt_neox.layers.0.attention.dense.bias"
+    assert torch.equal(load_file(made / "model.safetensors")[name], 2 * bias) and float(bias.abs().max()) > 0
+    assert files.read_json(made / "config.json")["eos_token_id"] == 2
+    assert not (made / "spm.model").exists()
