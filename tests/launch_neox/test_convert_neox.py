@@ -30,7 +30,6 @@ LAYOUTS: dict[str, dict[str, Any]] = {
     "dp2 accumulation": {"train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 2, "num_gpus": 2},
 }
 """Differences from convert_world.config."""
-QUESTION = "{word} は何ですか"
 
 
 class Runs:
@@ -49,26 +48,14 @@ def pairs(root: Path, world: World) -> dict[str, Any]:
 
     lines = [{"prompt": text[:20] + "?", "response": text[20:40]} for text in sentences(9, 150)]
     (root / "pairs.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
-    words = [
-        str(root / "pairs.jsonl"),
-        "--tokenizer",
-        str(world.root / "tokenizer"),
-        "--output-prefix",
-        str(root / "sft"),
-    ]
-    assert cli.run(command.main, [*words, "--seq-length", str(convert_world.SEQ)]) == cli.OK
-    text, label = sorted(path.with_suffix("") for path in root.glob("sft*.bin"))[::-1]
-    assert label.name.endswith("label_document"), label
-    return {
-        "train_data_paths": [str(text)],
-        "train_data_weights": [1.0],
-        "train_label_data_paths": [str(label)],
-        "valid_data_paths": [str(text)],
-        "valid_label_data_paths": [str(label)],
-        "test_data_paths": [str(text)],
-        "test_label_data_paths": [str(label)],
-        "finetune": True,
-    }
+    place = ["--tokenizer", str(world.root / "tokenizer"), "--output-prefix", str(root / "sft")]
+    packed = ["--seq-length", str(convert_world.SEQ), "--pack"]
+    assert cli.run(command.main, [str(root / "pairs.jsonl"), *place, *packed]) == cli.OK
+    text, label = root / "sft_text_document", root / "sft_text_label_document"
+    lists = {f"{part}_data_paths": [str(text)] for part in ("train", "valid", "test")}
+    lists |= {f"{part}_label_data_paths": [str(label)] for part in ("train", "valid", "test")}
+    weights = {f"{part}_data_weights": [1.0] for part in ("train", "valid", "test")}
+    return {**lists, **weights, "finetune": True}
 
 
 @pytest.fixture(scope="module")
@@ -156,8 +143,8 @@ def test_a_finetuned_model_answers(runs, bare, tmp_path, capsys):
 
     out = tmp_path / "hf"
     convert.convert(runs.folder("finetuned") / "save", out, log=runs.folder("finetuned") / "log")
-    asked = ["--pretrained", str(out)] if "--pretrained" in (ask.__doc__ or "") else [str(out)]
-    assert cli.run(ask.main, [*asked, "kaio?", "--choices", "aio", "kesu"]) == cli.OK
+    asked = ["--model", str(out), "--question", "kaio?", "--choices", "aio,kesu", "--device", "cpu"]
+    assert cli.run(ask.main, asked) == cli.OK
     assert "Answer: " in capsys.readouterr().out
 
 
