@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "README.ja.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAIRS = [("README.md", "README.ja.md"), ("docs/guide-a100.md", "docs/guide-a100.ja.md")]
 ROOMS = ("haigo", "neox_configs", "preprocess", "mixer", "eval_harness", "launch", "examples")
-PLANNED = {"launch.convert"}  # named in the guides as not there yet
+PLANNED: set[str] = set()  # named in the guides as not there yet
 FOREIGN = {"--extra-index-url"}  # pip's
 
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -35,7 +35,7 @@ def sentences(seed: int, count: int) -> list[str]:
     return [" ".join(rng.choice(words) for _ in range(rng.randint(8, 30))) for _ in range(count)]
 
 
-def train_tokenizer(folder: Path, texts: list[str], eod: str = "<|endoftext|>", size: int = 300) -> str:
+def train_tokenizer(folder: Path, texts: list[str], eod: str = "<|endoftext|>", size: int = 300, **more: object) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -52,6 +52,7 @@ def train_tokenizer(folder: Path, texts: list[str], eod: str = "<|endoftext|>", 
         unk_id=0,
         num_threads=1,
         minloglevel=2,
+        **more,
     )
     (folder / "spm.model").write_bytes(model.getvalue())
     return files.sha256_file(folder / "spm.model")
@@ -78,8 +79,9 @@ def write_dataset(prefix: Path, texts: list[str], model: Path, manifest: bool = 
         Path(f"{prefix}.json").write_text(json.dumps(facts))
 
 
-def make_world(root: Path) -> World:
-    train_tokenizer(root / "tokenizer", sentences(1, 400) + sentences(2, 400))
+def make_world(root: Path, **tokenizer: object) -> World:
+    """The world in `root`; `tokenizer`: further options of the SentencePiece trainer."""
+    train_tokenizer(root / "tokenizer", sentences(1, 400) + sentences(2, 400), **tokenizer)
     corpora: dict[str, dict[str, Path]] = {}
     for seed, name in ((1, "news"), (2, "code")):
         for split, count in (("train", 500), ("valid", 60), ("test", 60)):

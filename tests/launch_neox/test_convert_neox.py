@@ -10,7 +10,7 @@ from typing import Any
 
 import convert_world
 import pytest
-from neox_world import World, sentences
+from neox_world import World, make_world, sentences
 
 from haigo import cli, files, yamlfile
 from launch import convert, convert_loss
@@ -46,7 +46,8 @@ def pairs(root: Path, world: World) -> dict[str, Any]:
     """Questions with answers as a finetuning dataset, by preprocess.pairs; the config's keys for it."""
     from preprocess import pairs as command
 
-    lines = [{"prompt": text[:20] + "?", "response": text[20:40]} for text in sentences(9, 150)]
+    words = [text.split() for text in sentences(9, 150)]
+    lines = [{"prompt": " ".join(one[:3]) + "?", "response": " ".join(one[3:6])} for one in words]
     (root / "pairs.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     place = ["--tokenizer", str(world.root / "tokenizer"), "--output-prefix", str(root / "sft")]
     packed = ["--seq-length", str(convert_world.SEQ), "--pack"]
@@ -59,10 +60,12 @@ def pairs(root: Path, world: World) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def runs(neox: Any, shared_world: World, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(neox: Any, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Every layout trained for 6 steps, and the first finetuned on pairs."""
-    made = Runs(tmp_path_factory.mktemp("runs"), shared_world)
-    finetune = pairs(made.root, shared_world) | {"load": str(made.folder("pp0") / "save"), "eval_iters": 2}
+    lossless = {"normalization_rule_name": "identity", "add_dummy_prefix": False, "remove_extra_whitespaces": False}
+    world = make_world(tmp_path_factory.mktemp("lossless"), **lossless)
+    made = Runs(tmp_path_factory.mktemp("runs"), world)
+    finetune = pairs(made.root, world) | {"load": str(made.folder("pp0") / "save"), "eval_iters": 2}
     jobs = []
     for number, (name, changes) in enumerate([*LAYOUTS.items(), ("finetuned", finetune)]):
         folder = made.folder(name)
@@ -70,7 +73,7 @@ def runs(neox: Any, shared_world: World, tmp_path_factory: pytest.TempPathFactor
         changes = {"eval_iters": 0, **changes} if changes.get("pipe_parallel_size") else dict(changes)
         ranks = max(1, changes.get("pipe_parallel_size", 0)) * changes.get("model_parallel_size", 1)
         ranks = changes.get("num_gpus", ranks)
-        config = convert_world.config(shared_world, folder / "save", **{"num_gpus": ranks, **changes})
+        config = convert_world.config(world, folder / "save", **{"num_gpus": ranks, **changes})
         yamlfile.write(folder / "run.yml", config)
         job = {"config": str(folder / "run.yml"), "ranks": ranks, "log": str(folder / "log"), "port": 29611 + number}
         jobs.append(job)
