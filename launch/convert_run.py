@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from haigo import files, yamlfile
+from haigo import files, pool, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.progress import Progress
 from launch.convert_checkpoint import Checkpoint
@@ -104,6 +104,7 @@ def run(python: Path, root: Path, checkpoint: Checkpoint, vocabulary: Vocabulary
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
+        preexec_fn=pool.die_with_parent,  # a kill -9 of this process must not leave a writer behind in the folder
     )
     try:
         said = _follow(child, checkpoint.layers)

@@ -386,7 +386,8 @@ def test_a_converter_that_fails_is_shown_and_leaves_nothing(case, monkeypatch, c
     assert one.run() == cli.OK
 
 
-def test_sigterm_ends_the_converter_too(case, tmp_path):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, cli.TERMINATED), (signal.SIGKILL, -signal.SIGKILL)])
+def test_a_signal_ends_the_converter_too(case, tmp_path, number, code):
     one = case()
     started = tmp_path / "started"
     environment = {
@@ -410,17 +411,20 @@ def test_sigterm_ends_the_converter_too(case, tmp_path):
         end = time.monotonic() + 120
         while not (started.is_file() and started.read_text()) and time.monotonic() < end and child.poll() is None:
             time.sleep(0.1)
-        child.send_signal(signal.SIGTERM)
+        child.send_signal(number)
         _, told = child.communicate(timeout=60)
     finally:
         child.kill()
-    assert child.returncode == cli.TERMINATED, told
+    assert child.returncode == code, told
     pid = int(started.read_text())
     end = time.monotonic() + 20
     while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text() and time.monotonic() < end:
         time.sleep(0.1)
     assert not Path(f"/proc/{pid}").exists() or ") Z" in Path(f"/proc/{pid}/stat").read_text()
-    assert not one.out.exists() and not (one.root / ".hf.partial").exists()
+    assert not one.out.exists()
+    assert (one.root / ".hf.partial").exists() == (number == signal.SIGKILL)
+    assert one.run() == cli.OK  # the same command finishes the work
+    assert not (one.root / ".hf.partial").exists()
 
 
 def test_the_loss_is_compared_with_the_log(case, tmp_path, capsys):
