@@ -1,8 +1,9 @@
 """GPT-NeoX's deepy.py with the same words, checked beforehand and judged afterwards.
 
-    python -m launch.deepy [--dry-run] [-d CONFDIR] train.py a.yml [b.yml ...] [-H hostfile]
+    python -m launch.deepy [--dry-run [--json]] [-d CONFDIR] train.py a.yml [b.yml ...] [-H hostfile]
 
-Needs `GPT_NEOX_DIR` (a GPT-NeoX checkout) and `GPT_NEOX_PYTHON` (the interpreter of its environment; Haigo's own when it
+`--dry-run` prints what would be run, down to the pdsh, mpirun or srun line and both configs in clear, and starts nothing; it
+needs no GPT-NeoX. All else needs `GPT_NEOX_DIR` (a GPT-NeoX checkout) and `GPT_NEOX_PYTHON` (the interpreter of its environment; Haigo's own when it
 is not set). The configs are checked as by `launch.preflight` first. GPT-NeoX then runs from its checkout in a session
 of its own, so that Ctrl-C and SIGTERM reach every rank, and its exit code is handed on. Because GPT-NeoX also ends with 0
 after a loss of NaN or a killed launcher, a training run that says 0 is judged by its log and by the last checkpoint too:
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import deepy_run, deepy_show, preflight
+from launch import deepy_run, deepy_show, preflight, preflight_place
 
 _PROBE = (
     "import importlib.util as u, json, sys; "
@@ -107,6 +108,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if root is not None and not (root / script).is_file():
         raise HaigoError(f"{root} has no {script}.", "name a script of GPT-NeoX, such as train.py")
     report = preflight.preflight(configs, args.hostfile, args.gpus, root or Path())
+    if root is not None and not args.dry_run and not report.failed:
+        report.checks.extend(preflight_place.checks(report.config, root, args.hostfile))
     shown = [check for check in report.checks if check.status != "ok"]
     print(preflight.text(preflight.Report(shown or report.checks[:1], {})), file=sys.stderr)
     if not args.no_preflight:
@@ -119,7 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     command = [python, "deepy.py", script, *map(str, configs), *_forwarded(args)]
     environment = deepy_show.environment(python, report.config)
     if args.dry_run:
-        _show(args, command, root, configs, environment)
+        gpus = preflight.world_size(report.config, args.hostfile, args.gpus)[0]
+        _show(args, command, root, configs, environment, gpus)
         return None
     assert root is not None
     outcome = deepy_run.run(command, root, environment, args.log)
@@ -132,14 +136,18 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 
 def _show(
-    args: argparse.Namespace, command: list[str], root: Path | None, configs: list[Path], environment: dict[str, str]
+    args: argparse.Namespace,
+    command: list[str],
+    root: Path | None,
+    configs: list[Path],
+    environment: dict[str, str],
+    gpus: int | None,
 ) -> None:
     words = dict(vars(args))
     for name in ("hostfile", "sample_input_file", "sample_output_file"):
         words[name] = str(Path(words[name]).resolve()) if words[name] else None
-    cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
     try:
-        shown = deepy_show.plan(command, root, configs, words, environment, args.gpus or cards or None)
+        shown = deepy_show.plan(command, root, configs, words, environment, gpus)
     except HaigoError as error:
         if args.json:
             raise

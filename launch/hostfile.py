@@ -138,9 +138,7 @@ def _filter(text: str, hosts: Mapping[str, list[int]]) -> dict[str, set[int]]:
     return chosen
 
 
-def from_job(
-    source: str, environ: Mapping[str, str], gpus_per_node: int | None = None
-) -> dict[str, int]:
+def from_job(source: str, environ: Mapping[str, str], gpus_per_node: int | None = None) -> dict[str, int]:
     """Host -> GPUs from a batch system or a list.
 
     Args:

@@ -180,5 +180,3 @@ def overwrites(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if arguments.get("autotuning") is not None:
         found["autotuning_run"] = arguments["autotuning"]
     return found
-
-

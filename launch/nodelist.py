@@ -38,8 +38,19 @@ def expand(text: str) -> list[str]:
             total *= len(piece)
         if len(hosts) + total > MOST:
             raise HaigoError(f"the node list names more than {MOST:,} hosts: {text[:60]!r}.", "check the ranges")
-        hosts += ["".join(parts) for parts in product(*pieces)]
+        hosts += _combined(pieces)
     return check(hosts)
+
+
+def _combined(pieces: Sequence[Sequence[str]]) -> list[str]:
+    """All names, in Slurm's order: the last bracket changes fastest, after it the first, the second, and so on."""
+    many = [index for index, piece in enumerate(pieces) if len(piece) > 1]
+    order = many[:-1][::-1] + many[-1:]
+    names = []
+    for chosen in product(*(pieces[index] for index in order)):
+        at = dict(zip(order, chosen, strict=True))
+        names.append("".join(at.get(index, piece[0]) for index, piece in enumerate(pieces)))
+    return names
 
 
 def _words(text: str) -> list[str]:

@@ -22,14 +22,30 @@ from launch import neox_command
 FLAVOURS = ("deeperspeed", "deepspeed")
 PREFIXES = ("MLFLOW", "PYTHON", "MV2", "UCX")
 """Environment variables that start so are handed to other nodes, and those of NCCL with CUDA."""
-_NEBULA = (
-    "DLTS_JOB_ID DLTS_NUM_WORKER NEBULA_PERSISTENT_STORAGE_PATH NEBULA_PERSISTENT_TIME_INTERVAL AML_RUN_ID "
-    "AZUREML_RUN_TOKEN AZUREML_WORKSPACE_SCOPE AZUREML_EXPERIMENT_SCOPE AZUREML_RUN_HISTORY_SERVICE_ENDPOINT "
-    "AZUREML_RUN_ID NEBULA_MEMORY_BUFFER_SIZE AZUREML_PARAMETER_ITPJOB_NAME FC_TASKROLE_NAME FC_TASK_INDEX MASTER_HOST "
-    "LOCAL_HOST AZUREML_BLOB_ACCOUNT_NAME AZUREML_BLOB_ACCOUNT_KEY"
-).split()
+_NEBULA = [
+    "DLTS_JOB_ID",
+    "DLTS_NUM_WORKER",
+    "NEBULA_PERSISTENT_STORAGE_PATH",
+    "NEBULA_PERSISTENT_TIME_INTERVAL",
+    "AML_RUN_ID",
+    "AZUREML_RUN_TOKEN",
+    "AZUREML_WORKSPACE_SCOPE",
+    "AZUREML_EXPERIMENT_SCOPE",
+    "AZUREML_RUN_HISTORY_SERVICE_ENDPOINT",
+    "AZUREML_RUN_ID",
+    "NEBULA_MEMORY_BUFFER_SIZE",
+    "AZUREML_PARAMETER_ITPJOB_NAME",
+    "FC_TASKROLE_NAME",
+    "FC_TASK_INDEX",
+    "MASTER_HOST",
+    "LOCAL_HOST",
+    "AZUREML_BLOB_ACCOUNT_NAME",
+    "AZUREML_BLOB_ACCOUNT_KEY",
+]
 _OMPI = ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
+KEPT = "HAIGO_KEPT_"
+"""Before a variable's name: the value that launch.slurm's script gives back to every task."""
 _ODD = re.compile(r"[^\w@%+=:,./-]")
 
 
@@ -102,12 +118,16 @@ def executed(
         notes.append(f"DeepSpeed 0.16.5 leaves out {', '.join(lost)}: included without GPU numbers")
     if not args.master_addr:
         args.master_addr = f"ADDRESS-OF-{first}"
-        unknown.append(f"the address of {first}, which DeepSpeed asks it for by ssh (MASTER_ADDR or master_addr gives it)")
+        unknown.append(
+            f"the address of {first}, which DeepSpeed asks it for by ssh (MASTER_ADDR or master_addr gives it)"
+        )
     world = neox_command.encode(hosts)
     rest = [args.user_script, *args.user_args]
     if not (args.force_multi or len(hosts) > 1):
         if many and first not in ("localhost", "127.0.0.1", os.uname().nodename, environ.get("SLURMD_NODENAME")):
-            notes.append(f"one host is left ({first}): DeepSpeed starts on the launching machine, unless force_multi: true")
+            notes.append(
+                f"one host is left ({first}): DeepSpeed starts on the launching machine, unless force_multi: true"
+            )
         command = [*_launch(python, world, args), *rest]
         return Executed(command, "local", hosts, {}, unknown, notes)
     exports, traps = _exports(environ, folder, flavour, accelerator_exports, args.launcher)
@@ -168,7 +188,12 @@ def _parse(words: Sequence[str], flavour: str) -> argparse.Namespace:
 def _launch(python: str, world: str, args: argparse.Namespace, rank: str | None = None) -> list[str]:
     words = [python, "-u", "-m", "deepspeed.launcher.launch", f"--world_info={world}"]
     words += [f"--node_rank={rank}"] if rank else []
-    return [*words, f"--master_addr={args.master_addr}", f"--master_port={args.master_port}", "--enable_each_rank_log=None"]
+    return [
+        *words,
+        f"--master_addr={args.master_addr}",
+        f"--master_port={args.master_port}",
+        "--enable_each_rank_log=None",
+    ]
 
 
 def written(value: str, flavour: str) -> str:
@@ -186,7 +211,7 @@ def _exports(
     left_out = {"NCCL_IB_HCA", "UCX_NET_DEVICES"} if "AISC_JOB_NAME" in variables else set()
     made = {"openmpi": {"UCX_TLS": written("tcp", flavour)}}.get(launcher, {})
     named = {name: value for name, value in variables.items() if name.startswith(prefixes) and name not in left_out}
-    for place in (os.path.expanduser("~"), folder):
+    for place in (environ.get("HOME") or os.path.expanduser("~"), folder):
         file = Path(place) / environ.get("DS_ENV_FILE", ".deepspeed_env")
         if file.is_file():
             for line in file.read_text(encoding="utf-8").splitlines():
@@ -194,18 +219,36 @@ def _exports(
                 if not equals:
                     raise Refused(f"{file} has a line without `=`: {line[:40]!r}.", "keep only lines NAME=value")
                 named[name.strip()] = value
-    traps = [trap for name, value in named.items() for trap in _survives(name, value.strip(), launcher)]
-    return made | {name: written(value, flavour) for name, value in named.items()}, traps
+    return made | {name: written(value, flavour) for name, value in named.items()}, _changed(
+        named, environ, flavour, launcher
+    )
 
 
-def _survives(name: str, value: str, launcher: str) -> list[str]:
-    """Whether a value arrives as it was, by trying what the shell, srun or mpirun makes of it."""
-    shown = "its value" if SECRET.search(name) else repr(value)
-    if launcher == "pdsh" and re.search(r'["$`\\]', value):
-        return [f"{name}: the remote shell expands {shown} between double quotes; escape it or unset {name}"]
-    if "\n" in value:
-        return [f"{name}: {shown} has a line break, which the launcher cannot hand on; unset it"]
-    return []
+def _changed(named: Mapping[str, str], environ: Mapping[str, str], flavour: str, launcher: str) -> list[str]:
+    """Which values do not arrive as they are: a remote shell expands them, srun and mpirun keep the quotes."""
+    harmless = {"PYTHONUNBUFFERED"}
+    values = {name: value.strip() for name, value in named.items() if name not in harmless}
+    broken = [name for name, value in values.items() if "\n" in value]
+    traps = [f"{', '.join(broken)}: a line break cannot be handed on; unset it"] if broken else []
+    if launcher == "pdsh":
+        expanded = [name for name, value in values.items() if re.search(r'["$`\\]', value)]
+        if expanded:
+            traps.append(
+                f"{', '.join(expanded)}: the remote shell expands what stands between double quotes; escape it"
+            )
+        return traps
+    kept = [
+        name for name, value in values.items() if written(value, flavour) != value and f"{KEPT}{name}" not in environ
+    ]
+    if kept:
+        traps.append(
+            f"{', '.join(kept)}: {'srun' if launcher == 'slurm' else 'mpirun'} keeps the double quotes as part of the value"
+            + ("; launch.slurm's script gives every task the value without them" if launcher == "slurm" else "")
+        )
+    cut = [name for name, value in values.items() if "," in value and written(value, flavour) == value]
+    if cut and launcher == "slurm" and not all(f"{KEPT}{name}" in environ for name in cut):
+        traps.append(f"{', '.join(cut)}: srun cuts the value at its first comma")
+    return traps
 
 
 def _pdsh(
@@ -230,12 +273,16 @@ def _openmpi(
     rest: Sequence[str],
 ) -> tuple[list[str], list[str]]:
     if args.include or args.exclude or args.num_nodes != -1 or args.num_gpus != -1:
-        raise Refused("openmpi takes no include, exclude, num_nodes or num_gpus.", "write a hostfile with what is wanted")
+        raise Refused(
+            "openmpi takes no include, exclude, num_nodes or num_gpus.", "write a hostfile with what is wanted"
+        )
     traps = []
     if not set(_OMPI) <= set(environ):
         traps.append(f"DeepSpeed 0.16.5 ends with an error unless {', '.join(_OMPI)} are set; launch.deepy sets them")
     if not Path("/sys/class/net/eth0").exists():
-        traps.append("btl_tcp_if_include eth0 is fixed, and this machine has no eth0: the ranks would not find each other")
+        traps.append(
+            "btl_tcp_if_include eth0 is fixed, and this machine has no eth0: the ranks would not find each other"
+        )
     start = ["mpirun", "-n", str(sum(pool.values())), "-hostfile", args.hostfile]
     start += ["--mca", "btl", "^openib", "--mca", "btl_tcp_if_include", "eth0"]
     told = [word for name, value in exports.items() for word in ("-x", f"{name}={value}")]

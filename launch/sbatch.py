@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haigo.cli import HaigoError
-from launch.runner_command import PREFIXES
+from launch.runner_command import KEPT, PREFIXES
 
 SETTINGS = {
     "account": "account to charge",
@@ -20,14 +20,16 @@ SETTINGS = {
     "comment": "a comment for the job",
 }
 _TIME = re.compile(r"\d+(:\d\d(:\d\d)?)?|\d+-\d+(:\d\d){0,2}")
-_KEPT = "HAIGO_KEPT_"
 
 _BODY = r"""
 # where the runs of this job keep their hostfile; removed by nobody, a few hundred bytes
 place="$logs/slurm-${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
 mkdir -p "$place" || exit 1
 "$python" -m launch.hostfile "$place/hostfile" --from slurm --gpus-per-node "$gpus" || exit 2
-MASTER_ADDR=$(head -n 1 "$place/hostfile" | cut -d ' ' -f 1)
+first=$(head -n 1 "$place/hostfile" | cut -d ' ' -f 1)
+# the name that Slurm calls a node by need not be one that resolves: its address is what the ranks need
+MASTER_ADDR=$(scontrol show node "$first" | sed -n 's/.*NodeAddr=\([^ ]*\).*/\1/p')
+MASTER_ADDR="${MASTER_ADDR:-$first}"
 export MASTER_ADDR MASTER_PORT="${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 10000))}"
 echo "haigo: job $SLURM_JOB_ID, start $((${SLURM_RESTART_COUNT:-0} + 1)), on $SLURM_JOB_NODELIST, MASTER_ADDR $MASTER_ADDR"
 """
@@ -121,7 +123,9 @@ def directives(job: Job, count: int) -> list[str]:
     if re.search(r"[/%\\]", job.name) or not job.name:
         raise HaigoError(f"{job.name!r} cannot name a job and its log.", "give --job-name NAME without / and %")
     if "%" in str(job.logs) or "\\" in str(job.logs):
-        raise HaigoError(f"the folder {job.logs} has a % or a backslash, which Slurm replaces in log names.", "give --logs")
+        raise HaigoError(
+            f"the folder {job.logs} has a % or a backslash, which Slurm replaces in log names.", "give --logs"
+        )
     wanted: dict[str, str | int | None] = {
         "job-name": job.name,
         "nodes": job.nodes,
@@ -163,5 +167,5 @@ def script(job: Job, runs: Sequence[Sequence[str]], environ: Mapping[str, str]) 
     else:
         lines += [f"run=({shlex.join(runs[0])})"]
     prefixes = "|".join((*PREFIXES, "NCCL", "WANDB_API_KEY"))
-    prolog = _PROLOG.replace("@PREFIXES@", prefixes).replace("@KEPT@", _KEPT) if job.launcher == "slurm" else ""
+    prolog = _PROLOG.replace("@PREFIXES@", prefixes).replace("@KEPT@", KEPT) if job.launcher == "slurm" else ""
     return "\n".join(lines) + "\n" + _BODY + prolog + _RUN

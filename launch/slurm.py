@@ -120,7 +120,9 @@ def submit(script: Path) -> str:
     program = shutil.which("sbatch")
     if program is None:
         raise HaigoError("there is no sbatch here.", f"run it on a login node: sbatch {script}")
-    done = subprocess.run([program, "--parsable", str(script)], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [program, "--parsable", str(script)], capture_output=True, text=True, timeout=120, check=False
+    )
     number = done.stdout.strip().split(";")[0]
     if done.returncode != 0 or not re.fullmatch(r"\d+", number):
         raise Failed(f"sbatch refuses {script}: {done.stderr.strip() or done.stdout.strip()}", "see its message")
@@ -165,17 +167,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="GPT-NeoX config files")
     parser.add_argument("--nodes", type=cli.count, required=True, help="nodes of a run")
     parser.add_argument("--gpus-per-node", "--gpus_per_node", type=cli.count, default=4, help="GPUs of a node (4)")
-    parser.add_argument("--time", required=True, help="time limit of the job, as Slurm writes it: 24:00:00 or 2-00:00:00")
+    parser.add_argument(
+        "--time", required=True, help="time limit of the job, as Slurm writes it: 24:00:00 or 2-00:00:00"
+    )
     parser.add_argument("-o", "--output", dest="script", required=True, help="the script to write")
     parser.add_argument("--submit", action="store_true", help="hand it to sbatch")
-    parser.add_argument("--launcher", choices=sorted(_KEYS), default="slurm", help="how GPT-NeoX reaches the nodes (slurm)")
+    parser.add_argument(
+        "--launcher", choices=sorted(_KEYS), default="slurm", help="how GPT-NeoX reaches the nodes (slurm)"
+    )
     parser.add_argument("--array", action="store_true", help="every CONFIG is a run of its own")
     parser.add_argument("--at-once", "--at_once", type=cli.count, help="runs of the array at the same time (all)")
     parser.add_argument("--job-name", "--job_name", help="name of the job (the first config's)")
     parser.add_argument("--logs", help="folder for logs, hostfiles (the script's)")
     parser.add_argument("--before-end", "--before_end", type=cli.count, default=300,
                         help="seconds before the time limit at which the run is stopped and queued again (300)")  # fmt: skip
-    parser.add_argument("--max-requeues", "--max_requeues", type=cli.count, default=100, help="queue again at most (100)")
+    parser.add_argument(
+        "--max-requeues", "--max_requeues", type=cli.count, default=100, help="queue again at most (100)"
+    )
     for name, help_text in sbatch.SETTINGS.items():
         parser.add_argument(f"--{name}", help=help_text)
     parser.add_argument("--cpu-only", "--cpu_only", action="store_true", help="ask Slurm for no GPUs (trials on CPU)")

@@ -88,7 +88,8 @@ def _batch(got: dict[str, Any]) -> None:
     )
     if copies % 1 or copies < 1:
         raise Refused(
-            f"{got['global_num_gpus']} GPUs cannot be split into {pipe} x {tensor}.", f"use a multiple of {pipe * tensor}"
+            f"{got['global_num_gpus']} GPUs cannot be split into {pipe} x {tensor}.",
+            f"use a multiple of {pipe * tensor}",
         )
     if train is None and micro is None:
         raise Refused("no batch size is given.", "write train_micro_batch_size_per_gpu")

@@ -21,13 +21,12 @@ if overlay:  # DeeperSpeed's launcher in place of DeepSpeed's
         del sys.modules[name]
     deepspeed.launcher.__path__[:] = [overlay]
 
-import deepspeed.launcher.runner as runner
-import megatron.neox_arguments.arguments
-import torch
+import deepspeed.launcher.runner as runner  # noqa: E402
+import torch  # noqa: E402
 
 if overlay:
     assert str(Path(runner.__file__).parent) == overlay
-import deepy
+import deepy  # noqa: E402
 
 
 class Cuda:

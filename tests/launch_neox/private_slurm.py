@@ -144,7 +144,9 @@ def _start(one: Slurm) -> None:
         ),
         one.call("slurmctld", "-f", str(root / "slurm.conf"), "-c"),
     ]  # fmt: skip
-    told += [one.call("slurmd", "-N", f"node{number}", "-f", str(root / "slurm.conf")) for number in range(1, NODES + 1)]
+    told += [
+        one.call("slurmd", "-N", f"node{number}", "-f", str(root / "slurm.conf")) for number in range(1, NODES + 1)
+    ]
     wrong = [done.stderr for done in told if done.returncode != 0]
     end = time.monotonic() + 30
     while not wrong and time.monotonic() < end:
