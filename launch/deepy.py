@@ -3,11 +3,11 @@
     python -m launch.deepy [--dry-run [--json]] [-d CONFDIR] train.py a.yml [b.yml ...] [-H hostfile]
 
 `--dry-run` prints what would be run, down to the pdsh, mpirun or srun line and both configs in clear, and starts nothing; it
-needs no GPT-NeoX. All else needs `GPT_NEOX_DIR` (a GPT-NeoX checkout) and `GPT_NEOX_PYTHON` (the interpreter of its environment; Haigo's own when it
-is not set). The configs are checked as by `launch.preflight` first. GPT-NeoX then runs from its checkout in a session
-of its own, so that Ctrl-C and SIGTERM reach every rank, and its exit code is handed on. Because GPT-NeoX also ends with 0
-after a loss of NaN or a killed launcher, a training run that says 0 is judged by its log and by the last checkpoint too:
-exit code 4 when they say otherwise.
+needs no GPT-NeoX. All else needs `GPT_NEOX_DIR` (a GPT-NeoX checkout) and `GPT_NEOX_PYTHON` (the interpreter of its
+environment; Haigo's own when it is not set). The configs are checked as by `launch.preflight --here` first. GPT-NeoX then
+runs from its checkout in a session of its own, so that Ctrl-C and SIGTERM reach every rank, and its exit code is handed on.
+Because GPT-NeoX also ends with 0 after a loss of NaN or a killed launcher, a training run that says 0 is judged by its log
+and by the last checkpoint too: exit code 4 when they say otherwise.
 """
 
 from __future__ import annotations
@@ -121,6 +121,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         python = str(interpreter(["flash_attn"] if flash else []))
     command = [python, "deepy.py", script, *map(str, configs), *_forwarded(args)]
     environment = deepy_show.environment(python, report.config)
+    if not args.dry_run and (report.config.get("comment") or report.config.get("account")):
+        asked = preflight.Report(preflight_place.deepspeed(report.config, python), {})
+        if not args.no_preflight:
+            asked.refuse(str(configs[0]))
     if args.dry_run:
         gpus = preflight.world_size(report.config, args.hostfile, args.gpus)[0]
         _show(args, command, root, configs, environment, gpus)

@@ -1,4 +1,4 @@
-"""What `launch.deepy --dry-run` tells: deepy.py's command, the launcher's words, what the launcher starts, both configs in clear.
+"""What `launch.deepy --dry-run` tells: deepy.py's command, the launcher's words, what it starts, both configs in clear.
 
 Nothing is started and no GPT-NeoX is needed. What cannot be known here is said in so many words.
 """

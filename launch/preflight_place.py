@@ -61,9 +61,12 @@ def checks(
             found += _ssh(list(hosts), around)
         if launcher == "slurm":
             found += _job(hosts, around)
+            if not config.get("no_ssh_check"):
+                told = "DeepSpeed tries ssh to the first host even with srun, and ends where that fails."
+                found.append(Check("ssh", "warn", told, "write no_ssh_check: true"))
     found += [*_port(config, hosts, launcher, around), *_shared_memory(), *_locks(around)]
     if python is not None:
-        found += _deepspeed(config, python)
+        found += deepspeed(config, python)
     return found + _disk(config, base)
 
 
@@ -209,7 +212,7 @@ _ASK = (
 )
 
 
-def _deepspeed(config: Mapping[str, Any], python: str) -> list[Check]:
+def deepspeed(config: Mapping[str, Any], python: str) -> list[Check]:
     """Whether the installed DeepSpeed is GPT-NeoX's fork, asked without importing it."""
     try:
         done = subprocess.run([python, "-c", _ASK], capture_output=True, text=True, timeout=60, check=False)

@@ -130,6 +130,8 @@ def executed(
             )
         command = [*_launch(python, world, args), *rest]
         return Executed(command, "local", hosts, {}, unknown, notes)
+    if args.launcher == "slurm" and not args.no_ssh_check:
+        notes.append(f"DeepSpeed tries `ssh {first} hostname` first, although srun needs no ssh; no_ssh_check: true")
     exports, traps = _exports(environ, folder, flavour, accelerator_exports, args.launcher)
     traps = notes + traps
     if args.launcher == "pdsh":
@@ -231,10 +233,10 @@ def _changed(named: Mapping[str, str], environ: Mapping[str, str], flavour: str,
     broken = [name for name, value in values.items() if "\n" in value]
     traps = [f"{', '.join(broken)}: a line break cannot be handed on; unset it"] if broken else []
     if launcher == "pdsh":
-        expanded = [name for name, value in values.items() if re.search(r'["$`\\]', value)]
+        expanded = [name for name, value in values.items() if re.search(r'["$`\\]|%[hnu]', value)]
         if expanded:
             traps.append(
-                f"{', '.join(expanded)}: the remote shell expands what stands between double quotes; escape it"
+                f"{', '.join(expanded)}: pdsh and the remote shell expand what stands between double quotes; escape it"
             )
         return traps
     kept = [

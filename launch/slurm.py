@@ -30,7 +30,8 @@ from launch import sbatch
 from neox_configs import derive, reader
 
 _KEYS: dict[str, dict[str, Any]] = {
-    "slurm": {"launcher": "slurm", "deepspeed_slurm": True},
+    # without no_ssh_check DeepSpeed tries ssh to the first host even when srun starts everything
+    "slurm": {"launcher": "slurm", "deepspeed_slurm": True, "no_ssh_check": True},
     "pdsh": {"launcher": "pdsh"},
 }
 _FILTERS = ("include", "exclude", "num_nodes", "num_gpus", "hostfile", "master_addr")

@@ -40,6 +40,7 @@ def fake_neox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GPT_NEOX_DIR", str(root))
     monkeypatch.setenv("GPT_NEOX_PYTHON", sys.executable)
     monkeypatch.setenv("PYTHONPATH", str(root / "site"))
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(root / "extensions"))  # not this user's own, which may hold locks
     return root
 
 

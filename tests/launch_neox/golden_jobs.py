@@ -1,4 +1,4 @@
-"""Three small configs and the ways to start them, for golden_commands.json: what the real deepy.py and launcher made of them."""
+"""Small configs and ways to start them: golden_commands.json holds what the real deepy.py and launcher made of them."""
 
 from __future__ import annotations
 

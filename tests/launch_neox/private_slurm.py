@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 NODES = 4
@@ -68,6 +69,8 @@ class Slurm:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.numbered = False
+        """Whether tasks get CUDA_VISIBLE_DEVICES."""
         self.environment = {**_clean(), "PATH": PATH, "SLURM_CONF": str(root / "slurm.conf")}
 
     def call(self, *words: str, timeout: float = 60, **options: object) -> subprocess.CompletedProcess[str]:
@@ -135,7 +138,13 @@ def _start(one: Slurm) -> None:
     (root / "mkey" / "key").chmod(0o600)
     values = {"root": root, "user": getpass.getuser(), "controller": first + NODES, "first": first}
     (root / "slurm.conf").write_text(_CONF.format(last=first + NODES - 1, **values))
-    (root / "gres.conf").write_text("NodeName=node[1-4] Name=gpu File=/dev/tty[0-3]\n")
+    # GPUs are files to Slurm; only of devices it gives the numbers to a task (CUDA_VISIBLE_DEVICES)
+    devices = "/dev/tty" if all(Path(f"/dev/tty{number}").exists() for number in range(4)) else f"{root}/gpu"
+    if not devices.startswith("/dev"):
+        for number in range(4):
+            Path(f"{devices}{number}").touch()
+    one.numbered = devices.startswith("/dev")
+    (root / "gres.conf").write_text(f"NodeName=node[1-4] Name=gpu File={devices}[0-3]\n")
     key = root / "mkey"
     told = [
         one.call(
@@ -163,9 +172,13 @@ def _stop(one: Slurm) -> None:
         while time.monotonic() < end and one.call("squeue", "-h", timeout=10).stdout.strip():
             time.sleep(0.3)
     pids = [one.root / f"slurmd.node{number}.pid" for number in range(1, NODES + 1)]
-    for file in (*pids, one.root / "slurmctld.pid", one.root / "mrun" / "munged.pid"):
-        with contextlib.suppress(OSError, ValueError):
-            _end(int(file.read_text()))
+    for group in (pids, [one.root / "slurmctld.pid"], [one.root / "mrun" / "munged.pid"]):
+        numbers = []
+        for file in group:
+            with contextlib.suppress(OSError, ValueError):
+                numbers.append(int(file.read_text()))
+        with ThreadPoolExecutor(NODES) as pool:
+            list(pool.map(_end, numbers))
 
 
 def _end(pid: int) -> None:

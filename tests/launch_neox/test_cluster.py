@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from private_slurm import Slurm
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
-from launch import configs, hostfile, nodelist, runner_command, sbatch
+from launch import configs, hostfile, neox_command, nodelist, runner_command, sbatch
 from launch import slurm as slurm_command
 
 _DEEPY = """
@@ -84,8 +85,9 @@ def job(slurm: Slurm, checkout: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     """The cluster as seen by a user who has GPT-NeoX: variables set, the current folder is the project."""
     out = tmp_path / "out"
     out.mkdir()
-    for name, value in {**slurm.environment, "TRAIN_OUT": str(out)}.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TRAIN_OUT", str(out))
+    for name in ("SLURM_CONF", "PATH"):
+        monkeypatch.setenv(name, slurm.environment[name])
     only = tmp_path / "only"  # of GPT-NeoX's packages only DeepSpeed is made to look installed: Haigo runs here too
     shutil.copytree(checkout / "site" / "deepspeed", only / "deepspeed")
     monkeypatch.setenv("PYTHONPATH", str(only))
@@ -138,7 +140,7 @@ def test_a_job_on_two_nodes(
     for one in seen:
         assert {name: one["env"][name] for name in odd} == odd
         assert one["env"]["MASTER_ADDR"] == "127.0.0.1" and 20000 <= int(one["env"]["MASTER_PORT"]) < 30000
-        assert one["env"]["CUDA_VISIBLE_DEVICES"] == "0,1"
+        assert one["env"].get("CUDA_VISIBLE_DEVICES") == ("0,1" if job.numbered else None)
         assert one["config"]["deepspeed_slurm"] is True and one["config"]["launcher"] == "slurm"
         assert (one["config"]["global_num_gpus"], one["config"]["train_batch_size"]) == (4, 8)
         assert set(one["config"]["config_files"]) == {"tiny.yml", "job one-launcher.yml"}
@@ -237,6 +239,28 @@ def test_slurm_reads_back_every_comment(slurm: Slurm, tmp_path: Path, comment: s
     assert f"Comment={comment.strip()}" in shown.replace("\n", " ") or comment.strip() == ""
 
 
+WORDS = st.lists(st.text(st.characters(exclude_characters="\0\r", exclude_categories=["Cs"]), min_size=1, max_size=20),
+                 min_size=1, max_size=3)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(words=WORDS, variable=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
+def test_what_the_script_names_survives_bash(words: list[str], variable: str) -> None:
+    paths = [f"/{word}" for word in words]
+    job = sbatch.Job(1, 1, "5", "name", Path("/tmp"), python="/bin/python", folder=Path("/tmp"))
+    text = sbatch.script(job, [paths], {"GPT_NEOX_DIR": variable, "SECRET_KEY": "sesame"})
+    assert "sesame" not in text
+    head = text[: text.index("# where the runs")]
+    done = subprocess.run(
+        ["bash", "-c", head + 'printf "%s\\0" "${GPT_NEOX_DIR-}" "${run[@]}"'],
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stdout.decode().split("\0")[:-1] == [variable, *paths]
+    assert subprocess.run(["bash", "-n"], input=text.encode(), timeout=20, check=False).returncode == 0
+
+
 def program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
@@ -284,8 +308,6 @@ def test_mpirun_runs_the_command(config: Path, checkout: Path, tmp_path: Path, m
     environ |= {"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_LOCAL_RANK": "0"}
     environ |= {"OMPI_COMM_WORLD_SIZE": "1"}
     save = str(tmp_path / "save")
-    from launch import neox_command
-
     sent = neox_command.encode({"save": save, "train_iters": 1})
     words = ["--hostfile", str(tmp_path / "hosts"), "--launcher", "openmpi", "--force_multi", "--master_addr", "h"]
     words += ["train.py", "--megatron_config", sent]
@@ -321,3 +343,34 @@ def test_what_a_job_cannot_be(config: Path, tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "x.sbatch").exists()
     with pytest.raises(HaigoError):
         sbatch.quoted("a\x07")
+
+
+@pytest.mark.neox
+@pytest.mark.slow
+def test_the_real_gpt_neox_trains_two_ranks_under_slurm(
+    slurm: Slurm,
+    neox: Any,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in [name for name in os.environ if name.startswith(("MASTER_", "RANK", "WORLD_SIZE", "LOCAL_RANK"))]:
+        monkeypatch.delenv(name)
+    for name, value in {**neox.environment, "SLURM_CONF": slurm.environment["SLURM_CONF"]}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PATH", f"{neox.environment['PATH']}{os.pathsep}{slurm.environment['PATH']}")
+    monkeypatch.setenv("GPT_NEOX_DIR", str(neox.root))
+    monkeypatch.setenv("GPT_NEOX_PYTHON", str(neox.python))
+    monkeypatch.setenv("FAKE_CUDA_COUNT", "2")
+    monkeypatch.setenv("MASTER_PORT", "29635")
+    monkeypatch.chdir(REPO)
+    words = [config, "--nodes", 1, "--gpus-per-node", 2, "--time", 10, "-o", tmp_path / "j.sbatch", "--cpu-only"]
+    told = submit(*words, capsys=capsys)
+    assert slurm.wait(told["job"], 400) == "COMPLETED", log_of(tmp_path)[-6000:]
+    losses = [
+        float(loss)
+        for loss in re.findall(r"lm_loss: (\S+)", (next(tmp_path.glob("slurm-*")) / "train.log").read_text())
+    ]
+    assert len(losses) == 20 and losses[-1] < losses[0] - 0.5
+    assert (config.parent / "checkpoints" / "tiny" / "latest").read_text() == "global_step20"

@@ -1,4 +1,4 @@
-"""The dry run: the same bytes as the real deepy.py made when golden_commands.json was written, and what it says it cannot know."""
+"""The dry run: the bytes that the real deepy.py made (golden_commands.json), and what it says it cannot know."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_what_would_go_wrong_is_said(config: Path, monkeypatch: pytest.MonkeyPat
         return " ".join(told.traps)
 
     assert "starts on the launching machine" in traps("--include", "node2:0,1")
-    assert "expands" in traps(NCCL_X="$HOME")
+    assert "expand" in traps(NCCL_X="$HOME")
     assert "leaves out node1" in traps("--include", "node1@node2:0,1")
     assert "OMPI_COMM_WORLD_RANK" in traps("--launcher", "openmpi")
     assert "counts the whole hostfile" in traps("--launcher", "slurm", "--num_nodes", "1", "--force_multi")

@@ -18,7 +18,12 @@ from launch import configs, preflight, preflight_place
 from launch.preflight_data import Check
 
 SSH = """#!/bin/sh
-for word in "$@"; do case "$word" in good*) exit 0 ;; bad*) echo "ssh: connect to host $word port 22: refused" >&2; exit 255 ;; esac; done
+for word in "$@"; do
+  case "$word" in
+    good*) exit 0 ;;
+    bad*) echo "ssh: connect to host $word port 22: refused" >&2; exit 255 ;;
+  esac
+done
 exit 9
 """
 
@@ -72,6 +77,8 @@ def test_a_slurm_job(tools: Path, tmp_path: Path) -> None:
     config = {"launcher": "slurm", "deepspeed_slurm": True}
     hosts = hosts_file(tmp_path, "a", "b")
     assert "outside a job" in found(config, hosts)["slurm job"].found
+    assert "no_ssh_check" in found(config, hosts)["ssh"].fix
+    assert "ssh" not in found({**config, "no_ssh_check": True}, hosts)
     assert found(config, hosts, SLURM_JOB_ID="7", SLURM_NTASKS="8")["slurm job"].status == "ok"
     assert "4 tasks" in found(config, hosts, SLURM_JOB_ID="7", SLURM_NTASKS="4")["slurm job"].found
 
@@ -138,7 +145,7 @@ def test_deepspeed_and_its_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PYTHONPATH", str(site))
 
     def told(config: dict[str, Any]) -> Check:
-        (one,) = preflight_place._deepspeed(config, sys.executable)
+        (one,) = preflight_place.deepspeed(config, sys.executable)
         return one
 
     runner.write_text('parser.add_argument(\n    "--comment",\n')
