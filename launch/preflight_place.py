@@ -54,11 +54,14 @@ def checks(
     named = hostfile or config.get("hostfile")
     launcher = str(reader.value(config, "launcher")).lower()
     found, hosts = _hosts(config, named, launcher)
-    several = len(hosts) > 1 or bool(reader.value(config, "force_multi") or reader.value(config, "deepspeed_slurm"))
+    several = len(hosts) > 1 or any(config.get(key) for key in ("force_multi", "deepspeed_slurm", "deepspeed_mpi"))
     if several:
         found += _programs(launcher)
         if launcher == "pdsh" and shutil.which("ssh"):
             found += _ssh(list(hosts), around)
+        if launcher == "openmpi" and not config.get("deepspeed_mpi"):
+            told = "launcher openmpi without deepspeed_mpi: every rank takes the world for one process, and the run dies."
+            found.append(Check("openmpi", "fail", told, "set launcher: openmpi, deepspeed_mpi: true"))
         if launcher == "slurm":
             found += _job(hosts, around)
             if not config.get("no_ssh_check"):

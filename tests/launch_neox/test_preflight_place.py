@@ -83,6 +83,12 @@ def test_a_slurm_job(tools: Path, tmp_path: Path) -> None:
     assert "4 tasks" in found(config, hosts, SLURM_JOB_ID="7", SLURM_NTASKS="4")["slurm job"].found
 
 
+def test_openmpis_two_keys(tools: Path, tmp_path: Path) -> None:
+    hosts = hosts_file(tmp_path, "a", "b")
+    assert "deepspeed_mpi: true" in found({"launcher": "openmpi"}, hosts)["openmpi"].fix
+    assert "openmpi" not in found({"launcher": "openmpi", "deepspeed_mpi": True}, hosts)
+
+
 def test_a_port_in_use(tools: Path) -> None:
     with socket.socket() as one:
         one.bind(("", 0))
