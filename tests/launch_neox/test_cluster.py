@@ -374,3 +374,36 @@ def test_the_real_gpt_neox_trains_two_ranks_under_slurm(
     ]
     assert len(losses) == 20 and losses[-1] < losses[0] - 0.5
     assert (config.parent / "checkpoints" / "tiny" / "latest").read_text() == "global_step20"
+
+
+@pytest.mark.neox
+@pytest.mark.slow
+def test_the_real_gpt_neox_trains_two_ranks_through_mpirun(neox: Any, config: Path, tmp_path: Path) -> None:
+    """And the dry run, asked in the same environment, names the very command that DeepSpeed says it starts."""
+    program("mpirun")
+    keys = {"launcher": "openmpi", "deepspeed_mpi": True, "no_ssh_check": True, "master_port": 29633}
+    yamlfile.write(config, {**yamlfile.read(config), **keys})
+    hostfile.write(tmp_path / "hosts", {"localhost": 2})
+    mine = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29633", "FAKE_CUDA_COUNT": "2"}
+    mine |= {"GPT_NEOX_DIR": str(neox.root), "GPT_NEOX_PYTHON": str(neox.python)}
+    mine |= {
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    }
+    environment = {**neox.environment, **mine}
+    environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], str(REPO)])
+    words = [sys.executable, "-m", "launch.deepy", "train.py", str(config), "-H", str(tmp_path / "hosts")]
+
+    def call(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*words, *more], env=environment, cwd=REPO, capture_output=True, text=True, timeout=300, check=False
+        )
+
+    shown = call("--dry-run", "--json")
+    assert shown.returncode == 0, shown.stderr
+    done = call()
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    started = next(line for line in (done.stdout + done.stderr).splitlines() if "cmd = mpirun" in line)
+    assert started.partition("cmd = ")[2] == " ".join(json.loads(shown.stdout)["executes"])
+    assert len(re.findall(r"lm_loss: \S+", done.stdout + done.stderr)) == 20
