@@ -1,12 +1,13 @@
 """GPT-NeoX's deepy.py with the same words, checked beforehand and judged afterwards.
 
-    python -m launch.deepy [--dry-run] [-d CONFDIR] train.py a.yml [b.yml ...] [-H hostfile]
+    python -m launch.deepy [--dry-run [--json]] [-d CONFDIR] train.py a.yml [b.yml ...] [-H hostfile]
 
-Needs `GPT_NEOX_DIR` (a GPT-NeoX checkout) and `GPT_NEOX_PYTHON` (the interpreter of its environment; Haigo's own when it
-is not set). The configs are checked as by `launch.preflight` first. GPT-NeoX then runs from its checkout in a session
-of its own, so that Ctrl-C and SIGTERM reach every rank, and its exit code is handed on. Because GPT-NeoX also ends with 0
-after a loss of NaN or a killed launcher, a training run that says 0 is judged by its log and by the last checkpoint too:
-exit code 4 when they say otherwise.
+`--dry-run` prints what would be run, down to the pdsh, mpirun or srun line and both configs in clear, and starts nothing; it
+needs no GPT-NeoX. All else needs `GPT_NEOX_DIR` (a GPT-NeoX checkout) and `GPT_NEOX_PYTHON` (the interpreter of its
+environment; Haigo's own when it is not set). The configs are checked as by `launch.preflight --here` first. GPT-NeoX then
+runs from its checkout in a session of its own, so that Ctrl-C and SIGTERM reach every rank, and its exit code is handed on.
+Because GPT-NeoX also ends with 0 after a loss of NaN or a killed launcher, a training run that says 0 is judged by its log
+and by the last checkpoint too: exit code 4 when they say otherwise.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import deepy_run, preflight
+from launch import deepy_run, deepy_show, preflight, preflight_place
 
 _PROBE = (
     "import importlib.util as u, json, sys; "
@@ -76,7 +77,7 @@ def interpreter(extra: Sequence[str] = ()) -> Path:
     return python
 
 
-def config_paths(names: Sequence[str], folder: str | None, root: Path) -> list[Path]:
+def config_paths(names: Sequence[str], folder: str | None, root: Path | None) -> list[Path]:
     """The config files as absolute paths: deepy.py's rules (`-d`, `.yml` left out), from here or from the checkout.
 
     Raises:
@@ -86,9 +87,10 @@ def config_paths(names: Sequence[str], folder: str | None, root: Path) -> list[P
     for name in names:
         full = os.path.join(folder, name) if folder else name
         full = full if full.endswith((".yml", ".json")) else f"{full}.yml"
-        here, there = Path(full).resolve(), (root / full).resolve()
+        here, there = Path(full).resolve(), ((root or Path()) / full).resolve()
         if not here.is_file() and not there.is_file():
-            raise HaigoError(f"{full} does not exist, neither here nor in {root}.", "check the path")
+            places = f", neither here nor in {root}" if root else ""
+            raise HaigoError(f"{full} does not exist{places}.", "check the path")
         found.append(here if here.is_file() else there)
     return found
 
@@ -98,24 +100,36 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     args, rest = parser.parse_known_args(argv)
     if rest:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    root = checkout()
+    if args.json and not args.dry_run:
+        raise HaigoError("--json is for --dry-run.", "leave it out")
+    root = checkout() if os.environ.get("GPT_NEOX_DIR") or not args.dry_run else None
     configs = config_paths(args.conf_file, args.conf_dir, root)
     script = args.user_script
-    if not (root / script).is_file():
+    if root is not None and not (root / script).is_file():
         raise HaigoError(f"{root} has no {script}.", "name a script of GPT-NeoX, such as train.py")
-    report = preflight.preflight(configs, args.hostfile, args.gpus, root)
+    report = preflight.preflight(configs, args.hostfile, args.gpus, root or Path())
+    if root is not None and not args.dry_run and not report.failed:
+        report.checks.extend(preflight_place.checks(report.config, root, args.hostfile))
     shown = [check for check in report.checks if check.status != "ok"]
     print(preflight.text(preflight.Report(shown or report.checks[:1], {})), file=sys.stderr)
     if not args.no_preflight:
         report.refuse(str(configs[0]))
-    flash = "flash" in str(report.config.get("attention_config"))
-    python = interpreter(["flash_attn"] if flash else [])
-    command = [str(python), "deepy.py", script, *map(str, configs), *_forwarded(args)]
+    if args.dry_run and root is None:
+        python = os.environ.get("GPT_NEOX_PYTHON") or deepy_show.NO_PYTHON
+    else:
+        flash = "flash" in str(report.config.get("attention_config"))
+        python = str(interpreter(["flash_attn"] if flash else []))
+    command = [python, "deepy.py", script, *map(str, configs), *_forwarded(args)]
+    environment = deepy_show.environment(python, report.config)
+    if not args.dry_run and (report.config.get("comment") or report.config.get("account")):
+        asked = preflight.Report(preflight_place.deepspeed(report.config, python), {})
+        if not args.no_preflight:
+            asked.refuse(str(configs[0]))
     if args.dry_run:
-        print(f"cd {shlex.quote(str(root))} && {shlex.join(command)}")
+        gpus = preflight.world_size(report.config, args.hostfile, args.gpus)[0]
+        _show(args, command, root, configs, environment, gpus)
         return None
-    environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
-    environment.setdefault("PYTHONUNBUFFERED", "1")
+    assert root is not None
     outcome = deepy_run.run(command, root, environment, args.log)
     if outcome.code != 0:
         print(f"haigo: GPT-NeoX ended with {outcome.code}: {outcome.cause()}", file=sys.stderr)
@@ -123,6 +137,28 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if Path(script).name == "train.py":
         deepy_run.judge(outcome, report.config, root)
     return None
+
+
+def _show(
+    args: argparse.Namespace,
+    command: list[str],
+    root: Path | None,
+    configs: list[Path],
+    environment: dict[str, str],
+    gpus: int | None,
+) -> None:
+    words = dict(vars(args))
+    for name in ("hostfile", "sample_input_file", "sample_output_file"):
+        words[name] = str(Path(words[name]).resolve()) if words[name] else None
+    try:
+        shown = deepy_show.plan(command, root, configs, words, environment, gpus)
+    except HaigoError as error:
+        if args.json:
+            raise
+        folder = shlex.quote(str(root)) if root else deepy_show.NO_CHECKOUT
+        print(f"cd {folder} && {shlex.join(command)}\n{deepy_show.refusal(error)}")
+        return
+    print(json.dumps(shown, indent=2, ensure_ascii=False) if args.json else deepy_show.text(shown))
 
 
 def _forwarded(args: argparse.Namespace) -> list[str]:
@@ -156,7 +192,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-i", "--sample_input_file", help="handed on")
     parser.add_argument("-o", "--sample_output_file", help="handed on")
     own = parser.add_argument_group("Haigo's own")
-    own.add_argument("--dry-run", "--dry_run", action="store_true", help="check, print the command, start nothing")
+    own.add_argument("--dry-run", "--dry_run", action="store_true", help="check, print the commands, start nothing")
+    own.add_argument("--json", action="store_true", help="with --dry-run: print all of it as JSON")
     own.add_argument("--gpus", type=int, help="number of GPUs for the checks, where no hostfile tells")
     own.add_argument("--log", help="file to write GPT-NeoX's output to as well")
     own.add_argument("--no-preflight", "--no_preflight", action="store_true", help="start although a check says no")

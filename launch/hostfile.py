@@ -1,6 +1,11 @@
 """DeepSpeed's hostfile: one `HOST slots=GPUS` a line, `#` comments, and what include/exclude/num_nodes leave of it.
 
-python -m launch.hostfile HOSTFILE [--include "a@b:0,2"] [--exclude c] [--json]
+    python -m launch.hostfile HOSTFILE [--include "a@b:0,2"] [--exclude c] [--json]
+    python -m launch.hostfile HOSTFILE --from slurm [--gpus-per-node 4]
+    python -m launch.hostfile HOSTFILE --from "node[01-16]" --gpus-per-node 4
+
+The first reads a file as DeepSpeed will. `--from` writes one: from the Slurm job it is called in (SLURM_JOB_NODELIST), from
+PBS_NODEFILE (`--from pbs`), from whichever of both is there (`--from job`), or from hosts named in Slurm's notation.
 """
 
 from __future__ import annotations
@@ -12,10 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from haigo import cli, files
-from haigo.cli import HaigoError, nearest
+from haigo.cli import HaigoError, Refused, nearest
+from launch import nodelist
 
 _LINE = re.compile(r"^(\S+)\s+slots=(\d+)$")
-_NAME = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, int]:
@@ -40,7 +45,7 @@ def parse(text: str, name: str = "the hostfile") -> dict[str, int]:
         if not line:
             continue
         match = _LINE.match(line)
-        if match is None or not _NAME.match(match[1]) or int(match[2]) < 1:
+        if match is None or nodelist.NAME.fullmatch(match[1]) is None or int(match[2]) < 1:
             raise HaigoError(f"{name} line {number} is not `HOST slots=GPUS`: {line!r}.", "mend that line")
         if match[1] in hosts:
             raise HaigoError(f"{name} line {number} names {match[1]} a second time.", "give each host one line")
@@ -95,6 +100,29 @@ def select(
     return left
 
 
+def lost_by_deepspeed(include: str) -> list[str]:
+    """Hosts that DeepSpeed 0.16.5 drops from an include, against its own documentation: those without GPU numbers."""
+    return [part for part in include.split("@") if part and ":" not in part]
+
+
+def select_as_deepspeed(
+    hosts: Mapping[str, int], include: str = "", exclude: str = "", num_nodes: int = -1, num_gpus: int | None = None
+) -> dict[str, list[int]]:
+    """As `select`, with DeepSpeed 0.16.5's loss of hosts that are included without GPU numbers.
+
+    Raises:
+        HaigoError: as `select`; Refused when no host is left by that.
+    """
+    lost = lost_by_deepspeed(include)
+    kept = "@".join(part for part in include.split("@") if part not in lost)
+    if lost and not kept:
+        raise Refused(
+            f"include names {', '.join(lost)} without GPU numbers, and DeepSpeed 0.16.5 then keeps none of it.",
+            f"write {lost[0]}:0,1,2,3 with the numbers of the GPUs",
+        )
+    return select(hosts, kept, exclude, num_nodes, num_gpus)
+
+
 def _filter(text: str, hosts: Mapping[str, list[int]]) -> dict[str, set[int]]:
     chosen: dict[str, set[int]] = {}
     for part in text.split("@"):
@@ -110,13 +138,43 @@ def _filter(text: str, hosts: Mapping[str, list[int]]) -> dict[str, set[int]]:
     return chosen
 
 
+def from_job(source: str, environ: Mapping[str, str], gpus_per_node: int | None = None) -> dict[str, int]:
+    """Host -> GPUs from a batch system or a list.
+
+    Args:
+        source: `slurm`, `pbs`, `job` (whichever is there), or hosts in Slurm's notation.
+        environ: the job's environment.
+        gpus_per_node: replaces what the batch system says; needed for a list of hosts.
+
+    Raises:
+        HaigoError: not in a job, or a name is not a host name.
+    """
+    if source == "job":
+        source = "pbs" if environ.get("PBS_NODEFILE") and not environ.get("SLURM_JOB_NODELIST") else "slurm"
+    if source == "slurm":
+        return nodelist.slurm(environ, gpus_per_node)
+    if source == "pbs":
+        if not environ.get("PBS_NODEFILE"):
+            raise HaigoError("PBS_NODEFILE is not set.", "run inside a PBS job")
+        return nodelist.pbs(environ["PBS_NODEFILE"], gpus_per_node)
+    if gpus_per_node is None:
+        raise HaigoError("hosts are named without their number of GPUs.", "give --gpus-per-node N")
+    return dict.fromkeys(nodelist.expand(source), gpus_per_node)
+
+
 def main(argv: Sequence[str] | None = None) -> int | None:
     parser = cli.parser("launch.hostfile", __doc__)
-    parser.add_argument("hostfile", help="the file to read")
+    parser.add_argument("hostfile", help="the file to read, or with --from to write")
+    parser.add_argument("--from", dest="source", metavar="SOURCE", help="slurm, pbs, job, or hosts: node[01-16]")
+    parser.add_argument("--gpus-per-node", "--gpus_per_node", type=cli.count, help="GPUs of each host, for --from")
     parser.add_argument("--include", default="", help="hosts and GPUs to keep, as DeepSpeed writes it")
     parser.add_argument("--exclude", default="", help="hosts and GPUs to leave out")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
+    if args.source is not None:
+        write(args.hostfile, from_job(args.source, os.environ, args.gpus_per_node))
+    elif args.gpus_per_node is not None:
+        raise HaigoError("--gpus-per-node is for --from.", "leave it out")
     left = select(read(args.hostfile), args.include, args.exclude)
     if args.json:
         print(json.dumps(left, indent=2))

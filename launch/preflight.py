@@ -1,6 +1,6 @@
 """Looks at a GPT-NeoX config, its data and its tokenizer before anything is started; also the linter of configs.
 
-    python -m launch.preflight CONFIG.yml [MORE.yml ...] [-H hostfile] [--gpus N] [--json]
+    python -m launch.preflight CONFIG.yml [MORE.yml ...] [-H hostfile] [--gpus N] [--here] [--json]
 
 Each check has a name, what it found (with a number) and, where something is wrong, a fix. Takes seconds, needs no GPU and
 no GPT-NeoX. Exit code 3 when a check fails; warnings alone do not stop anything.
@@ -18,7 +18,7 @@ from typing import Any
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfiles
-from launch import preflight_data
+from launch import preflight_data, preflight_place
 from launch.preflight_data import Check
 from neox_configs import derive, reader
 
@@ -270,9 +270,15 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser.add_argument("-H", "--hostfile", help="hostfile that defines the GPUs")
     parser.add_argument("--gpus", type=int, help="number of GPUs, where no hostfile tells")
     parser.add_argument("--base", default=".", help="folder that relative paths start from (default: this one)")
+    parser.add_argument(
+        "--here", action="store_true", help="the run starts here: check launcher, ssh, port, memory, disk too"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)
     report = preflight(args.configs, args.hostfile, args.gpus, args.base)
+    if args.here and not any(check.name in ("keys", "types") for check in report.failed):
+        python = os.environ.get("GPT_NEOX_PYTHON")
+        report.checks.extend(preflight_place.checks(report.config, Path(args.base), args.hostfile, python=python))
     print(json.dumps([asdict(check) for check in report.checks], indent=2) if args.json else text(report))
     report.refuse(args.configs[0])
     return None

@@ -54,7 +54,7 @@ def test_dry_run_prints_the_exact_command(
     copy = odd / "a $(b).yml"
     copy.write_text(config.read_text())
     assert cli.run(deepy.main, ["--dry-run", "-d", str(odd), "train.py", "a $(b)", "--wandb_group", "g h"]) == 0
-    shown = capsys.readouterr().out.strip()
+    shown = capsys.readouterr().out.splitlines()[0]
     words = shlex.split(shown)
     assert words == [
         "cd",
@@ -80,7 +80,7 @@ def test_hostfile_and_several_configs_are_handed_on(
     (config.parent / "hosts").write_text("here slots=1\n")
     monkeypatch.chdir(config.parent)
     assert cli.run(deepy.main, ["--dry-run", "train.py", "tiny", "more.yml", "-H", "hosts"]) == 0
-    words = shlex.split(capsys.readouterr().out)
+    words = shlex.split(capsys.readouterr().out.splitlines()[0])
     assert words[-4:] == [str(config), str(config.parent / "more.yml"), "--hostfile", str(config.parent / "hosts")]
 
 
@@ -203,7 +203,8 @@ def test_what_is_missing_is_told_in_one_sentence(
     monkeypatch.setenv("GPT_NEOX_DIR", str(tmp_path))
     assert "has no deepy.py" in told()
     monkeypatch.delenv("GPT_NEOX_DIR")
-    assert "GPT_NEOX_DIR is not set" in told()
+    assert cli.run(deepy.main, ["train.py", str(config)]) == 2
+    assert "GPT_NEOX_DIR is not set" in capsys.readouterr().err
 
 
 def test_flash_attention_must_be_installed(fake_neox: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
