@@ -21,7 +21,7 @@ class Cause:
     sentence: str
     fix: str
     kind: str = UNKNOWN
-    """`port` (try another one), `torn` (a checkpoint), `transient` (may work the next time), `lasting` (will not), `unknown`."""
+    """`port` (try another), `torn` (a checkpoint), `transient` (may work the next time), `lasting` (will not), `unknown`."""
 
 
 _MEMORY_FIX = "use a smaller micro batch or checkpoint_activations; launch.plan shows what fits"
@@ -71,19 +71,6 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"Watchdog caught collective operation timeout|NCCL (?:communicator was aborted|timeout|error)|ncclSystemError"
-        r"|ncclInternalError|ncclRemoteError|ncclUnhandledCudaError|DistBackendError|ProcessGroupNCCL.*[Tt]imed? ?out",
-        Cause(
-            "the ranks lost each other (NCCL).",
-            "run with NCCL_DEBUG=INFO to see which node and network; a rank that died first is named further up in the log",
-            TRANSIENT,
-        ),
-    ),
-    (
-        r"Connection (?:closed|reset) by peer|Socket Timeout|\bTCPStore\b.*(?:timed? out|failed)|Broken pipe",
-        Cause("a connection between ranks was lost.", "see which rank ended first in the log", TRANSIENT),
-    ),
-    (
         r"Permission denied \(publickey|Host key verification failed|was not reachable via ssh|No route to host",
         Cause(
             "a node cannot be reached by ssh.",
@@ -116,6 +103,23 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         ),
     ),
 )
+# what the others say after one rank has died: no reason of their own where a code tells of a death
+_LOST: tuple[tuple[str, Cause], ...] = (
+    (
+        r"Watchdog caught collective operation timeout|NCCL (?:communicator was aborted|timeout|error)|ncclSystemError"
+        r"|ncclInternalError|ncclRemoteError|ncclUnhandledCudaError|DistBackendError|ProcessGroupNCCL.*[Tt]imed? ?out",
+        Cause(
+            "the ranks lost each other (NCCL).",
+            "run with NCCL_DEBUG=INFO to see which node and network; a rank that died first is named further up in the log",
+            TRANSIENT,
+        ),
+    ),
+    (
+        r"Connection (?:closed|reset) by peer|Socket Timeout|\bTCPStore\b.*(?:timed? out|failed)|Broken pipe",
+        Cause("a connection between ranks was lost.", "see which rank ended first in the log", TRANSIENT),
+    ),
+)
+_DEATHS = (137, 139, 241, 245, 247, 249)
 _CODES = {
     1: Cause("an exception in GPT-NeoX.", "the traceback stands in the log"),
     130: Cause("it was interrupted.", "run the same command again: it goes on from the last checkpoint"),
@@ -140,7 +144,7 @@ def cause(code: int, tail: Sequence[str] = ()) -> Cause:
     # The first error is the reason, what follows it are the other ranks' complaints; but only where a code says
     # that something went wrong are words in a log an error at all.
     if code not in (0, 130):
-        for pattern, found in _LOG:
+        for pattern, found in _LOG if code in _DEATHS else _LOG + _LOST:
             for line in tail[-TAIL_LINES:]:
                 match = re.search(pattern, line)
                 if match:

@@ -5,8 +5,9 @@
 GPT-NeoX takes the checkpoint that the file `latest` names, or dies on it; without that file it starts from step 0 and writes
 over the others. DeepSpeed's rank 0 writes `latest` without waiting for the other ranks' files, and a last checkpoint may be
 saved over itself, so that a kill can leave `latest` with a torn one. Here every checkpoint is looked at: each expected
-file is there, is not empty, and ends with a readable zip directory (`--deep` reads every byte and checks its CRC). With `--mend`
-`latest` gets the name of the newest good one when it names none; nothing is ever deleted. Exit code 3 when none is good.
+file is there, is not empty, and ends with a readable zip directory (`--deep` reads every byte and checks its CRC). With
+`--mend` the newest good one is written into `latest` when that names none; nothing is ever deleted. Exit code 3 when none
+is good.
 """
 
 from __future__ import annotations

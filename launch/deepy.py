@@ -22,7 +22,7 @@ from pathlib import Path
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import deepy_run, preflight
+from launch import deepy_run, preflight, supervise
 
 _PROBE = (
     "import importlib.util as u, json, sys; "
@@ -103,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     script = args.user_script
     if not (root / script).is_file():
         raise HaigoError(f"{root} has no {script}.", "name a script of GPT-NeoX, such as train.py")
+    if supervise.ready(args, configs, root):
+        return None
     report = preflight.preflight(configs, args.hostfile, args.gpus, root)
     shown = [check for check in report.checks if check.status != "ok"]
     print(preflight.text(preflight.Report(shown or report.checks[:1], {})), file=sys.stderr)
@@ -116,6 +118,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         return None
     environment = {**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     environment.setdefault("PYTHONUNBUFFERED", "1")
+    if supervise.wanted(args):
+        return supervise.Supervisor(
+            args, root, configs, report.config, str(python), _forwarded(args), environment
+        ).run()
     outcome = deepy_run.run(command, root, environment, args.log)
     if outcome.code != 0:
         print(f"haigo: GPT-NeoX ended with {outcome.code}: {outcome.cause()}", file=sys.stderr)
@@ -160,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--gpus", type=int, help="number of GPUs for the checks, where no hostfile tells")
     own.add_argument("--log", help="file to write GPT-NeoX's output to as well")
     own.add_argument("--no-preflight", "--no_preflight", action="store_true", help="start although a check says no")
+    supervise.add_arguments(parser)
     return parser
 
 

@@ -1,11 +1,12 @@
 """Watches the loss: what is no number stops the run, what jumps and stays is told (or stops it, when asked to).
 
 GPT-NeoX trains on after a NaN to the end, saves it into every checkpoint and exits with 0. A spike is judged against the
-median and the median deviation of the last losses, so that noise and a single bad batch raise no alarm.
+median of the last losses and their usual jump from one to the next, so that noise and a single bad batch raise no alarm.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections import deque
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from launch.neox_log import Step
 
 STOP, WARN, OFF = "stop", "warn", "off"
 _ENOUGH = 20
-_NORMAL = 1.4826  # median absolute deviation of a normal distribution times this is its standard deviation
+_NORMAL = 1.4826  # times the median absolute value of a normal variable about 0: its standard deviation
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Rule:
     window: int = 50
     """Logged losses that a new one is compared with."""
     sigma: float = 8.0
-    """Above the median by so many standard deviations (estimated from the median deviation) ..."""
+    """Above the median by so many standard deviations (estimated from the median jump between neighbours) ..."""
     rise: float = 0.3
     """... and by at least so many nats a token ..."""
     patience: int = 3
@@ -85,8 +86,11 @@ class LossGuard:
     def _spike(self, one: Step) -> Alarm | None:
         assert one.loss is not None
         if len(self._past) >= min(_ENOUGH, self.rule.window):
-            middle = statistics.median(self._past)
-            spread = _NORMAL * statistics.median(abs(loss - middle) for loss in self._past)
+            past = list(self._past)
+            middle = statistics.median(past[-_ENOUGH:])
+            # from one to the next, so that the fall of the loss early in training does not count as noise
+            jumps = [abs(after - before) for before, after in itertools.pairwise(past)]
+            spread = _NORMAL / 2**0.5 * statistics.median(jumps)
             if one.loss > middle + max(self.rule.sigma * spread, self.rule.rise):
                 self._above.append(one)
                 if len(self._above) < self.rule.patience:

@@ -43,13 +43,18 @@ class Watchdog:
         self.phase = "start"
         self._first = max(patience.pause_s, _UNKNOWN_STEP_S * log_interval)
         self._last_step: float | None = None
+        self._last: int | None = None
         self._gaps: deque[float] = deque(maxlen=100)
 
     def step(self, one: Step, now: float) -> None:
         """A step line came."""
-        if self._last_step is not None and self.phase == "steps":
-            self._gaps.append(now - self._last_step)
+        if self._last_step is not None and self._last is not None and self.phase == "steps":
+            # what the log says a step took counts as well: after a new watcher has read the old log at once, the clock knows
+            # nothing of the pace
+            told = (one.step_ms or 0.0) / 1000 * max(0, one.iteration - self._last)
+            self._gaps.append(max(now - self._last_step, told))
         self._last_step = self.last = now
+        self._last = one.iteration
         # after the last step comes the last checkpoint, and then a test
         self.phase = "ending" if one.iteration >= one.total else "steps"
 
