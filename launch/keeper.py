@@ -67,6 +67,15 @@ def start_time(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
+def place() -> str:
+    """Where a pid means the same process: this boot of this machine, and this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return socket.gethostname()
+
+
 def stop(
     group: int, spare: Sequence[int] = (), going: float = GOING_S, grace: float = GRACE_S, folder: str | None = None
 ) -> bool:
@@ -115,7 +124,13 @@ def main() -> int:
         return BUSY
     with contextlib.suppress(FileNotFoundError):
         (folder / "exit.json").unlink()  # of the run before
-    own = {"pid": os.getpid(), "started": start_time(os.getpid()), "host": socket.gethostname(), "log": log}
+    own = {
+        "pid": os.getpid(),
+        "started": start_time(os.getpid()),
+        "host": socket.gethostname(),
+        "log": log,
+        "place": place(),
+    }
     _write(folder / "child.json", own)
     with open(log, "ab", buffering=0) as output:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -125,9 +124,12 @@ def running(folder: Path) -> Child | None:
     own = _read(folder)
     if own is None or (folder / "exit.json").exists():
         return None
-    pid, started, host, log = own
-    if host == socket.gethostname() and started and keeper.start_time(pid) == started:
-        return Child(folder, pid, started, Path(log))
+    pid, started, host, log, place = own
+    if place == keeper.place():
+        if started and keeper.start_time(pid) == started:
+            return Child(folder, pid, started, Path(log))
+        keeper.stop(pid, going=0.0, folder=str(folder))  # ranks whose keeper was killed
+        return None
     beat = folder / "alive"
     with contextlib.suppress(OSError):
         first = beat.stat().st_mtime
@@ -141,15 +143,14 @@ def running(folder: Path) -> Child | None:
                         f"{folder} has a run that trains on {host} (pid {pid}).",
                         "watch it there, or stop it there first",
                     )
-    if host == socket.gethostname():
-        keeper.stop(pid, going=0.0, folder=str(folder))  # ranks whose keeper was killed
     return None
 
 
-def _read(folder: Path) -> tuple[int, str, str, str] | None:
+def _read(folder: Path) -> tuple[int, str, str, str, str] | None:
     try:
         content = json.loads((folder / "child.json").read_text(encoding="utf-8"))
-        return int(content["pid"]), str(content["started"]), str(content["host"]), str(content["log"])
+        pid, started, host = int(content["pid"]), str(content["started"]), str(content["host"])
+        return pid, started, host, str(content["log"]), str(content["place"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
