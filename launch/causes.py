@@ -50,7 +50,7 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         Cause("the checkpoint was made with another number of GPUs.", "use as many GPUs as it was made with", LASTING),
     ),
     (
-        r"class input value.* and checkpoint ?values?.* do not match",
+        r"class input value.*and checkpoint.* do not match",
         Cause(
             "the learning rate's schedule is not the checkpoint's.",
             "restore lr, min_lr, warmup and lr_decay_iters, or write override_lr_scheduler: true to take the new ones",

@@ -115,7 +115,7 @@ class Live:
         """The line."""
         one = self.last
         if one is None:
-            return f"{self.name}: {phase or 'starting'}"
+            return f"{self.name}: starting"
         parts = [f"{self.name}: step {one.iteration:,}/{one.total:,}"]
         if one.loss is not None:
             parts.append(f"loss {one.loss:.4f}")

@@ -1,7 +1,8 @@
 """Stands in for deepy.py: prints GPT-NeoX's log lines, writes checkpoints in its layout, and goes wrong as it is told.
 
 Needs the standard library only. FAKE_TRAINING is JSON: save, iters, every (steps a checkpoint), pause (seconds a step),
-faults: one for each start, null for none. What each start was called with is kept in `calls.jsonl` beside the save folder.
+faults: one for each start, null for none; or `by_config`: such a plan for each config's name. What each start was called
+with is kept in `calls.jsonl` beside the save folder.
 """
 
 import json
@@ -46,6 +47,8 @@ def load(folder: Path) -> int:
 
 def main() -> None:
     plan = json.loads(os.environ["FAKE_TRAINING"])
+    if "by_config" in plan:
+        plan = plan["by_config"][Path(sys.argv[2]).stem]
     folder = Path(plan["save"])
     calls = folder.parent / f"{folder.name}.calls.jsonl"
     calls.parent.mkdir(parents=True, exist_ok=True)

@@ -110,7 +110,7 @@ def test_signs_of_life(line: str, kind: str | None) -> None:
             "lost each other",
             causes.TRANSIENT,
         ),
-        (1, ["AssertionError: AnnealingLR: class input value and checkpointvalues for learning rate do not match"], "schedule",
+        (1, ["AssertionError: AnnealingLR: class input valueand checkpoint values for learning rate do not match"], "schedule",
          causes.LASTING),
         (1, ["ZeRORuntimeException: The checkpoint being loaded used a DP world size of 2"], "number of GPUs", causes.LASTING),
         (1, ["Exception: Skipped 50 iterations in a row due to Overflow - Exiting training."], "fp16", causes.LASTING),
