@@ -120,7 +120,7 @@ _LOST: tuple[tuple[str, Cause], ...] = (
     ),
 )
 _DEATHS = (137, 139, 241, 245, 247, 249)
-_CODES = {
+CODES = {
     1: Cause("an exception in GPT-NeoX.", "the traceback stands in the log"),
     130: Cause("it was interrupted.", "run the same command again: it goes on from the last checkpoint"),
     143: Cause("it was stopped by SIGTERM.", "run the same command again: it goes on from the last checkpoint"),
@@ -150,9 +150,9 @@ def cause(code: int, tail: Sequence[str] = ()) -> Cause:
                 if match:
                     words = [word or "" for word in match.groups()]
                     return Cause(found.sentence.format(*words), found.fix, found.kind) if words else found
-    return _CODES.get(code, Cause("see the last lines of its log.", ""))
+    return CODES.get(code, Cause("see the last lines of its log.", ""))
 
 
 def in_words(code: int) -> str:
     """The exit code alone in words."""
-    return _CODES[code].sentence if code in _CODES else "see its last lines above."
+    return CODES[code].sentence if code in CODES else "see its last lines above."
