@@ -13,8 +13,9 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from haigo.progress import clock
+from launch import plan_layouts
 from launch.neox_log import Step
-from launch.plan_memory import Shape, Split, mfu
+from launch.plan_memory import Shape, Split
 from neox_configs import derive, hardware, reader, shipped
 
 LINE_EVERY_S = 10.0
@@ -70,10 +71,8 @@ def planned(config: Mapping[str, Any], gpus: int | None, vocab_size: int | None)
         zero=zero.get("stage", 0) if isinstance(zero, dict) else 0,
         recompute=bool(config.get("checkpoint_activations")),
     )
-    share = mfu(shape, split, batch.accumulation, place.mfu_stock, place.mfu_best, gpu=True)
-    whole = gpus * float(peak) * 1e12
-    low, high = (whole * part / shape.flops_per_token for part in share)
-    return Planned((low, high), share, shape.flops_per_token, whole)
+    layout = plan_layouts.layout(shape, split, batch.micro, batch.train, place)
+    return Planned(layout.tokens_per_s, layout.mfu, shape.flops_per_token, gpus * float(peak) * 1e12)
 
 
 def _like(place: hardware.Cluster, config: Mapping[str, Any]) -> bool:
