@@ -6,7 +6,8 @@ Needs `GPT_NEOX_DIR` (a GPT-NeoX checkout) and `GPT_NEOX_PYTHON` (the interprete
 is not set). The configs are checked as by `launch.preflight` first. GPT-NeoX then runs from its checkout in a session
 of its own, so that Ctrl-C and SIGTERM reach every rank, and its exit code is handed on. Because GPT-NeoX also ends with 0
 after a loss of NaN or a killed launcher, a training run that says 0 is judged by its log and by the last checkpoint too:
-exit code 4 when they say otherwise.
+exit code 4 when they say otherwise. train.py is supervised: a line shows where it stands, crashes and hangs are started again
+from the last whole checkpoint, a finished run is not (docs/guide-supervise.md; `--no-supervise` runs it once, as it is).
 """
 
 from __future__ import annotations

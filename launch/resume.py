@@ -43,7 +43,9 @@ class Resume:
         return isinstance(iterations, int) and self.choice.tag is not None and self.step >= iterations
 
 
-def look(config: Mapping[str, Any], base: Path, gpus: int | None = None, poisoned_from: int | None = None) -> Resume:
+def look(
+    config: Mapping[str, Any], base: Path, gpus: int | None = None, poisoned_from: int | None = None, deep: bool = False
+) -> Resume:
     """Find out where a run goes on from; changes nothing.
 
     Args:
@@ -51,6 +53,7 @@ def look(config: Mapping[str, Any], base: Path, gpus: int | None = None, poisone
         base: where relative paths start (GPT-NeoX's checkout).
         gpus: all GPUs, where it is known.
         poisoned_from: checkpoints of this step and later are not good.
+        deep: read every byte of every checkpoint.
 
     Raises:
         Refused: no checkpoint is good, or the save folder holds those of another run.
@@ -59,7 +62,7 @@ def look(config: Mapping[str, Any], base: Path, gpus: int | None = None, poisone
         return Resume(None, Choice(None, None))
     save = base / str(config["save"])
     load = base / str(config["load"]) if config.get("load") else None
-    found = checkpoints.survey(save, checkpoints.layout(config, gpus))
+    found = checkpoints.survey(save, checkpoints.layout(config, gpus), deep)
     choice = checkpoints.choose(save, found, poisoned_from)
     if choice.tag is None:
         return Resume(save, choice)

@@ -18,28 +18,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of a supervised run."""
     group = parser.add_argument_group("supervision (of train.py)")
 
-    def add(name: str, **rest: Any) -> None:
-        spelled = {f"--{name}", f"--{name.replace('-', '_')}"}
-        group.add_argument(*sorted(spelled), dest=name.replace("-", "_"), **rest)
-
-    add("no-supervise", action="store_true", help="run GPT-NeoX once, its output on the terminal")
-    add("run-folder", help="logs and state (default: haigo/ in the config's save folder)")
-    add("max-restarts", type=int, default=3, help="after a crash, in a row without a new checkpoint (default: 3)")
-    add("restart-wait", type=float, default=10.0, help="seconds before the first restart, then doubled (default: 10)")
-    add("hang-factor", type=float, default=10.0, help="silence for so many times the usual gap is a hang (default: 10)")
-    add("hang-seconds", type=float, default=300.0, help="but at least so long between steps (default: 300)")
-    add("hang-pause", type=float, default=1800.0, help="and so long at start, save, evaluation (default: 1800)")
-    add("nan", choices=("stop", "warn", "off"), default="stop", help="when the loss is no number (default: stop)")
-    add("spike", choices=("stop", "warn", "off"), default="warn", help="when the loss jumps and stays (default: warn)")
-    add("spike-sigma", type=float, default=8.0, help="a jump by so many deviations of the last losses (default: 8)")
-    add("spike-rise", type=float, default=0.3, help="and by at least so much (default: 0.3)")
-    add("spike-window", type=cli.count, default=50, help="logged losses that it is compared with (default: 50)")
-    add("spike-patience", type=cli.count, default=3, help="logged losses in a row above it (default: 3)")
-    add("grace-seconds", type=float, help="after SIGTERM or SIGUSR1, to reach the next checkpoint if that is near enough "
+    group.add_argument(
+        "--no-supervise", "--no_supervise", action="store_true", help="run GPT-NeoX once, its output on the terminal"
+    )
+    group.add_argument(
+        "--run-folder", "--run_folder", help="logs and state (default: haigo/ in the config's save folder)"
+    )
+    group.add_argument(
+        "--max-restarts",
+        "--max_restarts",
+        type=int,
+        default=3,
+        help="after a crash, in a row without a new checkpoint (default: 3)",
+    )
+    group.add_argument(
+        "--restart-wait",
+        "--restart_wait",
+        type=float,
+        default=10.0,
+        help="seconds before the first restart, then doubled (default: 10)",
+    )
+    group.add_argument(
+        "--hang-factor",
+        "--hang_factor",
+        type=float,
+        default=10.0,
+        help="silence for so many times the usual gap is a hang (default: 10)",
+    )
+    group.add_argument(
+        "--hang-seconds",
+        "--hang_seconds",
+        type=float,
+        default=300.0,
+        help="but at least so long between steps (default: 300)",
+    )
+    group.add_argument(
+        "--hang-pause",
+        "--hang_pause",
+        type=float,
+        default=1800.0,
+        help="and so long at start, save, evaluation (default: 1800)",
+    )
+    group.add_argument(
+        "--nan", choices=("stop", "warn", "off"), default="stop", help="when the loss is no number (default: stop)"
+    )
+    group.add_argument(
+        "--spike", choices=("stop", "warn", "off"), default="warn", help="when the loss jumps and stays (default: warn)"
+    )
+    group.add_argument(
+        "--spike-sigma",
+        "--spike_sigma",
+        type=float,
+        default=8.0,
+        help="a jump by so many deviations of the last losses (default: 8)",
+    )
+    group.add_argument(
+        "--spike-rise", "--spike_rise", type=float, default=0.3, help="and by at least so much (default: 0.3)"
+    )
+    group.add_argument(
+        "--spike-window",
+        "--spike_window",
+        type=cli.count,
+        default=50,
+        help="logged losses that it is compared with (default: 50)",
+    )
+    group.add_argument(
+        "--spike-patience",
+        "--spike_patience",
+        type=cli.count,
+        default=3,
+        help="logged losses in a row above it (default: 3)",
+    )
+    group.add_argument("--grace-seconds", "--grace_seconds", type=float, help="after SIGTERM or SIGUSR1, to reach the next checkpoint if that is near enough "
         "(default: 0; with --requeue 25)")  # fmt: skip
-    add("requeue", action="store_true", help="after SIGTERM or SIGUSR1, `scontrol requeue` this Slurm job")
-    add("other-data", action="store_true", help="go on although weights, batch, length or data are not what they were")
-    add("no-rank-logs", action="store_true", help="no log for every rank (they are kept for local launches)")
+    group.add_argument(
+        "--requeue", action="store_true", help="after SIGTERM or SIGUSR1, `scontrol requeue` this Slurm job"
+    )
+    group.add_argument(
+        "--other-data",
+        "--other_data",
+        action="store_true",
+        help="go on although weights, batch, length or data are not what they were",
+    )
+    group.add_argument(
+        "--no-rank-logs",
+        "--no_rank_logs",
+        action="store_true",
+        help="no log for every rank (they are kept for local launches)",
+    )
 
 
 def wanted(args: argparse.Namespace) -> bool:

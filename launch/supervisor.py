@@ -30,7 +30,7 @@ from launch.training_child import Child, Ending
 from launch.watchdog import Patience, Watchdog
 from neox_configs import derive, reader
 
-_POLL_S = 0.2
+_POLL_S = 0.4
 _STOP_RESERVE_S = 5.0  # of the grace, for stopping the ranks themselves
 _SHOWN_LINES = 20
 
@@ -372,7 +372,11 @@ class Supervisor:
         else:
             say(f"haigo: GPT-NeoX ended with {code}: {problem.sentence}")
         failed = _Stop(cli.FAILED if hung or code == 0 else code, problem.sentence, problem.fix)
-        made = resume.look(self.config, self.root, self.gpus) if self.config.get("save") else None
+        # a checkpoint that looks whole and cannot be loaded: now every byte is read
+        unreadable = problem.kind == causes.TORN and code != 0 and not seen.stepped
+        made = resume.look(self.config, self.root, self.gpus, deep=unreadable) if self.config.get("save") else None
+        if unreadable and (made is None or made.step == int(begun["step"])):
+            problem = replace(problem, kind=causes.LASTING)
         progressed = made is not None and made.step > int(begun["step"])
         decision = self.budget.after(problem, seen.stepped, progressed)
         note(self.folder, "ended", code=code, cause=problem.sentence, step=seen.outcome.iteration, again=decision.again)

@@ -41,8 +41,12 @@ def load(folder: Path) -> int:
     if not (folder / "latest").is_file():
         return 0
     tag = (folder / "latest").read_text()
-    with zipfile.ZipFile(folder / tag / "mp_rank_00_model_states.pt") as archive:
-        return int(json.loads(archive.read("archive/data.pkl").decode().rstrip("x"))["iteration"])
+    try:
+        content = zipfile.ZipFile(folder / tag / "mp_rank_00_model_states.pt").read("archive/data.pkl")
+    except zipfile.BadZipFile:
+        print("RuntimeError: PytorchStreamReader failed reading file data.pkl: file read failed")
+        raise SystemExit(1) from None
+    return int(json.loads(content.decode().rstrip("x"))["iteration"])
 
 
 def main() -> None:
@@ -94,6 +98,13 @@ def main() -> None:
             save(folder, step)
             file = folder / f"global_step{step}" / "mp_rank_00_model_states.pt"
             file.write_bytes(file.read_bytes()[:100])
+            raise SystemExit(247)
+        elif kind == "flipped":
+            save(folder, step)
+            file = folder / f"global_step{step}" / "mp_rank_00_model_states.pt"
+            content = bytearray(file.read_bytes())
+            content[200] ^= 1
+            file.write_bytes(content)
             raise SystemExit(247)
         elif kind == "no latest":
             (folder / "latest").unlink()

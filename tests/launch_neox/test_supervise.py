@@ -196,6 +196,21 @@ def test_a_torn_checkpoint_is_passed_over(run: Run, capsys: pytest.CaptureFixtur
     assert run.steps() == [*range(1, 13), *range(7, 21)]
 
 
+def test_a_checkpoint_that_only_looks_whole(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.plan({"kind": "flipped", "at": 12}, None, None)
+    assert run.go() == 0
+    said = capsys.readouterr().err
+    assert "starting again from global_step12" in said and "a checkpoint is torn" in said
+    assert "is damaged (archive/data.pkl)" in said and "starting again from global_step6" in said
+    assert run.steps() == [*range(1, 13), *range(7, 21)]
+
+
+def test_a_torn_base_is_not_tried_again(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    run.plan({"kind": "says", "text": "RuntimeError: PytorchStreamReader failed", "code": 1}, None)
+    assert run.go() == 1
+    assert "the same would happen again" in capsys.readouterr().err
+
+
 def test_a_lost_latest_is_restored(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.plan({"kind": "no latest", "at": 14}, None)
     assert run.go() == 0
