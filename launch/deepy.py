@@ -106,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         raise HaigoError(f"{root} has no {script}.", "name a script of GPT-NeoX, such as train.py")
     if supervise.ready(args, configs, root):
         return None
+    configs = supervise.going_on(args, configs, root)
     report = preflight.preflight(configs, args.hostfile, args.gpus, root)
     shown = [check for check in report.checks if check.status != "ok"]
     print(preflight.text(preflight.Report(shown or report.checks[:1], {})), file=sys.stderr)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from haigo import yamlfile
 from haigo.cli import Refused
 from launch import checkpoints, run_record
 from launch.checkpoints import Checkpoint, Choice
@@ -115,3 +116,18 @@ def whole(save: Path, config: Mapping[str, Any], gpus: int | None, tag: str) -> 
     """What `launch.checkpoints` says of one checkpoint; None when it is not there."""
     found = checkpoints.survey(save, checkpoints.layout(config, gpus))
     return next((one for one in found if one.tag == tag), None)
+
+
+def changed(config: Mapping[str, Any], changes: Mapping[str, Any], source: Path, folder: Path) -> Path:
+    """Write a config with some keys replaced into the run's folder. One file with all keys: none may stand in two files.
+
+    Args:
+        config: what `reader.load` gave.
+        changes: the keys to replace.
+        source: the first of the given files, which gives the name.
+        folder: the run's own.
+    """
+    target = folder / "configs" / f"{source.stem}.yml"
+    told = ", ".join(f"{key}: {value}" for key, value in changes.items())
+    yamlfile.write(target, {**config, **changes}, f"{source} with {told}")
+    return target

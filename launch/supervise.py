@@ -64,3 +64,18 @@ def _say_dry(made: resume.Resume, config: Mapping[str, Any]) -> None:
     elif made.choice.tag:
         why = f" ({made.choice.why})" if made.choice.why else ""
         print(f"haigo: would go on from {made.choice.tag}{why}.", file=sys.stderr)
+
+
+def going_on(args: argparse.Namespace, configs: list[Path], root: Path) -> list[Path]:
+    """The config files that this start is checked and made with: changed ones where the run goes on and they would begin
+    anew (finetuning), else those given."""
+    if not wanted(args) or args.dry_run or args.iteration is not None:
+        return configs
+    config = reader.load(configs)
+    if not config.get("save") or not (root / str(config["save"])).exists():
+        return configs
+    place = options.folder(args, config, configs, root)
+    if children.running(place) is not None:
+        return configs
+    changes = resume.look(config, root, options.gpus(args, config)).changes
+    return [resume.changed(config, changes, configs[0], place)] if changes else configs

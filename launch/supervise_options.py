@@ -89,8 +89,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=3,
         help="logged losses in a row above it (default: 3)",
     )
-    group.add_argument("--grace-seconds", "--grace_seconds", type=float, help="after SIGTERM or SIGUSR1, to reach the next checkpoint if that is near enough "
-        "(default: 0; with --requeue 25)")  # fmt: skip
+    group.add_argument(
+        "--grace-seconds",
+        "--grace_seconds",
+        type=float,
+        help="after SIGTERM or SIGUSR1, to reach the next checkpoint if near enough (default: 0; with --requeue 25)",
+    )
     group.add_argument(
         "--requeue", action="store_true", help="after SIGTERM or SIGUSR1, `scontrol requeue` this Slurm job"
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, files, yamlfile
+from haigo import cli, files
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
 from launch import causes, config_data, deepy_run, neox_log, rank_logs, requeue, resume, run_record
@@ -177,11 +177,7 @@ class Supervisor:
             changes["master_port"] = self.port
         configs = self.configs
         if changes:
-            # a key may stand in one file only, so the changed config is one file with all of them
-            target = self.folder / "configs" / f"{self.configs[0].stem}.yml"
-            told = ", ".join(f"{key}: {value}" for key, value in changes.items())
-            yamlfile.write(target, {**self.config, **changes}, f"{self.configs[0]} with {told}")
-            configs = [target]
+            configs = [resume.changed(self.config, changes, self.configs[0], self.folder)]
         script = ["deepy.py"]
         ranks = self.folder / "ranks"
         gather = self._ranks_can_be_told_apart()

@@ -322,10 +322,13 @@ def test_the_same_batch_in_other_pieces_is_no_other_data(run: Run) -> None:
 def test_a_finetuning_run_goes_on_from_its_own_checkpoints(run: Run, tmp_path: Path) -> None:
     change = {"finetune": True, "load": str(tmp_path / "base")}
     yamlfile.write(run.config, {**yamlfile.read(run.config), **change})
-    run.plan({"kind": "exit", "code": 247, "at": 8}, None)
-    assert run.go() == 0
-    changed = yamlfile.read(run.calls[1]["argv"][1])
-    assert changed["load"] == str(run.save) and changed["finetune"] is False
+    run.plan({"kind": "exit", "code": 247, "at": 8}, {"kind": "exit", "code": 247, "at": 14}, None)
+    # the same command three times, although the checks refuse the file itself once it has checkpoints
+    assert [run.go("--max-restarts", "0") for _ in range(3)] == [247, 247, 0]
+    for call in run.calls[1:]:
+        changed = yamlfile.read(call["argv"][1])
+        assert changed["load"] == str(run.save) and changed["finetune"] is False
+    assert run.steps() == [*range(1, 9), *range(7, 15), *range(13, 21)]
     assert yamlfile.read(run.calls[0]["argv"][1])["finetune"] is True
 
 
