@@ -7,7 +7,9 @@ needs no GPT-NeoX. All else needs `GPT_NEOX_DIR` (a GPT-NeoX checkout) and `GPT_
 environment; Haigo's own when it is not set). The configs are checked as by `launch.preflight --here` first. GPT-NeoX then
 runs from its checkout in a session of its own, so that Ctrl-C and SIGTERM reach every rank, and its exit code is handed on.
 Because GPT-NeoX also ends with 0 after a loss of NaN or a killed launcher, a training run that says 0 is judged by its log
-and by the last checkpoint too: exit code 4 when they say otherwise.
+and by the last checkpoint too: exit code 4 when they say otherwise. train.py is supervised: a line shows where it stands,
+crashes and hangs are started again from the last whole checkpoint, a finished run is not (docs/guide-supervise.md;
+`--no-supervise` runs it once, as it is).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import deepy_run, deepy_show, preflight, preflight_place
+from launch import deepy_run, deepy_show, preflight, preflight_place, supervise
 
 _PROBE = (
     "import importlib.util as u, json, sys; "
@@ -107,6 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     script = args.user_script
     if root is not None and not (root / script).is_file():
         raise HaigoError(f"{root} has no {script}.", "name a script of GPT-NeoX, such as train.py")
+    if root is not None:
+        if supervise.ready(args, configs, root):
+            return None
+        configs = supervise.going_on(args, configs, root)
     report = preflight.preflight(configs, args.hostfile, args.gpus, root or Path())
     if root is not None and not args.dry_run and not report.failed:
         report.checks.extend(preflight_place.checks(report.config, root, args.hostfile))
@@ -130,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         _show(args, command, root, configs, environment, gpus)
         return None
     assert root is not None
+    if supervise.wanted(args):
+        return supervise.Supervisor(args, root, configs, report.config, python, _forwarded(args), environment).run()
     outcome = deepy_run.run(command, root, environment, args.log)
     if outcome.code != 0:
         print(f"haigo: GPT-NeoX ended with {outcome.code}: {outcome.cause()}", file=sys.stderr)
@@ -197,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--gpus", type=int, help="number of GPUs for the checks, where no hostfile tells")
     own.add_argument("--log", help="file to write GPT-NeoX's output to as well")
     own.add_argument("--no-preflight", "--no_preflight", action="store_true", help="start although a check says no")
+    supervise.add_arguments(parser)
     return parser
 
 

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from haigo.cli import Failed
+from launch import causes, keeper, neox_log
 
-_ITERATION = re.compile(r"\biteration\s+(\d+)/\s*(\d+)\s*\|")
-_LOSS = re.compile(r"\blm_loss: (\S+)")
 _GRACE_S = 15.0
-_CAUSES = {
-    1: "an exception in GPT-NeoX; the traceback stands above.",
-    130: "it was interrupted.",
-    137: "it was killed (often by the kernel, for want of memory).",
-    143: "it was stopped by SIGTERM.",
-    241: "a rank was stopped by SIGTERM.",
-    247: "a rank was killed (often by the kernel, for want of memory).",
-    249: "a rank died of a bus error (often /dev/shm too small).",
-}
 
 
 @dataclass
@@ -49,20 +36,18 @@ class Outcome:
 
     def cause(self) -> str:
         """The exit code in words."""
-        return _CAUSES.get(self.code, "see its last lines above.")
+        return causes.in_words(self.code)
 
     def read(self, line: str) -> None:
         """Take note of one line of the log."""
-        step = _ITERATION.search(line)
+        step = neox_log.step(line)
         if step is None:
             return
-        self.iteration = int(step[1])
-        loss = _LOSS.search(line)
-        if loss is not None:
-            with contextlib.suppress(ValueError):
-                self.loss = float(loss[1])
-                if not math.isfinite(self.loss) and self.nan_at is None:
-                    self.nan_at = self.iteration
+        self.iteration = step.iteration
+        if step.loss is not None:
+            self.loss = step.loss
+            if not step.finite and self.nan_at is None:
+                self.nan_at = step.iteration
 
 
 def run(
@@ -99,7 +84,7 @@ def run(
         reading = threading.Thread(target=_read, args=(child, outcome, copy), daemon=True)
         reading.start()
         code = child.wait()
-        outcome.orphans = _stop_group(child.pid)
+        outcome.orphans = keeper.stop(child.pid)
         reading.join(timeout=_GRACE_S)
     outcome.code = 128 - code if code < 0 else code
     return outcome
@@ -161,32 +146,3 @@ def _forwarding(group: int) -> Iterator[None]:
     finally:
         for kind, handler in before.items():
             signal.signal(kind, handler)
-
-
-def _stop_group(group: int) -> bool:
-    """Stop what is left of a process group; True when there was something that would not have ended by itself."""
-    end = time.monotonic() + 3.0  # ranks that are just going are no orphans
-    while _alive(group):
-        if time.monotonic() > end:
-            break
-        time.sleep(0.1)
-    else:
-        return False
-    for number, wait in ((signal.SIGTERM, _GRACE_S), (signal.SIGKILL, _GRACE_S)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, number)
-        end = time.monotonic() + wait
-        while _alive(group) and time.monotonic() < end:
-            time.sleep(0.1)
-    return True
-
-
-def _alive(group: int) -> bool:
-    """Whether a process of the group still runs. Zombies do not count: in a container nobody may ever reap them."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # pid (name, which may hold blanks and brackets) state ppid pgrp
-            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            if int(fields[2]) == group and fields[0] not in "ZX":
-                return True
-    return False

@@ -258,11 +258,11 @@ def test_quoted_plans_are_what_the_planner_says(command, answer, capsys):
 
 
 def test_the_guide_explains_every_exit_code():
-    from launch import deepy_run
+    from launch import causes
 
     rows = re.findall(r"^\| ([\d, ]+) \|", text_of(ROOT / "docs" / "guide-a100.md"), re.MULTILINE)
     told = {int(code) for row in rows for code in row.split(",")}
-    assert told == {cli.OK, cli.BAD_INPUT, cli.REFUSED, cli.FAILED, *deepy_run._CAUSES}
+    assert told == {cli.OK, cli.BAD_INPUT, cli.REFUSED, cli.FAILED, *causes.CODES}
 
 
 def test_architecture_names_every_folder():

@@ -34,10 +34,12 @@ def log_lines(*losses: str) -> str:
 
 
 def saved(config: Path, tag: str) -> str:
-    """Python that writes `latest` as a run would."""
+    """Python that writes a checkpoint and `latest` as a run would."""
     folder = config.parent / "checkpoints" / "tiny"
     return (
-        f"import pathlib; p = pathlib.Path({str(folder)!r}); p.mkdir(parents=True); (p / 'latest').write_text({tag!r})"
+        f"import pathlib, zipfile; p = pathlib.Path({str(folder)!r}); (p / {tag!r}).mkdir(parents=True); "
+        f"zipfile.ZipFile(p / {tag!r} / 'mp_rank_00_model_states.pt', 'w').writestr('archive/data.pkl', 'x'); "
+        f"(p / 'latest').write_text({tag!r})"
     )
 
 

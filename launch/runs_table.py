@@ -1,0 +1,198 @@
+"""A table of training runs: which config runs where. YAML (`runs:` with a list) or CSV, the same columns.
+
+name     unique; names the run's folder
+config   the GPT-NeoX YAML; several with blanks between them (CSV) or as a list (YAML)
+host     the one node it runs on (reached by GPT-NeoX's launcher), with `slots` GPUs; or
+hostfile its nodes; without either it runs on this machine,
+gpus     there on these cards only, such as 0,1
+log      file for GPT-NeoX's output (default: in the run's folder)
+options  more words for launch.deepy
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from haigo import yamlfile
+from haigo.cli import HaigoError, nearest
+from launch import hostfile as hostfiles
+from neox_configs import reader
+
+COLUMNS = ("name", "config", "host", "slots", "hostfile", "gpus", "log", "options")
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_GPUS = re.compile(r"^\d+(,\d+)*$")
+HERE = "localhost"
+FIRST_PORT = 29500
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row."""
+
+    name: str
+    configs: list[Path]
+    hosts: dict[str, int] = field(default_factory=dict)
+    """Host -> GPUs; empty on this machine."""
+    hostfile: Path | None = None
+    gpus: str = ""
+    log: Path | None = None
+    options: list[str] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        """The place in words."""
+        return ",".join(self.hosts) if self.hosts else HERE + (f" GPU {self.gpus}" if self.gpus else "")
+
+    def meets(self, other: Entry) -> bool:
+        """Whether both would use the same GPUs."""
+        if bool(self.hosts) != bool(other.hosts):
+            return False
+        if self.hosts:
+            return bool(set(self.hosts) & set(other.hosts))
+        if not self.gpus or not other.gpus:
+            return True
+        return bool(set(self.gpus.split(",")) & set(other.gpus.split(",")))
+
+
+def read(path: str | os.PathLike[str]) -> list[Entry]:
+    """Read a table; relative paths in it start from its folder.
+
+    Raises:
+        HaigoError: it is missing, has an unknown column, or a row does not make sense.
+    """
+    source = Path(path)
+    if not source.is_file():
+        raise HaigoError(f"the table {path} does not exist.", "write one row a run: name, config, host")
+    rows = _csv(source) if source.suffix.lower() == ".csv" else _yaml(source)
+    entries = [_entry(row, f"{path} row {number}", source.parent) for number, row in enumerate(rows, start=1)]
+    if not entries:
+        raise HaigoError(f"the table {path} has no run.", "write one row a run: name, config, host")
+    names: dict[str, int] = {}
+    saves: dict[str, str] = {}
+    for entry in entries:
+        if entry.name in names:
+            raise HaigoError(f"{path} has the run {entry.name} twice.", "give each run a name of its own")
+        names[entry.name] = 1
+        save = reader.load(entry.configs).get("save")
+        if save is not None:
+            if str(save) in saves:
+                raise HaigoError(
+                    f"{path}: {saves[str(save)]} and {entry.name} save to the same folder {save}.",
+                    "give each run a save folder of its own",
+                )
+            saves[str(save)] = entry.name
+    return entries
+
+
+def _csv(source: Path) -> list[dict[str, Any]]:
+    with open(source, encoding="utf-8-sig", newline="") as handle:
+        rows = list(csv.reader(handle))
+    if not rows:
+        return []
+    head = [name.strip() for name in rows[0]]
+    found = []
+    for number, row in enumerate(rows[1:], start=1):
+        if not any(cell.strip() for cell in row):
+            continue
+        if len(row) > len(head):
+            raise HaigoError(f"{source} row {number} has more cells than columns.", 'put cells with commas in "quotes"')
+        found.append({name: cell.strip() for name, cell in zip(head, row, strict=False) if cell.strip()})
+    return found
+
+
+def _yaml(source: Path) -> list[dict[str, Any]]:
+    content = yamlfile.read(source)
+    rows = content.get("runs") if isinstance(content, dict) else content
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise HaigoError(f"{source} holds no list `runs`.", "write `runs:` and below it `- {name: a, config: a.yml}`")
+    return rows
+
+
+def _entry(row: Mapping[str, Any], where: str, base: Path) -> Entry:
+    for column in row:
+        if column not in COLUMNS:
+            raise HaigoError(
+                f"{where}: no column '{column}'.{nearest(str(column), COLUMNS)}", f"use {', '.join(COLUMNS)}"
+            )
+    name = str(row.get("name", ""))
+    if not _NAME.match(name):
+        raise HaigoError(f"{where}: '{name}' is no name for a run.", "use letters, digits, `.`, `-` and `_`")
+    given = row.get("config")
+    words = [str(word) for word in given] if isinstance(given, list) else str(given or "").split()
+    if not words:
+        raise HaigoError(f"{where}: no config is given.", "name a GPT-NeoX YAML")
+    configs = [(base / word).resolve() for word in words]
+    for config in configs:
+        if not config.is_file():
+            raise HaigoError(f"{where}: {config} does not exist.", "check the path (it starts from the table's folder)")
+    if row.get("host") and row.get("hostfile"):
+        raise HaigoError(f"{where}: host and hostfile are both given.", "give one of them")
+    hosts: dict[str, int] = {}
+    listed = None
+    if row.get("hostfile"):
+        listed = (base / str(row["hostfile"])).resolve()
+        hosts = hostfiles.read(listed)
+    elif row.get("host") and str(row["host"]) != HERE:
+        slots = str(row.get("slots", ""))
+        if not slots.isdigit() or int(slots) < 1:
+            raise HaigoError(f"{where}: host {row['host']} without its number of GPUs.", "give slots, such as 4")
+        hosts = hostfiles.parse(f"{row['host']} slots={int(slots)}\n", where)
+    gpus = str(row.get("gpus", "")).replace(" ", "")
+    if gpus and (not _GPUS.match(gpus) or hosts):
+        raise HaigoError(f"{where}: gpus '{gpus}' is for runs on this machine, as numbers with commas.", "write 0,1")
+    options = row.get("options") or []
+    try:
+        more = [str(word) for word in options] if isinstance(options, list) else shlex.split(str(options))
+    except ValueError:
+        raise HaigoError(f"{where}: the options have an open quote: {options}.", "close it") from None
+    log = (base / str(row["log"])).resolve() if row.get("log") else None
+    return Entry(name, configs, hosts, listed, gpus, log, more)
+
+
+def extra_keys(entry: Entry, number: int) -> dict[str, Any]:
+    """Keys that the place asks for and the config does not give.
+
+    Args:
+        entry: the row.
+        number: of the row, so that runs on one machine have ports of their own.
+    """
+    config = reader.load(entry.configs)
+    keys: dict[str, Any] = {}
+    if config.get("master_port") is None:
+        keys["master_port"] = FIRST_PORT + number
+    if len(entry.hosts) == 1 and config.get("force_multi") is None:
+        keys["force_multi"] = True  # DeepSpeed takes a hostfile with one host for this machine
+    return keys
+
+
+def command(entry: Entry, number: int, folder: Path, python: Sequence[str], write: bool = True) -> list[str]:
+    """The words that start a run; what they need is written into its folder first.
+
+    Args:
+        entry: the row.
+        number: of the row.
+        folder: the run's own.
+        python: the interpreter, with what stands before `-m`.
+        write: False only names the files.
+    """
+    configs = list(entry.configs)
+    keys = extra_keys(entry, number)
+    if keys:
+        place = folder / "place.yml"
+        if write:
+            yamlfile.write(place, keys, "what the run's place asks for")
+        configs.append(place)
+    words = [*python, "-m", "launch.deepy", "train.py", *map(str, configs)]
+    if entry.hosts:
+        listed = folder / "hostfile"
+        if write:
+            hostfiles.write(listed, entry.hosts)
+        words += ["--hostfile", str(listed)]
+    return [*words, "--log", str(entry.log or folder / "output.log"), *entry.options]

@@ -1,0 +1,81 @@
+"""The supervised run of `launch.deepy`: a live line, a true end, restarts from the last good checkpoint.
+
+GPT-NeoX runs under a keeper of its own (`launch.keeper`), its output goes to a file, and `launch.supervisor` watches that
+file. So a killed watcher costs nothing: the training goes on, and the same command finds it and watches on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from launch import resume
+from launch import supervise_options as options
+from launch import training_child as children
+from launch.diary import note
+from launch.supervise_options import add_arguments, wanted
+from launch.supervisor import Supervisor
+from neox_configs import reader
+
+__all__ = ["Supervisor", "add_arguments", "ready", "wanted"]
+
+
+def ready(args: argparse.Namespace, configs: Sequence[Path], root: Path) -> bool:
+    """Before the checks: put the checkpoints in order, and say whether there is nothing left to do.
+
+    Raises:
+        Refused: no checkpoint is good, the save folder is another run's, or the data are not what they were.
+        HaigoError: another watcher has this run.
+    """
+    if not options.wanted(args):
+        return False
+    options.check(args)
+    config = reader.load(configs)
+    if not config.get("save") or args.iteration is not None:
+        return False
+    folder = options.folder(args, config, configs, root)
+    if args.dry_run:
+        made = resume.look(config, root, options.gpus(args, config))
+        _say_dry(made, config)
+        return False
+    if not (root / str(config["save"])).exists():
+        return False  # nothing to look at, and no reason to make folders before the checks
+    with files.owner(folder):
+        if children.running(folder) is not None:
+            return False
+        made = resume.look(config, root, options.gpus(args, config))
+        for line in resume.prepare(made):
+            note(folder, "mended", told=line)
+            print(f"haigo: {line}", file=sys.stderr)
+        if made.finished(config):
+            print(f"haigo: this run is finished: {made.save} holds {made.choice.tag} of {config['train_iters']} steps, "
+                  "and it is whole. Nothing was started.")  # fmt: skip
+            return True
+    return False
+
+
+def _say_dry(made: resume.Resume, config: Mapping[str, Any]) -> None:
+    if made.finished(config):
+        print(f"haigo: finished already: {made.choice.tag}; nothing would be started.", file=sys.stderr)
+    elif made.choice.tag:
+        why = f" ({made.choice.why})" if made.choice.why else ""
+        print(f"haigo: would go on from {made.choice.tag}{why}.", file=sys.stderr)
+
+
+def going_on(args: argparse.Namespace, configs: list[Path], root: Path) -> list[Path]:
+    """The config files that this start is checked and made with: changed ones where the run goes on and they would begin
+    anew (finetuning), else those given."""
+    if not wanted(args) or args.dry_run or args.iteration is not None:
+        return configs
+    config = reader.load(configs)
+    if not config.get("save") or not (root / str(config["save"])).exists():
+        return configs
+    place = options.folder(args, config, configs, root)
+    if children.running(place) is not None:
+        return configs
+    changes = resume.look(config, root, options.gpus(args, config)).changes
+    return [resume.changed(config, changes, configs[0], place)] if changes else configs

@@ -1,0 +1,440 @@
+"""The parts of a supervised run: reading the log, judging checkpoints, silence, losses and ends."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from neox_world import World, sentences, write_dataset
+
+from haigo import cli
+from haigo.cli import HaigoError, Refused
+from launch import causes, checkpoints, data_order, live, neox_log, requeue, restarts, resume, run_record
+from launch.checkpoints import Layout
+from launch.loss_guard import LossGuard, Rule
+from launch.neox_log import Step
+from launch.watchdog import Patience, Watchdog
+from neox_configs import reader, shipped
+
+# printed by GPT-NeoX ea7aefd with one and two ranks on a CPU, and as its training_log writes them on a GPU
+LINE = (
+    " samples/sec: 27.191 | iteration        1/      12 | elapsed time per iteration (ms): 294.2 | learning rate: 3.989E-03 | "
+    "approx flops per GPU: 4.5GFLOPS | lm_loss: 6.154781E+00 | number of skipped iterations:   0 | number of nan "
+    "iterations:   0 |"
+)
+GPU_LINE = (
+    " samples/sec: 412.345 | iteration   12340/  320000 | elapsed time per iteration (ms): 2483.2 | learning rate: 1.983E-04 "
+    "| approx flops per GPU: 151.2TFLOPS | MFU: 36.34% | HFU: 48.46% | lm_loss: 2.312345E+00 | loss scale: 4096.0 | number of "
+    "skipped iterations:   1 | number of nan iterations:   0 |"
+)
+
+
+@pytest.mark.parametrize("prefix", ["", "[rank 0] ", "node1: ", "node1.cluster: [rank 0] "])
+def test_step_lines(prefix: str) -> None:
+    one = neox_log.step(prefix + LINE)
+    assert one == Step(1, 12, 6.154781, 27.191, 294.2, 0.003989, 4.5e9, None, 0, 0)
+    big = neox_log.step(prefix + GPU_LINE)
+    assert big is not None
+    assert (big.iteration, big.total, big.loss, big.skipped) == (12340, 320000, 2.312345, 1)
+    assert big.flops_per_gpu == pytest.approx(1.512e14) and big.mfu == pytest.approx(0.3634)
+
+
+def test_losses_that_are_no_numbers() -> None:
+    for word in ("NAN", "INF", "-INF"):
+        one = neox_log.step(LINE.replace("6.154781E+00", word))
+        assert one is not None and one.loss is not None and not one.finite
+    old = neox_log.step(" iteration       3/      20 | lm loss: 2.0 |")
+    assert old == Step(3, 20, 2.0)
+
+
+def test_other_lines_are_no_steps() -> None:
+    noise = random.Random(1)
+    for _ in range(500):
+        line = "".join(noise.choice(" iteration0123/|:lm_loss.E+\x00\xff") for _ in range(60))
+        neox_log.step(line)
+        neox_log.sign_of_life(line)
+    for line in (
+        "time (ms) | forward: 230.00 | backward: 52.74 | batch generator: 6.11",
+        "after 1 iterations memory (MB) | allocated: 0.0 | max allocated: 0.0",
+        "rank: 0 | time: 2026-01-01 00:00:00 | exiting the program at iteration 10",
+        "  eval_interval ................... 1000........................default",
+    ):
+        assert neox_log.step(line) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (
+            "[2026] [INFO] [logging.py:107:log_dist] [Rank 0] [Torch] Checkpoint global_step5 is about to be saved!",
+            "saving",
+        ),
+        (
+            "[2026] [INFO] [torch_checkpoint_engine.py:23:save] [Torch] Saved /x/global_step5/mp_rank_00_model_states.pt.",
+            "saved",
+        ),
+        ("[2026] [INFO] [torch_checkpoint_engine.py:33:commit] [Torch] Checkpoint global_step5 is ready now!", "saved"),
+        ("[2026] [INFO] [torch_checkpoint_engine.py:27:load] [Torch] Loading checkpoint from /x/y.pt...", "loading"),
+        ("  successfully loaded /x/global_step5/mp_rank_00_model_states.pt", "loading"),
+        ("Evaluating iter 10/10", "evaluating"),
+        (
+            "validation results at iteration 1000 | lm_loss value: 2.283716E+00 | lm_loss_ppl value: 9.81E+00 |",
+            "evaluated",
+        ),
+        ("training ...", "setting up"),
+        ("done with setups ...", "setting up"),
+        (" > number of parameters on model parallel rank 0: 199232", None),
+    ],
+)
+def test_signs_of_life(line: str, kind: str | None) -> None:
+    assert neox_log.sign_of_life(line) == kind
+
+
+@pytest.mark.parametrize(
+    ("code", "lines", "said", "kind"),
+    [
+        (1, ["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"], "GPU ran out of", causes.UNKNOWN),
+        (1, ["RuntimeError: The server socket has failed to listen on any local network address."], "port", causes.PORT),
+        (1, ["[Errno 98] EADDRINUSE"], "port", causes.PORT),
+        (1, ["OSError: [Errno 28] No space left on device"], "disk is full", causes.LASTING),
+        (1, ["RuntimeError: PytorchStreamReader failed reading zip archive: failed finding"], "torn", causes.TORN),
+        (
+            1,
+            ["[rank3]:[E ProcessGroupNCCL.cpp:607] [Rank 3] Watchdog caught collective operation timeout: WorkNCCL(...)"],
+            "lost each other",
+            causes.TRANSIENT,
+        ),
+        (1, ["AssertionError: AnnealingLR: class input valueand checkpoint values for learning rate do not match"], "schedule",
+         causes.LASTING),
+        (1, ["ZeRORuntimeException: The checkpoint being loaded used a DP world size of 2"], "number of GPUs", causes.LASTING),
+        (1, ["Exception: Skipped 50 iterations in a row due to Overflow - Exiting training."], "fp16", causes.LASTING),
+        (247, [], "a rank was killed", causes.UNKNOWN),
+        (137, [], "it was killed", causes.UNKNOWN),
+        (249, [], "/dev/shm", causes.UNKNOWN),
+        (241, [], "stopped by SIGTERM", causes.UNKNOWN),
+        # a rank died; that the others then lost their connection is no cause
+        (247, ["RuntimeError: Connection closed by peer [127.0.0.1]:4242"], "a rank was killed", causes.UNKNOWN),
+        (1, ["RuntimeError: Connection closed by peer [127.0.0.1]:4242"], "connection between ranks", causes.TRANSIENT),
+        (130, ["CUDA out of memory"], "interrupted", causes.UNKNOWN),
+        (99, ["nothing known"], "last lines", causes.UNKNOWN),
+    ],
+)  # fmt: skip
+def test_causes(code: int, lines: list[str], said: str, kind: str) -> None:
+    found = causes.cause(code, lines)
+    assert said in found.sentence and found.kind == kind
+
+
+# -- checkpoints
+
+
+def write(path: Path, size: int = 200) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", os.urandom(size))
+
+
+def make(folder: Path, step: int, form: Layout, shards: int) -> Path:
+    for name in checkpoints.expected(form, shards):
+        write(folder / f"global_step{step}" / name)
+    return folder / f"global_step{step}"
+
+
+# what GPT-NeoX ea7aefd with DeepSpeed 0.16.5 wrote for a model of three layers
+SEEN = {
+    (1, 0, 0, 0): ["mp_rank_00"],
+    (1, 1, 0, 0): ["layer_00", "layer_02", "layer_03", "layer_04", "layer_06", "layer_07", "mp_rank_00"],
+    (1, 2, 0, 0): ["layer_00", "layer_02", "layer_03", "layer_04", "layer_06", "layer_07", "mp_rank_00", "mp_rank_01"],
+    (1, 0, 1, 2): ["mp_rank_00", "zero_pp_rank_0_mp_rank_00", "zero_pp_rank_1_mp_rank_00"],
+    (2, 0, 0, 0): ["mp_rank_00", "mp_rank_01"],
+}
+
+
+@pytest.mark.parametrize("key", list(SEEN))
+def test_expected_files_are_those_that_gpt_neox_writes(key: tuple[int, int, int, int]) -> None:
+    tensor, pipe, zero, shards = key
+    names = checkpoints.expected(Layout(tensor, pipe, 3, False, zero), shards)
+    short = sorted({name.replace("-model_00-model_states.pt", "").replace("_model_states.pt", "")
+                    .replace("_optim_states.pt", "") for name in names})  # fmt: skip
+    assert short == SEEN[key]
+
+
+@pytest.mark.parametrize("key", list(SEEN))
+def test_every_missing_or_torn_file_is_found(key: tuple[int, int, int, int], tmp_path: Path) -> None:
+    tensor, pipe, zero, shards = key
+    form = Layout(tensor, pipe, 3, False, zero)
+    make(tmp_path, 5, form, shards)
+    broken = make(tmp_path, 10, form, shards)
+    assert [one.problem for one in checkpoints.survey(tmp_path, form)] == [None, None]
+    for file in sorted(broken.iterdir()):
+        whole = file.read_bytes()
+        for content in (whole[:-1], whole[: len(whole) // 2], b"", b"\0" * len(whole)):
+            file.write_bytes(content)
+            first, second = checkpoints.survey(tmp_path, form)
+            assert first.problem is None and second.problem is not None and file.name in second.problem
+        file.unlink()
+        assert "lacks" in str(checkpoints.survey(tmp_path, form)[1].problem)
+        file.write_bytes(whole)
+    assert checkpoints.survey(tmp_path, form)[1].problem is None
+
+
+def test_a_byte_inside_is_found_by_reading_all(tmp_path: Path) -> None:
+    form = Layout()
+    file = make(tmp_path, 5, form, 0) / "mp_rank_00_model_states.pt"
+    content = bytearray(file.read_bytes())
+    content[80] ^= 1
+    file.write_bytes(content)
+    assert checkpoints.survey(tmp_path, form)[0].problem is None
+    assert "damaged" in str(checkpoints.survey(tmp_path, form, deep=True)[0].problem)
+
+
+def test_shards_are_counted_by_gpus_or_by_the_others(tmp_path: Path) -> None:
+    form = Layout(zero=1)
+    make(tmp_path, 5, form, 4)
+    make(tmp_path, 10, form, 3)
+    assert "lacks zero_pp_rank_3" in str(checkpoints.survey(tmp_path, form)[1].problem)
+    two = checkpoints.survey(tmp_path, Layout(zero=1, data=2))
+    assert "was made with 4 copies of the model, not 2" in str(two[0].problem)
+
+
+def test_which_checkpoint_is_chosen(tmp_path: Path) -> None:
+    form = Layout()
+    for step in (5, 10, 15):
+        make(tmp_path, step, form, 0)
+
+    def choice(latest: str | None, poisoned: int | None = None) -> checkpoints.Choice:
+        if latest is None:
+            (tmp_path / "latest").unlink(missing_ok=True)
+        else:
+            (tmp_path / "latest").write_text(latest)
+        return checkpoints.choose(tmp_path, checkpoints.survey(tmp_path, form), poisoned)
+
+    assert choice(None).tag == "global_step15"
+    assert choice("global_step10").tag == "global_step10"  # somebody went back: that stands
+    assert choice("").tag == "global_step15"
+    assert choice("global_step12").tag == "global_step10"
+    assert choice("global_step15", poisoned=12).tag == "global_step10"
+    (tmp_path / "global_step10" / "mp_rank_00_model_states.pt").write_bytes(b"PK")
+    assert choice("global_step10").tag == "global_step5"
+    with pytest.raises(Refused, match="no whole checkpoint"):
+        choice("global_step15", poisoned=3)
+    assert checkpoints.choose(tmp_path / "none", []).tag is None
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "a.yml"
+    config.write_text("num_layers: 3\nmodel_parallel_size: 1\npipe_parallel_size: 0\n")
+    save = tmp_path / "save"
+    make(save, 5, Layout(), 0)
+    (make(save, 10, Layout(), 0) / "mp_rank_00_model_states.pt").write_bytes(b"")
+    (save / "latest").write_text("global_step10")
+    assert cli.run(checkpoints.main, [str(save), str(config), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["goes_on_from"] == "global_step5" and told["mended"] is False
+    assert (save / "latest").read_text() == "global_step10"
+    assert cli.run(checkpoints.main, [str(save), str(config), "--mend"]) == 0
+    assert "torn: mp_rank_00_model_states.pt is empty" in capsys.readouterr().out
+    assert (save / "latest").read_text() == "global_step5"
+    assert cli.run(checkpoints.main, [str(save)]) == 2
+    assert cli.run(checkpoints.main, [str(tmp_path / "nowhere")]) == 2
+    (save / "global_step5" / "mp_rank_00_model_states.pt").unlink()
+    assert cli.run(checkpoints.main, [str(save), str(config)]) == 3
+
+
+def test_newer_checkpoints_are_moved_and_never_deleted(tmp_path: Path) -> None:
+    config = {"save": "save", "load": "save", "num_layers": 3, "keep_last_n_checkpoints": 2, "pipe_parallel_size": 0}
+    save = tmp_path / "save"
+    for step in (5, 10, 15):
+        make(save, step, Layout(), 0)
+    (save / "latest").write_text("global_step5")
+    for _ in range(2):
+        made = resume.look(config, tmp_path)
+        assert made.newer[-1:] == ["global_step15"]
+        resume.prepare(made)
+        make(save, 15, Layout(), 0)
+    assert sorted(path.name for path in (save / "haigo" / "aside").iterdir()) == [
+        "global_step10",
+        "global_step15",
+        "global_step15.2",
+    ]
+
+
+# -- silence, losses, restarts, signals
+
+
+def test_the_watchdog() -> None:
+    dog = Watchdog(Patience(10, 30, 600), now=0.0)
+    assert dog.hung(599) is None and dog.hung(601) is not None
+    dog.step(Step(1, 100), 500.0)
+    assert dog.limit() == 600  # one step tells no pace yet
+    for number in range(2, 30):
+        dog.step(Step(number, 100), 500.0 + 5 * number)
+    assert dog.limit() == 50
+    now = 500.0 + 5 * 29
+    assert dog.hung(now + 49) is None and "steps came every 5.0 s" in str(dog.hung(now + 51))
+    dog.other("saving", now)
+    assert dog.hung(now + 599) is None
+    dog.step(Step(30, 100), now + 590)
+    dog.step(Step(31, 100), now + 595)
+    assert dog.limit() == 50  # the pause did not count as pace
+    dog.step(Step(100, 100), now + 600)
+    assert dog.limit() == 600  # after the last step comes the last checkpoint
+
+
+def test_a_slow_run_is_no_hang_for_a_new_watcher() -> None:
+    dog = Watchdog(Patience(10, 300, 600), now=0.0, log_interval=10)
+    for number in range(10, 100, 10):
+        dog.step(Step(number, 1000, step_ms=60_000.0), 0.1)  # an old log read at once
+    assert dog.limit() == 6000
+    assert Watchdog(Patience(10, 300, 600), now=0.0, log_interval=100).limit() == 12_000
+
+
+def losses(values: list[float], **rule: Any) -> list[Any]:
+    guard = LossGuard(Rule(**rule))
+    return [alarm for at, loss in enumerate(values, 1) if (alarm := guard.see(Step(at, 1000, loss)))]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_noise_and_a_falling_loss_raise_no_alarm(seed: int) -> None:
+    rng = random.Random(seed)
+    values = [2 + 9 / math.sqrt(step) + rng.gauss(0, 0.05) for step in range(1, 600)]
+    assert losses(values) == []
+    one_bad_batch = [*values[:300], 9.0, *values[301:]]
+    assert losses(one_bad_batch) == []
+    jump = [*values[:300], *(loss + 1.5 for loss in values[300:])]
+    (alarm,) = losses(jump, spike="stop")
+    assert (alarm.kind, alarm.stop, alarm.step, alarm.healthy) == ("spike", True, 301, 300)
+    assert losses(jump, spike="off") == []
+
+
+def test_nan_is_told_once_with_the_last_healthy_step() -> None:
+    (alarm,) = losses([3.0, 2.9, math.nan, math.nan, 2.8])
+    assert (alarm.kind, alarm.stop, alarm.step, alarm.healthy) == ("nan", True, 3, 2)
+    assert losses([3.0, math.inf], nan="off") == []
+    guard = LossGuard(Rule())
+    assert guard.see(Step(10, 100, 0.0, skipped=10)) is None  # fp16 looks for its loss scale
+
+
+def test_when_a_run_is_started_again() -> None:
+    passing, unknown, lasting = (
+        causes.Cause("", "", kind) for kind in (causes.TRANSIENT, causes.UNKNOWN, causes.LASTING)
+    )
+    budget = restarts.Budget(2, 10.0)
+    assert [budget.after(unknown, True, False).wait_s for _ in range(2)] == [10.0, 20.0]
+    assert not budget.after(unknown, True, False).again
+    assert budget.after(unknown, True, True).again  # progress
+    assert not restarts.Budget(3).after(unknown, False, False).again
+    assert restarts.Budget(3).after(passing, False, False).again
+    assert not restarts.Budget(3).after(lasting, True, True).again
+    assert not restarts.Budget(0).after(passing, True, True).again
+    many = restarts.Budget(99, 10.0)
+    assert max(many.after(passing, True, False).wait_s for _ in range(50)) == restarts.LONGEST_WAIT_S
+
+
+def test_the_next_save() -> None:
+    plain = {"save": "x", "checkpoint_factor": 10, "train_iters": 35}
+    assert [requeue.next_save(plain, at) for at in (0, 9, 10, 29, 30, 34, 35)] == [10, 10, 20, 30, 35, 35, None]
+    log = {"save": "x", "checkpoint_factor": 2, "checkpoint_scale": "log", "train_iters": 100}
+    assert [requeue.next_save(log, at) for at in (0, 1, 2, 3, 64, 65)] == [1, 2, 4, 4, 100, 100]
+    assert requeue.next_save({**plain, "extra_save_iters": [12]}, 10) == 12
+    assert requeue.next_save({"train_iters": 5}, 0) is None
+    assert requeue.worth_waiting(20, 10, 1.0, 2.0, left_s=14.0, since_s=0.0)
+    assert not requeue.worth_waiting(20, 10, 1.0, 3.0, left_s=14.0, since_s=0.0)
+    assert not requeue.worth_waiting(20, None, None, 0.0, 1e9, 0.0)
+
+
+@pytest.mark.parametrize("job", ["", "12;rm -rf x", "$(x)", "-1", "１２"])
+def test_what_is_no_job_number_reaches_no_command(job: str) -> None:
+    if job.isdigit():
+        assert requeue.command({"SLURM_JOB_ID": job})[2] == job
+        return
+    with pytest.raises(HaigoError, match="no Slurm job"):
+        requeue.command({"SLURM_JOB_ID": job})
+
+
+def test_scontrol_that_says_no(tmp_path: Path) -> None:
+    tool = tmp_path / "scontrol"
+    tool.write_text("#!/bin/sh\necho 'slurm_requeue error: Requested operation is presently disabled' >&2\nexit 1\n")
+    tool.chmod(0o755)
+    environment = {"SLURM_JOB_ID": "7", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with pytest.raises(HaigoError, match="presently disabled"):
+        requeue.requeue(environment)
+
+
+# -- the record of the data
+
+
+def config(world: World, **more: Any) -> dict[str, Any]:
+    prefixes = [str(world.prefix(corpus)) for corpus in ("news", "code")]
+    made = {"train_data_paths": prefixes, "train_data_weights": [0.75, 0.25], "seq_length": 128, "seed": 1234}
+    return {**made, "train_iters": 20, "train_batch_size": 8, "save": "save", **more}
+
+
+def test_what_is_read_again_is_what_gpt_neox_reads(shared_world: World) -> None:
+    """The told numbers against the real order: samples of the old stream before the step and of the new one from it on."""
+    was_config, now_config = config(shared_world), config(shared_world, train_data_weights=[0.6, 0.4])
+    was = run_record.stream(was_config, ".", 8)
+    now = run_record.stream(now_config, ".", 8)
+    assert [one["epochs"] for one in was["corpora"]] == [one["epochs"] for one in now["corpora"]] == [1, 1]
+    told = run_record.consequences(was, now, 10)
+    old, new = data_order.source(was_config, 8).open(), data_order.source(now_config, 8).open()
+    assert isinstance(old, data_order.Blend) and isinstance(new, data_order.Blend)
+    before, after = [old.locate(at) for at in range(80)], {new.locate(at) for at in range(80, 160)}
+    again = sum(one in after for one in before if one[0] == 0)
+    from_code = [index for which, index in before if which == 1]
+    never = min(index for which, index in after if which == 1) - max(from_code) - 1
+    assert told == [
+        f"news/train_text_document: about {again} samples are read a second time.",
+        f"code/train_text_document: about {never} samples are skipped.",
+    ]
+
+
+def test_changed_tokens_and_another_order_are_found(world: World, tmp_path: Path) -> None:
+    was = run_record.stream(config(world), ".", 8)
+    run_record.note_start(tmp_path, was, 0, 1, ["x"])
+    back = list(reversed(config(world)["train_data_paths"]))
+    turned = run_record.stream(config(world, train_data_paths=back, train_data_weights=[0.25, 0.75]), ".", 8)
+    with pytest.raises(Refused, match="another order"):
+        run_record.check(tmp_path, turned, 5)
+    assert run_record.check(tmp_path, turned, 0) == []  # nothing has been read yet
+    write_dataset(world.prefix("news"), sentences(9, 500), world.root / "tokenizer" / "spm.model")
+    moved = run_record.stream(config(world), ".", 8)
+    with pytest.raises(Refused, match="tokens of news/train_text_document are others"):
+        run_record.check(tmp_path, moved, 5)
+    (tmp_path / run_record.NAME).write_text("[]")
+    with pytest.raises(HaigoError, match="not a run's record"):
+        run_record.check(tmp_path, was, 5)
+
+
+def test_moved_data_are_the_same_data(shared_world: World, world: World, tmp_path: Path) -> None:
+    run_record.note_start(tmp_path, run_record.stream(config(shared_world), ".", 8), 0, 1, ["x"])
+    assert run_record.check(tmp_path, run_record.stream(config(world), ".", 8), 5) == []
+
+
+# -- the line
+
+
+def test_the_line_with_what_was_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    own = {**reader.load(shipped.find("models", "1-3B")), "peak_theoretical_tflops": 312.0}
+    own |= {"train_micro_batch_size_per_gpu": 8, "gradient_accumulation_steps": 16, "train_batch_size": 512}
+    own |= {"checkpoint_activations": True, "zero_optimization": {"stage": 1}, "pipe_parallel_size": 0}
+    plan = live.planned(own, 4, 50_000)
+    assert plan is not None and plan.mfu[0] < plan.mfu[1] < 0.6
+    assert plan.tokens_per_s[0] == pytest.approx(4 * 312e12 * plan.mfu[0] / plan.flops_per_token)
+    shown = live.Live("run", 2048, plan)
+    one = neox_log.step(GPU_LINE.replace("412.345", "22.5"))
+    assert one is not None
+    shown.see(one)
+    text = shown.text()
+    reached = 22.5 * 2048 * plan.flops_per_token / plan.peak
+    assert text.startswith("run: step 12,340/320,000, loss 2.3123, 46,080 tokens/s, 151.2 TFLOP/s/GPU, ")
+    assert f"MFU {reached:.0%} (planned {plan.mfu[0]:.0%}-{plan.mfu[1]:.0%})" in text and text.endswith("left")
+    shown.show(force=True)
+    assert "step 12,340" in capsys.readouterr().err
+    assert live.planned({**own, "peak_theoretical_tflops": 313.0}, 4, 50_000) is None
+    assert live.planned(own, None, 50_000) is None
