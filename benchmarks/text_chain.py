@@ -227,10 +227,11 @@ def main() -> int:
                 f"  {step:6} {row['cpu_s'][step]:8.2f} CPU-s {row['mb_per_cpu_s'][step]:7.2f} MB/CPU-s"
                 f"  growth {row['growth'][step]:.2f}{peak}"
             )
-    reached = list(result["sizes"].values())[-1]["mb_per_cpu_s"]["whole"]
+    whole = list(result["sizes"].values())[-1]["mb_per_cpu_s"]["whole"]
     print(
-        f"{result['text']} text, profile {result['profile']}, {result['workers']} worker(s); goal {GOAL:g} MB/CPU-s for the"
-        f" whole at the last size: {'reached' if reached >= GOAL else 'NOT reached'}; load {result['load']} on {result['cores']} cores"
+        f"{result['text']} text, profile {result['profile']}, {result['workers']} worker(s);"
+        f" goal {GOAL:g} MB/CPU-s for the whole at the last size: {'reached' if whole >= GOAL else 'NOT reached'};"
+        f" load {result['load']} on {result['cores']} cores"
     )
     return 0
 

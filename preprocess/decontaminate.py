@@ -77,7 +77,8 @@ def decontaminate(
         raise HaigoError(f"--short {short} and --long {long} are out of range.", "8 <= --short <= --long <= 1000")
     found = rewrite.corpora(folders)
     paths = evaluation_items.find(against)
-    asked = _Asked(tuple(map(str, paths)), tuple(keys), long, short)
+    sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
+    asked = _Asked(tuple(map(str, paths)), sums, tuple(keys), long, short)
     run = _Run(found, asked, paths, remove, workers)
     if output_dir is None:
         return run.search()
@@ -103,6 +104,8 @@ class _Asked:
     """What a worker makes its index from."""
 
     paths: tuple[str, ...]
+    digests: tuple[str, ...]
+    """of the files: an index that a process still has is only used for the same content"""
     keys: tuple[str, ...]
     long: int
     short: int
