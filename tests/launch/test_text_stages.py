@@ -159,7 +159,7 @@ def test_the_whole_chain_hands_the_ids_to_the_scores(tmp_path):
     world = tmp_path / "world"
     words = [sys.executable, "-m", "examples.world", "--output-dir", str(world), "--seed", "3", "--size", "0.08"]
     subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
-    scored = next((world / "qa").glob("*jcommonsenseqa*valid*"))
+    scored = next((world / "qa").rglob("*valid*.json"))
     item = json.loads(scored.read_text(encoding="utf-8").splitlines()[0])
     whole = item["question"] + "\n" + "\n".join(f"{each}. {item[f'choice{each}']}" for each in range(5))
     rows = [{"id": f"q{number}", "text": f"第{number}回。{whole}\n" + "解説です。" * number} for number in range(1, 40)]
