@@ -145,6 +145,7 @@ class Chain:
                 "max_chars": corpus.max_chars,
                 "split": self.file.split,
                 "seed": self.file.data_seed,
+                **({"unfinished": True} if corpus.unfinished else {}),
             }
             action = partial(
                 actions.clean, name, [str(each) for each in paths], str(self.root / "corpora" / name), options

@@ -56,6 +56,9 @@ class Corpus:
     max_chars: int | None = _key(
         "take at most so many characters, documents drawn at random; empty: all", None, least=1
     )
+    unfinished: bool = _key(
+        "take a fetched folder that was broken off, or does not fit its data card, all the same", False
+    )
     min: float = _key("least weight in the mixture", 0.0, least=0, most=1)
     max: float = _key("greatest weight in the mixture", 1.0, above=0, most=1)
     max_epochs: float | None = _key("how often it may be repeated; empty: `search.max_epochs`", None, above=0)

@@ -141,7 +141,12 @@ def check(whole, killed, struck, kills):
     assert whole.keys() == killed.keys(), whole.keys() ^ killed.keys()
     assert [name for name in whole if whole[name] != killed[name]] == []
     assert not [name for name in whole if any(part.startswith(".") for part in Path(name).parts)]
-    for wanted in ("raw/wiki/DATA_CARD.json", "final/contaminated.jsonl", "tokenizer/meta.json", "data/all_text_document.idx"):
+    for wanted in (
+        "raw/wiki/DATA_CARD.json",
+        "final/contaminated.jsonl",
+        "tokenizer/meta.json",
+        "data/all_text_document.idx",
+    ):
         assert whole[wanted], wanted
     assert 1 <= len(whole["final/contaminated.jsonl"].splitlines()) <= 4
     assert json.loads(whole["dedup/dedup.json"])["corpora"]["news"]["near_duplicate"] >= 8
