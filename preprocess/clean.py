@@ -134,6 +134,7 @@ def clean_corpus(
     folder = Path(output_dir)
     with files.owner(folder):
         partial = folder / _PARTIAL
+        files.remove_leftovers(folder, below=False)
         shutil.rmtree(partial, ignore_errors=True)
         splits = run.write(_sampled(stream, run, seed, max_documents, max_chars), partial, shares)
         report = run.report(splits, inputs, format, options)

@@ -85,6 +85,8 @@ def decontaminate(
     target = Path(output_dir)
     rewrite.require_elsewhere(found, target)
     with files.owner(target):
+        rewrite.remove_leftovers(found, target)
+        files.remove_leftovers(target / IDS_BY_FILE)
         report = run.search()
         run.write(target / rewrite.PARTIAL)
         for old in (REPORT, IDS):

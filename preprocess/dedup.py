@@ -80,6 +80,7 @@ def dedup(
     target = Path(output_dir)
     rewrite.require_elsewhere(found, target)
     with files.owner(target):
+        rewrite.remove_leftovers(found, target)
         run = _Run(found, target / rewrite.PARTIAL, method, threshold, shape, workers)
         report = run.report(True)
         (target / REPORT).unlink(missing_ok=True)

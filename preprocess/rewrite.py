@@ -116,6 +116,12 @@ def require_elsewhere(found: Mapping[str, Path], output_dir: Path) -> None:
             raise HaigoError(f"{folder} would be written over.", "give another --output-dir")
 
 
+def remove_leftovers(found: Mapping[str, Path], output_dir: Path) -> None:
+    """Delete what a killed run was writing when it died, beside its `PARTIAL` folder."""
+    for folder in (output_dir, output_dir / PARTIAL, *(output_dir / name for name in found)):
+        files.remove_leftovers(folder, below=False)
+
+
 def write_split(parts: Sequence[tuple[Shard, Edits]], folder: str) -> dict[str, Any]:
     """Write one split of one corpus without what its edits take away (in a worker process).
 
