@@ -67,5 +67,5 @@ def _card(folder: Path) -> dict[str, Any] | None:
         card = dict(files.read_json(folder / JSON))
         int(card["documents"]), [(row["name"], int(row["bytes"])) for row in card["shards"]]
         return card
-    except (HaigoError, KeyError, TypeError, ValueError):
+    except (HaigoError, OSError, KeyError, TypeError, ValueError):
         return None
