@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,20 @@ corpora:
 split: [0.6, 0.2, 0.2]
 data_seed: 3
 objective: {{metrics: {{news_bpb: 1}}}}
+"""
+_DIE = """
+import os, signal, sys
+from haigo import cli
+from launch import pipeline
+left = int(sys.argv[1])
+def hook(event, arguments):
+    global left
+    if event == "os.rename":
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+raise SystemExit(cli.run(pipeline.main, sys.argv[2:]))
 """
 ON = """
 dedup: {method: minhash, priority: [wiki]}
@@ -154,6 +169,16 @@ def test_a_split_that_is_left_without_documents_is_told(place):
         text(chain(place))
 
 
+def made(out):
+    """Path -> bytes of the text, the tokenizer, the datasets and the mixture of a run; nothing else lies there."""
+    found = {}
+    for part in ("corpora", "dedup", "decontaminate", "tokenizer", "data", "design", "search/mixture.yml"):
+        for path in sorted((out / part).rglob("*")) if (out / part).is_dir() else [out / part]:
+            if path.is_file() and path.name not in (".done.json", ".inputs", ".lock"):
+                found[str(path.relative_to(out))] = path.read_bytes()
+    return found
+
+
 @pytest.mark.slow
 def test_the_whole_chain_hands_the_ids_to_the_scores(tmp_path):
     world = tmp_path / "world"
@@ -196,6 +221,13 @@ configs: {{models: []}}
     before = {path: path.stat().st_mtime_ns for path in out.rglob(".done.json")}
     assert cli.run(pipeline.main, call) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob(".done.json")} == before
+    killed = [*call, "--output-dir", str(tmp_path / "killed"), "--set", "workers=1"]
+    for moment in random.Random(4).sample(range(1, 45), 3):  # a rename is where a file, or a folder, becomes real
+        words = [sys.executable, "-B", "-c", _DIE, str(moment), *killed]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    assert cli.run(pipeline.main, killed) == 0
+    assert made(out) == made(tmp_path / "killed") and "dedup/news/train/00000.jsonl.zst" in made(out)
     assert cli.run(pipeline.main, [*call, "--set", "decontaminate.against=[]"]) == 0
     about = json.loads((out / "scores" / "chosen" / "result.json").read_text(encoding="utf-8"))["haigo"]["tasks"]
     assert "without_excluded" not in about["jcommonsenseqa-1.1-0.3"]
