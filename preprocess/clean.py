@@ -325,12 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         unfinished=args.unfinished,
         workers=args.workers,
     )
-    if args.json:
-        import json
-
-        print(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
-        print(table(report))
+    cli.show(report, table, args.json)
     return cli.OK
 
 

@@ -25,9 +25,8 @@ from typing import Any
 
 import orjson
 
-from haigo import __version__, cli, files, pool
+from haigo import __version__, cli, files
 from haigo.cli import HaigoError
-from haigo.progress import Progress
 
 from . import documents, evaluation_items, ngrams, normal_form, rewrite, rules
 from .evaluation_items import Item
@@ -140,7 +139,7 @@ class _Run:
     def search(self) -> dict[str, Any]:
         """Look through all corpora; the report."""
         work = {f"{number}": partial(_search_shard, shard, self.asked) for number, shard in enumerate(self.shards)}
-        made = self._all("decontaminate: search", work)
+        made = rewrite.run("decontaminate: search", work, self.workers)
         self.hits = [made[f"{number}"][0] for number in range(len(self.shards))]
         counts = [made[f"{number}"][1] for number in range(len(self.shards))]
         tasks: dict[str, dict[str, Any]] = {}
@@ -171,10 +170,7 @@ class _Run:
             "samples": self._samples(),
             "options": self.options(),
             "against": evaluation_items.digest(self.paths),
-            "input": [
-                {"corpus": each.corpus, "split": each.split, "file": Path(each.path).name, "sha256": each.sha256}
-                for each in self.shards
-            ],
+            "input": rewrite.named(self.shards),
             "tool": f"haigo {__version__}",
         }
 
@@ -221,7 +217,7 @@ class _Run:
                 folder = work / name / split
                 shutil.rmtree(folder, ignore_errors=True)
                 pieces[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
-        made = self._all("decontaminate: writing", pieces)
+        made = rewrite.run("decontaminate: writing", pieces, self.workers)
         for name, folder in self.found.items():
             rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
             self.reports[name] = rewrite.report(folder, rows, "decontaminate", self.options())
@@ -257,16 +253,6 @@ class _Run:
             by_file[self.items[number].file].append(self.items[number])
         return {file: _rows(items) for file, items in by_file.items()}
 
-    def _all(self, label: str, work: Mapping[str, Any]) -> dict[str, Any]:
-        with Progress(label, len(work), "pieces") as progress:
-            if self.workers <= 1 or len(work) <= 1:
-                made = {}
-                for name, piece in work.items():
-                    made[name] = piece()
-                    progress.update()
-                return made
-            return pool.run(work, min(self.workers, len(work)), progress.show, lambda *_: progress.update())
-
 
 def _is_scored(file: str) -> bool:
     return any(word in file.lower() for word in ("valid", "dev"))
@@ -281,24 +267,13 @@ def _search_shard(shard: Shard, asked: _Asked) -> tuple[Found, int]:
     """What is found in one shard, and how many documents it has."""
     index = _index(asked)[1]
     found: Found = {}
-    held: list[str] = []
-    size = count = 0
-
-    def look() -> None:
-        for number, hits in enumerate(index.search(held), start=count - len(held)):
+    count = 0
+    for texts in documents.batches((document.text for document in shard.read()), _LOT_CHARS, len):
+        for place, hits in enumerate(index.search(texts)):
             if hits:
-                text = held[number - (count - len(held))]
                 items = sorted({item for hit in hits for item in index.needles[hit.needle].items})
-                found[number] = (items, _lines(text, hits))
-
-    for document in shard.read():
-        held.append(document.text)
-        size += len(document.text)
-        count += 1
-        if size >= _LOT_CHARS:
-            look()
-            held, size = [], 0
-    look()
+                found[count + place] = (items, _lines(texts[place], hits))
+        count += len(texts)
     return found, count
 
 
@@ -360,12 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         keys=[key for key in args.keys.split(",") if key],
         workers=args.workers,
     )
-    if args.json:
-        import json
-
-        print(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
-        print(table(report))
+    cli.show(report, table, args.json)
     return cli.OK
 
 

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files
+from haigo import __version__, files, pool
 from haigo.cli import HaigoError, nearest
+from haigo.progress import Progress
 
 from . import documents, rules
 from .sources import Document, jsonl
@@ -103,6 +104,26 @@ def shards(found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS) 
     if not rows:
         raise HaigoError("none of the corpora has a document.", "look at their clean.json")
     return rows
+
+
+def named(shards: Sequence[Shard]) -> list[dict[str, str]]:
+    """What was read, for a report."""
+    return [
+        {"corpus": each.corpus, "split": each.split, "file": Path(each.path).name, "sha256": each.sha256}
+        for each in shards
+    ]
+
+
+def run(label: str, work: Mapping[str, Any], workers: int) -> dict[str, Any]:
+    """Do all pieces of work, in this process or in several, with a progress line; their results by name."""
+    with Progress(label, len(work), "pieces") as progress:
+        if workers <= 1 or len(work) <= 1:
+            made = {}
+            for name, piece in work.items():
+                made[name] = piece()
+                progress.update()
+            return made
+        return pool.run(work, min(workers, len(work)), progress.show, lambda *_: progress.update())
 
 
 def require_elsewhere(found: Mapping[str, Path], output_dir: Path) -> None:
