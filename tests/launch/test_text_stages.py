@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli
+from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from launch import pipeline, report_text, runfile, text_stages
 from launch.chain import Chain
@@ -170,12 +170,13 @@ def test_a_split_that_is_left_without_documents_is_told(place):
 
 
 def made(out):
-    """Path -> bytes of the text, the tokenizer, the datasets and the mixture of a run; nothing else lies there."""
+    """Path -> bytes of the text, the tokenizer, the datasets and the design of a run, and the mixture without its paths."""
     found = {}
-    for part in ("corpora", "dedup", "decontaminate", "tokenizer", "data", "design", "search/mixture.yml"):
+    for part in ("corpora", "dedup", "decontaminate", "tokenizer", "data", "design"):
         for path in sorted((out / part).rglob("*")) if (out / part).is_dir() else [out / part]:
             if path.is_file() and path.name not in (".done.json", ".inputs", ".lock"):
                 found[str(path.relative_to(out))] = path.read_bytes()
+    found["mixture"] = {key: value for key, value in yamlfile.read(out / "mixture.yml").items() if key != "provenance"}
     return found
 
 
