@@ -13,13 +13,14 @@ import argparse
 import contextlib
 import difflib
 import errno
+import json
 import os
 import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 OK, BAD_INPUT, REFUSED, FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
 
@@ -84,6 +85,11 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     made = _Parser(prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
     return made
+
+
+def show(result: Any, text: Callable[[Any], str], as_json: bool) -> None:
+    """Print a result as JSON, or as `text` makes it readable: how a command with `--json` ends."""
+    print(json.dumps(result, ensure_ascii=False, indent=2) if as_json else text(result))
 
 
 def count(text: str) -> int:

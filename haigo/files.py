@@ -85,9 +85,9 @@ def digest(value: Any) -> str:
     return hashlib.sha256(packed.encode(errors="surrogatepass")).hexdigest()
 
 
-def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Delete the temporary files that a killed process left below `folder`. Hold its lock while calling."""
-    for stale in Path(folder).rglob(".*.tmp"):
+def remove_leftovers(folder: str | os.PathLike[str], *, below: bool = True) -> None:
+    """Delete the temporary files that a killed process left in `folder`, and `below` it too. Hold its lock while calling."""
+    for stale in Path(folder).rglob(".*.tmp") if below else Path(folder).glob(".*.tmp"):
         with contextlib.suppress(FileNotFoundError):
             stale.unlink()
 

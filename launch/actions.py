@@ -38,7 +38,6 @@ def prepare(words: list[str]) -> str:
 
 def clean(name: str, paths: list[str], folder: str, options: Mapping[str, Any]) -> Any:
     """Raw files to documents, split in three; the identity is the digest of every shard."""
-    from preprocess import documents
     from preprocess.clean import clean_corpus
 
     given = {key: value for key, value in options.items() if key != "split"}
@@ -48,8 +47,16 @@ def clean(name: str, paths: list[str], folder: str, options: Mapping[str, Any]) 
             f"corpus '{name}' has too few documents to hold some out.",
             "give more text, or larger shares under `split:`",
         )
-    splits = ("train", "valid", "test")
-    return {split: [files.sha256_file(shard) for shard in documents.shards(folder, split)] for split in splits}
+    return shard_digests(folder)
+
+
+def shard_digests(folder: str) -> dict[str, list[str]]:
+    """Split -> the digest of every shard of a cleaned corpus."""
+    from preprocess import documents
+
+    return {
+        split: [files.sha256_file(shard) for shard in documents.shards(folder, split)] for split in documents.SPLITS
+    }
 
 
 def tokenizer(given: str, corpora: list[str], folder: str, options: runfile.Tokenizer, seed: int) -> Any:
@@ -266,8 +273,8 @@ def train(root: str, name: str, options: runfile.Train, pairs: dict[str, str], s
     return [result["tokens"], result["metrics"], result["metrics_test"]]
 
 
-def score(model: str, root: str, options: runfile.Scores, data_dir: str | None) -> Any:
-    """Score one trained model."""
+def score(model: str, root: str, options: runfile.Scores, data_dir: str | None, exclude_ids: str | None = None) -> Any:
+    """Score one trained model; with `exclude_ids` also without the evaluation items that stood in the training text."""
     from eval_harness.run import evaluate
 
     name = Path(model).name
@@ -280,6 +287,7 @@ def score(model: str, root: str, options: runfile.Scores, data_dir: str | None) 
         Path(root) / "scores" / name,
         fewshot_pool=options.fewshot_pool,
         data_version=options.data_version,
+        exclude_ids=exclude_ids,
     )
     return found["results"]
 

@@ -1,6 +1,7 @@
 """The stages of `launch.pipeline`, in order: what each is made from, and which room does it.
 
-    raw files -> corpora/NAME -> tokenizer -> data/NAME -> proxies -> search -> configs, models/NAME -> scores/NAME -> report
+    raw files -> corpora/NAME (-> dedup, decontaminate: `launch.text_stages`) -> tokenizer -> data/NAME -> proxies -> search
+    -> configs, models/NAME -> scores/NAME -> report
 
 What a stage does is in `launch.actions`; here stands what it depends on.
 """
@@ -18,7 +19,7 @@ import pandas as pd
 from haigo import cli, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
-from launch import actions, inputs, runfile, words
+from launch import actions, inputs, runfile, text_stages, words
 from launch.stage import Run, Stage
 
 CHOSEN = "chosen"
@@ -48,7 +49,7 @@ class Chain:
             self.stages.states.append(("to do", "everything after it"))
             return {}
         self._check_ahead()
-        cleaned = self._clean()
+        cleaned, contaminated = text_stages.decontaminate(self, text_stages.dedup(self, self._clean()))
         tokenizer = self._tokenizer(cleaned)
         indexed = self._index(cleaned, tokenizer)
         if dry and (tokenizer is None or None in indexed.values()):
@@ -64,7 +65,7 @@ class Chain:
             return {}
         self._configs(mixture, indexed)
         models = self._train(mixture, indexed)
-        self._scores(models)
+        self._scores(models, contaminated)
         if dry:
             return {}
         from launch import report, summary
@@ -80,7 +81,7 @@ class Chain:
     def _prepare(self) -> None:
         if not self.file.prepare:
             return
-        command = [self._expand(word) for word in self.file.prepare]
+        command = [self.expand(word) for word in self.file.prepare]
         shown = [word.replace(str(self.root.absolute()), "RUN") for word in self.file.prepare]
         self.stages.do(Stage(name="raw", inputs=shown, action=partial(actions.prepare, command)))
 
@@ -121,12 +122,13 @@ class Chain:
         groups = {group: (low, high) for group, (low, high) in run.search.groups.items()}
         supply.constraints_from(stated, groups=groups, source=str(self.path)).limits().check()
         for name, path in (*run.pairs.items(), *run.test_pairs.items()):
-            _existing(self._expand(path), f"pairs '{name}'")
+            _existing(self.expand(path), f"pairs '{name}'")
+        text_stages.check(self)
         if run.tokenizer.path:
-            _existing(self._expand(run.tokenizer.path), "tokenizer.path")
+            _existing(self.expand(run.tokenizer.path), "tokenizer.path")
         if run.scores.tasks:
             options = run.scores
-            folder = _existing(self._expand(options.data_dir or "."), "scores.data_dir")
+            folder = _existing(self.expand(options.data_dir or "."), "scores.data_dir")
             limits = [options.limit] * len(options.tasks)
             data = (folder, options.fewshot_pool, options.data_version)
             words.within("scores", partial(read_sources, options.tasks, options.num_fewshot, limits, *data))
@@ -134,7 +136,7 @@ class Chain:
     def _clean(self) -> dict[str, Any]:
         stages = []
         for name, corpus in self.file.corpora.items():
-            paths = inputs.find_files([self._expand(each) for each in corpus.files], name, self.path.parent)
+            paths = inputs.find_files([self.expand(each) for each in corpus.files], name, self.path.parent)
             options = {
                 "format": corpus.format,
                 "profile": corpus.profile,
@@ -143,6 +145,7 @@ class Chain:
                 "max_chars": corpus.max_chars,
                 "split": self.file.split,
                 "seed": self.file.data_seed,
+                **({"unfinished": True} if corpus.unfinished else {}),
             }
             action = partial(
                 actions.clean, name, [str(each) for each in paths], str(self.root / "corpora" / name), options
@@ -155,21 +158,20 @@ class Chain:
 
     def _tokenizer(self, cleaned: dict[str, Any]) -> Any:
         options = self.file.tokenizer
-        source = self._expand(options.path) if options.path else ""
+        source = self.expand(options.path) if options.path else ""
         given = self.digests.of([Path(source)]) if source and Path(source).exists() else source
-        folders = [str(self.root / name) for name in cleaned]
+        folders = [str(self.root / self.file.text_folder() / name) for name in self.file.corpora]
         action = partial(actions.tokenizer, source, folders, str(self.root / "tokenizer"), options, self.file.data_seed)
         stated = [dataclasses.asdict(options), given, cleaned, self.file.data_seed]
         return self.stages.do(Stage(name="tokenizer", inputs=stated, action=action))
 
     def _index(self, cleaned: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
+        text, known = self.root / self.file.text_folder(), str(self.root / "tokenizer")
         stages = [
             Stage(
                 name=f"data/{name}",
                 inputs=[cleaned[f"corpora/{name}"], tokenizer],
-                action=partial(
-                    actions.index, str(self.root / "corpora" / name), str(self.root / "tokenizer"), str(self.root), name
-                ),
+                action=partial(actions.index, str(text / name), known, str(self.root), name),
             )
             for name in self.file.corpora
         ]
@@ -225,10 +227,10 @@ class Chain:
 
     def _proxies(self, design: Any, indexed: dict[str, Any]) -> Any:
         options = self.file.proxies
-        pairs = {name: self._expand(path) for name, path in self.file.pairs.items()}
+        pairs = {name: self.expand(path) for name, path in self.file.pairs.items()}
         given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
         stated = [_model(options.model), options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
-        later = [self._expand(path) for path in self.file.test_pairs.values()]
+        later = [self.expand(path) for path in self.file.test_pairs.values()]
         action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.workers, later)
         return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True))
 
@@ -267,7 +269,7 @@ class Chain:
 
     def _train(self, mixture: Any, indexed: dict[str, Any]) -> dict[str, Any]:
         options = self.file.train
-        pairs = {name: self._expand(path) for name, path in (self.file.test_pairs or self.file.pairs).items()}
+        pairs = {name: self.expand(path) for name, path in (self.file.test_pairs or self.file.pairs).items()}
         given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
         stated = [
             dataclasses.asdict(options) | {"compare": None},
@@ -288,23 +290,30 @@ class Chain:
         bar = Progress("train: models side by side", options.tokens * len(stages), "tokens")
         return self.stages.do_all(stages, self.workers, partial(_watch, bar, logs))
 
-    def _scores(self, models: dict[str, Any]) -> None:
+    def _scores(self, models: dict[str, Any], contaminated: str | None) -> None:
         options = self.file.scores
         if not options.tasks:
             return
-        data_dir = self._expand(options.data_dir) if options.data_dir else None
+        data_dir = self.expand(options.data_dir) if options.data_dir else None
         given = self.digests.of([_existing(data_dir, "scores.data_dir")]) if data_dir else None
+        ids = str(self.root / "decontaminate" / "contaminated.jsonl") if self.file.decontaminate.against else None
         stages = [
             Stage(
                 name=f"scores/{name.removeprefix('models/')}",
-                inputs=[dataclasses.asdict(options) | {"data_dir": None}, given, identity],
-                action=partial(actions.score, str(self.root / name), str(self.root), options, data_dir),
+                inputs=[
+                    dataclasses.asdict(options) | {"data_dir": None},
+                    given,
+                    identity,
+                    *([contaminated] if ids else []),
+                ],
+                action=partial(actions.score, str(self.root / name), str(self.root), options, data_dir, ids),
             )
             for name, identity in models.items()
         ]
         self.stages.do_all(stages, self.workers)
 
-    def _expand(self, text: str) -> str:
+    def expand(self, text: str) -> str:
+        """A path or command of the run file with its variables filled in."""
         return inputs.expand(text, self.places, str(self.path))
 
 

@@ -33,8 +33,9 @@ def expand(text: str, places: Mapping[str, str], name: str) -> str:
     return re.sub(r"\$\{(\w+)\}", variable, text)
 
 
-def find_files(patterns: Sequence[str], corpus: str, base: Path) -> list[Path]:
-    """The files that a corpus names, in a stable order; relative ones: from the working folder, then `base`.
+def find_files(patterns: Sequence[str], corpus: str, base: Path, key: str = "") -> list[Path]:
+    """The files that a corpus (or another `key` of the run file) names, in a stable order; relative ones: from the working
+    folder, then `base`.
 
     Raises:
         HaigoError: a pattern that matches nothing.
@@ -51,7 +52,8 @@ def find_files(patterns: Sequence[str], corpus: str, base: Path) -> list[Path]:
             if matches:
                 break
         if not matches:
-            raise HaigoError(f"corpus '{corpus}': {pattern} does not exist.", "check the path under `files:`")
+            named = f"'{key}'" if key else f"corpus '{corpus}'"
+            raise HaigoError(f"{named}: {pattern} does not exist.", f"check the path under `{key or 'files'}:`")
         found += matches
     return found
 

@@ -8,7 +8,7 @@ Everything on it is read from the files that the stages left; nothing is compute
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import haigo
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError
 from haigo.progress import clock
-from launch import report_figures, report_style, runfile
+from launch import report_figures, report_style, report_text, runfile
 from launch.local import log
+from launch.report_style import table
 from launch.summary import CHOSEN
 
 
@@ -38,7 +39,7 @@ def write(root: Path, run: runfile.RunFile) -> Path:
     parts = [
         _head(run, summary),
         _answer(summary, mixture),
-        _text(root, run),
+        report_text.text(root, run),
         _proxies(root, mixture),
         _models(root, run, summary),
         _scores(summary),
@@ -85,7 +86,7 @@ def _answer(summary: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:
         ]
         for name, weight in weights.items()
     ]
-    table = _table(["corpus", "weight", "90 % interval", "token share", "epochs"], rows)
+    weighed = table(["corpus", "weight", "90 % interval", "token share", "epochs"], rows)
     binding = [f"{each['constraint']} (price {each['price']:.4f})" for each in mixture.get("binding", [])]
     bound = f"<p>What holds the answer back: {html.escape('; '.join(binding))}.</p>" if binding else ""
     measured = [
@@ -94,41 +95,11 @@ def _answer(summary: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:
     changes = (
         "<h3>Measured against token share</h3>"
         "<p>Held-out loss of the model trained on the chosen mixture, relative to the one trained on token share"
-        " (negative is better).</p>" + _table(["metric", "change"], measured)
+        " (negative is better).</p>" + table(["metric", "change"], measured)
         if measured
         else ""
     )
-    return f"<section><h2>The mixture</h2><figure>{figure}</figure>{table}{bound}{changes}</section>"
-
-
-def _text(root: Path, run: runfile.RunFile) -> str:
-    rows, removed = [], []
-    compression = files.read_json(root / "tokenizer" / "meta.json")["corpora"]
-    for name in run.corpora:
-        clean = files.read_json(root / "corpora" / name / "clean.json")
-        manifest = files.read_json(root / "data" / name / "train_text_document.json")
-        rows.append(
-            [
-                name,
-                f"{clean['documents_in']:,}",
-                f"{clean['documents_out']:,}",
-                f"{clean['characters_in'] / 1e6:.2f} M",
-                f"{clean['characters_out'] / 1e6:.2f} M",
-                f"{manifest['tokens'] / 1e6:.2f} M",
-                f"{compression[name]['characters_per_token']:.2f}",
-            ]
-        )
-        for rule, report in clean["rules"].items():
-            if report["documents"]:
-                sample = report.get("samples") or [""]
-                first = sample[0] if isinstance(sample[0], str) else str(sample[0])
-                removed.append([name, rule, f"{report['documents']:,}", f"{report['characters']:,}", first[:80]])
-    head = ["corpus", "documents read", "kept", "characters read", "kept", "training tokens", "characters a token"]
-    cleaned = _table(["corpus", "rule", "documents", "characters", "for example"], removed, text_columns=(0, 1, 4))
-    return (
-        f"<section><h2>The text</h2>{_table(head, rows)}<details><summary>What cleaning removed or changed</summary>"
-        f"{cleaned}</details></section>"
-    )
+    return f"<section><h2>The mixture</h2><figure>{figure}</figure>{weighed}{bound}{changes}</section>"
 
 
 def _proxies(root: Path, mixture: Mapping[str, Any]) -> str:
@@ -136,14 +107,14 @@ def _proxies(root: Path, mixture: Mapping[str, Any]) -> str:
     figure = f"<figure>{report_figures.fit(held_out['metrics'])}</figure>" if held_out["metrics"] else ""
     judged = mixture["fit"]["cross_validation"]["metrics"]
     rows = [[metric, *(f"{card[key]:.3f}" for key in ("spearman", "r2", "rmse"))] for metric, card in judged.items()]
-    card = _table(["metric", "Spearman", "R²", "RMSE"], rows)
+    card = table(["metric", "Spearman", "R²", "RMSE"], rows)
     import pandas as pd
 
     metrics = pd.read_csv(root / "proxies" / "metrics.csv")
     ratios = pd.read_csv(root / "design" / "ratios.csv")
     both = ratios.merge(metrics, on="run", how="left")
     shown = [str(column) for column in both if column != "seed"]
-    runs = _table(shown, [[_cell(value) for value in row] for row in both[shown].itertuples(index=False)])
+    runs = table(shown, [[_cell(value) for value in row] for row in both[shown].itertuples(index=False)])
     return (
         f"<section><h2>The proxy runs</h2><p>{len(metrics)} small models, each on another mixture. Cross-validated fit of"
         f" the mixing law:</p>{card}<p>Predicted against measured, on proxies that the fit never saw:</p>{figure}"
@@ -168,7 +139,7 @@ def _models(root: Path, run: runfile.RunFile, summary: Mapping[str, Any]) -> str
     ]
     return (
         f"<section><h2>The trained models</h2><figure>{figure}</figure><p>Bits per byte on the test documents at the end:"
-        f"</p>{_table(['model', *metrics], rows)}</section>"
+        f"</p>{table(['model', *metrics], rows)}</section>"
     )
 
 
@@ -184,7 +155,7 @@ def _scores(summary: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     rows.sort(key=lambda row: (row[0], row[1]))
-    table = _table(["task", "metric", "model", "value", "standard error"], rows, text_columns=(0, 1, 2))
+    scored = table(["task", "metric", "model", "value", "standard error"], rows, text_columns=(0, 1, 2))
     notes = []
     for task, result in summary["models"][CHOSEN]["scores"].items():
         about = result["about"]
@@ -194,9 +165,21 @@ def _scores(summary: Mapping[str, Any]) -> str:
             if about["not_comparable"]
             else ""
         )
+        why += _without(about.get("without_excluded"))
         told = f"{task}: {about['n']} documents, {about['num_fewshot']} examples in the prompt, data {about['data']}; {base}."
         notes.append(f"<p>{html.escape(told + why)}</p>")
-    return f"<section><h2>Scores</h2>{table}{''.join(notes)}</section>"
+    return f"<section><h2>Scores</h2>{scored}{''.join(notes)}</section>"
+
+
+def _without(rest: Mapping[str, Any] | None) -> str:
+    """What the chosen model's score is without the items that stood in training text."""
+    if rest is None:
+        return ""
+    if not rest["excluded"]:
+        return " None of the documents was found in training text."
+    figures = rest.get("results", {}).items()
+    shown = ", ".join(f"{metric} {value:.4f}" for metric, value in figures if not metric.endswith("_stderr"))
+    return f" Without {rest['excluded']:,} that were found in training text: {shown or 'none is left'}."
 
 
 def _plan(root: Path) -> str:
@@ -219,14 +202,14 @@ def _plan(root: Path) -> str:
     return (
         f"<section><h2>The real training</h2><p>GPT-NeoX configs for {plans['tokens'] / 1e9:g} billion tokens on"
         f" {html.escape(plans['cluster'])}, from the same mixture, datasets and tokenizer. Start one with"
-        f" <code>python -m launch.deepy train.py CONFIG</code>.</p>{_table(head, rows, text_columns=(0, 1, 7))}{said}</section>"
+        f" <code>python -m launch.deepy train.py CONFIG</code>.</p>{table(head, rows, text_columns=(0, 1, 7))}{said}</section>"
     )
 
 
 def _provenance(root: Path, mixture: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     environment = files.read_json(root / "env.json")
     command = (root / "command.txt").read_text(encoding="utf-8").strip()
-    seconds = _table(["stage", "time"], [[name, clock(spent)] for name, spent in summary["seconds"].items()])
+    seconds = table(["stage", "time"], [[name, clock(spent)] for name, spent in summary["seconds"].items()])
     facts = [
         ["command", command],
         ["seed", str(mixture.get("provenance", {}).get("seed", ""))],
@@ -234,7 +217,7 @@ def _provenance(root: Path, mixture: Mapping[str, Any], summary: Mapping[str, An
         ["versions", ", ".join(f"{name} {version}" for name, version in environment["packages"].items())],
     ]
     return (
-        f"<section><h2>Where this comes from</h2>{_table(['', ''], facts, text_columns=(0, 1))}"
+        f"<section><h2>Where this comes from</h2>{table(['', ''], facts, text_columns=(0, 1))}"
         f"<details><summary>Time of each stage</summary>{seconds}</details></section>"
         f"<footer>Haigo {haigo.__version__}</footer>"
     )
@@ -246,18 +229,6 @@ def _name(model: str) -> str:
 
 def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequence[int] = (0,)) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        made = [
-            f"<{tag}{'' if number in text_columns else ' class=n'}>{html.escape(cell)}</{tag}>"
-            for number, cell in enumerate(cells)
-        ]
-        return f"<tr>{''.join(made)}</tr>"
-
-    body = "".join(line(row, "td") for row in rows)
-    return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
 
 
 if __name__ == "__main__":

@@ -1,4 +1,9 @@
-"""The report's frame and style sheet. No script, no font, no address outside the page."""
+"""The report's frame, style sheet and tables. No script, no font, no address outside the page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -46,3 +51,17 @@ summary { cursor: pointer; color: var(--muted); }
 code { background: var(--wash); padding: .1rem .3rem; border-radius: 4px; font-size: .9em; }
 footer { color: var(--muted); font-size: .85rem; text-align: right; }
 """
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequence[int] = (0,)) -> str:
+    """A table of texts, which are escaped; the columns that are not in `text_columns` are numbers."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        made = [
+            f"<{tag}{'' if number in text_columns else ' class=n'}>{html.escape(cell)}</{tag}>"
+            for number, cell in enumerate(cells)
+        ]
+        return f"<tr>{''.join(made)}</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'

@@ -7,39 +7,18 @@ variable and `{prepared}` for the folder that the `prepare` command fills.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import os
 import re
-import types
-import typing
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
+from launch.runfile_keys import build
+from launch.runfile_keys import key as _key
 
-_REQUIRED = dataclasses.MISSING
 _SEEDS = 2**31 - 1
-
-
-def _key(
-    doc: str,
-    default: Any = _REQUIRED,
-    *,
-    least: float | None = None,
-    above: float | None = None,
-    most: float | None = None,
-    among: Sequence[str] = (),
-) -> Any:
-    """A field with its documentation and what its values may be; mutable defaults are copied for every instance."""
-    metadata = {"doc": doc, "least": least, "above": above, "most": most, "among": among}
-    if default is _REQUIRED:
-        return field(metadata=metadata)
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +56,47 @@ class Corpus:
     max_chars: int | None = _key(
         "take at most so many characters, documents drawn at random; empty: all", None, least=1
     )
+    unfinished: bool = _key(
+        "take a fetched folder that was broken off, or does not fit its data card, all the same", False
+    )
     min: float = _key("least weight in the mixture", 0.0, least=0, most=1)
     max: float = _key("greatest weight in the mixture", 1.0, above=0, most=1)
     max_epochs: float | None = _key("how often it may be repeated; empty: `search.max_epochs`", None, above=0)
     group: str = _key("a name shared by corpora that have a common limit in `search.groups`, e.g. ja, en, code", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dedup:
+    """Documents that repeat others, in any corpus, are taken out after cleaning; off unless `method` is set."""
+
+    method: str = _key(
+        "none; exact: equal after NFKC, without blanks and punctuation; minhash: nearly equal ones too",
+        "none",
+        among=("none", "exact", "minhash"),
+    )
+    priority: list[str] = _key("corpora whose copy stays, best first; the others follow as they stand here", [])
+    threshold: float = _key("Jaccard similarity from which on two documents are nearly equal", 0.8, above=0, most=1)
+    shingle: int = _key("characters of a shingle", 5, least=1, most=100)
+    bands: int = _key("MinHash bands", 14, least=1, most=256)
+    rows: int = _key("MinHash rows of a band", 8, least=1, most=64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decontaminate:
+    """Texts of evaluation files are taken out after dedup, and the scores are also given without the items found; off
+    unless `against` names a file."""
+
+    against: list[str] = _key(
+        "evaluation files or folders of them: JGLUE's, the leaderboard's other tasks', any jsonl", []
+    )
+    remove: str = _key(
+        "what goes: the document, or only the lines with the text (paragraph), or none",
+        "document",
+        among=("document", "paragraph", "none"),
+    )
+    long: int = _key("characters in a row that give an evaluation text away", 50, least=8, most=1000)
+    short: int = _key("least characters at which a whole text does", 20, least=8, most=1000)
+    keys: list[str] = _key("where other jsonl has its texts, e.g. [question, answer]; empty: text", [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,12 +199,17 @@ class RunFile:
     note: str = _key("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
     seed: int = _key("seed of the design, the proxies, the search and the training", 1, least=0, most=_SEEDS)
     data_seed: int = _key(
-        "seed of the train/valid/test split and of the tokenizer's sample", 1234, least=0, most=_SEEDS
+        "seed of the train/valid/test split, of dedup's hashes and of the tokenizer's sample",
+        1234,
+        least=0,
+        most=_SEEDS,
     )
     workers: int | None = _key("processes side by side; empty: all cores", None, least=1)
     prepare: list[str] = _key("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
     corpora: dict[str, Corpus] = _key("name -> corpus")
     split: list[float] = _key("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])
+    dedup: Dedup = _key("repeated documents", Dedup())
+    decontaminate: Decontaminate = _key("texts of evaluation files", Decontaminate())
     tokenizer: Tokenizer = _key("the tokenizer", Tokenizer())
     pairs: dict[str, str] = _key(
         "name -> jsonl of {context, target}: the loss on the targets is the metric `NAME_bpb` of every proxy", {}
@@ -200,6 +221,12 @@ class RunFile:
     train: Train = _key("the trained models", Train())
     scores: Scores = _key("scoring", Scores())
     configs: Configs = _key("configs for the real training", Configs())
+
+    def text_folder(self) -> str:
+        """The folder of the run with the text that is trained on: that of the last of the stages that are on."""
+        if self.decontaminate.against:
+            return "decontaminate"
+        return "dedup" if self.dedup.method != "none" else "corpora"
 
 
 def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunFile:
@@ -221,7 +248,7 @@ def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunFile
         )
     for override in overrides:
         _override(raw, override)
-    run: RunFile = _build(RunFile, raw, name, "")
+    run: RunFile = build(RunFile, raw, name, "")
     _check(run, name)
     return run
 
@@ -237,83 +264,6 @@ def _override(raw: dict[str, Any], text: str) -> None:
         if not isinstance(place, dict):
             raise HaigoError(f"--set {text}: '{part}' has no keys below it.", "see docs/runfile.md")
     place[last] = yamlfile.loads(value, f"--set {dotted}")
-
-
-def _build(cls: type, raw: Any, name: str, where: str) -> Any:
-    if not isinstance(raw, dict):
-        raise HaigoError(f"{name}: '{where}' must hold keys, not {raw!r}.", "see docs/runfile.md")
-    fields = {each.name: each for each in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
-    for key in raw:
-        if key not in fields:
-            raise HaigoError(
-                f"{name}: unknown key '{_join(where, str(key))}'.{cli.nearest(str(key), fields)}", "see docs/runfile.md"
-            )
-    values = {}
-    for key, each in fields.items():
-        if key in raw:
-            values[key] = _value(hints[key], raw[key], name, _join(where, key))
-            _allowed(values[key], each.metadata, name, _join(where, key))
-        elif each.default is _REQUIRED and each.default_factory is _REQUIRED:
-            raise HaigoError(f"{name}: the key '{_join(where, key)}' is missing.", each.metadata["doc"])
-    return cls(**values)
-
-
-def _value(hint: Any, raw: Any, name: str, where: str) -> Any:
-    """`raw` as the type `hint` says: the few that the classes above use."""
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        if raw is None:
-            return None
-        return _value(next(each for each in inner if each is not type(None)), raw, name, where)
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast(type, hint), {} if raw is None else raw, name, where)
-    if origin is list:
-        items = [raw] if isinstance(raw, str | int | float) else raw
-        if isinstance(items, list):
-            return [_value(inner[0], each, name, where) for each in items]
-    elif origin is dict:
-        if isinstance(raw, dict):
-            return {str(key): _value(inner[1], each, name, _join(where, str(key))) for key, each in raw.items()}
-    elif hint is bool:
-        if isinstance(raw, bool):
-            return raw
-    elif hint is int:
-        if not isinstance(raw, bool) and isinstance(raw, int | float) and math.isfinite(raw) and raw == int(raw):
-            return int(raw)  # 2e6 is a fine way to write tokens
-    elif hint is float:
-        if not isinstance(raw, bool) and isinstance(raw, int | float) and math.isfinite(raw):
-            return float(raw)
-    elif hint is str and isinstance(raw, str | int | float) and not isinstance(raw, bool):
-        return str(raw)
-    raise HaigoError(f"{name}: '{where}' is {raw!r}, which is not {spell(hint)}.", "see docs/runfile.md")
-
-
-def _allowed(value: Any, rule: Mapping[str, Any], name: str, where: str) -> None:
-    """Hold a value, or every value of a list or map, against what its key allows."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            _allowed(each, rule, name, _join(where, key))
-    elif isinstance(value, list):
-        for each in value:
-            _allowed(each, rule, name, where)
-    elif isinstance(value, str):
-        if rule["among"] and value not in rule["among"]:
-            raise HaigoError(
-                f"{name}: '{where}' is '{value}'.{cli.nearest(value, rule['among'])}",
-                f"choose from {', '.join(rule['among'])}",
-            )
-    elif isinstance(value, int | float):
-        least, above, most = rule["least"], rule["above"], rule["most"]
-        low = value < least if least is not None else above is not None and value <= above
-        if low or (most is not None and value > most):
-            wanted = f"at least {least:,}" if least is not None else f"above {above:,}" if above is not None else ""
-            wanted += f"{' and ' if wanted else ''}at most {most:,}" if most is not None else ""
-            raise HaigoError(f"{name}: '{where}' is {value:,}.", f"give a number that is {wanted}")
-
-
-def _join(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
 
 
 def _check(run: RunFile, name: str) -> None:
@@ -335,6 +285,20 @@ def _check(run: RunFile, name: str) -> None:
                 f"{name}: 'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}.",
                 "swap or loosen them",
             )
+    for corpus in run.dedup.priority:
+        if corpus not in run.corpora:
+            raise HaigoError(
+                f"{name}: 'dedup.priority' names '{corpus}', which is no corpus here.{cli.nearest(corpus, run.corpora)}",
+                f"the corpora are {', '.join(run.corpora)}",
+            )
+    if len(set(run.dedup.priority)) < len(run.dedup.priority):
+        raise HaigoError(f"{name}: 'dedup.priority' names a corpus twice.", "name each once")
+    if run.decontaminate.short > run.decontaminate.long:
+        raise HaigoError(
+            f"{name}: 'decontaminate.short' is {run.decontaminate.short}, above 'decontaminate.long'"
+            f" ({run.decontaminate.long}).",
+            "swap or loosen them",
+        )
     if not run.objective.metrics:
         raise HaigoError(
             f"{name}: 'objective.metrics' is empty.", "name what the mixture is chosen for, e.g. {news_bpb: 1.0}"
@@ -369,15 +333,3 @@ def _check(run: RunFile, name: str) -> None:
     unknown = set(run.search.groups) - {each.group for each in run.corpora.values()}
     if unknown:
         raise HaigoError(f"{name}: no corpus has the group '{unknown.pop()}'.", "set `group:` on the corpora it holds")
-
-
-def spell(hint: Any) -> str:
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (types.UnionType, typing.Union):
-        return spell(next(each for each in inner if each is not type(None)))
-    if origin is list:
-        return f"list of {spell(inner[0])}"
-    if origin is dict:
-        return f"map of names to {spell(inner[1])}"
-    names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-    return names.get(hint, "section")

@@ -12,9 +12,12 @@ from typing import Any
 
 import launch.runfile as runfile
 from haigo import cli, yamlfile
+from launch import runfile_keys
 
 _SECTIONS: dict[str, type] = {
     "corpora": runfile.Corpus,
+    "dedup": runfile.Dedup,
+    "decontaminate": runfile.Decontaminate,
     "tokenizer": runfile.Tokenizer,
     "objective": runfile.Objective,
     "proxies": runfile.Proxies,
@@ -46,7 +49,7 @@ def page() -> str:
     ]
     for name, cls in _SECTIONS.items():
         prefix = "corpora.NAME" if name == "corpora" else name
-        lines += ["", f"## `{prefix}`", "", (cls.__doc__ or "").strip(), "", *_table(cls, prefix + ".")]
+        lines += ["", f"## `{prefix}`", "", " ".join((cls.__doc__ or "").split()), "", *_table(cls, prefix + ".")]
     return "\n".join(lines) + "\n"
 
 
@@ -55,7 +58,9 @@ def _table(cls: type, prefix: str) -> list[str]:
     rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
     for each in dataclasses.fields(cls):
         meaning = each.metadata["doc"].replace("|", "\\|")
-        rows.append(f"| `{prefix}{each.name}` | {runfile.spell(hints[each.name])} | {_default(each)} | {meaning} |")
+        rows.append(
+            f"| `{prefix}{each.name}` | {runfile_keys.spell(hints[each.name])} | {_default(each)} | {meaning} |"
+        )
     return rows
 
 

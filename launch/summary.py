@@ -10,6 +10,8 @@ from launch import stage
 from launch.runfile import RunFile
 
 CHOSEN = "chosen"
+# the last is there only where the text was searched for evaluation items
+_ABOUT = ("n", "num_fewshot", "data", "baseline", "not_comparable", "without_excluded")
 
 
 def collect(root: Path, run: RunFile) -> dict[str, Any]:
@@ -73,8 +75,5 @@ def _scores(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     found = files.read_json(path)
-    about = {
-        task: {key: told[key] for key in ("n", "num_fewshot", "data", "baseline", "not_comparable")}
-        for task, told in found["haigo"]["tasks"].items()
-    }
+    about = {task: {key: told[key] for key in _ABOUT if key in told} for task, told in found["haigo"]["tasks"].items()}
     return {task: {**figures, "about": about[task]} for task, figures in found["results"].items()}

@@ -14,6 +14,8 @@ from haigo.cli import HaigoError
 from launch import runfile
 
 _SECTIONS: dict[str, type] = {
+    "dedup": runfile.Dedup,
+    "decontaminate": runfile.Decontaminate,
     "tokenizer": runfile.Tokenizer,
     "design": runfile.Proxies,
     "proxies": runfile.Proxies,

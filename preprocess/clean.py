@@ -2,15 +2,16 @@
 
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR [--format auto] [--text-key text]
            [--profile auto] [--pii mail,phone] [--hojichar FILTER] [--split 0.96,0.02,0.02] [--seed 1234]
-           [--min-chars N] [--max-chars N] [--workers N] [--dry-run]
+           [--min-chars N] [--max-chars N] [--unfinished] [--workers N] [--dry-run]
 
 --profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, encyclopaedia, news,
 minutes, literature, code and english also drop what is not worth keeping in such a corpus. plain, wikitext and aozora
 name the markup where it is told wrong. --hojichar adds a filter of HojiChar's, may be given again: NAME:key=value.
 
 INPUT is a file, a folder or a pattern: jsonl, parquet, txt, MediaWiki dumps, pages of the Diet minutes API, source files;
-gz, zst, xz, bz2 and tar are looked into. Writes DIR/{train,valid,test}/00000.jsonl.zst and DIR/clean.json, the report,
-which is written last: a folder without it is not finished. --dry-run only prints what the rules would do.
+gz, zst, xz, bz2 and tar are looked into. A folder of preprocess.fetch that was broken off, or that does not hold what its
+data card says, is refused unless --unfinished is given. Writes DIR/{train,valid,test}/00000.jsonl.zst and DIR/clean.json,
+the report, which is written last: a folder without it is not finished. --dry-run only prints what the rules would do.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from haigo import __version__, cli, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
-from . import cleaner, documents, rules, sources, split
+from . import cleaner, documents, fetched, rules, sources, split
 from .cleaner import PROFILES, Kept, Recipe
 from .sources import Document
 
@@ -60,6 +61,7 @@ def clean_corpus(
     join: str = "speech",
     pii: Iterable[str] = (),
     filters: Iterable[str] = (),
+    unfinished: bool = False,
     workers: int = 1,
 ) -> dict[str, Any]:
     """Clean one corpus.
@@ -76,19 +78,24 @@ def clean_corpus(
         max_documents, max_chars: take a random sample of the raw documents, at most this large (one at least).
         pii: names of personal.RULES: what is masked.
         filters: of HojiChar, see `hojichar_steps.make`.
+        unfinished: take a fetched folder as it is, also without its data card; the report then says what was amiss.
         workers: processes; the result does not depend on it.
 
     Returns:
         The report, as written to clean.json.
 
     Raises:
-        HaigoError: unreadable input, no documents, or none left after cleaning.
+        HaigoError: unreadable input, an unfinished fetch, no documents, or none left after cleaning.
     """
     recipe = Recipe(profile, min_chars, seed, tuple(pii), tuple(filters))
     recipe.check()
     shares = split.fractions(split_shares)
     wanted, unwanted = list(patterns), list(exclude)
-    inputs = _inputs(sources.input_files(paths, wanted, unwanted))
+    found = sources.input_files(paths, wanted, unwanted)
+    amiss = fetched.problem(paths, found)
+    if amiss and not unfinished:
+        raise HaigoError(amiss, fetched.FIX)
+    inputs = _inputs(found)
     stream = sources.read(
         paths,
         format,
@@ -116,6 +123,9 @@ def clean_corpus(
         "filters": list(recipe.filters),
     }
     run = _Run(name, recipe, workers)
+    run.amiss = amiss
+    if not (unfinished or wanted or unwanted) and format in ("auto", "jsonl"):
+        run.promised = fetched.documents(paths)
     run.source = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
     if output_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -124,6 +134,7 @@ def clean_corpus(
     folder = Path(output_dir)
     with files.owner(folder):
         partial = folder / _PARTIAL
+        files.remove_leftovers(folder, below=False)
         shutil.rmtree(partial, ignore_errors=True)
         splits = run.write(_sampled(stream, run, seed, max_documents, max_chars), partial, shares)
         report = run.report(splits, inputs, format, options)
@@ -152,6 +163,8 @@ class _Run:
     def __init__(self, name: str, recipe: Recipe, workers: int) -> None:
         self.name, self.recipe, self.workers = name, recipe, workers
         self.source = ""
+        self.amiss: str | None = None
+        self.promised: int | None = None
         self.account = rules.Account()
         self.documents_in = self.characters_in = 0
         self.profiles: dict[str, int] = {}
@@ -177,6 +190,11 @@ class _Run:
                 if self._is_new(kept):
                     writer.add(kept.line, kept.value)
         splits = writer.close()
+        if self.promised not in (None, self.documents_in):
+            raise HaigoError(
+                f"{self.source} holds {self.documents_in:,} documents, and its data card says {self.promised:,}.",
+                fetched.FIX,
+            )
         if not self.documents_in:
             raise HaigoError(
                 f"{self.source}: the corpus '{self.name}' has no document in it.", "check the input files and --format"
@@ -215,6 +233,7 @@ class _Run:
             "input": inputs,
             "format": format,
             "options": options,
+            **({"unfinished": self.amiss} if self.amiss else {}),
             "tool": f"haigo {__version__}",
         }
 
@@ -235,7 +254,8 @@ def _sampled(
 
 def table(report: dict[str, Any]) -> str:
     """The report as a few lines to read."""
-    lines = [
+    lines = [f"unfinished: {report['unfinished']}"] if "unfinished" in report else []
+    lines += [
         f"{report['corpus']}: {report['documents_in']:,} documents, {report['characters_in']:,} characters in; "
         f"{report['documents_out']:,} documents, {report['characters_out']:,} characters out"
     ]
@@ -270,6 +290,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--encoding", default="auto", help="of txt and source files (default: detected)")
     parser.add_argument("--join", choices=("speech", "meeting"), default="speech", help="minutes: what a document is")
+    parser.add_argument(
+        "--unfinished", action="store_true", help="take a fetched folder that is not whole all the same"
+    )
     parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what would be done")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -299,14 +322,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         join=args.join,
         pii=[name for name in args.pii.split(",") if name],
         filters=args.hojichar,
+        unfinished=args.unfinished,
         workers=args.workers,
     )
-    if args.json:
-        import json
-
-        print(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
-        print(table(report))
+    cli.show(report, table, args.json)
     return cli.OK
 
 

@@ -74,16 +74,7 @@ class Lot(NamedTuple):
 
 def lots(stream: Iterable[Document], chars: int = LOT_CHARS) -> Iterator[list[Document]]:
     """Documents in lots of about so many characters."""
-    held: list[Document] = []
-    size = 0
-    for document in stream:
-        held.append(document)
-        size += len(document.text)
-        if size >= chars:
-            yield held
-            held, size = [], 0
-    if held:
-        yield held
+    return documents.batches(stream, chars, lambda document: len(document.text))
 
 
 def clean_lot(recipe: Recipe, lot: Sequence[Document]) -> Lot:

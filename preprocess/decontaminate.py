@@ -25,9 +25,8 @@ from typing import Any
 
 import orjson
 
-from haigo import __version__, cli, files, pool
+from haigo import __version__, cli, files
 from haigo.cli import HaigoError
-from haigo.progress import Progress
 
 from . import documents, evaluation_items, ngrams, normal_form, rewrite, rules
 from .evaluation_items import Item
@@ -77,13 +76,16 @@ def decontaminate(
         raise HaigoError(f"--short {short} and --long {long} are out of range.", "8 <= --short <= --long <= 1000")
     found = rewrite.corpora(folders)
     paths = evaluation_items.find(against)
-    asked = _Asked(tuple(map(str, paths)), tuple(keys), long, short)
+    sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
+    asked = _Asked(tuple(map(str, paths)), sums, tuple(keys), long, short)
     run = _Run(found, asked, paths, remove, workers)
     if output_dir is None:
         return run.search()
     target = Path(output_dir)
     rewrite.require_elsewhere(found, target)
     with files.owner(target):
+        rewrite.remove_leftovers(found, target)
+        files.remove_leftovers(target / IDS_BY_FILE)
         report = run.search()
         run.write(target / rewrite.PARTIAL)
         for old in (REPORT, IDS):
@@ -103,6 +105,8 @@ class _Asked:
     """What a worker makes its index from."""
 
     paths: tuple[str, ...]
+    digests: tuple[str, ...]
+    """of the files: an index that a process still has is only used for the same content"""
     keys: tuple[str, ...]
     long: int
     short: int
@@ -135,7 +139,7 @@ class _Run:
     def search(self) -> dict[str, Any]:
         """Look through all corpora; the report."""
         work = {f"{number}": partial(_search_shard, shard, self.asked) for number, shard in enumerate(self.shards)}
-        made = self._all("decontaminate: search", work)
+        made = rewrite.run("decontaminate: search", work, self.workers)
         self.hits = [made[f"{number}"][0] for number in range(len(self.shards))]
         counts = [made[f"{number}"][1] for number in range(len(self.shards))]
         tasks: dict[str, dict[str, Any]] = {}
@@ -166,10 +170,7 @@ class _Run:
             "samples": self._samples(),
             "options": self.options(),
             "against": evaluation_items.digest(self.paths),
-            "input": [
-                {"corpus": each.corpus, "split": each.split, "file": Path(each.path).name, "sha256": each.sha256}
-                for each in self.shards
-            ],
+            "input": rewrite.named(self.shards),
             "tool": f"haigo {__version__}",
         }
 
@@ -216,7 +217,7 @@ class _Run:
                 folder = work / name / split
                 shutil.rmtree(folder, ignore_errors=True)
                 pieces[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
-        made = self._all("decontaminate: writing", pieces)
+        made = rewrite.run("decontaminate: writing", pieces, self.workers)
         for name, folder in self.found.items():
             rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
             self.reports[name] = rewrite.report(folder, rows, "decontaminate", self.options())
@@ -252,16 +253,6 @@ class _Run:
             by_file[self.items[number].file].append(self.items[number])
         return {file: _rows(items) for file, items in by_file.items()}
 
-    def _all(self, label: str, work: Mapping[str, Any]) -> dict[str, Any]:
-        with Progress(label, len(work), "pieces") as progress:
-            if self.workers <= 1 or len(work) <= 1:
-                made = {}
-                for name, piece in work.items():
-                    made[name] = piece()
-                    progress.update()
-                return made
-            return pool.run(work, min(self.workers, len(work)), progress.show, lambda *_: progress.update())
-
 
 def _is_scored(file: str) -> bool:
     return any(word in file.lower() for word in ("valid", "dev"))
@@ -276,24 +267,13 @@ def _search_shard(shard: Shard, asked: _Asked) -> tuple[Found, int]:
     """What is found in one shard, and how many documents it has."""
     index = _index(asked)[1]
     found: Found = {}
-    held: list[str] = []
-    size = count = 0
-
-    def look() -> None:
-        for number, hits in enumerate(index.search(held), start=count - len(held)):
+    count = 0
+    for texts in documents.batches((document.text for document in shard.read()), _LOT_CHARS, len):
+        for place, hits in enumerate(index.search(texts)):
             if hits:
-                text = held[number - (count - len(held))]
                 items = sorted({item for hit in hits for item in index.needles[hit.needle].items})
-                found[number] = (items, _lines(text, hits))
-
-    for document in shard.read():
-        held.append(document.text)
-        size += len(document.text)
-        count += 1
-        if size >= _LOT_CHARS:
-            look()
-            held, size = [], 0
-    look()
+                found[count + place] = (items, _lines(texts[place], hits))
+        count += len(texts)
     return found, count
 
 
@@ -355,12 +335,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         keys=[key for key in args.keys.split(",") if key],
         workers=args.workers,
     )
-    if args.json:
-        import json
-
-        print(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
-        print(table(report))
+    cli.show(report, table, args.json)
     return cli.OK
 
 

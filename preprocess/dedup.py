@@ -16,18 +16,19 @@ from __future__ import annotations
 import bisect
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from haigo import __version__, cli, files, pool
+from haigo import __version__, cli, files
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
-from . import documents, near_pairs, rewrite, rules
+from . import dedup_shard, documents, near_pairs, rewrite, rules
+from .dedup_shard import ARRAYS
 from .minhash import Hashes, Shape, Sketcher, Sketches
 from .near_pairs import Removal
 from .rewrite import Edits, Shard
@@ -36,9 +37,7 @@ REPORT = "dedup.json"
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 METHODS = ("minhash", "exact")
 _HELD_OUT_FIRST = ("test", "valid", "train")
-_BATCH_CHARS = 100_000
 _SAMPLES = 5
-_SKETCH = ("keys", "bytes", "sizes", "digests")
 _BYTES_MORE = 60  # a document's share of sorting, besides its sketch
 
 
@@ -80,6 +79,7 @@ def dedup(
     target = Path(output_dir)
     rewrite.require_elsewhere(found, target)
     with files.owner(target):
+        rewrite.remove_leftovers(found, target)
         run = _Run(found, target / rewrite.PARTIAL, method, threshold, shape, workers)
         report = run.report(True)
         (target / REPORT).unlink(missing_ok=True)
@@ -148,10 +148,7 @@ class _Run:
             "pairs_checked": self.pairs_checked,
             "memory_mb_per_million_documents": self._bytes_per_document(),
             "options": self.options(),
-            "input": [
-                {"corpus": each.corpus, "split": each.split, "file": Path(each.path).name, "sha256": each.sha256}
-                for each in self.shards
-            ],
+            "input": rewrite.named(self.shards),
             "tool": f"haigo {__version__}",
         }
 
@@ -188,11 +185,12 @@ class _Run:
             )
 
     def _sketch(self) -> Sketches:
+        self.work.mkdir(parents=True, exist_ok=True)
         made = {
-            f"{number}": partial(_sketch_shard, shard, self.shape, str(self._file("sketch", shard)))
+            f"{number}": partial(dedup_shard.sketch, shard, self.shape, str(self._file("sketch", shard)))
             for number, shard in enumerate(self.shards)
         }
-        self._all("dedup: sketches", made)
+        rewrite.run("dedup: sketches", made, self.workers)
         for shard in self.shards:
             with np.load(self._file("sketch", shard)) as made_of_it:
                 self.starts.append(self.starts[-1] + len(made_of_it["sizes"]))
@@ -200,7 +198,7 @@ class _Run:
         empty = Sketcher(self.shape).sketch([])
         rooms = {
             name: np.empty((self.starts[-1], *getattr(empty, name).shape[1:]), getattr(empty, name).dtype)
-            for name in _SKETCH
+            for name in ARRAYS
         }
         for number, shard in enumerate(self.shards):
             with np.load(self._file("sketch", shard)) as made_of_it:
@@ -221,8 +219,8 @@ class _Run:
             if high > low:
                 places = [each - self.starts[number] for each in numbers[low:high]]
                 kept = str(self._file("shingles", shard))
-                work[f"{number}"] = partial(_shingle_shard, shard, self.shape, places, kept)
-        self._all("dedup: candidates", work)
+                work[f"{number}"] = partial(dedup_shard.shingles, shard, self.shape, places, kept)
+        rewrite.run("dedup: candidates", work, self.workers)
         lots: dict[int, tuple[Hashes, Any]] = {}
         for number in map(int, work):
             file = self._file("shingles", self.shards[number])
@@ -255,21 +253,10 @@ class _Run:
                 folder = self.work / name / split
                 shutil.rmtree(folder, ignore_errors=True)
                 work[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
-        made = self._all("dedup: writing", work)
+        made = rewrite.run("dedup: writing", work, self.workers)
         for name, folder in self.found.items():
             rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
             self.reports[name] = rewrite.report(folder, rows, "dedup", self.options())
-
-    def _all(self, label: str, work: Mapping[str, Any]) -> dict[str, Any]:
-        self.work.mkdir(parents=True, exist_ok=True)
-        with Progress(label, len(work), "pieces") as progress:
-            if self.workers <= 1 or len(work) <= 1:
-                made = {}
-                for name, piece in work.items():
-                    made[name] = piece()
-                    progress.update()
-                return made
-            return pool.run(work, min(self.workers, len(work)), progress.show, lambda *_: progress.update())
 
     def _file(self, kind: str, shard: Shard) -> Path:
         recipe = files.digest([shard.sha256, self.shape.shingle, self.shape.bands, self.shape.rows, self.shape.seed])
@@ -316,48 +303,6 @@ class _Run:
         return shown
 
 
-def _sketch_shard(shard: Shard, shape: Shape, file: str) -> None:
-    """The sketches of one shard, kept in `file`, of which the name tells what it was made from."""
-    if Path(file).is_file():
-        return
-    sketcher = Sketcher(shape)
-    lots = [sketcher.sketch([])]
-    lots += map(sketcher.sketch, _batches(document.text for document in shard.read()))
-    made = near_pairs.join(lots)
-    with files.atomic(file) as temporary:
-        with open(temporary, "wb") as handle:
-            np.savez(handle, **{name: getattr(made, name) for name in _SKETCH})
-
-
-def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    held: list[str] = []
-    size = 0
-    for text in texts:
-        held.append(text)
-        size += len(text)
-        if size >= _BATCH_CHARS:
-            yield held
-            held, size = [], 0
-    if held:
-        yield held
-
-
-def _shingle_shard(shard: Shard, shape: Shape, places: list[int], file: str) -> None:
-    """The shingle sets of some documents of a shard, one after the other, and where each ends."""
-    sketcher = Sketcher(shape)
-    wanted = set(places)
-    ends = [0]
-    with open(f"{file}.raw", "wb") as handle:
-        for texts in _batches(document.text for place, document in enumerate(shard.read()) if place in wanted):
-            for found in sketcher.shingle_sets(texts):
-                found.tofile(handle)
-                ends.append(ends[-1] + len(found))
-    hashes = np.memmap(f"{file}.raw", dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)
-    np.save(f"{file}.npy", hashes)
-    np.save(f"{file}.ends.npy", np.array(ends))
-    os.unlink(f"{file}.raw")
-
-
 def table(report: Mapping[str, Any]) -> str:
     """The report as a few lines to read."""
     lines = [f"{report['documents_in']:,} documents in, {report['documents_out']:,} out"]
@@ -400,12 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         shape=Shape(args.shingle, args.bands, args.rows, args.seed),
         workers=args.workers,
     )
-    if args.json:
-        import json
-
-        print(json.dumps(report, ensure_ascii=False, indent=2))
-    else:
-        print(table(report))
+    cli.show(report, table, args.json)
     return cli.OK
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import zstandard
@@ -26,6 +26,7 @@ SPLITS = ("train", "valid", "test")
 REPORT = "clean.json"
 SHARD_BYTES = 64 << 20
 _LEVEL = 3
+T = TypeVar("T")
 
 
 def shards(folder: str | os.PathLike[str], split: str = "train") -> list[Path]:
@@ -59,6 +60,20 @@ def read(folder: str | os.PathLike[str], split: str = "train") -> Iterator[Docum
     for shard in shards(folder, split):
         for entry in entries(shard):
             yield from jsonl.read(entry)
+
+
+def batches(items: Iterable[T], characters: int, size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Items in lots: each ends with the item by which it holds `characters` or more; `size` is an item's own number."""
+    held: list[T] = []
+    total = 0
+    for item in items:
+        held.append(item)
+        total += size(item)
+        if total >= characters:
+            yield held
+            held, total = [], 0
+    if held:
+        yield held
 
 
 class Line(NamedTuple):

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files
+from haigo import __version__, files, pool
 from haigo.cli import HaigoError, nearest
+from haigo.progress import Progress
 
 from . import documents, rules
 from .sources import Document, jsonl
@@ -105,6 +106,26 @@ def shards(found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS) 
     return rows
 
 
+def named(shards: Sequence[Shard]) -> list[dict[str, str]]:
+    """What was read, for a report."""
+    return [
+        {"corpus": each.corpus, "split": each.split, "file": Path(each.path).name, "sha256": each.sha256}
+        for each in shards
+    ]
+
+
+def run(label: str, work: Mapping[str, Any], workers: int) -> dict[str, Any]:
+    """Do all pieces of work, in this process or in several, with a progress line; their results by name."""
+    with Progress(label, len(work), "pieces") as progress:
+        if workers <= 1 or len(work) <= 1:
+            made = {}
+            for name, piece in work.items():
+                made[name] = piece()
+                progress.update()
+            return made
+        return pool.run(work, min(workers, len(work)), progress.show, lambda *_: progress.update())
+
+
 def require_elsewhere(found: Mapping[str, Path], output_dir: Path) -> None:
     """Refuse to write over what is read.
 
@@ -114,6 +135,12 @@ def require_elsewhere(found: Mapping[str, Path], output_dir: Path) -> None:
     for name, folder in found.items():
         if (output_dir / name).resolve() == folder.resolve():
             raise HaigoError(f"{folder} would be written over.", "give another --output-dir")
+
+
+def remove_leftovers(found: Mapping[str, Path], output_dir: Path) -> None:
+    """Delete what a killed run was writing when it died, beside its `PARTIAL` folder."""
+    for folder in (output_dir, output_dir / PARTIAL, *(output_dir / name for name in found)):
+        files.remove_leftovers(folder, below=False)
 
 
 def write_split(parts: Sequence[tuple[Shard, Edits]], folder: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from haigo import files
 from haigo.cli import HaigoError
 
 from . import sources, tokenizer
+from .documents import batches
 from .indexed_dataset import MMapReader, MMapWriter, token_dtype
 from .sources import Document, jsonl
 from .sources.containers import Entry, entries
@@ -93,7 +94,7 @@ def make_shard(work: Work) -> dict[str, int]:
     dtype = token_dtype(model.vocab_size)
     counts = {"documents": 0, "tokens": 0, "bytes": 0, "empty": 0}
     with MMapWriter(work.prefix, dtype) as writer:
-        for texts in _batches(work, counts):
+        for texts in batches(_texts(work, counts), _BATCH_CHARS, len):
             for ids in model.encode_batch(texts):
                 if work.append_eod:
                     ids.append(model.eod_id)
@@ -104,10 +105,8 @@ def make_shard(work: Work) -> dict[str, int]:
     return counts
 
 
-def _batches(work: Work, counts: dict[str, int]) -> Iterator[list[str]]:
-    """Texts in batches of about a million characters; empty ones are counted and left out, as GPT-NeoX does."""
-    held: list[str] = []
-    size = 0
+def _texts(work: Work, counts: dict[str, int]) -> Iterator[str]:
+    """The texts of a unit; empty ones are counted and left out, as GPT-NeoX does."""
     for document in _documents(work):
         text = document.text
         if not text:
@@ -120,13 +119,7 @@ def _batches(work: Work, counts: dict[str, int]) -> Iterator[list[str]]:
                 f"{work.unit.path} has a document with half a surrogate pair ('{document.id}').",
                 "clean the corpus with preprocess.clean first",
             ) from None
-        held.append(text)
-        size += len(text)
-        if size >= _BATCH_CHARS:
-            yield held
-            held, size = [], 0
-    if held:
-        yield held
+        yield text
 
 
 def _documents(work: Work) -> Iterator[Document]:

@@ -75,6 +75,7 @@ def write(
 
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    files.remove_leftovers(folder, below=False)  # of a killed run; two that write one folder at a time are not meant
     every = dict(corpora) | dict(unseen or {})
     (folder / META_NAME).unlink(missing_ok=True)  # until the new one is written, the folder is not finished
     with files.atomic(folder / MODEL_NAME) as temporary:

@@ -1,0 +1,53 @@
+"""What one process of a deduplication does with one shard: its sketches, and the shingle sets of some of its documents.
+
+Both go to files, so that a killed run goes on with what was finished and nothing large passes between processes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from haigo import files
+
+from . import near_pairs
+from .documents import batches
+from .minhash import Shape, Sketcher
+from .rewrite import Shard
+
+ARRAYS = ("keys", "bytes", "sizes", "digests")
+"""Of a `Sketches`, by which they stand in the file."""
+_BATCH_CHARS = 100_000
+
+
+def sketch(shard: Shard, shape: Shape, file: str) -> None:
+    """The sketches of one shard, kept in `file`, of which the name tells what it was made from."""
+    if Path(file).is_file():
+        return
+    sketcher = Sketcher(shape)
+    lots = [sketcher.sketch([])]
+    lots += map(sketcher.sketch, batches((document.text for document in shard.read()), _BATCH_CHARS, len))
+    made = near_pairs.join(lots)
+    with files.atomic(file) as temporary:
+        with open(temporary, "wb") as handle:
+            np.savez(handle, **{name: getattr(made, name) for name in ARRAYS})
+
+
+def shingles(shard: Shard, shape: Shape, places: list[int], file: str) -> None:
+    """The shingle sets of some documents of a shard, one after the other, and where each ends."""
+    sketcher = Sketcher(shape)
+    wanted = set(places)
+    ends = [0]
+    with open(f"{file}.raw", "wb") as handle:
+        for texts in batches(
+            (document.text for place, document in enumerate(shard.read()) if place in wanted), _BATCH_CHARS, len
+        ):
+            for found in sketcher.shingle_sets(texts):
+                found.tofile(handle)
+                ends.append(ends[-1] + len(found))
+    hashes = np.memmap(f"{file}.raw", dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)
+    np.save(f"{file}.npy", hashes)
+    np.save(f"{file}.ends.npy", np.array(ends))
+    os.unlink(f"{file}.raw")
