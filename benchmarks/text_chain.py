@@ -157,7 +157,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                     break
             model.write_bytes(tokenizer_train.train_model(kept, tokenizer_train.trainer_options(8000), given.seed))
         sizes = [*given.sizes, *([1000.0] if given.large else [])]
-        true, runs = {}, {size: [] for size in sizes}
+        true: dict[float, float] = {}
+        runs: dict[float, list[dict[str, Any]]] = {size: [] for size in sizes}
         for repeat in range(given.repeats):
             for size in sizes:
                 if size >= 1000 and repeat:
@@ -168,7 +169,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 runs[size].append(chain(raw, model, given, scratch))
                 if size >= 1000:
                     raw.unlink()
-    rows = {}
+    rows: dict[float, dict[str, Any]] = {}
     for size, made in runs.items():
         if any(one["about"] != made[0]["about"] for one in made):
             raise SystemExit("two runs over the same text gave other bytes")
