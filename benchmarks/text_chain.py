@@ -173,7 +173,9 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     for size, made in runs.items():
         if any(one["about"] != made[0]["about"] for one in made):
             raise SystemExit("two runs over the same text gave other bytes")
-        cpu = {step: statistics.median(one["steps"][step][0] for one in made) for step in ("clean", "dedup", "index")}
+        cpu: dict[str, float] = {
+            step: statistics.median(one["steps"][step][0] for one in made) for step in ("clean", "dedup", "index")
+        }
         cpu["whole"] = statistics.median(sum(step[0] for step in one["steps"].values()) for one in made)
         rows[size] = {
             "megabytes": round(true[size], 2),
