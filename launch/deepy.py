@@ -114,8 +114,12 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             return None
         configs = supervise.going_on(args, configs, root)
     report = preflight.preflight(configs, args.hostfile, args.gpus, root or Path())
+    port = None
     if root is not None and not args.dry_run and not report.failed:
-        report.checks.extend(preflight_place.checks(report.config, root, args.hostfile))
+        here = preflight_place.checks(report.config, root, args.hostfile)
+        if supervise.wanted(args):
+            here, port = supervise.settle_port(here, report.config)
+        report.checks.extend(here)
     shown = [check for check in report.checks if check.status != "ok"]
     print(preflight.text(preflight.Report(shown or report.checks[:1], {})), file=sys.stderr)
     if not args.no_preflight:
@@ -137,7 +141,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         return None
     assert root is not None
     if supervise.wanted(args):
-        return supervise.Supervisor(args, root, configs, report.config, python, _forwarded(args), environment).run()
+        run = supervise.Supervisor(args, root, configs, report.config, python, _forwarded(args), environment)
+        run.port = port
+        return run.run()
     outcome = deepy_run.run(command, root, environment, args.log)
     if outcome.code != 0:
         print(f"haigo: GPT-NeoX ended with {outcome.code}: {outcome.cause()}", file=sys.stderr)

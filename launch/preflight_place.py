@@ -60,7 +60,9 @@ def checks(
         if launcher == "pdsh" and shutil.which("ssh"):
             found += _ssh(list(hosts), around)
         if launcher == "openmpi" and not config.get("deepspeed_mpi"):
-            told = "launcher openmpi without deepspeed_mpi: every rank takes the world for one process, and the run dies."
+            told = (
+                "launcher openmpi without deepspeed_mpi: every rank takes the world for one process, and the run dies."
+            )
             found.append(Check("openmpi", "fail", told, "set launcher: openmpi, deepspeed_mpi: true"))
         if launcher == "slurm":
             found += _job(hosts, around)

@@ -17,11 +17,12 @@ from launch import resume
 from launch import supervise_options as options
 from launch import training_child as children
 from launch.diary import note
+from launch.preflight_data import Check
 from launch.supervise_options import add_arguments, wanted
-from launch.supervisor import Supervisor
+from launch.supervisor import Supervisor, free_port
 from neox_configs import reader
 
-__all__ = ["Supervisor", "add_arguments", "ready", "wanted"]
+__all__ = ["Supervisor", "add_arguments", "going_on", "ready", "settle_port", "wanted"]
 
 
 def ready(args: argparse.Namespace, configs: Sequence[Path], root: Path) -> bool:
@@ -56,6 +57,24 @@ def ready(args: argparse.Namespace, configs: Sequence[Path], root: Path) -> bool
                   "and it is whole. Nothing was started.")  # fmt: skip
             return True
     return False
+
+
+def settle_port(found: list[Check], config: Mapping[str, Any]) -> tuple[list[Check], int | None]:
+    """Another master port where DeepSpeed's own is in use here, as by a second run on the node; a port that the config names
+    stays a reason to refuse.
+
+    Args:
+        found: what `preflight_place.checks` gave.
+
+    Returns:
+        The checks, with a busy port no failure any more, and the port to take (None: the config's or DeepSpeed's own).
+    """
+    busy = [check for check in found if check.name == "port" and check.status == "fail"]
+    if not busy or config.get("master_port") is not None:
+        return found, None
+    port = free_port()
+    told = Check("port", "ok", f"{reader.value(config, 'master_port')} is in use here, so {port} is taken")
+    return [told if check in busy else check for check in found], port
 
 
 def _say_dry(made: resume.Resume, config: Mapping[str, Any]) -> None:

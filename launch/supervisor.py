@@ -390,7 +390,7 @@ class Supervisor:
         assert made is not None
         self.restarts += 1
         if decision.new_port:
-            self.port = _free_port()
+            self.port = free_port()
         where = made.choice.tag or "the beginning"
         say(f"haigo: starting again from {where} in {clock(decision.wait_s)} (restart {self.restarts}).")
         end = time.monotonic() + decision.wait_s
@@ -431,7 +431,8 @@ class Supervisor:
             self.live.say(f"  | {line[:300]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on now."""
     with socket.socket() as one:
         one.bind(("", 0))
         return int(one.getsockname()[1])

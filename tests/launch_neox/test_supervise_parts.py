@@ -15,10 +15,11 @@ from neox_world import World, sentences, write_dataset
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import causes, checkpoints, data_order, live, neox_log, requeue, restarts, resume, run_record
+from launch import causes, checkpoints, data_order, live, neox_log, requeue, restarts, resume, run_record, supervise
 from launch.checkpoints import Layout
 from launch.loss_guard import LossGuard, Rule
 from launch.neox_log import Step
+from launch.preflight_data import Check
 from launch.watchdog import Patience, Watchdog
 from neox_configs import reader, shipped
 
@@ -438,3 +439,13 @@ def test_the_line_with_what_was_planned(capsys: pytest.CaptureFixture[str]) -> N
     assert "step 12,340" in capsys.readouterr().err
     assert live.planned({**own, "peak_theoretical_tflops": 313.0}, 4, 50_000) is None
     assert live.planned(own, None, 50_000) is None
+
+
+def test_a_second_run_on_the_node_takes_another_port() -> None:
+    busy = [Check("port", "fail", "port 29500 cannot be used here.", "end what listens there"), Check("disk", "ok", "")]
+    found, port = supervise.settle_port(busy, {})
+    assert port is not None and port != 29500 and [check.status for check in found] == ["ok", "ok"]
+    assert str(port) in found[0].found and found[1] is busy[1]
+    assert supervise.settle_port(busy, {"master_port": 29500}) == (busy, None)  # what the config names is not changed
+    free = [Check("port", "ok", "29500 is free")]
+    assert supervise.settle_port(free, {}) == (free, None)
