@@ -156,7 +156,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 if size > 600_000:
                     break
             model.write_bytes(tokenizer_train.train_model(kept, tokenizer_train.trainer_options(8000), given.seed))
-        sizes = [*given.sizes, *([1000.0] if given.large else [])]
+        sizes: list[float] = [*given.sizes, *([1000.0] if given.large else [])]
         true: dict[float, float] = {}
         runs: dict[float, list[dict[str, Any]]] = {size: [] for size in sizes}
         for repeat in range(given.repeats):

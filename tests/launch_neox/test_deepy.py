@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -26,6 +27,9 @@ def config(world: World) -> Path:
     output = world.root / "run" / "tiny.yml"
     arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "tokens": 20_480}
     configs.write_config(output, model="0-1M", cluster="local-cpu", **arguments)
+    with socket.socket() as one:  # DeepSpeed's own port may be in use on a machine where something trains
+        one.bind(("", 0))
+        yamlfile.write(output, {**yamlfile.read(output), "master_port": one.getsockname()[1]})
     return output
 
 
