@@ -156,7 +156,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 if size > 600_000:
                     break
             model.write_bytes(tokenizer_train.train_model(kept, tokenizer_train.trainer_options(8000), given.seed))
-        sizes: list[float] = [*given.sizes, *([1000.0] if given.large else [])]
+        sizes = [*given.sizes, *([1000.0] if given.large else [])]
         true: dict[float, float] = {}
         runs: dict[float, list[dict[str, Any]]] = {size: [] for size in sizes}
         for repeat in range(given.repeats):
@@ -170,18 +170,18 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 if size >= 1000:
                     raw.unlink()
     rows: dict[float, dict[str, Any]] = {}
-    for size, made in runs.items():
+    for amount, made in runs.items():
         if any(one["about"] != made[0]["about"] for one in made):
             raise SystemExit("two runs over the same text gave other bytes")
         cpu: dict[str, float] = {
             step: statistics.median(one["steps"][step][0] for one in made) for step in ("clean", "dedup", "index")
         }
         cpu["whole"] = statistics.median(sum(step[0] for step in one["steps"].values()) for one in made)
-        rows[size] = {
-            "megabytes": round(true[size], 2),
+        rows[amount] = {
+            "megabytes": round(true[amount], 2),
             "runs": len(made),
             "cpu_s": {step: round(spent, 2) for step, spent in cpu.items()},
-            "mb_per_cpu_s": {step: round(true[size] / spent, 2) for step, spent in cpu.items()},
+            "mb_per_cpu_s": {step: round(true[amount] / spent, 2) for step, spent in cpu.items()},
             "wall_s": round(statistics.median(sum(step[1] for step in one["steps"].values()) for one in made), 1),
             "peak_mb": {step: round(max(one["steps"][step][2] for one in made)) for step in made[0]["steps"]},
             **made[0]["about"],
