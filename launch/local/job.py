@@ -67,7 +67,7 @@ class Job:
         made["betas"] = list(self.plan.betas)
         made["train_data_weights"] = list(source.weights)
         for number, prefix in enumerate(source.prefixes):
-            made[f"train_data_paths[{number}]"] = _fingerprint(prefix)
+            made[f"train_data_paths[{number}]"] = fingerprint(prefix)
         if self.device != "cpu":
             made |= {"device": devices.kind(self.device), "computed_in": self.precision}
         if self.init_from is not None:
@@ -75,7 +75,7 @@ class Job:
             made["init_from"] = _file_digest(weights, *_stamp(weights))
         for kind, group in (("valid", self.valid), ("test", self.test)):
             for name, prefix in group.items():
-                made[f"{kind}.{name}"] = _fingerprint(prefix)
+                made[f"{kind}.{name}"] = fingerprint(prefix)
         for name, path in self.pairs.items():
             made[f"pairs.{name}"] = _file_digest(path, *_stamp(path))
         return made
@@ -174,7 +174,12 @@ def _stamp(path: str) -> tuple[int, int]:
     return found.st_size, found.st_mtime_ns
 
 
-def _fingerprint(prefix: str) -> str:
+def fingerprint(prefix: str) -> str:
+    """A digest of a dataset's content.
+
+    Raises:
+        HaigoError: it is missing or cut short.
+    """
     MMapReader(prefix)  # says what is missing or cut short
     return _dataset_digest(prefix, *_stamp(f"{prefix}.idx"), *_stamp(f"{prefix}.bin"))
 

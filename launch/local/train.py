@@ -71,6 +71,7 @@ def train(
     overwrite: bool = False,
     lock: bool = True,
     progress: Callable[[Tick], None] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train one model, or go on with it, or give its result when it is finished.
 
@@ -96,6 +97,7 @@ def train(
         overwrite: forget what `output_dir` holds.
         lock: hold `output_dir` for this process while training.
         progress: called after every step; a progress line is shown when None.
+        about: facts for `result.json` that the run's numbers do not depend on.
 
     Returns:
         What `result.json` holds: tokens, steps, seconds, cpu_seconds, tokens_per_cpu_s, loss (nats, mean of the last
@@ -135,7 +137,7 @@ def train(
         run.fix_steps(kept)
         run.start(checkpoints)
         run.loop(checkpoint_every_s if checkpoints else None, progress)
-        return run.finish()
+        return run.finish(about or {})
 
 
 def tokens_in(job: jobs.Job) -> int:
@@ -299,7 +301,7 @@ class _Run:
         extra = {"losses": self.losses, "wall": self.wall, "cpu": self.cpu, "train_cpu": self.train_cpu}
         checkpoint.save(self.folder, self.step, self.model, self.optimizer, extra)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self, about: Mapping[str, Any]) -> dict[str, Any]:
         """Final evaluation, export, `result.json`."""
         begin, cpu = time.monotonic(), time.process_time()
         plan = self.plan
@@ -317,6 +319,7 @@ class _Run:
             "seed": plan.seed,
             "epochs": _epochs(self.data),
             "clipped_at": plan.clip,
+            **about,
         }
         if self.job.test:
             tested = self.score({n: self._corpus(prefix, self.job.test_tokens) for n, prefix in self.job.test.items()})

@@ -1,0 +1,47 @@
+"""How many tokens a proxy gets when its budget is given in seconds: measured once for a folder, the same for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import Failed, HaigoError
+from launch import proxy_pool
+
+DATA_KEYS = tuple(f"{part}_data_{what}" for part in ("train", "valid", "test") for what in ("paths", "weights"))
+
+
+def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], common: Mapping[str, Any]) -> int:
+    """Tokens that fit into `seconds` of one proxy, its evaluation included.
+
+    Args:
+        folder: keeps what was measured, so that all its proxies are trained alike, also those of a later call.
+        config: of the first proxy.
+        common: further arguments of `launch.local.job.prepare`.
+    """
+    if seconds <= 0:
+        raise HaigoError(f"--seconds {seconds:g} is not more than 0.", "give a positive number")
+    path = folder / "budget.json"
+    key = files.digest([seconds, {name: value for name, value in config.items() if name not in DATA_KEYS}])
+    if path.is_file():
+        known = files.read_json(path)
+        if known.get("key") == key:
+            return int(known["tokens"])
+    task = {"seconds": seconds, "config": dict(config), **common}
+    for event in proxy_pool.run(_measure, [("measure", task)], 1):
+        if event is not None and event.kind == "done":
+            files.write_json(path, {"key": key, "seconds": seconds, "tokens": event.value})
+            return int(event.value)
+        if event is not None and event.kind == "failed":
+            raise Failed(f"the speed of a proxy could not be measured: {event.value}.", "give --tokens instead")
+    raise Failed("the speed of a proxy could not be measured.", "give --tokens instead")
+
+
+def _measure(task: Mapping[str, Any], tell: Callable[[Any], None]) -> int:
+    """Time a few steps (in a worker)."""
+    from launch.local import job
+    from launch.local.train import tokens_in
+
+    return tokens_in(job.prepare(**task))

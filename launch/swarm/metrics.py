@@ -1,0 +1,139 @@
+"""The files that a swarm leaves beside its runs: metrics.csv, swarm.json (what all runs share) and noise.json.
+
+metrics.csv is for the mixer, swarm.json for joining the tables of several machines: it holds everything that two runs
+must have in common to be compared, under names that a user knows, and every run's weights and seed.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from haigo import __version__, files
+from haigo.cli import HaigoError
+
+ABOUT = ("size", "tokens", "seed", "seconds", "epochs_matched")
+"""Columns of metrics.csv that are no metrics, in their order; the last only where it says something."""
+_FORMAT = 1
+
+
+@dataclass
+class Table:
+    """metrics.csv and swarm.json of one folder."""
+
+    folder: Path
+    header: list[str]
+    rows: dict[str, dict[str, str]]
+    """run -> column -> cell, as the file has them."""
+    common: dict[str, Any]
+    runs: dict[str, dict[str, Any]]
+    """run -> {"weights", "seed"}, also of those that are not trained yet; in the order of the table."""
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Column of a task's score -> {"items", "chance"}."""
+
+    @property
+    def metrics(self) -> list[str]:
+        return [name for name in self.header if name != "run" and name not in ABOUT]
+
+
+def write(folder: Path, results: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> None:
+    """Write metrics.csv: one row a finished run of `order`, one column a metric."""
+    rows = [(name, results[name]) for name in order if name in results]
+    metrics = list(dict.fromkeys(metric for _, result in rows for metric in _values(result)))
+    matched = any(result.get("epochs_matched") for _, result in rows)
+    about = ABOUT if matched else ABOUT[:-1]
+    made = {}
+    for name, result in rows:
+        values = _values(result)
+        cells = {metric: f"{values[metric]:.6f}" if metric in values else "" for metric in metrics}
+        cells |= {column: str(result[column]) for column in about if column != "epochs_matched"}
+        if matched:
+            target = (result.get("epochs_matched") or {}).get("target_tokens")
+            cells["epochs_matched"] = "" if target is None else f"{target:g}"
+        made[name] = cells
+    write_rows(folder / "metrics.csv", ["run", *metrics, *about], made)
+
+
+def _values(result: Mapping[str, Any]) -> dict[str, float]:
+    return {**result["metrics"], **result.get("scores", {})}
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> None:
+    """Write a table of cells, atomically."""
+    with files.atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(header)
+        for name, cells in rows.items():
+            writer.writerow([name, *(cells[column] for column in header[1:])])
+
+
+def write_facts(
+    folder: Path, common: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Any]
+) -> None:
+    """Write swarm.json."""
+    content = {"format": _FORMAT, "tool": f"haigo {__version__}", "common": common, "runs": runs, "scores": scores}
+    files.write_json(folder / "swarm.json", content)
+
+
+def read(folder: Path) -> Table:
+    """Read one folder of `launch.proxies`.
+
+    Raises:
+        HaigoError: not such a folder, or files that do not belong together.
+    """
+    again = "run launch.proxies with its own options there once more: finished proxies are kept"
+    if not folder.is_dir():
+        raise HaigoError(f"{folder} is not a folder.", "name the --output-dir of a swarm")
+    path = folder / "metrics.csv"
+    if not path.is_file():
+        raise HaigoError(f"{folder} has no metrics.csv.", "name the --output-dir of a swarm")
+    if not (folder / "swarm.json").is_file():
+        raise HaigoError(f"{folder} has no swarm.json, which says what its runs are made from.", again)
+    content = files.read_json(folder / "swarm.json")
+    try:
+        common, runs, scores = content["common"], content["runs"], content.get("scores", {})
+        if content["format"] != _FORMAT or not all(isinstance(part, dict) for part in (common, runs, scores)):
+            raise ValueError
+        if not all(isinstance(run["weights"], dict) and isinstance(run["seed"], int) for run in runs.values()):
+            raise ValueError
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise HaigoError(f"{folder / 'swarm.json'} has not the form of this version.", again) from None
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            lines = [row for row in csv.reader(handle) if row]
+    except UnicodeDecodeError:
+        raise HaigoError(f"{path} is not UTF-8 text.", again) from None
+    header = lines[0] if lines else []
+    if header[:1] != ["run"] or len(set(header)) != len(header) or any(len(row) != len(header) for row in lines):
+        raise HaigoError(f"{path} is not a table that launch.proxies wrote.", again)
+    rows = {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in lines[1:]}
+    if len(rows) != len(lines) - 1:
+        raise HaigoError(f"{path} has a run twice.", again)
+    for name in rows:
+        if name not in runs:
+            raise HaigoError(f"{path} has the run '{name}', and swarm.json does not.", again)
+    return Table(folder, header, rows, common, runs, scores)
+
+
+def write_noise(folder: Path, rows: Mapping[str, Mapping[str, str]], metrics: Sequence[str]) -> dict[str, Any] | None:
+    """Write noise.json, what replicates say of the noise of a run; without replicates there is none (None)."""
+    import numpy as np
+
+    from mixer import replicates
+
+    names = list(rows)
+    path = folder / "noise.json"
+    complete = [name for name in metrics if all(rows[run].get(name) for run in names)]
+    values = np.array([[float(rows[run][name]) for name in complete] for run in names]).reshape(
+        len(names), len(complete)
+    )
+    noise = replicates.noise(names, [rows[run].get("seed", "") for run in names], values)
+    if noise is None or not complete:
+        path.unlink(missing_ok=True)
+        return None
+    content = {**noise.as_dict(complete), "spread": replicates.spread(names, values, complete)}
+    files.write_json(path, content)
+    return content

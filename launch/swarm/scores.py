@@ -1,0 +1,160 @@
+"""Task scores of proxies: each finished model goes through eval_harness, and metrics.csv gets a column a task.
+
+A column is TASK_METRIC (`jcommonsenseqa-1.1-0.3_acc`), as a share from 0 to 1. How many items stand behind it, and what
+guessing gives, is kept beside it: `mixer.search --score TASK_METRIC=ITEMS:CHANCE` reads the score with its noise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import HaigoError
+
+FILE = "scores.json"
+_SHARES = ("acc", "acc_norm", "exact_match", "em")
+"""Metrics that are shares of right items: for them the noise of ITEMS items is sqrt(p (1 - p) / ITEMS)."""
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """What to score, as `eval_harness.run` takes it."""
+
+    names: tuple[str, ...]
+    data_dir: str
+    num_fewshot: tuple[int | None, ...] = (None,)
+    limit: tuple[int | float | None, ...] = (None,)
+    data_version: str = "v1.1"
+    fewshot_pool: str = "train"
+
+
+def words(tasks: str, data_dir: str | None, num_fewshot: str | None, limit: str | None, pool: str) -> Tasks:
+    """Tasks from the words of a command line.
+
+    Raises:
+        HaigoError: no data folder, or words that are no numbers.
+    """
+    if data_dir is None:
+        raise HaigoError("--tasks is given without --data-dir.", "name the folder with the data sets' files")
+    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    if not names:
+        raise HaigoError(f"--tasks {tasks!r} names no task.", "write --tasks jcommonsenseqa-1.1-0.3")
+
+    def numbers(text: str | None, option: str, shares: bool) -> tuple[Any, ...]:
+        made: list[Any] = []
+        for word in (text or "own").split(","):
+            try:
+                whole = word.strip().isdigit() or not shares
+                made.append(None if word.strip() in ("own", "all") else int(word) if whole else float(word))
+            except ValueError:
+                raise HaigoError(f"--{option} {text}: '{word}' is not a number.", "write for example 3,3,2") from None
+        return tuple(made)
+
+    return Tasks(names, data_dir, numbers(num_fewshot, "num-fewshot", False), numbers(limit, "limit", True),
+                 fewshot_pool=pool)  # fmt: skip
+
+
+def check(tasks: Tasks) -> str:
+    """See that tasks and data are there; gives the digest of everything that scores depend on besides the model.
+
+    Raises:
+        HaigoError: as eval_harness.run says it.
+    """
+    from eval_harness import stock
+    from eval_harness import tasks as known
+    from eval_harness.sources import read_sources, spread
+
+    _, theirs = stock.split(list(tasks.names))
+    if theirs:
+        raise known.unknown(theirs[0])
+    names = known.select(list(tasks.names))
+    shots, limits = spread(tasks.num_fewshot, names, "num-fewshot"), spread(tasks.limit, names, "limit")
+    found = read_sources(names, shots, limits, Path(tasks.data_dir), tasks.fewshot_pool, tasks.data_version)
+    used = [[file.sha256 for file in (source.scored, source.pool) if file is not None] for source in found]
+    return files.digest([names, [source.shots for source in found], limits, used])
+
+
+def finished(place: Path, key: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The scores of a run's model, if they were made with just this; None otherwise."""
+    path = place / FILE
+    if not path.is_file():
+        return None
+    content = files.read_json(path)
+    return dict(content) if content.get("key") == key and content.get("model") == _model(result) else None
+
+
+def score(place: Path, tasks: Tasks, key: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Score the model of a finished run (in a worker); `place/scores.json` is written last.
+
+    Returns:
+        key, model, metrics {column: value}, items {column: n}, chance {column: share}.
+
+    Raises:
+        HaigoError: the run has no model, or eval_harness refuses.
+    """
+    known = finished(place, key, result)
+    if known is not None:
+        return known
+    if not (place / "model").is_dir():
+        raise HaigoError(f"{place} holds no model to score.", "delete that folder, and it is trained again")
+    from eval_harness.run import evaluate
+
+    # what it says on the way would be said once a proxy, in the middle of the table
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        found = evaluate(
+            place / "model",
+            list(tasks.names),
+            list(tasks.num_fewshot),
+            list(tasks.limit),
+            tasks.data_dir,
+            place / "scores",
+            log_samples=False,
+            fewshot_pool=tasks.fewshot_pool,
+            data_version=tasks.data_version,
+            device="cpu",
+        )
+    made: dict[str, Any] = {"key": key, "model": _model(result), "metrics": {}, "items": {}, "chance": {}}
+    for name, figures in found["results"].items():
+        about = found["haigo"]["tasks"][name]
+        metric = about["main_metric"]
+        column = f"{name}_{metric}"
+        made["metrics"][column] = float(figures[metric]) * float(about["main_scale"]) / 100.0
+        if metric in _SHARES:
+            made["items"][column] = about["n"]
+            if about["baseline"].get("chance") is not None:
+                made["chance"][column] = about["baseline"]["chance"]
+    files.write_json(place / FILE, made)
+    return made
+
+
+def _model(result: Mapping[str, Any]) -> str:
+    """Which training a score belongs to: one that was done again has another time and the same folder."""
+    return files.digest([result["metrics"], result["tokens"], result["seed"], result["loss"]])
+
+
+def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Column -> {"items", "chance"} from the scores of several runs."""
+    made: dict[str, dict[str, Any]] = {}
+    for result in results:
+        for column, items in result.get("items", {}).items():
+            made.setdefault(column, {"items": items, "chance": result.get("chance", {}).get(column)})
+    return made
+
+
+def advice(known: Mapping[str, Mapping[str, Any]]) -> str:
+    """The words for mixer.search."""
+    made = []
+    for column, facts in known.items():
+        chance = f":{facts['chance']:.4g}" if facts.get("chance") is not None else ""
+        made.append(f"--score {column}={facts['items']}{chance}")
+    return " ".join(made)
+
+
+def as_facts(tasks: Tasks, key: str) -> dict[str, Any]:
+    """For swarm.json: what runs with scores must have in common."""
+    return {"tasks": ",".join(tasks.names), "tasks.digest": key}
