@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 
 from haigo.cli import HaigoError, nearest
-from mixer import csvfile
+from mixer import csvfile, replicates
 from mixer.arrays import LARGEST, Array
 from mixer.laws import check_runs
 from mixer.mixture import check_weights
 from mixer.scales import scales
 
 _RUN_COLUMNS = ("run", "index", "run_id", "name")
-_ABOUT_A_RUN = ("size", "tokens", "seed", "seconds", "bytes", "name", "run_id", "index", "run", "group", "step")
+_ABOUT_A_RUN = (
+    "size", "tokens", "seed", "seconds", "bytes", "name", "run_id", "index", "run", "group", "step", "epochs_matched",
+)  # fmt: skip
 _CORPUS_NOISE = re.compile(r"^(train_the_pile_|train_|the_pile_)")
 _METRIC_NOISE = re.compile(r"^(metric/|eval/|valid_|val_)?(the_pile_)?")
 
@@ -44,6 +46,12 @@ class ProxyTable:
     notes: list[str] = field(default_factory=list)
     """What was mended or left out, one sentence each; to be shown."""
     source: str = ""
+    repeats: list[int] = field(default_factory=list)
+    """How many trainings (RUN, RUN@2, ...) each run is the mean of; all 1 when empty."""
+    noise: Array | None = None
+    """(metrics,) standard deviation of one training by its seed, where the replicates suffice to know it."""
+    epochs_matched: float | None = None
+    """Tokens of the target run whose repetition of every corpus these runs have (column `epochs_matched`)."""
 
     def split(self, prefix: str) -> tuple[ProxyTable, ProxyTable]:
         """The runs to fit and the runs held out (name starts with `prefix`)."""
@@ -64,6 +72,9 @@ class ProxyTable:
             scales=[self.scales[i] for i in rows] if self.scales else [],
             notes=self.notes,
             source=self.source,
+            repeats=[self.repeats[i] for i in rows] if self.repeats else [],
+            noise=self.noise,
+            epochs_matched=self.epochs_matched,
         )
 
 
@@ -181,53 +192,125 @@ def read(
     if not known:
         raise HaigoError(f"{metrics} has no metric column.", "it needs `run` and one column a metric")
     wanted = known if only is None else _named(only, known, str(metrics))
-    both = [name for name in runs if name in table.index]
+    belongs = _belongs([str(name) for name in table.index], runs)
+    there = set(belongs.values())
+    both = [name for name in runs if name in there]
     if not both:
         raise HaigoError(f"{ratios} and {metrics} have no run in common.", "the column `run` must match in both")
     for path, missing in (
-        (metrics, [name for name in runs if name not in table.index]),
-        (ratios, [str(name) for name in table.index if name not in set(runs)]),
+        (metrics, [name for name in runs if name not in there]),
+        (ratios, [str(name) for name in table.index if str(name) not in belongs]),
     ):
         if missing:
             shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
             notes.append(f"{len(missing)} run(s) are not in {path} and were left out: {shown}.")
     check_runs(len(both), f"{ratios} joined with {metrics}")
-    columns, kept = [], []
+    # (rows,) which run each row of metrics.csv belongs to: several when it was trained with several seeds
+    group = np.array([both.index(run) for run in belongs.values()])
+    columns, kept, each = [], [], []
     for name in [m for m in known if m in wanted or others]:
         try:
-            column = _numbers(table, metrics, [name], "metric", set(both))[:, 0]
+            own = _numbers(table, metrics, [name], "metric", set(belongs))
         except HaigoError as error:
             if name in wanted:
                 raise
             notes.append(f"Left out: {error.problem}")
             continue
+        column = replicates.means(own, group)[:, 0]
         if np.ptp(column) <= 1e-12 * np.abs(column).max():
             if name in wanted and only is not None:
                 raise HaigoError(f"{metrics}: '{name}' is the same in every run.", "choose a metric that varies")
             notes.append(f"{metrics}: '{name}' is the same in every run and was left out.")
             continue
         columns.append(column)
+        each.append(own[:, 0])
         kept.append(name)
     if not kept:
         raise HaigoError(f"{metrics}: no metric varies between the runs.", "check how it was made")
-    place = {str(name): i for i, name in enumerate(name for name in table.index if name in set(both))}
-    losses = np.stack(columns, axis=1)[[place[name] for name in both]]
+    losses = np.stack(columns, axis=1)
     made = weights[[runs.index(name) for name in both]]
     still = np.flatnonzero(np.ptp(made, axis=0) < 1e-9)
     if len(still) == len(corpora):
         raise HaigoError(f"{ratios}: every run has the same mixture.", "train proxies with different mixtures")
     for j in still:
         notes.append(f"{ratios}: '{corpora[j]}' has the same weight in every run; nothing can be learned about it.")
+    repeats, noise = _replicates(table, belongs, group, np.stack(each, axis=1), notes, str(metrics))
     return ProxyTable(
         runs=both,
         corpora=corpora,
         metrics=kept,
         weights=made,
         losses=losses,
-        scales=_scales(table, both),
+        scales=_scales(table, [next(name for name in belongs if belongs[name] == run) for run in both]),
         notes=notes + _same_twice(both, made, losses, str(ratios)),
         source=str(ratios),
+        repeats=repeats,
+        noise=noise,
+        epochs_matched=_matched(table, belongs, str(metrics)),
     )
+
+
+def _belongs(names: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
+    """Row of metrics.csv -> run of ratios.csv: itself, or what it is a replicate of (`p003@2` of p003)."""
+    known = set(runs)
+    made = {}
+    for name in names:
+        run = name if name in known else replicates.split(name)[0]
+        if run in known:
+            made[name] = run
+    return made
+
+
+def _replicates(
+    table: Any, belongs: dict[str, str], group: Any, values: Array, notes: list[str], source: str
+) -> tuple[list[int], Array | None]:
+    """Trainings of each run, and the noise of one (metrics,) where that many suffice to know it."""
+    repeats = [int(count) for count in np.bincount(group)]
+    if max(repeats) == 1:
+        return repeats, None
+    names = list(belongs)
+    scale = table.loc[names].reindex(columns=["size", "tokens"]).fillna("").astype(str)
+    for name, run in belongs.items():
+        twins = [other for other in names if belongs[other] == run]
+        if list(scale.loc[name]) != list(scale.loc[twins[0]]):
+            raise HaigoError(
+                f"{source}: '{name}' and '{twins[0]}' are replicates and differ in size or tokens.",
+                "train them alike, or give one of them another name and a row in ratios.csv",
+            )
+    seeds = [str(seed).strip() for seed in table.loc[names, "seed"]] if "seed" in table.columns else [""] * len(names)
+    found = replicates.noise(names, seeds, values)
+    known = None if found is None else found.known
+    several = sum(1 for count in repeats if count > 1)
+    notes.append(
+        f"{source}: {several} run(s) were trained several times and count as their means"
+        + (
+            "; what their seeds do is the least noise of a run."
+            if known is not None
+            else f"; that is too little to know the noise of a run ({replicates.MIN_FREE} degrees of freedom are needed)."
+        )
+    )
+    return repeats, known
+
+
+def _matched(table: Any, belongs: dict[str, str], source: str) -> float | None:
+    """The target tokens of column `epochs_matched`; None where it is not there or empty.
+
+    Raises:
+        HaigoError: not the same in all runs.
+    """
+    if "epochs_matched" not in table.columns:
+        return None
+    cells = dict.fromkeys(str(cell).strip() for cell in table.loc[list(belongs), "epochs_matched"])
+    try:
+        values = {float(cell) if cell else None for cell in cells}
+    except ValueError:
+        values = set()
+    if len(values) != 1:
+        raise HaigoError(
+            f"{source}: the runs were matched to different target runs (epochs_matched: {', '.join(cells)}).",
+            "search over runs that were trained alike",
+        )
+    return values.pop()
 
 
 def _scales(table: Any, runs: list[str]) -> list[str]:

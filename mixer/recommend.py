@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from haigo.cli import HaigoError, Refused, nearest
-from mixer import focus, methods, scales, worth
+from mixer import focus, methods, replicates, scales, worth
 from mixer.answer import Recommendation, significant
 from mixer.arrays import Array, as_matrix
 from mixer.compare import compared, other, starting_points
@@ -48,6 +48,8 @@ def recommend(
     beyond_proxies: bool = False,
     counts: Any = None,
     target: tuple[Any, Any] | None = None,
+    repeats: Any = None,
+    run_noise: Any = None,
     source: str = "the proxy table",
 ) -> Recommendation:
     """Choose the mixture.
@@ -94,6 +96,8 @@ def recommend(
     sign = objective.signs(names)
     y = y_raw * sign
     given_counts = None if counts is None else np.asarray(counts, dtype=np.float64)
+    known = None if run_noise is None or target is not None else np.asarray(run_noise, dtype=np.float64)
+    times = np.ones(len(w)) if repeats is None else np.asarray(repeats, dtype=np.float64)
     lines = None
     if target is not None:
         y, lines = _lift(w, y, target, sign, corpora, given_counts, seed, notes)
@@ -115,9 +119,14 @@ def recommend(
     )
     law = cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
     law.fit(w, y, given_counts)
+    if known is not None and times.max() > times.min():
+        more = replicates.counts(times, known, law.noise_)
+        given_counts = more if given_counts is None else given_counts * more
+        law.fit(w, y, given_counts)
     card = _card(task, law)
     _gate(card, objective, method, force, notes)
-    _surface(task, law, given_counts, lines, max(bootstrap, 10))
+    floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
+    _surface(task, law, given_counts, lines, max(bootstrap, 10), floor)
     notes += objective.doubts(names, y_raw, source)
     for metric in task.ceiling_names:
         if card.skill(metric) < MIN_SKILL:
@@ -236,12 +245,28 @@ def _lift(
     return lines.apply(y), lines
 
 
-def _surface(task: Problem, law: CurveLaw, counts: Array | None, lines: scales.Lines | None, bootstrap: int) -> None:
-    """Fit what is searched, for "auto" the law near the best proxies, and draw from it."""
+def _surface(
+    task: Problem,
+    law: CurveLaw,
+    counts: Array | None,
+    lines: scales.Lines | None,
+    bootstrap: int,
+    floor: tuple[Array, Array] | None,
+) -> None:
+    """Fit what is searched, for "auto" the law near the best proxies, and draw from it.
+
+    Args:
+        floor: known noise of one training and of a run of the table, (metrics,) each.
+    """
     if task.method == "auto":
         near = focus.counts(task.y @ task.coefficients)
         law = cast(CurveLaw, make("law", task.seed)).fit(task.w, task.y, near if counts is None else near * counts)
+    if floor is not None:
+        # a law of few runs bends towards their noise, and its residuals then say too little of it
+        law.noise_ = np.maximum(law.noise_, floor[1])
     draws, noise = law.bootstrap(bootstrap), law.noise_
+    if floor is not None:
+        noise = np.maximum(noise, floor[0])
     shift = stretch = None
     if lines is not None:
         offset, slope = lines.draws(bootstrap, task.seed)

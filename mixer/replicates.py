@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mixer.arrays import Array
+
+Numbers = npt.NDArray[np.signedinteger[Any]]
 
 MIN_FREE = 4
 """Fewer degrees of freedom than this say too little of a variance to be relied on: they are shown only."""
@@ -84,14 +87,14 @@ def noise(names: Sequence[str], seeds: Sequence[str], values: Array) -> Noise | 
     if not keep or values.shape[1] == 0:
         return None
     y = values[keep]
-    group = np.unique([bases[i] for i in keep], return_inverse=True)[1]
+    group: Numbers = np.unique([bases[i] for i in keep], return_inverse=True)[1]
     mixtures = int(group.max()) + 1
     free = len(y) - mixtures
-    rest = y - _means(y, group)[group]
+    rest = y - means(y, group)[group]
     own = [seeds[i] for i in keep]
     between, free_between = None, 0
     if all(own):
-        seed = np.unique(own, return_inverse=True)[1]
+        seed: Numbers = np.unique(own, return_inverse=True)[1]
         design = np.c_[np.eye(mixtures)[group], np.eye(int(seed.max()) + 1)[seed]]
         fitted, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
         # a seed that one mixture alone was trained with takes its run out of the comparison
@@ -107,15 +110,16 @@ def noise(names: Sequence[str], seeds: Sequence[str], values: Array) -> Noise | 
     )
 
 
-def _means(y: Array, group: Array) -> Array:
-    counts = np.bincount(group)
-    return np.stack([np.bincount(group, weights=column) / counts for column in y.T], axis=1)
+def means(y: Array, group: Numbers) -> Array:
+    """Means of the rows (n, metrics) of each group, (groups, metrics); `group` (n,) numbers them from 0."""
+    times = np.bincount(group)
+    return np.stack([np.bincount(group, weights=column) / times for column in y.T], axis=1)
 
 
 def spread(names: Sequence[str], values: Array, metrics: Sequence[str]) -> dict[str, float]:
     """Standard deviation of each metric over mixtures (means of their replicates): what the noise is to be seen beside."""
-    group = np.unique([split(name)[0] for name in names], return_inverse=True)[1]
-    deviation = _means(values, group).std(axis=0) if len(values) else np.zeros(len(metrics))
+    group: Numbers = np.unique([split(name)[0] for name in names], return_inverse=True)[1]
+    deviation = means(values, group).std(axis=0) if len(values) else np.zeros(len(metrics))
     return {name: float(f"{value:.4g}") for name, value in zip(metrics, deviation, strict=True)}
 
 

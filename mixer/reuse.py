@@ -66,6 +66,7 @@ def joined(table: ProxyTable, earlier: Sequence[ProxyTable], splits: Mapping[str
     if gone:
         notes.append(f"Gone since the earlier swarms, kept in the fit at weight 0: {', '.join(gone)}.")
     runs, weights, losses, names = [], [], [], []
+    repeats: list[int] = []
     for i, part in enumerate([table, *earlier]):
         placed = np.zeros((len(part.runs), len(corpora)))
         for j, name in enumerate(part.corpora):
@@ -75,6 +76,7 @@ def joined(table: ProxyTable, earlier: Sequence[ProxyTable], splits: Mapping[str
         losses.append(part.losses[:, [part.metrics.index(m) for m in metrics]])
         runs += part.runs if i == 0 else [f"earlier{i}/{name}" for name in part.runs]
         names += part.scales or [""] * len(part.runs)
+        repeats += part.repeats or [1] * len(part.runs)
         if i:
             notes.append(f"{len(part.runs)} runs of {part.source} are used too.")
     return replace(
@@ -86,6 +88,8 @@ def joined(table: ProxyTable, earlier: Sequence[ProxyTable], splits: Mapping[str
         losses=np.vstack(losses),
         scales=names,
         notes=notes,
+        repeats=repeats,
+        noise=None if table.noise is None else table.noise[[table.metrics.index(m) for m in metrics]],
     )
 
 

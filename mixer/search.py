@@ -87,6 +87,7 @@ def search(
         kl=kl,
         repetition=SoftRepetition() if soft_repetition else FullRepetition(),
     )
+    constraints = _once(constraints, table)
     if prior:
         near = mixture.read(prior, current)["weights"]
         constraints = _with_prior(constraints, [near[name] for name in current])
@@ -95,7 +96,7 @@ def search(
     if held_out:
         table, held = table.split(held_out)
     weights, losses = table.weights, table.losses
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"repeats": table.repeats or None, "run_noise": table.noise}
     if target_runs or target_size or len(set(table.scales)) > 1:
         is_target = np.array([name.startswith(target_runs) for name in table.runs]) if target_runs else None
         if is_target is not None and (not is_target.any() or is_target.all()):
@@ -104,7 +105,8 @@ def search(
         parts = scales.sort(weights, losses, table.scales, target_size, metrics, is_target)
         large = (weights[parts.target], losses[parts.target]) if len(parts.target) else None
         weights, losses = weights[parts.fit], parts.losses
-        more = {"counts": parts.counts, "target": large}
+        repeats = [table.repeats[int(i)] for i in parts.fit] if table.repeats else None
+        more |= {"counts": parts.counts, "target": large, "repeats": repeats}
         table.notes.extend(parts.notes)
     made = recommend(
         weights,
@@ -139,6 +141,26 @@ def provenance(inputs: dict[str, str | None], runs: int, command: str) -> dict[s
     given = {name: {"path": path, "sha256": files.sha256_file(path)} for name, path in inputs.items() if path}
     versions = {"haigo": __version__, "numpy": numpy.__version__, "scipy": scipy.__version__}
     return {"runs": runs, "inputs": given, "versions": versions, "command": command}
+
+
+def _once(constraints: Constraints, table: ProxyTable) -> Constraints:
+    """The constraints for proxies that repeat every corpus as the target run will: what repetition costs is in their
+    losses, and must not be taken off a second time."""
+    from dataclasses import replace
+
+    matched, target = table.epochs_matched, constraints.target_tokens
+    if matched is None:
+        return constraints
+    if target is not None and abs(matched / target - 1) > 0.01:
+        table.notes.append(
+            f"{table.source}: the proxies repeat their corpora as a run of {matched:.4g} tokens would, and the target run has "
+            f"{target:.4g}: what they say of repetition holds for the former."
+        )
+    else:
+        table.notes.append(
+            f"{table.source}: the proxies repeat their corpora as the target run will, so repetition is not discounted again."
+        )
+    return replace(constraints, repetition=FullRepetition())
 
 
 def _with_prior(constraints: Constraints, weights: list[float]) -> Constraints:

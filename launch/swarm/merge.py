@@ -153,7 +153,7 @@ def _write_ratios(path: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
     from mixer.replicates import split
 
     corpora = list(dict.fromkeys(corpus for run in runs.values() for corpus in run["weights"]))
-    rows = {}
+    rows: dict[str, dict[str, str]] = {}
     for name, run in runs.items():
         rows.setdefault(split(name)[0], {corpus: repr(float(run["weights"].get(corpus, 0.0))) for corpus in corpora})
     metrics.write_rows(path, ["run", *corpora], rows)

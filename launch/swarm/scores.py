@@ -104,12 +104,14 @@ def score(place: Path, tasks: Tasks, key: str, result: Mapping[str, Any]) -> dic
         raise HaigoError(f"{place} holds no model to score.", "delete that folder, and it is trained again")
     from eval_harness.run import evaluate
 
+    # one number (or the tasks' own) for all, or one a task
+    shots: Any = list(tasks.num_fewshot)
     # what it says on the way would be said once a proxy, in the middle of the table
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         found = evaluate(
             place / "model",
             list(tasks.names),
-            list(tasks.num_fewshot),
+            shots,
             list(tasks.limit),
             tasks.data_dir,
             place / "scores",

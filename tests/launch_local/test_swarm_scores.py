@@ -1,0 +1,105 @@
+"""Task scores of proxies, and one number from two programs: the engine's validation loss and lm-eval's rolling likelihood."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import math
+from pathlib import Path
+
+import pytest
+
+from haigo import files
+from launch import proxies
+from launch.local.train import train
+from launch.swarm import scores
+from mixer.objective import parse
+from neox_configs import catalogue as catalogues
+from preprocess.indexed_dataset import MMapWriter, token_dtype
+
+TASK = "jcommonsenseqa-1.1-0.3"
+COLUMN = f"{TASK}_acc"
+
+
+@pytest.fixture(scope="module")
+def jglue(tmp_path_factory):
+    spec = importlib.util.spec_from_file_location(
+        "made_jglue", Path(__file__).parents[1] / "eval_harness" / "synthetic_jglue.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.write(tmp_path_factory.mktemp("jglue"))
+
+
+def test_finished_proxies_are_scored(world, jglue, tmp_path, monkeypatch):
+    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
+    known = catalogues.write(tmp_path / "corpora.yml", world.tokenizer, sets)
+    base = {key: value for key, value in world.config(train_iters=None).items() if "_data_" not in key}
+    table = {"a": {"plain": 0.8, "rhyme": 0.2}, "b": {"plain": 0.1, "rhyme": 0.9}}
+    words = scores.words(TASK, str(jglue), "0", "12", "train")
+    options = {"tokens": 650, "workers": 1, "show": False}
+    made = proxies.run(table, known, base, tmp_path / "out", tasks=words, **options)
+    with open(tmp_path / "out" / "metrics.csv", encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert list(rows[0]) == ["run", "plain_bpb", "rhyme_bpb", COLUMN, "size", "tokens", "seed", "seconds"]
+    from eval_harness.run import evaluate
+
+    for row in rows:
+        place = tmp_path / "out" / "runs" / row["run"]
+        truth = evaluate(place / "model", TASK, 0, 12, jglue)["results"][TASK]["acc"]
+        assert float(row[COLUMN]) == pytest.approx(truth, abs=1e-6)
+    # what is told is what mixer.search reads
+    assert made.scores == {COLUMN: {"items": 12, "chance": pytest.approx(0.2)}}
+    assert scores.advice(made.scores) == f"--score {COLUMN}=12:0.2"
+    goal = parse([COLUMN], [], scores=[f"{COLUMN}=12:0.2"]).resolve(["plain_bpb", COLUMN], "m")
+    assert goal.items == {COLUMN: 12} and goal.direction[COLUMN] == "max"
+    # once is enough; other items are scored again, and nothing is trained for that
+    stamps = [(tmp_path / "out" / "runs" / name / scores.FILE).stat().st_mtime_ns for name in table]
+    assert proxies.run(table, known, base, tmp_path / "out", tasks=words, **options).trained == []
+    assert stamps == [(tmp_path / "out" / "runs" / name / scores.FILE).stat().st_mtime_ns for name in table]
+    trained = [(tmp_path / "out" / "runs" / name / "result.json").stat().st_mtime_ns for name in table]
+    more = scores.words(TASK, str(jglue), "0", "15", "train")
+    again = proxies.run(table, known, base, tmp_path / "out", tasks=more, **options)
+    assert again.scores[COLUMN]["items"] == 15
+    assert trained == [(tmp_path / "out" / "runs" / name / "result.json").stat().st_mtime_ns for name in table]
+
+
+def test_lm_evals_rolling_likelihood_is_the_engines_validation_loss(world, tmp_path):
+    """lm-eval predicts a text's first token from the end piece, then goes on in windows of the model's length: as the
+    engine reads a stream that begins with that piece. A text of whole windows makes the last one the same too."""
+    length = 32
+    text = "\n".join(world.texts["rhyme"][-10:])
+    ids = world.words.encode(text)
+    while len(ids) % length:
+        text = text[:-1]
+        ids = world.words.encode(text)
+    assert len(ids) >= 4 * length
+    prefix = tmp_path / "text_document"
+    with MMapWriter(prefix, token_dtype(world.words.vocab_size)) as writer:
+        for sequence in ([world.words.eod_id], ids):
+            writer.add(sequence)
+            writer.end_document()
+    result = train(world.config(train_iters=60), tmp_path / "run", tokenizer=world.tokenizer, eval_tokens=None,
+                   valid={"text": prefix}, progress=lambda tick: None)  # fmt: skip
+    assert result["valid"]["text"]["tokens"] == len(ids)
+    from lm_eval.api.instance import Instance
+
+    from eval_harness.model import load
+
+    model = load(f"pretrained={tmp_path / 'run' / 'model'},dtype=float32", device="cpu", show_progress=False)
+    assert model.max_length == length
+    request = Instance(request_type="loglikelihood_rolling", doc={}, arguments=(text,), idx=0)
+    (found,) = model.loglikelihood_rolling([request], disable_tqdm=True)
+    nats = -float(found if isinstance(found, float) else found[0])
+    assert nats / len(ids) == pytest.approx(result["valid"]["text"]["loss"], abs=1e-4)
+    bits = nats / math.log(2) / len(text.encode())
+    assert bits == pytest.approx(result["metrics"]["text_bpb"], abs=1e-4)
+    assert result["valid"]["text"]["loss"] < 0.95 * math.log(world.words.vocab_size)  # it has learnt something
+
+
+def test_scores_belong_to_one_training(tmp_path):
+    result = {"metrics": {"a_bpb": 1.0}, "tokens": 5, "seed": 1, "loss": 2.0}
+    files.write_json(tmp_path / scores.FILE, {"key": "k", "model": scores._model(result), "metrics": {"x_acc": 0.5}})
+    assert scores.finished(tmp_path, "k", result)["metrics"] == {"x_acc": 0.5}
+    assert scores.finished(tmp_path, "other", result) is None
+    assert scores.finished(tmp_path, "k", {**result, "loss": 2.5}) is None
