@@ -103,6 +103,7 @@ def score(place: Path, tasks: Tasks, key: str, result: Mapping[str, Any]) -> dic
     if not (place / "model").is_dir():
         raise HaigoError(f"{place} holds no model to score.", "delete that folder, and it is trained again")
     from eval_harness.run import evaluate
+    from launch.local import device
 
     # one number (or the tasks' own) for all, or one a task
     shots: Any = list(tasks.num_fewshot)
@@ -118,7 +119,7 @@ def score(place: Path, tasks: Tasks, key: str, result: Mapping[str, Any]) -> dic
             log_samples=False,
             fewshot_pool=tasks.fewshot_pool,
             data_version=tasks.data_version,
-            device="cpu",
+            device=device.resolve("auto"),
         )
     made: dict[str, Any] = {"key": key, "model": _model(result), "metrics": {}, "items": {}, "chance": {}}
     for name, figures in found["results"].items():
