@@ -3,7 +3,7 @@
     python -m launch.proxies --ratios ratios.csv --catalogue corpora.yml --config base.yml [more.yml] --output-dir DIR
            [--tokens N | --seconds S] [--workers N] [--pairs NAME=FILE]... [--seed N] [--eval-tokens N]
            [--shard 2/4] [--replicates N [--replicate-runs a,b]] [--match-epochs TARGET_TOKENS [--supply supply.csv]]
-           [--tasks TASKS --data-dir DIR]
+           [--tasks TASKS --data-dir DIR] [--engine neox [--executor slurm --partition NAME]]
     python -m launch.proxies --merge DIR DIR... --output-dir DIR
 
 ratios.csv: `run`, then one column a corpus of the catalogue (rows sum to 1). Every row is one model of the base config
@@ -78,6 +78,13 @@ def arguments() -> argparse.ArgumentParser:
     add("--data-dir", "--data_dir", help="the folder with the tasks' files")
     add("--num-fewshot", "--num_fewshot", help="shots, one number or one a task; `own` is the task's own (default)")
     add("--limit", help="documents of a task, one number or one a task; `all` is the default")
+    add("--engine", choices=("embedded", "neox"), default="embedded", help="neox: each proxy is a GPT-NeoX run")
+    add("--executor", choices=("local", "slurm"), help="with --engine neox: where its jobs run (default: local)")
+    add("--partition", help="of Slurm")
+    add("--minutes", type=cli.count, help="time limit of a job, which then goes on in another (default: a day)")
+    add("--cpus", type=cli.count, help="cores of a job (default 4)")
+    add("--gpus", type=int, choices=(0, 1), help="GPUs of a job (default 1)")
+    add("--slurm", action="append", default=[], metavar="KEY=VALUE", help="further options of sbatch: account=project")
     add("--fewshot-pool", "--fewshot_pool", default="train", help="train, or test where train can not be had")
     return parser
 
@@ -115,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seeds=args.seeds,
         matching=_matching(args),
         tasks=_tasks(args),
+        cluster=_cluster(args),
     )
     print(f"{summary.metrics}: {len(summary.results)} proxies of {summary.tokens:,} tokens")
     if summary.left:
@@ -185,6 +193,19 @@ def _matching(args: argparse.Namespace) -> Any:
 
     table = read_supply(args.supply)
     return Matching(args.match_epochs, {name: float(row.get("tokens", 0.0)) for name, row in table.items()})
+
+
+def _cluster(args: argparse.Namespace) -> Any:
+    given = {name: getattr(args, name) for name in ("executor", "partition", "minutes", "cpus", "gpus")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if args.engine != "neox":
+        if given or args.slurm:
+            first = next(iter(given), "slurm")
+            raise HaigoError(f"--{first} is given without --engine neox.", "add --engine neox")
+        return None
+    from launch.swarm.cluster import Cluster
+
+    return Cluster(**given, more=named(args.slurm, "--slurm"))
 
 
 def _tasks(args: argparse.Namespace) -> scores.Tasks | None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from haigo import files, pool
 from haigo.cli import Failed, HaigoError
 from launch import proxy_pool
+from launch.proxy_pool import Event
 from launch.swarm import board as boards
-from launch.swarm import budget, metrics, scores, table
+from launch.swarm import budget, metrics, neox, scores, table
 from launch.swarm.table import PathLike, Unit
 from neox_configs import catalogue as catalogues
+
+if TYPE_CHECKING:
+    from launch.local.job import Job
+    from launch.swarm.cluster import Cluster
 
 EVAL_TOKENS = 16384
 _TRIES = 2
@@ -82,6 +87,7 @@ def run(
     seeds: str = "common",
     matching: Any = None,
     tasks: scores.Tasks | None = None,
+    cluster: Cluster | None = None,
 ) -> Summary:
     """Train every row of a table that is not there yet.
 
@@ -102,6 +108,7 @@ def run(
         replicates, replicate_runs, seeds: see `launch.swarm.table.units`.
         matching: a `launch.swarm.epochs.Matching`: cut every corpus so that it is repeated as in the target run.
         tasks: score each finished proxy (its model is then kept).
+        cluster: train with GPT-NeoX, each model as a job of its own (`workers` at a time); the embedded engine when None.
 
     Returns:
         A Summary, also when some proxies failed.
@@ -138,6 +145,14 @@ def run(
         "eval_tokens": eval_tokens,
         "precision_override": precision_override,
     }
+    if cluster is not None:
+        if seconds is not None:
+            raise HaigoError("--seconds measures the embedded engine.", "give --tokens with --engine neox")
+        from launch import deepy
+
+        deepy.checkout()
+        # checks and scores are the embedded engine's; what the training is computed in is GPT-NeoX's business
+        common |= {"precision_override": "fp32", "device": "cpu"}
     key = scores.check(tasks) if tasks is not None else None
     with files.owner(folder):
         files.remove_leftovers(folder)
@@ -146,7 +161,7 @@ def run(
             first = proxy_config(base, units[0].weights, known, units[0].seed)
             tokens = budget.tokens_in(folder, seconds, first, common)
         swarm = _Swarm(folder, units, {**common, "tokens": tokens, "export": export or tasks is not None}, checkpoints)
-        swarm.tasks, swarm.tasks_key = tasks, key
+        swarm.tasks, swarm.tasks_key, swarm.cluster = tasks, key, cluster
         swarm.prepare(base, known, words, matching, first_seed)
         swarm.write_facts(known, first_seed, seeds)
         wanted = {unit.name for unit in mine}
@@ -157,7 +172,7 @@ def run(
             for remark in swarm.summary.remarks:
                 boards.note(remark)
         if waiting:
-            swarm.train(waiting, max(1, workers or pool.cores()), show)
+            swarm.train(waiting, workers, show)
         swarm.finish()
     summary = swarm.summary
     if not summary.results and summary.failed:
@@ -176,6 +191,7 @@ class _Swarm:
         self.folder, self.units, self.common, self.checkpoints = folder, units, common, checkpoints
         self.tasks: scores.Tasks | None = None
         self.tasks_key: str | None = None
+        self.cluster: Cluster | None = None
         self.summary = Summary(folder / "metrics.csv")
         self.order = [unit.name for unit in units]
         self.waiting: dict[str, dict[str, Any]] = {}
@@ -215,11 +231,12 @@ class _Swarm:
         for unit in self.units:
             made = proxy_config(base, unit.weights, known, unit.seed)
             job = jobs.prepare(made, **options)
-            self._sort(unit, made, job.identity(), plan.tokens_per_step)
+            self._sort(unit, made, job, steps)
 
-    def _sort(self, unit: Unit, config: dict[str, Any], identity: Mapping[str, Any], tokens_per_step: int) -> None:
+    def _sort(self, unit: Unit, config: dict[str, Any], job: Job, steps: int) -> None:
         from launch.local import checkpoint
 
+        identity = {**job.identity(), **({"engine": neox.ENGINE} if self.cluster is not None else {})}
         place = self.folder / "runs" / unit.name
         same = checkpoint.same(place, identity)
         if same and (place / "result.json").is_file():
@@ -233,12 +250,15 @@ class _Swarm:
             "output_dir": str(place),
             "overwrite": not same,
             "checkpoints": self.checkpoints,
-            "tokens_per_step": tokens_per_step,
+            "tokens_per_step": job.plan.tokens_per_step,
             "about": self.about.get(unit.name),
             "tasks": self.tasks,
             "tasks_key": self.tasks_key,
             **self.common,
         }
+        if self.cluster is not None:
+            more = {"identity": identity, "steps": steps, "decay": job.plan.with_steps(steps).lr_decay_iters}
+            self.waiting[unit.name] |= more
 
     def _take(self, name: str, result: Mapping[str, Any], found: Mapping[str, Any]) -> None:
         """A finished run's results."""
@@ -251,7 +271,12 @@ class _Swarm:
         from launch.local.job import fingerprint
 
         corpora = dict.fromkeys(name for unit in self.units for name, weight in unit.weights.items() if weight > 0)
-        self.facts |= {"engine": "embedded", "base_seed": seed, "seeds": seeds, "tokens": self.summary.tokens}
+        self.facts |= {
+            "engine": "embedded" if self.cluster is None else neox.ENGINE,
+            "base_seed": seed,
+            "seeds": seeds,
+            "tokens": self.summary.tokens,
+        }
         self.facts |= {f"train.{name}": fingerprint(str(known.prefix(name, "train"))) for name in corpora}
         if self.tasks is not None and self.tasks_key is not None:
             self.facts |= scores.as_facts(self.tasks, self.tasks_key)
@@ -266,7 +291,22 @@ class _Swarm:
         """metrics.csv as it is now."""
         metrics.write(self.folder, self.summary.results, self.order)
 
-    def train(self, waiting: dict[str, dict[str, Any]], workers: int, show: bool) -> None:
+    def _events(self, waiting: dict[str, dict[str, Any]], workers: int | None) -> Iterator[Event | None]:
+        if self.cluster is None:
+            return proxy_pool.run(_one, waiting.items(), max(1, workers or pool.cores()), _TRIES)
+        from launch.swarm import cluster
+
+        def place(name: str) -> Path:
+            return self.folder / "runs" / name
+
+        def tokens(name: str) -> int:
+            return neox.steps_done(place(name)) * int(waiting[name]["tokens_per_step"])
+
+        return cluster.run(
+            neox.Work(), waiting.items(), self.cluster, self.folder / "jobs", place, workers, _TRIES, tokens
+        )
+
+    def train(self, waiting: dict[str, dict[str, Any]], workers: int | None, show: bool) -> None:
         """Train what is waiting, trying each proxy twice."""
         summary, there = self.summary, len(self.summary.results)
         runs = there + len(waiting)
@@ -276,7 +316,7 @@ class _Swarm:
                 board.result(name, result["metrics"])
             if there:
                 board.say(f"{there} of {runs} proxies are there already")
-            for event in proxy_pool.run(_one, waiting.items(), workers, _TRIES):
+            for event in self._events(waiting, workers):
                 if event is None:
                     pass
                 elif event.kind == "started":

@@ -1,0 +1,262 @@
+"""One proxy as a GPT-NeoX run: config, training, conversion, and the same scores as the embedded engine's.
+
+GPT-NeoX blends its validation sets by weight into one loss, so it cannot say bits per byte of each corpus. The trained model
+is therefore converted (`launch.convert`) and read by the embedded engine's evaluator: the same windows of the same
+validation sets, so that a row means the same whoever trained it.
+
+Each run reads its datasets through links of its own: GPT-NeoX writes its sample indices beside a dataset, and proxies
+that start together would read each other's half-written ones.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from haigo import files, yamlfile
+from haigo.cli import Failed, HaigoError
+
+ENGINE = "gpt-neox"
+_STEP = re.compile(r"\biteration\s+(\d+)/\s*\d+\s*\|")
+_LOSS = re.compile(r"\blm_loss: ([-+.\deE]+)")
+_TAIL_BYTES = 8192
+_LOGGED_STEPS = 200
+_SAVES = 10  # of one run: as GPT-NeoX writes all weights and moments each time
+
+
+class Work:
+    """What submitit calls in a job; queued again by itself when the job is preempted or out of time."""
+
+    def __call__(self, task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        return train(task)
+
+    def checkpoint(self, task: Mapping[str, Any]) -> Any:
+        """submitit's word for a job that has to leave: GPT-NeoX goes on from its own last checkpoint."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, task)
+
+
+def train(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train, convert and score one proxy, or go on with it (in a job).
+
+    Args:
+        task: config, output_dir, steps, decay (steps of the schedule), identity, valid, pairs, tokenizer, eval_tokens,
+            export, about, tasks, tasks_key.
+
+    Returns:
+        What result.json holds, and the scores of tasks.
+
+    Raises:
+        HaigoError, Failed: as launch.deepy and launch.convert.
+    """
+    from launch.local import checkpoint
+    from launch.swarm import scores
+
+    place = Path(task["output_dir"])
+    with files.owner(place):
+        if not checkpoint.same(place, task["identity"]):
+            checkpoint.clear(place)
+            for name in ("neox", "model"):
+                shutil.rmtree(place / name, ignore_errors=True)
+        checkpoint.claim(place, task["identity"])
+        done = (place / "result.json").is_file()
+        result = dict(files.read_json(place / "result.json")) if done else _train(task, place)
+        found = scores.score(place, task["tasks"], task["tasks_key"], result) if task["tasks"] is not None else {}
+    return result, found
+
+
+def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    begin = time.monotonic()
+    config = write_config(task, place)
+    steps = int(task["steps"])
+    mend(place / "neox" / "save")
+    latest = place / "neox" / "save" / "latest"
+    if not (latest.is_file() and latest.read_text(encoding="utf-8").strip() == f"global_step{steps}"):
+        _run(place, config)
+    if not (place / "model").is_dir():
+        from launch import convert
+
+        words = {"iteration": steps, "configs": [config], "tokenizer": task["tokenizer"], "dtype": "float32"}
+        convert.convert(place / "neox" / "save", place / "model", **words)
+    result = evaluate(task, place, steps)
+    result["seconds"] = round(_spent(place) + time.monotonic() - begin, 3)
+    files.write_json(place / "result.json", result)
+    shutil.rmtree(place / "neox", ignore_errors=True)
+    if not task["export"]:
+        shutil.rmtree(place / "model", ignore_errors=True)
+    return result
+
+
+def mend(save: Path) -> None:
+    """Take away what is no checkpoint: GPT-NeoX writes `latest` last, so that a run killed in its first save has a folder
+    and no `latest`. It then starts anew, which launch.preflight rightly leaves for a person to decide in a large run."""
+    latest = save / "latest"
+    tag = latest.read_text(encoding="utf-8").strip() if latest.is_file() else ""
+    if save.is_dir() and not (tag and (save / tag).is_dir()):
+        shutil.rmtree(save)
+
+
+def write_config(task: Mapping[str, Any], place: Path) -> Path:
+    """Write the run's GPT-NeoX config, `neox/config.yml`, and link its datasets to `neox/data`.
+
+    One process on one device: the one that CUDA_VISIBLE_DEVICES names, through `include`, because DeepSpeed drops that
+    variable and takes device 0 as soon as it is told a number of GPUs.
+    """
+    from neox_configs import keys
+
+    steps = int(task["steps"])
+    made = {name: value for name, value in task["config"].items() if value is not None}
+    for name in ("hostfile", "include", "num_gpus", "num_nodes", "global_num_gpus", "launcher"):
+        made.pop(name, None)
+    device = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
+    if device and not device.isdigit():
+        raise HaigoError(
+            f"CUDA_VISIBLE_DEVICES={device} does not name one GPU by its number.", "give each job one GPU (--gpus 1)"
+        )
+    made |= {"include": f"localhost:{device}"} if device else {"num_gpus": 1}
+    made.pop("lr_decay_fraction", None)
+    train_sets = [Path(prefix) for prefix in made["train_data_paths"]]
+    held = [Path(prefix) for prefix in task["valid"].values()] or train_sets
+    data = place / "neox" / "data"
+    linked = {
+        prefix: _link(prefix, data / f"{number}") for number, prefix in enumerate(dict.fromkeys([*train_sets, *held]))
+    }
+    made["train_data_paths"] = [str(linked[prefix]) for prefix in train_sets]
+    for part in ("valid", "test"):
+        made[f"{part}_data_paths"] = [str(linked[prefix]) for prefix in held]
+        made[f"{part}_data_weights"] = [1.0 / len(held)] * len(held)
+    folder = Path(task["tokenizer"])
+    made |= {
+        "train_iters": steps,
+        "lr_decay_iters": int(task["decay"]),
+        "vocab_file": str(folder / "spm.model" if folder.is_dir() else folder),
+        "tokenizer_type": "SPMTokenizer",
+        "data_impl": "mmap",
+        "save": str(place / "neox" / "save"),
+        "load": str(place / "neox" / "save"),
+        "checkpoint_factor": max(1, -(-steps // _SAVES)),
+        "keep_last_n_checkpoints": 2,
+        "eval_iters": 0,
+        "eval_interval": steps + 1,
+        "log_interval": max(1, steps // _LOGGED_STEPS),
+        "master_port": _free_port(),
+    }
+    unknown = [name for name in made if name not in keys.KEYS]
+    if unknown:
+        raise HaigoError(f"unknown key '{unknown[0]}': GPT-NeoX has no such key.", "mend or remove it")
+    path = place / "neox" / "config.yml"
+    yamlfile.write(path, made, "one proxy of launch.proxies --engine neox")
+    return path
+
+
+def _link(prefix: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    made = folder / prefix.name
+    for ending in ("bin", "idx", "json"):
+        source, link = Path(f"{prefix}.{ending}"), Path(f"{made}.{ending}")
+        if source.exists():
+            link.unlink(missing_ok=True)
+            link.symlink_to(source.resolve())
+    return made
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _run(place: Path, config: Path) -> None:
+    from launch import deepy
+
+    if not os.environ.get("CUDA_VISIBLE_DEVICES", "").strip():
+        os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # submitit's empty word for "no GPU asked for"
+    begin = time.monotonic()
+    try:
+        code = deepy.main(["train.py", str(config), "--gpus", "1", "--log", str(place / "train.log")])
+    finally:
+        spent = _spent(place) + time.monotonic() - begin
+        files.write_json(place / "neox" / "spent.json", {"seconds": round(spent, 3)})
+    if code:
+        raise Failed(f"GPT-NeoX ended with {code}; see {place / 'train.log'}.", "mend what its last lines say")
+
+
+def _spent(place: Path) -> float:
+    """Seconds of earlier starts of this run."""
+    path = place / "neox" / "spent.json"
+    return float(files.read_json(path)["seconds"]) if path.is_file() else 0.0
+
+
+def evaluate(task: Mapping[str, Any], place: Path, steps: int) -> dict[str, Any]:
+    """Score the converted model as the embedded engine scores its own.
+
+    Returns:
+        result.json but for `seconds`.
+    """
+    import torch
+    from transformers import GPTNeoXForCausalLM
+
+    from launch.local import device as devices
+    from launch.local import evaluate as evaluation
+    from launch.local import job as jobs
+    from launch.local import model as models
+    from launch.local import vocabulary
+
+    words = vocabulary.load(task["tokenizer"])
+    options = {"tokenizer": words, "valid": task["valid"], "pairs": task["pairs"], "precision_override": "fp32"}
+    job = jobs.prepare({**task["config"], "train_iters": steps}, device="cpu", **options)
+    device = devices.resolve("auto")
+    model: Any = GPTNeoXForCausalLM.from_pretrained(place / "model", dtype=torch.float32)
+    model.to(device)
+    asked = {
+        name: evaluation.corpus_task(prefix, words, job.plan.seq_length, task["eval_tokens"])
+        for name, prefix in task["valid"].items()
+    }
+    for name, path in task["pairs"].items():
+        asked[name] = evaluation.pairs_task(path, words, job.plan.max_position_embeddings)
+    found = {name: evaluation.score(model, each, device) for name, each in asked.items()}
+    losses = [loss for _, loss in logged(place / "train.log")]
+    tail = losses[-max(1, len(losses) // 10) :]
+    return {
+        "tokens": steps * job.plan.tokens_per_step,
+        "steps": steps,
+        "loss": sum(tail) / len(tail),
+        "metrics": {f"{name}_bpb": score.bpb for name, score in found.items()},
+        "valid": {name: score.as_dict() for name, score in found.items()},
+        "size": models.parameters(model),
+        "size_non_embedding": models.non_embedding_parameters(model),
+        "vocab_size": words.size,
+        "seed": job.plan.seed,
+        "engine": ENGINE,
+        **(task["about"] or {}),
+    }
+
+
+def logged(log: Path) -> list[tuple[int, float]]:
+    """(step, loss) of every logged step; of a step that was trained twice, after a kill, the second."""
+    found: dict[int, float] = {}
+    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+        step, loss = _STEP.search(line), _LOSS.search(line)
+        if step is not None and loss is not None:
+            found[int(step[1])] = float(loss[1])
+    if not found:
+        raise Failed(f"{log} tells no loss.", "look at what GPT-NeoX wrote there")
+    return sorted(found.items())
+
+
+def steps_done(place: Path) -> int:
+    """The last step that a run's log tells of; 0 before the first."""
+    try:
+        with open(place / "train.log", "rb") as handle:
+            handle.seek(max(0, os.fstat(handle.fileno()).st_size - _TAIL_BYTES))
+            steps = _STEP.findall(handle.read().decode("utf-8", errors="replace"))
+    except FileNotFoundError:
+        return 0
+    return int(steps[-1]) if steps else 0

@@ -1,0 +1,283 @@
+"""Jobs through submitit on this machine, and GPT-NeoX proxies: with a checkout that only pretends, and with the real one."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from haigo import cli, files, yamlfile
+from haigo.cli import HaigoError
+from launch import proxies
+from launch.local.train import train
+from launch.swarm import cluster, neox
+from launch.swarm.cluster import Cluster
+from neox_configs import catalogue as catalogues
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+
+FAKE = """
+import json, os, sys, time
+import yaml
+config = yaml.safe_load(open(sys.argv[-1]))
+save, steps = config["save"], config["train_iters"]
+os.makedirs(save, exist_ok=True)
+latest = os.path.join(save, "latest")
+first = int(open(latest).read().removeprefix("global_step")) if os.path.exists(latest) else 0
+with open(os.path.join(os.path.dirname(save), "..", "starts.txt"), "a") as out:
+    out.write(json.dumps([first, os.environ.get("CUDA_VISIBLE_DEVICES")]) + "\\n")
+for step in range(first + 1, steps + 1):
+    print(f" iteration {step:8d}/{steps:8d} | lm_loss: {5 - step / steps:.6E} | number of nan iterations:   0 |", flush=True)
+    if step % config["checkpoint_factor"] == 0 or step == steps:
+        os.makedirs(os.path.join(save, f"global_step{step}"), exist_ok=True)
+        open(latest, "w").write(f"global_step{step}")
+    if os.path.exists(os.environ["FAKE_FAILS"]) and step == steps // 2 and first == 0:
+        raise SystemExit("a GPU fell off the bus")
+"""
+
+STUB = """
+import os, shutil, sys, types
+def convert(place, output, **words):
+    assert open(os.path.join(place, "latest")).read() == f"global_step{words['iteration']}"
+    shutil.copytree(os.environ["FAKE_MODEL"], output)
+made = types.ModuleType("launch.convert")
+made.convert = convert
+sys.modules["launch.convert"] = made
+"""
+
+
+# what jobs do, by reference: a job imports this module
+def double(task):
+    if task.get("fails") and not Path(task["fails"]).exists():
+        Path(task["fails"]).write_text("")
+        raise HaigoError("it does not work today.", "come back tomorrow")
+    if task.get("dies"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task.get("waits"):
+        time.sleep(task["waits"])
+    return task["value"] * 2
+
+
+@pytest.fixture
+def importable(monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
+
+
+def events(tasks, tmp_path, **options):
+    made = cluster.run(double, tasks, Cluster(gpus=0), tmp_path / "jobs", lambda name: tmp_path / name, **options)
+    return [event for event in made if event is not None]
+
+
+def test_jobs_end_well_fail_and_die(importable, tmp_path):
+    tasks = [("good", {"value": 2}), ("again", {"value": 3, "fails": str(tmp_path / "failed")})]
+    tasks.append(("dead", {"value": 4, "dies": True}))
+    found = events(tasks, tmp_path, at_once=3, tries=2, progress=lambda name: 7)
+    kinds = {name: [e.kind for e in found if e.name == name and e.kind != "tick"] for name, _ in tasks}
+    assert kinds == {
+        "good": ["started", "done"],
+        "again": ["started", "again", "started", "done"],
+        "dead": ["started", "again", "started", "failed"],
+    }
+    values = {event.name: event.value for event in found if event.kind == "done"}
+    assert values == {"good": 4, "again": 6}
+    said = {event.name: event.value for event in found if event.kind in ("again", "failed")}
+    assert said["again"] == "it does not work today." and "ended without a result" in said["dead"]
+    assert {event.value for event in found if event.kind == "tick"} <= {7}
+
+
+def test_what_runs_is_stopped_with_its_parent(importable, tmp_path):
+    started = time.monotonic()
+    made = cluster.run(double, [("long", {"value": 1, "waits": 300})], Cluster(gpus=0), tmp_path / "jobs",
+                       lambda name: tmp_path / name)  # fmt: skip
+    assert next(made).kind == "started"
+    time.sleep(0.5)
+    made.close()
+    assert time.monotonic() - started < 120
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"executor": "pbs"}, "--executor pbs is unknown"),
+        ({"minutes": 0}, "--minutes 0"),
+        ({"partition": "gpu"}, "without --executor slurm"),
+        ({"executor": "slurm", "partition": "gpu\n#SBATCH --uid=0"}, "cannot be an option of sbatch"),
+        ({"executor": "slurm", "more": {"account": "x; rm -rf /"}}, "cannot be an option of sbatch"),
+        ({"executor": "slurm", "more": {"ac count": "x"}}, "cannot be an option of sbatch"),
+    ],
+)
+def test_bad_clusters_are_told(given, told):
+    with pytest.raises(HaigoError, match=told):
+        Cluster(**given)
+    assert Cluster(executor="slurm", partition="gpu,big", more={"account": "p-1", "gres": "gpu:a100:1"})
+
+
+def test_no_slurm_here_is_told(importable, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(HaigoError, match="there is no sbatch here"):
+        next(cluster.run(double, [("a", {"value": 1})], Cluster(executor="slurm"), tmp_path, lambda name: tmp_path))
+
+
+def test_gpus_of_this_machine(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert cluster.visible_gpus() == [2, 5]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert cluster.visible_gpus() == []
+
+
+# --- GPT-NeoX ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def catalogue(world):
+    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
+    return catalogues.write(world.root / "corpora.yml", world.tokenizer, sets)
+
+
+def base_of(world) -> dict[str, object]:
+    made = {key: value for key, value in world.config(train_iters=None).items() if "_data_" not in key}
+    more = {"pipe_parallel_size": 0, "model_parallel_size": 1, "zero_optimization": {"stage": 0}, "num_workers": 0}
+    more |= {"distributed_backend": "gloo", "tokenizer_type": "SPMTokenizer", "output_layer_parallelism": "column"}
+    more |= {"hidden_dropout": 0.0, "attention_dropout": 0.0, "make_vocab_size_divisible_by": 128}
+    return {**made, **more, "deepspeed_extra_args": {"gradient_clipping": 1.0}}
+
+
+@pytest.fixture(scope="module")
+def finished(world, tmp_path_factory):
+    """A model that the pretending converter gives for every checkpoint, and what the embedded engine says of it."""
+    folder = tmp_path_factory.mktemp("finished")
+    config = {**world.config(train_iters=20), "make_vocab_size_divisible_by": 128}
+    valid = {name: world.prefix(name, "valid") for name in ("plain", "rhyme")}
+    return folder, train(config, folder, tokenizer=world.tokenizer, valid=valid, progress=lambda tick: None)
+
+
+@pytest.fixture
+def pretending(importable, finished, tmp_path, monkeypatch):
+    """A GPT-NeoX that prints losses and writes `latest`, and a converter that gives the finished model."""
+    root = tmp_path / "fake-neox"
+    (root / "megatron").mkdir(parents=True)
+    (root / "train.py").write_text("")
+    (root / "deepy.py").write_text(FAKE)
+    (root / "site" / "deepspeed").mkdir(parents=True)
+    (root / "site" / "deepspeed" / "__init__.py").write_text("")
+    (root / "python").write_text(f'#!/bin/sh\nPYTHONPATH={root}/site exec {sys.executable} "$@"\n')
+    (root / "python").chmod(0o755)
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "sitecustomize.py").write_text(STUB)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'stub'}{os.pathsep}{ROOT}")
+    monkeypatch.setenv("GPT_NEOX_DIR", str(root))
+    monkeypatch.setenv("GPT_NEOX_PYTHON", str(root / "python"))
+    monkeypatch.setenv("FAKE_MODEL", str(finished[0] / "model"))
+    monkeypatch.setenv("FAKE_FAILS", str(tmp_path / "fails"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return tmp_path
+
+
+def test_a_swarm_of_gpt_neox_runs(world, catalogue, finished, pretending, capsys):
+    yamlfile.write(pretending / "base.yml", base_of(world))
+    (pretending / "ratios.csv").write_text("run,plain,rhyme\np000,0.5,0.5\n")
+    words = ["--ratios", "ratios.csv", "--catalogue", str(world.root / "corpora.yml"), "--config", "base.yml"]
+    words += ["--output-dir", "out", "--tokens", "2560", "--engine", "neox", "--gpus", "0", "--workers", "1"]
+    words = [str(pretending / word) if word in ("ratios.csv", "base.yml", "out") else word for word in words]
+    (pretending / "fails").write_text("")
+    assert cli.run(proxies.main, words) == cli.OK
+    assert "p000 failed and is tried again: GPT-NeoX ended with 1" in capsys.readouterr().err
+    place = pretending / "out" / "runs" / "p000"
+    # 20 steps, saved every second one; the second start went on from the middle
+    starts = [line.split(",")[0] for line in (place / "starts.txt").read_text().splitlines()]
+    assert starts == ["[0", "[10"]
+    with open(pretending / "out" / "metrics.csv", encoding="utf-8", newline="") as handle:
+        (row,) = list(csv.DictReader(handle))
+    assert list(row) == ["run", "plain_bpb", "rhyme_bpb", "size", "tokens", "seed", "seconds"]
+    for name, value in finished[1]["metrics"].items():
+        assert float(row[name]) == pytest.approx(value, abs=2e-6)
+    assert row["tokens"] == "2560" and row["seed"] == "1234" and float(row["seconds"]) > 0
+    assert files.read_json(place / "result.json")["loss"] == pytest.approx(5 - 19.5 / 20)
+    assert files.read_json(pretending / "out" / "swarm.json")["common"]["engine"] == "gpt-neox"
+    assert not (place / "neox").exists() and not (place / "model").exists() and not (place / "job.json").exists()
+    assert cli.run(proxies.main, words) == cli.OK
+    assert len((place / "starts.txt").read_text().splitlines()) == 2
+    assert not list(world.root.rglob("*indexmap*"))
+
+
+def test_the_config_of_a_proxy(world, catalogue, pretending, monkeypatch):
+    config = proxies.proxy_config(base_of(world), {"plain": 0.25, "rhyme": 0.75}, catalogue, 7)
+    valid = {name: world.prefix(name, "valid") for name in ("plain", "rhyme")}
+    task = {"config": config, "steps": 40, "decay": 36, "valid": valid, "tokenizer": str(world.tokenizer)}
+    made = yamlfile.read(neox.write_config(task, pretending / "a"))
+    assert made["train_iters"] == 40 and made["lr_decay_iters"] == 36 and made["seed"] == 7
+    assert made["train_data_weights"] == [0.25, 0.75] and made["eval_iters"] == 0 and made["num_gpus"] == 1
+    for prefix, corpus in zip(made["train_data_paths"], ("plain", "rhyme"), strict=True):
+        assert Path(f"{prefix}.bin").resolve() == Path(f"{world.prefix(corpus)}.bin").resolve()
+        assert Path(prefix).is_relative_to(pretending / "a" / "neox" / "data")
+    assert made["vocab_file"] == str(world.tokenizer / "spm.model") and made["load"] == made["save"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    made = yamlfile.read(neox.write_config(task, pretending / "b"))
+    assert made["include"] == "localhost:3" and "num_gpus" not in made
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with pytest.raises(HaigoError, match="does not name one GPU"):
+        neox.write_config(task, pretending / "c")
+
+
+def test_a_save_that_was_broken_off_is_no_checkpoint(tmp_path):
+    save = tmp_path / "neox" / "save"
+    (save / "global_step5").mkdir(parents=True)
+    neox.mend(save)  # killed in its first save
+    assert not save.exists()
+    for step in (5, 10):
+        (save / f"global_step{step}").mkdir(parents=True)
+    (save / "latest").write_text("global_step5")
+    neox.mend(save)  # killed in its second one: GPT-NeoX goes on from the first
+    assert (save / "global_step5").is_dir() and (save / "latest").read_text() == "global_step5"
+    (save / "latest").write_text("global_step15")
+    neox.mend(save)
+    assert not save.exists()
+    neox.mend(save)
+
+
+def test_losses_of_a_log_that_was_broken_off(tmp_path):
+    line = " iteration {:8d}/{:8d} | lm_loss: {} | x |\n"
+    text = "".join(line.format(step, 20, f"{step}.5E+00") for step in (2, 4, 6, 4, 6, 8))
+    (tmp_path / "train.log").write_text("noise\n" + text + " iteration 10/ 20 | lm_l")
+    assert neox.logged(tmp_path / "train.log") == [(2, 2.5), (4, 4.5), (6, 6.5), (8, 8.5)]
+    assert neox.steps_done(tmp_path) == 10 and neox.steps_done(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.neox
+@pytest.mark.slow
+def test_real_gpt_neox(world, catalogue, neox_checkout, tmp_path):
+    """Two proxies by GPT-NeoX itself, and the same two by the embedded engine: other start weights, so near, not equal."""
+    base = base_of(world)
+    table = {"a": {"plain": 0.9, "rhyme": 0.1}, "b": {"plain": 0.1, "rhyme": 0.9}}
+    made = proxies.run(table, catalogue, base, tmp_path / "neox", tokens=12_800, workers=1, show=False,
+                       cluster=Cluster(gpus=0))  # fmt: skip
+    assert sorted(made.trained) == ["a", "b"] and not made.failed
+    ours = proxies.run(table, catalogue, base, tmp_path / "ours", tokens=12_800, workers=1, show=False)
+    for run in table:
+        for name, value in made.results[run]["metrics"].items():
+            assert value == pytest.approx(ours.results[run]["metrics"][name], rel=0.08)
+    for name, better in (("plain_bpb", "a"), ("rhyme_bpb", "b")):
+        found = {run: made.results[run]["metrics"][name] for run in table}
+        assert min(found, key=found.get) == better
+    assert not list(world.root.rglob("*indexmap*"))
+
+
+@pytest.fixture
+def neox_checkout(importable, request, monkeypatch):
+    real = request.getfixturevalue("neox")
+    pytest.importorskip("launch.convert")
+    monkeypatch.setenv("GPT_NEOX_DIR", str(real.root))
+    monkeypatch.setenv("GPT_NEOX_PYTHON", str(real.python))
+    for name in ("FAKE_CUDA", "DS_ACCELERATOR", "PYTHONPATH"):
+        if name in real.environment:
+            monkeypatch.setenv(name, real.environment[name])
+    monkeypatch.setenv("PYTHONPATH", f"{os.environ.get('PYTHONPATH', '')}{os.pathsep}{ROOT}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return real
