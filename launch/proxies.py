@@ -25,8 +25,9 @@ from haigo import cli
 from haigo.cli import Failed, HaigoError
 from launch.local.__main__ import count, named
 from launch.swarm import scores, table
+from launch.swarm.state import Summary, proxy_config
 from launch.swarm.table import read_ratios
-from launch.swarm.train import EVAL_TOKENS, Summary, proxy_config, run
+from launch.swarm.train import EVAL_TOKENS, run
 
 __all__ = ["Summary", "main", "proxy_config", "read_ratios", "run"]
 

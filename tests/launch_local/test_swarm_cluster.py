@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import signal
 import sys
@@ -100,6 +101,54 @@ def test_what_runs_is_stopped_with_its_parent(importable, tmp_path):
     time.sleep(0.5)
     made.close()
     assert time.monotonic() - started < 120
+
+
+@pytest.fixture(scope="module")
+def private_slurm():
+    """A real Slurm of this machine's own, where the tests of the launcher bring one and its programs are here."""
+    path = ROOT / "tests" / "launch_neox" / "private_slurm.py"
+    if not path.is_file():
+        pytest.skip("the tests have no private Slurm")
+    spec = importlib.util.spec_from_file_location("private_slurm_of_swarms", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if absent := module.missing():
+        pytest.skip(f"not here: {', '.join(absent)}")
+    with module.running() as made:
+        yield made
+
+
+@pytest.mark.slow
+def test_jobs_on_a_real_slurm(importable, private_slurm, tmp_path, monkeypatch):
+    for name in ("PATH", "SLURM_CONF"):
+        monkeypatch.setenv(name, private_slurm.environment[name])
+    monkeypatch.setattr(cluster, "_GONE_S", 2.0)
+    on = Cluster(executor="slurm", partition="main", gpus=0, cpus=1, minutes=5, more={"comment": "swarm"})
+
+    def run(tasks, **options):
+        return cluster.run(double, tasks, on, tmp_path / "jobs", lambda name: tmp_path / name, **options)
+
+    tasks = [("good", {"value": 2}), ("again", {"value": 3, "fails": str(tmp_path / "failed")})]
+    tasks.append(("dead", {"value": 4, "dies": True}))
+    found = [event for event in run(tasks, tries=2) if event is not None]
+    kinds = {name: [e.kind for e in found if e.name == name] for name, _ in tasks}
+    assert kinds["good"] == ["started", "done"] and kinds["again"] == ["started", "again", "started", "done"]
+    assert kinds["dead"] == ["started", "again", "started", "failed"]
+    assert {e.name: e.value for e in found if e.kind == "done"} == {"good": 4, "again": 6}
+    # a job outlives the command that submitted it, and the next one finds it
+    slow = [("slow", {"value": 5, "waits": 8})]
+    first = run(slow)
+    assert next(first).kind == "started"
+    first.close()
+    number = files.read_json(tmp_path / "slow" / "job.json")["id"]
+    assert [e.value for e in run(slow) if e is not None and e.kind == "done"] == [10]
+    assert not (tmp_path / "slow" / "job.json").exists()
+    submitted = {path.name.split("_")[0] for path in (tmp_path / "jobs").glob("*_result.pkl")}
+    assert number in submitted and len(submitted) == 1 + 2 + 1  # the dead ones left no result
+    with pytest.raises(HaigoError, match="Slurm refused the job"):
+        wrong = Cluster(executor="slurm", partition="nowhere", gpus=0)
+        list(cluster.run(double, slow, wrong, tmp_path / "jobs", lambda name: tmp_path / name))
 
 
 @pytest.mark.parametrize(
