@@ -214,7 +214,8 @@ def evaluate(task: Mapping[str, Any], place: Path, steps: int) -> dict[str, Any]
     job = jobs.prepare({**task["config"], "train_iters": steps}, device="cpu", **options)
     device = devices.resolve("auto")
     model: Any = GPTNeoXForCausalLM.from_pretrained(place / "model", dtype=torch.float32)
-    model.to(device)
+    if device != "cpu":
+        torch.nn.Module.to(model, torch.device(device))
     asked = {
         name: evaluation.corpus_task(prefix, words, job.plan.seq_length, task["eval_tokens"])
         for name, prefix in task["valid"].items()
