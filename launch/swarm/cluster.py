@@ -27,6 +27,7 @@ EXECUTORS = ("local", "slurm")
 _POLL_S = 1.0
 _GONE_S = 60.0  # a job that Slurm knows no more gets so long for its result to appear on a shared disk
 _WORD = re.compile(r"[\w.,:/@%+=()\[\]-]+")
+_OWN = re.compile(r"(?:haigo\.cli\.)(?:HaigoError|Refused|Failed): (.*)")
 _KEY = re.compile(r"[a-z][a-z_-]*")
 
 
@@ -159,10 +160,11 @@ class _Runner:
             return False, f"the result of job {one.job_id} cannot be read ({type(error).__name__}: {error})"
         if outcome == "success":
             return True, result
-        # submitit gives a traceback; its last line is the error, and Haigo's own have a second one with the fix
+        # submitit gives a traceback: Haigo's own errors are a sentence there, others end with one
         lines = [line for line in str(result).strip().splitlines() if line.strip()]
-        said = next((line for line in reversed(lines) if not line.startswith("  ")), "no reason was given")
-        return False, re.sub(r"^(?:\w+\.)*(?:HaigoError|Refused|Failed): ", "", said)
+        own = [match[1] for line in lines if (match := _OWN.match(line))]
+        last = next((line for line in reversed(lines) if not line.startswith("  ")), "no reason was given")
+        return False, own[-1] if own else last
 
     def stop(self, running: Iterable[Any]) -> None:
         """This process ends while jobs run."""
