@@ -180,7 +180,9 @@ def _run(place: Path, config: Path) -> None:
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # submitit's empty word for "no GPU asked for"
     begin = time.monotonic()
     try:
-        code = deepy.main(["train.py", str(config), "--gpus", "1", "--log", str(place / "train.log")])
+        # not supervised: a run that fails is tried again by the swarm, in a new job
+        words = ["train.py", str(config), "--gpus", "1", "--log", str(place / "train.log"), "--no-supervise"]
+        code = deepy.main(words)
     finally:
         spent = _spent(place) + time.monotonic() - begin
         files.write_json(place / "neox" / "spent.json", {"seconds": round(spent, 3)})
