@@ -17,7 +17,6 @@ from typing import Any
 import haigo
 from haigo import files
 from haigo.cli import HaigoError, Refused
-from launch import data_order
 from neox_configs import reader
 
 NAME = "haigo_run.json"
@@ -35,6 +34,8 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
     Raises:
         HaigoError: a dataset is missing or damaged.
     """
+    from launch import data_order  # late: it needs numpy, and the commands' help does not
+
     from preprocess.indexed_dataset import MMapReader
 
     length = int(reader.value(config, "seq_length") or 0)
