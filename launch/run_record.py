@@ -35,7 +35,6 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
         HaigoError: a dataset is missing or damaged.
     """
     from launch import data_order  # late: it needs numpy, and the commands' help does not
-
     from preprocess.indexed_dataset import MMapReader
 
     length = int(reader.value(config, "seq_length") or 0)
