@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -435,5 +436,8 @@ def test_options_that_make_no_sense(run: Run, monkeypatch: pytest.MonkeyPatch, w
 
 def test_no_supervise_is_the_plain_run(run: Run) -> None:
     run.plan({"kind": "exit", "code": 247, "at": 8})
+    with socket.socket() as one:  # DeepSpeed's own port may be in use on a machine where something trains
+        one.bind(("", 0))
+        yamlfile.write(run.config, {**yamlfile.read(run.config), "master_port": one.getsockname()[1]})
     assert run.go("--no-supervise") == 247
     assert len(run.calls) == 1 and not (run.save / "haigo").exists()
