@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -118,6 +119,50 @@ def test_a_hundred_shards_through_datatrove_with_faults(raw, model_dir, expected
         capture_output=True, text=True,
     )  # fmt: skip
     assert again.returncode == 0, again.stderr[-2000:]
+    same(tmp_path, expected)
+
+
+@pytest.fixture(scope="module")
+def private_slurm():
+    """A real Slurm of this machine's own (tests/launch_neox/private_slurm.py), where its programs are here."""
+    path = SCRIPT.parents[1] / "launch_neox" / "private_slurm.py"
+    spec = importlib.util.spec_from_file_location("private_slurm_of_scale", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if absent := module.missing():
+        pytest.skip(f"not here: {', '.join(absent)}")
+    with module.running() as made:
+        yield made
+
+
+@pytest.mark.slow
+def test_array_jobs_on_a_real_slurm(private_slurm, raw, model_dir, expected, tmp_path):
+    python = os.environ.get("DATATROVE_PYTHON") or (sys.executable if importlib.util.find_spec("datatrove") else None)
+    if python is None:
+        pytest.skip("datatrove is not installed (pip install 'haigo[data]', or DATATROVE_PYTHON)")
+    activate = Path(python).with_name("activate")
+    if not activate.is_file():
+        pytest.skip(f"{python} is not that of a virtual environment, which datatrove's jobs activate")
+    options = {"partition": "main", "time": "00:10:00", "cpus_per_task": 1, "mem_per_cpu_gb": 1}
+    options |= {"venv_path": str(activate), "qos": "normal", "sbatch_args": {"chdir": str(SCRIPT.parents[2])}}
+    path = run_file(tmp_path, raw, model_dir, executor="slurm", slurm=options, tasks=8, workers=4)
+    environment = {**private_slurm.environment, "PYTHONPATH": str(SCRIPT.parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [python, "-m", "preprocess.scale", str(path)],
+        cwd=SCRIPT.parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    end = time.monotonic() + 300
+    # datatrove marks a finished task in this folder; the last step has one
+    while not list((tmp_path / "out" / "logs").glob("join-*/completions/*")):
+        assert time.monotonic() < end, private_slurm.call("squeue").stdout + private_slurm.logs()
+        time.sleep(0.5)
     same(tmp_path, expected)
 
 
