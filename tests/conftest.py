@@ -4,9 +4,13 @@ GPT_NEOX_DIR and GPT_NEOX_PYTHON name a checkout and its interpreter. Where ther
 folder whose `sitecustomize.py` answers torch.cuda's calls when FAKE_CUDA is 1; it is also looked for in HAIGO_SHARED.
 """
 
+import importlib.util
 import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,3 +45,17 @@ def neox() -> NeoX:
     elif not Path("/dev/nvidiactl").exists():
         pytest.skip("no GPU here, and no CPU shim for GPT-NeoX (HAIGO_NEOX_CPU)")
     return NeoX(Path(checkout), Path(python), environment)
+
+
+@pytest.fixture(scope="session")
+def private_slurm() -> Iterator[Any]:
+    """A real Slurm of this machine's own (tests/launch_neox/private_slurm.py), where its programs are here."""
+    spec = importlib.util.spec_from_file_location("shared_private_slurm", ROOT / "tests/launch_neox/private_slurm.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    if absent := module.missing():
+        pytest.skip(f"not here: {', '.join(absent)}")
+    with module.running() as made:
+        yield made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import shlex
 import signal
@@ -102,22 +101,6 @@ def test_what_runs_is_stopped_with_its_parent(importable, tmp_path):
     time.sleep(0.5)
     made.close()
     assert time.monotonic() - started < 120
-
-
-@pytest.fixture(scope="module")
-def private_slurm():
-    """A real Slurm of this machine's own, where the tests of the launcher bring one and its programs are here."""
-    path = ROOT / "tests" / "launch_neox" / "private_slurm.py"
-    if not path.is_file():
-        pytest.skip("the tests have no private Slurm")
-    spec = importlib.util.spec_from_file_location("private_slurm_of_swarms", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    if absent := module.missing():
-        pytest.skip(f"not here: {', '.join(absent)}")
-    with module.running() as made:
-        yield made
 
 
 @pytest.mark.slow

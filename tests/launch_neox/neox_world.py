@@ -29,6 +29,10 @@ class World:
         return self.root / "data" / corpus / f"{split}_text_document"
 
 
+LOSSLESS = {"normalization_rule_name": "identity", "add_dummy_prefix": False, "remove_extra_whitespaces": False}
+"""Options of a tokenizer that gives every text back, as preprocess.pairs demands."""
+
+
 def sentences(seed: int, count: int) -> list[str]:
     rng = random.Random(seed)
     words = ["".join(rng.choice("aiueoknstmh") for _ in range(rng.randint(2, 5))) for _ in range(120)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -12,51 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sentencepiece
-from neox_world import REPO, World, sentences, write_dataset
+from neox_world import LOSSLESS, REPO, World, make_world, sentences
 
 from haigo import cli, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from launch import config_recipes, configs, preflight_data, stretch
-from neox_configs import catalogue, reader
+from neox_configs import reader
 from preprocess import pairs as pairing
-
-
-def exact_tokenizer(folder: Path, size: int = 300) -> None:
-    """Gives every text back, as preprocess.pairs demands."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(sentences(1, 400) + sentences(2, 400)),
-        model_writer=model,
-        vocab_size=size,
-        byte_fallback=True,
-        normalization_rule_name="identity",
-        add_dummy_prefix=False,
-        remove_extra_whitespaces=False,
-        bos_id=-1,
-        eos_id=1,
-        eos_piece="<|endoftext|>",
-        pad_id=2,
-        pad_piece="<|padding|>",
-        unk_id=0,
-        num_threads=1,
-        minloglevel=2,
-    )
-    (folder / "spm.model").write_bytes(model.getvalue())
-
-
-def make_exact_world(root: Path) -> World:
-    exact_tokenizer(root / "tokenizer")
-    corpora: dict[str, dict[str, Path]] = {}
-    for seed, name in ((1, "news"), (2, "code")):
-        for split, count in (("train", 500), ("valid", 60), ("test", 60)):
-            prefix = root / "data" / name / f"{split}_text_document"
-            write_dataset(prefix, sentences(seed, count), root / "tokenizer" / "spm.model")
-            corpora.setdefault(name, {})[split] = prefix
-    catalogue.write(root / "corpora.yml", root / "tokenizer", corpora)
-    yamlfile.write(root / "mixture.yml", {"weights": {"code": 0.25, "news": 0.75}})
-    return World(root, root / "corpora.yml", root / "mixture.yml", {"code": 0.25, "news": 0.75})
 
 
 def make_pairs(root: Path, length: int = 128, pack: bool = True) -> dict[str, Path]:
@@ -75,7 +36,7 @@ def make_pairs(root: Path, length: int = 128, pack: bool = True) -> dict[str, Pa
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_exact_world(tmp_path_factory.mktemp("exact"))
+    return make_world(tmp_path_factory.mktemp("exact"), **LOSSLESS)
 
 
 @pytest.fixture(scope="module")
@@ -279,7 +240,7 @@ def test_the_command(
 @pytest.mark.slow
 def test_a_finished_model_is_finetuned_and_stretched_by_gpt_neox(neox: Any, tmp_path: Path) -> None:
     """Pretrain, finetune on packed pairs, go on after a break, read longer samples: all by GPT-NeoX itself."""
-    place = make_exact_world(tmp_path / "world")
+    place = make_world(tmp_path / "world", **LOSSLESS)
     sft = make_pairs(place.root)
 
     def train(path: Path) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import convert_world
 import pytest
-from neox_world import World, make_world, sentences
+from neox_world import LOSSLESS, World, make_world, sentences
 
 from haigo import cli, files, yamlfile
 from launch import convert, convert_loss
@@ -62,8 +62,7 @@ def pairs(root: Path, world: World) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def runs(neox: Any, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     """Every layout trained for 6 steps, and the first finetuned on pairs."""
-    lossless = {"normalization_rule_name": "identity", "add_dummy_prefix": False, "remove_extra_whitespaces": False}
-    world = make_world(tmp_path_factory.mktemp("lossless"), **lossless)
+    world = make_world(tmp_path_factory.mktemp("lossless"), **LOSSLESS)
     made = Runs(tmp_path_factory.mktemp("runs"), world)
     finetune = pairs(made.root, world) | {"load": str(made.folder("pp0") / "save"), "eval_iters": 2}
     jobs = []

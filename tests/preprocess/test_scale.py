@@ -122,20 +122,6 @@ def test_a_hundred_shards_through_datatrove_with_faults(raw, model_dir, expected
     same(tmp_path, expected)
 
 
-@pytest.fixture(scope="module")
-def private_slurm():
-    """A real Slurm of this machine's own (tests/launch_neox/private_slurm.py), where its programs are here."""
-    path = SCRIPT.parents[1] / "launch_neox" / "private_slurm.py"
-    spec = importlib.util.spec_from_file_location("private_slurm_of_scale", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    if absent := module.missing():
-        pytest.skip(f"not here: {', '.join(absent)}")
-    with module.running() as made:
-        yield made
-
-
 @pytest.mark.slow
 def test_array_jobs_on_a_real_slurm(private_slurm, raw, model_dir, expected, tmp_path):
     python = os.environ.get("DATATROVE_PYTHON") or (sys.executable if importlib.util.find_spec("datatrove") else None)
