@@ -115,7 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         configs = supervise.going_on(args, configs, root)
     report = preflight.preflight(configs, args.hostfile, args.gpus, root or Path())
     port = None
-    if root is not None and not args.dry_run and not report.failed:
+    starts = root is not None and not args.dry_run and not supervise.still_trains(args, configs, root)
+    if root is not None and starts and not report.failed:
         here = preflight_place.checks(report.config, root, args.hostfile)
         if supervise.wanted(args):
             here, port = supervise.settle_port(here, report.config)

@@ -156,7 +156,8 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
                 "resume",
                 "fail",
                 f"{base / own} holds checkpoints of this run, and with finetune: true GPT-NeoX starts again from {folder}.",
-                "go on with the file NAME-resume.yml (finetune: false, load as save), or give another save folder",
+                "start it with launch.deepy, which goes on by itself, or go on with the file NAME-resume.yml (finetune: "
+                "false, load as save), or give another save folder",
             )
         ]
     if not folder or not (base / folder).is_dir():
@@ -179,6 +180,8 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     tag = latest.read_text(encoding="utf-8").strip()
     if tag not in steps:
         return [Check("resume", "fail", f"{latest} names {tag}, which is not there.", "write a name that is")]
+    if reader.value(config, "finetune"):
+        return [Check("resume", "ok", f"starts at step 0 with the weights of {place / tag}")]
     return [Check("resume", "ok", f"goes on from {tag}")]
 
 

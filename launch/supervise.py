@@ -22,7 +22,7 @@ from launch.supervise_options import add_arguments, wanted
 from launch.supervisor import Supervisor, free_port
 from neox_configs import reader
 
-__all__ = ["Supervisor", "add_arguments", "going_on", "ready", "settle_port", "wanted"]
+__all__ = ["Supervisor", "add_arguments", "going_on", "ready", "settle_port", "still_trains", "wanted"]
 
 
 def ready(args: argparse.Namespace, configs: Sequence[Path], root: Path) -> bool:
@@ -77,6 +77,14 @@ def settle_port(found: list[Check], config: Mapping[str, Any]) -> tuple[list[Che
     return [told if check in busy else check for check in found], port
 
 
+def still_trains(args: argparse.Namespace, configs: Sequence[Path], root: Path) -> bool:
+    """Whether a killed watcher left this run behind, so that it is only to be watched on: what a start needs of the place
+    (a free port, room on the disk) is then its own already."""
+    if not options.wanted(args):
+        return False
+    return children.running(options.folder(args, reader.load(configs), configs, root)) is not None
+
+
 def _say_dry(made: resume.Resume, config: Mapping[str, Any]) -> None:
     if made.finished(config):
         print(f"haigo: finished already: {made.choice.tag}; nothing would be started.", file=sys.stderr)
@@ -87,8 +95,8 @@ def _say_dry(made: resume.Resume, config: Mapping[str, Any]) -> None:
 
 def going_on(args: argparse.Namespace, configs: list[Path], root: Path) -> list[Path]:
     """The config files that this start is checked and made with: changed ones where the run goes on and they would begin
-    anew (finetuning), else those given."""
-    if not wanted(args) or args.dry_run or args.iteration is not None:
+    anew (finetuning), else those given. A dry run writes the changed file too, because the command that it shows names it."""
+    if not wanted(args) or args.iteration is not None:
         return configs
     config = reader.load(configs)
     if not config.get("save") or not (root / str(config["save"])).exists():

@@ -14,6 +14,7 @@ GPT-NeoX's default `pack_impl: packed` every sample then is one row, and no exam
 from __future__ import annotations
 
 import bisect
+import itertools
 import os
 import random
 from collections.abc import Iterator, Sequence
@@ -83,13 +84,14 @@ def build(
         stream = examples.read(paths, form, prompt_key, response_key, template, only_last)
         rows = _encoded(stream, model, seq_length, counts, progress)
         made = _packed(rows, model, int(seq_length or 0), seed) if pack else rows
-        total = _write(made, prefix, labels_prefix, model)
-    if not counts["examples"]:
-        raise HaigoError(
-            f"there is no example left to learn from ({counts['without_answer']:,} without an answer, "
-            f"{counts['too_long']:,} longer than {seq_length} tokens).",
-            "check the input, or give a larger --seq-length",
-        )
+        first = next(made, None)
+        if first is None:  # asked before anything is written: a dataset that is there stays
+            raise HaigoError(
+                f"there is no example left to learn from ({counts['without_answer']:,} without an answer, "
+                f"{counts['too_long']:,} longer than {seq_length} tokens).",
+                "check the input, or give a larger --seq-length",
+            )
+        total = _write(itertools.chain([first], made), prefix, labels_prefix, model)
     shared = {
         "documents": total["rows"],
         "tokens": total["tokens"],
