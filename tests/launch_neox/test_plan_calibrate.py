@@ -153,14 +153,14 @@ def test_a_plan_is_narrowed_by_a_table(tmp_path: Path) -> None:
 
 
 def log(steps: int = 5, **changes: str) -> str:
-    """A log as GPT-NeoX writes it: every argument, then a line an interval."""
+    """A log as GPT-NeoX writes it: every argument, the vocabulary that comes of the tokenizer, then a line an interval."""
     told = {
         "num_layers": "24",
         "hidden_size": "2048",
         "num_attention_heads": "16",
         "seq_length": "2048",
         "global_num_gpus": "4",
-        "padded_vocab_size": "50176",
+        "padded_vocab_size": "None",
         "train_micro_batch_size_per_gpu": "4",
         "gradient_accumulation_steps": "32",
         "model_parallel_size": "1",
@@ -176,6 +176,8 @@ def log(steps: int = 5, **changes: str) -> str:
         line = f"  {name} {'.' * (32 - len(name))} {value}"
         lines.append(line + "." * (64 - len(line)) + "updated")
     lines.append("---------------- end of arguments ----------------")
+    if told["padded_vocab_size"] == "None":
+        lines.append(" > padded vocab (size: 50000) with 176 dummy tokens (new size: 50176)")
     for step in range(1, steps + 1):
         speed = 3.0 if step == 1 else 20.0 + step / 100
         lines.append(
