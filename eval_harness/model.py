@@ -399,10 +399,14 @@ def _check_folder(pretrained: str) -> None:
     folder = Path(pretrained)
     if not folder.exists():
         if pretrained.count("/") <= 1 and not pretrained.startswith((".", "/", "~")):
+            if folder.parent != Path() and folder.parent.is_dir():
+                print(f"haigo: there is no {folder.name} in {folder.parent} here; taken for a name on the Hugging Face hub.",
+                      file=sys.stderr)  # fmt: skip
             return  # a name on the hub
         raise HaigoError(f"the model folder {pretrained} does not exist.", "check --model_args pretrained=")
     if not (folder / "config.json").is_file():
-        raise HaigoError(f"{pretrained} has no config.json: it is not a Hugging Face model folder.", "name that folder")
+        raise HaigoError(f"{pretrained} has no config.json: it is not a Hugging Face model folder.",
+                         "name the folder that launch.convert or launch.local wrote")  # fmt: skip
     if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
         raise HaigoError(f"{pretrained} has no weights (model.safetensors).", "export the model again")
 

@@ -235,6 +235,11 @@ def pairs(
             given = prefixes["train"]
             remarks.append(f"the {split} set is the training set: give --{split}-pairs to see more than memory.")
         text, label = dataset_prefix(str(given)), dataset_prefix(str(given), "text_label")
+        for place in (text, label):
+            if not Path(f"{place}.idx").is_file():
+                raise HaigoError(
+                    f"{place}.idx does not exist.", f"give --{split}-pairs the prefix that preprocess.pairs wrote"
+                )
         one, labels = config_data.dataset(text), config_data.dataset(label)
         config_data.check_match(one, tokenizer)
         if (one.tokens, one.sequences) != (labels.tokens, labels.sequences):

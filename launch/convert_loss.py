@@ -106,7 +106,7 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
         )
         raise HaigoError(
             f"{log} has no loss of the weights of step {step}: {why}.",
-            "take the log of that run with log_interval 1, or a checkpoint of another step",
+            "take the log of that run with log_interval 1, a checkpoint before its last step (--iteration), or leave --log out",
         )
     return list(found.values())
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import deepy_run, deepy_show, preflight, preflight_place, supervise
+from launch.preflight_data import Check
 
 _PROBE = (
     "import importlib.util as u, json, sys; "
@@ -122,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
             here, port = supervise.settle_port(here, report.config)
         report.checks.extend(here)
     shown = [check for check in report.checks if check.status != "ok"]
-    print(preflight.text(preflight.Report(shown or report.checks[:1], {})), file=sys.stderr)
+    names = ", ".join(dict.fromkeys(check.name for check in report.checks))
+    print(preflight.text(preflight.Report(shown or [Check("checks", "ok", names)], {})), file=sys.stderr)
     if not args.no_preflight:
         report.refuse(str(configs[0]))
     if args.dry_run and root is None:

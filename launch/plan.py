@@ -302,7 +302,8 @@ def text(made: Plan, rows: int = 6, price: float | None = None) -> str:
         lines.append(f"GPU-days of layout 1: {few:,.3g} - {many:,.3g}{cost}")
         if made.measured:
             shown = ", ".join(f"{ratio:.2f}" for ratio in made.measured[:6])
-            lines.append(f"Calibrated by {len(made.measured)} measured runs: {shown} times the plan's middle.")
+            runs = "1 measured run" if len(made.measured) == 1 else f"{len(made.measured)} measured runs"
+            lines.append(f"Calibrated by {runs}: {shown} times the plan's middle.")
         if best.pipe:
             lines.append(
                 "A pipeline: GPT-NeoX cannot evaluate while training with it, so the config says eval_iters 0."
@@ -342,7 +343,8 @@ def span(days: tuple[float, float]) -> str:
         (pair for pair in (("days", 1.0), ("hours", 24.0), ("minutes", 1440.0)) if days[1] * pair[1] >= 2),
         ("seconds", 86400.0),
     )
-    return f"{days[0] * factor:.2g} - {days[1] * factor:.2g} {unit}"
+    low, high = (f"{one:.2g}" if (one := day * factor) < 99.5 else f"{one:,.0f}" for day in days)
+    return f"{low} - {high} {unit}"
 
 
 def _count(number: int) -> str:

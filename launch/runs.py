@@ -175,7 +175,9 @@ class Watch:
                 for run in self.runs:
                     if run.look():
                         code = f" with {run.code}" if run.state == FAILED else ""
-                        self._say(f"{run.entry.name}: {run.state}{code}{': ' + run.said if run.said else ''}")
+                        # its watcher ends with "finished: step 120, ..." itself
+                        said = run.said.removeprefix(f"{run.state}: ")
+                        self._say(f"{run.entry.name}: {run.state}{code}{': ' + said if said else ''}")
                 self._show()
                 time.sleep(_POLL_S)
         except KeyboardInterrupt:

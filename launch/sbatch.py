@@ -112,6 +112,16 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
+def seconds(time: str) -> int:
+    """A time limit in Slurm's notation: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]]."""
+    days, _, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if not days and len(parts) < 3:
+        parts.insert(0, 0)
+    hours, minutes, last = [*parts, 0, 0][:3]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + last
+
+
 def directives(job: Job, count: int) -> list[str]:
     """The `#SBATCH` lines.
 

@@ -82,8 +82,8 @@ def check(config: Mapping[str, Any], nodes: int, gpus: int, launcher: str) -> tu
     except HaigoError as error:
         raise Refused(f"on {nodes} nodes x {gpus} GPUs: {error.problem}", error.fix) from None
     warnings = []
-    if not config.get("save") or config.get("load") != config.get("save"):
-        warnings.append("load is not the save folder: a job put back into the queue would start over")
+    if not config.get("save"):
+        warnings.append("it names no save folder: a job put back into the queue would start over")
     return lacking, warnings
 
 
@@ -108,6 +108,10 @@ def write(output: Path, configs: Sequence[Path], job: sbatch.Job) -> Written:
         reader.load(group)
     files.write_text(output, sbatch.script(job, absolute, dict(os.environ)))
     warnings = [f"{group[0].name}: {line}" for group, (_, lines) in zip(groups, found, strict=True) for line in lines]
+    if sbatch.seconds(job.time) <= job.before_end:
+        warnings.append(
+            f"--before-end {job.before_end} is all of --time {job.time}: the run would be stopped as it starts"
+        )
     return Written(output, extra, warnings)
 
 

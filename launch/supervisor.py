@@ -420,7 +420,7 @@ class Supervisor:
                     )
         except Failed as error:
             return causes.Cause(error.problem, error.fix)
-        spent = f", {self.restarts} restarts" if self.restarts else ""
+        spent = f", {self.restarts} restart{'s' * (self.restarts != 1)}" if self.restarts else ""
         loss = f", loss {seen.outcome.loss:.4f}" if seen.outcome.loss is not None else ""
         self.live.say(f"haigo: finished: step {seen.outcome.iteration or 0:,}{loss}{spent}.")
         note(self.folder, "finished", step=seen.outcome.iteration, loss=seen.outcome.loss, restarts=self.restarts)

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,6 +67,10 @@ def main() -> None:
     if kind == "says" and not at:
         print(fault["text"])
         raise SystemExit(fault["code"])
+    listening = socket.socket()  # as the first rank does
+    if "port" in plan:
+        listening.bind(("", plan["port"]))
+        listening.listen()
     step = load(folder)
     iters = plan["iters"]
     while step < iters:

@@ -345,6 +345,30 @@ def test_what_a_job_cannot_be(config: Path, tmp_path: Path, capsys: pytest.Captu
         sbatch.quoted("a\x07")
 
 
+@pytest.mark.parametrize(
+    ("time", "seconds"),
+    [("5", 300), ("5:30", 330), ("1:00:00", 3600), ("2-0", 172_800), ("1-2:30", 95_400), ("1-00:00:05", 86_405)],
+)
+def test_time_limits_as_slurm_writes_them(time: str, seconds: int) -> None:
+    assert sbatch.seconds(time) == seconds
+
+
+def test_jobs_that_would_not_get_far(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [str(config), "--nodes", "2", "-o", str(tmp_path / "x.sbatch"), "--time"]
+    assert cli.run(slurm_command.main, [*words, "6"]) == 0
+    assert "would" not in capsys.readouterr().err
+    assert cli.run(slurm_command.main, [*words, "5"]) == 0
+    assert "the run would be stopped as it starts" in capsys.readouterr().err
+    # launch.deepy goes on from the save folder, whatever `load` names; without one there is nothing to go on from
+    content = yamlfile.read(config)
+    yamlfile.write(config, {**content, "load": str(tmp_path / "base"), "finetune": True})
+    assert cli.run(slurm_command.main, [*words, "6"]) == 0
+    assert "would" not in capsys.readouterr().err
+    yamlfile.write(config, {key: value for key, value in content.items() if key not in ("save", "load")})
+    assert cli.run(slurm_command.main, [*words, "6"]) == 0
+    assert "would start over" in capsys.readouterr().err
+
+
 @pytest.mark.neox
 @pytest.mark.slow
 def test_the_real_gpt_neox_trains_two_ranks_under_slurm(

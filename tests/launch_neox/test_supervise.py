@@ -320,17 +320,28 @@ def test_the_same_batch_in_other_pieces_is_no_other_data(run: Run) -> None:
     assert run.go() == 0
 
 
-def test_a_finetuning_run_goes_on_from_its_own_checkpoints(run: Run, tmp_path: Path) -> None:
+def test_a_finetuning_run_goes_on_from_its_own_checkpoints(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     change = {"finetune": True, "load": str(tmp_path / "base")}
     yamlfile.write(run.config, {**yamlfile.read(run.config), **change})
     run.plan({"kind": "exit", "code": 247, "at": 8}, {"kind": "exit", "code": 247, "at": 14}, None)
     # the same command three times, although the checks refuse the file itself once it has checkpoints
     assert [run.go("--max-restarts", "0") for _ in range(3)] == [247, 247, 0]
+    shown = run.save / "haigo" / "configs" / "tiny.yml"
     for call in run.calls[1:]:
         changed = yamlfile.read(call["argv"][1])
         assert changed["load"] == str(run.save) and changed["finetune"] is False
     assert run.steps() == [*range(1, 9), *range(7, 15), *range(13, 21)]
     assert yamlfile.read(run.calls[0]["argv"][1])["finetune"] is True
+    # the dry run shows the file that would be started, and does not refuse what the run itself would do
+    shown.unlink()
+    (run.save / "latest").write_text("global_step12")
+    capsys.readouterr()
+    assert run.go("--dry-run") == 0
+    said = capsys.readouterr()
+    assert "would go on from global_step12" in said.err and f"train.py {shown}\n" in said.out
+    assert yamlfile.read(shown)["finetune"] is False and len(run.calls) == 3
 
 
 def test_a_save_folder_of_another_run_is_not_written_over(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -354,6 +365,22 @@ def test_kill_9_of_the_watcher_costs_nothing(run: Run) -> None:
     said = second.communicate(timeout=90)[1]
     assert second.returncode == 0, said
     assert "this run still trains" in said and "finished: step 20" in said
+    assert len(run.calls) == 1 and run.steps() == list(range(1, 21))
+
+
+def test_a_killed_watcher_is_not_refused_for_the_port_of_its_own_run(run: Run) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    yamlfile.write(run.config, {**yamlfile.read(run.config), "master_port": port})
+    run.plan(pause=0.25, port=port)
+    first = run.start()
+    run.wait_for_step(4)
+    first.kill()
+    first.communicate(timeout=30)
+    second = run.start()
+    said = second.communicate(timeout=90)[1]
+    assert second.returncode == 0 and "this run still trains" in said, said
     assert len(run.calls) == 1 and run.steps() == list(range(1, 21))
 
 

@@ -202,6 +202,13 @@ def test_what_cannot_be_done(model_dir, tmp_path, capsys):
         pairs.build([source], model_dir, tmp_path / "o")
     with pytest.raises(HaigoError, match="no example left"):
         pairs.build([write(tmp_path / "y.jsonl", [{"prompt": "a", "response": ""}])], model_dir, tmp_path / "o")
+    assert not list(tmp_path.glob("o_*"))
+    pairs.build([write(tmp_path / "z.jsonl", [{"prompt": "a", "response": "b"}])], model_dir, tmp_path / "o")
+    made = {path: path.read_bytes() for path in tmp_path.glob("o_*")}
+    for pack in (False, True):
+        with pytest.raises(HaigoError, match="no example left"):
+            pairs.build([tmp_path / "z.jsonl"], model_dir, tmp_path / "o", seq_length=1, pack=pack)
+    assert len(made) == 6 and made == {path: path.read_bytes() for path in tmp_path.glob("o_*")}
     words = [str(source), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "o")]
     assert cli.run(pairs.main, [*words, "--pack"]) == cli.BAD_INPUT and "--seq-length" in capsys.readouterr().err
     for body, message in (("usr: '{content}'", "there is no 'usr'. Did you mean 'user'"), ("user: x", "does not hold")):
