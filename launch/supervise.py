@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from haigo import files
-from launch import resume
+from haigo.cli import HaigoError, Refused
+from launch import resume, run_record
 from launch import supervise_options as options
 from launch import training_child as children
 from launch.diary import note
@@ -41,6 +42,8 @@ def ready(args: argparse.Namespace, configs: Sequence[Path], root: Path) -> bool
     folder = options.folder(args, config, configs, root)
     if args.dry_run:
         made = resume.look(config, root, options.gpus(args, config))
+        if made.finished(config):
+            _check_finished(made, args, config, root)
         _say_dry(made, config)
         return False
     if not (root / str(config["save"])).exists():
@@ -53,6 +56,7 @@ def ready(args: argparse.Namespace, configs: Sequence[Path], root: Path) -> bool
             note(folder, "mended", told=line)
             print(f"haigo: {line}", file=sys.stderr)
         if made.finished(config):
+            _check_finished(made, args, config, root)
             print(f"haigo: this run is finished: {made.save} holds {made.choice.tag} of {config['train_iters']} steps, "
                   "and it is whole. Nothing was started.")  # fmt: skip
             return True
@@ -91,6 +95,24 @@ def _say_dry(made: resume.Resume, config: Mapping[str, Any]) -> None:
     elif made.choice.tag:
         why = f" ({made.choice.why})" if made.choice.why else ""
         print(f"haigo: would go on from {made.choice.tag}{why}.", file=sys.stderr)
+
+
+def _check_finished(made: resume.Resume, args: argparse.Namespace, config: Mapping[str, Any], root: Path) -> None:
+    """A new mixture in a config of an old name must not be taken for the run that is there: it was never trained."""
+    record = run_record.read(made.save) if made.save else None
+    if record is None or args.other_data:
+        return
+    try:
+        now = run_record.stream(config, root, options.batch(config, options.gpus(args, config)))
+    except HaigoError:  # the data of a finished run may be gone
+        return
+    found = run_record.differences(record["stream"], now)
+    if found:
+        more = f" ({len(found) - 1} more: {'; '.join(found[1:])})" if len(found) > 1 else ""
+        raise Refused(
+            f"{made.save} holds a finished run ({made.choice.tag}) on another stream of data: {found[0]}{more}.",
+            "name another save folder in the config to train this one, or restore the config",
+        )
 
 
 def going_on(args: argparse.Namespace, configs: list[Path], root: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any
 from haigo import cli
 from haigo.cli import HaigoError
 from launch import preflight, requeue
+from neox_configs import derive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -140,6 +141,15 @@ def gpus(args: argparse.Namespace, config: Mapping[str, Any]) -> int | None:
     with contextlib.suppress(HaigoError):
         return preflight.world_size(config, args.hostfile, args.gpus)[0]
     return None
+
+
+def batch(config: Mapping[str, Any], gpus: int | None) -> int | None:
+    """The global batch in samples; None when nothing tells."""
+    if gpus:
+        with contextlib.suppress(HaigoError):
+            return derive.batch(config, gpus).train
+    given = config.get("train_batch_size")
+    return given if isinstance(given, int) else None
 
 
 def folder(args: argparse.Namespace, config: Mapping[str, Any], configs: Sequence[Path], root: Path) -> Path:

@@ -28,7 +28,7 @@ from launch.loss_guard import LossGuard, Rule
 from launch.restarts import Budget
 from launch.training_child import Child, Ending
 from launch.watchdog import Patience, Watchdog
-from neox_configs import derive, reader
+from neox_configs import reader
 
 _POLL_S = 0.4
 _STOP_RESERVE_S = 5.0  # of the grace, for stopping the ranks themselves
@@ -161,7 +161,7 @@ class Supervisor:
         for line in resume.prepare(made):
             note(self.folder, "mended", told=line)
             self.live.say(f"haigo: {line}")
-        batch = self._batch()
+        batch = options.batch(self.config, self.gpus)
         now = run_record.stream(self.config, self.root, batch)
         remarks: list[str] = []
         words = self.words
@@ -197,13 +197,6 @@ class Supervisor:
         self.live.say(f"haigo: started {where} (pid {child.pid}); GPT-NeoX's output: {self.log}")
         note(self.folder, "started", pid=child.pid, step=made.step, command=shlex.join(command))
         return child
-
-    def _batch(self) -> int | None:
-        if self.gpus:
-            with contextlib.suppress(HaigoError):
-                return derive.batch(self.config, self.gpus).train
-        given = self.config.get("train_batch_size")
-        return given if isinstance(given, int) else None
 
     def _ranks_can_be_told_apart(self) -> bool:
         several = self.args.hostfile or reader.value(self.config, "hostfile") or os.environ.get("DLTS_HOSTFILE")

@@ -239,6 +239,16 @@ def test_a_finished_run_is_not_started_again(run: Run, capsys: pytest.CaptureFix
     assert "this run is finished" in capsys.readouterr().out
     assert len(run.calls) == 1
     assert (run.save / "global_step20" / "mp_rank_00_model_states.pt").stat().st_mtime_ns == before
+    # other data under the same name were never trained
+    content = yamlfile.read(run.config)
+    yamlfile.write(run.config, {**content, "train_data_weights": [0.5, 0.5]})
+    for words in ((), ("--dry-run",)):
+        assert run.go(*words) == 3
+        said = capsys.readouterr().err
+        assert "holds a finished run (global_step20) on another stream" in said and "name another save folder" in said
+    yamlfile.write(run.config, {**content, "train_data_paths": [str(run.root / "gone")], "train_data_weights": [1.0]})
+    assert run.go() == 0 and "this run is finished" in capsys.readouterr().out  # its data may be gone
+    yamlfile.write(run.config, content)
     # longer: it goes on
     yamlfile.write(run.config, {**yamlfile.read(run.config), "train_iters": 21})
     run.plan(iters=21)
