@@ -136,6 +136,13 @@ def _died(worker: _Worker) -> Event:
     return Event("failed", worker.name, f"the worker process ended with code {code} ({why})")
 
 
+def _send(pipe: Connection, message: tuple[str, Any]) -> None:
+    try:
+        pipe.send(message)
+    except BrokenPipeError:  # the parent was killed: there is nobody left to work for, and nothing to say
+        raise SystemExit(1) from None
+
+
 def _work(pipe: Connection, job: Job, number: int) -> None:
     import time
 
@@ -148,7 +155,7 @@ def _work(pipe: Connection, job: Job, number: int) -> None:
         now = time.monotonic()
         if now - told >= _TICK_S:
             told = now
-            pipe.send(("tick", value))
+            _send(pipe, ("tick", value))
 
     while True:
         try:
@@ -169,7 +176,7 @@ def _work(pipe: Connection, job: Job, number: int) -> None:
 
                 traceback.print_exc()
             answer = ("failed", f"{type(error).__name__}: {error}")
-        pipe.send(answer)
+        _send(pipe, answer)
 
 
 @contextlib.contextmanager
