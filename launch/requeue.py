@@ -87,12 +87,10 @@ def requeue(environment: Mapping[str, str] | None = None) -> str:
     words = command(variables)
     if shutil.which(words[0], path=variables.get("PATH")) is None:
         raise HaigoError("there is no scontrol on PATH.", "submit the job again by hand")
-    try:
-        done = subprocess.run(
-            words, env=dict(variables), capture_output=True, text=True, errors="replace", timeout=60, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise HaigoError("scontrol did not answer for a minute.", "submit the job again by hand") from None
+    if "JobState=CANCELLED" in _ask(["scontrol", "show", "job", words[2]], variables).stdout.split():
+        # scancel sends SIGTERM too, and Slurm would requeue even such a job
+        return f"job {words[2]} was cancelled and stays so."
+    done = _ask(words, variables)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise HaigoError(
@@ -100,3 +98,12 @@ def requeue(environment: Mapping[str, str] | None = None) -> str:
             "submit the job again by hand; jobs need sbatch --requeue to be put back",
         )
     return f"job {words[2]} is back in the queue and goes on from the last checkpoint."
+
+
+def _ask(words: list[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            words, env=dict(variables), capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise HaigoError("scontrol did not answer for a minute.", "submit the job again by hand") from None

@@ -32,6 +32,7 @@ from neox_configs import derive, reader
 
 _POLL_S = 0.4
 _STOP_RESERVE_S = 5.0  # of the grace, for stopping the ranks themselves
+_KILL_WAIT_S = 25.0  # Slurm kills a job half a minute after SIGTERM (KillWait), whatever grace USR1 leaves
 _SHOWN_LINES = 20
 
 
@@ -246,7 +247,8 @@ class Supervisor:
             for raw in follower.lines(end=ending is not None):
                 self._line(raw.decode("utf-8", errors="replace"), seen, dog, guard, child)
             if ending is not None:
-                if self.signal is not None:
+                # a run that has ended well by itself is judged as always: nothing is left to be queued again
+                if self.signal is not None and ending.code != 0:
                     self._stopped(seen)
                 return ending
             self.live.show(dog.phase)
@@ -259,7 +261,7 @@ class Supervisor:
             if self.signals > answered:
                 again, answered = answered > 0, self.signals
                 goal = None if again else self._goal(seen)
-                deadline = time.monotonic() + self.grace - _STOP_RESERVE_S
+                deadline = time.monotonic() + self._grace() - _STOP_RESERVE_S
                 if goal is None:
                     child.stop(self.signal if self.signal in (signal.SIGINT, signal.SIGHUP) else signal.SIGTERM)
                     self._stopped(seen)
@@ -313,13 +315,17 @@ class Supervisor:
             at = f"There is no good checkpoint before it ({error.problem})"
         raise _Stop(cli.FAILED, f"{sentence} {at}", fix)
 
+    def _grace(self) -> float:
+        short = self.args.requeue and self.signal == signal.SIGTERM
+        return min(self.grace, _KILL_WAIT_S) if short else self.grace
+
     def _goal(self, seen: _Seen) -> int | None:
         """The checkpoint that is worth waiting for after a signal."""
         if self.signal in (signal.SIGINT, signal.SIGHUP):
             return None
         goal = requeue.next_save(self.config, seen.outcome.iteration or 0)
         since = time.monotonic() - seen.step_at
-        left = self.grace - _STOP_RESERVE_S
+        left = self._grace() - _STOP_RESERVE_S
         good = requeue.worth_waiting(goal, seen.outcome.iteration, self.live.step_s, seen.save_s, left, since)
         return goal if good else None
 
@@ -361,6 +367,8 @@ class Supervisor:
             trouble = self._not_arrived(ending, seen)
             if trouble is None:
                 return None
+            if self.signal is not None:
+                self._stopped(seen)
             problem = trouble
         say = self.live.say
         if hung or code == 0:

@@ -407,7 +407,7 @@ def test_requeue_waits_for_a_near_checkpoint(run: Run, tmp_path: Path, monkeypat
     said = haigo.communicate(timeout=90)[1]
     assert haigo.returncode == 143, said
     assert "waiting for the checkpoint of step 12" in said and "job 4242 is back in the queue" in said
-    assert run.latest() == "global_step12" and (tmp_path / "asked").read_text() == "requeue 4242\n"
+    assert run.latest() == "global_step12" and (tmp_path / "asked").read_text() == "show job 4242\nrequeue 4242\n"
     assert gone(run.calls[0]["pid"])
 
 
