@@ -244,15 +244,13 @@ def test_a_cancelled_job_is_not_queued_again(trained: Trained, capsys: pytest.Ca
 
 
 def test_requeues_are_counted(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
-    trained.submit(capsys, "--max-requeues", "1")
     script = trained.folder / "j.sbatch"
-    assert "requeues=1 grace=240" in script.read_text()
-    trained.until(2)
-    trained.job.call("scancel", trained.number)
-    # as on the last start that is allowed
-    body = script.read_text().replace("requeues=1", "requeues=0")
-    script.write_text(body)
-    trained.number = trained.job.call("sbatch", "--parsable", str(script), cwd=REPO).stdout.strip()
+    words = [trained.config, "--nodes", 1, "--gpus-per-node", 1, "--time", 10, "-o", script, "--max-requeues", 1]
+    assert cli.run(slurm_command.main, [*map(str, words)]) == 0
+    body = script.read_text()
+    assert "requeues=1 grace=240" in body
+    script.write_text(body.replace("requeues=1", "requeues=0"))  # as on the last start that is allowed
+    trained.number = slurm_command.submit(script)
     trained.until(9)
     trained.signal()
     assert trained.job.wait(trained.number, 120) == "FAILED", log_of(trained.folder)
