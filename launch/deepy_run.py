@@ -139,7 +139,9 @@ def _forwarding(group: int) -> Iterator[None]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, number)
 
-    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        kinds.append(signal.SIGHUP)
     before = {kind: signal.signal(kind, pass_on) for kind in kinds}
     try:
         yield

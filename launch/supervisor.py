@@ -19,7 +19,7 @@ from typing import Any
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
-from launch import causes, config_data, deepy_run, neox_log, rank_logs, requeue, resume, run_record
+from launch import causes, config_data, deepy_run, neox_log, one_run, rank_logs, requeue, resume, run_record
 from launch import live as lives
 from launch import supervise_options as options
 from launch import training_child as children
@@ -112,7 +112,7 @@ class Supervisor:
             Failed: it ended with 0 and had not arrived, hung for good, or its loss went wrong.
             Refused: see `resume.look` and `run_record.check`.
         """
-        with files.owner(self.folder), self._signals():
+        with one_run.alone(self.folder, self.config, self.root), self._signals():
             child = children.running(self.folder)
             made = resume.look(self.config, self.root, self.gpus) if child is None else None
             try:
@@ -148,7 +148,9 @@ class Supervisor:
             self.signal = number
             self.signals += 1
 
-        kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+        kinds = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+            kinds.append(signal.SIGHUP)
         before = {kind: signal.signal(kind, take) for kind in kinds}
         try:
             yield
@@ -240,10 +242,11 @@ class Supervisor:
         while True:
             ending = child.ending()
             if gatherer is not None:
-                gatherer.gather(end=ending is not None)
-                if time.monotonic() - noted > 5:
-                    noted = time.monotonic()
-                    files.write_json(self.folder / "places.json", gatherer.places)
+                with contextlib.suppress(OSError):  # a full disk must not end the watch
+                    gatherer.gather(end=ending is not None)
+                    if time.monotonic() - noted > 5:
+                        noted = time.monotonic()
+                        files.write_json(self.folder / "places.json", gatherer.places)
             for raw in follower.lines(end=ending is not None):
                 self._line(raw.decode("utf-8", errors="replace"), seen, dog, guard, child)
             if ending is not None:
@@ -298,7 +301,8 @@ class Supervisor:
             self.live.say(f"haigo: warning: {alarm.sentence}")
             return
         child.stop()
-        self._went_wrong(alarm.sentence, alarm.healthy)
+        # no good loss since this start: it went on from weights that were bad already, saved before the last watcher saw it
+        self._went_wrong(alarm.sentence, alarm.healthy or neox_log.last_good(self.log))
 
     def _went_wrong(self, sentence: str, healthy: int) -> None:
         """Stop for good after a NaN or a spike, `latest` naming the last good checkpoint before it."""
