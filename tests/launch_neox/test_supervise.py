@@ -86,7 +86,10 @@ def run(fake_neox: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
     output = world.root / "run" / "tiny.yml"
     arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "tokens": 20_480}
     configs.write_config(output, model="0-1M", cluster="local-cpu", **arguments)
-    yamlfile.write(output, {**yamlfile.read(output), "checkpoint_factor": EVERY})
+    with socket.socket() as one:  # 29500 may be another run's on this machine
+        one.bind(("", 0))
+        port = one.getsockname()[1]
+    yamlfile.write(output, {**yamlfile.read(output), "checkpoint_factor": EVERY, "master_port": port})
     shutil.copy(Path(__file__).with_name("fake_training.py"), fake_neox / "deepy.py")
     return Run(fake_neox, output, monkeypatch)
 
@@ -154,7 +157,8 @@ def test_a_port_in_use_is_changed(run: Run) -> None:
     assert run.go() == 0
     changed = yamlfile.read(run.calls[1]["argv"][1])
     plain = yamlfile.read(run.config)
-    assert changed.pop("master_port") > 1023
+    before, after = plain.pop("master_port"), changed.pop("master_port")
+    assert after > 1023 and after != before
     assert changed == plain and run.calls[1]["argv"][1] != str(run.config)
 
 
