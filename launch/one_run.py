@@ -18,8 +18,8 @@ NAME = "run-folder"
 def alone(folder: Path, config: Mapping[str, Any], root: Path) -> Iterator[None]:
     """Hold a run's folder and its save folder for this watcher.
 
-    Where both are not in one place, the save folder says where the run is (`haigo/run-folder`), so that a training whose watcher
-    was killed is found from there too.
+    Where both are not in one place, the save folder says where the run is (`haigo/run-folder`), so that a training whose
+    watcher was killed is found from there too.
 
     Args:
         folder: the run's own.

@@ -147,7 +147,9 @@ def world_size(
 def _world(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, gpus: int | None) -> list[Check]:
     count, source = world_size(config, hostfile, gpus)
     if count is None:
-        unknown = Check("world size", "warn", f"not known: {source}.", "give -H HOSTFILE or --gpus N to check the batch")
+        unknown = Check(
+            "world size", "warn", f"not known: {source}.", "give -H HOSTFILE or --gpus N to check the batch"
+        )
         return [unknown, *preflight_traps.accumulation(config)]
     found = [Check("world size", "ok", f"{count} GPUs ({source})"), *preflight_traps.visible(config, count, source)]
 

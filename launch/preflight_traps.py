@@ -118,7 +118,8 @@ def _aligned(base: Path, text: str, label: str) -> list[Check]:
     except HaigoError as error:
         return [Check("labels", "fail", error.problem, error.fix)]
     if (one.tokens, one.sequences) != (marks.tokens, marks.sequences):
-        told = f"{label} has {marks.tokens:,} labels in {marks.sequences:,} rows, {text} {one.tokens:,} tokens in {one.sequences:,}."
+        sizes = f"{marks.tokens:,} labels in {marks.sequences:,} rows", f"{one.tokens:,} tokens in {one.sequences:,}"
+        told = f"{label} has {sizes[0]}, {text} {sizes[1]}."
         return [Check("labels", "fail", told, "make both again with preprocess.pairs")]
     if marks.dtype.startswith("u"):
         told = f"{label} holds {marks.dtype}, which cannot say -100: nothing would be masked."
@@ -134,7 +135,9 @@ def _packing(config: Mapping[str, Any]) -> list[Check]:
     better = "use pack_impl: packed, with rows from preprocess.pairs --pack"
     found = []
     if kind == "unpacked" and not labelled:
-        found.append(Check("packing", "fail", "unpacked without label paths: GPT-NeoX reads labels all the same.", better))
+        found.append(
+            Check("packing", "fail", "unpacked without label paths: GPT-NeoX reads labels all the same.", better)
+        )
     if kind == _OVERFLOW and not labelled:
         told = "pack_until_overflow without label paths: padding and a stray token after every sample are trained on."
         found.append(Check("packing", "fail", told, f"give train_label_data_paths, or {better}"))
@@ -151,7 +154,5 @@ def _clipping(config: Mapping[str, Any]) -> list[Check]:
     extra = config.get("deepspeed_extra_args") or {}
     if reader.value(config, "gradient_clipping") != 1.0 or extra.get("gradient_clipping"):
         return []
-    told = (
-        "gradient_clipping 1.0 clips nothing: it is GPT-NeoX's default and not handed on, and DeepSpeed's own default is none."
-    )
+    told = "gradient_clipping 1.0 clips nothing: GPT-NeoX hands on no defaults of its own, and DeepSpeed's default is none."
     return [Check("clipping", "warn", told, "write deepspeed_extra_args: {gradient_clipping: 1.0} too")]

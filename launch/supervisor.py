@@ -19,7 +19,18 @@ from typing import Any
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
-from launch import causes, config_data, deepy_run, neox_log, one_run, rank_logs, requeue, resume, run_record
+from launch import (
+    causes,
+    config_data,
+    deepy_run,
+    neox_log,
+    one_run,
+    rank_logs,
+    requeue,
+    resume,
+    run_record,
+    save_folder,
+)
 from launch import live as lives
 from launch import supervise_options as options
 from launch import training_child as children
@@ -335,9 +346,8 @@ class Supervisor:
 
     def _saved(self, goal: int) -> bool:
         save = self.root / str(self.config["save"])
-        latest = save / "latest"
         with contextlib.suppress(OSError):
-            if latest.read_text(encoding="utf-8").strip() == f"global_step{goal}":
+            if save_folder.latest(save) == f"global_step{goal}":
                 one = resume.whole(save, self.config, self.gpus, f"global_step{goal}")
                 return one is not None and one.problem is None
         return False

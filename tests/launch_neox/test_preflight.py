@@ -175,9 +175,7 @@ def test_what_cannot_be_one_config_is_told(tmp_path: Path) -> None:
 
 def found_by(path: Path, name: str, **more: Any) -> tuple[str, str]:
     """(status, sentence) of the one check of that name that is not content."""
-    (check,) = [
-        one for one in preflight.preflight([path], **more).checks if one.name == name and one.status != "ok"
-    ]
+    (check,) = [one for one in preflight.preflight([path], **more).checks if one.name == name and one.status != "ok"]
     assert check.fix
     return check.status, check.found
 
@@ -221,7 +219,9 @@ def test_accumulation_counts_as_one(shared_world: World) -> None:
         assert told[0] == "warn" and "starts on 4 copies of the model only" in told[1]
     names = [check.name for check in preflight.preflight([path], gpus=2).failed]
     assert names == ["batch"]
-    assert not [check for check in preflight.preflight([path], gpus=4).checks if check.name in ("accumulation", "num_gpus")]
+    assert not [
+        check for check in preflight.preflight([path], gpus=4).checks if check.name in ("accumulation", "num_gpus")
+    ]
 
 
 def test_num_gpus_below_what_is_visible(shared_world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from test_supervise import Run, run  # noqa: F401 - the fixture
+from test_supervise import Run
+from test_supervise import run as run  # the fixture
 
 from haigo import yamlfile
 from haigo.cli import HaigoError
@@ -138,13 +139,16 @@ def test_a_folder_for_logs_on_another_disk(tmp_path: Path, monkeypatch: pytest.M
 def test_the_last_good_step_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert neox_log.last_good(log) == 0
-    lines = [f" iteration {step}/ 20 | lm_loss: {loss} |" for step, loss in ((9, 2.0), (10, 2.1), (11, "NAN"), (19, "NAN"))]
+    lines = [
+        f" iteration {step}/ 20 | lm_loss: {loss} |" for step, loss in ((9, 2.0), (10, 2.1), (11, "NAN"), (19, "NAN"))
+    ]
     log.write_text("\n".join(lines) + "\n")
     assert neox_log.last_good(log) == 10
 
 
 def test_nan_checkpoints_of_an_unwatched_hour_are_passed_over(
-    run: Run, capsys: pytest.CaptureFixture[str]  # noqa: F811
+    run: Run,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The watcher was killed, the run trained on into NaN and ended: the next start begins with NaN weights."""
     run.plan({"kind": "nan", "at": 11})
@@ -157,7 +161,7 @@ def test_nan_checkpoints_of_an_unwatched_hour_are_passed_over(
     assert run.latest() == "global_step6"
 
 
-def test_two_run_folders_of_one_save_folder(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_two_run_folders_of_one_save_folder(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run.plan(pause=0.25)
     first = run.start("--run-folder", str(tmp_path / "a"), "--log", str(run.save / "haigo" / "output.log"))
     run.wait_for_step(2)
@@ -175,7 +179,7 @@ def test_two_run_folders_of_one_save_folder(run: Run, tmp_path: Path, capsys: py
             pass
 
 
-def test_nobody_reads_what_it_says(run: Run) -> None:  # noqa: F811
+def test_nobody_reads_what_it_says(run: Run) -> None:
     """Its terminal, or the program behind a pipe, has gone; a watch goes on, with its restarts."""
     run.plan({"kind": "exit", "code": 247, "at": 8}, None, pause=0.1)
     haigo = run.start()
@@ -186,7 +190,7 @@ def test_nobody_reads_what_it_says(run: Run) -> None:  # noqa: F811
     assert run.steps() == [*range(1, 9), *range(7, 21)] and run.latest() == "global_step20"
 
 
-def test_nohup_is_respected(run: Run) -> None:  # noqa: F811
+def test_nohup_is_respected(run: Run) -> None:
     run.plan(pause=0.15)
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -200,7 +204,7 @@ def test_nohup_is_respected(run: Run) -> None:  # noqa: F811
     assert run.steps() == list(range(1, 21))
 
 
-def test_a_signal_just_before_the_end_of_a_run_that_arrives(run: Run) -> None:  # noqa: F811
+def test_a_signal_just_before_the_end_of_a_run_that_arrives(run: Run) -> None:
     """It waited for the last checkpoint, and the run is finished: 0, and nothing to be queued again."""
     run.plan(pause=0.4, every=100)
     yamlfile.write(run.config, {**yamlfile.read(run.config), "checkpoint_factor": 100})
@@ -214,7 +218,7 @@ def test_a_signal_just_before_the_end_of_a_run_that_arrives(run: Run) -> None:  
     assert run.go() == 0 and len(run.calls) == 1
 
 
-def test_a_read_only_save_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_a_read_only_save_folder(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.plan()
     run.save.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(run.save, ignore_errors=True)
