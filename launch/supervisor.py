@@ -186,9 +186,11 @@ class Supervisor:
         if "--iteration" in words and (made.changes or self.restarts):
             at = words.index("--iteration")
             words = words[:at] + words[at + 2 :]
-        changes = dict(made.changes)
+        changes, environment = dict(made.changes), self.environment
         if self.port is not None:
             changes["master_port"] = self.port
+            if "MASTER_PORT" in environment:  # srun's and mpirun's ranks take it from there
+                environment = {**environment, "MASTER_PORT": str(self.port)}
         configs = self.configs
         if changes:
             configs = [resume.changed(self.config, changes, self.configs[0], self.folder)]
@@ -206,7 +208,7 @@ class Supervisor:
             run_record.note_start(made.save, now, made.step, self.gpus, command, remarks)
         with contextlib.suppress(FileNotFoundError):
             (self.folder / "places.json").unlink()
-        child = children.start(command, self.root, self.environment, self.folder, self.log)
+        child = children.start(command, self.root, environment, self.folder, self.log)
         where = f"from step {made.step:,}" if made.step else "from the beginning"
         self.live.say(f"haigo: started {where} (pid {child.pid}); GPT-NeoX's output: {self.log}")
         note(self.folder, "started", pid=child.pid, step=made.step, command=shlex.join(command))

@@ -59,7 +59,9 @@ def main() -> None:
     with open(calls, "a+", encoding="utf-8") as handle:
         handle.seek(0)
         number = len(handle.read().splitlines())
-        handle.write(json.dumps({"argv": sys.argv[1:], "pid": os.getpid()}) + "\n")
+        handle.write(
+            json.dumps({"argv": sys.argv[1:], "pid": os.getpid(), "port": os.environ.get("MASTER_PORT")}) + "\n"
+        )
     faults = plan.get("faults") or []
     fault = (faults[number] if number < len(faults) else None) or {}
     kind, at = fault.get("kind"), fault.get("at", 0)

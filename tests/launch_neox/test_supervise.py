@@ -152,13 +152,15 @@ def test_what_would_happen_again_is_not_started_again(
     assert len(run.calls) == 1
 
 
-def test_a_port_in_use_is_changed(run: Run) -> None:
+def test_a_port_in_use_is_changed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_PORT", "29621")  # as launch.slurm's jobs set it for srun's ranks
     run.plan({"kind": "says", "text": "RuntimeError: [errno: 98 - Address already in use]", "code": 1}, None)
     assert run.go() == 0
     changed = yamlfile.read(run.calls[1]["argv"][1])
     plain = yamlfile.read(run.config)
     before, after = plain.pop("master_port"), changed.pop("master_port")
     assert after > 1023 and after != before
+    assert [call["port"] for call in run.calls] == ["29621", str(after)]
     assert changed == plain and run.calls[1]["argv"][1] != str(run.config)
 
 
