@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -159,6 +162,44 @@ def test_nan_checkpoints_of_an_unwatched_hour_are_passed_over(
     assert run.go("--other-data") == 4
     assert "The last good checkpoint before it is global_step6" in capsys.readouterr().err
     assert run.latest() == "global_step6"
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_moment(run: Run) -> None:
+    """Watchers are killed wherever they are, the training never: each step is done once."""
+    run.plan(pause=0.7)
+    rng = random.Random(7)
+    for _ in range(4):
+        haigo = run.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            haigo.wait(timeout=rng.uniform(0.3, 3.5))
+        haigo.kill()
+        haigo.communicate(timeout=30)
+    assert run.go() == 0
+    assert run.steps() == list(range(1, 21)) and len(run.calls) == 1 and run.latest() == "global_step20"
+
+
+@pytest.mark.slow
+def test_kill_9_of_all_of_it_at_any_moment(run: Run) -> None:
+    """Watcher, keeper and training at once, as when a node dies: nothing before the last checkpoint is done again."""
+    run.plan(pause=0.2)
+    rng = random.Random(11)
+    for _ in range(3):
+        haigo = run.start()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            haigo.wait(timeout=rng.uniform(1.5, 5.0))
+        haigo.kill()
+        haigo.communicate(timeout=30)
+        child = run.save / "haigo" / "child.json"
+        if child.exists():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(json.loads(child.read_text())["pid"], signal.SIGKILL)
+    assert run.go() == 0
+    steps = run.steps()
+    for before, after in itertools.pairwise(steps):
+        # on, or back to the step after a checkpoint, which is no further back than one interval and a torn one
+        assert after == before + 1 or (after % 6 == 1 and before - after < 12), steps
+    assert steps[-1] == 20 and run.latest() == "global_step20"
 
 
 def test_two_run_folders_of_one_save_folder(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
