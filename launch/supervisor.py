@@ -120,6 +120,10 @@ class Supervisor:
                 while True:
                     if child is None:
                         assert made is not None
+                        if made.finished(self.config) and self.args.iteration is None:
+                            # it ended while this watcher still looked at the config; GPT-NeoX would save once more in place
+                            self.live.say(f"haigo: this run is finished: {made.save} holds {made.choice.tag}.")
+                            return 0
                         child = self._start(made)
                     begun = self._begun()
                     seen = _Seen()
@@ -334,6 +338,8 @@ class Supervisor:
             decision = replace(
                 decision, again=False, why="the config has no save folder, so that all would be done again"
             )
+        elif made.finished(self.config):
+            decision = replace(decision, again=False, why=f"{made.choice.tag} is whole, and nothing is left to train")
         if not decision.again:
             self._show_tail(seen)
             if failed.code == cli.FAILED:

@@ -111,6 +111,9 @@ def main() -> None:
         elif kind == "no latest":
             (folder / "latest").unlink()
             raise SystemExit(247)
+        elif kind == "after the end":
+            save(folder, step)
+            raise SystemExit(fault["code"])
         elif kind == "lie":
             raise SystemExit(0)
     save(folder, step)

@@ -189,7 +189,7 @@ def trained(job: Slurm, checkout: Path, config: Path, tmp_path: Path, monkeypatc
     shutil.copy(Path(__file__).with_name("fake_training.py"), checkout / "train.py")
     one = Trained(job, config, tmp_path / "trained")
     one.folder.mkdir()
-    plan = {"save": str(one.save), "iters": 40, "every": 6, "pause": 0.25}
+    plan = {"save": str(one.save), "iters": 40, "every": 6, "pause": 0.6}
     monkeypatch.setenv("FAKE_TRAINING", json.dumps(plan))
     keys = {"train_iters": 40, "checkpoint_factor": 6, "save": str(one.save), "load": str(one.save)}
     yamlfile.write(config, {**yamlfile.read(config), **keys})

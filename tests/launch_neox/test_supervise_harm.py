@@ -18,12 +18,12 @@ import time
 from pathlib import Path
 
 import pytest
-from test_supervise import Run
+from test_supervise import ITERS, Run
 from test_supervise import run as run  # the fixture
 
 from haigo import yamlfile
 from haigo.cli import HaigoError
-from launch import causes, keeper, neox_log, one_run, rank_logs, resume
+from launch import causes, keeper, neox_log, one_run, rank_logs, resume, supervise
 from launch import training_child as children
 from launch.checkpoints import Choice
 from launch.training_child import Child, Follower
@@ -162,6 +162,25 @@ def test_nan_checkpoints_of_an_unwatched_hour_are_passed_over(
     assert run.go("--other-data") == 4
     assert "The last good checkpoint before it is global_step6" in capsys.readouterr().err
     assert run.latest() == "global_step6"
+
+
+def test_a_crash_after_the_last_checkpoint_is_not_repeated(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """As when the test set at the very end cannot be read: all is trained and saved, and would be saved over."""
+    run.plan({"kind": "after the end", "at": ITERS, "code": 1})
+    assert run.go() == 1
+    said = capsys.readouterr().err
+    assert "not started again: global_step20 is whole, and nothing is left to train" in said
+    assert len(run.calls) == 1
+    assert run.go() == 0 and len(run.calls) == 1
+
+
+def test_a_run_that_ends_while_the_next_watcher_starts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.plan()
+    assert run.go() == 0
+    # as seen when it still trained at the first look
+    monkeypatch.setattr(supervise, "ready", lambda *words: False)
+    assert run.go() == 0
+    assert len(run.calls) == 1
 
 
 @pytest.mark.slow
