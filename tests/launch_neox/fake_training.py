@@ -78,7 +78,8 @@ def main() -> None:
             loss = math.nan
         if kind == "spike" and step >= at:
             loss += 3
-        print(LINE.format(rate=100.0, step=step, iters=iters, ms=plan.get("pause", 0.01) * 1000, loss=loss), flush=True)
+        told = LINE.format(rate=100.0, step=step, iters=iters, ms=plan.get("pause", 0.01) * 1000, loss=loss)
+        print(told, flush=not fault.get("late"))  # late: all of it comes when this process ends
         if step % plan["every"] == 0 and not (kind == "unsaved" and step >= at):
             save(folder, step)
         if step != at or kind in ("nan", "spike", "unsaved"):

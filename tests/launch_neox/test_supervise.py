@@ -263,7 +263,7 @@ def test_nan_stops_and_names_the_last_good_checkpoint(run: Run, capsys: pytest.C
 
 def test_checkpoints_after_a_nan_are_moved_aside(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     # told only afterwards, as when all of it comes at once: the checkpoints of 12 and 18 hold no numbers
-    run.plan({"kind": "nan", "at": 11}, pause=0.0)
+    run.plan({"kind": "nan", "at": 11, "late": True}, pause=0.0)
     yamlfile.write(run.config, {**yamlfile.read(run.config), "keep_last_n_checkpoints": 4})
     assert run.go() == 4
     assert run.latest() == "global_step6"
