@@ -129,6 +129,9 @@ CODES = {
     250: Cause("a rank was aborted (SIGABRT).", "the reason stands above in the log, often NCCL's watchdog"),
     249: Cause("a rank died of a bus error (often /dev/shm too small).", "give the container a larger --shm-size"),
     247: Cause("a rank was killed (often by the kernel, for want of memory).", "look at dmesg; use fewer num_workers"),
+    127: Cause(
+        "it could not be started.", "see the last line of its log: the program, or its log, cannot be opened", LASTING
+    ),
     137: Cause("it was killed (often by the kernel, for want of memory).", "look at dmesg; use fewer num_workers"),
     139: Cause("it crashed (segmentation fault).", "see the log; often a broken driver or package"),
 }

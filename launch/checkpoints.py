@@ -23,9 +23,9 @@ from typing import Any
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
+from launch import save_folder
 from neox_configs import reader
 
-_TAG = re.compile(r"^global_step(\d+)$")
 _SHARD = re.compile(r"^(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt$")
 _LEGACY = b"\x80"  # torch.save without zip: nothing at its end tells whether it is whole
 
@@ -86,11 +86,7 @@ def survey(folder: str | os.PathLike[str], form: Layout, deep: bool = False) -> 
         All of them, oldest first.
     """
     place = Path(folder)
-    if not place.is_dir():
-        return []
-    tags = sorted(
-        (int(match[1]), path) for path in place.iterdir() if (match := _TAG.match(path.name)) and path.is_dir()
-    )
+    tags = [(step, place / f"global_step{step}") for step in save_folder.steps(place)]
     # the number of GPUs is not always known, and what other checkpoints have is the next best thing
     shards = max((_shards(path) for _, path in tags), default=0)
     return [Checkpoint(path.name, step, _problem(path, form, shards, deep)) for step, path in tags]
@@ -195,8 +191,7 @@ def choose(folder: str | os.PathLike[str], found: Sequence[Checkpoint], poisoned
     Raises:
         Refused: there are checkpoints, and none is good.
     """
-    latest = Path(folder) / "latest"
-    named = (latest.read_text(encoding="utf-8", errors="replace").strip() or None) if latest.is_file() else None
+    named = save_folder.latest(folder)
     if not found and named is None:
         return Choice(None, None)
     bad = {one.tag: one.problem for one in found if one.problem}
@@ -213,11 +208,11 @@ def choose(folder: str | os.PathLike[str], found: Sequence[Checkpoint], poisoned
             + (f", and {len(bad) - 1} more are torn." if len(bad) > 1 else "."),
             f"restore one from a copy, or name another save folder to start from step 0 (nothing in {folder} was changed)",
         )
-    match = _TAG.match(named or "")
-    earlier = [one for one in good if match and one.step < int(match[1])]
+    before = save_folder.step_of(named or "")
+    earlier = [one for one in good if before is not None and one.step < before]
     best = (earlier or good)[-1]
     if named is None:
-        why = "latest is missing" if not latest.is_file() else "latest is empty"
+        why = "latest is empty" if (Path(folder) / "latest").is_file() else "latest is missing"
     else:
         why = f"{named} {bad.get(named, 'is not there')}"
     return Choice(best.tag, named, why)
@@ -237,18 +232,11 @@ def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         HaigoError: there is none.
     """
-    for path in sorted(
-        Path(folder).glob("global_step*/configs"), key=lambda path: _number(path.parent.name), reverse=True
-    ):
-        kept = sorted(file for file in path.iterdir() if file.suffix in (".yml", ".json"))
+    for step in reversed(save_folder.steps(folder)):
+        kept = save_folder.kept_configs(Path(folder) / f"global_step{step}")
         if kept:
             return reader.load(kept)
     raise HaigoError(f"{folder} has no checkpoint with a config beside it.", "name the config of the run as well")
-
-
-def _number(name: str) -> int:
-    match = _TAG.match(name)
-    return int(match[1]) if match else -1
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:

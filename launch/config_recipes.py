@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError, Refused, nearest
-from launch import config_data
+from launch import config_data, save_folder
 from launch.plan import Plan
 from launch.plan_layouts import Layout
 from neox_configs import reader, shipped
@@ -73,23 +73,22 @@ def base(place: str | Path) -> Base:
         HaigoError: no checkpoint there, or one without its config.
     """
     path = Path(place).expanduser().resolve()
-    named = path.name.removeprefix("global_step") if path.name.startswith("global_step") else ""
-    folder = path.parent if named.isdigit() else path
-    mark = folder / "latest"
-    tag = mark.read_text(encoding="utf-8").strip() if mark.is_file() else ""
-    wanted = path.name if named.isdigit() else tag
+    named = save_folder.step_of(path.name) is not None
+    folder = path.parent if named else path
+    tag = save_folder.latest(folder)
+    wanted = path.name if named else tag
     if not wanted or not (folder / wanted).is_dir():
         why = f"its file `latest` names {tag}, which is not there" if tag else "it has no file `latest`"
         raise HaigoError(
             f"{place} is not a GPT-NeoX checkpoint: {why}.", "name a save folder, or one of its global_stepN folders"
         )
-    kept = sorted((folder / wanted / "configs").glob("*.yml")) + sorted((folder / wanted / "configs").glob("*.json"))
+    kept = save_folder.kept_configs(folder / wanted)
     if not kept:
         raise HaigoError(f"{folder / wanted}/configs holds no config.", "copy the config that trained it there")
-    step = wanted.removeprefix("global_step")
-    if not step.isdigit():
+    step = save_folder.step_of(wanted)
+    if step is None:
         raise HaigoError(f"{folder}/latest names {wanted}, which is no step.", "write a name such as global_step810")
-    return Base(folder, int(step), wanted == tag, reader.load(kept))
+    return Base(folder, step, wanted == tag, reader.load(kept))
 
 
 def check_name(recipe: str) -> None:

@@ -8,8 +8,9 @@
 The layout is the best of `launch.plan`; where nothing fits the command ends with exit code 3 and names what would. The
 corpus weights come from the mixture, the datasets and the tokenizer from the catalogue, and all three are checked against
 each other. Recipes that start from a checkpoint (continued, finetune, long-context) also write NAME-resume.yml, which goes on
-after a break. Everything is written out, so that the file alone says what will run; its header names mixture, plan
-and command. Start it with `python -m launch.deepy train.py OUTPUT`.
+after a break. NAME.deepspeed.json is for reading: what GPT-NeoX derives from the YAML for DeepSpeed. Everything is written
+out, so that the YAML alone says what will run; its header names mixture, plan and command. Start it with
+`python -m launch.deepy train.py OUTPUT`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from launch.plan import Plan
 from launch.plan_layouts import Layout
 from launch.plan_memory import BUCKET_ELEMENTS
 from neox_configs import catalogue as catalogues
-from neox_configs import hardware, reader, shipped
+from neox_configs import hardware, neox_args, reader, shipped
 from neox_configs.hardware import Cluster
 
 _FINETUNE_BATCH = 64
@@ -218,13 +219,23 @@ def write_config(output: str | os.PathLike[str], **arguments: Any) -> dict[str, 
 
 
 def _write(made: Written, output: str | os.PathLike[str]) -> list[Path]:
-    """The config, and beside it the one that goes on after a break when it starts from a checkpoint."""
+    """The config, and beside it the one that goes on after a break when it starts from a checkpoint; for reading also what
+    GPT-NeoX will tell DeepSpeed, which it derives anew at every start."""
+    told = neox_args.deepspeed_config(neox_args.values(made.config, made.plan.gpus))
     yamlfile.write(output, made.config, made.header)
+    files.write_json(deepspeed_path(output), told)
     if made.recipe == "pretrain":
         return [Path(output)]
     again = config_recipes.resume_path(output)
     yamlfile.write(again, config_recipes.resumed(made.config), f"goes on with {Path(output).name} after a break")
     return [Path(output), again]
+
+
+def deepspeed_path(output: str | os.PathLike[str]) -> Path:
+    """Where the DeepSpeed JSON of a config stands."""
+    path = Path(output)
+    name = path.stem if path.suffix in (".yml", ".yaml", ".json") else path.name
+    return path.with_name(f"{name}.deepspeed.json")
 
 
 def summary(made: Written, output: str | os.PathLike[str]) -> dict[str, Any]:

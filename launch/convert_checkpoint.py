@@ -20,13 +20,13 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError
+from launch import save_folder
 from launch.local import keys, settings
 from neox_configs import reader
 
 if TYPE_CHECKING:
     import torch
 
-_STEP = re.compile(r"global_step(\d+)$")
 _LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt$")
 _RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt$")
 _HELD = [
@@ -115,9 +115,9 @@ def find(place: str | Path, iteration: int | None = None) -> Path:
     folder = Path(place)
     if not folder.is_dir():
         raise HaigoError(f"{place} is no folder.", "name the save folder of a GPT-NeoX run, or a global_stepN in it")
-    if _STEP.match(folder.resolve().name):
+    if save_folder.step_of(folder.resolve().name) is not None:
         return folder
-    there = steps(folder)
+    there = save_folder.steps(folder)
     listed = ", ".join(f"global_step{step}" for step in there[-4:])
     if not there:
         raise HaigoError(
@@ -130,18 +130,12 @@ def find(place: str | Path, iteration: int | None = None) -> Path:
     latest = folder / "latest"
     if not latest.is_file():
         raise HaigoError(f"{place} has no file `latest`.", f"name one of its folders ({listed}), or give --iteration")
-    name = latest.read_text(encoding="utf-8", errors="replace").strip()
+    name = save_folder.latest(folder) or ""
     if not name or not (folder / name).is_dir():
         raise HaigoError(
             f"{latest} names '{name}', which is not there.", f"name one of its folders ({listed}), or give --iteration"
         )
     return folder / name
-
-
-def steps(save: Path) -> list[int]:
-    """The steps whose folders lie in a save folder, in order."""
-    found = [_STEP.match(path.name) for path in save.iterdir() if path.is_dir()]
-    return sorted(int(match[1]) for match in found if match)
 
 
 def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int | None = None) -> Checkpoint:
@@ -157,15 +151,15 @@ def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int |
             config that do not belong together.
     """
     folder = find(place, iteration)
-    step = _STEP.match(folder.resolve().name)
-    kept = sorted(path for path in (folder / "configs").glob("*") if path.suffix in (".yml", ".yaml", ".json"))
+    step = save_folder.step_of(folder.resolve().name)
+    kept = save_folder.kept_configs(folder)
     if not configs and not kept:
         raise HaigoError(f"{folder} has no configs/ with the run's config.", "give it with --config FILE")
     config = reader.load([*configs] if configs else kept)
     _fits(config)
     config["model_parallel_size"] = int(config.get("model_parallel_size") or 1)
     ranks, pipeline = _layout(folder, config)
-    made = Checkpoint(folder, int(step[1]) if step else 0, config, ranks, pipeline, _data_ranks(folder))
+    made = Checkpoint(folder, step or 0, config, ranks, pipeline, _data_ranks(folder))
     for number in made.numbers():
         for rank in range(ranks):
             if not made.file(number, rank).is_file():
@@ -294,8 +288,8 @@ def common_name(name: str) -> str:
 
 
 def _elsewhere(folder: Path) -> str:
-    this = _STEP.match(folder.resolve().name)
-    others = [step for step in steps(folder.resolve().parent) if this is None or step != int(this[1])]
+    this = save_folder.step_of(folder.resolve().name)
+    others = [step for step in save_folder.steps(folder.resolve().parent) if step != this]
     if others:
         return f"copy it again, or convert another step: --iteration {others[-1]} with the save folder"
     return "copy the checkpoint again from where it was written"

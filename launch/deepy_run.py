@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from haigo.cli import Failed
-from launch import causes, keeper, neox_log
+from launch import causes, keeper, neox_log, save_folder
 
 _GRACE_S = 15.0
 
@@ -109,8 +109,7 @@ def judge(outcome: Outcome, config: Mapping[str, Any], base: Path) -> None:
         return
     save = config.get("save")
     if save:
-        latest = base / save / "latest"
-        tag = latest.read_text(encoding="utf-8").strip() if latest.is_file() else "nothing"
+        latest, tag = base / save / "latest", save_folder.latest(base / save) or "nothing"
         if tag != f"global_step{steps}":
             raise Failed(f"GPT-NeoX ended with 0, but {latest} names {tag} and not global_step{steps}.", again)
     elif outcome.iteration is not None and outcome.iteration + int(config.get("log_interval", 100)) <= steps:
@@ -139,7 +138,9 @@ def _forwarding(group: int) -> Iterator[None]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, number)
 
-    kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        kinds.append(signal.SIGHUP)
     before = {kind: signal.signal(kind, pass_on) for kind in kinds}
     try:
         yield

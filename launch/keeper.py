@@ -30,6 +30,10 @@ GRACE_S = 15.0
 BEAT_S = 2.0
 BUSY = 75
 """Exit code when another keeper holds the folder."""
+BUSY_S = 3.0
+NOT_STARTED = 127
+"""Exit code that is told for a command that could not be started."""
+_ENDING_BYTES = 256
 
 
 MARK = "HAIGO_RUN"
@@ -118,12 +122,19 @@ def main() -> int:
         # a handler, not SIG_IGN, which the child would inherit
         signal.signal(kind, lambda number, frame: None)
     lock = open(folder / "running.lock", "a", encoding="utf-8")  # noqa: SIM115 - held to the end of this process
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return BUSY
+    end = time.monotonic() + BUSY_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return BUSY
+            time.sleep(0.05)  # the keeper of the start before may just be going
     with contextlib.suppress(FileNotFoundError):
         (folder / "exit.json").unlink()  # of the run before
+    reserved = folder / ".exit.reserved"
+    reserved.write_text(" " * _ENDING_BYTES, encoding="utf-8")
     own = {
         "pid": os.getpid(),
         "started": start_time(os.getpid()),
@@ -132,8 +143,13 @@ def main() -> int:
         "place": place(),
     }
     _write(folder / "child.json", own)
-    with open(log, "ab", buffering=0) as output:
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        with open(log, "ab", buffering=0) as output:
+            child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+    except OSError as error:
+        print(f"{error.filename or command[0]}: {error.strerror or error}", file=sys.stderr, flush=True)
+        _end(reserved, {"code": NOT_STARTED, "orphans": False, "at": time.time()})
+        return 0
     beat = folder / "alive"
     while True:
         with contextlib.suppress(OSError):  # a full disk must not end the training
@@ -145,8 +161,16 @@ def main() -> int:
             continue
     orphans = stop(os.getpgid(0), spare=[os.getpid()])
     ending = {"code": 128 - code if code < 0 else code, "orphans": orphans, "at": time.time()}
-    _write(folder / "exit.json", ending)
+    _end(reserved, ending)
     return 0
+
+
+def _end(reserved: Path, ending: Mapping[str, object]) -> None:
+    """Write how it ended, into room that was taken at the start: a full disk is what many runs end by."""
+    with open(reserved, "r+", encoding="utf-8") as handle:
+        handle.write(json.dumps(ending).ljust(_ENDING_BYTES))
+        handle.flush()
+    os.replace(reserved, reserved.with_name("exit.json"))
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -144,17 +145,22 @@ class Live:
         line = self.text(phase)
         if self.live:
             width = shutil.get_terminal_size().columns
-            sys.stderr.write(f"\r\x1b[K{line[: max(20, width - 1)]}")
+            _put(f"\r\x1b[K{line[: max(20, width - 1)]}")
             self._drawn = True
         else:
-            sys.stderr.write(line + "\n")
-        sys.stderr.flush()
+            _put(line + "\n")
 
     def say(self, line: str) -> None:
         """A line that stays, above the live one."""
-        sys.stderr.write(("\r\x1b[K" if self._drawn else "") + line + "\n")
-        sys.stderr.flush()
+        _put(("\r\x1b[K" if self._drawn else "") + line + "\n")
         self._drawn = False
+
+
+def _put(text: str) -> None:
+    # a closed terminal, a pipe whose reader has gone, a full disk: nobody reads on, and the watch must
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 def _operations(rate: float) -> str:

@@ -6,9 +6,11 @@ DeepSpeed's checkpoint engine. A line of several ranks may carry a prefix such a
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 _ITERATION = re.compile(r"\biteration\s+(\d+)/\s*(\d+)\s*\|")
 _FIELDS = {
@@ -81,6 +83,17 @@ def step(line: str) -> Step | None:
         skipped=int(values["skipped"] or 0),
         nan=int(values["nan"] or 0),
     )
+
+
+def last_good(path: Path) -> int:
+    """The last step in a log whose loss is a number; 0 when there is none, or no such file."""
+    last = 0
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as handle:
+        for line in handle:
+            one = step(line)
+            if one is not None and one.loss is not None and one.finite:
+                last = one.iteration
+    return last
 
 
 def sign_of_life(line: str) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfiles
-from launch import preflight_data, preflight_place
+from launch import preflight_data, preflight_place, preflight_traps
 from launch.preflight_data import Check
 from neox_configs import derive, reader
 
@@ -73,6 +73,7 @@ def preflight(
         found += world if isinstance(world, list) else []
         found += [*_model(config), *_parallel(config), *_schedule(config)]
         found += preflight_data.checks(config, Path(base))
+        found += preflight_traps.checks(config, Path(base))
     return Report(found, config)
 
 
@@ -146,15 +147,20 @@ def world_size(
 def _world(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, gpus: int | None) -> list[Check]:
     count, source = world_size(config, hostfile, gpus)
     if count is None:
-        return [Check("world size", "warn", f"not known: {source}.", "give -H HOSTFILE or --gpus N to check the batch")]
-    found = [Check("world size", "ok", f"{count} GPUs ({source})")]
+        unknown = Check(
+            "world size", "warn", f"not known: {source}.", "give -H HOSTFILE or --gpus N to check the batch"
+        )
+        return [unknown, *preflight_traps.accumulation(config)]
+    found = [Check("world size", "ok", f"{count} GPUs ({source})"), *preflight_traps.visible(config, count, source)]
 
     def batch() -> list[Check]:
         one = derive.batch(config, count)
         told = f"{one.train} = micro {one.micro} x accumulation {one.accumulation} x {one.data_parallel} copies"
         return [Check("batch", "ok", f"{told}, {one.train * (config.get('seq_length') or 0):,} tokens a step")]
 
-    return found + _guarded("batch", "mend the batch sizes", batch)
+    told = _guarded("batch", "mend the batch sizes", batch)
+    # that it does not fit is often no more than the missing key
+    return found + (preflight_traps.accumulation(config) if told[0].status == "fail" else []) + told
 
 
 def _model(config: Mapping[str, Any]) -> list[Check]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
-from launch import config_data
+from launch import config_data, save_folder
 from launch.config_data import Dataset
 from neox_configs import reader
 
@@ -150,7 +150,7 @@ def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) ->
 
 def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     own, folder = config.get("save"), config.get("load")
-    if reader.value(config, "finetune") and own and (base / own / "latest").is_file():
+    if reader.value(config, "finetune") and own and save_folder.latest(base / own):
         return [
             Check(
                 "resume",
@@ -163,9 +163,9 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     if not folder or not (base / folder).is_dir():
         return []
     place = base / folder
-    steps = sorted(path.name for path in place.glob("global_step*") if path.is_dir())
-    latest = place / "latest"
-    if not latest.is_file():
+    steps = [f"global_step{step}" for step in save_folder.steps(place)]
+    latest, tag = place / "latest", save_folder.latest(place)
+    if tag is None:
         if not steps:
             return []
         return [
@@ -174,17 +174,11 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
                 "fail",
                 f"{place} has {len(steps)} checkpoints but no file `latest`: GPT-NeoX would start from step 0 and write "
                 "over them.",
-                f"write the name of the one to go on from ({max(steps, key=_step)}) into {latest}",
+                f"write the name of the one to go on from ({steps[-1]}) into {latest}",
             )
         ]
-    tag = latest.read_text(encoding="utf-8").strip()
     if tag not in steps:
         return [Check("resume", "fail", f"{latest} names {tag}, which is not there.", "write a name that is")]
     if reader.value(config, "finetune"):
         return [Check("resume", "ok", f"starts at step 0 with the weights of {place / tag}")]
     return [Check("resume", "ok", f"goes on from {tag}")]
-
-
-def _step(name: str) -> int:
-    digits = name.removeprefix("global_step")
-    return int(digits) if digits.isdigit() else -1

@@ -53,20 +53,21 @@ class Gatherer:
 
     def gather(self, end: bool = False) -> None:
         """Copy the lines that have come since the last call, whole lines only (all of them at the `end`)."""
-        gathered = []
+        gathered, places = [], dict(self._places)
         for name in sorted(self.names() - self.known):
             match = _FILE.match(name)
             if match is None:
                 continue
             with open(self.folder / name, "rb") as handle:
-                handle.seek(self._places.get(name, 0))
+                handle.seek(places.get(name, 0))
                 data = handle.read()
             cut = len(data) if end else data.rfind(b"\n") + 1
-            self._places[name] = self._places.get(name, 0) + cut
+            places[name] = places.get(name, 0) + cut
             gathered += [b"[rank %s] %s\n" % (match[1].encode(), line) for line in data[:cut].splitlines()]
         if gathered:
             with open(self.log, "ab", buffering=0) as handle:
                 handle.write(b"".join(gathered))
+        self._places = places  # after the writing: what a full disk refused is gathered again
 
     @property
     def places(self) -> dict[str, int]:

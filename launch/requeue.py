@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from haigo.cli import HaigoError
+from launch import sbatch
 
 
 def next_save(config: Mapping[str, Any], iteration: int) -> int | None:
@@ -87,12 +88,9 @@ def requeue(environment: Mapping[str, str] | None = None) -> str:
     words = command(variables)
     if shutil.which(words[0], path=variables.get("PATH")) is None:
         raise HaigoError("there is no scontrol on PATH.", "submit the job again by hand")
-    try:
-        done = subprocess.run(
-            words, env=dict(variables), capture_output=True, text=True, errors="replace", timeout=60, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise HaigoError("scontrol did not answer for a minute.", "submit the job again by hand") from None
+    if cancelled(_ask(["scontrol", "show", "job", words[2]], variables).stdout):
+        return f"job {words[2]} was cancelled and stays so."
+    done = _ask(words, variables)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise HaigoError(
@@ -100,3 +98,28 @@ def requeue(environment: Mapping[str, str] | None = None) -> str:
             "submit the job again by hand; jobs need sbatch --requeue to be put back",
         )
     return f"job {words[2]} is back in the queue and goes on from the last checkpoint."
+
+
+def cancelled(shown: str) -> bool:
+    """Whether a job is being ended by `scancel`, which sends SIGTERM too: Slurm would put even such a job back.
+
+    Args:
+        shown: what `scontrol show job` says. While a job is being ended that is COMPLETING, whatever the reason; one that has
+            not come to its time limit was cancelled.
+    """
+    facts = dict(word.split("=", 1) for word in shown.split() if "=" in word)
+    if facts.get("JobState") not in ("COMPLETING", "CANCELLED"):
+        return False
+    try:
+        return sbatch.seconds(facts["RunTime"]) < sbatch.seconds(facts["TimeLimit"])
+    except (KeyError, HaigoError):  # UNLIMITED
+        return True
+
+
+def _ask(words: list[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            words, env=dict(variables), capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise HaigoError("scontrol did not answer for a minute.", "submit the job again by hand") from None

@@ -8,6 +8,7 @@ finetuning run that was interrupted (`finetune: true` with `load` naming the bas
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -104,7 +105,13 @@ def prepare(made: Resume) -> list[str]:
             number += 1
             target = target.with_name(f"{tag}.{number}")
         target.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(made.save / tag, target)
+        try:
+            os.rename(made.save / tag, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # haigo/ is a link to another disk
+                raise
+            target = made.save / f"{ASIDE}-{target.name}"
+            os.rename(made.save / tag, target)
         told.append(
             f"{tag} was moved to {target}: it is newer than where the run goes on from, and "
             "keep_last_n_checkpoints would delete new checkpoints instead of it."

@@ -10,19 +10,20 @@ Exit code 0 when all are finished, 4 when one failed. Ctrl-C and SIGTERM stop al
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from haigo import cli, files
-from haigo.cli import Failed
+from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
 from launch import neox_log, runs_table
 from launch import training_child as children
@@ -31,6 +32,7 @@ from launch.training_child import Child, Follower
 
 _POLL_S = 0.3
 _LINE_EVERY_S = 30.0
+STOP = "stop.asked"
 _STOP_S = 120.0  # a watcher stops its ranks first, and may be waiting for a checkpoint
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "finished", "failed"
 
@@ -168,6 +170,8 @@ class Watch:
         """
         try:
             while any(run.state in (WAITING, RUNNING) for run in self.runs):
+                if (self.folder / STOP).exists():
+                    raise KeyboardInterrupt
                 for run in self.runs:
                     if run.state == WAITING and self._room(run):
                         run.start()
@@ -238,7 +242,7 @@ def status(entries: Sequence[Entry], folder: Path) -> Watch:
     watch = Watch(entries, folder)
     for run in watch.runs:
         run.follow(from_start=True)
-        run.child = children.running(run.folder)
+        run.child = children.running(run.folder, tidy=False)
         if run.child is not None:
             run.state = RUNNING
             run.look()
@@ -273,11 +277,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if args.status or args.stop:
         watch = status(entries, folder)
         if args.stop:
-            watch.stop()
+            with _no_more_starts(folder):
+                watch.stop()
             watch = status(entries, folder)
         _print(watch, args.json)
         return None
     with files.owner(folder):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / STOP).unlink()  # of a --stop that was killed
         watch = Watch(entries, folder, args.at_once)
         watch.find()
         try:
@@ -285,6 +292,26 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         finally:
             if args.json:
                 _print(watch, True)
+
+
+@contextlib.contextmanager
+def _no_more_starts(folder: Path) -> Iterator[None]:
+    """Tell a watch that is still there to end, and wait for it: it would start the next run in the place of a stopped one."""
+    if not folder.is_dir():
+        yield
+        return
+    asked = folder / STOP
+    files.write_text(asked, "")
+    try:
+        yield
+        end = time.monotonic() + _STOP_S
+        while time.monotonic() < end:
+            with contextlib.suppress(HaigoError), files.owner(folder):
+                return
+            time.sleep(_POLL_S)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            asked.unlink()
 
 
 def _print(watch: Watch, as_json: bool) -> None:

@@ -24,12 +24,13 @@ from haigo import yamlfile
 from haigo.cli import HaigoError, nearest
 from launch import hostfile as hostfiles
 from neox_configs import reader
+from neox_configs.keys import KEYS
 
 COLUMNS = ("name", "config", "host", "slots", "hostfile", "gpus", "log", "options")
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 _GPUS = re.compile(r"^\d+(,\d+)*$")
 HERE = "localhost"
-FIRST_PORT = 29500
+FIRST_PORT = int(KEYS["master_port"].default)
 
 
 @dataclass(frozen=True)

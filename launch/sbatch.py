@@ -46,20 +46,31 @@ chmod 755 "$place/prolog" && export SLURM_TASK_PROLOG="$place/prolog"
 """
 
 _RUN = r"""
-asked=0
-stop() { asked=1; echo "haigo: the time limit is near, stopping the run"; kill -TERM "$child" 2> /dev/null; }
-trap stop USR1
-"$python" -m launch.deepy train.py "${run[@]}" -H "$place/hostfile" --log "$place/train.log" &
+# launch.deepy itself knows what to do with these signals: it waits for the next checkpoint when that is near, stops every
+# rank and puts the job back into the queue, where it goes on from its last good checkpoint
+asked=
+pass_on() {
+  asked=$1
+  echo "haigo: SIG$1, $([ "$1" = USR1 ] && echo "the time limit is near" || echo "the job is to end")"
+  [ -z "$child" ] || kill -s "$1" "$child" 2> /dev/null
+}
+trap 'pass_on USR1' USR1
+trap 'pass_on TERM' TERM
+again=()
+if [ "${SLURM_RESTART_COUNT:-0}" -lt "$requeues" ]; then again=(--requeue); fi
+"$python" -m launch.deepy train.py "${run[@]}" -H "$place/hostfile" --log "$place/train.log" \
+  --grace-seconds "$grace" "${again[@]}" &
 child=$!
+[ -z "$asked" ] || kill -s "$asked" "$child"
 wait "$child"
 code=$?
 while kill -0 "$child" 2> /dev/null; do wait "$child"; code=$?; done
-if [ "$asked" = 1 ] && [ "$code" != 0 ]; then
-  if [ "${SLURM_RESTART_COUNT:-0}" -lt "$requeues" ]; then
-    echo "haigo: queued again, to go on from the last checkpoint"
-    scontrol requeue "$SLURM_JOB_ID" && sleep 60
-  else
+if [ "$asked" = USR1 ] && [ "$code" != 0 ]; then
+  if [ ${#again[@]} = 0 ]; then
     echo "haigo: queued again $requeues times already, left"
+  elif [ "$code" = 138 ]; then
+    echo "haigo: the signal came before the training was watched, queued again"
+    scontrol requeue "$SLURM_JOB_ID"
   fi
 fi
 echo "haigo: ended with $code"
@@ -93,9 +104,36 @@ class Job:
     overcommit_cpu: bool = False
     """No GPUs are asked for: trials without any."""
 
+    @property
+    def grace(self) -> int:
+        """Seconds that a run may go on after USR1, to reach its next checkpoint.
+
+        Slurm looks at limits every half minute, and stopping the ranks and the requeue take their time too.
+        """
+        return max(self.before_end - 60, self.before_end // 2)
+
     def log(self, number: str) -> str:
         """Where Slurm writes the job's output."""
         return str(self.logs / (f"{self.name}-{number}_*.log" if self.array else f"{self.name}-{number}.log"))
+
+
+def seconds(text: str) -> int:
+    """A time as Slurm writes it: `MINUTES`, `M:S`, `H:M:S`, `D-H`, `D-H:M` or `D-H:M:S`; 0 is no limit.
+
+    Raises:
+        HaigoError: it is none of these.
+    """
+    if _TIME.fullmatch(text) is None:
+        raise HaigoError(f"--time {text} is not a time as Slurm writes it.", "write 24:00:00 or 2-00:00:00")
+    days, dash, rest = text.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, left = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, left = parts
+    else:
+        hours, (minutes, left) = 0, (*parts, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + left
 
 
 def quoted(text: str) -> str:
@@ -112,24 +150,18 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def seconds(time: str) -> int:
-    """A time limit in Slurm's notation: minutes, minutes:seconds, hours:minutes:seconds, days-hours[:minutes[:seconds]]."""
-    days, _, rest = time.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    if not days and len(parts) < 3:
-        parts.insert(0, 0)
-    hours, minutes, last = [*parts, 0, 0][:3]
-    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + last
-
-
 def directives(job: Job, count: int) -> list[str]:
     """The `#SBATCH` lines.
 
     Raises:
         HaigoError: a value that Slurm cannot take.
     """
-    if _TIME.fullmatch(job.time) is None:
-        raise HaigoError(f"--time {job.time} is not a time as Slurm writes it.", "write 24:00:00 or 2-00:00:00")
+    limit = seconds(job.time)
+    if limit and job.before_end >= limit:
+        raise HaigoError(
+            f"--before-end is {job.before_end} seconds and the time limit {limit}: the run would be stopped at once.",
+            "give a longer --time, or a smaller --before-end",
+        )
     if re.search(r"[/%\\]", job.name) or not job.name:
         raise HaigoError(f"{job.name!r} cannot name a job and its log.", "give --job-name NAME without / and %")
     if "%" in str(job.logs) or "\\" in str(job.logs):
@@ -169,6 +201,7 @@ def script(job: Job, runs: Sequence[Sequence[str]], environ: Mapping[str, str]) 
             lines.append(f"export {name}={shlex.quote(environ[name])}")
     lines += [
         f"python={shlex.quote(job.python)} logs={shlex.quote(str(job.logs))} gpus={job.gpus} requeues={job.requeues}"
+        f" grace={job.grace} child="
     ]
     if job.array:
         lines += ['case "$SLURM_ARRAY_TASK_ID" in']

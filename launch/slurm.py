@@ -4,8 +4,9 @@
     python -m launch.slurm a.yml b.yml c.yml --array --nodes 1 --time 4:00:00 --output swarm.sbatch --submit
 
 The job writes its own hostfile, sets MASTER_ADDR and MASTER_PORT, and runs launch.deepy on its first node, which checks the
-config and starts GPT-NeoX: through srun (`--launcher slurm`, no ssh needed) or through pdsh. Some minutes before the time
-limit the run is stopped and the job put back into the queue, where it goes on from its last checkpoint. With --array every
+config and starts and supervises GPT-NeoX: through srun (`--launcher slurm`, no ssh needed) or through pdsh. Some minutes before
+the time limit the run is stopped, after its next checkpoint when that is near, and the job put back into the queue, where it
+goes on from its last good checkpoint. A cancelled job stays cancelled. With --array every
 CONFIG is a run of its own; otherwise the CONFIGs are one run's files, as for deepy.py. Keys that the launcher needs and the
 config lacks are put into a small file beside the script.
 """
@@ -108,10 +109,6 @@ def write(output: Path, configs: Sequence[Path], job: sbatch.Job) -> Written:
         reader.load(group)
     files.write_text(output, sbatch.script(job, absolute, dict(os.environ)))
     warnings = [f"{group[0].name}: {line}" for group, (_, lines) in zip(groups, found, strict=True) for line in lines]
-    if sbatch.seconds(job.time) <= job.before_end:
-        warnings.append(
-            f"--before-end {job.before_end} is all of --time {job.time}: the run would be stopped as it starts"
-        )
     return Written(output, extra, warnings)
 
 

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import files
 from haigo.cli import HaigoError, Refused
-from launch import resume, run_record
+from launch import one_run, resume, run_record
 from launch import supervise_options as options
 from launch import training_child as children
 from launch.diary import note
@@ -48,7 +47,7 @@ def ready(args: argparse.Namespace, configs: Sequence[Path], root: Path) -> bool
         return False
     if not (root / str(config["save"])).exists():
         return False  # nothing to look at, and no reason to make folders before the checks
-    with files.owner(folder):
+    with one_run.alone(folder, config, root):
         if children.running(folder) is not None:
             return False
         made = resume.look(config, root, options.gpus(args, config))
@@ -77,7 +76,7 @@ def settle_port(found: list[Check], config: Mapping[str, Any]) -> tuple[list[Che
     if not busy or config.get("master_port") is not None:
         return found, None
     port = free_port()
-    told = Check("port", "ok", f"{reader.value(config, 'master_port')} is in use here, so {port} is taken")
+    told = Check("port", "ok", f"{busy[0].found} {port} is taken instead")
     return [told if check in busy else check for check in found], port
 
 

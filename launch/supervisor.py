@@ -6,12 +6,10 @@ import argparse
 import contextlib
 import os
 import shlex
-import signal
 import socket
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,19 +17,29 @@ from typing import Any
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
-from launch import causes, config_data, deepy_run, neox_log, rank_logs, requeue, resume, run_record
+from launch import (
+    causes,
+    config_data,
+    deepy_run,
+    neox_log,
+    one_run,
+    rank_logs,
+    resume,
+    run_record,
+    stopping,
+)
 from launch import live as lives
 from launch import supervise_options as options
 from launch import training_child as children
 from launch.diary import note
 from launch.loss_guard import LossGuard, Rule
 from launch.restarts import Budget
+from launch.stopping import Stop, Stopping
 from launch.training_child import Child, Ending
 from launch.watchdog import Patience, Watchdog
 from neox_configs import reader
 
 _POLL_S = 0.4
-_STOP_RESERVE_S = 5.0  # of the grace, for stopping the ranks themselves
 _SHOWN_LINES = 20
 
 
@@ -45,14 +53,6 @@ class _Seen:
     step_at: float = 0.0
     saving_since: float | None = None
     save_s: float = 0.0
-
-
-class _Stop(Exception):
-    """The run is stopped for good: exit code and what to say."""
-
-    def __init__(self, code: int, problem: str, fix: str = "") -> None:
-        super().__init__(problem)
-        self.code, self.problem, self.fix = code, problem, fix
 
 
 class Supervisor:
@@ -84,12 +84,10 @@ class Supervisor:
         self.log = Path(args.log).resolve() if args.log else self.folder / "output.log"
         self.gpus = options.gpus(args, config)
         self.port: int | None = None
-        self.signal: int | None = None
-        self.signals = 0
+        self.stopping = Stopping(args, self.config, root, self.gpus)
         self.budget = Budget(args.max_restarts, args.restart_wait)
         self.restarts = 0
         self.live = lives.Live(configs[0].stem, int(reader.value(config, "seq_length") or 0), self._plan())
-        self.grace = args.grace_seconds if args.grace_seconds is not None else 25.0 if args.requeue else 0.0
 
     def _plan(self) -> lives.Planned | None:
         vocab = self.config.get("vocab_file")
@@ -111,7 +109,7 @@ class Supervisor:
             Failed: it ended with 0 and had not arrived, hung for good, or its loss went wrong.
             Refused: see `resume.look` and `run_record.check`.
         """
-        with files.owner(self.folder), self._signals():
+        with one_run.alone(self.folder, self.config, self.root), self.stopping.caught():
             child = children.running(self.folder)
             made = resume.look(self.config, self.root, self.gpus) if child is None else None
             try:
@@ -122,6 +120,10 @@ class Supervisor:
                 while True:
                     if child is None:
                         assert made is not None
+                        if made.finished(self.config) and self.args.iteration is None:
+                            # it ended while this watcher still looked at the config; GPT-NeoX would save once more in place
+                            self.live.say(f"haigo: this run is finished: {made.save} holds {made.choice.tag}.")
+                            return 0
                         child = self._start(made)
                     begun = self._begun()
                     seen = _Seen()
@@ -130,30 +132,12 @@ class Supervisor:
                     if made is None:
                         return 0
                     child = None
-            except _Stop as stop:
+            except Stop as stop:
                 note(self.folder, "stopped", code=stop.code, why=stop.problem)
                 if stop.code == cli.FAILED:
                     raise Failed(stop.problem, stop.fix) from None
                 self.live.say(f"haigo: {stop.problem}" + (f"\n  fix: {stop.fix}" if stop.fix else ""))
                 return stop.code
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def take(number: int, frame: object) -> None:
-            self.signal = number
-            self.signals += 1
-
-        kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-        before = {kind: signal.signal(kind, take) for kind in kinds}
-        try:
-            yield
-        finally:
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
 
     # -- one start
 
@@ -172,9 +156,11 @@ class Supervisor:
         if "--iteration" in words and (made.changes or self.restarts):
             at = words.index("--iteration")
             words = words[:at] + words[at + 2 :]
-        changes = dict(made.changes)
+        changes, environment = dict(made.changes), self.environment
         if self.port is not None:
             changes["master_port"] = self.port
+            if "MASTER_PORT" in environment:  # srun's and mpirun's ranks take it from there
+                environment = {**environment, "MASTER_PORT": str(self.port)}
         configs = self.configs
         if changes:
             configs = [resume.changed(self.config, changes, self.configs[0], self.folder)]
@@ -192,7 +178,7 @@ class Supervisor:
             run_record.note_start(made.save, now, made.step, self.gpus, command, remarks)
         with contextlib.suppress(FileNotFoundError):
             (self.folder / "places.json").unlink()
-        child = children.start(command, self.root, self.environment, self.folder, self.log)
+        child = children.start(command, self.root, environment, self.folder, self.log)
         where = f"from step {made.step:,}" if made.step else "from the beginning"
         self.live.say(f"haigo: started {where} (pid {child.pid}); GPT-NeoX's output: {self.log}")
         note(self.folder, "started", pid=child.pid, step=made.step, command=shlex.join(command))
@@ -232,15 +218,17 @@ class Supervisor:
         while True:
             ending = child.ending()
             if gatherer is not None:
-                gatherer.gather(end=ending is not None)
-                if time.monotonic() - noted > 5:
-                    noted = time.monotonic()
-                    files.write_json(self.folder / "places.json", gatherer.places)
+                with contextlib.suppress(OSError):  # a full disk must not end the watch
+                    gatherer.gather(end=ending is not None)
+                    if time.monotonic() - noted > 5:
+                        noted = time.monotonic()
+                        files.write_json(self.folder / "places.json", gatherer.places)
             for raw in follower.lines(end=ending is not None):
                 self._line(raw.decode("utf-8", errors="replace"), seen, dog, guard, child)
             if ending is not None:
-                if self.signal is not None:
-                    self._stopped(seen)
+                # a run that has ended well by itself is judged as always: nothing is left to be queued again
+                if self.stopping.signal is not None and ending.code != 0:
+                    raise self.stopping.stopped(seen.outcome.iteration)
                 return ending
             self.live.show(dog.phase)
             hung = dog.hung(time.monotonic())
@@ -249,19 +237,18 @@ class Supervisor:
                 note(self.folder, "hung", told=hung)
                 child.stop()
                 return Ending(-1)
-            if self.signals > answered:
-                again, answered = answered > 0, self.signals
+            if self.stopping.signals > answered:
+                again, answered = answered > 0, self.stopping.signals
                 goal = None if again else self._goal(seen)
-                deadline = time.monotonic() + self.grace - _STOP_RESERVE_S
+                deadline = time.monotonic() + self.stopping.grace - stopping.RESERVE_S
                 if goal is None:
-                    child.stop(self.signal if self.signal in (signal.SIGINT, signal.SIGHUP) else signal.SIGTERM)
-                    self._stopped(seen)
-                self.live.say(
-                    f"haigo: signal {self.signal}: waiting for the checkpoint of step {goal:,}, then stopping."
-                )
-            if goal is not None and (time.monotonic() > deadline or self._saved(goal)):
+                    child.stop(self.stopping.for_ranks)
+                    raise self.stopping.stopped(seen.outcome.iteration)
+                number = self.stopping.signal
+                self.live.say(f"haigo: signal {number}: waiting for the checkpoint of step {goal:,}, then stopping.")
+            if goal is not None and (time.monotonic() > deadline or self.stopping.saved(goal)):
                 child.stop()
-                self._stopped(seen)
+                raise self.stopping.stopped(seen.outcome.iteration)
             time.sleep(_POLL_S)
 
     def _line(self, text: str, seen: _Seen, dog: Watchdog, guard: LossGuard, child: Child) -> None:
@@ -289,7 +276,8 @@ class Supervisor:
             self.live.say(f"haigo: warning: {alarm.sentence}")
             return
         child.stop()
-        self._went_wrong(alarm.sentence, alarm.healthy)
+        # no good loss since this start: it went on from weights that were bad already, saved before the last watcher saw it
+        self._went_wrong(alarm.sentence, alarm.healthy or neox_log.last_good(self.log))
 
     def _went_wrong(self, sentence: str, healthy: int) -> None:
         """Stop for good after a NaN or a spike, `latest` naming the last good checkpoint before it."""
@@ -304,42 +292,10 @@ class Supervisor:
                 at = "There is no checkpoint before it."
         except HaigoError as error:
             at = f"There is no good checkpoint before it ({error.problem})"
-        raise _Stop(cli.FAILED, f"{sentence} {at}", fix)
+        raise Stop(cli.FAILED, f"{sentence} {at}", fix)
 
     def _goal(self, seen: _Seen) -> int | None:
-        """The checkpoint that is worth waiting for after a signal."""
-        if self.signal in (signal.SIGINT, signal.SIGHUP):
-            return None
-        goal = requeue.next_save(self.config, seen.outcome.iteration or 0)
-        since = time.monotonic() - seen.step_at
-        left = self.grace - _STOP_RESERVE_S
-        good = requeue.worth_waiting(goal, seen.outcome.iteration, self.live.step_s, seen.save_s, left, since)
-        return goal if good else None
-
-    def _saved(self, goal: int) -> bool:
-        save = self.root / str(self.config["save"])
-        latest = save / "latest"
-        with contextlib.suppress(OSError):
-            if latest.read_text(encoding="utf-8").strip() == f"global_step{goal}":
-                one = resume.whole(save, self.config, self.gpus, f"global_step{goal}")
-                return one is not None and one.problem is None
-        return False
-
-    def _stopped(self, seen: _Seen) -> None:
-        number = self.signal or signal.SIGTERM
-        lost = ""
-        with contextlib.suppress(HaigoError):
-            kept = resume.look(self.config, self.root, self.gpus).step
-            done = seen.outcome.iteration or kept
-            lost = f" at step {done:,}, of which {max(0, done - kept):,} since {f'global_step{kept}' if kept else 'the start'}"
-            lost += " have to be done again"
-        told = f"stopped by signal {number}{lost}. The same command goes on from there."
-        if self.args.requeue and number in (signal.SIGTERM, signal.SIGUSR1):
-            try:
-                told += f" {requeue.requeue()}"
-            except HaigoError as error:
-                told += f" {error.problem}"
-        raise _Stop(128 + (signal.SIGTERM if number == signal.SIGUSR1 else number), told)
+        return self.stopping.goal(seen.outcome.iteration, seen.step_at, self.live.step_s, seen.save_s)
 
     # -- after an end
 
@@ -354,13 +310,15 @@ class Supervisor:
             trouble = self._not_arrived(ending, seen)
             if trouble is None:
                 return None
+            if self.stopping.signal is not None:
+                raise self.stopping.stopped(seen.outcome.iteration)
             problem = trouble
         say = self.live.say
         if hung or code == 0:
             say(f"haigo: {problem.sentence}")
         else:
             say(f"haigo: GPT-NeoX ended with {code}: {problem.sentence}")
-        failed = _Stop(cli.FAILED if hung or code == 0 else code, problem.sentence, problem.fix)
+        failed = Stop(cli.FAILED if hung or code == 0 else code, problem.sentence, problem.fix)
         # a checkpoint that looks whole and cannot be loaded: now every byte is read
         unreadable = problem.kind == causes.TORN and code != 0 and not seen.stepped
         made = resume.look(self.config, self.root, self.gpus, deep=unreadable) if self.config.get("save") else None
@@ -373,6 +331,8 @@ class Supervisor:
             decision = replace(
                 decision, again=False, why="the config has no save folder, so that all would be done again"
             )
+        elif made.finished(self.config):
+            decision = replace(decision, again=False, why=f"{made.choice.tag} is whole, and nothing is left to train")
         if not decision.again:
             self._show_tail(seen)
             if failed.code == cli.FAILED:
@@ -388,8 +348,8 @@ class Supervisor:
         say(f"haigo: starting again from {where} in {clock(decision.wait_s)} (restart {self.restarts}).")
         end = time.monotonic() + decision.wait_s
         while time.monotonic() < end:
-            if self.signal is not None:
-                self._stopped(seen)
+            if self.stopping.signal is not None:
+                raise self.stopping.stopped(seen.outcome.iteration)
             time.sleep(min(_POLL_S, max(0.0, end - time.monotonic())))
         return made
 

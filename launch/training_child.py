@@ -17,6 +17,7 @@ from haigo.cli import HaigoError
 from launch import keeper
 
 _START_S = 30.0
+_KILL_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Child:
         if told is not None:
             return told
         # the keeper was killed itself, so nobody else will look after the rest
-        return Ending(137, orphans=keeper.stop(self.pid))
+        return Ending(137, orphans=keeper.stop(self.pid, folder=str(self.folder)))
 
     def _told(self) -> Ending | None:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -78,9 +79,11 @@ class Child:
             time.sleep(0.05)
         if found is None:
             self.send(signal.SIGKILL)
-            while (found := self.ending()) is None:
+            end = time.monotonic() + _KILL_S
+            while (found := self.ending()) is None and time.monotonic() < end:
                 time.sleep(0.05)
-        return found
+        # what waits for a dead file server ends with it and no sooner; its keeper's lock lets nobody start beside it
+        return found or Ending(137, orphans=True)
 
 
 def start(command: Sequence[str], cwd: Path, environment: Mapping[str, str], folder: Path, log: Path) -> Child:
@@ -111,12 +114,17 @@ def start(command: Sequence[str], cwd: Path, environment: Mapping[str, str], fol
         time.sleep(0.02)
     if process.poll() == keeper.BUSY:
         raise HaigoError(f"{folder} has a run that still trains.", "wait for it to end, or stop it")
-    process.kill()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # a slow keeper may have started the command in this moment
     raise HaigoError(f"the training could not be started under {folder}.", f"see the end of {log}")
 
 
-def running(folder: Path) -> Child | None:
+def running(folder: Path, tidy: bool = True) -> Child | None:
     """The training that a watcher of this folder left behind; None when there is none.
+
+    Args:
+        folder: the run's own.
+        tidy: stop ranks whose keeper was killed; False only looks.
 
     Raises:
         HaigoError: it runs on another machine.
@@ -128,22 +136,29 @@ def running(folder: Path) -> Child | None:
     if place == keeper.place():
         if started and keeper.start_time(pid) == started:
             return Child(folder, pid, started, Path(log))
-        keeper.stop(pid, going=0.0, folder=str(folder))  # ranks whose keeper was killed
+        if tidy:
+            keeper.stop(pid, going=0.0, folder=str(folder))  # ranks whose keeper was killed
         return None
     beat = folder / "alive"
     with contextlib.suppress(OSError):
-        first = beat.stat().st_mtime
+        first = _beat(beat)
         # clocks of two machines need not agree, but an hour is no question of clocks
         if abs(time.time() - first) < 3600:
             end = time.monotonic() + 3 * keeper.BEAT_S
             while time.monotonic() < end:
                 time.sleep(0.2)
-                if beat.stat().st_mtime != first:
+                if _beat(beat) != first:
                     raise HaigoError(
                         f"{folder} has a run that trains on {host} (pid {pid}).",
                         "watch it there, or stop it there first",
                     )
     return None
+
+
+def _beat(path: Path) -> float:
+    # opening makes a network file system ask its server; a plain stat may be answered from memory for a minute
+    with open(path, "rb") as handle:
+        return os.fstat(handle.fileno()).st_mtime
 
 
 def _read(folder: Path) -> tuple[int, str, str, str, str] | None:
@@ -174,6 +189,8 @@ class Follower:
         """
         try:
             with open(self.path, "rb") as handle:
+                if os.fstat(handle.fileno()).st_size < self.offset:
+                    self.offset = 0  # cut by logrotate or by hand: silence here would look like a hang
                 handle.seek(self.offset)
                 data = handle.read()
         except OSError:

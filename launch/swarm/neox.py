@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from haigo import files, yamlfile
-from haigo.cli import Failed, HaigoError
+from haigo.cli import Failed, HaigoError, Refused
+from launch import checkpoints, save_folder
 
 ENGINE = "gpt-neox"
 _STEP = re.compile(r"\biteration\s+(\d+)/\s*\d+\s*\|")
@@ -76,9 +77,8 @@ def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
     begin = time.monotonic()
     config = write_config(task, place)
     steps = int(task["steps"])
-    mend(place / "neox" / "save")
-    latest = place / "neox" / "save" / "latest"
-    if not (latest.is_file() and latest.read_text(encoding="utf-8").strip() == f"global_step{steps}"):
+    mend(place / "neox" / "save", yamlfile.read(config))
+    if save_folder.latest(place / "neox" / "save") != f"global_step{steps}":
         _run(place, config)
     if not (place / "model").is_dir():
         from launch import convert
@@ -94,13 +94,16 @@ def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
     return result
 
 
-def mend(save: Path) -> None:
-    """Take away what is no checkpoint: GPT-NeoX writes `latest` last, so that a run killed in its first save has a folder
-    and no `latest`. It then starts anew, which launch.preflight rightly leaves for a person to decide in a large run."""
-    latest = save / "latest"
-    tag = latest.read_text(encoding="utf-8").strip() if latest.is_file() else ""
-    if save.is_dir() and not (tag and (save / tag).is_dir()):
+def mend(save: Path, config: Mapping[str, Any]) -> None:
+    """Let `latest` name a whole checkpoint, or take all away where none is: GPT-NeoX writes `latest` last, so that a run killed
+    in its first save has a folder and no `latest`, and dies of a torn file at every start. It then starts anew, which
+    launch.preflight rightly leaves for a person to decide in a large run."""
+    try:
+        choice = checkpoints.choose(save, checkpoints.survey(save, checkpoints.layout(config, 1)))
+    except Refused:
         shutil.rmtree(save)
+        return
+    checkpoints.mend(save, choice)
 
 
 def write_config(task: Mapping[str, Any], place: Path) -> Path:

@@ -110,6 +110,8 @@ def test_everything_is_there(finished):
         config = yaml.safe_load((finished / "configs" / f"{size}.yml").read_text())
         assert len(config["train_data_paths"]) == len(config["train_data_weights"]) >= 2
         assert config["data_impl"] == "mmap"
+        told = json.loads((finished / "configs" / f"{size}.deepspeed.json").read_text())
+        assert told["train_batch_size"] == config["train_batch_size"] and told["bf16"] == {"enabled": True}
     plan = json.loads((finished / "configs" / "plan.json").read_text())
     assert {row["model"]: row["nodes"] for row in plan["configs"]}["13B"] > 1
     assert any("13B does not fit" in note for note in plan["notes"])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -24,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 
 FAKE = """
-import json, os, sys, time
+import json, os, sys, time, zipfile
 import yaml
 config = yaml.safe_load(open(sys.argv[-1]))
 save, steps = config["save"], config["train_iters"]
@@ -37,6 +39,8 @@ for step in range(first + 1, steps + 1):
     print(f" iteration {step:8d}/{steps:8d} | lm_loss: {5 - step / steps:.6E} | number of nan iterations:   0 |", flush=True)
     if step % config["checkpoint_factor"] == 0 or step == steps:
         os.makedirs(os.path.join(save, f"global_step{step}"), exist_ok=True)
+        with zipfile.ZipFile(os.path.join(save, f"global_step{step}", "mp_rank_00_model_states.pt"), "w") as file:
+            file.writestr("archive/data.pkl", "weights")
         open(latest, "w").write(f"global_step{step}")
     if os.path.exists(os.environ["FAKE_FAILS"]) and step == steps // 2 and first == 0:
         raise SystemExit("a GPU fell off the bus")
@@ -260,19 +264,37 @@ def test_the_config_of_a_proxy(world, catalogue, pretending, monkeypatch):
 
 
 def test_a_save_that_was_broken_off_is_no_checkpoint(tmp_path):
-    save = tmp_path / "neox" / "save"
-    (save / "global_step5").mkdir(parents=True)
-    neox.mend(save)  # killed in its first save
-    assert not save.exists()
-    for step in (5, 10):
+    save, config = tmp_path / "neox" / "save", {"num_layers": 2, "pipe_parallel_size": 0}
+
+    def saved(step: int) -> Path:
         (save / f"global_step{step}").mkdir(parents=True)
-    (save / "latest").write_text("global_step5")
-    neox.mend(save)  # killed in its second one: GPT-NeoX goes on from the first
-    assert (save / "global_step5").is_dir() and (save / "latest").read_text() == "global_step5"
-    (save / "latest").write_text("global_step15")
-    neox.mend(save)
+        file = save / f"global_step{step}" / "mp_rank_00_model_states.pt"
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("archive/data.pkl", "weights")
+        return file
+
+    (save / "global_step5").mkdir(parents=True)
+    neox.mend(save, config)  # killed in its first save
     assert not save.exists()
-    neox.mend(save)
+    saved(5)
+    (save / "global_step10").mkdir()
+    (save / "latest").write_text("global_step5")
+    neox.mend(save, config)  # killed in its second one: GPT-NeoX goes on from the first
+    assert (save / "latest").read_text() == "global_step5"
+    (save / "latest").write_text("global_step15")  # one that is gone
+    neox.mend(save, config)
+    assert (save / "latest").read_text() == "global_step5"
+    torn = saved(15)
+    torn.write_bytes(torn.read_bytes()[:40])
+    (save / "latest").write_text("global_step15")
+    neox.mend(save, config)
+    assert (save / "latest").read_text() == "global_step5"
+    (save / "latest").unlink()
+    neox.mend(save, config)
+    assert (save / "latest").read_text() == "global_step5"
+    shutil.rmtree(save)
+    neox.mend(save, config)
+    assert not save.exists()
 
 
 def test_losses_of_a_log_that_was_broken_off(tmp_path):

@@ -60,7 +60,9 @@ def main() -> None:
     with open(calls, "a+", encoding="utf-8") as handle:
         handle.seek(0)
         number = len(handle.read().splitlines())
-        handle.write(json.dumps({"argv": sys.argv[1:], "pid": os.getpid()}) + "\n")
+        handle.write(
+            json.dumps({"argv": sys.argv[1:], "pid": os.getpid(), "port": os.environ.get("MASTER_PORT")}) + "\n"
+        )
     faults = plan.get("faults") or []
     fault = (faults[number] if number < len(faults) else None) or {}
     kind, at = fault.get("kind"), fault.get("at", 0)
@@ -81,7 +83,8 @@ def main() -> None:
             loss = math.nan
         if kind == "spike" and step >= at:
             loss += 3
-        print(LINE.format(rate=100.0, step=step, iters=iters, ms=plan.get("pause", 0.01) * 1000, loss=loss), flush=True)
+        told = LINE.format(rate=100.0, step=step, iters=iters, ms=plan.get("pause", 0.01) * 1000, loss=loss)
+        print(told, flush=not fault.get("late"))  # late: all of it comes when this process ends
         if step % plan["every"] == 0 and not (kind == "unsaved" and step >= at):
             save(folder, step)
         if step != at or kind in ("nan", "spike", "unsaved"):
@@ -114,6 +117,9 @@ def main() -> None:
         elif kind == "no latest":
             (folder / "latest").unlink()
             raise SystemExit(247)
+        elif kind == "after the end":
+            save(folder, step)
+            raise SystemExit(fault["code"])
         elif kind == "lie":
             raise SystemExit(0)
     save(folder, step)

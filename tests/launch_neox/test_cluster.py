@@ -49,18 +49,16 @@ config = json.loads(base64.urlsafe_b64decode(sys.argv[sys.argv.index("--megatron
 told = {"rank": rank, "argv": sys.argv[1:], "env": dict(os.environ), "config": config}
 (out / f"{job}{start}-{rank}.part").write_text(json.dumps(told))
 (out / f"{job}{start}-{rank}.part").rename(out / f"{job}{start}-{rank}.json")
-if os.environ.get("TRAIN_WAITS") and start == "0":
-    time.sleep(120)
 save = pathlib.Path(config["save"])
 if rank == "0":
     for step in range(1, config["train_iters"] + 1):
         print(f" samples/sec: 1.0 | iteration {step:8d}/{config['train_iters']:8d} | learning rate: 1.0E-04 | lm_loss: 2.0 |"
               " number of nan iterations:   0 |", flush=True)
     save.mkdir(parents=True, exist_ok=True)
-    made = save / f"global_step{config['train_iters']}"
-    made.mkdir(exist_ok=True)
-    with zipfile.ZipFile(made / "mp_rank_00_model_states.pt", "w") as archive:
-        archive.writestr("archive/data.pkl", "x")
+    tag = save / f"global_step{config['train_iters']}"
+    tag.mkdir(exist_ok=True)
+    with zipfile.ZipFile(tag / "mp_rank_00_model_states.pt", "w") as file:
+        file.writestr("archive/data.pkl", "weights")
     (save / "latest").write_text(f"global_step{config['train_iters']}")
 """
 
@@ -127,7 +125,7 @@ def test_a_job_on_two_nodes(
         "--gpus-per-node",
         2,
         "--time",
-        "5",
+        "10",
         "-o",
         folder / "job one.sbatch",
         "--comment",
@@ -160,23 +158,116 @@ def test_without_the_prolog_the_quotes_would_stay(job: Slurm, tmp_path: Path) ->
     assert cut.stdout.strip() == "eth0"
 
 
-def test_near_its_end_a_job_is_queued_again(
-    job: Slurm, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+class Trained:
+    """A job whose training (tests/launch_neox/fake_training.py under srun) writes checkpoints."""
+
+    def __init__(self, job: Slurm, config: Path, folder: Path) -> None:
+        self.job, self.config, self.folder = job, config, folder
+        self.save = folder / "save"
+        self.number = ""
+
+    def submit(self, capsys: pytest.CaptureFixture[str], *words: str | Path) -> None:
+        place = [self.config, "--nodes", "1", "--gpus-per-node", "1", "--time", "10", "-o", self.folder / "j.sbatch"]
+        self.number = submit(*place, *words, capsys=capsys)["job"]
+
+    def steps(self) -> list[int]:
+        logs = sorted(self.folder.glob("slurm-*/train.log"))
+        return [int(step) for log in logs for step in re.findall(r"iteration\s+(\d+)/", log.read_text())]
+
+    def until(self, step: int) -> None:
+        end = time.monotonic() + 120
+        while step not in self.steps():
+            assert time.monotonic() < end, log_of(self.folder) + self.job.state(self.number)
+            time.sleep(0.2)
+
+    def signal(self) -> None:
+        assert self.job.call("scancel", "--batch", "--signal=USR1", self.number).returncode == 0
+
+
+@pytest.fixture
+def trained(job: Slurm, checkout: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trained:
+    shutil.copy(Path(__file__).with_name("fake_training.py"), checkout / "train.py")
+    one = Trained(job, config, tmp_path / "trained")
+    one.folder.mkdir()
+    plan = {"save": str(one.save), "iters": 40, "every": 6, "pause": 0.6}
+    monkeypatch.setenv("FAKE_TRAINING", json.dumps(plan))
+    keys = {"train_iters": 40, "checkpoint_factor": 6, "save": str(one.save), "load": str(one.save)}
+    yamlfile.write(config, {**yamlfile.read(config), **keys})
+    return one
+
+
+def test_near_its_end_a_job_waits_for_its_checkpoint_and_is_queued_again(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("TRAIN_WAITS", "1")
-    told = submit(config, "--nodes", 1, "--gpus-per-node", 2, "--time", 5, "-o", tmp_path / "j.sbatch", capsys=capsys)
-    end = time.monotonic() + 90
-    while len(ranks(tmp_path / "out")) < 2:
-        assert time.monotonic() < end, log_of(tmp_path)
+    trained.submit(capsys)
+    trained.until(8)
+    trained.signal()
+    assert trained.job.wait(trained.number, 180) == "COMPLETED", log_of(trained.folder)
+    log = log_of(trained.folder)
+    assert "waiting for the checkpoint of step" in log and f"job {trained.number} is back in the queue" in log
+    assert "start 1," in log and "start 2," in log and "started from step" in log
+    # not a step was done twice, whichever checkpoint a slow machine has come to
+    assert trained.steps() == list(range(1, 41))
+    starts = json.loads((trained.save / "haigo_run.json").read_text())["starts"]
+    assert len(starts) == 2 and starts[1]["step"] % 6 == 0 and starts[1]["step"] >= 12
+
+
+def test_a_job_that_cannot_wait_goes_on_from_its_last_whole_checkpoint(
+    trained: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # 12 seconds before the end leave 6 for all of it, and 5 of these are kept for stopping: no step is near enough
+    trained.submit(capsys, "--before-end", "12")
+    trained.until(14)
+    torn = trained.save / "global_step12" / "mp_rank_00_model_states.pt"
+    torn.write_bytes(torn.read_bytes()[:100])
+    trained.signal()
+    assert trained.job.wait(trained.number, 180) == "COMPLETED", log_of(trained.folder)
+    log = log_of(trained.folder)
+    starts = json.loads((trained.save / "haigo_run.json").read_text())["starts"]
+    steps = trained.steps()
+    back = next(at for at in range(1, len(steps)) if steps[at] <= steps[at - 1])
+    assert [one["step"] for one in starts] == [0, steps[back] - 1], log
+    assert steps[:back] == list(range(1, back + 1)) and steps[back:] == list(range(steps[back], 41))
+    assert starts[1]["step"] in (6, 18, 24) and "back in the queue" in log
+
+
+def test_a_cancelled_job_is_not_queued_again(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    trained.submit(capsys)
+    trained.until(3)
+    assert trained.job.call("scancel", trained.number).returncode == 0
+    end = time.monotonic() + 60
+    while trained.job.call("squeue", "-h", "-j", trained.number).stdout.strip():
+        assert time.monotonic() < end, log_of(trained.folder)
         time.sleep(0.3)
-    assert job.call("scancel", "--batch", "--signal=USR1", told["job"]).returncode == 0
-    end = time.monotonic() + 120
-    while len(ranks(tmp_path / "out", "1")) < 2:
-        assert time.monotonic() < end, log_of(tmp_path) + job.state(told["job"])
-        time.sleep(0.3)
-    assert job.wait(told["job"]) == "COMPLETED", log_of(tmp_path)
-    log = log_of(tmp_path)
-    assert "queued again" in log and "start 1," in log and "start 2," in log
+    time.sleep(3)  # a requeued job would be pending again
+    assert trained.job.state(trained.number) == "CANCELLED", log_of(trained.folder)
+
+
+def test_requeues_are_counted(trained: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    script = trained.folder / "j.sbatch"
+    words = [trained.config, "--nodes", 1, "--gpus-per-node", 1, "--time", 10, "-o", script, "--max-requeues", 1]
+    assert cli.run(slurm_command.main, [*map(str, words)]) == 0
+    body = script.read_text()
+    assert "requeues=1 grace=240" in body
+    script.write_text(body.replace("requeues=1", "requeues=0"))  # as on the last start that is allowed
+    trained.number = slurm_command.submit(script)
+    trained.until(9)
+    trained.signal()
+    assert trained.job.wait(trained.number, 120) == "FAILED", log_of(trained.folder)
+    log = log_of(trained.folder)
+    assert "queued again 0 times already, left" in log and "ended with 143" in log
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("5", 300), ("5:30", 330), ("1:00:00", 3600), ("2-0", 172_800), ("1-1:30", 91_800), ("1-0:0:5", None), ("0", 0)],
+)
+def test_times_as_slurm_writes_them(text: str, value: int | None) -> None:
+    if value is None:
+        with pytest.raises(HaigoError):
+            sbatch.seconds(text)
+    else:
+        assert sbatch.seconds(text) == value
 
 
 def test_an_array_runs_every_config(
@@ -189,7 +280,7 @@ def test_an_array_runs_every_config(
         save = str(tmp_path / "save" / str(number))
         yamlfile.write(path, {**content, "seed": 100 + number, "save": save, "load": save})
         paths.append(path)
-    words = [*paths, "--array", "--nodes", 1, "--gpus-per-node", 1, "--time", "5", "-o", tmp_path / "j.sbatch"]
+    words = [*paths, "--array", "--nodes", 1, "--gpus-per-node", 1, "--time", "10", "-o", tmp_path / "j.sbatch"]
     told = submit(*words, capsys=capsys)
     for number in range(2):
         assert job.wait(f"{told['job']}_{number}") == "COMPLETED", log_of(tmp_path)
@@ -250,7 +341,7 @@ WORDS = st.lists(st.text(st.characters(exclude_characters="\0\r", exclude_catego
 @given(words=WORDS, variable=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
 def test_what_the_script_names_survives_bash(words: list[str], variable: str) -> None:
     paths = [f"/{word}" for word in words]
-    job = sbatch.Job(1, 1, "5", "name", Path("/tmp"), python="/bin/python", folder=Path("/tmp"))
+    job = sbatch.Job(1, 1, "10", "name", Path("/tmp"), python="/bin/python", folder=Path("/tmp"))
     text = sbatch.script(job, [paths], {"GPT_NEOX_DIR": variable, "SECRET_KEY": "sesame"})
     assert "sesame" not in text
     head = text[: text.index("# where the runs")]
@@ -327,7 +418,7 @@ def test_mpirun_runs_the_command(config: Path, checkout: Path, tmp_path: Path, m
 
 
 def test_what_a_job_cannot_be(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = [str(config), "--nodes", "2", "--time", "5", "-o", str(tmp_path / "x.sbatch")]
+    words = [str(config), "--nodes", "2", "--time", "10", "-o", str(tmp_path / "x.sbatch")]
     content = yamlfile.read(config)
     for change, said in (
         ({"train_batch_size": 4}, "2 nodes x 4 GPUs"),
@@ -343,6 +434,9 @@ def test_what_a_job_cannot_be(config: Path, tmp_path: Path, capsys: pytest.Captu
     assert cli.run(slurm_command.main, [*words, "--comment", "a\nb"]) == 2
     assert cli.run(slurm_command.main, [*words, "--job-name", "a/b"]) == 2
     assert cli.run(slurm_command.main, [*words[:4], "noon", *words[5:]]) == 2
+    capsys.readouterr()
+    assert cli.run(slurm_command.main, [*words, "--before-end", "600"]) == 2
+    assert "would be stopped at once" in capsys.readouterr().err
     assert not (tmp_path / "x.sbatch").exists()
     with pytest.raises(HaigoError):
         sbatch.quoted("a\x07")
@@ -360,8 +454,8 @@ def test_jobs_that_would_not_get_far(config: Path, tmp_path: Path, capsys: pytes
     words = [str(config), "--nodes", "2", "-o", str(tmp_path / "x.sbatch"), "--time"]
     assert cli.run(slurm_command.main, [*words, "6"]) == 0
     assert "would" not in capsys.readouterr().err
-    assert cli.run(slurm_command.main, [*words, "5"]) == 0
-    assert "the run would be stopped as it starts" in capsys.readouterr().err
+    assert cli.run(slurm_command.main, [*words, "5"]) == 2
+    assert "the run would be stopped at once" in capsys.readouterr().err
     # launch.deepy goes on from the save folder, whatever `load` names; without one there is nothing to go on from
     content = yamlfile.read(config)
     yamlfile.write(config, {**content, "load": str(tmp_path / "base"), "finetune": True})

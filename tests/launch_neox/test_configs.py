@@ -10,10 +10,10 @@ import pytest
 import yaml
 from neox_world import World, sentences, train_tokenizer, write_dataset
 
-from haigo import cli, yamlfile
+from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
 from launch import configs
-from neox_configs import catalogue, derive, reader
+from neox_configs import catalogue, derive, neox_args, reader
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_configs.json").read_text())
 
@@ -60,7 +60,11 @@ def test_the_four_sizes(shared_world: World, tmp_path: Path, name: str, nodes: i
     assert config["min_lr"] == pytest.approx(config["optimizer"]["params"]["lr"] / 10)
 
 
-@pytest.mark.parametrize("entry", GOLDEN["configs"], ids=lambda entry: f"{entry['model']}-{entry['nodes']}")
+def _named(entry: dict[str, Any]) -> str:
+    return "-".join(str(entry[key]) for key in ("cluster", "attention", "model", "nodes"))
+
+
+@pytest.mark.parametrize("entry", GOLDEN["configs"], ids=_named)
 def test_golden(shared_world: World, entry: dict[str, Any]) -> None:
     """What GPT-NeoX's own NeoXArgs made of these configs when the golden file was written (see test_real_neox)."""
     made = make(shared_world, **{key: entry[key] for key in ("model", "cluster", "nodes", "attention")})
@@ -75,6 +79,19 @@ def test_golden(shared_world: World, entry: dict[str, Any]) -> None:
     assert made.config["precision"] == told["precision"]
     assert made.config["zero_optimization"]["stage"] == told["zero_stage"]
     assert made.config["optimizer"]["params"]["lr"] == told["lr"]
+    derived = neox_args.deepspeed_config(neox_args.values(made.config, entry["gpus"]))
+    assert files.digest(json.loads(json.dumps(derived))) == told["deepspeed"]
+
+
+def test_the_golden_configs_are_all_that_fit() -> None:
+    """Every size on 1 to 16 nodes of each kind, with both kinds of attention; 13B on one node of 40 GB cards fits nowhere."""
+    there = {_named(entry) for entry in GOLDEN["configs"]}
+    clusters, sizes = ("a100-40gb", "a100-80gb", "h100-80gb"), ("1-3B", "2-7B", "7B", "13B")
+    wanted = {
+        f"{cluster}-{attention}-{size}-{nodes}"
+        for cluster in clusters for attention in ("global", "flash") for size in sizes for nodes in (1, 2, 4, 8, 16)
+    }  # fmt: skip
+    assert wanted - there == {"a100-40gb-global-13B-1", "a100-40gb-flash-13B-1"} and there <= wanted
 
 
 def test_header_and_summary(shared_world: World, tmp_path: Path) -> None:
@@ -94,6 +111,10 @@ def test_header_and_summary(shared_world: World, tmp_path: Path) -> None:
     assert told["epochs"]["news"] == pytest.approx(0.75 * 20e9 / _tokens(shared_world, "news"), rel=1e-3)
     assert told["config"] == reader.load(output)
     json.dumps(told)
+    beside = json.loads((tmp_path / "1-3B.deepspeed.json").read_text())
+    assert beside == neox_args.deepspeed_config(neox_args.values(neox_args.raw([output]), told["gpus"]))
+    # as GPT-NeoX leaves out what is its own default, it says the clipping a second time, where DeepSpeed hears it
+    assert beside["gradient_clipping"] == 1.0 and beside["bf16"] == {"enabled": True}
     assert reader.load(output)["save"] == str(tmp_path / "checkpoints" / "1-3B")
 
 
@@ -252,7 +273,7 @@ def test_the_command(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     words += ["--catalogue", str(world.catalogue), "--seq-length", "512", "--output", str(output)]
     assert cli.run(configs.main, [*words, "--dry-run"]) == 0
     shown = capsys.readouterr().out
-    assert not output.exists()
+    assert not output.parent.exists()
     assert cli.run(configs.main, words) == 0
     assert "launch.deepy train.py" in capsys.readouterr().out
     same, printed = (yaml.safe_load(text) for text in (output.read_text(), shown))

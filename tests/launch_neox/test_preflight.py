@@ -8,12 +8,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from neox_world import World, sentences, train_tokenizer
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from launch import configs, hostfile, preflight
+from neox_configs import neox_args
+from preprocess.indexed_dataset import MMapReader, MMapWriter
 
 
 def sound(world: World, **changes: Any) -> Path:
@@ -168,3 +171,155 @@ def test_the_command(world: World, capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_cannot_be_one_config_is_told(tmp_path: Path) -> None:
     with pytest.raises(HaigoError, match="does not exist"):
         preflight.preflight([tmp_path / "none.yml"])
+
+
+def found_by(path: Path, name: str, **more: Any) -> tuple[str, str]:
+    """(status, sentence) of the one check of that name that is not content."""
+    (check,) = [one for one in preflight.preflight([path], **more).checks if one.name == name and one.status != "ok"]
+    assert check.fix
+    return check.status, check.found
+
+
+MORE_TRAPS: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"weighted_sampler_alpha": 0.3}, "weights", "warn", "does nothing without weight_by_num_documents"),
+    ({"train_iters": None, "train_epochs": 2}, "schedule", "fail", "train_epochs with weights other than 1.0"),
+    (
+        {"train_iters": None, "train_epochs": 2, "train_data_weights": [1.0, 1.0], "pack_impl": "unpacked"},
+        "schedule",
+        "fail",
+        "train_epochs with pack_impl unpacked",
+    ),
+    ({"pack_impl": "unpacked"}, "packing", "fail", "reads labels all the same"),
+    ({"pack_impl": "pack_until_overflow", "eval_iters": 5}, "packing", "fail", "padding and a stray token"),
+    ({"deepspeed_extra_args": None}, "clipping", "warn", "clips nothing"),
+    ({"deepspeed_extra_args": {"x": 1}, "gradient_clipping": None}, "clipping", "warn", "clips nothing"),
+]
+
+
+@pytest.mark.parametrize(("changes", "name", "status", "said"), MORE_TRAPS)
+def test_more_traps(shared_world: World, changes: dict[str, Any], name: str, status: str, said: str) -> None:
+    told = found_by(sound(shared_world, **changes), name)
+    assert told[0] == status and said in told[1]
+
+
+def test_clipping_that_is_no_default_is_handed_on(shared_world: World) -> None:
+    path = sound(shared_world, deepspeed_extra_args=None, gradient_clipping=0.5)
+    assert not [check for check in preflight.preflight([path]).checks if check.name == "clipping"]
+    got = neox_args.values(neox_args.raw([path]), 1)
+    assert neox_args.deepspeed_config(got)["gradient_clipping"] == 0.5
+    path = sound(shared_world, deepspeed_extra_args=None)
+    assert "gradient_clipping" not in neox_args.deepspeed_config(neox_args.values(neox_args.raw([path]), 1))
+
+
+def test_accumulation_counts_as_one(shared_world: World) -> None:
+    changes = {"gradient_accumulation_steps": None, "num_gpus": None, "train_batch_size": 32}
+    path = sound(shared_world, **changes, distributed_backend=None)
+    for more in ({}, {"gpus": 2}):
+        told = found_by(path, "accumulation", **more)
+        assert told[0] == "warn" and "starts on 4 copies of the model only" in told[1]
+    names = [check.name for check in preflight.preflight([path], gpus=2).failed]
+    assert names == ["batch"]
+    assert not [
+        check for check in preflight.preflight([path], gpus=4).checks if check.name in ("accumulation", "num_gpus")
+    ]
+
+
+def test_num_gpus_below_what_is_visible(shared_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = sound(shared_world, num_gpus=1, distributed_backend=None)
+    monkeypatch.setattr(preflight, "world_size", lambda *words: (4, "the cards of this machine"))
+    told = found_by(path, "num_gpus")
+    assert told[0] == "fail" and "for the 4 GPUs that it sees" in told[1]
+
+
+@pytest.fixture
+def labelled(world: World) -> dict[str, Any]:
+    """Keys of label datasets, aligned with the texts."""
+    keys: dict[str, Any] = {"eval_iters": 5}
+    for split in ("train", "valid", "test"):
+        keys[f"{split}_label_data_paths"] = []
+        for corpus in ("news", "code"):
+            text = MMapReader(world.prefix(corpus, split))
+            prefix = world.prefix(corpus, split).with_name(f"{split}_label_document")
+            with MMapWriter(prefix, np.int32) as writer:
+                for row in range(len(text)):
+                    writer.add([-100, *map(int, text[row][1:])])
+                    writer.end_document()
+            keys[f"{split}_label_data_paths"].append(str(prefix))
+    return keys
+
+
+def test_label_datasets(world: World, labelled: dict[str, Any]) -> None:
+    path = sound(world, **labelled)
+    assert not [check for check in preflight.preflight([path]).checks if check.status != "ok"]
+    two = labelled["train_label_data_paths"]
+    for changes, said in (
+        ({"valid_label_data_paths": None}, "valid_label_data_paths is missing"),
+        ({"train_label_data_paths": two[:1]}, "1 train label datasets for 2 of text"),
+        ({"train_label_data_paths": two[::-1]}, "labels in 500 rows"),
+        ({"train_label_data_paths": [two[0], str(world.root / "none")]}, "none.idx does not exist"),
+        ({"train_label_data_paths": [two[0], str(world.prefix("code"))]}, "holds uint16, which cannot say -100"),
+    ):
+        report = preflight.preflight([sound(world, **{**labelled, **changes})])
+        assert {check.name for check in report.failed} == {"labels"}, report.checks
+        assert said in " ".join(check.found for check in report.failed), report.failed
+    # without an evaluation nobody reads the labels of the other sets
+    path = sound(world, **{**labelled, "valid_label_data_paths": None, "test_label_data_paths": None, "eval_iters": 0})
+    assert not preflight.preflight([path]).failed
+    gone = {f"{split}_data_paths": None for split in ("train", "valid", "test")}
+    path = sound(world, **labelled, **gone, data_path=str(world.prefix("news")))
+    assert "labels" in [check.name for check in preflight.preflight([path]).failed]
+
+
+def test_packing_until_overflow(world: World, labelled: dict[str, Any]) -> None:
+    told = found_by(sound(world, **labelled, pack_impl="pack_until_overflow"), "packing")
+    assert told[0] == "warn" and "RecursionError" in told[1]
+    told = found_by(sound(world, **{**labelled, "pack_impl": "pack_until_overflow", "eval_iters": 0}), "packing")
+    assert told[0] == "fail" and "negative length" in told[1]
+
+
+def test_finetuning_over_ones_own_checkpoints(world: World) -> None:
+    path = sound(world, finetune=True, load=str(world.root / "base"))
+    folder = world.root / "run" / "checkpoints" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "latest").write_text("global_step5")
+    told = found_by(path, "resume")
+    assert told[0] == "fail" and "starts again from" in told[1]
+
+
+def test_files_that_gpt_neox_does_not_join(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    path = sound(world)
+    twin = world.root / "tiny.yml"
+    twin.write_text("seed: 2\n")
+    assert cli.run(preflight.main, [str(path), str(twin)]) == 2
+    assert "have the same file name, which GPT-NeoX refuses" in capsys.readouterr().err
+    other = world.root / "other.yml"
+    other.write_text('"train-iters": 7\n')
+    assert cli.run(preflight.main, [str(path), str(other)]) == 2
+    assert "the key 'train_iters' is given in" in capsys.readouterr().err
+
+
+SETS = (("125M.yml", "local_setup.yml"), ("125M.yml", "local_setup.yml", "text_generation.yml"), ("20B.yml",),
+        ("pythia/1-4B.yml", "local_setup.yml"), ("slurm_125M.yml", "slurm_local.yml"))  # fmt: skip
+
+
+@pytest.mark.neox
+def test_gpt_neoxs_own_configs_are_read(neox: Any) -> None:
+    """Every shipped file alone and the sets of its documentation: nothing crashes, every fault has a name and a fix."""
+    folder = neox.root / "configs"
+    alone = [(path,) for path in sorted(folder.rglob("*.yml"))]
+    named = [tuple(folder / name for name in one) for one in SETS]
+    both = [(path[0], folder / "local_setup.yml") for path in alone if path[0].parent.name in ("configs", "pythia")]
+    seen: dict[str, int] = {}
+    for paths in [*alone, *named, *both]:
+        try:
+            report = preflight.preflight(paths, gpus=8, base=neox.root)
+        except HaigoError as error:
+            assert len(paths) > 1 and ("given in" in error.problem or "same file name" in error.problem), paths
+            continue
+        for check in report.checks:
+            assert check.found and (check.status == "ok" or check.fix), (paths, check)
+            seen[f"{check.status} {check.name}"] = seen.get(f"{check.status} {check.name}", 0) + 1
+    assert len(alone) >= 50 and seen["fail evaluation"] > 50 and seen["warn clipping"] > 50, seen
+    complete = preflight.preflight([folder / "1-3B.yml", folder / "local_setup.yml"], gpus=8, base=neox.root)
+    names = {check.name for check in complete.failed}
+    assert names <= {"evaluation", "data", "tokenizer"}, complete.failed

@@ -50,7 +50,7 @@ def probe(neox: Any, jobs: list[list[str]], folder: Path) -> dict[str, Any]:
 
 def test_neox_args_accepts_every_size_and_number_of_nodes(neox: Any, shared_world: World, tmp_path: Path) -> None:
     jobs, entries = [], []
-    wanted = [(c, a, m, n) for c in ("a100-40gb", "a100-80gb") for a in ("global", "flash") for m in SIZES
+    wanted = [(c, a, m, n) for c in ("a100-40gb", "a100-80gb", "h100-80gb") for a in ("global", "flash") for m in SIZES
               for n in (1, 2, 4, 8, 16)]  # fmt: skip
     for cluster, attention, model, nodes in wanted:
         output = tmp_path / f"{cluster}-{attention}-{model}-{nodes}.yml"
@@ -81,6 +81,9 @@ def test_neox_args_accepts_every_size_and_number_of_nodes(neox: Any, shared_worl
         assert told["precision"] == "bfloat16" and told["deepspeed"]["bf16"] == {"enabled": True}
         assert told["zero_stage"] == config["zero_optimization"]["stage"]
         assert told["deepspeed"]["data_types"] == {"grad_accum_dtype": "fp32"}
+        # what is written beside the config for reading is what GPT-NeoX itself tells DeepSpeed
+        assert json.loads(configs.deepspeed_path(entry["file"]).read_text()) == told["deepspeed"], entry["file"]
+    assert len(entries) >= 118
     if os.environ.get("HAIGO_WRITE_GOLDEN"):
         _write_golden(entries, answer["configs"])
 
@@ -89,11 +92,13 @@ def _write_golden(entries: list[dict[str, Any]], answers: list[dict[str, Any]]) 
     golden: dict[str, Any] = {"keys": {}, "configs": []}
     for entry, told in zip(entries, answers, strict=True):
         golden["keys"][entry["attention"]] = sorted(entry["config"])
-        if entry["cluster"] == "a100-40gb":
-            kept = {key: entry[key] for key in ("model", "cluster", "nodes", "attention", "gpus")}
-            kept["neox"] = {key: value for key, value in told.items() if key not in ("deepspeed", "gpus")}
-            golden["configs"].append(kept)
-    files.write_text(GOLDEN, json.dumps(golden, indent=1) + "\n")
+        kept = {key: entry[key] for key in ("model", "cluster", "nodes", "attention", "gpus")}
+        kept["neox"] = {key: value for key, value in told.items() if key not in ("deepspeed", "gpus")}
+        kept["neox"]["deepspeed"] = files.digest(told["deepspeed"])
+        golden["configs"].append(kept)
+    rows = ",\n".join(f"  {json.dumps(one)}" for one in golden["configs"])
+    text = f'{{\n "keys": {json.dumps(golden["keys"])},\n "configs": [\n{rows}\n ]\n}}\n'
+    files.write_text(GOLDEN, text)
 
 
 def test_shipped_proxies_and_bad_configs(neox: Any, tmp_path: Path) -> None:

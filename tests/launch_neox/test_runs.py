@@ -141,6 +141,40 @@ def test_stop_from_elsewhere(several: Several, capsys: pytest.CaptureFixture[str
     assert keeper.start_time(several.calls("a")[0]["pid"]) == ""
 
 
+def test_stop_beside_a_watch_that_would_start_the_next(several: Several, capsys: pytest.CaptureFixture[str]) -> None:
+    several.plan(a={"pause": 0.4}, b={"pause": 0.4}, c={"pause": 0.4})
+    process = several.start()
+    several.wait_for_steps("a", "b")
+    assert cli.run(runs.main, [str(several.table), "--stop", "--json"]) == 0
+    said = process.communicate(timeout=120)[0]
+    assert process.returncode == 130, said
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["state"] for row in rows] == ["failed", "failed", "waiting"]
+    assert several.calls("c") == [] and not (several.folder / "table.runs" / runs.STOP).exists()
+    # a mark that a killed --stop has left behind stops nothing
+    (several.folder / "table.runs" / runs.STOP).touch()
+    several.plan(a={}, b={}, c={})
+    assert cli.run(runs.main, [str(several.table)]) == 0
+
+
+def test_status_stops_nothing(several: Several, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also where a run's keeper was killed, and its watcher and its training are still there."""
+    several.plan(a={"pause": 0.4})
+    rows = [{"name": "a", "config": "a.yml", "gpus": "0", "options": "--restart-wait 0.1"}]
+    yamlfile.write(several.table, {"runs": rows})
+    process = several.start()
+    several.wait_for_steps("a")
+    process.kill()
+    process.communicate(timeout=30)
+    keeper_of_watcher = json.loads((several.folder / "table.runs" / "a" / "child.json").read_text())["pid"]
+    os.kill(keeper_of_watcher, signal.SIGKILL)
+    assert cli.run(runs.main, [str(several.table), "--status", "--json"]) == 0
+    (call,) = several.calls("a")
+    assert keeper.start_time(call["pid"])
+    assert cli.run(runs.main, [str(several.table)]) == 0
+    assert sum(len(one["argv"]) > 0 for one in several.calls("a")) <= 2 and "finished" in capsys.readouterr().err
+
+
 def test_words_and_files_for_a_node_of_ones_own(several: Several, tmp_path: Path) -> None:
     rows = [{"name": "x", "config": ["a.yml"], "host": "node7", "slots": 4, "options": ["--max-restarts", "0"]}]
     yamlfile.write(several.table, {"runs": rows})

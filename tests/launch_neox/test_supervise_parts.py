@@ -449,3 +449,18 @@ def test_a_second_run_on_the_node_takes_another_port() -> None:
     assert supervise.settle_port(busy, {"master_port": 29500}) == (busy, None)  # what the config names is not changed
     free = [Check("port", "ok", "29500 is free")]
     assert supervise.settle_port(free, {}) == (free, None)
+
+
+@pytest.mark.parametrize(
+    ("shown", "said"),
+    [
+        ("JobId=5 JobState=RUNNING Reason=None RunTime=00:00:09 TimeLimit=00:10:00", False),
+        ("JobId=5 JobState=COMPLETING Reason=None RunTime=00:00:09 TimeLimit=00:10:00", True),
+        ("JobId=5 JobState=COMPLETING Reason=None RunTime=1-00:00:29 TimeLimit=1-00:00:00", False),
+        ("JobId=5 JobState=CANCELLED RunTime=00:00:09 TimeLimit=UNLIMITED", True),
+        ("JobId=5 JobState=TIMEOUT RunTime=00:10:09 TimeLimit=00:10:00", False),
+        ("slurm_load_jobs error: Invalid job id specified", False),
+    ],
+)
+def test_a_cancelled_job_is_told_from_one_out_of_time(shown: str, said: bool) -> None:
+    assert requeue.cancelled(shown) is said
