@@ -27,11 +27,12 @@ from typing import Any
 import haigo
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
-from launch import config_data, config_recipes
 from launch import plan as planning
 from launch.plan import Plan
-from launch.plan_layouts import Layout
-from launch.plan_memory import BUCKET_ELEMENTS
+from launch.planning.layouts import Layout
+from launch.planning.memory import BUCKET_ELEMENTS
+from launch.writing import data as config_data
+from launch.writing import recipes as config_recipes
 from neox_configs import catalogue as catalogues
 from neox_configs import hardware, neox_args, reader, shipped
 from neox_configs.hardware import Cluster
@@ -107,7 +108,7 @@ def make_config(
         attention: `global`, or `flash` where GPT-NeoX's environment has flash-attn.
         gpus_per_node: replaces the cluster's own number.
         command: the command line for the header.
-        recipe: one of `launch.config_recipes.RECIPES`.
+        recipe: one of `launch.writing.recipes.RECIPES`.
         start: the checkpoint that recipes other than `pretrain` start from: a save folder or a global_stepN folder.
         lr: peak of the learning rate; the recipe's or the model's own when None.
         pairs: split -> prefix of the label datasets, for `finetune`.

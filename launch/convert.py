@@ -70,7 +70,11 @@ def convert(
         Refused: `output` is there already, or a check of the result says no.
         Failed: GPT-NeoX's converter did not end well.
     """
-    from launch import convert_check, convert_checkpoint, convert_mend, convert_run, deepy
+    from launch import deepy
+    from launch.conversion import check as convert_check
+    from launch.conversion import checkpoint as convert_checkpoint
+    from launch.conversion import mend as convert_mend
+    from launch.conversion import run as convert_run
     from launch.local import settings
     from neox_configs import derive
 
@@ -90,7 +94,7 @@ def convert(
         )
     shared = convert_mend.replicated(checkpoint)
     if log is not None:  # before the long work
-        from launch import convert_loss
+        from launch.conversion import loss as convert_loss
 
         convert_loss.logged(Path(log), checkpoint.step, config, convert_loss.batches(config, checkpoint.data_ranks)[1])
     python = deepy.interpreter()
@@ -166,7 +170,7 @@ def check_folder(
     Raises:
         HaigoError: not a gpt_neox model, or a log without `conversion.json`.
     """
-    from launch import convert_check
+    from launch.conversion import check as convert_check
     from launch.local import vocabulary as vocabularies
 
     place = Path(folder)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused, nearest
-from launch.runner_command import SECRET, written
+from launch.commanding.runner_command import SECRET, written
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LAUNCHERS = ("pdsh", "openmpi", "slurm")

@@ -25,8 +25,11 @@ from pathlib import Path
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import deepy_run, deepy_show, preflight, preflight_place, supervise
-from launch.preflight_data import Check
+from launch import preflight
+from launch.checking import place as preflight_place
+from launch.checking.data import Check
+from launch.commanding import deepy_show
+from launch.supervision import deepy_run, supervise
 
 _PROBE = (
     "import importlib.util as u, json, sys; "

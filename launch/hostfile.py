@@ -18,7 +18,7 @@ from pathlib import Path
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused, nearest
-from launch import nodelist
+from launch.commanding import nodelist
 
 _LINE = re.compile(r"^(\S+)\s+slots=(\d+)$")
 

@@ -26,7 +26,8 @@ import haigo
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError
 from haigo.progress import clock
-from launch import runfile, runfile_docs
+from launch.chain import docs as runfile_docs
+from launch.chain import runfile
 
 _VERSIONS = ("numpy", "scipy", "pandas", "sentencepiece", "torch", "transformers", "lm-eval")
 
@@ -73,7 +74,7 @@ def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command:
     Returns:
         the summary that is also in `summary.json`: paths, weights, held-out metrics of every model, scores, seconds.
     """
-    from launch import chain  # reaches every room, so it is imported when there is something to run
+    from launch.chain import stages as chain  # reaches every room, so it is imported when there is something to run
 
     root = Path(runfile_output(run, path))
     start = time.monotonic()
@@ -96,7 +97,7 @@ def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command:
 
 def runfile_output(run: runfile.RunFile, path: Path) -> str:
     """The run folder: variables filled in, relative to the working folder."""
-    from launch.inputs import expand
+    from launch.chain.inputs import expand
 
     return expand(run.output, {}, str(path))
 

@@ -8,7 +8,8 @@ and days as an interval from what stock software has shown to the best seen on t
 ends with exit code 3, says how much is missing and names the smallest number of nodes that is enough.
 
 `--calibrate LOG` learns from the first logged steps of a real run (or from several, or a CSV of measured speeds: columns in
-`launch.plan_calibrate`) and narrows the interval. `--layout "TP1 PP0 ZeRO1 micro 16 recompute"` asks about one layout: whether
+`launch.planning.calibrate`) and narrows the interval.
+`--layout "TP1 PP0 ZeRO1 micro 16 recompute"` asks about one layout: whether
 it fits, its memory by part, and the nearest that does.
 """
 
@@ -24,10 +25,13 @@ from typing import Any
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import plan_ask, plan_calibrate, plan_layouts, plan_stacks
-from launch.plan_calibrate import Calibration
-from launch.plan_layouts import Layout
-from launch.plan_memory import Shape
+from launch.planning import ask as plan_ask
+from launch.planning import calibrate as plan_calibrate
+from launch.planning import layouts as plan_layouts
+from launch.planning import stacks as plan_stacks
+from launch.planning.calibrate import Calibration
+from launch.planning.layouts import Layout
+from launch.planning.memory import Shape
 from neox_configs import derive, hardware, reader, shipped
 from neox_configs.hardware import Cluster
 
@@ -50,7 +54,7 @@ class Plan:
     tokens: float
     attention: str
     stack: str
-    """The software planned for: a name of `launch.plan_stacks`."""
+    """The software planned for: a name of `launch.planning.stacks`."""
     memory_bytes: float
     """What one GPU has."""
     layouts: list[Layout]
@@ -133,7 +137,7 @@ def plan(
         global_batch_tokens: tokens a step; the model's own `train_batch_size` when None.
         attention: `global` (what every GPT-NeoX install runs) or `flash` (needs flash-attn in its environment).
         gpus_per_node: replaces the cluster's own number.
-        stack: the software, a name of `launch.plan_stacks`; replaces `attention`. `fsdp-flash` is for comparison only.
+        stack: the software, a name of `launch.planning.stacks`; replaces `attention`. `fsdp-flash` is for comparison only.
         calibrate: logs or CSV files of measured runs of that software on that hardware.
         asked: one layout to judge, as words: `TP1 PP0 ZeRO1 micro 16 recompute`.
 

@@ -18,8 +18,10 @@ from typing import Any
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfiles
-from launch import preflight_data, preflight_place, preflight_traps
-from launch.preflight_data import Check
+from launch.checking import data as preflight_data
+from launch.checking import place as preflight_place
+from launch.checking import traps as preflight_traps
+from launch.checking.data import Check
 from neox_configs import derive, reader
 
 

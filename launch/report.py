@@ -16,10 +16,13 @@ import haigo
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError
 from haigo.progress import clock
-from launch import report_figures, report_style, report_text, runfile
+from launch.chain import runfile
+from launch.chain.summary import CHOSEN
 from launch.local import log
-from launch.report_style import table
-from launch.summary import CHOSEN
+from launch.page import figures as report_figures
+from launch.page import style as report_style
+from launch.page import text as report_text
+from launch.page.style import table
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,10 +25,10 @@ from typing import Any
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
-from launch import neox_log, runs_table
-from launch import training_child as children
-from launch.runs_table import Entry
-from launch.training_child import Child, Follower
+from launch.supervision import neox_log, runs_table
+from launch.supervision import training_child as children
+from launch.supervision.runs_table import Entry
+from launch.supervision.training_child import Child, Follower
 
 _POLL_S = 0.3
 _LINE_EVERY_S = 30.0

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError
-from launch import config_recipes
 from launch.deepy import interpreter
+from launch.writing import recipes as config_recipes
 from neox_configs import reader
 
 _REWRITE = """

@@ -258,7 +258,7 @@ def test_quoted_plans_are_what_the_planner_says(command, answer, capsys):
 
 
 def test_the_guide_explains_every_exit_code():
-    from launch import causes
+    from launch.supervision import causes
 
     rows = re.findall(r"^\| ([\d, ]+) \|", text_of(ROOT / "docs" / "guide-a100.md"), re.MULTILINE)
     told = {int(code) for row in rows for code in row.split(",")}
@@ -268,6 +268,8 @@ def test_the_guide_explains_every_exit_code():
 def test_architecture_names_every_folder():
     told = set(re.findall(r"^\| `(\w+)/` \|", text_of(ROOT / "docs" / "architecture.md"), re.MULTILINE))
     assert not {name for name in told if not (ROOT / name).is_dir()}
+    inside = set(re.findall(r"`launch/(\w+)/`", text_of(ROOT / "docs" / "architecture.md")))
+    assert inside == {path.parent.name for path in (ROOT / "launch").glob("*/__init__.py")}
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages | {"tests", "benchmarks"} <= told
 
@@ -306,7 +308,7 @@ def test_shipped_clusters_are_sound():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yml")), ids=ids)
 def test_shipped_run_files_are_sound(path, monkeypatch):
-    from launch import runfile
+    from launch.chain import runfile
     from neox_configs import hardware, shipped
 
     monkeypatch.setenv("HAIGO_CORPORA", "corpora")

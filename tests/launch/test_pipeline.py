@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from haigo import cli
-from launch import actions, pipeline, runfile
+from launch import pipeline
+from launch.chain import actions, runfile
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent

@@ -1,11 +1,13 @@
-"""launch.runfile: the run file is checked key by key, and its documentation is made from it."""
+"""launch.chain.runfile: the run file is checked key by key, and its documentation is made from it."""
 
 from pathlib import Path
 
 import pytest
 
 from haigo.cli import HaigoError
-from launch import inputs, pipeline, runfile, runfile_docs
+from launch import pipeline
+from launch.chain import docs as runfile_docs
+from launch.chain import inputs, runfile
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = """
@@ -92,7 +94,7 @@ def test_digests_are_remembered_until_the_file_changes(tmp_path):
 
 def test_reference_page_is_up_to_date():
     assert (ROOT / "docs" / "runfile.md").read_text(encoding="utf-8") == runfile_docs.page(), (
-        "run: python -m launch.runfile_docs > docs/runfile.md"
+        "run: python -m launch.chain.docs > docs/runfile.md"
     )
 
 

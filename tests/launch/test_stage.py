@@ -1,11 +1,11 @@
-"""launch.stage: done once, skipped when unchanged, redone when changed, cleared or continued after a kill."""
+"""launch.chain.stage: done once, skipped when unchanged, redone when changed, cleared or continued after a kill."""
 
 import json
 from functools import partial
 from pathlib import Path
 
-from launch import actions
-from launch.stage import Run, Stage
+from launch.chain import actions
+from launch.chain.stage import Run, Stage
 
 
 def write(folder: str, text: str) -> str:

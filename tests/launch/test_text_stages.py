@@ -1,4 +1,4 @@
-"""launch.text_stages: dedup and decontamination as stages of a run, off unless asked for, skipped, redone and reported."""
+"""Dedup and decontamination as stages of a run: off unless asked for, skipped, redone and reported."""
 
 import json
 import random
@@ -11,8 +11,10 @@ import pytest
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
-from launch import pipeline, report_text, runfile, text_stages
-from launch.chain import Chain
+from launch import pipeline
+from launch.chain import runfile, text_stages
+from launch.chain.stages import Chain
+from launch.page import text as report_text
 from preprocess import documents
 
 ROOT = Path(__file__).parent.parent.parent

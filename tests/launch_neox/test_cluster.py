@@ -1,6 +1,6 @@
 """On a real (private) Slurm, with real pdsh and mpirun: jobs, hostfiles, and what arrives of odd values.
 
-GPT-NeoX is a small checkout whose deepy.py starts what the real one starts (`launch.runner_command`, which
+GPT-NeoX is a small checkout whose deepy.py starts what the real one starts (`launch.commanding.runner_command`, which
 test_real_deepy.py compares with the real one) and whose train.py writes down what it sees.
 """
 
@@ -24,14 +24,16 @@ from private_slurm import Slurm
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
-from launch import configs, hostfile, neox_command, nodelist, runner_command, sbatch
+from launch import configs, hostfile
 from launch import slurm as slurm_command
+from launch.commanding import neox_command, nodelist, runner_command, sbatch
 
 _DEEPY = """
 import json, os, subprocess, sys
 sys.path.insert(0, {repo!r})
 from pathlib import Path
-from launch import neox_command, runner_command
+from launch.commanding import neox_command
+from launch.commanding import runner_command
 words = sys.argv[1:]
 at = words.index("--hostfile")
 over = {{"user_script": words[0], "hostfile": words[at + 1]}}

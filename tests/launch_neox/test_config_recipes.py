@@ -15,7 +15,9 @@ from neox_world import LOSSLESS, REPO, World, make_world, sentences
 
 from haigo import cli, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
-from launch import config_recipes, configs, preflight_data, stretch
+from launch import configs, stretch
+from launch.checking import data as preflight_data
+from launch.writing import recipes as config_recipes
 from neox_configs import reader
 from preprocess import pairs as pairing
 

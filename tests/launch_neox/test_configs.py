@@ -228,7 +228,7 @@ def test_datasets_of_another_tokenizer(world: World) -> None:
 
 
 def test_datasets_of_another_vocabulary_without_a_manifest(world: World) -> None:
-    from launch import config_data
+    from launch.writing import data as config_data
 
     model = world.root / "tokenizer" / "spm.model"
     prefix = world.root / "data" / "foreign"

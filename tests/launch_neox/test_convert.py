@@ -22,7 +22,11 @@ from safetensors.torch import load_file, save_file
 
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
-from launch import convert, convert_check, convert_checkpoint, convert_loss, convert_mend
+from launch import convert
+from launch.conversion import check as convert_check
+from launch.conversion import checkpoint as convert_checkpoint
+from launch.conversion import loss as convert_loss
+from launch.conversion import mend as convert_mend
 from preprocess import tokenizer
 from preprocess.indexed_dataset import MMapWriter
 

@@ -13,7 +13,8 @@ import pytest
 from neox_world import LOSSLESS, World, make_world, sentences
 
 from haigo import cli, files, yamlfile
-from launch import convert, convert_loss
+from launch import convert
+from launch.conversion import loss as convert_loss
 from preprocess import tokenizer
 
 pytestmark = [pytest.mark.neox, pytest.mark.slow]
@@ -167,7 +168,8 @@ def test_the_unchanged_converter_still_errs(runs, neox, bare, tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    from launch import convert_checkpoint, convert_run
+    from launch.conversion import checkpoint as convert_checkpoint
+    from launch.conversion import run as convert_run
     from launch.local import vocabulary
 
     checkpoint = convert_checkpoint.load(runs.folder("mp2 pp0") / "save", iteration=STEP)

@@ -16,7 +16,8 @@ from neox_world import World
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError, Refused
-from launch import configs, deepy, deepy_show, neox_command, runner_command
+from launch import configs, deepy
+from launch.commanding import deepy_show, neox_command, runner_command
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_commands.json").read_text())
 

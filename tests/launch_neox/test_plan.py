@@ -13,8 +13,9 @@ import pytest
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import plan as planning
-from launch import plan_layouts, plan_memory
-from launch.plan_memory import Shape, Split
+from launch.planning import layouts as plan_layouts
+from launch.planning import memory as plan_memory
+from launch.planning.memory import Shape, Split
 from neox_configs import derive, hardware, reader, shipped
 
 SIZES = ["1-3B", "2-7B", "7B", "13B"]

@@ -16,9 +16,12 @@ import pytest
 from haigo import cli
 from haigo.cli import HaigoError
 from launch import plan as planning
-from launch import plan_calibrate, plan_layouts, plan_speed, plan_stacks
-from launch.plan_calibrate import Calibration
-from launch.plan_memory import Shape, Split
+from launch.planning import calibrate as plan_calibrate
+from launch.planning import layouts as plan_layouts
+from launch.planning import speed as plan_speed
+from launch.planning import stacks as plan_stacks
+from launch.planning.calibrate import Calibration
+from launch.planning.memory import Shape, Split
 from neox_configs import derive, hardware
 
 A100 = hardware.cluster("a100-40gb")

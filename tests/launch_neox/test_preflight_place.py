@@ -14,8 +14,9 @@ import pytest
 from neox_world import World
 
 from haigo import cli, yamlfile
-from launch import configs, preflight, preflight_place
-from launch.preflight_data import Check
+from launch import configs, preflight
+from launch.checking import place as preflight_place
+from launch.checking.data import Check
 
 SSH = """#!/bin/sh
 for word in "$@"; do

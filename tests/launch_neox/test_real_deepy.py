@@ -17,7 +17,8 @@ import yaml
 from neox_world import World
 
 from haigo.cli import HaigoError
-from launch import configs, hostfile, neox_command, runner_command
+from launch import configs, hostfile
+from launch.commanding import neox_command, runner_command
 
 pytestmark = pytest.mark.neox
 ODD = {

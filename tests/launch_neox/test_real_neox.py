@@ -18,7 +18,9 @@ from neox_world import REPO, World, make_world
 
 from haigo import files, yamlfile
 from haigo.cli import Refused
-from launch import configs, hostfile, plan_calibrate, plan_stacks
+from launch import configs, hostfile
+from launch.planning import calibrate as plan_calibrate
+from launch.planning import stacks as plan_stacks
 from neox_configs import reader, shipped
 from neox_configs.keys import KEYS
 

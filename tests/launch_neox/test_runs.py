@@ -18,7 +18,8 @@ import pytest
 from neox_world import REPO, World
 
 from haigo import cli, yamlfile
-from launch import configs, keeper, runs, runs_table
+from launch import configs, runs
+from launch.supervision import keeper, runs_table
 
 
 class Several:

@@ -18,7 +18,8 @@ import pytest
 from neox_world import REPO, World
 
 from haigo import cli, yamlfile
-from launch import configs, deepy, keeper
+from launch import configs, deepy
+from launch.supervision import keeper
 
 ITERS, EVERY = 20, 6
 

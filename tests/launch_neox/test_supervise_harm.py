@@ -23,10 +23,10 @@ from test_supervise import run as run  # the fixture
 
 from haigo import yamlfile
 from haigo.cli import HaigoError
-from launch import causes, keeper, neox_log, one_run, rank_logs, resume, supervise
-from launch import training_child as children
 from launch.checkpoints import Choice
-from launch.training_child import Child, Follower
+from launch.supervision import causes, keeper, neox_log, one_run, rank_logs, resume, supervise
+from launch.supervision import training_child as children
+from launch.supervision.training_child import Child, Follower
 
 
 def started(folder: Path, *command: str, log: Path | None = None) -> Child:

@@ -15,12 +15,13 @@ from neox_world import World, sentences, write_dataset
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import causes, checkpoints, data_order, live, neox_log, requeue, restarts, resume, run_record, supervise
+from launch import checkpoints, data_order
+from launch.checking.data import Check
 from launch.checkpoints import Layout
-from launch.loss_guard import LossGuard, Rule
-from launch.neox_log import Step
-from launch.preflight_data import Check
-from launch.watchdog import Patience, Watchdog
+from launch.supervision import causes, live, neox_log, requeue, restarts, resume, run_record, supervise
+from launch.supervision.loss_guard import LossGuard, Rule
+from launch.supervision.neox_log import Step
+from launch.supervision.watchdog import Patience, Watchdog
 from neox_configs import reader, shipped
 
 # printed by GPT-NeoX ea7aefd with one and two ranks on a CPU, and as its training_log writes them on a GPU

@@ -1,0 +1,128 @@
+"""The run file's reference page and template, made from the fields of `launch.chain.runfile`.
+
+python -m launch.chain.docs > docs/runfile.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+import launch.chain.runfile as runfile
+from haigo import cli, yamlfile
+from launch.chain import keys as runfile_keys
+
+_SECTIONS: dict[str, type] = {
+    "corpora": runfile.Corpus,
+    "dedup": runfile.Dedup,
+    "decontaminate": runfile.Decontaminate,
+    "tokenizer": runfile.Tokenizer,
+    "objective": runfile.Objective,
+    "proxies": runfile.Proxies,
+    "search": runfile.Search,
+    "train": runfile.Train,
+    "scores": runfile.Scores,
+    "configs": runfile.Configs,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    cli.parser("launch.chain.docs", __doc__).parse_args(argv)
+    print(page(), end="")
+    return cli.OK
+
+
+def page() -> str:
+    """docs/runfile.md."""
+    lines = [
+        "# The run file",
+        "",
+        "One YAML file describes one run of the whole chain: `python -m launch.pipeline RUN.yml`.",
+        "`python -m launch.pipeline --init RUN.yml FILE...` writes one for your corpora, and any key can be changed",
+        "for a single run with `--set section.key=value`. In paths, `${NAME}` is an environment variable and",
+        "`{prepared}` the folder that the `prepare` command fills; relative paths are looked for in the working folder,",
+        "then beside the run file. An unknown key is an error. (This page: `python -m launch.chain.docs`.)",
+        "",
+        *_table(runfile.RunFile, ""),
+    ]
+    for name, cls in _SECTIONS.items():
+        prefix = "corpora.NAME" if name == "corpora" else name
+        lines += ["", f"## `{prefix}`", "", " ".join((cls.__doc__ or "").split()), "", *_table(cls, prefix + ".")]
+    return "\n".join(lines) + "\n"
+
+
+def _table(cls: type, prefix: str) -> list[str]:
+    hints = typing.get_type_hints(cls)
+    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    for each in dataclasses.fields(cls):
+        meaning = each.metadata["doc"].replace("|", "\\|")
+        rows.append(
+            f"| `{prefix}{each.name}` | {runfile_keys.spell(hints[each.name])} | {_default(each)} | {meaning} |"
+        )
+    return rows
+
+
+def _default(each: dataclasses.Field[Any]) -> str:
+    if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
+        return "**required**"
+    value = each.default
+    if each.default_factory is not dataclasses.MISSING:
+        value = each.default_factory()
+    if dataclasses.is_dataclass(value):
+        return "see below"
+    return "" if value in (None, "", [], {}) else f"`{yamlfile.inline(value)}`"
+
+
+def template(corpora: dict[str, list[str]]) -> str:
+    """A commented run file for the given corpora (name -> files)."""
+    lines = [
+        "# A run of the whole chain: python -m launch.pipeline THIS_FILE",
+        "# Every key is explained in docs/runfile.md; the ones commented out show their default.",
+        "",
+    ]
+    first = next(iter(corpora))
+    given: dict[str, Any] = {"output": "runs/mine", "title": "My mixture"}
+    for each in dataclasses.fields(runfile.RunFile):
+        if each.name == "corpora":
+            lines += ["corpora:"]
+            for number, (name, files) in enumerate(corpora.items()):
+                lines += [f"  {name}:", f"    files: {yamlfile.inline(files)}"]
+                if number == 0:
+                    lines += _commented(runfile.Corpus, "    ", skip={"files"})
+        elif each.name == "objective":
+            lines += ["objective:", f"  metrics: {{{first}_bpb: 1.0}}   # {_doc(runfile.Objective, 'metrics')}"]
+            lines += ['  ceilings: {"*_bpb": "+5%"}   # ' + _doc(runfile.Objective, "ceilings")]
+        elif each.name in _SECTIONS:
+            lines += [f"{each.name}:   # {each.metadata['doc']}", *_active(_SECTIONS[each.name], "  ")]
+        elif each.name in given:
+            lines += [f"{each.name}: {yamlfile.inline(given[each.name])}   # {each.metadata['doc']}"]
+        else:
+            lines += [f"# {each.name}: {_default(each).strip('`')}   # {each.metadata['doc']}"]
+    return "\n".join(lines) + "\n"
+
+
+def _doc(cls: type, name: str) -> str:
+    return next(each.metadata["doc"] for each in dataclasses.fields(cls) if each.name == name)
+
+
+def _commented(cls: type, indent: str, skip: set[str]) -> list[str]:
+    return [
+        f"{indent}# {each.name}: {_default(each).strip('`')}   # {each.metadata['doc']}"
+        for each in dataclasses.fields(cls)
+        if each.name not in skip
+    ]
+
+
+def _active(cls: type, indent: str) -> list[str]:
+    """A section's keys with their defaults; the empty ones commented out."""
+    lines = []
+    for each in dataclasses.fields(cls):
+        value = _default(each).strip("`")
+        lines.append(f"{indent}{'' if value else '# '}{each.name}: {value}   # {each.metadata['doc']}")
+    return lines
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

@@ -1,0 +1,335 @@
+"""The run file: everything that one run of the whole chain is made from, in one YAML.
+
+Its keys are the fields below; docs/runfile.md and the template of `launch.pipeline --init` are made from them
+(`python -m launch.chain.docs` prints that page). In every path and command `${NAME}` stands for an environment
+variable and `{prepared}` for the folder that the `prepare` command fills.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from haigo import cli, yamlfile
+from haigo.cli import HaigoError
+from launch.chain.keys import build
+from launch.chain.keys import key as _key
+
+_SEEDS = 2**31 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """One corpus: its raw files and the limits on its weight."""
+
+    files: list[str] = _key("raw files; shell patterns such as `news/*.jsonl.gz` are expanded")
+    format: str = _key(
+        "jsonl, parquet, txt, mediawiki, kokkai, files (each compressed or in a tar too); `auto` looks at the content",
+        "auto",
+        among=("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files"),
+    )
+    profile: str = _key(
+        "which cleaning rules: auto (markup only) or what the corpus is: web, encyclopaedia, news, minutes, literature, code,"
+        " english; plain, wikitext and aozora name the markup",
+        "auto",
+        among=(
+            "auto",
+            "web",
+            "encyclopaedia",
+            "news",
+            "minutes",
+            "literature",
+            "code",
+            "english",
+            "plain",
+            "wikitext",
+            "aozora",
+        ),
+    )
+    text_key: str = _key("the field that holds the text, in jsonl and parquet", "text")
+    min_chars: int | None = _key(
+        "documents shorter than this are dropped; empty: the profile's own limit", None, least=0
+    )
+    max_chars: int | None = _key(
+        "take at most so many characters, documents drawn at random; empty: all", None, least=1
+    )
+    unfinished: bool = _key(
+        "take a fetched folder that was broken off, or does not fit its data card, all the same", False
+    )
+    min: float = _key("least weight in the mixture", 0.0, least=0, most=1)
+    max: float = _key("greatest weight in the mixture", 1.0, above=0, most=1)
+    max_epochs: float | None = _key("how often it may be repeated; empty: `search.max_epochs`", None, above=0)
+    group: str = _key("a name shared by corpora that have a common limit in `search.groups`, e.g. ja, en, code", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dedup:
+    """Documents that repeat others, in any corpus, are taken out after cleaning; off unless `method` is set."""
+
+    method: str = _key(
+        "none; exact: equal after NFKC, without blanks and punctuation; minhash: nearly equal ones too",
+        "none",
+        among=("none", "exact", "minhash"),
+    )
+    priority: list[str] = _key("corpora whose copy stays, best first; the others follow as they stand here", [])
+    threshold: float = _key("Jaccard similarity from which on two documents are nearly equal", 0.8, above=0, most=1)
+    shingle: int = _key("characters of a shingle", 5, least=1, most=100)
+    bands: int = _key("MinHash bands", 14, least=1, most=256)
+    rows: int = _key("MinHash rows of a band", 8, least=1, most=64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decontaminate:
+    """Texts of evaluation files are taken out after dedup, and the scores are also given without the items found; off
+    unless `against` names a file."""
+
+    against: list[str] = _key(
+        "evaluation files or folders of them: JGLUE's, the leaderboard's other tasks', any jsonl", []
+    )
+    remove: str = _key(
+        "what goes: the document, or only the lines with the text (paragraph), or none",
+        "document",
+        among=("document", "paragraph", "none"),
+    )
+    long: int = _key("characters in a row that give an evaluation text away", 50, least=8, most=1000)
+    short: int = _key("least characters at which a whole text does", 20, least=8, most=1000)
+    keys: list[str] = _key("where other jsonl has its texts, e.g. [question, answer]; empty: text", [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """A tokenizer is trained unless `path` names one."""
+
+    path: str | None = _key("an existing tokenizer folder or SentencePiece model; empty: train one", None)
+    vocab_size: int = _key("number of pieces", 50000, least=300)
+    chars_per_corpus: int = _key("how many characters of each corpus it is trained on", 10_000_000, least=1)
+    model_type: str = _key("unigram or bpe", "unigram", among=("unigram", "bpe"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What the mixture is chosen for. Every metric is bits per byte, lower is better."""
+
+    metrics: dict[str, float] = _key(
+        "metric -> weight. `CORPUS_bpb`: held-out loss on a corpus; `NAME_bpb`: loss on the right answers of `pairs`",
+        above=0,
+    )
+    ceilings: dict[str, str] = _key(
+        "metric (or pattern such as `*_bpb`) -> how much worse than at token share it may be predicted, e.g. `+5%`", {}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxies:
+    """The small runs that the mixing laws are fitted on."""
+
+    model: str = _key("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
+    runs: int = _key("how many mixtures are trained for the fit", 32, least=4)
+    held_out: int = _key("how many more are trained only to check the fit", 6, least=0)
+    tokens: int = _key("training tokens of each proxy", 300_000, least=1)
+    floor: float = _key(
+        "least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01, least=0, most=1
+    )
+    eval_tokens: int = _key("validation tokens of each corpus", 20_000, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How the mixture is chosen."""
+
+    method: str = _key("mixing law; see `python -m mixer.search --help`", "law")
+    bootstrap: int = _key("how many refits the intervals come from", 100, least=2)
+    max_epochs: float = _key("how often any corpus may be repeated at `target_tokens`", 4.0, above=0)
+    target_tokens: int | None = _key("tokens of the run that the mixture is for; empty: `train.tokens`", None, least=1)
+    groups: dict[str, list[float]] = _key(
+        "group -> [least, greatest] total weight, e.g. `ja: [0.5, 0.9]`", {}, least=0, most=1
+    )
+    kl: float | None = _key("pull towards token share; empty: the search's own default", None, least=0)
+    force: bool = _key("go on although the fit is no better than token share", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """The small models trained side by side, with equal budget, on the chosen mixture and on others."""
+
+    model: str = _key("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
+    tokens: int = _key("training tokens of each model", 2_000_000, least=1)
+    seq_length: int | None = _key("tokens of a sample; empty: the model's own", None, least=2)
+    compare: list[str] = _key("mixtures beside the chosen one: token_share, uniform, temperature", ["token_share"])
+    evaluations: int = _key("points on each learning curve", 10, least=1)
+    eval_tokens: int = _key("validation tokens of each corpus, for the curve", 6_000, least=1)
+    test_tokens: int = _key("test tokens of each corpus, for the figures at the end", 60_000, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Tasks that the trained models are scored on; an empty list scores nothing."""
+
+    tasks: list[str] = _key("task-version-prompt, as the leaderboard names them", [])
+    num_fewshot: list[int] = _key("examples in the prompt, one number a task", [], least=0)
+    limit: int | None = _key("documents of each task; empty: all", None, least=1)
+    data_dir: str | None = _key("folder with the JGLUE files", None)
+    fewshot_pool: str = _key(
+        "train, or test where the train file cannot be had (recorded in the result)", "train", among=("train", "test")
+    )
+    data_version: str = _key("the JGLUE release that the file names carry: v1.1 or v1.3", "v1.1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configs:
+    """The GPT-NeoX configs written for the real training."""
+
+    models: list[str] = _key("sizes in neox_configs/models", ["1-3B", "2-7B", "7B", "13B"])
+    cluster: str = _key("a name in neox_configs/clusters", "a100-40gb")
+    nodes: int = _key(
+        "number of nodes; where a size does not fit, the smallest number that does is taken and said", 1, least=1
+    )
+    tokens: int = _key("training tokens", 20_000_000_000, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """The whole chain."""
+
+    output: str = _key("the run folder")
+    title: str = _key("headline of the report", "Haigo run")
+    note: str = _key("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
+    seed: int = _key("seed of the design, the proxies, the search and the training", 1, least=0, most=_SEEDS)
+    data_seed: int = _key(
+        "seed of the train/valid/test split, of dedup's hashes and of the tokenizer's sample",
+        1234,
+        least=0,
+        most=_SEEDS,
+    )
+    workers: int | None = _key("processes side by side; empty: all cores", None, least=1)
+    prepare: list[str] = _key("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
+    corpora: dict[str, Corpus] = _key("name -> corpus")
+    split: list[float] = _key("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])
+    dedup: Dedup = _key("repeated documents", Dedup())
+    decontaminate: Decontaminate = _key("texts of evaluation files", Decontaminate())
+    tokenizer: Tokenizer = _key("the tokenizer", Tokenizer())
+    pairs: dict[str, str] = _key(
+        "name -> jsonl of {context, target}: the loss on the targets is the metric `NAME_bpb` of every proxy", {}
+    )
+    test_pairs: dict[str, str] = _key("the same names, other questions: used for the trained models only", {})
+    objective: Objective = _key("what the mixture is chosen for")
+    proxies: Proxies = _key("proxy runs", Proxies())
+    search: Search = _key("mixture search", Search())
+    train: Train = _key("the trained models", Train())
+    scores: Scores = _key("scoring", Scores())
+    configs: Configs = _key("configs for the real training", Configs())
+
+    def text_folder(self) -> str:
+        """The folder of the run with the text that is trained on: that of the last of the stages that are on."""
+        if self.decontaminate.against:
+            return "decontaminate"
+        return "dedup" if self.dedup.method != "none" else "corpora"
+
+
+def read(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> RunFile:
+    """Read and check a run file.
+
+    Args:
+        path: the YAML.
+        overrides: `key=value` or `section.key=value`, as given by `--set`; the value is read as YAML.
+
+    Raises:
+        HaigoError: unknown key (with the nearest), wrong type, missing key, unset environment variable, values that
+            contradict each other. The sentence names the file and the key.
+    """
+    name = str(path)
+    raw = yamlfile.read(path)
+    if not isinstance(raw, dict):
+        raise HaigoError(
+            f"{name} is not a run file: it holds no keys.", "`python -m launch.pipeline --init` writes one"
+        )
+    for override in overrides:
+        _override(raw, override)
+    run: RunFile = build(RunFile, raw, name, "")
+    _check(run, name)
+    return run
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    dotted, equals, value = text.partition("=")
+    if not equals:
+        raise HaigoError(f"--set {text} has no value.", "write --set section.key=value")
+    *above, last = dotted.split(".")
+    place = raw
+    for part in above:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise HaigoError(f"--set {text}: '{part}' has no keys below it.", "see docs/runfile.md")
+    place[last] = yamlfile.loads(value, f"--set {dotted}")
+
+
+def _check(run: RunFile, name: str) -> None:
+    """What no single key can tell."""
+    if not run.corpora:
+        raise HaigoError(f"{name}: no corpus is given.", "add at least two under `corpora:`")
+    if len(run.corpora) < 2:
+        raise HaigoError(f"{name}: a mixture needs two corpora or more.", "add one under `corpora:`")
+    for corpus in run.corpora:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", corpus):
+            raise HaigoError(
+                f"{name}: '{corpus}' cannot be a corpus name.", "use letters, digits, - and _, beginning with a letter"
+            )
+    for corpus, each in run.corpora.items():
+        if not each.files:
+            raise HaigoError(f"{name}: 'corpora.{corpus}.files' is empty.", "name its raw files")
+        if each.min > each.max:
+            raise HaigoError(
+                f"{name}: 'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}.",
+                "swap or loosen them",
+            )
+    for corpus in run.dedup.priority:
+        if corpus not in run.corpora:
+            raise HaigoError(
+                f"{name}: 'dedup.priority' names '{corpus}', which is no corpus here.{cli.nearest(corpus, run.corpora)}",
+                f"the corpora are {', '.join(run.corpora)}",
+            )
+    if len(set(run.dedup.priority)) < len(run.dedup.priority):
+        raise HaigoError(f"{name}: 'dedup.priority' names a corpus twice.", "name each once")
+    if run.decontaminate.short > run.decontaminate.long:
+        raise HaigoError(
+            f"{name}: 'decontaminate.short' is {run.decontaminate.short}, above 'decontaminate.long'"
+            f" ({run.decontaminate.long}).",
+            "swap or loosen them",
+        )
+    if not run.objective.metrics:
+        raise HaigoError(
+            f"{name}: 'objective.metrics' is empty.", "name what the mixture is chosen for, e.g. {news_bpb: 1.0}"
+        )
+    if len(run.split) != 3 or min(run.split) <= 0 or abs(sum(run.split) - 1) > 1e-6:
+        raise HaigoError(f"{name}: 'split' must be three positive shares that sum to 1.", "e.g. [0.94, 0.03, 0.03]")
+    if "chosen" in run.train.compare:
+        raise HaigoError(f"{name}: 'train.compare' names 'chosen', which is always trained.", "take it out")
+    metrics = {f"{each}_bpb" for each in [*run.corpora, *run.pairs]}
+    for metric in run.objective.metrics:
+        if metric not in metrics:
+            raise HaigoError(
+                f"{name}: 'objective.metrics' names '{metric}', which no corpus or pairs file gives."
+                f"{cli.nearest(metric, metrics)}",
+                f"the metrics are: {', '.join(sorted(metrics))}",
+            )
+    both = set(run.pairs) & set(run.corpora)
+    if both:
+        raise HaigoError(f"{name}: '{both.pop()}' is the name of a corpus and of a pairs file.", "rename one of them")
+    if set(run.test_pairs) - set(run.pairs):
+        raise HaigoError(f"{name}: 'test_pairs' has names that 'pairs' lacks.", "use the same names in both")
+    if len(run.scores.tasks) != len(run.scores.num_fewshot):
+        raise HaigoError(
+            f"{name}: {len(run.scores.tasks)} tasks but {len(run.scores.num_fewshot)} numbers of few-shots.",
+            "give one number of 'scores.num_fewshot' for each of 'scores.tasks'",
+        )
+    for group, limits in run.search.groups.items():
+        if len(limits) != 2 or limits[0] > limits[1]:
+            raise HaigoError(
+                f"{name}: 'search.groups.{group}' is not [least, greatest].", "give two shares such as [0.5, 0.9]"
+            )
+    unknown = set(run.search.groups) - {each.group for each in run.corpora.values()}
+    if unknown:
+        raise HaigoError(f"{name}: no corpus has the group '{unknown.pop()}'.", "set `group:` on the corpora it holds")

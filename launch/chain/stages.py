@@ -1,0 +1,355 @@
+"""The stages of `launch.pipeline`, in order: what each is made from, and which room does it.
+
+    raw files -> corpora/NAME (-> dedup, decontaminate: `text_stages`) -> tokenizer -> data/NAME -> proxies -> search
+    -> configs, models/NAME -> scores/NAME -> report
+
+What a stage does is in `launch.chain.actions`; here stands what it depends on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from haigo import cli, files, pool
+from haigo.cli import HaigoError
+from haigo.progress import Progress
+from launch.chain import actions, inputs, runfile, text_stages, words
+from launch.chain.stage import Run, Stage
+
+CHOSEN = "chosen"
+SPLITS = ("train", "valid", "test")
+
+
+class Chain:
+    """One run of the whole chain in the folder `root`."""
+
+    def __init__(self, run: runfile.RunFile, path: Path, root: Path, *, dry_run: bool = False) -> None:
+        self.file, self.path, self.root = run, path, root
+        self.stages = Run(root, dry_run=dry_run)
+        self.workers = run.workers or pool.cores()
+        self.places = {"prepared": str((root / "raw").absolute()), "python": sys.executable}
+        self.digests = inputs.Digests(root / ".digests.json")
+
+    def dry_run(self) -> list[tuple[str, str]]:
+        """(state, stage) of every stage as far as it can be told without running any."""
+        self.run()
+        return self.stages.states
+
+    def run(self) -> dict[str, Any]:
+        """All stages; the summary."""
+        run, dry = self.file, self.stages.dry_run
+        self._prepare()
+        if dry and run.prepare and not (self.root / "raw").exists():
+            self.stages.states.append(("to do", "everything after it"))
+            return {}
+        self._check_ahead()
+        cleaned, contaminated = text_stages.decontaminate(self, text_stages.dedup(self, self._clean()))
+        tokenizer = self._tokenizer(cleaned)
+        indexed = self._index(cleaned, tokenizer)
+        if dry and (tokenizer is None or None in indexed.values()):
+            self.stages.states.append(("to do", "everything after it"))
+            return {}
+        self._write_tables()
+        self._check_data()
+        design = self._design(indexed)
+        metrics = self._proxies(design, indexed)
+        mixture = self._search(design, metrics)
+        if dry and mixture is None:
+            self.stages.states.append(("to do", "everything after it"))
+            return {}
+        self._configs(mixture, indexed)
+        models = self._train(mixture, indexed)
+        self._scores(models, contaminated)
+        if dry:
+            return {}
+        from launch import report
+        from launch.chain import summary
+
+        found = summary.collect(self.root, run)
+        files.write_json(self.root / "summary.json", found)
+        report.write(self.root, run)
+        self.digests.save()
+        return found
+
+    # -- text ----------------------------------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        if not self.file.prepare:
+            return
+        command = [self.expand(word) for word in self.file.prepare]
+        shown = [word.replace(str(self.root.absolute()), "RUN") for word in self.file.prepare]
+        self.stages.do(Stage(name="raw", inputs=shown, action=partial(actions.prepare, command)))
+
+    def _check_ahead(self) -> None:
+        """What a late stage would stumble over is told before the first one starts."""
+        from eval_harness.run import read_sources
+        from mixer import methods, supply
+        from mixer.objective import Objective
+        from neox_configs import hardware, shipped
+
+        run = self.file
+        for model in (run.proxies.model, run.train.model, *run.configs.models):
+            shipped.find_model(model)
+        hardware.cluster(run.configs.cluster)
+        for key, each in (("proxies", run.proxies), ("train", run.train)):
+            step = _step(each.model, getattr(each, "seq_length", None))
+            if each.tokens < step:
+                raise HaigoError(
+                    f"{self.path}: '{key}.tokens' is {each.tokens:,}, less than one step of {step:,} tokens.",
+                    "give more tokens, or a model with a smaller batch",
+                )
+        for name in run.train.compare:
+            actions.check_name(name)
+        if run.search.method not in methods.ALL:
+            raise HaigoError(
+                f"{self.path}: there is no 'search.method' {run.search.method}."
+                f"{cli.nearest(run.search.method, methods.ALL)}",
+                f"choose from {', '.join(methods.ALL)}",
+            )
+        metrics = [f"{name}_bpb" for name in (*run.corpora, *run.pairs)]
+        wanted = Objective(weights=run.objective.metrics, ceilings=run.objective.ceilings, standardise=False)
+        wanted.resolve(metrics, str(self.path)).check_ceilings()
+        # the tokens are not known yet; what contradicts itself without them will not be mended by them
+        stated = {
+            name: {"min": each.min, "max": each.max} | ({"group": each.group} if each.group else {})
+            for name, each in run.corpora.items()
+        }
+        groups = {group: (low, high) for group, (low, high) in run.search.groups.items()}
+        supply.constraints_from(stated, groups=groups, source=str(self.path)).limits().check()
+        for name, path in (*run.pairs.items(), *run.test_pairs.items()):
+            _existing(self.expand(path), f"pairs '{name}'")
+        text_stages.check(self)
+        if run.tokenizer.path:
+            _existing(self.expand(run.tokenizer.path), "tokenizer.path")
+        if run.scores.tasks:
+            options = run.scores
+            folder = _existing(self.expand(options.data_dir or "."), "scores.data_dir")
+            limits = [options.limit] * len(options.tasks)
+            data = (folder, options.fewshot_pool, options.data_version)
+            words.within("scores", partial(read_sources, options.tasks, options.num_fewshot, limits, *data))
+
+    def _clean(self) -> dict[str, Any]:
+        stages = []
+        for name, corpus in self.file.corpora.items():
+            paths = inputs.find_files([self.expand(each) for each in corpus.files], name, self.path.parent)
+            options = {
+                "format": corpus.format,
+                "profile": corpus.profile,
+                "text_key": corpus.text_key,
+                "min_chars": corpus.min_chars,
+                "max_chars": corpus.max_chars,
+                "split": self.file.split,
+                "seed": self.file.data_seed,
+                **({"unfinished": True} if corpus.unfinished else {}),
+            }
+            action = partial(
+                actions.clean, name, [str(each) for each in paths], str(self.root / "corpora" / name), options
+            )
+            stages.append(Stage(name=f"corpora/{name}", inputs=[options, self.digests.of(paths)], action=action))
+        if not self.stages.dry_run:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.digests.save()
+        return self.stages.do_all(stages, self.workers)
+
+    def _tokenizer(self, cleaned: dict[str, Any]) -> Any:
+        options = self.file.tokenizer
+        source = self.expand(options.path) if options.path else ""
+        given = self.digests.of([Path(source)]) if source and Path(source).exists() else source
+        folders = [str(self.root / self.file.text_folder() / name) for name in self.file.corpora]
+        action = partial(actions.tokenizer, source, folders, str(self.root / "tokenizer"), options, self.file.data_seed)
+        stated = [dataclasses.asdict(options), given, cleaned, self.file.data_seed]
+        return self.stages.do(Stage(name="tokenizer", inputs=stated, action=action))
+
+    def _index(self, cleaned: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
+        text, known = self.root / self.file.text_folder(), str(self.root / "tokenizer")
+        stages = [
+            Stage(
+                name=f"data/{name}",
+                inputs=[cleaned[f"corpora/{name}"], tokenizer],
+                action=partial(actions.index, str(text / name), known, str(self.root), name),
+            )
+            for name in self.file.corpora
+        ]
+        return self.stages.do_all(stages, self.workers)
+
+    def _write_tables(self) -> None:
+        """corpora.yml (which datasets there are) and supply.csv (how many tokens, and the limits on the weights)."""
+        if self.stages.dry_run:
+            return
+        from neox_configs import catalogue
+
+        prefixes = {
+            name: {split: self.root / "data" / name / f"{split}_text_document" for split in SPLITS}
+            for name in self.file.corpora
+        }
+        catalogue.write(self.root / "corpora.yml", (self.root / "tokenizer").absolute(), prefixes)
+        rows = []
+        for name, corpus in self.file.corpora.items():
+            manifest = files.read_json(self.root / "data" / name / "train_text_document.json")
+            epochs = corpus.max_epochs if corpus.max_epochs is not None else self.file.search.max_epochs
+            rows.append([name, manifest["tokens"], corpus.min, corpus.max, epochs, corpus.group])
+        table = pd.DataFrame(rows, columns=["corpus", "tokens", "min", "max", "max_epochs", "group"])
+        files.write_text(self.root / "supply.csv", table.to_csv(index=False))
+
+    def _check_data(self) -> None:
+        """The datasets against the longest samples that any model takes, before anything is trained on them."""
+        if self.stages.dry_run:
+            return
+        from launch.writing import data as config_data
+        from neox_configs import catalogue
+
+        run = self.file
+        asked = [("proxies.model", run.proxies.model, None), ("train.model", run.train.model, run.train.seq_length)]
+        asked += [("configs.models", model, None) for model in run.configs.models]
+        longest, key, model = max((_seq_length(model, given), key, model) for key, model, given in asked)
+        known = catalogue.read(self.root / "corpora.yml")
+        evenly = dict.fromkeys(known.corpora, 1 / len(known.corpora))
+        try:
+            config_data.data_keys(evenly, known, config_data.tokenizer_facts(known.tokenizer), longest)
+        except HaigoError as error:
+            raise type(error)(
+                f"{error.problem.removesuffix('.')} ('{key}' has {model}).",
+                f"give more text or larger shares under 'split', or take {model} out of '{key}'",
+            ) from error
+
+    # -- mixture -------------------------------------------------------------------------------------------------------
+
+    def _design(self, indexed: dict[str, Any]) -> Any:
+        options = self.file.proxies
+        stated = [options.runs, options.held_out, options.floor, self.file.seed, self._limits(), indexed]
+        action = partial(actions.design, str(self.root), options, self._limits(), self.file.seed)
+        return self.stages.do(Stage(name="design", inputs=stated, action=action))
+
+    def _proxies(self, design: Any, indexed: dict[str, Any]) -> Any:
+        options = self.file.proxies
+        pairs = {name: self.expand(path) for name, path in self.file.pairs.items()}
+        given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
+        stated = [_model(options.model), options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
+        later = [self.expand(path) for path in self.file.test_pairs.values()]
+        action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.workers, later)
+        return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True))
+
+    def _search(self, design: Any, metrics: Any) -> Any:
+        options, objective = self.file.search, self.file.objective
+        stated = [dataclasses.asdict(options), dataclasses.asdict(objective), self._limits(), design, metrics]
+        held_out = self.file.proxies.held_out > 0
+        action = partial(actions.search, str(self.root), options, objective, self._limits(), self.file.seed, held_out)
+        found = self.stages.do(Stage(name="search", inputs=[*stated, self.file.seed], action=action))
+        if not self.stages.dry_run:
+            chosen = (self.root / "search" / "mixture.yml").read_text(encoding="utf-8")
+            files.write_text(self.root / "mixture.yml", chosen)
+            print((self.root / "search" / "answer.txt").read_text(encoding="utf-8"), flush=True)
+        return found
+
+    def _limits(self) -> dict[str, Any]:
+        """What the weights have to keep to, beside supply.csv."""
+        search = self.file.search
+        return {
+            "corpora": [
+                [name, each.min, each.max, each.max_epochs, each.group] for name, each in self.file.corpora.items()
+            ],
+            "max_epochs": search.max_epochs,
+            "groups": search.groups,
+            "target_tokens": search.target_tokens or self.file.train.tokens,
+            "kl": search.kl,
+        }
+
+    # -- models --------------------------------------------------------------------------------------------------------
+
+    def _configs(self, mixture: Any, indexed: dict[str, Any]) -> Any:
+        sizes = [_model(each) for each in self.file.configs.models]
+        stated = [dataclasses.asdict(self.file.configs), sizes, mixture, indexed, self.file.seed]
+        action = partial(actions.configs, str(self.root), self.file.configs, self.file.seed)
+        return self.stages.do(Stage(name="configs", inputs=stated, action=action))
+
+    def _train(self, mixture: Any, indexed: dict[str, Any]) -> dict[str, Any]:
+        options = self.file.train
+        pairs = {name: self.expand(path) for name, path in (self.file.test_pairs or self.file.pairs).items()}
+        given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
+        stated = [
+            dataclasses.asdict(options) | {"compare": None},
+            _model(options.model),
+            indexed,
+            self.file.seed,
+            given,
+        ]
+        stages = [
+            Stage(
+                name=f"models/{name}",
+                inputs=[*stated, mixture if name == CHOSEN else name],
+                action=partial(actions.train, str(self.root), name, options, pairs, self.file.seed),
+            )
+            for name in [CHOSEN, *options.compare]
+        ]
+        logs = [self.root / each.name / "log.jsonl" for each in stages]
+        bar = Progress("train: models side by side", options.tokens * len(stages), "tokens")
+        return self.stages.do_all(stages, self.workers, partial(_watch, bar, logs))
+
+    def _scores(self, models: dict[str, Any], contaminated: str | None) -> None:
+        options = self.file.scores
+        if not options.tasks:
+            return
+        data_dir = self.expand(options.data_dir) if options.data_dir else None
+        given = self.digests.of([_existing(data_dir, "scores.data_dir")]) if data_dir else None
+        ids = str(self.root / "decontaminate" / "contaminated.jsonl") if self.file.decontaminate.against else None
+        stages = [
+            Stage(
+                name=f"scores/{name.removeprefix('models/')}",
+                inputs=[
+                    dataclasses.asdict(options) | {"data_dir": None},
+                    given,
+                    identity,
+                    *([contaminated] if ids else []),
+                ],
+                action=partial(actions.score, str(self.root / name), str(self.root), options, data_dir, ids),
+            )
+            for name, identity in models.items()
+        ]
+        self.stages.do_all(stages, self.workers)
+
+    def expand(self, text: str) -> str:
+        """A path or command of the run file with its variables filled in."""
+        return inputs.expand(text, self.places, str(self.path))
+
+
+def _model(name: str) -> Any:
+    """What a model's YAML says: a stage depends on that, not on the file's name."""
+    from neox_configs import reader, shipped
+
+    return [name, files.digest(reader.load(shipped.find_model(name)))]
+
+
+def _seq_length(model: str, given: int | None) -> int:
+    from neox_configs import reader, shipped
+
+    return given or int(reader.load(shipped.find_model(model)).get("seq_length", 2048))
+
+
+def _step(model: str, seq_length: int | None) -> int:
+    """Tokens of one step on this machine; where another length is asked for, the batch stays as large as it can."""
+    from neox_configs import reader, shipped
+
+    config = reader.load(shipped.find_model(model))
+    length, own = _seq_length(model, None), int(config.get("train_batch_size") or 1)
+    wanted = seq_length or length
+    return max(1, round(own * length / wanted)) * wanted
+
+
+def _existing(path: str, name: str) -> Path:
+    if not Path(path).exists():
+        raise HaigoError(f"{name}: {path} does not exist.", "check the path in the run file")
+    return Path(path)
+
+
+def _watch(bar: Progress, logs: list[Path]) -> None:
+    """Move the bar to where the models' logs are."""
+    from launch.local.log import tokens_seen
+
+    bar.done = float(sum(tokens_seen(log) for log in logs))
+    bar.show()

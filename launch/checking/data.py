@@ -1,0 +1,185 @@
+"""The checks of `launch.preflight` on data, tokenizer and checkpoints: what lies on the disk beside a config."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo.cli import HaigoError
+from launch import save_folder
+from launch.writing import data as config_data
+from launch.writing.data import Dataset
+from neox_configs import reader
+
+MAX_EPOCHS = 4.0
+"""Repeating a corpus more often than this is known to lose worth quickly (Muennighoff et al. 2023)."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The answer of one check."""
+
+    name: str
+    status: str
+    """`ok`, `warn` or `fail`."""
+    found: str
+    fix: str = ""
+
+
+def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
+    """All checks of this page.
+
+    Args:
+        config: what `reader.load` gave.
+        base: where relative paths start.
+    """
+    tokenizer, found = _tokenizer(config, base)
+    listed = list(_lists(config))
+    found += [check for check in listed if isinstance(check, Check)]
+    if config.get("data_path") is None and config.get("train_data_paths") is None:
+        found.append(Check("data", "fail", "no training data is named.", "give train/valid/test_data_paths"))
+    datasets: dict[str, list[tuple[Dataset, float]]] = {}
+    for split, prefixes, weights in _splits(config):
+        for prefix, weight in zip(prefixes, weights, strict=False):
+            try:
+                one = config_data.dataset(base / prefix)
+                if tokenizer is not None:
+                    config_data.check_match(one, tokenizer)
+            except HaigoError as error:
+                found.append(Check("data", "fail", error.problem, error.fix))
+                continue
+            datasets.setdefault(split, []).append((one, weight))
+            found += _caches(one)
+    if datasets and not any(check.name == "data" and check.status == "fail" for check in found):
+        total = sum(one.tokens for entries in datasets.values() for one, _ in entries)
+        found.append(Check("data", "ok", f"{sum(map(len, datasets.values()))} datasets, {total:,} tokens, all whole"))
+    found += _epochs(config, datasets.get("train", []))
+    return found + _resume(config, base)
+
+
+def _tokenizer(config: Mapping[str, Any], base: Path) -> tuple[dict[str, Any] | None, list[Check]]:
+    kind = reader.value(config, "tokenizer_type")
+    file = config.get("vocab_file")
+    if kind != "SPMTokenizer":
+        return None, [Check("tokenizer", "ok", f"{kind}: not looked into")]
+    if not file:
+        return None, [Check("tokenizer", "fail", "SPMTokenizer without vocab_file.", "name the spm.model there")]
+    try:
+        facts = config_data.tokenizer_facts(base / file)
+    except HaigoError as error:
+        return None, [Check("tokenizer", "fail", error.problem, error.fix)]
+    told = f"{facts['vocab_size']:,} pieces, {config_data.EOD} is {facts['eod_id']}"
+    return facts, [Check("tokenizer", "ok", told)]
+
+
+def _lists(config: Mapping[str, Any]) -> Iterator[Check]:
+    if reader.value(config, "data_impl") != "mmap":
+        yield Check(
+            "data_impl",
+            "fail",
+            f"data_impl is {reader.value(config, 'data_impl')}, with which GPT-NeoX loads no dataset at all.",
+            "write data_impl: mmap",
+        )
+    if reader.value(config, "weight_by_num_documents"):
+        yield Check(
+            "weights",
+            "fail",
+            "weight_by_num_documents replaces the given weights by a function of document counts.",
+            "leave it out",
+        )
+    given = [split for split in ("train", "valid", "test") if config.get(f"{split}_data_paths") is not None]
+    if given and len(given) < 3:
+        yield Check("data", "fail", f"only {' and '.join(given)}_data_paths are given.", "give train, valid and test")
+    if given and config.get("data_path") is not None:
+        yield Check("data", "fail", "data_path and train_data_paths are both given.", "keep train_data_paths")
+    for split in given:
+        weights = config.get(f"{split}_data_weights")
+        if weights is not None and len(weights) != len(config[f"{split}_data_paths"]):
+            count = len(config[f"{split}_data_paths"])
+            yield Check("weights", "fail", f"{len(weights)} {split} weights for {count} paths.", "give one for each")
+    if not given and config.get("data_path") is None:
+        return
+    if config.get("train_data_paths") and config.get("train_data_weights") is None:
+        yield Check("weights", "warn", "no train_data_weights: every corpus counts the same.", "give the mixture's")
+
+
+def _splits(config: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[float]]]:
+    if isinstance(config.get("data_path"), str):
+        yield "train", [config["data_path"]], [1.0]
+    for split in ("train", "valid", "test"):
+        paths = config.get(f"{split}_data_paths") or []
+        yield split, paths, config.get(f"{split}_data_weights") or [1.0] * len(paths)
+
+
+def _caches(one: Dataset) -> list[Check]:
+    """Index caches older than the tokens: their names hold no digest of the data, so that GPT-NeoX would use them."""
+    made = Path(f"{one.prefix}.bin").stat().st_mtime
+    pattern = f"{one.prefix.name}_*indexmap_*.npy"
+    stale = [file for file in one.prefix.parent.glob(pattern) if file.stat().st_mtime < made]
+    if not stale:
+        return []
+    return [
+        Check(
+            "index caches",
+            "fail",
+            f"{len(stale)} sample indices of {one.prefix} are older than its tokens, and GPT-NeoX would use them.",
+            f"delete {one.prefix}_*indexmap_*.npy",
+        )
+    ]
+
+
+def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) -> list[Check]:
+    steps, batch, length = config.get("train_iters"), config.get("train_batch_size"), config.get("seq_length")
+    total = sum(weight for _, weight in training)
+    if not (steps and batch and length and total):
+        return []
+    often = {str(one.prefix): weight / total * steps * batch * length / max(1, one.tokens) for one, weight in training}
+    name, most = max(often.items(), key=lambda item: item[1])
+    if most > MAX_EPOCHS:
+        return [
+            Check(
+                "epochs",
+                "warn",
+                f"{name} is read {most:.1f} times.",
+                "give the corpus less weight, or train on fewer tokens",
+            )
+        ]
+    return [Check("epochs", "ok", f"at most {most:.2f} ({Path(name).name})")]
+
+
+def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
+    own, folder = config.get("save"), config.get("load")
+    if reader.value(config, "finetune") and own and save_folder.latest(base / own):
+        return [
+            Check(
+                "resume",
+                "fail",
+                f"{base / own} holds checkpoints of this run, and with finetune: true GPT-NeoX starts again from {folder}.",
+                "start it with launch.deepy, which goes on by itself, or go on with the file NAME-resume.yml (finetune: "
+                "false, load as save), or give another save folder",
+            )
+        ]
+    if not folder or not (base / folder).is_dir():
+        return []
+    place = base / folder
+    steps = [f"global_step{step}" for step in save_folder.steps(place)]
+    latest, tag = place / "latest", save_folder.latest(place)
+    if tag is None:
+        if not steps:
+            return []
+        return [
+            Check(
+                "resume",
+                "fail",
+                f"{place} has {len(steps)} checkpoints but no file `latest`: GPT-NeoX would start from step 0 and write "
+                "over them.",
+                f"write the name of the one to go on from ({steps[-1]}) into {latest}",
+            )
+        ]
+    if tag not in steps:
+        return [Check("resume", "fail", f"{latest} names {tag}, which is not there.", "write a name that is")]
+    if reader.value(config, "finetune"):
+        return [Check("resume", "ok", f"starts at step 0 with the weights of {place / tag}")]
+    return [Check("resume", "ok", f"goes on from {tag}")]

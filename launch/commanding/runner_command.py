@@ -1,0 +1,320 @@
+"""What DeepSpeed's launcher executes for a list of words: the local launcher, pdsh, mpirun or srun, argument by argument.
+
+`executed` is `deepspeed.launcher.runner.main` of DeepSpeed 0.16.5 up to its Popen. GPT-NeoX's pin is DeeperSpeed, a fork
+that differs in four points: it knows `--comment` and `--account`, writes srun's `--nodelist`, ignores `--exclude` there,
+and puts every exported value between double quotes where DeepSpeed does so for odd characters only. Neither escapes
+what is inside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haigo.cli import HaigoError, Refused
+from launch import hostfile as hostfiles
+from launch.commanding import neox_command
+
+FLAVOURS = ("deeperspeed", "deepspeed")
+PREFIXES = ("MLFLOW", "PYTHON", "MV2", "UCX")
+"""Environment variables that start so are handed to other nodes, and those of NCCL with CUDA."""
+_NEBULA = [
+    "DLTS_JOB_ID",
+    "DLTS_NUM_WORKER",
+    "NEBULA_PERSISTENT_STORAGE_PATH",
+    "NEBULA_PERSISTENT_TIME_INTERVAL",
+    "AML_RUN_ID",
+    "AZUREML_RUN_TOKEN",
+    "AZUREML_WORKSPACE_SCOPE",
+    "AZUREML_EXPERIMENT_SCOPE",
+    "AZUREML_RUN_HISTORY_SERVICE_ENDPOINT",
+    "AZUREML_RUN_ID",
+    "NEBULA_MEMORY_BUFFER_SIZE",
+    "AZUREML_PARAMETER_ITPJOB_NAME",
+    "FC_TASKROLE_NAME",
+    "FC_TASK_INDEX",
+    "MASTER_HOST",
+    "LOCAL_HOST",
+    "AZUREML_BLOB_ACCOUNT_NAME",
+    "AZUREML_BLOB_ACCOUNT_KEY",
+]
+_OMPI = ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
+KEPT = "HAIGO_KEPT_"
+"""Before a variable's name: the value that launch.slurm's script gives back to every task."""
+_ODD = re.compile(r"[^\w@%+=:,./-]")
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What the launcher starts."""
+
+    command: list[str]
+    kind: str
+    """`local`, `pdsh`, `openmpi` or `slurm`."""
+    hosts: dict[str, list[int]]
+    """Host -> GPU numbers, after the filters."""
+    exports: dict[str, str]
+    """Variables written into the command, as written (quotes included)."""
+    unknown: list[str] = field(default_factory=list)
+    traps: list[str] = field(default_factory=list)
+    """Why this command will not do what was meant, a sentence each."""
+
+    def shown(self) -> list[str]:
+        """The command with the values of secrets replaced by `***`."""
+        words = list(self.command)
+        for name, value in self.exports.items():
+            if SECRET.search(name):
+                words = [word.replace(f"{name}={value}", f"{name}=***") for word in words]
+        return words
+
+
+def executed(
+    words: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    python: str,
+    folder: str,
+    flavour: str = "deeperspeed",
+    accelerator_exports: Sequence[str] = ("NCCL",),
+    device_count: int | None = None,
+) -> Executed:
+    """The command for `words` (what `neox_command.main_arguments` gave).
+
+    Args:
+        words: the launcher's arguments.
+        environ: the environment of deepy.py.
+        python: sys.executable of deepy.py.
+        folder: its working directory.
+        flavour: `deeperspeed` (GPT-NeoX's pin) or `deepspeed`.
+        accelerator_exports: prefixes that the accelerator adds: NCCL on CUDA, none on CPU.
+        device_count: GPUs of the launching machine, for a run without a hostfile.
+
+    Raises:
+        Refused: the launcher would end with an error.
+        HaigoError: the hostfile cannot be read, or the number of GPUs is not known.
+    """
+    args = _parse(words, flavour)
+    if args.autotuning:
+        raise Refused("with --autotuning DeepSpeed makes its own commands.", "leave --autotuning out of a dry run")
+    unknown: list[str] = []
+    pool = hostfiles.read(args.hostfile) if os.path.isfile(args.hostfile) else {}
+    many = bool(pool)
+    if (args.num_nodes >= 0 or args.num_gpus >= 0) and (args.include or args.exclude):
+        raise Refused("num_nodes or num_gpus is given with include or exclude.", "give one of them")
+    if many:
+        hosts = hostfiles.select_as_deepspeed(pool, args.include, args.exclude, args.num_nodes, args.num_gpus)
+    else:
+        hosts, args.master_addr = _here(args, environ, device_count), "127.0.0.1"
+    first, notes = next(iter(hosts)), []
+    if not many and args.hostfile != neox_command.DEFAULT_HOSTFILE:
+        notes.append(f"the hostfile {args.hostfile} does not exist, so that GPT-NeoX runs on this machine alone")
+    lost = hostfiles.lost_by_deepspeed(args.include)
+    if lost:
+        notes.append(f"DeepSpeed 0.16.5 leaves out {', '.join(lost)}: included without GPU numbers")
+    if not args.master_addr:
+        args.master_addr = f"ADDRESS-OF-{first}"
+        unknown.append(
+            f"the address of {first}, which DeepSpeed asks it for by ssh (MASTER_ADDR or master_addr gives it)"
+        )
+    world = neox_command.encode(hosts)
+    rest = [args.user_script, *args.user_args]
+    if not (args.force_multi or len(hosts) > 1):
+        if many and first not in ("localhost", "127.0.0.1", os.uname().nodename, environ.get("SLURMD_NODENAME")):
+            notes.append(
+                f"one host is left ({first}): DeepSpeed starts on the launching machine, unless force_multi: true"
+            )
+        command = [*_launch(python, world, args), *rest]
+        return Executed(command, "local", hosts, {}, unknown, notes)
+    if args.launcher == "slurm" and not args.no_ssh_check:
+        notes.append(f"DeepSpeed tries `ssh {first} hostname` first, although srun needs no ssh; no_ssh_check: true")
+    exports, traps = _exports(environ, folder, flavour, accelerator_exports, args.launcher)
+    traps = notes + traps
+    if args.launcher == "pdsh":
+        command = _pdsh(args, hosts, exports, folder, _launch(python, world, args, "%n"), rest)
+    elif args.launcher == "openmpi":
+        command, more = _openmpi(args, pool, exports, environ, python, rest)
+        traps += more
+    elif args.launcher == "slurm":
+        command, more = _slurm(args, pool, exports, flavour, python, rest)
+        traps += more
+    else:
+        raise Refused(f"launcher {args.launcher} is not built here.", "use pdsh, openmpi or slurm")
+    return Executed(command, args.launcher, hosts, exports, unknown, traps)
+
+
+def _here(args: argparse.Namespace, environ: Mapping[str, str], count: int | None) -> dict[str, list[int]]:
+    """The GPUs of the launching machine, where no hostfile names any."""
+    if args.num_nodes > 1:
+        raise Refused(f"num_nodes is {args.num_nodes}, and there is no hostfile.", "give -H HOSTFILE")
+    visible = environ.get("CUDA_VISIBLE_DEVICES", "")
+    if visible and not (args.include or args.exclude or args.num_gpus > 0):
+        if not re.fullmatch(r"\d+(,\d+)*", visible):
+            raise Refused(f"CUDA_VISIBLE_DEVICES={visible} is not a list of numbers.", "write numbers: 0,1")
+        if args.num_nodes >= 0:
+            raise Refused("num_nodes is given, and CUDA_VISIBLE_DEVICES is set.", "unset one of them")
+        return {"localhost": sorted({int(word) for word in visible.split(",")})}
+    if count is None and args.num_gpus <= 0:
+        raise HaigoError("the number of GPUs is not known.", "give -H HOSTFILE, or --gpus N")
+    pool = {"localhost": count or args.num_gpus}
+    return hostfiles.select_as_deepspeed(pool, args.include, args.exclude, args.num_nodes, args.num_gpus)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise Refused(f"DeepSpeed's launcher would say: {message}.", "see the keys of the config that it comes from")
+
+
+def _parse(words: Sequence[str], flavour: str) -> argparse.Namespace:
+    parser = _Parser(add_help=False)
+    parser.add_argument("--hostfile", default=neox_command.DEFAULT_HOSTFILE)
+    for name in ("include", "exclude", "master_addr", "autotuning"):
+        parser.add_argument(f"--{name}", default="")
+    for name, default in (("num_nodes", -1), ("num_gpus", -1), ("master_port", 29500)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--launcher", default="pdsh", type=str.lower)
+    for name in ("force_multi", "no_ssh_check"):
+        parser.add_argument(f"--{name}", action="store_true")
+    if flavour == "deeperspeed":
+        for name in ("comment", "account"):
+            parser.add_argument(f"--{name}", default="")
+    parser.add_argument("user_script")
+    parser.add_argument("user_args", nargs=argparse.REMAINDER)
+    return parser.parse_args(list(words))
+
+
+def _launch(python: str, world: str, args: argparse.Namespace, rank: str | None = None) -> list[str]:
+    words = [python, "-u", "-m", "deepspeed.launcher.launch", f"--world_info={world}"]
+    words += [f"--node_rank={rank}"] if rank else []
+    return [
+        *words,
+        f"--master_addr={args.master_addr}",
+        f"--master_port={args.master_port}",
+        "--enable_each_rank_log=None",
+    ]
+
+
+def written(value: str, flavour: str) -> str:
+    """A value as the launcher writes it into a command: double quotes around it, and nothing inside is escaped."""
+    value = value.strip()
+    return f'"{value}"' if flavour == "deeperspeed" or _ODD.search(value) else value
+
+
+def _exports(
+    environ: Mapping[str, str], folder: str, flavour: str, accelerator: Sequence[str], launcher: str
+) -> tuple[dict[str, str], list[str]]:
+    variables = dict(environ)
+    variables["PYTHONPATH"] = f"{folder}:{variables['PYTHONPATH']}" if "PYTHONPATH" in variables else folder
+    prefixes = (*PREFIXES, *_NEBULA, *accelerator, *(["WANDB_API_KEY"] if "WANDB_API_KEY" in variables else []))
+    left_out = {"NCCL_IB_HCA", "UCX_NET_DEVICES"} if "AISC_JOB_NAME" in variables else set()
+    made = {"openmpi": {"UCX_TLS": written("tcp", flavour)}}.get(launcher, {})
+    named = {name: value for name, value in variables.items() if name.startswith(prefixes) and name not in left_out}
+    for place in (environ.get("HOME") or os.path.expanduser("~"), folder):
+        file = Path(place) / environ.get("DS_ENV_FILE", ".deepspeed_env")
+        if file.is_file():
+            for line in file.read_text(encoding="utf-8").splitlines():
+                name, equals, value = line.partition("=")
+                if not equals:
+                    raise Refused(f"{file} has a line without `=`: {line[:40]!r}.", "keep only lines NAME=value")
+                named[name.strip()] = value
+    return made | {name: written(value, flavour) for name, value in named.items()}, _changed(
+        named, environ, flavour, launcher
+    )
+
+
+def _changed(named: Mapping[str, str], environ: Mapping[str, str], flavour: str, launcher: str) -> list[str]:
+    """Which values do not arrive as they are: a remote shell expands them, srun and mpirun keep the quotes."""
+    harmless = {"PYTHONUNBUFFERED"}
+    values = {name: value.strip() for name, value in named.items() if name not in harmless}
+    broken = [name for name, value in values.items() if "\n" in value]
+    traps = [f"{', '.join(broken)}: a line break cannot be handed on; unset it"] if broken else []
+    if launcher == "pdsh":
+        expanded = [name for name, value in values.items() if re.search(r'["$`\\]|%[hnu]', value)]
+        if expanded:
+            traps.append(
+                f"{', '.join(expanded)}: pdsh and the remote shell expand what stands between double quotes; escape it"
+            )
+        return traps
+    kept = [
+        name for name, value in values.items() if written(value, flavour) != value and f"{KEPT}{name}" not in environ
+    ]
+    if kept:
+        traps.append(
+            f"{', '.join(kept)}: {'srun' if launcher == 'slurm' else 'mpirun'} keeps the double quotes as part of the value"
+            + ("; launch.slurm's script gives every task the value without them" if launcher == "slurm" else "")
+        )
+    cut = [name for name, value in values.items() if "," in value and written(value, flavour) == value]
+    if cut and launcher == "slurm" and not all(f"{KEPT}{name}" in environ for name in cut):
+        traps.append(f"{', '.join(cut)}: srun cuts the value at its first comma")
+    return traps
+
+
+def _pdsh(
+    args: argparse.Namespace,
+    hosts: Mapping[str, object],
+    exports: Mapping[str, str],
+    folder: str,
+    launch: Sequence[str],
+    rest: Sequence[str],
+) -> list[str]:
+    told = "".join(f"export {name}={value}; " for name, value in exports.items())
+    quoted = ['"{}"'.format(word.replace('"', '\\"')) if " " in word else word for word in rest[1:]]
+    return ["pdsh", "-S", "-f", "1024", "-w", ",".join(hosts), told, f"cd {folder};", *launch, rest[0], *quoted]
+
+
+def _openmpi(
+    args: argparse.Namespace,
+    pool: Mapping[str, int],
+    exports: Mapping[str, str],
+    environ: Mapping[str, str],
+    python: str,
+    rest: Sequence[str],
+) -> tuple[list[str], list[str]]:
+    if args.include or args.exclude or args.num_nodes != -1 or args.num_gpus != -1:
+        raise Refused(
+            "openmpi takes no include, exclude, num_nodes or num_gpus.", "write a hostfile with what is wanted"
+        )
+    traps = []
+    if not set(_OMPI) <= set(environ):
+        traps.append(f"DeepSpeed 0.16.5 ends with an error unless {', '.join(_OMPI)} are set; launch.deepy sets them")
+    if not Path("/sys/class/net/eth0").exists():
+        traps.append(
+            "btl_tcp_if_include eth0 is fixed, and this machine has no eth0: the ranks would not find each other"
+        )
+    start = ["mpirun", "-n", str(sum(pool.values())), "-hostfile", args.hostfile]
+    start += ["--mca", "btl", "^openib", "--mca", "btl_tcp_if_include", "eth0"]
+    told = [word for name, value in exports.items() for word in ("-x", f"{name}={value}")]
+    return [*start, *told, python, "-u", *rest], traps
+
+
+def _slurm(
+    args: argparse.Namespace,
+    pool: Mapping[str, int],
+    exports: Mapping[str, str],
+    flavour: str,
+    python: str,
+    rest: Sequence[str],
+) -> tuple[list[str], list[str]]:
+    command, traps = ["srun", "-n", str(sum(pool.values()))], []
+    if flavour == "deeperspeed":
+        command += ["--comment", args.comment] if args.comment else []
+        command += ["--account", args.account] if args.account else []
+        if args.include:
+            if "@" in args.include and ":" in args.include:
+                raise Refused("Slurm allots whole nodes here.", "write include without GPU numbers")
+            command += ["--nodelist", args.include.replace("@", ",")]
+        if args.exclude:
+            traps.append("exclude is not handed to srun")
+    else:
+        command += ["--include", args.include] if args.include else []
+        command += ["--exclude", args.exclude] if args.exclude else []
+    command += ["--nodes", str(args.num_nodes)] if args.num_nodes > 0 else []
+    command += ["--gpus", str(args.num_gpus)] if args.num_gpus > 0 else []
+    if args.include or args.exclude or args.num_nodes > 0 or args.num_gpus > 0:
+        traps.append(f"srun -n {sum(pool.values())} counts the whole hostfile, whatever the filters leave")
+    told = "".join(f",{name}={value}" for name, value in exports.items())
+    return [*command, f"--export=ALL{told}", python, "-u", *rest], traps

@@ -1,0 +1,256 @@
+"""Checks of a converted folder: is every weight there and a number, do ids, tokenizer and configs agree, is the loss right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import HaigoError
+from haigo.progress import Progress
+from launch.conversion import loss as convert_loss
+from launch.conversion import mend as convert_mend
+from launch.local import settings
+from launch.local.vocabulary import Vocabulary
+from launch.local.vocabulary import load as load_vocabulary
+
+RECORD = "conversion.json"
+UNLOGGED_SAMPLES = 8
+"""How much of the batch is looked at when there is no logged value to compare with."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer of one check."""
+
+    name: str
+    status: str
+    """`ok`, `fail` or `skip`."""
+    text: str
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.status:4} {self.name}: {self.text}"
+
+
+def structure(folder: Path) -> list[Finding]:
+    """Everything that needs no data: weights by name, shape and value, ids, tokenizer, configs.
+
+    Raises:
+        HaigoError: the folder is no GPT-NeoX model of Hugging Face at all.
+    """
+    config = files.read_json(folder / "config.json")
+    if not isinstance(config, dict) or config.get("model_type") != "gpt_neox":
+        raise HaigoError(f"{folder} is no gpt_neox model of Hugging Face.", "name a folder that launch.convert wrote")
+    found = [_names(folder)]
+    if found[0].status == "ok":
+        found.append(_numbers(folder))
+    found += _tokenizer(folder, config)
+    found += _record(folder, config)
+    return found
+
+
+def _names(folder: Path) -> Finding:
+    import torch
+    from transformers import AutoConfig, GPTNeoXForCausalLM
+
+    with torch.device("meta"):
+        model = GPTNeoXForCausalLM(AutoConfig.from_pretrained(folder))
+    wanted = {name.replace("lm_head.", "embed_out."): tuple(value.shape) for name, value in model.state_dict().items()}
+    if model.config.tie_word_embeddings:
+        wanted.pop("embed_out.weight", None)
+    here: dict[str, tuple[int, ...]] = {}
+    kinds: set[str] = set()
+    for path in convert_mend.shards(folder):
+        for name, (shape, kind) in convert_mend.header(path).items():
+            if not name.endswith(
+                (".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
+            ):  # buffers of old versions
+                here[name.replace("lm_head.", "embed_out.")] = shape
+                kinds.add(kind)
+    if model.config.tie_word_embeddings:
+        here.pop("embed_out.weight", None)
+    wrong = sorted(name for name in {*wanted, *here} if wanted.get(name) != here.get(name))
+    if wrong:
+        name = wrong[0]
+        text = f"{name} has the shape {here.get(name, 'none')}, config.json asks for {wanted.get(name, 'none')}"
+        return Finding("weights", "fail", text + (f", and {len(wrong) - 1} more" if wrong[1:] else ""))
+    if len(kinds) > 1:
+        return Finding("weights", "fail", f"they are of several types ({', '.join(sorted(kinds))})")
+    return Finding("weights", "ok", f"{len(here)} tensors with the names and shapes of config.json, {kinds.pop()}")
+
+
+def _numbers(folder: Path) -> Finding:
+    import torch
+    from safetensors import safe_open
+
+    paths = convert_mend.shards(folder)
+    total = 0
+    with Progress("check weights", len(paths), "files") as progress:
+        for path in paths:
+            with safe_open(path, "pt") as opened:
+                for name in opened.keys():  # noqa: SIM118
+                    tensor = opened.get_tensor(name)
+                    total += tensor.numel()
+                    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+                        return Finding("numbers", "fail", f"{name} holds values that are no numbers")
+            progress.update()
+    return Finding("numbers", "ok", f"all {total:,} are finite")
+
+
+def _tokenizer(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
+    from preprocess.tokenizer import hf_adapter
+    from preprocess.tokenizer_folder import PROBES
+
+    try:
+        vocabulary = load_vocabulary(folder)
+    except HaigoError as error:
+        return [Finding("tokenizer", "fail", error.problem)]
+    adapter = hf_adapter(folder)
+    for text in PROBES:
+        if adapter.encode(text, add_special_tokens=False) != vocabulary.tokenizer.encode(text):
+            return [Finding("tokenizer", "fail", f"the adapter gives other ids than spm.model for {text[:20]!r}")]
+    rows = int(config["vocab_size"])
+    if vocabulary.size > rows:
+        text = f"it has {vocabulary.size:,} pieces and the model {rows:,} rows"
+        return [Finding("tokenizer", "fail", text)]
+    more = f", {rows - vocabulary.size} rows of padding" if rows > vocabulary.size else ""
+    found = [Finding("tokenizer", "ok", f"{vocabulary.size:,} pieces, sentencepiece's ids{more}")]
+    return [*found, *(_ids(folder / name, vocabulary) for name in ("config.json", "generation_config.json"))]
+
+
+def _ids(path: Path, vocabulary: Vocabulary) -> Finding:
+    name = f"ids in {path.name}"
+    if not path.is_file():
+        return Finding(name, "fail", "the file is missing")
+    content = files.read_json(path)
+    right = {"eos_token_id": vocabulary.eod_id, "bos_token_id": vocabulary.eod_id, "pad_token_id": vocabulary.pad_id}
+    wrong = [
+        f"{key} is {content.get(key)} and not {value}" for key, value in right.items() if content.get(key) != value
+    ]
+    if wrong:
+        return Finding(name, "fail", "; ".join(wrong))
+    return Finding(name, "ok", f"eos and bos {vocabulary.eod_id}, pad {vocabulary.pad_id}")
+
+
+def _record(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
+    path = folder / RECORD
+    if not path.is_file():
+        return [Finding("origin", "skip", f"no {RECORD}: the folder was not written by launch.convert")]
+    record = files.read_json(path)
+    found = []
+    wrong = [
+        f"{key} is {_stated(config, key)!r} and not {value!r}"
+        for key, value in record["model"].items()
+        if not _same(_stated(config, key), value)
+    ]
+    text = "; ".join(wrong) if wrong else f"step {record['step']} of {record['checkpoint']}"
+    found.append(Finding("GPT-NeoX's config", "fail" if wrong else "ok", text))
+    vocabulary = folder / "spm.model"
+    if vocabulary.is_file() and files.sha256_file(vocabulary) != record["tokenizer_sha256"]:
+        found.append(Finding("tokenizer", "fail", "spm.model is not the one that the checkpoint was converted with"))
+    if record["unequal"]:
+        found.append(copies(record["unequal"], record["tensor_ranks"]))
+    return found
+
+
+def _stated(config: Mapping[str, Any], key: str) -> Any:
+    """A value of config.json, also where newer versions of transformers keep it."""
+    rope = config.get("rope_parameters") or {}
+    if key == "rotary_pct" and key not in config:
+        return rope.get("partial_rotary_factor")
+    if key == "rotary_emb_base" and key not in config:
+        return rope.get("rope_theta")
+    return config.get(key)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) or isinstance(other, float):
+        return isinstance(one, int | float) and abs(one - other) <= 1e-12 * abs(other)
+    return bool(one == other)
+
+
+def copies(unequal: Mapping[str, float], ranks: int) -> Finding:
+    """Whether the tensors that every tensor rank has a copy of are the same in all of them."""
+    if not unequal:
+        return Finding("copies", "ok", f"layer norms and row-parallel biases are equal on all {ranks} tensor ranks")
+    worst = max(unequal, key=lambda name: unequal[name])
+    text = (
+        f"{len(unequal)} tensors differ between the {ranks} tensor ranks, {worst} most, by {unequal[worst]:.3g}: the ranks "
+        "ran apart in training, and no single model is the one that was trained"
+    )
+    return Finding("copies", "fail", text)
+
+
+def loss(
+    folder: Path,
+    config: Mapping[str, Any],
+    step: int,
+    *,
+    eod: int,
+    data_ranks: int | None,
+    base: Path,
+    log: Path | None = None,
+    cut: bool = False,
+    samples: int | None = None,
+    dtype: str = "float32",
+) -> list[Finding]:
+    """Compare the folder's cross entropy with the losses that GPT-NeoX logged; without a log, only measure it.
+
+    Args:
+        config: GPT-NeoX's keys.
+        step: of the checkpoint.
+        eod: id that ends a document.
+        data_ranks: data-parallel copies of the run, if known.
+        base: where relative paths of datasets start.
+        log: GPT-NeoX's log.
+        cut: the padding rows were cut off, which makes the loss a little lower.
+        samples: look at no more of a batch than so many.
+        dtype: of the folder's weights.
+
+    Returns:
+        One finding a loss; `skip` where the data are not there or their order is not known.
+
+    Raises:
+        HaigoError: the log cannot be used, or the folder does not load.
+    """
+    micro, batch = convert_loss.batches(config, data_ranks)
+    if log is not None:
+        wanted = convert_loss.logged(log, step, config, batch)
+    else:
+        name = f"loss on the batch of step {step + 1}"
+        wanted = [convert_loss.Logged("train", float("nan"), step * batch, min(batch, UNLOGGED_SAMPLES), name)]
+    found: list[Finding] = []
+    model = None
+    ran = settings.precision_of(config)
+    stored = {"float16": "fp16", "bfloat16": "bfloat16"}.get(dtype, "fp32")
+    tolerance = max(convert_loss.TOLERANCE[ran], convert_loss.TOLERANCE[stored])
+    for one in wanted:
+        count = min(one.samples, samples or one.samples)
+        try:
+            inputs, labels = convert_loss.rows(config, batch, one.part, one.first, count, eod, base)
+        except HaigoError as error:
+            found.append(Finding(one.where, "skip", error.problem))
+            continue
+        model = model or convert_loss.load_model(folder)
+        ours = convert_loss.cross_entropy(model, inputs, labels, micro)
+        if log is None or count < one.samples:
+            found.append(
+                Finding(one.where, "ok" if log is None else "skip", f"{ours:.6f} on {count} samples, not compared")
+            )
+            continue
+        off = (ours - one.value) / one.value
+        right = -0.05 < off < tolerance if cut else abs(off) < tolerance
+        text = f"{ours:.6f}, GPT-NeoX logged {one.value:.6f} ({off:+.1e} of it, {count} samples"
+        text += ", without the padding rows)" if cut else ")"
+        found.append(Finding(one.where, "ok" if right else "fail", text))
+    return found
+
+
+def table(found: Sequence[Finding]) -> str:
+    """One line a finding."""
+    return "\n".join(map(str, found))

@@ -1,0 +1,1 @@
+"""What the run's report is made of: figures, style, tables."""

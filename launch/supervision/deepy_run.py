@@ -1,0 +1,150 @@
+"""Runs GPT-NeoX as a child and finds out how it really went: signals to every rank, true exit code, log and checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from haigo.cli import Failed
+from launch import save_folder
+from launch.supervision import causes, keeper, neox_log
+
+_GRACE_S = 15.0
+
+
+@dataclass
+class Outcome:
+    """How a run ended."""
+
+    code: int = 0
+    """Exit code as a shell would say it: 128 + signal when a signal ended it."""
+    iteration: int | None = None
+    """The last step that the log tells of."""
+    loss: float | None = None
+    """The last training loss in the log."""
+    nan_at: int | None = None
+    """The first logged step whose loss was not a number."""
+    orphans: bool = False
+    """The launcher was gone while ranks still ran."""
+
+    def cause(self) -> str:
+        """The exit code in words."""
+        return causes.in_words(self.code)
+
+    def read(self, line: str) -> None:
+        """Take note of one line of the log."""
+        step = neox_log.step(line)
+        if step is None:
+            return
+        self.iteration = step.iteration
+        if step.loss is not None:
+            self.loss = step.loss
+            if not step.finite and self.nan_at is None:
+                self.nan_at = step.iteration
+
+
+def run(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], log: str | os.PathLike[str] | None = None
+) -> Outcome:
+    """Run `command` in `folder`, in a session of its own, and wait for all of it to end.
+
+    SIGINT, SIGTERM and SIGHUP go on to the whole group: a signal to deepy.py alone would leave its ranks training.
+    What is still running when deepy.py has ended is stopped.
+
+    Args:
+        command: the words; no shell is involved.
+        folder: where it runs.
+        environment: all of its variables.
+        log: a file that gets a copy of its output.
+    """
+    outcome = Outcome()
+    with contextlib.ExitStack() as stack:
+        copy: IO[bytes] | None = None
+        if log is not None:
+            Path(log).parent.mkdir(parents=True, exist_ok=True)
+            copy = stack.enter_context(open(log, "ab", buffering=0))
+        child = subprocess.Popen(
+            list(command),
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        stack.enter_context(_forwarding(child.pid))
+        # a thread, because orphans keep the pipe open after the child has gone
+        reading = threading.Thread(target=_read, args=(child, outcome, copy), daemon=True)
+        reading.start()
+        code = child.wait()
+        outcome.orphans = keeper.stop(child.pid)
+        reading.join(timeout=_GRACE_S)
+    outcome.code = 128 - code if code < 0 else code
+    return outcome
+
+
+def judge(outcome: Outcome, config: Mapping[str, Any], base: Path) -> None:
+    """Judge a training run whose exit code is 0 by its log and its last checkpoint.
+
+    Raises:
+        Failed: ranks were left behind, the loss was not a number, or the last step was not reached or not saved.
+    """
+    again = "find the cause in the log above, then run the same command again: it goes on from the last checkpoint"
+    if outcome.orphans:
+        raise Failed("GPT-NeoX's launcher ended with 0 while ranks were still training; they were stopped.", again)
+    if outcome.nan_at is not None:
+        raise Failed(
+            f"GPT-NeoX ended with 0, but its loss was not a number at step {outcome.nan_at}.",
+            "go back to a checkpoint before that step (its name into the file `latest`) with a lower lr",
+        )
+    steps = config.get("train_iters")
+    if not isinstance(steps, int) or config.get("exit_interval"):
+        return
+    save = config.get("save")
+    if save:
+        latest, tag = base / save / "latest", save_folder.latest(base / save) or "nothing"
+        if tag != f"global_step{steps}":
+            raise Failed(f"GPT-NeoX ended with 0, but {latest} names {tag} and not global_step{steps}.", again)
+    elif outcome.iteration is not None and outcome.iteration + int(config.get("log_interval", 100)) <= steps:
+        raise Failed(f"GPT-NeoX ended with 0, but its log stops at step {outcome.iteration} of {steps}.", again)
+
+
+def _read(child: subprocess.Popen[bytes], outcome: Outcome, copy: IO[bytes] | None) -> None:
+    assert child.stdout is not None
+    for line in iter(child.stdout.readline, b""):
+        text = line.decode("utf-8", errors="replace")
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        if copy is not None:
+            copy.write(line)
+        outcome.read(text)
+
+
+@contextlib.contextmanager
+def _forwarding(group: int) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only; a caller in another one stops the group itself
+        return
+
+    def pass_on(number: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, number)
+
+    kinds = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+        kinds.append(signal.SIGHUP)
+    before = {kind: signal.signal(kind, pass_on) for kind in kinds}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)

@@ -1,0 +1,48 @@
+"""One save folder is trained into by one run at a time, also where the runs keep their logs in folders of their own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import HaigoError
+from launch.supervision import training_child as children
+
+NAME = "run-folder"
+
+
+@contextlib.contextmanager
+def alone(folder: Path, config: Mapping[str, Any], root: Path) -> Iterator[None]:
+    """Hold a run's folder and its save folder for this watcher.
+
+    Where both are not in one place, the save folder says where the run is (`haigo/run-folder`), so that a training whose
+    watcher was killed is found from there too.
+
+    Args:
+        folder: the run's own.
+        config: what `reader.load` gave.
+        root: where relative paths start.
+
+    Raises:
+        HaigoError: another watcher has one of them, or another run trains into the save folder.
+    """
+    place = (root / str(config["save"]) / "haigo").resolve() if config.get("save") else folder
+    with contextlib.ExitStack() as held:
+        held.enter_context(files.owner(folder))
+        if place != folder:
+            held.enter_context(files.owner(place))
+        mark = place / NAME
+        there = Path(mark.read_text(encoding="utf-8")) if mark.is_file() else place
+        for other in {there, place} - {folder}:
+            child = children.running(other, tidy=False)
+            if child is not None:
+                raise HaigoError(
+                    f"another run trains into {place.parent} (pid {child.pid}, its logs are in {other}).",
+                    f"go on watching it with --run-folder {other}, or stop it first",
+                )
+        if place != folder:
+            files.write_text(mark, str(folder))
+        yield

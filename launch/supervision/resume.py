@@ -1,0 +1,141 @@
+"""Where a supervised run goes on from, and what has to be changed in its config for that. Files are looked at; only `latest` is
+written, and checkpoints are moved aside, never deleted.
+
+Three things that GPT-NeoX would get wrong on its own: a torn checkpoint or a lost `latest` (see `launch.checkpoints`); a
+finetuning run that was interrupted (`finetune: true` with `load` naming the base model would begin at step 0 again); and
+`keep_last_n_checkpoints` after going back, which counts by number and would delete the new checkpoints, not the old.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from haigo import yamlfile
+from haigo.cli import Refused
+from launch import checkpoints
+from launch.checkpoints import Checkpoint, Choice
+from launch.supervision import run_record
+
+ASIDE = "aside"
+
+
+@dataclass(frozen=True)
+class Resume:
+    """What a start begins with."""
+
+    save: Path | None
+    """None: nothing is kept, and a restart begins at step 0."""
+    choice: Choice
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Keys of the config that are replaced for this start."""
+    newer: list[str] = field(default_factory=list)
+    """Checkpoints after the chosen one, which stand in the way of `keep_last_n_checkpoints`."""
+
+    @property
+    def step(self) -> int:
+        return self.choice.step
+
+    def finished(self, config: Mapping[str, Any]) -> bool:
+        """Whether the run that this config describes is done."""
+        iterations = config.get("train_iters")
+        return isinstance(iterations, int) and self.choice.tag is not None and self.step >= iterations
+
+
+def look(
+    config: Mapping[str, Any], base: Path, gpus: int | None = None, poisoned_from: int | None = None, deep: bool = False
+) -> Resume:
+    """Find out where a run goes on from; changes nothing.
+
+    Args:
+        config: what `reader.load` gave.
+        base: where relative paths start (GPT-NeoX's checkout).
+        gpus: all GPUs, where it is known.
+        poisoned_from: checkpoints of this step and later are not good.
+        deep: read every byte of every checkpoint.
+
+    Raises:
+        Refused: no checkpoint is good, or the save folder holds those of another run.
+    """
+    if not config.get("save"):
+        return Resume(None, Choice(None, None))
+    save = base / str(config["save"])
+    load = base / str(config["load"]) if config.get("load") else None
+    found = checkpoints.survey(save, checkpoints.layout(config, gpus), deep)
+    choice = checkpoints.choose(save, found, poisoned_from)
+    if choice.tag is None:
+        return Resume(save, choice)
+    same = load is not None and os.path.realpath(load) == os.path.realpath(save)
+    changes: dict[str, Any] = {}
+    if not same or config.get("finetune"):
+        if run_record.read(save) is None:
+            what = "finetune starts from step 0" if same else f"`load` names {load or 'nothing'}"
+            raise Refused(
+                f"{save} already holds {choice.tag}, and {what}: GPT-NeoX would write over what is there.",
+                f"name another save folder, or write load: {save} (without finetune) to go on with that run",
+            )
+        changes = {"load": str(save)}
+        if config.get("finetune"):
+            changes["finetune"] = False
+    newer = [one.tag for one in found if one.step > choice.step] if config.get("keep_last_n_checkpoints") else []
+    return Resume(save, choice, changes, newer)
+
+
+def prepare(made: Resume) -> list[str]:
+    """Do what the start needs: write `latest`, move newer checkpoints aside.
+
+    Returns:
+        What was done, a sentence each.
+    """
+    if made.save is None or made.choice.tag is None:
+        return []
+    told = []
+    if checkpoints.mend(made.save, made.choice):
+        told.append(
+            f"{made.choice.why}: {made.save / 'latest'} now names {made.choice.tag}"
+            + (f" (it named {made.choice.named})." if made.choice.named else ".")
+        )
+    for tag in made.newer:
+        target = made.save / "haigo" / ASIDE / tag
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{tag}.{number}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(made.save / tag, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # haigo/ is a link to another disk
+                raise
+            target = made.save / f"{ASIDE}-{target.name}"
+            os.rename(made.save / tag, target)
+        told.append(
+            f"{tag} was moved to {target}: it is newer than where the run goes on from, and "
+            "keep_last_n_checkpoints would delete new checkpoints instead of it."
+        )
+    return told
+
+
+def whole(save: Path, config: Mapping[str, Any], gpus: int | None, tag: str) -> Checkpoint | None:
+    """What `launch.checkpoints` says of one checkpoint; None when it is not there."""
+    found = checkpoints.survey(save, checkpoints.layout(config, gpus))
+    return next((one for one in found if one.tag == tag), None)
+
+
+def changed(config: Mapping[str, Any], changes: Mapping[str, Any], source: Path, folder: Path) -> Path:
+    """Write a config with some keys replaced into the run's folder. One file with all keys: none may stand in two files.
+
+    Args:
+        config: what `reader.load` gave.
+        changes: the keys to replace.
+        source: the first of the given files, which gives the name.
+        folder: the run's own.
+    """
+    target = folder / "configs" / f"{source.stem}.yml"
+    told = ", ".join(f"{key}: {value}" for key, value in changes.items())
+    yamlfile.write(target, {**config, **changes}, f"{source} with {told}")
+    return target

@@ -1,0 +1,127 @@
+"""How a supervised run is stopped by a signal: taken note of, answered when the time is right, told in the end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from haigo.cli import HaigoError
+from launch import save_folder
+from launch.supervision import requeue, resume
+
+RESERVE_S = 5.0
+"""Of the grace, for stopping the ranks themselves."""
+_KILL_WAIT_S = 25.0  # Slurm kills a job half a minute after SIGTERM (KillWait), whatever grace USR1 leaves
+
+
+class Stop(Exception):
+    """The run is stopped for good: exit code and what to say."""
+
+    def __init__(self, code: int, problem: str, fix: str = "") -> None:
+        super().__init__(problem)
+        self.code, self.problem, self.fix = code, problem, fix
+
+
+class Stopping:
+    """The signals of one run and what follows from them.
+
+    Args:
+        args: with `grace_seconds` and `requeue`.
+        config: what `reader.load` gave.
+        root: where relative paths start.
+        gpus: all GPUs, where it is known.
+    """
+
+    def __init__(self, args: argparse.Namespace, config: Mapping[str, Any], root: Path, gpus: int | None) -> None:
+        self.config, self.root, self.gpus = config, root, gpus
+        self.requeue = bool(args.requeue)
+        self.signal: int | None = None
+        """The last one that came."""
+        self.signals = 0
+        self._grace = args.grace_seconds if args.grace_seconds is not None else 25.0 if args.requeue else 0.0
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Take note of signals instead of dying of them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def take(number: int, frame: object) -> None:
+            self.signal = number
+            self.signals += 1
+
+        kinds = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
+            kinds.append(signal.SIGHUP)
+        before = {kind: signal.signal(kind, take) for kind in kinds}
+        try:
+            yield
+        finally:
+            for kind, handler in before.items():
+                signal.signal(kind, handler)
+
+    @property
+    def grace(self) -> float:
+        """Seconds from the signal until everything must have stopped."""
+        short = self.requeue and self.signal == signal.SIGTERM
+        return min(self._grace, _KILL_WAIT_S) if short else self._grace
+
+    @property
+    def for_ranks(self) -> int:
+        """The signal that the ranks get."""
+        return self.signal if self.signal in (signal.SIGINT, signal.SIGHUP) else signal.SIGTERM
+
+    def goal(self, iteration: int | None, step_at: float, step_s: float | None, save_s: float) -> int | None:
+        """The checkpoint that is worth waiting for after a signal; None for none.
+
+        Args:
+            iteration: the last step that the log told of.
+            step_at: when it did (monotonic clock).
+            step_s: seconds a step.
+            save_s: seconds that a save takes.
+        """
+        if self.signal in (signal.SIGINT, signal.SIGHUP):
+            return None
+        goal = requeue.next_save(self.config, iteration or 0)
+        left, since = self.grace - RESERVE_S, time.monotonic() - step_at
+        return goal if requeue.worth_waiting(goal, iteration, step_s, save_s, left, since) else None
+
+    def saved(self, goal: int) -> bool:
+        """Whether that checkpoint is there and whole."""
+        save = self.root / str(self.config["save"])
+        with contextlib.suppress(OSError):
+            if save_folder.latest(save) == f"global_step{goal}":
+                one = resume.whole(save, self.config, self.gpus, f"global_step{goal}")
+                return one is not None and one.problem is None
+        return False
+
+    def stopped(self, iteration: int | None) -> Stop:
+        """After all ranks have stopped: the job is put back into the queue where that was asked for.
+
+        Args:
+            iteration: the last step that the log told of.
+
+        Returns:
+            What to end with.
+        """
+        number = self.signal or signal.SIGTERM
+        lost = ""
+        with contextlib.suppress(HaigoError):
+            kept = resume.look(self.config, self.root, self.gpus).step
+            done = iteration or kept
+            lost = f" at step {done:,}, of which {max(0, done - kept):,} since {f'global_step{kept}' if kept else 'the start'}"
+            lost += " have to be done again"
+        told = f"stopped by signal {number}{lost}. The same command goes on from there."
+        if self.requeue and number in (signal.SIGTERM, signal.SIGUSR1):
+            try:
+                told += f" {requeue.requeue()}"
+            except HaigoError as error:
+                told += f" {error.problem}"
+        return Stop(128 + (signal.SIGTERM if number == signal.SIGUSR1 else number), told)

@@ -1,0 +1,200 @@
+"""One training process under its keeper: started, found again after its watcher was killed, read, stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from haigo.cli import HaigoError
+from launch.supervision import keeper
+
+_START_S = 30.0
+_KILL_S = 60.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a child ended."""
+
+    code: int
+    """As a shell would say it."""
+    orphans: bool = False
+    """Its launcher was gone while ranks still ran; they were stopped."""
+
+
+@dataclass
+class Child:
+    """A training process, its keeper and all that they started: one process group."""
+
+    folder: Path
+    pid: int
+    """Of the keeper, which is the group's number too."""
+    started: str
+    log: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    def ending(self) -> Ending | None:
+        """How it ended; None while it runs."""
+        if self.process is not None:
+            self.process.poll()  # so that it does not stay a zombie
+        told = self._told()
+        if told is not None:
+            return told
+        if keeper.start_time(self.pid) == self.started:
+            return None
+        told = self._told()  # written between the two looks
+        if told is not None:
+            return told
+        # the keeper was killed itself, so nobody else will look after the rest
+        return Ending(137, orphans=keeper.stop(self.pid, folder=str(self.folder)))
+
+    def _told(self) -> Ending | None:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            content = json.loads((self.folder / "exit.json").read_text(encoding="utf-8"))
+            return Ending(int(content["code"]), bool(content["orphans"]))
+        return None
+
+    def send(self, number: int) -> None:
+        """Send a signal to every process of the group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def stop(self, number: int = signal.SIGTERM, grace: float = keeper.GRACE_S) -> Ending:
+        """Stop all of it: the signal, then SIGKILL to what is still there after `grace` seconds."""
+        before = self.ending()
+        if before is not None:
+            return before
+        self.send(number)
+        # GPT-NeoX's runner ends the ranks of other nodes itself, and needs the time for that
+        end = time.monotonic() + grace
+        while (found := self.ending()) is None and time.monotonic() < end:
+            time.sleep(0.05)
+        if found is None:
+            self.send(signal.SIGKILL)
+            end = time.monotonic() + _KILL_S
+            while (found := self.ending()) is None and time.monotonic() < end:
+                time.sleep(0.05)
+        # what waits for a dead file server ends with it and no sooner; its keeper's lock lets nobody start beside it
+        return found or Ending(137, orphans=True)
+
+
+def start(command: Sequence[str], cwd: Path, environment: Mapping[str, str], folder: Path, log: Path) -> Child:
+    """Start a command under a keeper, in a session of its own, its output appended to `log`.
+
+    Raises:
+        HaigoError: another keeper holds the folder.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(log, "ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-I", str(Path(keeper.__file__).resolve()), str(folder), str(log), *command],
+            cwd=cwd,
+            env={**environment, keeper.MARK: str(folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end:
+        own = _read(folder)
+        if own is not None and own[0] == process.pid:
+            return Child(folder, process.pid, own[1], log, process)
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    if process.poll() == keeper.BUSY:
+        raise HaigoError(f"{folder} has a run that still trains.", "wait for it to end, or stop it")
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # a slow keeper may have started the command in this moment
+    raise HaigoError(f"the training could not be started under {folder}.", f"see the end of {log}")
+
+
+def running(folder: Path, tidy: bool = True) -> Child | None:
+    """The training that a watcher of this folder left behind; None when there is none.
+
+    Args:
+        folder: the run's own.
+        tidy: stop ranks whose keeper was killed; False only looks.
+
+    Raises:
+        HaigoError: it runs on another machine.
+    """
+    own = _read(folder)
+    if own is None or (folder / "exit.json").exists():
+        return None
+    pid, started, host, log, place = own
+    if place == keeper.place():
+        if started and keeper.start_time(pid) == started:
+            return Child(folder, pid, started, Path(log))
+        if tidy:
+            keeper.stop(pid, going=0.0, folder=str(folder))  # ranks whose keeper was killed
+        return None
+    beat = folder / "alive"
+    with contextlib.suppress(OSError):
+        first = _beat(beat)
+        # clocks of two machines need not agree, but an hour is no question of clocks
+        if abs(time.time() - first) < 3600:
+            end = time.monotonic() + 3 * keeper.BEAT_S
+            while time.monotonic() < end:
+                time.sleep(0.2)
+                if _beat(beat) != first:
+                    raise HaigoError(
+                        f"{folder} has a run that trains on {host} (pid {pid}).",
+                        "watch it there, or stop it there first",
+                    )
+    return None
+
+
+def _beat(path: Path) -> float:
+    # opening makes a network file system ask its server; a plain stat may be answered from memory for a minute
+    with open(path, "rb") as handle:
+        return os.fstat(handle.fileno()).st_mtime
+
+
+def _read(folder: Path) -> tuple[int, str, str, str, str] | None:
+    try:
+        content = json.loads((folder / "child.json").read_text(encoding="utf-8"))
+        pid, started, host = int(content["pid"]), str(content["started"]), str(content["host"])
+        return pid, started, host, str(content["log"]), str(content["place"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Follower:
+    """Reads a growing file by whole lines.
+
+    Args:
+        path: need not exist yet.
+        offset: where to begin, in bytes.
+    """
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path, self.offset = path, offset
+
+    def lines(self, end: bool = False) -> list[bytes]:
+        """The lines that have come since the last call.
+
+        Args:
+            end: nothing more will come, so that a last line without its end counts too.
+        """
+        try:
+            with open(self.path, "rb") as handle:
+                if os.fstat(handle.fileno()).st_size < self.offset:
+                    self.offset = 0  # cut by logrotate or by hand: silence here would look like a hang
+                handle.seek(self.offset)
+                data = handle.read()
+        except OSError:
+            return []
+        cut = len(data) if end else data.rfind(b"\n") + 1
+        self.offset += cut
+        return data[:cut].splitlines()

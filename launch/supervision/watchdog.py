@@ -1,0 +1,83 @@
+"""When a silent run has hung: no sign of life for many times what its steps take, with longer floors where silence is normal.
+
+A lost NCCL message or a dead node makes every rank wait for ever, and the job burns its allocation. The steps' own pace is
+the measure, because a line comes every `log_interval` steps, whatever those take. Start-up (loading, compiling, building
+sample indices), saving and evaluating have no pace, so they have a floor of their own.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass
+
+from launch.supervision.neox_log import Step
+
+_UNKNOWN_STEP_S = 120.0  # what a step may take as long as none has been seen
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long silence may last."""
+
+    factor: float = 10.0
+    """Times the median gap between two step lines."""
+    floor_s: float = 300.0
+    """At least so long between step lines."""
+    pause_s: float = 1800.0
+    """At least so long while starting, saving or evaluating."""
+
+
+class Watchdog:
+    """Fed with signs of life, says when there have been none for too long.
+
+    Args:
+        patience: the limits.
+        now: the clock at the start, in seconds; any clock that does not go back.
+        log_interval: steps from one step line to the next.
+    """
+
+    def __init__(self, patience: Patience, now: float, log_interval: int = 1) -> None:
+        self.patience = patience
+        self.last = now
+        self.phase = "start"
+        self._first = max(patience.pause_s, _UNKNOWN_STEP_S * log_interval)
+        self._last_step: float | None = None
+        self._last: int | None = None
+        self._gaps: deque[float] = deque(maxlen=100)
+
+    def step(self, one: Step, now: float) -> None:
+        """A step line came."""
+        if self._last_step is not None and self._last is not None and self.phase == "steps":
+            # what the log says a step took counts as well: after a new watcher has read the old log at once, the clock knows
+            # nothing of the pace
+            told = (one.step_ms or 0.0) / 1000 * max(0, one.iteration - self._last)
+            self._gaps.append(max(now - self._last_step, told))
+        self._last_step = self.last = now
+        self._last = one.iteration
+        # after the last step comes the last checkpoint, and then a test
+        self.phase = "ending" if one.iteration >= one.total else "steps"
+
+    def other(self, kind: str, now: float) -> None:
+        """Another sign of life came (see `neox_log.sign_of_life`)."""
+        self.last = now
+        if self.phase != "start":
+            self.phase = kind
+
+    def limit(self) -> float:
+        """Seconds of silence that are allowed now."""
+        pace = self.patience.factor * statistics.median(self._gaps) if self._gaps else 0.0
+        if self.phase == "start":
+            return self._first
+        if self.phase == "steps":
+            # before the pace is known, one interval may still take as long as the first did
+            return max(self.patience.floor_s, pace) if self._gaps else self._first
+        return max(self.patience.pause_s, pace)
+
+    def hung(self, now: float) -> str | None:
+        """One sentence when the run has hung, else None."""
+        silent = now - self.last
+        if silent <= self.limit():
+            return None
+        pace = f", and steps came every {statistics.median(self._gaps):.1f} s" if self._gaps else ""
+        return f"no sign of life for {silent:.0f} s while in phase '{self.phase}'{pace}."

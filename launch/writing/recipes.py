@@ -1,0 +1,308 @@
+"""The recipes of `launch.configs`: what makes a config continue, finetune or stretch a finished model.
+
+* `pretrain`: from scratch, on a mixture.
+* `continued`: from a checkpoint, on a mixture, with a new optimizer and schedule.
+* `finetune`: from a checkpoint, on label datasets of `preprocess.pairs`.
+* `long-context`: from a checkpoint, on a mixture, with longer samples and stretched rotary frequencies.
+
+A recipe that starts from a checkpoint needs two files, because of one rule of GPT-NeoX: with `finetune: true` every start takes
+the weights of `load` and counts from 0, so that the same file, started again after a crash, would throw its own checkpoints
+away. The first file starts the run; NAME-resume.yml differs from it in `finetune` and `load` only and goes on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo.cli import HaigoError, Refused, nearest
+from launch import save_folder
+from launch.plan import Plan
+from launch.planning.layouts import Layout
+from launch.writing import data as config_data
+from neox_configs import reader, shipped
+
+RECIPES = ("pretrain", "continued", "finetune", "long-context")
+_SHAPE = (
+    "num_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "norm",
+    "pos_emb",
+    "rotary_pct",
+    "activation",
+    "gpt_j_residual",
+    "no_weight_tying",
+)
+"""Keys that must be as in the checkpoint, or its weights mean something else."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The checkpoint that a recipe starts from."""
+
+    folder: Path
+    """The save folder (`load`)."""
+    step: int
+    latest: bool
+    """Whether `latest` names this step; otherwise the config says `iteration`."""
+    config: dict[str, Any]
+    """What the checkpoint was trained with."""
+
+    @property
+    def tensor(self) -> int:
+        return max(1, int(reader.value(self.config, "model_parallel_size")))
+
+    @property
+    def piped(self) -> bool:
+        """Its files are those of the pipeline engine (pipe_parallel_size 1 or more)."""
+        return int(reader.value(self.config, "pipe_parallel_size")) >= 1
+
+
+def base(place: str | Path) -> Base:
+    """Read which checkpoint is meant, and what it was trained with.
+
+    Args:
+        place: a save folder, whose `latest` counts, or one of its `global_stepN` folders.
+
+    Raises:
+        HaigoError: no checkpoint there, or one without its config.
+    """
+    path = Path(place).expanduser().resolve()
+    named = save_folder.step_of(path.name) is not None
+    folder = path.parent if named else path
+    tag = save_folder.latest(folder)
+    wanted = path.name if named else tag
+    if not wanted or not (folder / wanted).is_dir():
+        why = f"its file `latest` names {tag}, which is not there" if tag else "it has no file `latest`"
+        raise HaigoError(
+            f"{place} is not a GPT-NeoX checkpoint: {why}.", "name a save folder, or one of its global_stepN folders"
+        )
+    kept = save_folder.kept_configs(folder / wanted)
+    if not kept:
+        raise HaigoError(f"{folder / wanted}/configs holds no config.", "copy the config that trained it there")
+    step = save_folder.step_of(wanted)
+    if step is None:
+        raise HaigoError(f"{folder}/latest names {wanted}, which is no step.", "write a name such as global_step810")
+    return Base(folder, step, wanted == tag, reader.load(kept))
+
+
+def check_name(recipe: str) -> None:
+    """See that there is such a recipe.
+
+    Raises:
+        HaigoError: there is none of that name.
+    """
+    if recipe not in RECIPES:
+        raise HaigoError(
+            f"there is no recipe '{recipe}'.{nearest(recipe, RECIPES)}", f"use one of {', '.join(RECIPES)}"
+        )
+
+
+def layout(plan: Plan, start: Base | None) -> Layout:
+    """The best layout that can load the checkpoint: its tensor split, and a pipeline engine where it had one.
+
+    Raises:
+        Refused: nothing fits, or nothing that could load it.
+    """
+    if start is None:
+        return plan.best
+    _ = plan.best
+    for one in plan.layouts:
+        if one.tensor == start.tensor and (one.pipe > 0) == start.piped:
+            return one
+    kind = "a pipeline" if start.piped else "no pipeline"
+    raise Refused(
+        f"the checkpoint {start.folder} is split over {start.tensor} GPUs with {kind}, and no such layout fits here.",
+        "take other nodes, or convert it (launch.convert) and load it by GPT-NeoX's tools/ckpts in another split",
+    )
+
+
+def check_model(config: Mapping[str, Any], start: Base) -> None:
+    """See that config and checkpoint are one model.
+
+    Raises:
+        Refused: a key that decides the weights differs.
+    """
+    for key in _SHAPE:
+        ours, theirs = reader.value(config, key), reader.value(start.config, key)
+        if ours != theirs:
+            raise Refused(
+                f"{key} is {ours!r}, and the checkpoint {start.folder} was trained with {theirs!r}.",
+                "name the model (--model) that the checkpoint is of",
+            )
+
+
+def keys(
+    recipe: str, start: Base, lr: float | None, own: Mapping[str, Any], length: int, iterations: int
+) -> dict[str, Any]:
+    """What a recipe changes in the config, besides data and schedule.
+
+    Args:
+        lr: the peak; the recipe's or the model's own when None. min_lr becomes a tenth of it.
+        own: the model's keys.
+        length: tokens a sample.
+        iterations: steps of the run.
+    """
+    made = dict(reader.load(shipped.find("recipes", recipe)))
+    optimizer = made.get("optimizer") or own.get("optimizer") or {"type": "Adam", "params": {}}
+    params = dict(optimizer.get("params") or {})
+    if lr is not None:
+        params["lr"] = lr
+        made["min_lr"] = lr / 10
+    made["optimizer"] = {**optimizer, "params": params}
+    made |= {"load": str(start.folder), "lr_decay_iters": iterations}
+    if not start.latest:
+        made["iteration"] = start.step
+    if recipe == "long-context":
+        made |= stretched(start, length)
+        if int(reader.value(start.config, "max_position_embeddings")) < length:
+            raise Refused(
+                f"GPT-NeoX loads {start.folder} only with its max_position_embeddings "
+                f"{reader.value(start.config, 'max_position_embeddings')}.",
+                f"make a copy first: python -m launch.stretch {start.folder} --seq-length {length} --output-dir FOLDER",
+            )
+        made["max_position_embeddings"] = reader.value(start.config, "max_position_embeddings")
+    return made
+
+
+def stretched(start: Base, length: int) -> dict[str, Any]:
+    """The rotary base for longer samples.
+
+    The base is multiplied by s^(d / (d - 2)) for samples s times as long, d being the rotary dimensions of a head: the slowest
+    frequency then turns as little over the new length as it did over the old one, and the fastest stays ("NTK-aware"
+    interpolation; Roziere et al. 2023 raise the base likewise and finetune).
+
+    Raises:
+        HaigoError: no longer than it was, or positions of another kind.
+    """
+    before = int(start.config["seq_length"])
+    if reader.value(start.config, "pos_emb") != "rotary":
+        raise HaigoError(f"the checkpoint {start.folder} has no rotary positions.", "only those can be stretched")
+    if length <= before:
+        raise HaigoError(f"--seq-length {length} is not longer than the checkpoint's {before}.", "give a longer one")
+    hidden, heads = start.config["hidden_size"], start.config["num_attention_heads"]
+    turned = int(hidden // heads * reader.value(start.config, "rotary_pct"))
+    old = float(reader.value(start.config, "rotary_emb_base"))
+    # a whole number, because GPT-NeoX wants one
+    return {
+        "rotary_emb_base": round(old * (length / before) ** (turned / max(1, turned - 2))),
+    }
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Label datasets of a finetuning run."""
+
+    keys: dict[str, Any]
+    samples: int
+    """Samples of one epoch."""
+    tokens: int
+    packed: bool
+    remarks: list[str]
+
+
+def pairs(
+    prefixes: Mapping[str, str | os.PathLike[str] | None], tokenizer: Mapping[str, Any], seq_length: int, piped: bool
+) -> Pairs:
+    """The data keys of a finetuning run.
+
+    Args:
+        prefixes: split -> `--output-prefix` of preprocess.pairs (train is needed; the others default to train's).
+        tokenizer: what `config_data.tokenizer_facts` gave.
+        seq_length: tokens a sample.
+        piped: the run has a pipeline, and cannot evaluate.
+
+    Raises:
+        HaigoError: a dataset is missing or too small. Refused: it is of another tokenizer or length, its labels do not belong
+            to its tokens, or GPT-NeoX could not read it.
+    """
+    from preprocess.index import dataset_prefix
+
+    made: dict[str, Any] = {"data_impl": "mmap"}
+    remarks: list[str] = []
+    packed, samples, tokens = None, 0, 0
+    if prefixes.get("train") is None:
+        raise HaigoError("the recipe finetune needs examples.", "give --train-pairs, made with preprocess.pairs")
+    for split in ("train", "valid", "test"):
+        given = prefixes.get(split)
+        if given is None:
+            given = prefixes["train"]
+            remarks.append(f"the {split} set is the training set: give --{split}-pairs to see more than memory.")
+        text, label = dataset_prefix(str(given)), dataset_prefix(str(given), "text_label")
+        for place in (text, label):
+            if not Path(f"{place}.idx").is_file():
+                raise HaigoError(
+                    f"{place}.idx does not exist.", f"give --{split}-pairs the prefix that preprocess.pairs wrote"
+                )
+        one, labels = config_data.dataset(text), config_data.dataset(label)
+        config_data.check_match(one, tokenizer)
+        if (one.tokens, one.sequences) != (labels.tokens, labels.sequences):
+            raise Refused(
+                f"{label}.bin has {labels.tokens:,} labels for {one.tokens:,} tokens.",
+                "make both with preprocess.pairs",
+            )
+        facts = one.manifest or {}
+        rows = bool(facts.get("packed"))
+        if rows and facts.get("seq_length") != seq_length:
+            raise Refused(
+                f"{text} was packed for samples of {facts.get('seq_length')} tokens, and the config has {seq_length}.",
+                "give the same --seq-length, or pack again",
+            )
+        if packed is not None and rows != packed:
+            raise Refused(f"{text} is {'' if rows else 'not '}packed, unlike the training set.", "make both alike")
+        packed = rows
+        usable = (one.tokens - 1) // seq_length - 1 if rows else one.sequences
+        if usable < 1:
+            raise HaigoError(f"{text} has {one.tokens:,} tokens: too few for a sample.", "give more examples")
+        if split == "train":
+            samples, tokens = max(1, one.tokens // seq_length), one.tokens
+        made[f"{split}_data_paths"] = [str(Path(text).resolve())]
+        made[f"{split}_label_data_paths"] = [str(Path(label).resolve())]
+        made[f"{split}_data_weights"] = [1.0]
+    if not packed and piped:
+        raise Refused(
+            "examples that are not packed need evaluation, and GPT-NeoX's evaluation crashes with a pipeline.",
+            "pack them: preprocess.pairs --pack --seq-length N",
+        )
+    if not packed:
+        remarks.append(
+            "not packed: GPT-NeoX pads every sample (pack_until_overflow); preprocess.pairs --pack is safer."
+        )
+    made["pack_impl"] = "packed" if packed else "pack_until_overflow"
+    return Pairs(made, samples, tokens, bool(packed), remarks)
+
+
+def steps_of(epochs: float, samples: int, batch: int) -> int:
+    """Steps for so many epochs.
+
+    Raises:
+        HaigoError: not above 0.
+    """
+    if not epochs > 0:
+        raise HaigoError(f"--epochs {epochs:g} is not above 0.", "give for example --epochs 3")
+    return max(1, math.ceil(epochs * samples / batch))
+
+
+def resumed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config that goes on with the run after a break."""
+    made = {key: value for key, value in config.items() if key != "iteration"}
+    return {**made, "finetune": False, "load": made["save"]}
+
+
+def resume_path(output: str | os.PathLike[str]) -> Path:
+    """Where the file that goes on stands, beside the one that starts."""
+    path = Path(output)
+    return path.with_name(f"{path.stem}-resume{path.suffix or '.yml'}")
+
+
+def told(recipe: str, start: Base | None, remarks: Sequence[str]) -> list[str]:
+    """Lines for the header."""
+    if start is None:
+        return list(remarks)
+    return [f"{recipe} from {start.folder}, step {start.step}", *remarks]
