@@ -12,7 +12,6 @@ from launch.planning.stacks import Stack
 from neox_configs.hardware import Cluster
 
 _WORD = re.compile(r"(tp|pp|dp|zero|micro) ?(\d+)|(recompute)")
-_MICRO = (1, 2, 4, 8, 16, 32, 64)
 
 
 def judge(
@@ -38,7 +37,7 @@ def judge(
     able = [
         one
         for other in others
-        for smaller in _MICRO
+        for smaller in plan_layouts.MICRO
         if (one := plan_layouts.layout(shape, other, smaller, sequences, cluster, stack)).fits
     ]
 

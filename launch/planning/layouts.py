@@ -22,7 +22,7 @@ TIGHT = 0.93
 """Above this share of the memory a layout fits on paper and is ranked as a last resort."""
 _CPU_MFU = (0.4, 0.74)
 """What the embedded engine reaches of a core's matrix products, from the smallest proxies to 4 million parameters."""
-_MICRO = (1, 2, 4, 8, 16, 32, 64)
+MICRO = (1, 2, 4, 8, 16, 32, 64)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def candidates(shape: Shape, gpus: int, cluster: Cluster, sequences: int, stack:
     for split in splits(shape, gpus, cluster, stack):
         tried = [
             one
-            for micro in _MICRO
+            for micro in MICRO
             if abs((one := layout(shape, split, micro, sequences, cluster, stack)).train_batch_size - sequences)
             <= 0.25 * sequences
         ] or [layout(shape, split, 1, sequences, cluster, stack)]

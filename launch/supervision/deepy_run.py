@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from typing import IO, Any
 
 from haigo.cli import Failed
 from launch import save_folder
-from launch.supervision import causes, keeper, neox_log
+from launch.supervision import causes, keeper, neox_log, signals
 
 _GRACE_S = 15.0
 
@@ -131,20 +130,10 @@ def _read(child: subprocess.Popen[bytes], outcome: Outcome, copy: IO[bytes] | No
 
 @contextlib.contextmanager
 def _forwarding(group: int) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only; a caller in another one stops the group itself
-        return
-
     def pass_on(number: int, frame: object) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(group, number)
 
-    kinds = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
-        kinds.append(signal.SIGHUP)
-    before = {kind: signal.signal(kind, pass_on) for kind in kinds}
-    try:
+    # a caller in another thread than the main one stops the group itself
+    with signals.handled(pass_on):
         yield
-    finally:
-        for kind, handler in before.items():
-            signal.signal(kind, handler)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from launch import save_folder
-from launch.supervision import requeue, resume
+from launch.supervision import requeue, resume, signals
 
 RESERVE_S = 5.0
 """Of the grace, for stopping the ranks themselves."""
@@ -49,23 +48,13 @@ class Stopping:
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
         """Take note of signals instead of dying of them."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
 
         def take(number: int, frame: object) -> None:
             self.signal = number
             self.signals += 1
 
-        kinds = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
-        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup
-            kinds.append(signal.SIGHUP)
-        before = {kind: signal.signal(kind, take) for kind in kinds}
-        try:
+        with signals.handled(take, signal.SIGUSR1):
             yield
-        finally:
-            for kind, handler in before.items():
-                signal.signal(kind, handler)
 
     @property
     def grace(self) -> float:
