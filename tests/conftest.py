@@ -2,6 +2,9 @@
 
 GPT_NEOX_DIR and GPT_NEOX_PYTHON name a checkout and its interpreter. Where there is no GPU, HAIGO_NEOX_CPU names a
 folder whose `sitecustomize.py` answers torch.cuda's calls when FAKE_CUDA is 1; it is also looked for in HAIGO_SHARED.
+
+Hypothesis draws the same examples at every run, so that a run can be repeated elsewhere;
+`pytest --hypothesis-profile random` looks for new ones.
 """
 
 import importlib.util
@@ -12,9 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
+hypothesis.settings.register_profile("random", derandomize=False)
+hypothesis.settings.load_profile("repeatable")
 
 
 @dataclass(frozen=True)
