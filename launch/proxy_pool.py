@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ from launch.local.device import WORKER
 Job = Callable[[Mapping[str, Any], Callable[[Any], None]], Any]
 """What a worker does: job(task, tell) -> result; `tell` sends word of how far it is. A module-level function."""
 _WAIT_S = 1.0
-_PRELOAD = ["numpy", "sentencepiece", "torch", "transformers.models.gpt_neox.modeling_gpt_neox"]
+_PRELOAD = ["launch.local.preload"]
 _TICK_S = 0.25
 
 
@@ -147,6 +148,7 @@ def _work(pipe: Connection, job: Job, number: int) -> None:
     import time
 
     pool.start_worker()
+    gc.enable()  # launch.local.preload turned it off
     os.environ[WORKER] = str(number)  # the fork server has its own environment; a job on CUDA picks its device by this
     told = 0.0
 

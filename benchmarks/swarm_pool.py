@@ -1,0 +1,189 @@
+"""What a pool of workers costs and gains: CPU-seconds to the first training step, memory a worker, and the wall time of the
+same proxies with one worker and with more.
+
+    python -m launch.pipeline examples/japanese.yml            (or any run: its datasets are used)
+    python benchmarks/swarm_pool.py runs/japanese --workers 1,2 --repeats 3
+
+Each measurement is one call of `python -m launch.proxies` in a process tree of its own, in alternating order. "First step"
+is when the first of the models has written the loss of its first step; the CPU time until then is that of the whole tree:
+command, fork server and all workers. The time from there to the end gives the speed-up, which is the training's alone;
+"whole" is the speed-up of the command as it was typed. Only a quiet machine tells how well two workers share it: the load
+of others during each measurement (CPU time that was not ours) is printed, and what one core of this machine loses when
+the other is at work, measured with products of matrices that fit the caches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+POLL_S = (0.05, 2.0)
+"""Before and after the first step: looking at a process' memory map costs milliseconds."""
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Measured:
+    first_cpu: float = 0.0
+    first_wall: float = 0.0
+    wall: float = 0.0
+    rss: float = 0.0
+    pss: float = 0.0
+    others: float = 0.0
+
+
+def tree(root: int) -> dict[int, float]:
+    """Process -> CPU-seconds, of a process and its descendants."""
+    parents, spent = {}, {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                words = (
+                    Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+                )
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(words[1])
+            spent[int(entry.name)] = sum(map(int, words[11:13])) / TICK
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return {pid: spent[pid] for pid in found if pid in spent}
+
+
+def memory(pid: int) -> tuple[float, float]:
+    """Resident and proportional memory of a process in MB."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0, 0.0
+    sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines[1:] if line.endswith("kB")}
+    return sizes.get("Rss:", 0.0), sizes.get("Pss:", 0.0)
+
+
+def busy() -> float:
+    """CPU-seconds that this machine has worked since it started."""
+    user, nice, system, _, _, irq, soft, steal = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+    return (user + nice + system + irq + soft + steal) / TICK
+
+
+def measure(args: argparse.Namespace, workers: int, folder: Path) -> Measured:
+    """One call of launch.proxies."""
+    command = [sys.executable, "-m", "launch.proxies", "--ratios", str(folder / "ratios.csv"), "--catalogue"]
+    command += [str(Path(args.run) / "corpora.yml"), "--config", str(folder / "proxy.yml")]
+    command += ["--tokens", str(args.tokens), "--eval-tokens", "2000", "--workers", str(workers)]
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        made, began, busy_before = Measured(), time.monotonic(), busy()
+        process = subprocess.Popen([*command, "--output-dir", out], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=-1)
+        spent: dict[int, float] = {}
+        while process.poll() is None:
+            spent |= tree(process.pid)
+            if not made.first_cpu and any(path.stat().st_size for path in Path(out).glob("runs/*/log.jsonl")):
+                made.first_cpu, made.first_wall = sum(spent.values()), time.monotonic() - began
+            elif made.first_cpu:
+                sizes = [memory(pid) for pid in spent if pid != process.pid]
+                made.rss, made.pss = (
+                    max(now, *(size[n] for size in sizes)) for n, now in enumerate((made.rss, made.pss))
+                )
+            time.sleep(POLL_S[made.first_cpu > 0])
+        if process.returncode:
+            raise SystemExit(f"launch.proxies ended with {process.returncode}: {' '.join(command)}")
+        made.wall = time.monotonic() - began
+        made.others = busy() - busy_before - sum(spent.values())
+    return made
+
+
+def _products(seconds: float) -> float:
+    import torch
+
+    torch.set_num_threads(1)
+    left, right = torch.ones(256, 128), torch.ones(128, 256)
+    done, end = 0, time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(100):
+            torch.mm(left, right)
+        done += 100
+    return done / seconds
+
+
+def ceiling(workers: int) -> float:
+    """How many times the matrix products of one process `workers` of them do, on this machine, now."""
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        pool.map(_products, [0.5] * workers)
+        alone = pool.apply(_products, [2.0])
+        return float(sum(pool.map(_products, [2.0] * workers, chunksize=1)) / alone)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", help="run folder of launch.pipeline, for its datasets")
+    parser.add_argument("--proxy", default="1M")
+    parser.add_argument("--proxies", type=int, default=4)
+    parser.add_argument("--tokens", type=int, default=100_000)
+    parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    if args.run is None:
+        print("skipped: give the folder of a run of launch.pipeline (see the top of this file)")
+        return 0
+
+    from neox_configs import catalogue, shipped
+
+    corpora = list(catalogue.read(Path(args.run) / "corpora.yml").corpora)
+    numbers = [int(word) for word in args.workers.split(",")]
+    results: dict[int, list[Measured]] = {number: [] for number in numbers}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = shipped.find_model(args.proxy).read_text().splitlines()
+        lines = [line for line in config if not line.startswith("log_interval")]
+        (folder / "proxy.yml").write_text("\n".join([*lines, "log_interval: 1", ""]))
+        with open(folder / "ratios.csv", "w", newline="") as handle:
+            rows = csv.writer(handle)
+            rows.writerow(["run", *corpora])
+            rows.writerows([f"p{n}", *[1 / len(corpora)] * len(corpora)] for n in range(args.proxies))
+        for repeat in range(args.repeats):
+            for number in numbers if repeat % 2 == 0 else reversed(numbers):
+                results[number].append(measure(args, number, folder))
+    table = {
+        number: {field: round(statistics.median(getattr(one, field) for one in many), 2) for field in vars(many[0])}
+        for number, many in results.items()
+    }
+    base = results[numbers[0]]
+    for number, many in results.items():
+        table[number]["speed-up"] = round(
+            statistics.median(
+                (a.wall - a.first_wall) / (b.wall - b.first_wall) for a, b in zip(base, many, strict=True)
+            ),
+            3,
+        )
+        table[number]["whole"] = round(statistics.median(a.wall / b.wall for a, b in zip(base, many, strict=True)), 3)
+        table[number]["ceiling"] = round(ceiling(number), 3)
+    if args.json:
+        print(json.dumps(table, indent=2))
+        return 0
+    print(f"{args.proxies} proxies {args.proxy} of {args.tokens:,} tokens, medians of {args.repeats}")
+    print("workers  CPU-s to first step  wall to it  wall  RSS MB  PSS MB  speed-up  whole  ceiling  others' CPU-s")
+    for number, row in table.items():
+        print(
+            f"{number:>7}{row['first_cpu']:>21.2f}{row['first_wall']:>12.2f}{row['wall']:>6.0f}{row['rss']:>8.0f}{row['pss']:>8.0f}"
+            f"{row['speed-up']:>10.2f}{row['whole']:>7.2f}{row['ceiling']:>9.2f}{row['others']:>16.1f}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
