@@ -15,6 +15,7 @@ from haigo.cli import HaigoError
 from mixer import least_squares
 from mixer.arrays import Array, as_matrix
 from mixer.least_squares import Problems
+from mixer.screened import Screen
 
 MIN_RUNS = 4
 _LEAVE_ONE_OUT_UP_TO = 64
@@ -65,13 +66,14 @@ class CurveLaw(ABC):
         """Centre (p,), standard deviation (p,), expected residual variance relative to the losses' variance."""
 
     # --- fitting -----------------------------------------------------------------------------------------------------
-    def fit(self, weights: Any, losses: Any, counts: Any = None) -> CurveLaw:
+    def fit(self, weights: Any, losses: Any, counts: Any = None, screen: Screen | None = None) -> CurveLaw:
         """Fit every target.
 
         Args:
             weights: (n, corpora), rows summing to 1.
             losses: (n,) or (n, targets), lower is better.
             counts: (n,) how much each run counts; all 1 when None.
+            screen: losses of n-gram models that help where runs are few; they take part in the fit and in nothing else.
 
         Raises:
             HaigoError: fewer than 4 runs, shapes that do not match, a value that is not finite.
@@ -86,10 +88,13 @@ class CurveLaw(ABC):
         self.counts_ = np.ones(len(w)) if counts is None else np.asarray(counts, dtype=np.float64)
         self.runs_, self.corpora_ = w.shape
         self.targets_ = y.shape[1]
-        self._features = self.features(w)
-        spread = y.std(axis=0)
+        self.screen_ = screen
+        self._anchors, self._anchor_counts = self._anchored(None)
+        everything = np.vstack([y, self._anchors])
+        self._features = self.features(w if screen is None else np.vstack([w, screen.weights]))
+        spread = everything.std(axis=0)
         self.unit_ = np.where(spread > 1e-12 * np.abs(y).max(0) + 1e-300, spread, 1.0)
-        self.scale_ = self._scales(y)
+        self.scale_ = self._scales(everything)
         self._centre, self._sd, expected = self.prior(self.corpora_, self.runs_)
         self._pull = expected / self.runs_ / self._sd**2
         rng = np.random.default_rng(self.seed)
@@ -99,13 +104,37 @@ class CurveLaw(ABC):
         own = self.corpora_ * self.own_parameters
         shift = rng.normal(size=(self.starts, 1, p - own)) * 0.7
         theta[1:, :, own:] += shift[1:] * self._sd[own:]
-        stack = self._problems(np.tile(self.losses_.T, (self.starts, 1)), np.tile(self.counts_, (self.starts * t, 1)))
+        one = np.tile(self.counts_, (t, 1))
+        stack = self._problems(
+            *self._with_anchors(np.tile(self.losses_.T, (self.starts, 1)), np.tile(one, (self.starts, 1)))
+        )
         theta, score = self._solve(theta.reshape(-1, p), stack, self.iterations, self.tolerance)
         chosen = score.reshape(self.starts, t).argmin(axis=0)
         self.theta_ = theta.reshape(self.starts, t, p)[chosen, np.arange(t)]
         self.noise_ = self._noise()
         self.draws_: Array | None = None
         return self
+
+    def _anchored(self, keep: Array | None) -> tuple[Array, Array]:
+        """Losses and counts of the screened mixtures, (mixtures, targets) each, with the runs in `keep` (all when None)."""
+        if self.screen_ is None:
+            return np.empty((0, self.targets_)), np.empty((0, self.targets_))
+        return self.screen_.anchors(self.losses_, keep)
+
+    def _with_anchors(
+        self, targets: Array, counts: Array, losses: Array | None = None, anchor_counts: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Losses and counts of the runs (problems, n), followed by those of the screened mixtures.
+
+        Args:
+            losses, anchor_counts: (problems, mixtures) of the screen; those of the whole fit, for each repeat, when None.
+        """
+        if not len(self._anchors):
+            return targets, counts
+        repeat = len(targets) // self.targets_
+        more = np.tile(self._anchors.T, (repeat, 1)) if losses is None else losses
+        much = np.tile(self._anchor_counts.T, (repeat, 1)) if anchor_counts is None else anchor_counts
+        return np.hstack([targets, more]), np.hstack([counts, much])
 
     def _scales(self, losses: Array) -> Array:
         """(targets, 3): lowest and highest floor c, unit of b.
@@ -138,13 +167,15 @@ class CurveLaw(ABC):
     def _noise(self) -> Array:
         """Residual standard deviation with the effective number of parameters taken off, (targets,)."""
         value, jacobian = self.curve(self.theta_, self._features, self.scale_)
-        weighted = jacobian * (self.counts_ / self.counts_.sum())[None, :, None] / (self.unit_**2)[:, None, None]
-        hessian = np.matmul(weighted.transpose(0, 2, 1), jacobian)
-        whole = hessian.copy()
+        n, counts = self.runs_, np.tile(self.counts_, (self.targets_, 1))
+        _, counts = self._with_anchors(self.losses_.T, counts)
+        weighted = jacobian * (counts / self.counts_.sum())[:, :, None] / (self.unit_**2)[:, None, None]
+        hessian = np.matmul(weighted[:, :n].transpose(0, 2, 1), jacobian[:, :n])
+        whole = hessian + np.matmul(weighted[:, n:].transpose(0, 2, 1), jacobian[:, n:])
         whole[:, np.arange(len(self._centre)), np.arange(len(self._centre))] += self._pull
         used = np.trace(np.linalg.solve(whole, hessian), axis1=1, axis2=2)
         free = np.maximum(self.runs_ - used, 0.15 * self.runs_)
-        return np.asarray(np.sqrt(((value - self.losses_.T) ** 2).sum(1) / free))
+        return np.asarray(np.sqrt(((value[:, :n] - self.losses_.T) ** 2).sum(1) / free))
 
     # --- using a fit -------------------------------------------------------------------------------------------------
     def predict(self, weights: Any) -> Array:
@@ -162,9 +193,14 @@ class CurveLaw(ABC):
         numbers = np.unique(place)
         keep = (place[None, :] != numbers[:, None]) * self.counts_
         t = self.targets_
-        stack = self._problems(np.tile(self.losses_.T, (len(numbers), 1)), np.repeat(keep, t, axis=0))
+        losses = counts = None
+        if self.screen_ is not None:  # its line to the runs is fitted anew, without those left out
+            each = [self._anchored(place != number) for number in numbers]
+            losses, counts = (np.vstack([pair[i].T for pair in each]) for i in range(2))
+        runs = np.tile(self.losses_.T, (len(numbers), 1)), np.repeat(keep, t, axis=0)
+        stack = self._problems(*self._with_anchors(*runs, losses, counts))
         theta, _ = self._solve(np.tile(self.theta_, (len(numbers), 1)), stack, iterations=40, tolerance=1e-5)
-        value = self.values(theta, self._features, stack.scale).reshape(len(numbers), t, self.runs_)
+        value = self.values(theta, self._features[: self.runs_], stack.scale).reshape(len(numbers), t, self.runs_)
         return np.asarray(value[np.searchsorted(numbers, place), :, np.arange(self.runs_)])
 
     def bootstrap(self, draws: int, seed: int | None = None) -> Array:
@@ -178,7 +214,13 @@ class CurveLaw(ABC):
         noise = rng.standard_normal((draws, t, self.runs_)) * self.noise_[None, :, None]
         centre = self._centre + rng.standard_normal((draws, t, p)) * self._sd
         targets = (self.losses_.T[None] + noise).reshape(draws * t, -1)
-        stack = self._problems(targets, np.tile(self.counts_, (draws * t, 1)), centre.reshape(-1, p))
+        more = None
+        if len(self._anchors):  # a mixture that counts a hundredth of a run is ten times as uncertain
+            size = self.noise_[:, None] / np.sqrt(np.maximum(self._anchor_counts.T, 1e-6))
+            moved = self._anchors.T + rng.standard_normal((draws, t, len(self._anchors))) * size
+            more = moved.reshape(draws * t, -1)
+        runs = self._with_anchors(targets, np.tile(self.counts_, (draws * t, 1)), more)
+        stack = self._problems(*runs, centre.reshape(-1, p))
         theta, _ = self._solve(np.tile(self.theta_, (draws, 1)), stack, iterations=25, tolerance=1e-3)
         self.draws_ = theta.reshape(draws, t, p)
         return self.draws_

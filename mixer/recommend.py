@@ -22,6 +22,7 @@ from mixer.mixture import check_weights, rounded
 from mixer.objective import Objective
 from mixer.optimise import Surface, minimise, near_optimal
 from mixer.problem import Problem
+from mixer.screened import Screen
 from mixer.supply import Constraints
 
 DIGITS = 6
@@ -50,6 +51,7 @@ def recommend(
     target: tuple[Any, Any] | None = None,
     repeats: Any = None,
     run_noise: Any = None,
+    screen: Screen | None = None,
     source: str = "the proxy table",
 ) -> Recommendation:
     """Choose the mixture.
@@ -66,6 +68,7 @@ def recommend(
         counts: (runs,) how much each run tells; all the same when None.
         target: weights and losses of a few runs of the target's scale (at least 3). Predictions are then of that
             scale, recalibrated per metric (`mixer.scales`), and so are intervals, gains and prices.
+        screen: n-gram losses of these and other mixtures (`mixer.screened`); only for methods that fit the law.
 
     Raises:
         HaigoError: bad tables, unknown metrics, limits that cannot hold together.
@@ -118,15 +121,18 @@ def recommend(
         pull=kl * float(np.std(y @ coefficients)),
     )
     law = cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
-    law.fit(w, y, given_counts)
+    if screen is not None:
+        screen = screen.signed(sign)
+        notes.append(_told(screen, y, names))
+    law.fit(w, y, given_counts, screen)
     if known is not None and times.max() > times.min():
         more = replicates.counts(times, known, law.noise_)
         given_counts = more if given_counts is None else given_counts * more
-        law.fit(w, y, given_counts)
+        law.fit(w, y, given_counts, screen)
     card = _card(task, law)
     _gate(card, objective, method, force, notes)
     floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
-    _surface(task, law, given_counts, lines, max(bootstrap, 10), floor)
+    _surface(task, law, given_counts, lines, max(bootstrap, 10), floor, screen)
     notes += objective.doubts(names, y_raw, source)
     for metric in task.ceiling_names:
         if card.skill(metric) < MIN_SKILL:
@@ -192,6 +198,15 @@ def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Cons
     return made
 
 
+def _told(screen: Screen, y: Array, names: Sequence[str]) -> str:
+    """What the note on a screen says."""
+    agree = screen.agreement(y)
+    known = np.isfinite(agree)
+    told = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, agree, strict=True) if np.isfinite(value))
+    rest = f"; {int((~known).sum())} metric(s) were not screened" if not known.all() else ""
+    return f"Screen of {len(screen.weights)} n-gram mixtures; its rank correlation with the proxies: {told}{rest}."
+
+
 def _card(task: Problem, law: CurveLaw) -> ReportCard:
     left_out, how = left_out_of(law, task.seed)
     if task.method in methods.SAMPLED:
@@ -252,6 +267,7 @@ def _surface(
     lines: scales.Lines | None,
     bootstrap: int,
     floor: tuple[Array, Array] | None,
+    screen: Screen | None,
 ) -> None:
     """Fit what is searched, for "auto" the law near the best proxies, and draw from it.
 
@@ -260,7 +276,8 @@ def _surface(
     """
     if task.method == "auto":
         near = focus.counts(task.y @ task.coefficients)
-        law = cast(CurveLaw, make("law", task.seed)).fit(task.w, task.y, near if counts is None else near * counts)
+        near = near if counts is None else near * counts
+        law = cast(CurveLaw, make("law", task.seed)).fit(task.w, task.y, near, screen)
     if floor is not None:
         # a law of few runs bends towards their noise, and its residuals then say too little of it
         law.noise_ = np.maximum(law.noise_, floor[1])

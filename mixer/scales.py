@@ -196,6 +196,8 @@ def _rank(name: str) -> tuple[float, float] | None:
     size, _, tokens = name.partition(", ")
     if size.endswith(" tokens"):
         size, tokens = "0", size
+    if re.fullmatch(r"\d-gram", size):  # of launch.screen: below every model
+        return 0.0, float(tokens.removesuffix(" tokens")) if tokens else 0.0
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*([kKmMbBgGtT]?)\w*\s*", size)
     if match is None:
         return None

@@ -3,6 +3,7 @@
     python -m mixer.search --ratios ratios.csv --metrics metrics.csv --objective news_bpb --output mixture.yml
     python -m mixer.search --ratios ratios.csv --metrics metrics.csv --objective news_bpb=1.0,questions_bpb=0.5 \\
         --ceiling '*_bpb=+5%' --supply supply.csv --target-tokens 20e9 --held-out h --output mixture.yml
+    python -m mixer.search ... --screen screen  (with what launch.screen counted: fewer proxies for the same answer)
     python -m mixer.search ... --compare        (what token share, UniMax, RegMix's recipe and others would say)
 
 ratios.csv: run, one column a corpus. metrics.csv: run, one column a metric. RegMix's files work as they are.
@@ -16,11 +17,12 @@ import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from haigo import __version__, cli, files
 from haigo.cli import HaigoError
-from mixer import methods, mixture, report, reuse, scales
+from mixer import methods, mixture, report, reuse, scales, screened
 from mixer.answer import Recommendation
 from mixer.design import group_limits
 from mixer.focus import KL
@@ -56,6 +58,7 @@ def search(
     target_runs: str | None = None,
     earlier: Sequence[tuple[str, str]] = (),
     splits: Mapping[str, Mapping[str, float]] | None = None,
+    screen: str | None = None,
     command: str = "",
 ) -> Recommendation:
     """Read the tables, recommend, and write mixture.yml when `output` is given. Arguments as on the command line.
@@ -66,6 +69,7 @@ def search(
         target_runs: prefix of the names of the runs of the target's scale, instead of `target_size`.
         earlier: (ratios, metrics) of swarms with other corpora; see `mixer.reuse`.
         splits: a corpus of the earlier swarms -> what it became, with shares.
+        screen: folder that launch.screen wrote for these ratios.
         command: kept in the provenance.
     """
     import numpy as np
@@ -97,6 +101,7 @@ def search(
         table, held = table.split(held_out)
     weights, losses = table.weights, table.losses
     more: dict[str, Any] = {"repeats": table.repeats or None, "run_noise": table.noise}
+    parts = None
     if target_runs or target_size or len(set(table.scales)) > 1:
         is_target = np.array([name.startswith(target_runs) for name in table.runs]) if target_runs else None
         if is_target is not None and (not is_target.any() or is_target.all()):
@@ -108,6 +113,12 @@ def search(
         repeats = [table.repeats[int(i)] for i in parts.fit] if table.repeats else None
         more |= {"counts": parts.counts, "target": large, "repeats": repeats}
         table.notes.extend(parts.notes)
+    if screen:
+        if earlier:
+            raise HaigoError("--screen knows nothing of the corpora of --earlier.", "leave one of them out")
+        fitted = parts.fit if parts is not None else range(len(table.runs))
+        runs = [table.runs[int(i)] for i in fitted]
+        more["screen"] = screened.read(screen, runs, weights, table.corpora, table.metrics)
     made = recommend(
         weights,
         losses,
@@ -129,6 +140,8 @@ def search(
     made.notes[:0] = table.notes
     if output:
         inputs = {"ratios": ratios, "metrics": metrics, "supply": supply, "prior": prior}
+        if screen:
+            inputs["screen"] = str(Path(screen) / "metrics.csv")
         mixture.write(output, made.document(provenance(inputs, len(table.runs), command)))
     return made
 
@@ -241,6 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         metavar="OLD=A:SHARE,B:SHARE",
         help="a corpus of --earlier that is now several (or has another name: OLD=NEW)",
     )
+    add("--screen", metavar="DIR", help="n-gram losses of launch.screen: they help where proxies are few")
     add("--beyond-proxies", "--beyond_proxies", action="store_true", help="allow weights below those of all proxies")
     add("--force", action="store_true", help="go on although the fit is no better than the mean of the proxies")
     add("--output", help="mixture.yml to write")
@@ -270,6 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         target_runs=args.target_runs,
         earlier=[(pair[0], pair[1]) for pair in args.earlier],
         splits=reuse.parse(args.split),
+        screen=args.screen,
         command="python -m mixer.search " + shlex.join(words),
     )
     document = made.document()

@@ -1,0 +1,125 @@
+"""What counting says before anything is trained: losses of n-gram models of many mixtures, as a help to the law.
+
+An n-gram model of a mixture is the weighted sum of its corpora's counts, so `launch.screen` knows its loss on any mixture
+in a millisecond. Its losses are not those of a neural model, but they order mixtures nearly as trained proxies do. Each
+metric gets a line from the one to the other (`mixer.scales.lines`), fitted to the proxies, whose mixtures are in the
+screen too. The screened mixtures then join the fit of the law with that line's losses; all of them together count as
+two runs at most, so that with few proxies they say what shape the law has, and with many nothing any more.
+The weight was chosen by predictions of left-out mixtures (docs/mixer.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from haigo.cli import HaigoError
+from mixer import scales
+from mixer.arrays import Array
+
+COUNT = 2.0
+"""What all screened mixtures together count, in runs."""
+
+_SAME = 1e-4  # total variation at which a screened mixture is a proxy's
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """n-gram losses; arrays over metrics are in the order of the proxies' table, NaN where a metric was not screened."""
+
+    weights: Array
+    """(mixtures, corpora)."""
+    losses: Array
+    """(mixtures, metrics)."""
+    at_runs: Array
+    """(runs, metrics), of the proxies' own mixtures."""
+
+    def signed(self, sign: Array) -> Screen:
+        """The same with metrics that are better when higher turned round, sign (metrics,) being -1 for those."""
+        return replace(self, losses=self.losses * sign, at_runs=self.at_runs * sign)
+
+    def anchors(self, measured: Array, keep: Array | None = None) -> tuple[Array, Array]:
+        """The screened mixtures as the proxies' losses would be there.
+
+        Args:
+            measured: (runs, metrics) of the proxies, lower is better.
+            keep: (runs,) true for those to use; all when None.
+
+        Returns:
+            Losses (mixtures, metrics) and counts (mixtures, metrics): 0 for a metric that was not screened, and less the
+            less the proxies follow the screen. All 0 with fewer than 3 proxies, or when those contradict it.
+        """
+        used = np.ones(len(measured), dtype=bool) if keep is None else keep
+        made = np.tile(measured[used].mean(axis=0), (len(self.weights), 1))
+        counts = np.zeros_like(made)
+        known = np.isfinite(self.losses).all(axis=0) & np.isfinite(self.at_runs).all(axis=0)
+        known &= (self.at_runs[used].std(axis=0) > 0) & (measured[used].std(axis=0) > 0)
+        if used.sum() < scales.MIN_RUNS or not known.any():
+            return made, counts
+        small, large = self.at_runs[used][:, known], measured[used][:, known]
+        try:
+            line = scales.lines(small, large, self.losses[:, known].std(axis=0))
+        except HaigoError:  # the other way round: nothing to learn from it
+            return made, counts
+        made[:, known] = line.apply(self.losses[:, known])
+        agree = [np.corrcoef(a, b)[0, 1] for a, b in zip(small.T, large.T, strict=True)]
+        counts[:, known] = COUNT / len(made) * np.maximum(agree, 0.0) ** 2
+        return made, counts
+
+    def agreement(self, measured: Array) -> Array:
+        """Rank correlation of the screen with the proxies, (metrics,); NaN where a metric was not screened."""
+        from mixer.laws import rank_correlation
+
+        pairs = zip(self.at_runs.T, measured.T, strict=True)
+        return np.array([rank_correlation(a, b) if np.isfinite(a).all() else np.nan for a, b in pairs])
+
+
+def read(
+    folder: str | os.PathLike[str], runs: Sequence[str], weights: Array, corpora: Sequence[str], metrics: Sequence[str]
+) -> Screen:
+    """Read what `launch.screen` wrote, for the proxies of a table.
+
+    Args:
+        runs, weights: names and mixtures (runs, corpora) of the proxies.
+        metrics: the metrics of their table.
+
+    Raises:
+        HaigoError: the tables are missing or malformed, have other corpora, share no metric with the proxies, or lack the
+            mixture of a proxy.
+    """
+    from mixer import proxies
+
+    ratios, table = Path(folder) / "ratios.csv", Path(folder) / "metrics.csv"
+    known = proxies.read(str(ratios), str(table), [], others=True)
+    if list(known.corpora) != list(corpora):
+        if set(known.corpora) != set(corpora):
+            raise HaigoError(f"{ratios} has other corpora than the proxies.", "run launch.screen with their ratios.csv")
+        order = [list(known.corpora).index(name) for name in corpora]
+        screened = known.weights[:, order]
+    else:
+        screened = known.weights
+    shared = [name for name in metrics if name in known.metrics]
+    if not shared:
+        raise HaigoError(
+            f"{table} and the proxies have no metric in common.", "screen the same validation sets and pairs files"
+        )
+    losses = np.full((len(screened), len(metrics)), np.nan)
+    for j, name in enumerate(metrics):
+        if name in known.metrics:
+            losses[:, j] = known.losses[:, list(known.metrics).index(name)]
+    distance = 0.5 * np.abs(weights[:, None, :] - screened[None]).sum(axis=2)
+    nearest = distance.argmin(axis=1)
+    for run, row, at in zip(runs, distance, nearest, strict=True):
+        if row[at] > _SAME:
+            raise HaigoError(
+                f"{ratios} does not have the mixture of the run {run}.",
+                "run launch.screen with the proxies' ratios.csv",
+            )
+    rest = np.setdiff1d(np.arange(len(screened)), nearest)
+    if not len(rest):
+        raise HaigoError(f"{ratios} has the proxies' mixtures only.", "run launch.screen with --mixtures 64")
+    return Screen(weights=screened[rest], losses=losses[rest], at_runs=losses[nearest])
