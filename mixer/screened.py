@@ -94,7 +94,7 @@ def read(
     from mixer import proxies
 
     ratios, table = Path(folder) / "ratios.csv", Path(folder) / "metrics.csv"
-    known = proxies.read(str(ratios), str(table), [], others=True)
+    known = proxies.read(str(ratios), str(table))
     if list(known.corpora) != list(corpora):
         if set(known.corpora) != set(corpora):
             raise HaigoError(f"{ratios} has other corpora than the proxies.", "run launch.screen with their ratios.csv")

@@ -136,6 +136,24 @@ def proxies(
     return _table_digest(folder / "proxies" / "metrics.csv")
 
 
+def screen(root: str, options: runfile.Proxies, pairs: dict[str, str], seed: int) -> Any:
+    """What n-gram counts say of the proxies' mixtures and others."""
+    from launch import screen as screens
+
+    folder = Path(root)
+    path = screens.screen(
+        folder / "design" / "ratios.csv",
+        folder / "corpora.yml",
+        folder / "screen",
+        tokens=options.tokens,
+        mixtures=options.screen,
+        eval_tokens=options.eval_tokens,
+        pairs=pairs,
+        seed=seed,
+    )
+    return files.sha256_file(path)
+
+
 def search(
     root: str,
     options: runfile.Search,
@@ -143,11 +161,13 @@ def search(
     limits: Mapping[str, Any],
     seed: int,
     held_out: bool = True,
+    screened: bool = False,
 ) -> Any:
     """Fit the mixing laws and choose the mixture; the command that does the same by hand is kept in it.
 
     Args:
         held_out: the table has runs (h000, ...) that only judge the fit.
+        screened: there is a screen.
     """
     from mixer import report
     from mixer.objective import Objective
@@ -163,7 +183,7 @@ def search(
     words += ["--held-out", "h"] if held_out else []
     words += ["--method", options.method, "--bootstrap", str(options.bootstrap), "--seed", str(seed)]
     words += ["--no-standardise", *(["--kl", f"{options.kl:g}"] if options.kl is not None else [])]
-    words += ["--force"] if options.force else []
+    words += [*(["--force"] if options.force else []), *(["--screen", "screen"] if screened else [])]
     made = find(
         str(folder / "design" / "ratios.csv"),
         str(folder / "proxies" / "metrics.csv"),
@@ -180,6 +200,7 @@ def search(
         bootstrap=options.bootstrap,
         seed=seed,
         force=options.force,
+        screen=str(folder / "screen") if screened else None,
         command=shlex.join(["python", "-m", "mixer.search", *words, "--output", "mixture.yml"]),
     )
     files.write_json(folder / "search" / "held_out.json", made.held_out_predictions)

@@ -134,6 +134,11 @@ class Proxies:
         "least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01, least=0, most=1
     )
     eval_tokens: int = _key("validation tokens of each corpus", 20_000, least=1)
+    screen: int = _key(
+        "so many more mixtures are judged by n-gram counts (seconds, `launch.screen`), which help the fit where `runs` are few",
+        0,
+        least=0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,8 +58,9 @@ class Chain:
         self._write_tables()
         self._check_data()
         design = self._design(indexed)
+        screen = self._screen(design, indexed)
         metrics = self._proxies(design, indexed)
-        mixture = self._search(design, metrics)
+        mixture = self._search(design, metrics, screen)
         if dry and mixture is None:
             self.stages.states.append(("to do", "everything after it"))
             return {}
@@ -235,11 +236,24 @@ class Chain:
         action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.workers, later)
         return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True))
 
-    def _search(self, design: Any, metrics: Any) -> Any:
+    def _screen(self, design: Any, indexed: dict[str, Any]) -> Any:
+        options = self.file.proxies
+        if not options.screen:
+            return None
+        pairs = {name: self.expand(path) for name, path in self.file.pairs.items()}
+        given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
+        stated = [options.screen, options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
+        action = partial(actions.screen, str(self.root), options, pairs, self.file.seed)
+        return self.stages.do(Stage(name="screen", inputs=stated, action=action))
+
+    def _search(self, design: Any, metrics: Any, screen: Any) -> Any:
         options, objective = self.file.search, self.file.objective
         stated = [dataclasses.asdict(options), dataclasses.asdict(objective), self._limits(), design, metrics]
-        held_out = self.file.proxies.held_out > 0
-        action = partial(actions.search, str(self.root), options, objective, self._limits(), self.file.seed, held_out)
+        stated += [screen] if screen is not None else []
+        held_out, screened = self.file.proxies.held_out > 0, screen is not None
+        action = partial(
+            actions.search, str(self.root), options, objective, self._limits(), self.file.seed, held_out, screened
+        )
         found = self.stages.do(Stage(name="search", inputs=[*stated, self.file.seed], action=action))
         if not self.stages.dry_run:
             chosen = (self.root / "search" / "mixture.yml").read_text(encoding="utf-8")

@@ -19,12 +19,13 @@ _SECTIONS: dict[str, type] = {
     "tokenizer": runfile.Tokenizer,
     "design": runfile.Proxies,
     "proxies": runfile.Proxies,
+    "screen": runfile.Proxies,
     "search": runfile.Search,
     "configs": runfile.Configs,
     "models": runfile.Train,
     "scores": runfile.Scores,
 }
-_NAMES = {"design": "proxies", "models": "train"}
+_NAMES = {"design": "proxies", "screen": "proxies", "models": "train"}
 # flags that are not called like their key
 _OTHERS = {
     "objective": "objective.metrics",
