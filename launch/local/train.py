@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM
 
     from launch.local.settings import Settings
+    from launch.local.vocabulary import Vocabulary
 
 CHECKPOINT_EVERY_S = 20.0
 _LOGGED_STEPS = 1000  # more lines than that say nothing more on a curve
@@ -51,7 +52,7 @@ def train(
     config: Mapping[str, Any],
     output_dir: PathLike,
     *,
-    tokenizer: PathLike | None = None,
+    tokenizer: PathLike | Vocabulary | None = None,
     tokens: int | None = None,
     seconds: float | None = None,
     pairs: Mapping[str, PathLike] | None = None,
