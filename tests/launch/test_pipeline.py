@@ -1,7 +1,9 @@
 """launch.pipeline: the whole chain on a small world, broken off, resumed, changed and misused. Nothing is stood in for."""
 
+import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -31,7 +33,7 @@ tokenizer: {{vocab_size: 1700, chars_per_corpus: 60000}}
 objective: {{metrics: {{qa_bpb: 1.0, news_bpb: 1.0}}, ceilings: {{stories_bpb: "+10%"}}}}
 pairs: {{qa: "{world}/qa/pairs_dev.jsonl"}}
 test_pairs: {{qa: "{world}/qa/pairs_test.jsonl"}}
-proxies: {{model: 0-1M, runs: 8, held_out: 2, tokens: 16000, eval_tokens: 2000}}
+proxies: {{model: 0-1M, runs: 8, held_out: 2, tokens: 16000, eval_tokens: 2000, screen: 12}}
 search: {{bootstrap: 20, force: true, max_epochs: 40}}
 train: {{model: 0-1M, tokens: 16000, evaluations: 2, eval_tokens: 2000, test_tokens: 4000, compare: [token_share, uniform]}}
 scores: {{tasks: [jcommonsenseqa-1.1-0.3], num_fewshot: [0], limit: 10, data_dir: "{world}/qa"}}
@@ -116,6 +118,15 @@ def test_everything_is_there(finished):
     plan = json.loads((finished / "configs" / "plan.json").read_text())
     assert {row["model"]: row["nodes"] for row in plan["configs"]}["13B"] > 1
     assert any("13B does not fit" in note for note in plan["notes"])
+
+
+def test_the_search_had_the_screen(finished):
+    with open(finished / "screen" / "metrics.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 8 + 2 + 12 and {row["size"] for row in rows} == {"2-gram"}
+    answer = (finished / "search" / "answer.txt").read_text()
+    # one or two of the twelve may be a proxy's mixture (token share), which is then no help
+    assert re.search(r"Screen of 1[0-2] n-gram mixtures; its rank correlation with the proxies: .*news_bpb", answer)
 
 
 def test_report_is_self_contained(finished):
