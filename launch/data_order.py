@@ -16,6 +16,7 @@ Nothing is written: GPT-NeoX's own `*_indexmap_*.npy` caches carry no digest of 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -258,10 +259,18 @@ def source(config: Mapping[str, Any], batch: int, part: str = "train") -> Source
         if not isinstance(config.get(name), int):
             raise HaigoError(f"the config gives no {name}, which decides the order of the samples.", f"add {name}")
     iters = int(config["train_iters"])
-    evaluations = int(config.get("eval_iters", 100))
+    evaluations, between = (
+        default if config.get(name) is None else config[name]
+        for name, default in (("eval_iters", 100), ("eval_interval", 1000))
+    )
+    if evaluations < 0 or between < 1:
+        raise HaigoError(
+            f"eval_iters {evaluations} and eval_interval {between} are no plan of evaluations.",
+            "write numbers from 0 and from 1",
+        )
     asked = {
         "train": iters * batch,
-        "valid": (iters // int(config.get("eval_interval", 1000)) + 1) * evaluations * batch,
+        "valid": (iters // between + 1) * evaluations * batch,
         "test": evaluations * batch,
     }
     common: dict[str, Any] = {
@@ -285,4 +294,10 @@ def source(config: Mapping[str, Any], batch: int, part: str = "train") -> Source
             f"the config has {len(paths)} {part}_data_paths and {len(weights)} {part}_data_weights.",
             "give one weight for each path",
         )
+    for name in paths:
+        if not isinstance(name, str | os.PathLike):
+            raise HaigoError(f"{part}_data_paths: {name!r} is not a path.", "write the datasets' prefixes")
+    for weight in weights:
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise HaigoError(f"{part}_data_weights: {weight!r} is not a number from 0.", "mend it")
     return Source(prefixes=[str(path) for path in paths], weights=[float(weight) for weight in weights], **common)

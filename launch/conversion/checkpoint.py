@@ -191,7 +191,7 @@ def _fits(config: dict[str, Any]) -> None:
             "the run used ZeRO stage 3, whose checkpoints hold no whole weights.",
             "run zero_to_fp32.py in the save folder, and train with stage 1 next time",
         )
-    settings.attention(reader.value(config, "attention_config") or [], config["num_layers"])
+    keys.attention(reader.value(config, "attention_config") or [], config["num_layers"])
     config["intermediate_size"] = settings.intermediate(config, config["hidden_size"])
     config.pop("expansion_factor", None)
     settings.activation(reader.value(config, "activation"), bool(reader.value(config, "bias_gelu_fusion")))

@@ -155,6 +155,8 @@ def named_sets(prefixes: Sequence[str]) -> dict[str, str]:
     """
     named: dict[str, str] = {}
     for prefix in prefixes:
+        if not isinstance(prefix, str | os.PathLike):
+            raise HaigoError(f"{prefix!r} is not the path of a dataset.", "write the prefixes of the sets")
         name = Path(prefix).resolve().parent.name
         named[name if name not in named else Path(prefix).name] = str(prefix)
     if len(named) != len(prefixes):

@@ -1,12 +1,17 @@
 """Every key of GPT-NeoX in one of three classes: honoured, without effect on the numbers, or held to certain values.
 
-A test holds that the three together are all keys of `neox_configs.keys`; `attention_config` and `load`, which need more
-than a list of values, are looked at in `launch.local.settings`.
+A test holds that the three together are all keys of `neox_configs.keys`; `attention_config` and `load` need more than a
+list of values and have rules of their own in `check`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from haigo.cli import HaigoError, nearest
+from neox_configs import reader
+from neox_configs.keys import KEYS
 
 
 def _words(text: str) -> frozenset[str]:
@@ -30,7 +35,7 @@ NO_EFFECT = _words(
     no_ssh_check comment account deepspeed zero_optimization zero_stage zero_reduce_scatter zero_contiguous_gradients
     zero_reduce_bucket_size zero_allgather_bucket_size fp32_allreduce prescale_gradients gradient_predivide_factor
     steps_per_print wall_clock_breakdown dump_state flops_profiler communication_data_type autotuning
-    activation_checkpointing tensorboard wandb csv_monitor elasticity comms_logger checkpoint data_types
+    activation_checkpointing tensorboard wandb csv_monitor comms_logger checkpoint
     pipe_partition_method world_size is_pipe_parallel sequence_parallel layernorm_fusion rmsnorm_fusion
     rms_norm_epsilon scalenorm_epsilon rpe_num_buckets rpe_max_distance opt_pos_emb_offset sparsity_config
     param_sharing_style use_flashattn_swiglu scaled_upper_triang_masked_softmax_fusion scaled_masked_softmax_fusion
@@ -49,8 +54,8 @@ NO_EFFECT = _words(
     do_test tokenizer_type padded_vocab_size use_shared_fs weighted_sampler_alpha allow_chopped mmap_warmup dpo_fp32
     dpo_reference_free dpo_beta kto_fp32 kto_desirable_weight kto_undesirable_weight kto_beta fp32_reinforce kl_impl
     kl_div_beta reinforce_leave_one_out save s3_path s3_chunk_size config_files
-    checkpoint_validation_with_forward_pass checkpoint_scale extra_save_iters no_save_optim no_save_rng no_load_optim
-    no_load_rng batch_size keep_last_n_checkpoints merge_file num_workers checkpoint_activations
+    checkpoint_validation_with_forward_pass checkpoint_scale extra_save_iters no_save_optim no_save_rng no_load_rng
+    batch_size keep_last_n_checkpoints merge_file num_workers checkpoint_activations
     checkpoint_num_layers deepspeed_activation_checkpointing contiguous_checkpointing checkpoint_in_cpu
     synchronize_each_layer profile_backward partition_activations clip_grad hysteresis dynamic_loss_scale loss_scale
     loss_scale_window min_scale char_level_ppl coord_check save_base_shapes base_shapes_file mup_init_scale
@@ -80,6 +85,9 @@ HELD: dict[str, tuple[tuple[Any, ...], str]] = {
     "moe_num_experts": ((0, 1), "mixtures of experts are not in transformers' GPTNeoXForCausalLM"),
     "curriculum_seqlen": ((0,), "all samples have the full seq_length here"),
     "z_loss": ((0, 0.0), "the loss here is plain cross entropy"),
+    "no_load_optim": ((False,), "GPT-NeoX then trains nothing (its optimizer is a dummy)"),
+    "data_types": ((None, {}, {"grad_accum_dtype": "fp32"}), "gradients are summed in fp32 here"),
+    "elasticity": ((None,), "DeepSpeed would choose another batch size"),
 }
 for _key in _words(
     """use_qk_layernorm apply_query_key_layer_scaling fp16_lm_cross_entropy te_columnparallel te_rowparallel
@@ -96,3 +104,70 @@ for _key in _words(
     pos_test_label_data_paths neg_test_label_data_paths"""
 ):
     HELD[_key] = ((None,), "this engine does not do it")
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse every key, and every value of a key, that this engine cannot honour.
+
+    Raises:
+        HaigoError: an unknown key (with the nearest real one), a value of a type that GPT-NeoX would not take, or one that
+            cannot be honoured.
+    """
+    for name in config:
+        if name not in KEYS:
+            raise HaigoError(
+                f"unknown key '{name}': GPT-NeoX has no such key.{nearest(name, KEYS)}", "mend or remove it"
+            )
+    for problem in reader.type_problems(config):
+        raise HaigoError(f"the config's {problem}", "mend it: GPT-NeoX would not take it either")
+    for name, value in config.items():
+        if value is None or name in HONOURED or name in NO_EFFECT:
+            continue
+        if name == "attention_config":
+            attention(value, int(config.get("num_layers") or 0))
+        elif name == "load":
+            if value != config.get("save"):
+                raise HaigoError(
+                    f"load: '{value}' names other weights to start from, which this engine cannot read.",
+                    "remove load: this engine goes on from its own checkpoints in --output-dir",
+                )
+        else:
+            allowed, why = HELD[name]
+            # DeepSpeed's blocks have an `enabled`; one that lacks it may be on (scheduler), so it is not taken for off
+            off = isinstance(value, Mapping) and None in allowed and (not value or value.get("enabled") is False)
+            if value not in allowed and not off:
+                fix = f"set {name} to {allowed[0]!r}" if allowed[0] is not None else f"remove {name}"
+                raise HaigoError(f"{name}: {value!r} cannot be honoured by the embedded engine: {why}.", fix)
+    for name in ("norm", "pos_emb", "data_impl"):  # GPT-NeoX's defaults, where the engine cannot honour them
+        if config.get(name) is None and KEYS[name].default not in HELD[name][0]:
+            raise HaigoError(
+                f"{name} is not given, and GPT-NeoX's default {KEYS[name].default!r} cannot be honoured: "
+                f"{HELD[name][1]}.",
+                f'write "{name}": "{HELD[name][0][0]}"',
+            )
+
+
+def attention(value: Any, layers: int) -> None:
+    """Refuse an attention_config that is not full attention in each of `layers` layers (0: any number)."""
+    fix = f'write "attention_config": [[["global"], {layers or "LAYERS"}]]'
+    kinds: list[str] = []
+    try:
+        if isinstance(value, str) or not all(isinstance(kind, str) for item in value for kind in _kinds(item)):
+            raise TypeError
+        for item in value:
+            times = 1 if isinstance(item, str) else item[1]
+            kinds += _kinds(item) * (max(1, layers // len(_kinds(item))) if times == "all" else times)
+    except (TypeError, LookupError, ZeroDivisionError):
+        raise HaigoError(f"attention_config: {value!r} is not a list of [[KIND, ...], LAYERS].", fix) from None
+    wrong = sorted({kind for kind in kinds if kind not in ("global", "flash")})
+    if wrong:
+        raise HaigoError(
+            f"attention_config: '{wrong[0]}' cannot be honoured by the embedded engine: it has full attention only.",
+            fix,
+        )
+    if value and layers and len(kinds) != layers:
+        raise HaigoError(f"attention_config is for {len(kinds)} layers, and the model has {layers}.", fix)
+
+
+def _kinds(item: Any) -> list[str]:
+    return [item] if isinstance(item, str) else list(item[0])

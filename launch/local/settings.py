@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from haigo.cli import HaigoError, nearest
+from launch.local import keys
 from launch.local.init import INITS
-from launch.local.keys import HELD, HONOURED, NO_EFFECT
 from neox_configs.keys import KEYS
 
 _GATED = "gated activations have a weight matrix that transformers' GPTNeoXForCausalLM lacks"
+_BELOW_ONE = 1.0 - 1e-9
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "mish": "mish"}
 
 
@@ -86,7 +87,7 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         HaigoError: an unknown key (with the nearest real one), a key or value that this engine cannot honour, a key
             that is missing, or numbers that do not fit together.
     """
-    _check(config)
+    keys.check(config)
 
     def get(name: str) -> Any:
         value = config.get(name)
@@ -116,9 +117,14 @@ def resolve(config: Mapping[str, Any]) -> Settings:
     if decay is None:
         fraction = get("lr_decay_fraction")
         decay = train_iters if fraction is None else math.floor(train_iters * _number(fraction, "lr_decay_fraction"))
+    if decay < 1:
+        raise HaigoError(
+            f"lr_decay_iters, or lr_decay_fraction of train_iters, is {decay}: the schedule has no step.",
+            "raise it, or leave both out",
+        )
     micro, batch = batch_sizes(config)
     lr, betas, eps = _optimizer(config)
-    min_lr = _number(get("min_lr"), "min_lr")
+    min_lr = _number(get("min_lr"), "min_lr", 0)
     if min_lr > lr:
         raise HaigoError(f"min_lr {min_lr} is more than lr {lr}.", "lower min_lr")
     for name in ("init_method", "output_layer_init_method"):
@@ -137,80 +143,34 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         intermediate_size=intermediate(config, hidden),
         seq_length=seq_length,
         max_position_embeddings=positions,
-        layernorm_epsilon=_number(get("layernorm_epsilon"), "layernorm_epsilon"),
+        layernorm_epsilon=_number(get("layernorm_epsilon"), "layernorm_epsilon", 0),
         rotary_pct=rotary,
-        rotary_emb_base=_number(get("rotary_emb_base"), "rotary_emb_base"),
+        rotary_emb_base=_number(get("rotary_emb_base"), "rotary_emb_base", 1),
         gpt_j_residual=bool(get("gpt_j_residual")),
         tied=not get("no_weight_tying"),
         activation=activation(get("activation"), bool(get("bias_gelu_fusion"))),
         attention_bias=bool(get("use_bias_in_attn_linear")),
         vocab_multiple=_positive(get("make_vocab_size_divisible_by"), "make_vocab_size_divisible_by")
-        * max(1, int(get("model_parallel_size"))),
+        * _positive(get("model_parallel_size"), "model_parallel_size"),
         init_method=get("init_method"),
         output_layer_init_method=get("output_layer_init_method"),
-        init_method_std=_number(get("init_method_std"), "init_method_std"),
+        init_method_std=_number(get("init_method_std"), "init_method_std", 0),
         lr=lr,
         min_lr=min_lr,
         betas=betas,
         eps=eps,
-        weight_decay=_number(get("weight_decay"), "weight_decay"),
+        weight_decay=_number(get("weight_decay"), "weight_decay", 0),
         clip=_clip(config),
         lr_decay_style=style,
-        lr_decay_iters=max(1, int(decay)),
-        warmup=_number(get("warmup"), "warmup"),
+        lr_decay_iters=int(decay),
+        warmup=_number(get("warmup"), "warmup", 0, 1),
         micro_batch=micro,
         batch=batch,
         train_iters=train_iters,
-        seed=int(get("seed")),
+        seed=seed(get("seed")),
         eod_mask_loss=bool(get("eod_mask_loss")),
         precision=precision_of(config),
     )
-
-
-def _check(config: Mapping[str, Any]) -> None:
-    for name, value in config.items():
-        if name not in KEYS:
-            raise HaigoError(
-                f"unknown key '{name}': GPT-NeoX has no such key.{nearest(name, KEYS)}", "mend or remove it"
-            )
-        if value is None or name in HONOURED or name in NO_EFFECT:
-            continue
-        if name == "attention_config":
-            attention(value, int(config.get("num_layers") or 0))
-        elif name == "load":
-            if value != config.get("save"):
-                raise HaigoError(
-                    f"load: '{value}' names other weights to start from, which this engine cannot read.",
-                    "remove load: this engine goes on from its own checkpoints in --output-dir",
-                )
-        else:
-            allowed, why = HELD[name]
-            off = isinstance(value, Mapping) and not value.get("enabled", False) and None in allowed
-            if value not in allowed and not off:
-                fix = f"set {name} to {allowed[0]!r}" if allowed[0] is not None else f"remove {name}"
-                raise HaigoError(f"{name}: {value!r} cannot be honoured by the embedded engine: {why}.", fix)
-    for name in ("norm", "pos_emb", "data_impl"):  # GPT-NeoX's defaults, where the engine cannot honour them
-        if config.get(name) is None and KEYS[name].default not in HELD[name][0]:
-            raise HaigoError(
-                f"{name} is not given, and GPT-NeoX's default {KEYS[name].default!r} cannot be honoured: "
-                f"{HELD[name][1]}.",
-                f'write "{name}": "{HELD[name][0][0]}"',
-            )
-
-
-def attention(value: Any, layers: int) -> None:
-    kinds: list[str] = []
-    for item in value:
-        if isinstance(item, str):
-            kinds.append(item)
-        else:
-            kinds += list(item[0])
-    wrong = sorted({kind for kind in kinds if kind not in ("global", "flash")})
-    if wrong:
-        raise HaigoError(
-            f"attention_config: '{wrong[0]}' cannot be honoured by the embedded engine: it has full attention only.",
-            f'write "attention_config": [[["global"], {layers or "LAYERS"}]]',
-        )
 
 
 def activation(name: str, fused: bool) -> str:
@@ -228,8 +188,10 @@ def intermediate(config: Mapping[str, Any], hidden: int) -> int:
     given, factor = config.get("intermediate_size"), config.get("expansion_factor")
     if given and factor:
         raise HaigoError("the config gives both intermediate_size and expansion_factor.", "keep one of them")
-    size = _positive(given, "intermediate_size") if given else int((factor or 4) * hidden)
-    multiple = int(config.get("mlp_multiple_of") or 1)
+    size = _positive(given, "intermediate_size") if given else int(_number(factor or 4, "expansion_factor") * hidden)
+    if size < 1:
+        raise HaigoError(f"expansion_factor {factor} gives an MLP of {size}.", "write a larger one")
+    multiple = _positive(_or(config, "mlp_multiple_of", 1), "mlp_multiple_of")
     outer = 2 * multiple * -(-size // (2 * multiple))
     inner = multiple * -(-size // multiple)
     if outer != inner:  # GPT-NeoX rounds the two matrices differently and dies in the first step
@@ -247,9 +209,16 @@ def _clip(config: Mapping[str, Any]) -> float:
         raise HaigoError(
             f"deepspeed_extra_args: '{wrong[0]}' cannot be honoured by the embedded engine.", "remove it for this run"
         )
+    half = extra.get("bf16")
+    if isinstance(half, Mapping) and half.get("enabled") and precision_of(config) != "bfloat16":
+        raise HaigoError(
+            f"deepspeed_extra_args turns bf16 on, and the precision is {precision_of(config)}.",
+            'write "precision": "bfloat16", or take it out',
+        )
     if "gradient_clipping" in extra:
-        return _number(extra["gradient_clipping"], "deepspeed_extra_args.gradient_clipping")
-    given = _number(config.get("gradient_clipping", 1.0), "gradient_clipping")
+        return _number(extra["gradient_clipping"], "deepspeed_extra_args.gradient_clipping", 0)
+    value = config.get("gradient_clipping")
+    given = _number(1.0 if value is None else value, "gradient_clipping", 0)
     # GPT-NeoX hands DeepSpeed only what differs from its own default 1.0, and DeepSpeed's default is 0: the usual
     # `"gradient_clipping": 1.0` clips nothing there, so it clips nothing here.
     return 0.0 if given == 1.0 else given
@@ -277,16 +246,19 @@ def _optimizer(config: Mapping[str, Any]) -> tuple[float, tuple[float, float], f
         raise HaigoError(f"optimizer: betas {betas!r} are not two numbers.", "write [0.9, 0.95]")
     # 0.001, (0.9, 0.999) and 1e-8: what apex's FusedAdam takes when GPT-NeoX passes nothing
     return (
-        _number(params.get("lr", 0.001), "optimizer.params.lr"),
-        (_number(betas[0], "betas"), _number(betas[1], "betas")),
-        _number(params.get("eps", 1e-8), "optimizer.params.eps"),
+        _number(params.get("lr", 0.001), "optimizer.params.lr", 0),
+        (
+            _number(betas[0], "optimizer.params.betas", 0, _BELOW_ONE),
+            _number(betas[1], "optimizer.params.betas", 0, _BELOW_ONE),
+        ),
+        _number(params.get("eps", 1e-8), "optimizer.params.eps", 0),
     )
 
 
 def batch_sizes(config: Mapping[str, Any]) -> tuple[int, int]:
     """(micro batch, global batch): GPT-NeoX's arithmetic; the data-parallel size follows from what is given."""
     micro, total = config.get("train_micro_batch_size_per_gpu"), config.get("train_batch_size")
-    accumulate = _positive(config.get("gradient_accumulation_steps") or 1, "gradient_accumulation_steps")
+    accumulate = _positive(_or(config, "gradient_accumulation_steps", 1), "gradient_accumulation_steps")
     ranks = 1
     if config.get("global_num_gpus"):
         split = max(1, int(config.get("pipe_parallel_size") or 0)) * max(1, int(config.get("model_parallel_size") or 1))
@@ -330,10 +302,24 @@ def precision_of(config: Mapping[str, Any]) -> str:
     return name
 
 
-def _number(value: Any, name: str) -> float:
+def seed(value: Any) -> int:
+    """A seed that GPT-NeoX's data order (numpy's RandomState) takes."""
+    if not 0 <= value < 1 << 32:
+        raise HaigoError(f"seed: {value} is not from 0 to {(1 << 32) - 1}.", "write another seed")
+    return int(value)
+
+
+def _number(value: Any, name: str, least: float = -math.inf, most: float = math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise HaigoError(f"{name}: {value!r} is not a number.", "write a number")
+    if not least <= value <= most:
+        wanted = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise HaigoError(f"{name}: {value!r} is not {wanted}.", "write another number")
     return float(value)
+
+
+def _or(config: Mapping[str, Any], name: str, default: Any) -> Any:
+    return default if config.get(name) is None else config[name]
 
 
 def _positive(value: Any, name: str) -> int:

@@ -123,6 +123,10 @@ def test_split_bounds_follow_neox():
     [
         ({"train_data_weights": [1.0]}, "2 train_data_paths and 1 train_data_weights"),
         ({"train_data_weights": [0.0, 0.0]}, "not all 0"),
+        ({"train_data_weights": ["x", 1.0]}, "train_data_weights: 'x' is not a number"),
+        ({"train_data_weights": [float("nan"), 1.0]}, "train_data_weights: nan is not a number"),
+        ({"train_data_paths": [1, 2]}, "train_data_paths: 1 is not a path"),
+        ({"eval_interval": 0}, "eval_interval 0"),
         ({"train_data_paths": None}, "names no train data"),
         ({"data_path": "x"}, "both data_path and train_data_paths"),
         ({"train_data_paths": ["nowhere/a", "nowhere/b"]}, "nowhere/a.idx does not exist"),

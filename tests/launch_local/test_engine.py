@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import subprocess
 import sys
@@ -220,18 +221,43 @@ def test_neox_defaults_of_held_keys_are_allowed_or_demanded():
         ({"seq_length": 64}, "more than max_position_embeddings"),
         ({"min_lr": 0.1}, "min_lr"),
         ({"train_iters": None}, "gives no train_iters"),
-        ({"train_iters": 2.5}, "not a whole number"),
+        ({"train_iters": 2.5}, "train_iters: 2.5 is of type float, and must be int"),
         ({"train_batch_size": 6}, "train_batch_size 6 is not micro batch 4"),
         ({"train_micro_batch_size_per_gpu": None}, "no batch size"),
         ({"deepspeed_extra_args": {"wings": 2}}, "deepspeed_extra_args: 'wings'"),
         ({"curriculum_learning": {"enabled": True}}, "curriculum_learning"),
         ({"precision": "fp32", "bf16": {"enabled": True}}, "several precisions"),
         ({"mlp_multiple_of": 128}, "mlp_multiple_of 128 gives"),
+        ({"scheduler": {"type": "WarmupLR", "params": {}}}, "scheduler"),
+        ({"compression_training": {"weight_quantization": {"shared_parameters": {"enabled": True}}}}, "compression"),
+        ({"sparse_attention": {"mode": "fixed"}}, "sparse_attention"),
+        ({"elasticity": {"enabled": True}}, "elasticity"),
+        ({"data_types": {"grad_accum_dtype": "bf16"}}, "data_types"),
+        ({"no_load_optim": True}, "no_load_optim: True"),
+        ({"attention_config": [[["global"], 3]]}, "attention_config is for 3 layers, and the model has 2"),
+        ({"deepspeed_extra_args": {"bf16": {"enabled": True}}}, "turns bf16 on, and the precision is fp32"),
+        ({"optimizer": {"type": "Adam", "params": {"lr": -0.1}}}, "optimizer.params.lr: -0.1 is not at least 0"),
+        ({"optimizer": {"type": "Adam", "params": {"lr": 0.1, "betas": [0.9, 1.5]}}}, "betas: 1.5 is not from 0"),
+        ({"weight_decay": -0.1}, "weight_decay: -0.1 is not at least 0"),
+        ({"warmup": 2}, "warmup: 2 is not from 0 to 1"),
+        ({"lr_decay_iters": 0}, "no step"),
+        ({"seed": -1}, "seed: -1"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps: 0"),
+        ({"fp16": True}, "fp16: True is of type bool, and must be dict"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(world, changes, words):
     with pytest.raises(HaigoError, match=words):
         plan_of(world, **changes)
+
+
+def test_no_value_of_any_key_ends_in_a_traceback(world):
+    odd = ["x", "", -1, 0, 2, 0.5, math.nan, math.inf, [], {}, True, [1], ["x"], {"enabled": True}, {"a": 1}]
+    odd += [[["global"], 2], [[["global"], "x"]], [[[], 2]], {"type": 1}, {"type": "Adam", "params": {"lr": "x"}}]
+    for name in KEYS:
+        for value in odd:
+            with contextlib.suppress(HaigoError):  # anything else is a traceback for the user
+                plan_of(world, **{name: value})
 
 
 def test_harmless_keys_are_taken(world):
