@@ -50,7 +50,7 @@ def arguments() -> argparse.ArgumentParser:
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--tokens", type=count, help="training tokens of one proxy")
     budget.add_argument("--seconds", type=float, help="seconds of one proxy, evaluation included")
-    add("--workers", type=int, help="processes (default: the cores at our disposal)")
+    add("--workers", type=int, help="proxies at a time (default: the cores; on GPUs as many as fit well)")
     add("--pairs", action="append", default=[], metavar="NAME=FILE", help="jsonl of context and target")
     add("--seed", type=int, help="instead of the config's")
     add("--eval-tokens", "--eval_tokens", type=count, default=EVAL_TOKENS, help="a corpus (default 16384; 0: all)")

@@ -33,9 +33,7 @@ def resolve(word: str) -> str:
         raise HaigoError(f"--device {word} is no device.", "use auto, cpu, cuda or cuda:1")
     if word == "cpu" or (word == "auto" and not _DRIVER.exists()):
         return "cpu"
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = cuda_devices()
     if word == "auto" and not count:
         return "cpu"
     number = int(word[5:]) if ":" in word else int(os.environ.get(WORKER, "0")) % max(1, count)
@@ -45,6 +43,15 @@ def resolve(word: str) -> str:
             "see nvidia-smi, CUDA_VISIBLE_DEVICES and whether torch was installed with CUDA",
         )
     return f"cuda:{number}"
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices this process sees. torch is not imported where there is no NVIDIA driver."""
+    if not _DRIVER.exists():
+        return 0
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def kind(device: str) -> str:

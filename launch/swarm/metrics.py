@@ -104,8 +104,8 @@ def read(folder: Path) -> Table:
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             lines = [row for row in csv.reader(handle) if row]
-    except UnicodeDecodeError:
-        raise HaigoError(f"{path} is not UTF-8 text.", again) from None
+    except (UnicodeDecodeError, csv.Error):
+        raise HaigoError(f"{path} is not UTF-8 text with commas.", again) from None
     header = lines[0] if lines else []
     if header[:1] != ["run"] or len(set(header)) != len(header) or any(len(row) != len(header) for row in lines):
         raise HaigoError(f"{path} is not a table that launch.proxies wrote.", again)

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haigo import files, pool
+from haigo import files
 from launch import proxy_pool
 from launch.proxy_pool import Event
 from launch.swarm import board as boards
 from launch.swarm import metrics, neox, scores
+from launch.swarm import workers as crews
 from launch.swarm.table import Unit
 from neox_configs import catalogue as catalogues
 
@@ -77,6 +78,7 @@ class Swarm:
         self.about: dict[str, dict[str, Any]] = {}
         self.scored: dict[str, dict[str, Any]] = {}
         self.facts: dict[str, Any] = {}
+        self.first: Job | None = None
 
     def prepare(
         self, base: Mapping[str, Any], known: catalogues.Catalogue, words: Any, matching: Any, seed: int
@@ -86,6 +88,7 @@ class Swarm:
 
         summary, options = self.summary, {**self.common, "tokenizer": words}
         first = jobs.prepare(proxy_config(base, self.units[0].weights, known, self.units[0].seed), **options)
+        self.first = first
         tokens, plan = self.common["tokens"], first.plan
         steps = tokens // plan.tokens_per_step if tokens is not None else plan.train_iters
         summary.tokens = steps * plan.tokens_per_step
@@ -172,7 +175,8 @@ class Swarm:
 
     def _events(self, waiting: dict[str, dict[str, Any]], workers: int | None) -> Iterator[Event | None]:
         if self.cluster is None:
-            return proxy_pool.run(_one, waiting.items(), max(1, workers or pool.cores()), _TRIES)
+            assert workers is not None
+            return proxy_pool.run(_one, waiting.items(), workers, _TRIES)
         from launch.swarm import cluster
 
         def place(name: str) -> Path:
@@ -189,12 +193,18 @@ class Swarm:
         """Train what is waiting, trying each proxy twice."""
         summary, there = self.summary, len(self.summary.results)
         runs = there + len(waiting)
+        remark = ""
+        if workers is None and self.cluster is None:
+            assert self.first is not None
+            workers, remark = crews.default(self.first)
         with boards.Board(runs, len(waiting), summary.tokens) as board:
             board.quiet = board.quiet or not show
             for name, result in summary.results.items():
                 board.result(name, result["metrics"])
             if there:
                 board.say(f"{there} of {runs} proxies are there already")
+            if remark:
+                board.say(remark)
             for event in self._events(waiting, workers):
                 if event is None:
                     pass

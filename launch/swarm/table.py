@@ -14,6 +14,7 @@ from haigo.cli import HaigoError, nearest
 
 PathLike = str | os.PathLike[str]
 SEEDS = ("common", "per-proxy")
+_LONGEST = 128
 _NUMBERED = re.compile(r"[A-Za-z]*(\d+)")
 
 
@@ -46,6 +47,8 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
         raise HaigoError(f"{path} does not exist.", "write it with mixer.design") from None
     except UnicodeDecodeError:
         raise HaigoError(f"{path} is not UTF-8 text.", "save it as UTF-8 CSV") from None
+    except csv.Error as error:
+        raise HaigoError(f"{path} is not a table: {error}.", "write it with mixer.design") from None
     header = [name.strip() for name in rows[0]] if rows else []
     if len(header) < 2 or header[0] != "run":
         raise HaigoError(f"{path} does not begin with a column `run` and corpora.", "write it with mixer.design")
@@ -65,6 +68,8 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
         run = row[0].strip()
         if not re.fullmatch(r"[\w.-]+", run) or run.startswith("."):
             raise HaigoError(f"{path} (line {number}): '{run}' cannot be a run's name.", "use letters, digits, - and _")
+        if len(run.encode()) > _LONGEST:  # a folder is named after it, and files within carry more
+            raise HaigoError(f"{path} (line {number}): the run's name has {len(run)} letters.", "shorten it")
         if run in table:
             raise HaigoError(f"{path} (line {number}): the run '{run}' is there twice.", "rename one of them")
         try:

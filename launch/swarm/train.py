@@ -53,7 +53,7 @@ def run(
         config: base config: files, or normalised keys; without data.
         output_dir: gets runs/RUN/result.json, metrics.csv, swarm.json and, with replicates, noise.json.
         tokens, seconds: budget of one proxy; the config's train_iters when both are None.
-        workers: processes; the cores at our disposal when None.
+        workers: processes; see `launch.swarm.workers` when None (of jobs: one a GPU, on Slurm all).
         pairs: name -> jsonl of context and target.
         seed: of weights and data order; the config's when None.
         eval_tokens: tokens to predict for each corpus at the end; all when None.

@@ -10,7 +10,9 @@ import pytest
 from haigo.cli import HaigoError, Refused
 from launch import proxy_pool
 from launch.local import device, precision, settings
+from launch.local import job as jobs
 from launch.local.train import train
+from launch.swarm import workers
 
 
 def cuda() -> bool:
@@ -41,6 +43,69 @@ def test_words_for_devices(monkeypatch, tmp_path):
     assert device.resolve("cuda:1") == "cuda:1"
     with pytest.raises(HaigoError, match="sees 4 CUDA devices"):
         device.resolve("cuda:4")
+
+
+@pytest.mark.parametrize(
+    "cards,free_mib,cores,hidden,expected",
+    [
+        (1, ["81000"], 16, 64, 8),  # a small proxy: no more than 8 share a card
+        (4, ["40000"] * 4, 16, 64, 16),  # never more than the cores
+        (4, ["40000"] * 4, 64, 64, 32),
+        (2, ["40000", "4000"], 64, 64, 6),  # the fullest card decides: 3,200 MiB of it, a bit over 1,024 each
+        (2, ["40000", "500"], 64, 64, 2),
+        (2, ["40000", "12000"], 64, 4096, 2),  # larger than half of what the fullest has
+        (2, [], 64, 64, 2),  # nvidia-smi does not answer
+        (3, ["40000"], 64, 64, 3),  # or says something else than torch
+    ],
+)
+def test_how_many_proxies_share_the_cuda_devices(
+    world, monkeypatch, tmp_path, cards, free_mib, cores, hidden, expected
+):
+    import torch
+
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\n" + ("".join(f"echo {line}\n" for line in free_mib) or "exit 9\n"))
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(device, "_DRIVER", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
+    monkeypatch.setattr(workers.pool, "cores", lambda: cores)
+    job = jobs.prepare(world.config(hidden_size=hidden), tokenizer=world.tokenizer)
+    assert job.device == "cuda:0"
+    found, remark = workers.default(job)
+    assert found == expected and f"{expected} proxies at a time: CUDA devices {cards}" in remark
+
+
+def test_as_many_proxies_as_cores_on_a_cpu(world, monkeypatch):
+    monkeypatch.setattr(workers.pool, "cores", lambda: 5)
+    assert workers.default(jobs.prepare(world.config(), tokenizer=world.tokenizer, device="cpu")) == (5, "")
+
+
+def test_memory_of_a_proxy_holds_its_weights_and_moments(world):
+    from launch.local import model as models
+
+    for changes in ({}, {"no_weight_tying": False, "num_layers": 3}, {"hidden_size": 128, "intermediate_size": 64}):
+        job = jobs.prepare(world.config(**changes), tokenizer=world.tokenizer, device="cpu")
+        matrices = [w for w in models.build(job.plan, job.words.size, 1).parameters() if w.dim() == 2]
+        larger = jobs.prepare(
+            world.config(train_micro_batch_size_per_gpu=8, **changes), tokenizer=world.tokenizer, device="cpu"
+        )
+        kept = workers.need(larger) - workers.need(job)
+        assert workers.need(job) - kept - (1 << 30) > 18 * sum(weight.numel() for weight in matrices)
+        assert kept > 4 * 32 * job.plan.num_layers * job.plan.hidden_size * 4 * 14
+
+
+def test_the_asked_devices_alone_are_looked_at(monkeypatch, tmp_path):
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text('#!/bin/sh\necho "$@" > "$0.words"; echo 1; echo 2\n')
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-ab")
+    assert workers.free_bytes() == [1 << 20, 2 << 20]
+    assert (tmp_path / "nvidia-smi.words").read_text().split()[-1] == "--id=3,GPU-ab"
+    monkeypatch.setenv("PATH", str(tmp_path / "none"))
+    assert workers.free_bytes() == []
 
 
 def number_of_worker(task, tell):

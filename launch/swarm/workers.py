@@ -1,0 +1,75 @@
+"""How many proxies are trained side by side when nobody says: the cores, or what the CUDA devices hold.
+
+A CPU worker is one thread, so there are as many as cores. On CUDA worker n computes on device n modulo their number
+(`launch.local.device`). Small proxies leave a card idle between their short kernels, so several share one, as many
+as fit: what is free on the fullest card, a fifth of it left alone, divided by what a proxy takes (`need`), at most 8. Each
+keeps a core busy with starting kernels, so there are never more workers than cores.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from haigo import pool
+from launch.local import device as devices
+
+if TYPE_CHECKING:
+    from launch.local.job import Job
+
+MOST_ON_A_DEVICE = 8
+"""More processes take turns on a card without filling it better."""
+_USED = 0.8
+_PROCESS = 1 << 30  # CUDA's context, the libraries' workspaces and what torch's allocator keeps in reserve
+_STATE = 4 * 4 + 2  # bytes a weight: weight, gradient and two moments in float32, and a copy for bfloat16 products
+_LOGIT = 4 + 2 + 4  # bytes a logit of the loss: in float32, in bfloat16, and its exponential
+_MIB = 1 << 20
+
+
+def default(job: Job) -> tuple[int, str]:
+    """(workers, a remark for the user; empty on a CPU) for proxies like `job`."""
+    cores = pool.cores()
+    if devices.kind(job.device) == "cpu":
+        return cores, ""
+    cards, needed, free = devices.cuda_devices(), need(job), free_bytes()
+    each = 1
+    if len(free) == cards:
+        each = max(1, min(MOST_ON_A_DEVICE, int(min(free) * _USED / needed)))
+    workers = max(1, min(cores, cards * each))
+    return workers, (
+        f"{workers} proxies at a time: CUDA devices {cards}, cores {cores}, about {needed / _MIB:,.0f} MiB of a device each "
+        "(--workers gives another number)"
+    )
+
+
+def need(job: Job) -> int:
+    """Bytes of device memory that one proxy takes, from above: what its process needs, weights and moments, what the
+    backward pass keeps, and the loss' logits."""
+    from launch.local.loss import CUDA_CHUNK
+    from launch.local.model import padded_vocab
+
+    plan = job.plan
+    hidden, inner, rows = plan.hidden_size, plan.intermediate_size, padded_vocab(job.words.size, plan.vocab_multiple)
+    tokens = plan.micro_batch * plan.seq_length
+    matrices = rows * hidden * (1 if plan.tied else 2)
+    weights = matrices + plan.num_layers * (4 * hidden * hidden + 2 * hidden * inner)
+    # a layer keeps, a token: two norms' inputs and outputs, query, key and value before and after their rotation, the
+    # attention's and both blocks' outputs, and the MLP's hidden state before and after its activation
+    kept = tokens * plan.num_layers * (14 * hidden + 2 * inner) * 4
+    logits = min(tokens, CUDA_CHUNK) * rows * _LOGIT + rows * hidden * 4
+    return _PROCESS + weights * _STATE + kept + logits
+
+
+def free_bytes() -> list[int]:
+    """Free memory of each CUDA device that this process may use, asked of nvidia-smi: torch would hold a context on each
+    device to say it. Empty where there is no answer."""
+    words = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        words.append(f"--id={chosen.replace(' ', '')}")
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+        asked = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+        return [int(line) * _MIB for line in asked.stdout.split()]
+    return []
