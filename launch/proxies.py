@@ -38,8 +38,8 @@ def arguments() -> argparse.ArgumentParser:
     """The options of this command."""
     parser = cli.parser("launch.proxies", __doc__)
     add = parser.add_argument
-    add("--ratios", help="ratios.csv")
-    add("--catalogue", help="corpora.yml")
+    add("--ratios", help="ratios.csv: the mixtures to train, one a row")
+    add("--catalogue", help="corpora.yml: the tokenizer and each corpus' datasets")
     add(
         "--config",
         nargs="+",
@@ -52,8 +52,14 @@ def arguments() -> argparse.ArgumentParser:
     budget.add_argument("--seconds", type=float, help="seconds of one proxy, evaluation included")
     add("--workers", type=int, help="proxies at a time (default: the cores; on GPUs as many as fit well)")
     add("--pairs", action="append", default=[], metavar="NAME=FILE", help="jsonl of context and target")
-    add("--seed", type=int, help="instead of the config's")
-    add("--eval-tokens", "--eval_tokens", type=count, default=EVAL_TOKENS, help="a corpus (default 16384; 0: all)")
+    add("--seed", type=cli.seed, help="instead of the config's")
+    add(
+        "--eval-tokens",
+        "--eval_tokens",
+        type=count,
+        default=EVAL_TOKENS,
+        help="held-out tokens to score of each corpus (default 16384; 0: all)",
+    )
     add("--precision", help="fp32: train a half-precision config in fp32")
     add("--export", action="store_true", help="keep every proxy's model")
     add(
@@ -98,11 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not getattr(args, name):
             raise HaigoError(f"--{name} is not given.", "see `python -m launch.proxies --help`")
     if args.workers is not None and args.workers < 1:
-        raise HaigoError(f"--workers {args.workers} is not at least 1.", "leave it out to use all cores")
+        raise HaigoError(f"--workers {args.workers} is not at least 1.", "leave it out, and the machine decides")
     if args.tasks is None and (args.data_dir or args.num_fewshot or args.limit):
         raise HaigoError("--data-dir, --num-fewshot and --limit belong to --tasks.", "add --tasks")
-    if args.seed is not None and args.seed < 0:
-        raise HaigoError(f"--seed {args.seed} is below 0.", "give a whole number from 0")
     summary = run(
         args.ratios,
         args.catalogue,

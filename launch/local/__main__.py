@@ -13,6 +13,7 @@ on from its last checkpoint and ends with the same bytes. `--seconds` counts the
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def count(word: str) -> int:
     """`200000`, `200_000` or `2e5`."""
     number = float(word)
-    if number != int(number) or number < 0:
+    if not 0 <= number < math.inf or number != int(number):
         raise ValueError(word)
     return int(number)
 

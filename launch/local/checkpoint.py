@@ -90,7 +90,7 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     """
     path = folder / IDENTITY
     plain = _plain(identity)
-    content = files.read_json(path) if path.is_file() else {}
+    content = read(path) if path.is_file() else {}
     if not content or not any((folder / name).is_file() for name in ("result.json", NAME)):
         if content.get("identity") != plain:
             content = {"identity": plain}
@@ -111,13 +111,28 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
 def same(folder: Path, identity: Mapping[str, Any]) -> bool:
     """Whether `folder` is the place of exactly this run."""
     path = folder / IDENTITY
-    return path.is_file() and files.read_json(path).get("identity") == _plain(identity)
+    return path.is_file() and read(path).get("identity") == _plain(identity)
 
 
 def note(folder: Path, **facts: Any) -> None:
     """Keep more facts beside the identity."""
-    content = files.read_json(folder / IDENTITY)
+    content = read(folder / IDENTITY)
     files.write_json(folder / IDENTITY, {**content, **facts})
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a run's run.json or result.json holds.
+
+    Raises:
+        HaigoError: a failing disk, or somebody's editor, left something else there.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise HaigoError(f"{path} is damaged.", f"delete {path.parent}: the run is then trained anew")
+    return content
 
 
 def clear(folder: Path) -> None:

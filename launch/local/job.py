@@ -7,6 +7,7 @@ identity and nothing else. Nothing here trains, and nothing here needs torch.
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -107,11 +108,16 @@ def prepare(
     if tokens is not None and seconds is not None:
         raise HaigoError("both a token budget and a time budget are given.", "keep one of --tokens and --seconds")
     for name, amount in (("--tokens", tokens), ("--seconds", seconds), ("--eval-every", eval_every)):
-        if amount is not None and amount <= 0:
+        if amount is not None and not 0 < amount < math.inf:
             raise HaigoError(f"{name} {amount} is not more than 0.", "give a positive number")
     given = {**config, **({"seed": seed} if seed is not None else {})}
     if given.get("train_iters") is None and (tokens is not None or seconds is not None):
         given["train_iters"] = given.get("lr_decay_iters") or 1  # the budget decides; the schedule follows it
+    if given.get("train_iters") is None:
+        raise HaigoError(
+            "nothing says how long to train: the config gives no train_iters, and there is no budget.",
+            "add --tokens 200000, say",
+        )
     plan = settings.resolve(given)
     computed_on = devices.resolve(device)
     computed_in = precision.check(plan, precision_override, computed_on)

@@ -132,7 +132,7 @@ def train(
             checkpoint.clear(folder)
         kept = checkpoint.claim(folder, job.identity())
         if (folder / "result.json").is_file():
-            return dict(files.read_json(folder / "result.json"))
+            return checkpoint.read(folder / "result.json")
         files.remove_leftovers(folder)
         run = _Run(job, folder)
         run.fix_steps(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], common: M
         config: of the first proxy.
         common: further arguments of `launch.local.job.prepare`.
     """
-    if seconds <= 0:
+    if not 0 < seconds < math.inf:
         raise HaigoError(f"--seconds {seconds:g} is not more than 0.", "give a positive number")
     path = folder / "budget.json"
     key = files.digest([seconds, {name: value for name, value in config.items() if name not in DATA_KEYS}])

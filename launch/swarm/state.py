@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haigo import files
 from launch import proxy_pool
 from launch.proxy_pool import Event
 from launch.swarm import board as boards
@@ -122,7 +121,7 @@ class Swarm:
         place = self.folder / "runs" / unit.name
         same = checkpoint.same(place, identity)
         if same and (place / "result.json").is_file():
-            result = dict(files.read_json(place / "result.json"))
+            result = checkpoint.read(place / "result.json")
             found = scores.finished(place, self.tasks_key, result) if self.tasks_key is not None else {}
             if found is not None:
                 self._take(unit.name, result, found)

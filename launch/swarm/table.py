@@ -108,6 +108,10 @@ def units(
         raise HaigoError(f"--seeds {seeds} is unknown.{nearest(seeds, SEEDS)}", f"use one of {', '.join(SEEDS)}")
     if replicates < 1:
         raise HaigoError(f"--replicates {replicates} trains nothing.", "give 2 or more, or leave it out")
+    if not 0 <= seed < 1 << 31:
+        raise HaigoError(f"the seed {seed} is not from 0 to {(1 << 31) - 1}.", "give another --seed")
+    if replicate_runs is not None and not replicate_runs:
+        raise HaigoError("--replicate-runs names no run.", "name runs of ratios.csv, or leave it out for all of them")
     if replicate_runs is not None and replicates < 2:
         raise HaigoError("--replicate-runs names runs and --replicates gives no number.", "add --replicates 3")
     for name in replicate_runs or []:

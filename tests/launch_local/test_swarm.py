@@ -17,6 +17,7 @@ import pytest
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
 from launch import data_order, proxies
+from launch.local import job as jobs
 from launch.swarm import epochs, merge, table
 from mixer.proxies import read
 from neox_configs import catalogue as catalogues
@@ -366,6 +367,26 @@ def _log(place: Path) -> list[dict[str, object]]:
     return made
 
 
+@pytest.mark.parametrize("name", ["run.json", "result.json"])
+@pytest.mark.parametrize("text", ["{", "null", "\udc80"])
+def test_a_damaged_file_of_a_run_is_told(catalogue, base, tmp_path, name, text):
+    options = {"tokens": 650, "workers": 1, "show": False}
+    place = tmp_path / "runs" / "p000"
+    place.mkdir(parents=True)
+    job = jobs.prepare(
+        proxies.proxy_config(base, TABLE["p000"], catalogue, base["seed"]),
+        tokenizer=catalogue.tokenizer,
+        tokens=650,
+        valid={key: str(sets["valid"]) for key, sets in catalogue.corpora.items()},
+        eval_tokens=16384,
+        export=False,
+    )
+    files.write_json(place / "run.json", {"identity": job.identity()})
+    (place / name).write_text(text, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(HaigoError, match=f"{name} is damaged"):
+        proxies.run({"p000": TABLE["p000"]}, catalogue, base, tmp_path, **options)
+
+
 # --- words -------------------------------------------------------------------------------------------------------------
 
 
@@ -383,6 +404,11 @@ def _log(place: Path) -> list[dict[str, object]]:
         (["--tasks", "hellaswag", "--data-dir", "d"], "hellaswag"),
         (["--shard", "3/2"], "PART/PARTS"),
         (["--replicates", "0"], "at least 1"),
+        (["--replicates", "2", "--replicate-runs", ","], "names no run"),
+        (["--tokens", "inf"], "invalid count value: 'inf'"),
+        (["--seconds", "nan"], "--seconds nan is not more than 0"),
+        (["--seed", "99999999999"], "is not a seed"),
+        ([*("--workers", "1")], "nothing says how long to train"),
     ],
 )  # fmt: skip
 def test_bad_words_are_told(world, catalogue, base, tmp_path, capsys, more, told):
