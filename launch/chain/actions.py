@@ -102,11 +102,17 @@ def design(root: str, options: runfile.Proxies, limits: Mapping[str, Any], seed:
 
 
 def proxies(
-    root: str, options: runfile.Proxies, pairs: dict[str, str], seed: int, workers: int, later: Sequence[str] = ()
+    root: str,
+    options: runfile.Proxies,
+    pairs: dict[str, str],
+    seed: int,
+    workers: int | None,
+    later: Sequence[str] = (),
 ) -> Any:
     """Train the proxies; those that are there already are kept.
 
     Args:
+        workers: as of launch.proxies.
         later: pairs files of the models to come: like `pairs`, they are read once before anything is trained.
     """
     from launch import proxies as swarm

@@ -209,7 +209,9 @@ class RunFile:
         least=0,
         most=_SEEDS,
     )
-    workers: int | None = _key("processes side by side; empty: all cores", None, least=1)
+    workers: int | None = _key(
+        "processes side by side; empty: all cores (proxies on CUDA: what the devices hold)", None, least=1
+    )
     prepare: list[str] = _key("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
     corpora: dict[str, Corpus] = _key("name -> corpus")
     split: list[float] = _key("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])

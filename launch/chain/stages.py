@@ -233,7 +233,7 @@ class Chain:
         given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
         stated = [_model(options.model), options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
         later = [self.expand(path) for path in self.file.test_pairs.values()]
-        action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.workers, later)
+        action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.file.workers, later)
         return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True))
 
     def _screen(self, design: Any, indexed: dict[str, Any]) -> Any:
