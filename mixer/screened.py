@@ -79,13 +79,19 @@ class Screen:
 
 
 def read(
-    folder: str | os.PathLike[str], runs: Sequence[str], weights: Array, corpora: Sequence[str], metrics: Sequence[str]
+    folder: str | os.PathLike[str],
+    runs: Sequence[str],
+    weights: Array,
+    corpora: Sequence[str],
+    metrics: Sequence[str],
+    held_out: Array | None = None,
 ) -> Screen:
     """Read what `launch.screen` wrote, for the proxies of a table.
 
     Args:
         runs, weights: names and mixtures (runs, corpora) of the proxies.
         metrics: the metrics of their table.
+        held_out: mixtures (n, corpora) of runs that only judge the fit: the screen does not speak of them.
 
     Raises:
         HaigoError: the tables are missing or malformed, have other corpora, share no metric with the proxies, or lack the
@@ -120,6 +126,9 @@ def read(
                 "run launch.screen with the proxies' ratios.csv",
             )
     rest = np.setdiff1d(np.arange(len(screened)), nearest)
+    if held_out is not None:
+        apart = 0.5 * np.abs(screened[rest][:, None, :] - held_out[None]).sum(axis=2).min(axis=1)
+        rest = rest[apart > _SAME]
     if not len(rest):
         raise HaigoError(f"{ratios} has the proxies' mixtures only.", "run launch.screen with --mixtures 64")
     return Screen(weights=screened[rest], losses=losses[rest], at_runs=losses[nearest])

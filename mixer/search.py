@@ -118,7 +118,8 @@ def search(
             raise HaigoError("--screen knows nothing of the corpora of --earlier.", "leave one of them out")
         fitted = parts.fit if parts is not None else range(len(table.runs))
         runs = [table.runs[int(i)] for i in fitted]
-        more["screen"] = screened.read(screen, runs, weights, table.corpora, table.metrics)
+        judges = held.weights if held else None
+        more["screen"] = screened.read(screen, runs, weights, table.corpora, table.metrics, judges)
     made = recommend(
         weights,
         losses,

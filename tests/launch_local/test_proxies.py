@@ -126,7 +126,7 @@ def test_a_time_budget_gives_all_proxies_the_same_tokens(catalogue, base, tmp_pa
         ("run,plain,rhyme\na,0.5,0.5\na,1,0\n", r"line 3\): the run 'a' is there twice"),
         ("run,plain,rhyme\n../x,0.5,0.5\n", "cannot be a run's name"),
         ("run,plain,rhyme\n", "has no runs"),
-        ("run,plain,rhyme\na," + "1" * 200_000 + ",0\n", "is not a table: field larger"),
+        ("run,plain,rhyme\na," + "1" * 200_000 + ",0\n", "is not a table: field larger|not 2 weights"),
         ("run,plain,rhyme\n" + "a" * 300 + ",1,0\n", "the run's name has 300 letters"),
     ],
 )

@@ -189,6 +189,16 @@ def test_columns_may_stand_in_another_order(tables: Path) -> None:
     assert np.array_equal(turned.weights, straight.weights[:, order])
 
 
+def test_mixtures_that_judge_the_fit_are_no_part_of_it(tables: Path) -> None:
+    weights = np.loadtxt(tables / "ratios.csv", delimiter=",", skiprows=1, usecols=range(1, 6))
+    runs = [f"p{n:03d}" for n in range(6)]
+    made = read(tables / "screen", runs, weights[:6], CORPORA, METRICS, weights[6:])
+    distance = 0.5 * np.abs(made.weights[:, None, :] - weights[6:][None]).sum(axis=2)
+    assert len(made.weights) >= 60 and distance.min() > 1e-4
+    with_them = read(tables / "screen", runs, weights[:6], CORPORA, METRICS)
+    assert len(with_them.weights) > len(made.weights)
+
+
 def test_a_screen_alone_is_a_table_like_any_other(tables: Path) -> None:
     place = tables / "screen"
     options = [
