@@ -5,7 +5,7 @@ in a millisecond. Its losses are not those of a neural model, but they order mix
 metric gets a line from the one to the other (`mixer.scales.lines`), fitted to the proxies, whose mixtures are in the
 screen too. The screened mixtures then join the fit of the law with that line's losses; all of them together count as
 two runs at most, so that with few proxies they say what shape the law has, and with many nothing any more.
-The weight was chosen by predictions of left-out mixtures (docs/mixer.md).
+The weight was chosen by predictions of other mixtures (docs/mixer.md).
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ from preprocess.indexed_dataset import MMapReader
 Array = np.ndarray
 
 CONCENTRATION = (1000.0, 100.0, 100.0)
-"""B_1, B_2, B_3: how many tokens' worth the shorter context is. Rank correlations with proxies hardly move between a third
-and three times these (docs/mixer.md)."""
+"""B_1, B_2, B_3: how many tokens' worth the shorter context is; large enough that a few counts decide little."""
 _BLOCK = 1024
 _SEQ_LENGTH = 256
 _POSITIONS = 2048  # of a pair's context; an n-gram model reads the last one or two tokens of it
