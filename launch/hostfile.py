@@ -18,9 +18,9 @@ from pathlib import Path
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused, nearest
-from launch.commanding import nodelist
+from launch.commanding import gpus, nodelist
 
-_LINE = re.compile(r"^(\S+)\s+slots=(\d+)$")
+_LINE = re.compile(r"^(\S+)\s+slots=([0-9]{1,9})$")
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, int]:
@@ -34,6 +34,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, int]:
         text = Path(path).read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError):
         raise HaigoError(f"the hostfile {path} does not exist.", "write one line `HOST slots=GPUS` a node") from None
+    except UnicodeDecodeError:
+        raise HaigoError(f"the hostfile {path} is not UTF-8 text.", "write one line `HOST slots=GPUS` a node") from None
     return parse(text, str(path))
 
 
@@ -46,7 +48,11 @@ def parse(text: str, name: str = "the hostfile") -> dict[str, int]:
             continue
         match = _LINE.match(line)
         if match is None or nodelist.NAME.fullmatch(match[1]) is None or int(match[2]) < 1:
-            raise HaigoError(f"{name} line {number} is not `HOST slots=GPUS`: {line!r}.", "mend that line")
+            raise HaigoError(f"{name} line {number} is not `HOST slots=GPUS`: {line[:80]!r}.", "mend that line")
+        if int(match[2]) > gpus.MOST:
+            raise HaigoError(
+                f"{name} line {number} gives {match[1]} {int(match[2]):,} GPUs.", f"give at most {gpus.MOST:,} a host"
+            )
         if match[1] in hosts:
             raise HaigoError(f"{name} line {number} names {match[1]} a second time.", "give each host one line")
         hosts[match[1]] = int(match[2])
@@ -129,7 +135,7 @@ def _filter(text: str, hosts: Mapping[str, list[int]]) -> dict[str, set[int]]:
         host, _, slots = part.strip().partition(":")
         if host not in hosts:
             raise HaigoError(f"'{host}' is not in the hostfile.{nearest(host, hosts)}", f"it has: {', '.join(hosts)}")
-        if slots and not re.fullmatch(r"\d+(,\d+)*", slots):
+        if slots and not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", slots):
             raise HaigoError(f"'{part}' is not HOST or HOST:GPU,GPU.", "write for example node1:0,2")
         gpus = {int(slot) for slot in slots.split(",")} if slots else set(hosts[host])
         if not gpus <= set(hosts[host]):

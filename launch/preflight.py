@@ -22,6 +22,7 @@ from launch.checking import data as preflight_data
 from launch.checking import place as preflight_place
 from launch.checking import traps as preflight_traps
 from launch.checking.data import Check
+from launch.commanding import gpus as gpu_lists
 from neox_configs import derive, reader
 
 
@@ -140,9 +141,9 @@ def world_size(
     if reader.value(config, "distributed_backend") == "gloo" and config.get("num_gpus"):
         return int(config["num_gpus"]), "num_gpus on CPU"
     cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if cards and visible is not None:
-        cards = len([word for word in visible.split(",") if word.strip()])
+    visible = gpu_lists.visible(os.environ) if cards else None
+    if visible is not None:
+        cards = len(visible)
     return (cards, "the cards of this machine") if cards else (None, "no hostfile, and no GPU on this machine")
 
 

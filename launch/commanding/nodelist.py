@@ -6,18 +6,22 @@ host names are refused, because they reach a shell.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from haigo.cli import HaigoError, Refused
+from launch.commanding import gpus
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 MOST = 65_536
 """Hosts of one list; Slurm's own limit."""
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
-_COUNT = re.compile(r"(\d+)(?:\(x(\d+)\))?")
+_RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
+_COUNT = re.compile(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?")
 
 
 def expand(text: str) -> list[str]:
@@ -74,10 +78,10 @@ def _choices(piece: str, text: str) -> list[str]:
     for part in piece[1:-1].split(","):
         match = _RANGE.fullmatch(part.strip())
         if match is None:
-            raise HaigoError(f"'{part}' is no number and no range of numbers, in {text[:60]!r}.", "write [1-3,5]")
+            raise HaigoError(f"'{part[:40]}' is no number and no range of numbers, in {text[:60]!r}.", "write [1-3,5]")
         first, last = match[1], match[2] or match[1]
-        if int(last) < int(first) or int(last) - int(first) >= MOST or len(first) > 18:
-            raise HaigoError(f"the range {part} is backwards or too long, in {text[:60]!r}.", "write [1-3,5]")
+        if int(last) < int(first) or int(last) - int(first) >= MOST:
+            raise HaigoError(f"the range {part[:40]} is backwards or too long, in {text[:60]!r}.", "write [1-3,5]")
         found += [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
     return found
 
@@ -134,51 +138,213 @@ def counts(text: str, name: str = "SLURM_TASKS_PER_NODE") -> list[int]:
     for part in text.split(","):
         match = _COUNT.fullmatch(part.strip())
         if match is None or int(match[2] or 1) > MOST:
-            raise HaigoError(f"{name}={text} is not of the form 4,2,1(x2).", "run inside the job's own environment")
+            raise HaigoError(
+                f"{name}={text[:60]} is not of the form 4,2,1(x2).", "run inside the job's own environment"
+            )
         found += [int(match[1])] * int(match[2] or 1)
+        if len(found) > MOST:
+            raise HaigoError(f"{name}={text[:60]} counts more than {MOST:,} nodes.", "check it")
     return found
 
 
-def slurm(environ: Mapping[str, str], gpus_per_node: int | None = None) -> dict[str, int]:
+@dataclass(frozen=True)
+class _Told:
+    """What the variables of one job (or of one group of a heterogeneous job) say about GPUs."""
+
+    each: dict[str, list[int]]
+    """Variable -> GPUs of every node, from what was asked for a node or a task."""
+    total: int | None
+    here: dict[str, int]
+    """Variable -> GPUs of the node that this is called on."""
+    tasks: list[int] | None
+
+
+def slurm(
+    environ: Mapping[str, str], gpus_per_node: int | None = None, say: Callable[[str], None] | None = None
+) -> dict[str, int]:
     """Host -> GPUs of the Slurm job this is called in.
 
-    GPUs come from, in this order: `gpus_per_node`, SLURM_GPUS_PER_NODE, SLURM_GPUS_ON_NODE (this node's; all are taken
-    to be alike), SLURM_JOB_GPUS, SLURM_TASKS_PER_NODE (one task a GPU).
+    GPUs come from `gpus_per_node`, or from what Slurm says of every node (SLURM_GPUS_PER_NODE, or tasks and GPUs a task), of
+    the node it is called on (SLURM_GPUS_ON_NODE, SLURM_JOB_GPUS, CUDA_VISIBLE_DEVICES) or, last, of tasks alone. All that
+    is there must agree. Of a heterogeneous job the hosts of all groups are given, each with what its own group says.
+
+    Args:
+        environ: the job's environment.
+        gpus_per_node: replaces what Slurm says.
+        say: gets a line for what Slurm leaves open; stderr when None.
 
     Raises:
-        HaigoError: not in a job, or the variables contradict each other.
+        HaigoError: not in a job, or a variable has another form.
+        Refused: the variables contradict each other, or do not tell the number.
     """
-    listed = environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST")
-    if not listed:
-        raise HaigoError("SLURM_JOB_NODELIST is not set.", "run inside sbatch or salloc, or name hosts")
-    hosts = expand(listed)
-    if gpus_per_node is not None:
-        return dict.fromkeys(hosts, gpus_per_node)
-    for name in ("SLURM_GPUS_PER_NODE", "SLURM_GPUS_ON_NODE"):
-        if environ.get(name):
-            last = environ[name].rsplit(":", 1)[-1]  # `a100:4`
-            if not last.isdigit() or int(last) < 1:
-                raise HaigoError(f"{name}={environ[name]} is not a number of GPUs.", "give --gpus-per-node N")
-            return dict.fromkeys(hosts, int(last))
-    if environ.get("SLURM_JOB_GPUS"):
-        return dict.fromkeys(hosts, len(environ["SLURM_JOB_GPUS"].split(",")))
-    if environ.get("SLURM_TASKS_PER_NODE"):
-        each = counts(environ["SLURM_TASKS_PER_NODE"])
-        if len(each) != len(hosts):
+    tell = say or _say
+    hosts: dict[str, int] = {}
+    groups = _groups(environ)
+    for number, one in enumerate(groups):
+        try:
+            found = _of_group(one, gpus_per_node, tell)
+        except Refused as error:
+            if len(groups) == 1:
+                raise
+            raise Refused(f"group {number} of this heterogeneous job: {error.problem}", error.fix) from None
+        check([*hosts, *found])
+        hosts |= found
+    if len(groups) > 1:
+        tell(f"this is a heterogeneous job: the hosts of its {len(groups)} groups are given, and srun reaches the first "
+             "group only, unless it gets --het-group")  # fmt: skip
+        if len(set(hosts.values())) > 1:
+            tell("the groups have different numbers of GPUs a node")
+    return hosts
+
+
+def _groups(environ: Mapping[str, str]) -> list[dict[str, str]]:
+    """The variables of every group of a heterogeneous job under their plain names; of another job its own."""
+    size = environ.get("SLURM_HET_SIZE") or environ.get("SLURM_PACK_SIZE")
+    if not size:
+        if not (environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST")):
+            raise HaigoError("SLURM_JOB_NODELIST is not set.", "run inside sbatch or salloc, or name hosts")
+        return [dict(environ)]
+    if re.fullmatch(r"[1-9][0-9]{0,2}", size) is None:
+        raise HaigoError(
+            f"SLURM_HET_SIZE={size[:60]} is no number of groups.", "run inside sbatch or salloc, or name hosts"
+        )
+    found = []
+    for number in range(int(size)):
+        mine: dict[str, str] = {}
+        for kind in ("_PACK_GROUP_", "_HET_GROUP_"):
+            mine |= {
+                name.removesuffix(f"{kind}{number}"): value
+                for name, value in environ.items()
+                if name.endswith(f"{kind}{number}")
+            }
+        listed = mine.get("SLURM_JOB_NODELIST") or mine.get("SLURM_NODELIST")
+        if not listed:
+            raise HaigoError(
+                f"SLURM_HET_SIZE is {size}, and SLURM_JOB_NODELIST_HET_GROUP_{number} is not set.",
+                "run inside sbatch or salloc, or name hosts",
+            )
+        # the plain names, those of this very node among them, are of the group that it is called in
+        found.append({**environ, **mine} if environ.get("SLURM_JOB_NODELIST") == listed else mine)
+    return found
+
+
+def _of_group(environ: Mapping[str, str], gpus_per_node: int | None, say: Callable[[str], None]) -> dict[str, int]:
+    hosts = expand(environ.get("SLURM_JOB_NODELIST") or environ.get("SLURM_NODELIST") or "")
+    for name in ("SLURM_JOB_NUM_NODES", "SLURM_NNODES"):
+        if environ.get(name) and environ[name] != str(len(hosts)):
             raise Refused(
-                f"SLURM_TASKS_PER_NODE={environ['SLURM_TASKS_PER_NODE']} counts {len(each)} nodes, and there are "
-                f"{len(hosts)}.",
+                f"{name}={environ[name][:20]}, and SLURM_JOB_NODELIST names {len(hosts)} hosts.",
+                "run inside the job's own environment, or name hosts",
+            )
+    step = environ.get("SLURM_STEP_NODELIST")
+    if step and expand(step) != hosts:
+        say(f"called in a step on {step[:60]}: all {len(hosts)} hosts of the job are given, not the step's alone")
+    if gpus_per_node is not None:
+        here = environ.get("SLURM_GPUS_ON_NODE", "")
+        if re.fullmatch(r"[0-9]{1,4}", here) and int(here) < gpus_per_node:
+            say(f"--gpus-per-node is {gpus_per_node}, and SLURM_GPUS_ON_NODE={here}: Slurm gave this node fewer GPUs")
+        return dict.fromkeys(hosts, gpus_per_node)
+    return dict(zip(hosts, _gpus(_told(environ, len(hosts)), environ, len(hosts), say), strict=True))
+
+
+def _told(environ: Mapping[str, str], nodes: int) -> _Told:
+    each: dict[str, list[int]] = {}
+    tasks = None
+    given = environ.get("SLURM_TASKS_PER_NODE")
+    if given:
+        tasks = counts(given)
+        if len(tasks) != nodes:
+            raise Refused(
+                f"SLURM_TASKS_PER_NODE={given[:60]} counts {len(tasks)} nodes, and there are {nodes}.",
                 "give --gpus-per-node N",
             )
-        return dict(zip(hosts, each, strict=True))
-    raise HaigoError("Slurm tells no number of GPUs.", "give --gpus-per-node N")
+    name = "SLURM_GPUS_PER_NODE"
+    if environ.get(name):
+        each[name] = [gpus.number(name, environ[name])] * nodes
+    for name, read in (("SLURM_GPUS_PER_TASK", gpus.number), ("SLURM_TRES_PER_TASK", gpus.of_tres)):
+        count = read(name, environ[name]) if environ.get(name) else None
+        if count and tasks:
+            each[name] = [count * number for number in tasks]
+    name = "SLURM_NTASKS_PER_GPU"
+    if environ.get(name) and tasks:
+        share = gpus.number(name, environ[name])
+        if any(number % share for number in tasks):
+            raise Refused(f"{name}={share} does not divide SLURM_TASKS_PER_NODE={given}.", "give --gpus-per-node N")
+        each[name] = [number // share for number in tasks]
+    here = {}
+    name = "SLURM_GPUS_ON_NODE"
+    if environ.get(name):
+        here[name] = gpus.number(name, environ[name])
+    # of a step the list of the job says nothing
+    name = "SLURM_STEP_GPUS" if environ.get("SLURM_STEP_GPUS") else "SLURM_JOB_GPUS"
+    if environ.get(name):
+        here[name] = len(gpus.devices(name, environ[name]))
+    name = "CUDA_VISIBLE_DEVICES"
+    if environ.get(name) and (not (here or each) or "MIG-" in environ[name]):
+        here[name] = len(gpus.devices(name, environ[name], ranges=False))
+    name = "SLURM_GPUS"
+    return _Told(each, gpus.number(name, environ[name]) if environ.get(name) else None, here, tasks)
 
 
-def pbs(path: str, gpus_per_node: int | None = None) -> dict[str, int]:
+def _gpus(told: _Told, environ: Mapping[str, str], nodes: int, say: Callable[[str], None]) -> list[int]:
+    """GPUs of every node."""
+    _agree(told, environ, nodes)
+    found = next(iter(told.each.values()), None)
+    if found is None and told.here:
+        name, count = next(iter(told.here.items()))
+        found = [count] * nodes
+        if nodes > 1 and not (nodes == 2 and told.total == sum(found)):
+            say(f"{name} tells of this node only: all {nodes} hosts are taken to have {count} GPUs (--gpus-per-node N "
+                "says it)")  # fmt: skip
+    if found is None and told.total and nodes == 1:
+        found = [told.total]
+    if told.total and (found is None or sum(found) != told.total):
+        have = f"how Slurm parts them among {nodes} nodes is not told"
+        if found:
+            have = f"those of its nodes would be {' + '.join(map(str, found[:8]))}{' + ...' * (nodes > 8)}"
+        raise Refused(
+            f"SLURM_GPUS={environ['SLURM_GPUS'][:60]} is a number for the whole job, and {have}.",
+            "ask Slurm for --gpus-per-node, or give --gpus-per-node N here",
+        )
+    if found is None and told.tasks and max(told.tasks) > 1:
+        say(
+            "Slurm tells no number of GPUs: one is taken for each task of SLURM_TASKS_PER_NODE (--gpus-per-node N says it)"
+        )
+        found = told.tasks
+    if found is None or min(found) < 1:
+        raise Refused("Slurm tells no number of GPUs.", "give --gpus-per-node N")
+    return found
+
+
+def _agree(told: _Told, environ: Mapping[str, str], nodes: int) -> None:
+    """See that all variables say the same: those of every node, and on this node those of it."""
+    own = environ.get("SLURM_NODEID", "")
+    at = int(own) if re.fullmatch(r"[0-9]{1,6}", own) and int(own) < nodes else 0
+    every = list(told.each.items())
+    pairs = [(one, other, a != b) for (one, a), (other, b) in itertools.pairwise(every)]
+    # in a step the variables of this node are the step's, which may have been given fewer
+    here = [] if every and environ.get("SLURM_STEP_ID") else [*told.here.items()]
+    if every:
+        here = [(every[0][0], every[0][1][at]), *here]
+    pairs += [(one, other, a != b) for (one, a), (other, b) in itertools.pairwise(here)]
+    for one, other, differ in pairs:
+        if differ:
+            raise Refused(
+                f"{one}={environ[one][:60]} and {other}={environ[other][:60]} contradict each other.",
+                "run inside the job's own environment, or give --gpus-per-node N",
+            )
+
+
+def _say(line: str) -> None:
+    print(f"haigo: {line}.", file=sys.stderr)
+
+
+def pbs(path: str, gpus_per_node: int | None = None, say: Callable[[str], None] | None = None) -> dict[str, int]:
     """Host -> GPUs from a PBS_NODEFILE, which names a host once for each of its slots.
 
     Raises:
         HaigoError: the file is not there or names no host.
+        Refused: it names each host once, which tells no number of GPUs.
     """
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -186,7 +352,14 @@ def pbs(path: str, gpus_per_node: int | None = None) -> dict[str, int]:
         raise HaigoError(f"PBS_NODEFILE={path} cannot be read.", "run inside the job") from None
     counted = _counted(lines)
     check(list(counted))
-    return {host: gpus_per_node or times for host, times in counted.items()}
+    if gpus_per_node is not None:
+        return dict.fromkeys(counted, gpus_per_node)
+    if max(counted.values()) == 1:
+        raise Refused(
+            f"PBS_NODEFILE={path} names each host once: it tells no number of GPUs.", "give --gpus-per-node N"
+        )
+    (say or _say)("PBS tells no number of GPUs: one is taken for each line of a host (--gpus-per-node N says it)")
+    return counted
 
 
 def _counted(hosts: Iterable[str]) -> dict[str, int]:

@@ -19,7 +19,7 @@ SETTINGS = {
     "reservation": "reservation",
     "comment": "a comment for the job",
 }
-_TIME = re.compile(r"\d+(:\d\d(:\d\d)?)?|\d+-\d+(:\d\d){0,2}")
+_TIME = re.compile(r"[0-9]{1,9}(:[0-9][0-9](:[0-9][0-9])?)?|[0-9]{1,9}-[0-9]{1,9}(:[0-9][0-9]){0,2}")
 
 _BODY = r"""
 # where the runs of this job keep their hostfile; removed by nobody, a few hundred bytes

@@ -21,6 +21,7 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError
+from launch.commanding import gpus as gpu_lists
 from launch.proxy_pool import Event
 
 EXECUTORS = ("local", "slurm")
@@ -278,10 +279,18 @@ class _Slurm(_Runner):
 
 
 def visible_gpus() -> list[int]:
-    """Numbers of the GPUs of this machine that this process may use."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    """Numbers of the GPUs of this machine that this process may use.
+
+    Raises:
+        HaigoError: CUDA_VISIBLE_DEVICES names them in another way than by number.
+    """
+    named = gpu_lists.visible(os.environ)
     if named is not None:
-        return [int(word) for word in named.split(",") if word.strip().isdigit()]
+        if other := [word for word in named if not word.isdigit()]:
+            raise HaigoError(
+                f"CUDA_VISIBLE_DEVICES names {other[0]}: jobs are given their GPUs by number.", "write numbers: 0,1"
+            )
+        return [int(word) for word in named]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         asked = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
         return list(range(sum(line.startswith("GPU ") for line in asked.stdout.splitlines())))
