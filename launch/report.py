@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import haigo
-from haigo import cli, files, yamlfile
+from haigo import cli, files
 from haigo.cli import HaigoError
+from haigo.formats import mixture as mixtures
 from haigo.progress import clock
 from launch.chain import runfile
 from launch.chain.summary import CHOSEN
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def write(root: Path, run: runfile.RunFile) -> Path:
     """Write `report.html`; its path."""
     summary = files.read_json(root / "summary.json")
-    mixture = yamlfile.read(root / "mixture.yml")
+    mixture = mixtures.read(root / "mixture.yml")
     parts = [
         _head(run, summary),
         _answer(summary, mixture),

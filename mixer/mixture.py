@@ -1,4 +1,5 @@
-"""A mixture: one weight a corpus, not negative, summing to 1. Checks, mixture.yml, and baselines.
+"""A mixture: one weight a corpus, not negative, summing to 1. Checks, mixture.yml (read by `haigo.formats.mixture`), and
+baselines.
 
 Weights are shares of sampled training tokens. The baselines here (token share, temperature, UniMax, uniform) know only
 how many tokens each corpus has.
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from haigo import yamlfile
-from haigo.cli import HaigoError, nearest
+from haigo.cli import HaigoError
+from haigo.formats.mixture import read as read
 from mixer.arrays import Array
 
 RENORMALISE_WITHIN = 0.01
-"""Rows whose sum is off by no more than this are scaled to 1; others are refused."""
+"""Rows of ratios.csv whose sum is off by no more than this are scaled to 1; others are refused."""
 
 _EXACT = 1e-9
 
@@ -161,39 +163,3 @@ def _within_rows(whole: Any, scaled: Array, floor: Any, ceiling: Any, rows: Arra
 def write(path: str | os.PathLike[str], document: Mapping[str, Any]) -> None:
     """Write mixture.yml (atomically). `document` is `Recommendation.document()` or anything with `weights`."""
     yamlfile.write(path, dict(document), header="A corpus mixture: weights are shares of sampled training tokens.")
-
-
-def read(path: str | os.PathLike[str], corpora: Sequence[str] | None = None) -> dict[str, Any]:
-    """Read a mixture.yml; also a bare `corpus: weight` mapping.
-
-    Args:
-        corpora: when given, the weights must name exactly these.
-
-    Returns:
-        the document, `weights` being a dict of floats that sums to 1.
-
-    Raises:
-        HaigoError: not a mapping, unknown or missing corpora, or weights that are no mixture.
-    """
-    document = yamlfile.read(path)
-    if not isinstance(document, dict) or not document:
-        raise HaigoError(f"{path} is not a mixture.", "it needs `weights:` with one number a corpus")
-    if "weights" not in document:
-        document = {"weights": document}
-    weights = document["weights"]
-    if not isinstance(weights, dict) or not weights:
-        raise HaigoError(f"{path} has no weights.", "it needs `weights:` with one number a corpus")
-    for name, value in weights.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise HaigoError(f"{path}: the weight of '{name}' is not a number.", "give a number between 0 and 1")
-    if corpora is not None:
-        for name in weights:
-            if name not in corpora:
-                raise HaigoError(f"{path} names the corpus '{name}', which is not known.{nearest(name, corpora)}",
-                                 f"known corpora: {', '.join(corpora)}")  # fmt: skip
-        missing = [name for name in corpora if name not in weights]
-        if missing:
-            raise HaigoError(f"{path} gives no weight for {', '.join(missing)}.", "add them; 0 leaves a corpus out")
-    names = [str(name) for name in weights]
-    checked, _ = check_weights([float(value) for value in weights.values()], names, ["weights"], str(path))
-    return {**document, "weights": dict(zip(names, checked[0].tolist(), strict=True))}

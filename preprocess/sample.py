@@ -20,8 +20,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, cli, files, yamlfile
+from haigo import __version__, cli, files
 from haigo.cli import HaigoError
+from haigo.formats import mixture as mixture_file
 
 from . import documents, sample_choose
 from .sample_draw import Draw, choose_all
@@ -178,16 +179,9 @@ def weights_of(path: str | os.PathLike[str]) -> dict[str, float]:
     """The weights of a mixture.yml.
 
     Raises:
-        HaigoError: not a mixture, or weights that are not numbers.
+        HaigoError: not a mixture: see `haigo.formats.mixture`.
     """
-    content = yamlfile.read(path)
-    found = content.get("weights") if isinstance(content, dict) else None
-    if not isinstance(found, dict) or not found:
-        raise HaigoError(f"{path} has no 'weights'.", "name a mixture.yml: weights: {corpus: share}")
-    for name, value in found.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise HaigoError(f"{path}: the weight of '{name}' is not a number.", "mend that line")
-    return {str(name): float(value) for name, value in found.items()}
+    return dict(mixture_file.read(path)["weights"])
 
 
 def corpora_of(folders: Sequence[str]) -> dict[str, str]:

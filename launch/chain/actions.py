@@ -14,6 +14,7 @@ from typing import Any
 
 from haigo import files, pool, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
+from haigo.formats import mixture as mixture_file
 from launch.chain import runfile
 
 COMPARABLE = ("token_share", "uniform", "temperature")
@@ -329,7 +330,7 @@ def mixture(root: Path, name: str) -> dict[str, float]:
     from mixer.supply import read_supply
 
     if name == "chosen":
-        return dict(yamlfile.read(root / "mixture.yml")["weights"])
+        return dict(mixture_file.read(root / "mixture.yml")["weights"])
     supply = read_supply(root / "supply.csv")
     tokens = [row["tokens"] for row in supply.values()]
     made = {

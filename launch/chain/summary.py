@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from haigo import files, yamlfile
+from haigo import files
+from haigo.formats import mixture as mixtures
 from launch.chain import stage
 from launch.chain.runfile import RunFile
 
@@ -22,7 +23,7 @@ def collect(root: Path, run: RunFile) -> dict[str, Any]:
         tokens, scores; ceilings: metric -> measured share of the token-share model's loss, where one is trained; seconds:
         of every stage.
     """
-    mixture = yamlfile.read(root / "mixture.yml")
+    mixture = mixtures.read(root / "mixture.yml")
     models: dict[str, Any] = {}
     for name in [CHOSEN, *run.train.compare]:
         result = files.read_json(root / "models" / name / "result.json")
@@ -33,7 +34,7 @@ def collect(root: Path, run: RunFile) -> dict[str, Any]:
             "objective": objective(held_out, run),
             "metrics": held_out,
             "tokens": result["tokens"],
-            "weights": yamlfile.read(root / "models" / name / "mixture.yml")["weights"],
+            "weights": mixtures.read(root / "models" / name / "mixture.yml")["weights"],
             "scores": _scores(root / "scores" / name / "result.json"),
         }
     return {

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haigo import files, yamlfile
+from haigo import files
 from haigo.cli import HaigoError, Refused, nearest
+from haigo.formats import mixture as mixtures
 from neox_configs.catalogue import SPLITS, Catalogue
 
 EOD = "<|endoftext|>"
-_SUM_TOLERANCE = 1e-3  # weights written with a few digits; GPT-NeoX divides by the sum anyway
 
 
 @dataclass(frozen=True)
@@ -36,25 +36,14 @@ def read_weights(source: str | os.PathLike[str] | Mapping[str, float]) -> dict[s
     Raises:
         HaigoError: no weights, a weight that is not a number of at least 0, or a sum other than 1.
     """
-    name = "the mixture" if isinstance(source, Mapping) else str(source)
-    content: Any = dict(source) if isinstance(source, Mapping) else yamlfile.read(source)
-    weights = content.get("weights", content) if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not weights:
-        raise HaigoError(f"{name} holds no weights.", "write `weights: {CORPUS: WEIGHT, ...}`, or run mixer.search")
-    for corpus, weight in weights.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-            raise HaigoError(f"{name}: the weight of '{corpus}' is {weight!r}.", "give a number of at least 0")
-    total = math.fsum(weights.values())
-    if abs(total - 1) > _SUM_TOLERANCE:
-        raise HaigoError(f"{name}: the weights sum to {total:.4g}, not to 1.", "divide each by the sum")
-    return {str(corpus): weight / total for corpus, weight in weights.items()}
+    return mixtures.check(source) if isinstance(source, Mapping) else dict(mixtures.read(source)["weights"])
 
 
 def in_order(weights: Mapping[str, float], catalogue: Catalogue, name: str = "the mixture") -> dict[str, float]:
     """The weights above 0 in the catalogue's order, which is the order of the lists in the config.
 
     Raises:
-        HaigoError: a weight for a corpus that the catalogue does not have.
+        HaigoError: a weight for a corpus that the catalogue does not have, or none for one that it has.
     """
     for corpus, weight in weights.items():
         if corpus not in catalogue.corpora and weight > 0:
@@ -63,7 +52,13 @@ def in_order(weights: Mapping[str, float], catalogue: Catalogue, name: str = "th
                 f"{nearest(corpus, catalogue.corpora)}",
                 f"name one of: {', '.join(catalogue.corpora)}",
             )
-    kept = {corpus: weights[corpus] for corpus in catalogue.corpora if weights.get(corpus, 0) > 0}
+    missing = [corpus for corpus in catalogue.corpora if corpus not in weights]
+    if missing:
+        raise HaigoError(
+            f"{name} gives no weight for {', '.join(missing)}, which the catalogue has.",
+            "add them; 0 leaves a corpus out",
+        )
+    kept = {corpus: weights[corpus] for corpus in catalogue.corpora if weights[corpus] > 0}
     total = math.fsum(kept.values())
     return {corpus: weight / total for corpus, weight in kept.items()}
 

@@ -188,6 +188,8 @@ def test_flash_attention_is_written_out(shared_world: World) -> None:
         ({"mixture": {"news": 0.5, "code": 0.4}}, "sum to 0.9"),
         ({"mixture": {"news": 1.5, "code": -0.5}}, "weight of 'code' is -0.5"),
         ({"mixture": {"news": float("nan")}}, "weight of 'news' is nan"),
+        ({"mixture": {"news": 0.87, "code": 0.2}}, "sum to 1.07"),
+        ({"mixture": {"news": 1.0}}, "no weight for code, which the catalogue has"),
         ({"mixture": {}}, "holds no weights"),
         ({"mixture": "nowhere.yml"}, "nowhere.yml does not exist"),
         ({"catalogue": "nowhere.yml"}, "nowhere.yml does not exist"),

@@ -311,9 +311,9 @@ def test_the_command(corpora, tmp_path, capsys):
         (["--budget", "a=5", "--budget", "b=1", "--budget", "aa=1"], "no such corpus is given. Did you mean 'a'"),
         (["--characters", "9", "--mixture", "one.yml"], r"one.yml has no weight for the corpus 'b'"),
         (["--characters", "9", "--mixture", "more.yml"], r"more.yml gives 'zz' a weight"),
-        (["--characters", "9", "--mixture", "zero.yml"], r"zero.yml are not numbers of 0 or more"),
+        (["--characters", "9", "--mixture", "zero.yml"], r"zero.yml: the weights do not sum to 1: they sum to 0"),
         (["--characters", "9", "--mixture", "text.yml"], r"text.yml: the weight of 'b' is not a number"),
-        (["--characters", "9", "--mixture", "none.yml"], r"none.yml has no 'weights'"),
+        (["--characters", "9", "--mixture", "none.yml"], r"none.yml holds no weights"),
         (["--characters", "9", "--temperature", "0"], "temperature of 0 is not possible"),
     ],
 )
@@ -321,10 +321,10 @@ def test_what_cannot_be_asked_for(corpora, tmp_path, monkeypatch, words, message
     monkeypatch.chdir(tmp_path)
     for name, body in {
         "one": "weights: {a: 1}",
-        "more": "weights: {a: 1, b: 1, zz: 1}",
+        "more": "weights: {a: 0.5, b: 0.25, zz: 0.25}",
         "zero": "weights: {a: 0, b: 0}",
         "text": "weights: {a: 0.5, b: half}",
-        "none": "a: 1",
+        "none": "",
     }.items():
         Path(f"{name}.yml").write_text(body, encoding="utf-8")
     with pytest.raises(HaigoError, match=message):
