@@ -109,6 +109,9 @@ def arguments() -> argparse.ArgumentParser:
     made.add_argument("--choices", help="two or more, with commas between them")
     made.add_argument("--answer", help="the right choice")
     made.add_argument("--prompt", default="0.3", help="prompt version of JCommonsenseQA (default 0.3)")
+    made.add_argument(
+        "--trust_remote_code", "--trust-remote-code", action="store_true", help="run the model's own code"
+    )
     made.add_argument("--device", help="cpu, cuda ... (default: cuda if there is one)")
     return made
 
@@ -123,7 +126,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         check(given.choices.split(","), given.answer)
     from eval_harness.model import load
 
-    model = load(f"pretrained={given.model}", device=given.device, show_progress=False)
+    # as a mapping: a folder's name is never read as options
+    options = {"pretrained": given.model}
+    trusted = given.trust_remote_code
+    model = load(options, device=given.device, show_progress=False, trust_remote_code=trusted)
     if given.question is not None:
         print(ask(model, given.question, given.choices.split(","), given.answer, given.prompt))
         return None

@@ -135,6 +135,9 @@ def arguments() -> argparse.ArgumentParser:
         "file", nargs="?", type=Path, metavar="FILE", help="sentences, one a line, or JSON lines with text"
     )
     made.add_argument("--model", required=True, metavar="FOLDER", help="a Hugging Face model folder")
+    made.add_argument(
+        "--trust_remote_code", "--trust-remote-code", action="store_true", help="run the model's own code"
+    )
     made.add_argument("--output", type=Path, metavar="FILE", help="vectors.parquet or vectors.npy")
     made.add_argument("--jsts", type=Path, metavar="FILE", help="JSTS's file: print Spearman's correlation")
     made.add_argument("--layer", type=int, default=-1, help="which layer's states (default -1, the last)")
@@ -156,7 +159,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         raise HaigoError(f"{given.jsts} does not exist.", f"get jsts-v1.1/valid-v1.1.json from {data.REPOSITORY}")
     from eval_harness.model import load
 
-    model = load(f"pretrained={given.model}", device=given.device, show_progress=False)
+    options, trusted = {"pretrained": given.model}, given.trust_remote_code
+    model = load(options, device=given.device, show_progress=False, trust_remote_code=trusted)
     if texts:
         vectors = embed(model, texts, given.layer)
         write(given.output, texts, vectors)

@@ -39,7 +39,8 @@ def script(
     limits = [*(each["limit"] for each in ours.values()), *(limit for _, _, limit in theirs)]
     hub = any("source" in file for each in ours.values() for file in each["files"])
     folder = '"${DATA_DIR:-.}"' + " --hub" * hub if hub or not ours else '"${DATA_DIR:?the folder with the data}"'
-    words = [f"--data_dir {folder}", f"--data_version {version}", f"--fewshot_pool {pool}"]
+    words = ["--trust_remote_code"] if result["haigo"]["model"].get("trust_remote_code") else []
+    words += [f"--data_dir {folder}", f"--data_version {version}", f"--fewshot_pool {pool}"]
     words += [f"--seed {result['haigo']['seed']}", f"--device {shlex.quote(config['device'])}"]
     if any(limit is not None for limit in limits):
         words.append("--limit " + ",".join("all" if limit is None else str(limit) for limit in limits))

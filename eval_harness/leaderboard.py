@@ -112,8 +112,9 @@ def _read(path: Path, content: dict[str, Any]) -> Row:
         kinds[column] = about["data"]
         names[column], base[column] = metric, {k: v for k, v in about["baseline"].items() if v is not None}
     words = dict(part.split("=", 1) for part in content["config"]["model_args"].split(",") if "=" in part)
+    name = content["haigo"].get("model", {}).get("pretrained") or words.get("pretrained", path.parent.name)
     return Row(
-        name=words.get("pretrained", path.parent.name),
+        name=str(name),
         ours=True,
         cells=cells,
         folder=path.parent,

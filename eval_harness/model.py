@@ -19,20 +19,19 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lm_eval.models.huggingface import HFLM
-from lm_eval.utils import simple_parse_args_string
 
 from eval_harness import packed
 from eval_harness.journal import Journal, key
+from eval_harness.model_args import parse_args, written
 from haigo.cli import HaigoError, Refused
 from haigo.progress import Progress
 
-_WORDS = {"torch_dtype": "dtype", "use_fast": "use_fast_tokenizer"}  # jp-stable's words for lm-eval's
 Encoded = tuple[tuple[str, str], list[int], list[int]]
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
 
@@ -112,7 +111,7 @@ class LeaderboardLM(HFLM):
         try:
             super()._create_tokenizer(pretrained, tokenizer, **more)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise HaigoError(
+            raise _own_code(folder, error) or HaigoError(
                 f"{folder} has no tokenizer that transformers can read: {_first_line(error)}",
                 "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER",
             ) from None
@@ -121,7 +120,7 @@ class LeaderboardLM(HFLM):
         try:
             super()._get_config(pretrained, **more)
         except Exception as error:  # config classes check their fields with errors of their own
-            raise HaigoError(
+            raise _own_code(pretrained, error) or HaigoError(
                 f"{pretrained} is no model that transformers can read: {_first_line(error)}",
                 "check --model_args pretrained=: a model folder, or a name on the Hugging Face hub",
             ) from None
@@ -135,7 +134,7 @@ class LeaderboardLM(HFLM):
         except (MemoryError, HaigoError, TypeError):
             raise
         except Exception as error:  # every kind of weights file has errors of its own
-            raise HaigoError(
+            raise _own_code(pretrained, error) or HaigoError(
                 f"{pretrained} could not be loaded as a causal language model: {_first_line(error)}",
                 "check the folder, or convert the checkpoint again",
             ) from None
@@ -331,13 +330,18 @@ class LeaderboardLM(HFLM):
 
 
 def load(
-    model_args: str,
+    model_args: str | Mapping[str, Any],
     batch_size: int | None = None,
     device: str | None = None,
     share_context: bool | None = None,
     show_progress: bool = True,
+    trust_remote_code: bool = False,
 ) -> LeaderboardLM:
     """The model that lm-eval's `--model_args` names: `pretrained=DIR[,dtype=float32][,tokenizer=DIR][,max_length=N]...`.
+
+    Args:
+        model_args: as `parse_args` takes them.
+        trust_remote_code: run Python code that the model's folder or repository brings along.
 
     Raises:
         HaigoError: no `pretrained`, an option that does not exist, or a model that can not be loaded.
@@ -348,9 +352,15 @@ def load(
     device = _device(device)
     _check_options(options)
     try:
-        model = LeaderboardLM(batch_size=batch_size, device=device, share_context=share_context, **options)
+        model = LeaderboardLM(
+            batch_size=batch_size,
+            device=device,
+            share_context=share_context,
+            trust_remote_code=trust_remote_code,
+            **options,
+        )
     except TypeError as error:
-        raise HaigoError(f"--model_args {model_args}: {_first_line(error)}", "see lm-eval's `hf` model") from None
+        raise HaigoError(f"--model_args {written(options)}: {_first_line(error)}", "see lm-eval's `hf` model") from None
     model.show_progress = show_progress
     return model
 
@@ -365,18 +375,6 @@ def _device(name: str | None) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise HaigoError(f"--device {name}: this machine has no CUDA device that torch can use.", "use --device cpu")
     return name
-
-
-def parse_args(model_args: str) -> dict[str, Any]:
-    """lm-eval's `a=b,c=d` as a mapping, jp-stable's words put into lm-eval's; `pretrained` must be there."""
-    try:
-        options: dict[str, Any] = simple_parse_args_string(model_args)
-    except (ValueError, IndexError):
-        options = {}
-    if not options.get("pretrained"):
-        raise HaigoError(f"--model_args '{model_args}' names no model.", "write --model_args pretrained=MODEL_FOLDER")
-    options = {_WORDS.get(word, word): value for word, value in options.items()}
-    return {**options, "pretrained": str(options["pretrained"])}
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -409,6 +407,16 @@ def _check_folder(pretrained: str) -> None:
                          "name the folder that launch.convert or launch.local wrote")  # fmt: skip
     if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
         raise HaigoError(f"{pretrained} has no weights (model.safetensors).", "export the model again")
+
+
+def _own_code(pretrained: object, error: BaseException) -> HaigoError | None:
+    """What to say when transformers will not load a model without its own code."""
+    if "trust_remote_code" not in str(error):
+        return None
+    return Refused(
+        f"{pretrained} brings Python code of its own, which is not run unasked.",
+        "read that code, and give --trust_remote_code if you trust it",
+    )
 
 
 def _first_line(error: BaseException) -> str:

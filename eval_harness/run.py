@@ -17,12 +17,13 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from eval_harness import data, exclude, harness, journal, metrics, result, stock, tasks
 from eval_harness.fewshot import LEADERBOARD_SEED
+from eval_harness.model_args import parse_args, written
 from eval_harness.sources import Limit, Source, read_sources, spread
 from haigo import cli, files
 from haigo.cli import HaigoError
@@ -50,7 +51,8 @@ def evaluate(
     seed: int = LEADERBOARD_SEED,
     dtype: str = "float32",
     bootstrap_iters: int = metrics.BOOTSTRAP_ITERS,
-    model_args: str | None = None,
+    model_args: str | Mapping[str, Any] | None = None,
+    trust_remote_code: bool = False,
     model: LeaderboardLM | None = None,
     exclude_ids: str | Path | None = None,
     explain: int | None = None,
@@ -72,7 +74,8 @@ def evaluate(
         data_version: the JGLUE release that file names carry.
         batch_size: contexts a forward pass; None lets their lengths decide. It does not change scores.
         seed: of the document order and the draws; any but 42 makes the result not comparable.
-        model_args: lm-eval's words for the model; `model_dir` and `dtype` are not used then.
+        model_args: the model's options, as a mapping or in lm-eval's words; `model_dir` and `dtype` are not used then.
+        trust_remote_code: run Python code that the model brings along, in lm-eval's own tasks too.
         model: an already loaded model, to score several task lists with one.
         exclude_ids: file with the ids of contaminated documents; the result then also has the score without them.
         explain: print this document (in scoring order) of every task as it is scored, before scoring.
@@ -110,14 +113,17 @@ def evaluate(
             print(f"haigo: {warning}", file=sys.stderr)
     from eval_harness import engine  # brings in torch and lm-eval: only now that the input is known to be good
     from eval_harness.explain import explain as shown
-    from eval_harness.model import load, parse_args
+    from eval_harness.model import load
 
     early = [
         None if s.rules.needs_model else engine.prepare(s.rules, s.docs, s.pool_docs, s.shots, s.limit, seed)
         for s in sources
     ]
-    words = model_args or f"pretrained={model_dir},dtype={dtype}"
-    lm = model or load(words, batch_size, device)
+    chosen = {"pretrained": str(model_dir), "dtype": dtype}
+    if model_args or model is None:
+        chosen = parse_args(model_args or chosen)
+    words = model_args if isinstance(model_args, str) else written(chosen)
+    lm = model or load(chosen, batch_size, device, trust_remote_code=trust_remote_code)
     prepared = [
         each or engine.prepare(s.rules, s.docs, s.pool_docs, s.shots, s.limit, seed, lm)
         for each, s in zip(early, sources, strict=True)
@@ -127,7 +133,7 @@ def evaluate(
         # what is explained is no part of a result that a program reads from standard output
         print(shown(lm, each, min(explain, len(each.docs) - 1)), file=explain_to or sys.stdout)
     start, cut_before, answers = time.monotonic(), lm.truncated, None
-    pretrained = str(parse_args(words)["pretrained"]) if model_args else str(model_dir)
+    pretrained = chosen["pretrained"]
     if output_path is not None and prepared and pretrained:
         head = journal.fingerprint(pretrained, words, lm.share_context)
         answers = journal.Journal(Path(output_path) / journal.NAME, head)
@@ -169,6 +175,8 @@ def evaluate(
         {
             "tasks": about,
             "model": {
+                "pretrained": pretrained,
+                **({"trust_remote_code": True} if trust_remote_code else {}),
                 "parameters": lm.parameters,
                 "dtype": precision,
                 "max_length": lm.max_length,
@@ -184,7 +192,8 @@ def evaluate(
     )
     if theirs:
         shots, limits = [all_shots[name] for name in theirs], [all_limits[name] for name in theirs]
-        found["lm_eval"] = stock.run(theirs, shots, limits, parse_args(words), manager, batch_size, device)
+        options = chosen | {"trust_remote_code": trust_remote_code}
+        found["lm_eval"] = stock.run(theirs, shots, limits, options, manager, batch_size, device)
     if output_path is not None:
         folder = Path(output_path)
         if log_samples:
@@ -242,8 +251,6 @@ def evaluate_models(models: Sequence[str], output_path: str | Path | None, **opt
     Returns:
         ORG/MODEL -> its result.
     """
-    from eval_harness.model import parse_args
-
     names = [result.organisation_and_model(parse_args(words)["pretrained"]) for words in models]
     for name in names:
         if names.count(name) > 1:
@@ -290,6 +297,12 @@ def arguments() -> argparse.ArgumentParser:
         "--model-args",
         action="append",
         help="pretrained=FOLDER[,dtype=float32][,tokenizer=FOLDER][,max_length=N]; again for a second model",
+    )
+    add(
+        "--trust_remote_code",
+        "--trust-remote-code",
+        action="store_true",
+        help="run Python code that the model brings along",
     )
     add("--tasks", help="task ids with commas between them; jnli-1.1-* names all prompts; other names are lm-eval's")
     add("--num_fewshot", "--num-fewshot", help="shots, one number or one a task; `own` is the task's own (default)")
@@ -342,6 +355,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         raise HaigoError(f"--explain {given.explain} is below 0.", "documents are counted from 0")
     options = {
         "tasks": given.tasks,
+        "trust_remote_code": given.trust_remote_code,
         "num_fewshot": _numbers(given.num_fewshot, "num_fewshot", shares=False),
         "limit": _numbers(given.limit, "limit", shares=True),
         "data_dir": given.data_dir or ".",

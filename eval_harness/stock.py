@@ -56,7 +56,7 @@ def run(
     """Score a model on lm-eval's tasks.
 
     Args:
-        options: lm-eval's `--model_args` as a mapping.
+        options: lm-eval's `--model_args` as a mapping; `trust_remote_code` among them only where it was asked for.
 
     Returns:
         `results`, `versions` and `n-shot` as lm-eval gives them.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import re
 import string
 from dataclasses import dataclass, field
 
+from haigo.shown import html, line, markdown
+
 SOURCE = "https://github.com/Stability-AI/lm-evaluation-harness/tree/jp-stable"
+_CLOSING = (f"Percent. Published rows: {SOURCE}", "A letter marks a figure that may not be compared.")
 _STYLE = """
 :root{color-scheme:light dark}
 body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:110em;padding:0 1em}
@@ -43,31 +45,38 @@ class Table:
         return self.notes[note]
 
     def _closing(self) -> list[str]:
-        return [*self.tests, f"Percent. Published rows: {SOURCE}", "A letter marks a figure that may not be compared."]
+        return [*self.tests, *_CLOSING]
 
     def text(self) -> str:
         """For a terminal."""
         rows = [["model", *self.columns], *([name, *cells] for name, cells in self.rows)]
+        rows = [list(map(line, row)) for row in rows]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([*lines, *(f"{mark}: {note}" for note, mark in self.notes.items()), *self._closing()])
+        notes = [*(f"{mark}: {note}" for note, mark in self.notes.items()), *self._closing()]
+        return "\n".join([*lines, *map(line, notes)])
 
     def markdown(self) -> str:
         """For a README."""
-        lines = ["| model | " + " | ".join(self.columns) + " |", "|---" + "|---:" * len(self.columns) + "|"]
-        lines += [f"| {_plain(name)} | " + " | ".join(cells) + " |" for name, cells in self.rows]
-        notes = [*(f"{mark}: {note}" for note, mark in self.notes.items()), *self._closing()]
-        return "\n".join([*lines, "", *(f"- {_plain(line)}" for line in notes)]) + "\n"
+        rows = [["model", *self.columns], *([name, *cells] for name, cells in self.rows)]
+        head, *lines = [f"| {' | '.join(map(markdown, row))} |" for row in rows]
+        notes = [
+            *(f"{mark}: {markdown(note)}" for note, mark in self.notes.items()),
+            *map(markdown, self.tests),
+            *_CLOSING,
+        ]
+        rule = "|---" + "|---:" * len(self.columns) + "|"
+        return "\n".join([head, rule, *lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
     def html(self) -> str:
         """A page by itself; a letter says its sentence when pointed at."""
-        head = "".join(f"<th>{html.escape(text)}</th>" for text in ["model", *self.columns])
+        head = "".join(f"<th>{html(text)}</th>" for text in ["model", *self.columns])
         body = "".join(
-            f'<tr class="{_kind(name)}"><td>{html.escape(name)}</td>{"".join(map(self._cell, cells))}</tr>\n'
+            f'<tr class="{_kind(name)}"><td>{html(name)}</td>{"".join(map(self._cell, cells))}</tr>\n'
             for name, cells in self.rows
         )
-        notes = "".join(f"<dt>{mark}</dt><dd>{html.escape(note)}</dd>" for note, mark in self.notes.items())
-        closing = "".join(f"<p>{_linked(line)}</p>" for line in self._closing())
+        notes = "".join(f"<dt>{mark}</dt><dd>{html(note)}</dd>" for note, mark in self.notes.items())
+        closing = "".join(f"<p>{_linked(each)}</p>" for each in self._closing())
         return (
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
             f"<title>Haigo leaderboard</title><style>{_STYLE}</style><h1>Japanese leaderboard</h1>"
@@ -78,11 +87,11 @@ class Table:
     def _cell(self, text: str) -> str:
         found = re.fullmatch(r"(\S+)(?: (±\S+))?(?: ([A-Za-z]+))?", text)
         if not found:
-            return f"<td>{html.escape(text)}</td>"
+            return f"<td>{html(text)}</td>"
         value, error, marks = found.groups(default="")
         said = [note for note, mark in self.notes.items() if mark in marks]
-        tip = f'<sup title="{html.escape("; ".join(said))}">{marks}</sup>' if marks else ""
-        return f"<td>{value}{f' <small>{error}</small>' if error else ''}{tip}</td>"
+        tip = f'<sup title="{html("; ".join(said))}">{marks}</sup>' if marks else ""
+        return f"<td>{html(value)}{f' <small>{html(error)}</small>' if error else ''}{tip}</td>"
 
 
 def _kind(name: str) -> str:
@@ -91,9 +100,5 @@ def _kind(name: str) -> str:
     return "base" if name in ("always the commonest answer", "chance") else ""
 
 
-def _plain(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _linked(line: str) -> str:
-    return html.escape(line).replace(SOURCE, f'<a href="{SOURCE}">{SOURCE.removeprefix("https://")}</a>')
+def _linked(sentence: str) -> str:
+    return html(sentence).replace(SOURCE, f'<a href="{SOURCE}">{SOURCE.removeprefix("https://")}</a>')

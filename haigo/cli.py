@@ -22,6 +22,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from haigo import shown
+
 OK, BAD_INPUT, REFUSED, FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
 
 
@@ -143,6 +145,11 @@ def _sigterm_unwinds() -> Iterator[None]:
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
     """Call `main` and turn whatever happens into a printed sentence and an exit code."""
+    with shown.filtered():  # what a terminal would obey is written out, whoever prints it
+        return _run(main, argv)
+
+
+def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words
     # Text is Japanese: a C locale or a pipe must not turn it into an encoding error.

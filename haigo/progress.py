@@ -7,6 +7,8 @@ import sys
 import time
 from types import TracebackType
 
+from haigo import shown
+
 _LINE_EVERY_S = 10.0
 
 
@@ -84,5 +86,7 @@ class Progress:
     def _print(self, text: str, end: str) -> None:
         if self.quiet:
             return
-        sys.stderr.write(f"\r\x1b[K{text}{end}" if self.live else f"{text}{end}")
-        sys.stderr.flush()
+        safe = shown.line(text)
+        out = shown.raw(sys.stderr)
+        out.write(f"\r\x1b[K{safe}{end}" if self.live else f"{safe}{end}")
+        out.flush()

@@ -7,7 +7,6 @@ Everything on it is read from the files that the stages left; nothing is compute
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from haigo import cli, files
 from haigo.cli import HaigoError
 from haigo.formats import mixture as mixtures
 from haigo.progress import clock
+from haigo.shown import html
 from launch.chain import runfile
 from launch.chain.summary import CHOSEN
 from launch.local import log
@@ -50,26 +50,26 @@ def write(root: Path, run: runfile.RunFile) -> Path:
         _plan(root),
         _provenance(root, mixture, summary),
     ]
-    page = report_style.PAGE.format(title=html.escape(run.title), style=report_style.STYLE, body="\n".join(parts))
+    page = report_style.PAGE.format(title=html(run.title), style=report_style.STYLE, body="\n".join(parts))
     files.write_text(root / "report.html", page)
     return root / "report.html"
 
 
 def _head(run: runfile.RunFile, summary: Mapping[str, Any]) -> str:
-    note = f'<p class="note">{html.escape(run.note)}</p>' if run.note else ""
+    note = f'<p class="note">{html(run.note)}</p>' if run.note else ""
     models = summary["models"]
     tiles = []
     for name, model in models.items():
         gain = model["objective"] / models[CHOSEN]["objective"] - 1
         less = f"{gain:+.1%} against the chosen mixture" if name != CHOSEN else "bits per byte, held out"
         tiles.append(
-            f'<div class="tile{" ours" if name == CHOSEN else ""}"><span>{_name(name)}</span>'
+            f'<div class="tile{" ours" if name == CHOSEN else ""}"><span>{html(_name(name))}</span>'
             f"<b>{model['objective']:.4f}</b><small>{less}</small></div>"
         )
     names = [f"{weight:g} × {metric}" if weight != 1 else metric for metric, weight in run.objective.metrics.items()]
     goal = names[0] if len(names) == 1 else f"the mean of {', '.join(names[:-1])} and {names[-1]}"
     return (
-        f"<header><h1>{html.escape(run.title)}</h1>{note}<p>Objective: {html.escape(goal)} (lower is better), measured on"
+        f"<header><h1>{html(run.title)}</h1>{note}<p>Objective: {html(goal)} (lower is better), measured on"
         f" held-out documents that no model and no proxy was trained on. Every model had the same budget.</p>"
         f'<div class="tiles">{"".join(tiles)}</div></header>'
     )
@@ -92,7 +92,7 @@ def _answer(summary: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:
     ]
     weighed = table(["corpus", "weight", "90 % interval", "token share", "epochs"], rows)
     binding = [f"{each['constraint']} (price {each['price']:.4f})" for each in mixture.get("binding", [])]
-    bound = f"<p>What holds the answer back: {html.escape('; '.join(binding))}.</p>" if binding else ""
+    bound = f"<p>What holds the answer back: {html('; '.join(binding))}.</p>" if binding else ""
     measured = [
         [metric, f"{change:+.1%}"] for metric, change in sorted(summary["ceilings"].items(), key=lambda item: item[1])
     ]
@@ -171,7 +171,7 @@ def _scores(summary: Mapping[str, Any]) -> str:
         )
         why += _without(about.get("without_excluded"))
         told = f"{task}: {about['n']} documents, {about['num_fewshot']} examples in the prompt, data {about['data']}; {base}."
-        notes.append(f"<p>{html.escape(told + why)}</p>")
+        notes.append(f"<p>{html(told + why)}</p>")
     return f"<section><h2>Scores</h2>{scored}{''.join(notes)}</section>"
 
 
@@ -202,10 +202,10 @@ def _plan(root: Path) -> str:
         for each in plans["configs"]
     ]
     head = ["model", "layout", "nodes", "GB a GPU", "tokens/s", "days", "most epochs", "config"]
-    said = "".join(f"<p>{html.escape(each)}</p>" for each in plans.get("notes", []))
+    said = "".join(f"<p>{html(each)}</p>" for each in plans.get("notes", []))
     return (
         f"<section><h2>The real training</h2><p>GPT-NeoX configs for {plans['tokens'] / 1e9:g} billion tokens on"
-        f" {html.escape(plans['cluster'])}, from the same mixture, datasets and tokenizer. Start one with"
+        f" {html(plans['cluster'])}, from the same mixture, datasets and tokenizer. Start one with"
         f" <code>python -m launch.deepy train.py CONFIG</code>.</p>{table(head, rows, text_columns=(0, 1, 7))}{said}</section>"
     )
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, files
+from haigo import cli, files, shown
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
 from launch.supervision import neox_log, runs_table
@@ -219,7 +219,7 @@ class Watch:
 
     def _say(self, line: str) -> None:
         if self._drawn:
-            sys.stderr.write(f"\x1b[{self._drawn}A\x1b[J")
+            shown.raw(sys.stderr).write(f"\x1b[{self._drawn}A\x1b[J")
             self._drawn = 0
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
@@ -231,7 +231,7 @@ class Watch:
         self._shown = now
         lines = table(self.runs)
         if self.live and self._drawn:
-            sys.stderr.write(f"\x1b[{self._drawn}A\x1b[J")
+            shown.raw(sys.stderr).write(f"\x1b[{self._drawn}A\x1b[J")
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
         self._drawn = len(lines) if self.live else 0

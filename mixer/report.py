@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from haigo import cli
+from haigo import cli, shown
 from haigo.cli import HaigoError
 from mixer import mixture
 
@@ -134,7 +134,8 @@ def _plain(table: Table) -> str:
 
 def _markdown(table: Table) -> str:
     head, rows = table
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
+    escaped = [list(map(shown.markdown, row)) for row in [head, *rows]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [escaped[0], ["---"] * len(head), *escaped[1:]])
 
 
 def text(document: Mapping[str, Any], markdown: bool = False, language: str = "en") -> str:
@@ -145,15 +146,15 @@ def text(document: Mapping[str, Any], markdown: bool = False, language: str = "e
         language: "en" or "ja" (headings and column names).
     """
     words = _JA if language == "ja" else {}
-    shown, said = tables(document), sentences(document)
+    tabled, said = tables(document), sentences(document)
     parts: list[str] = []
     for heading in ("Mixture", "Predictions", "What binds", "Fit", "Methods compared", "Notes"):
-        if heading not in shown and heading not in said:
+        if heading not in tabled and heading not in said:
             continue
         title = words.get(heading, heading)
         parts.append(f"## {title}\n" if markdown else title)
-        if heading in shown:
-            head, rows = shown[heading]
+        if heading in tabled:
+            head, rows = tabled[heading]
             table = (
                 [words.get(h, h) for h in head],
                 [[words.get(c, c) if i == 0 else c for i, c in enumerate(r)] for r in rows],
@@ -161,9 +162,9 @@ def text(document: Mapping[str, Any], markdown: bool = False, language: str = "e
             parts.append(_markdown(table) if markdown else _plain(table))
         for sentence in said.get(heading, []):
             parts.append(
-                ("\n" if markdown and heading in shown else "")
+                ("\n" if markdown and heading in tabled else "")
                 + ("- " if markdown else "  ")
-                + words.get(sentence, sentence)
+                + (shown.markdown if markdown else shown.line)(words.get(sentence, sentence))
             )
         parts.append("")
     return "\n".join(parts)
@@ -181,13 +182,13 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         print(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         try:
-            shown = text(document, args.markdown, args.language)
+            told = text(document, args.markdown, args.language)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise HaigoError(
                 f"{args.mixture} is not as mixer.search writes it ({type(error).__name__}: {error}).",
                 "write it again with mixer.search",
             ) from None
-        print(shown)
+        print(told)
     return cli.OK
 
 

@@ -158,7 +158,7 @@ def _auto(path: Path) -> Contender:
     from transformers import AutoTokenizer
 
     try:
-        slow: Any = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        slow: Any = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:120]
         raise HaigoError(

@@ -59,7 +59,7 @@ def _names(folder: Path) -> Finding:
     from transformers import AutoConfig, GPTNeoXForCausalLM
 
     with torch.device("meta"):
-        model = GPTNeoXForCausalLM(AutoConfig.from_pretrained(folder))
+        model = GPTNeoXForCausalLM(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     wanted = {name.replace("lm_head.", "embed_out."): tuple(value.shape) for name, value in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         wanted.pop("embed_out.weight", None)

@@ -219,7 +219,9 @@ def load_model(folder: Path) -> GPTNeoXForCausalLM:
 
     logging.disable_progress_bar()
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+        )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HaigoError(f"{folder} does not load in transformers: {line}", "convert the checkpoint again") from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Sequence
+
+from haigo import shown
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -58,7 +59,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequ
 
     def line(cells: Sequence[str], tag: str) -> str:
         made = [
-            f"<{tag}{'' if number in text_columns else ' class=n'}>{html.escape(cell)}</{tag}>"
+            f"<{tag}{'' if number in text_columns else ' class=n'}>{shown.html(cell)}</{tag}>"
             for number, cell in enumerate(cells)
         ]
         return f"<tr>{''.join(made)}</tr>"

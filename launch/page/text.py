@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 
 from haigo import files
+from haigo.shown import html
 from launch.chain import runfile
 from launch.page.style import table
 
@@ -103,7 +103,7 @@ def _evaluation(root: Path, run: runfile.RunFile) -> str:
         "none": "Nothing was taken out.",
     }[run.decontaminate.remove]
     return (
-        f"<h3>Evaluation items in the text</h3><p>Looked for in {len(found['against'])} files. {html.escape(what)}</p>"
+        f"<h3>Evaluation items in the text</h3><p>Looked for in {len(found['against'])} files. {html(what)}</p>"
         + table(["task", "items", "long enough to look for", "found", "found in training documents"], tasks)
         + table(["corpus", "documents", "train", "valid", "test", "with items of"], corpora, text_columns=(0, 5))
         + (f"<details><summary>Examples</summary>{examples}</details>" if shown else "")

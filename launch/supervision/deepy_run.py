@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from haigo import shown
 from haigo.cli import Failed
 from launch import save_folder
 from launch.supervision import causes, keeper, neox_log, signals
@@ -121,7 +122,7 @@ def _read(child: subprocess.Popen[bytes], outcome: Outcome, copy: IO[bytes] | No
     for line in iter(child.stdout.readline, b""):
         text = line.decode("utf-8", errors="replace")
         with contextlib.suppress(BrokenPipeError):
-            sys.stdout.write(text)
+            shown.raw(sys.stdout).write(shown.log(text))
             sys.stdout.flush()
         if copy is not None:
             copy.write(line)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from haigo import shown
 from haigo.cli import HaigoError
 from haigo.progress import clock
 from launch.planning import layouts as plan_layouts
@@ -145,21 +146,21 @@ class Live:
         line = self.text(phase)
         if self.live:
             width = shutil.get_terminal_size().columns
-            _put(f"\r\x1b[K{line[: max(20, width - 1)]}")
+            _put(f"\r\x1b[K{shown.line(line[: max(20, width - 1)])}")
             self._drawn = True
         else:
-            _put(line + "\n")
+            _put(shown.line(line) + "\n")
 
     def say(self, line: str) -> None:
         """A line that stays, above the live one."""
-        _put(("\r\x1b[K" if self._drawn else "") + line + "\n")
+        _put(("\r\x1b[K" if self._drawn else "") + shown.text(line) + "\n")
         self._drawn = False
 
 
 def _put(text: str) -> None:
     # a closed terminal, a pipe whose reader has gone, a full disk: nobody reads on, and the watch must
     with contextlib.suppress(OSError, ValueError):
-        sys.stderr.write(text)
+        shown.raw(sys.stderr).write(text)
         sys.stderr.flush()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from haigo import shown
 from haigo.progress import Progress, clock
 
 _BAR = 16
@@ -144,8 +145,9 @@ class Board(Progress):
         lines = text.split("\n")
         # back to the first line of what was drawn, and clear from there: fewer lines may follow than stood there
         back = f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else ""
-        shown = "\n".join(_cut(line, width) if end == "" else line for line in lines)
-        sys.stderr.write(f"\r{back}\x1b[J{shown}{end}")
+        safe = map(shown.line, lines)
+        drawn = "\n".join(_cut(line, width) if end == "" else line for line in safe)
+        shown.raw(sys.stderr).write(f"\r{back}\x1b[J{drawn}{end}")
         sys.stderr.flush()
         self._drawn = len(lines) if end == "" else 0
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files
+from haigo import __version__, files, shown
 
 from .state import Store
 
@@ -76,7 +76,7 @@ def write(
 
 def text(card: Mapping[str, Any]) -> str:
     """The card to read."""
-    lines = [f"# {card['corpus']}", "", f"{card['title']}, from {card['origin']}.", ""]
+    lines = [f"# {cell(card['corpus'])}", "", f"{cell(card['title'])}, from {cell(card['origin'])}.", ""]
     if not card["complete"]:
         lines += ["**Not complete**: a limit was set, or something could not be had (see below).", ""]
     fetched = card["fetched"]
@@ -116,5 +116,4 @@ def text(card: Mapping[str, Any]) -> str:
 
 def cell(value: Any) -> str:
     """A value of unknown origin as one line that is no markup."""
-    flat = " ".join(str(value).split())
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|#" else char for char in flat)
+    return shown.markdown(value)

@@ -1,0 +1,90 @@
+"""Text of unknown origin on its way to people: a terminal, a web page, Markdown.
+
+Model names, figures' names, corpus text and what servers say may hold sequences that drive a terminal (escape, the C1
+controls, carriage return, backspace), that turn the direction of writing round what follows, or that are markup. None of
+it is lost: such a character is written as its JSON escape, so that what a command prints with --json stays the same JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html as _html
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
+
+# C0 but tab and line end, DEL and C1, the separators and the overrides of direction, annotation marks
+_DRIVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]")
+_BREAKS = re.compile("[\t\n]")
+_MARKUP = re.compile(r"[\\`*_\[\]<>|#~!&{}]")
+_COLOURED = re.compile("(\x1b\\[[0-9;]*m|\r)|" + _DRIVES.pattern)
+
+
+def text(value: object) -> str:
+    """Several lines for a terminal: only line ends and tabs are kept of what is no visible character."""
+    return _DRIVES.sub(_escaped, str(value))
+
+
+def log(value: object) -> str:
+    """The output of a program that the user started: its colours and its bar's carriage returns stay too."""
+    return _COLOURED.sub(lambda found: found[1] or _escaped(found), str(value))
+
+
+def line(value: object) -> str:
+    """One line for a terminal: `text`, and line ends and tabs written out too, so that nothing forges a second line."""
+    return _BREAKS.sub(_escaped, text(value))
+
+
+def markdown(value: object) -> str:
+    """One line that Markdown shows as it is, in a table's cell too: no HTML, no emphasis, no link but an address itself."""
+    flat = " ".join(line(" ".join(str(value).split())).split())
+    return _MARKUP.sub(lambda found: f"\\{found[0]}", flat)
+
+
+def html(value: object) -> str:
+    """Text for an element or a quoted attribute of a web page."""
+    return _html.escape(text(value))
+
+
+class Filtered:
+    """A text stream whose every character is safe for a terminal. `raw` is the stream behind it.
+
+    `haigo.cli.run` puts it before standard output and standard error, so that no command has to think of it.
+    """
+
+    def __init__(self, raw: TextIO) -> None:
+        self.raw = raw
+
+    def write(self, written: str) -> int:
+        """Write `text(written)`; how long what was given is."""
+        self.raw.write(text(written))
+        return len(written)
+
+    def writelines(self, lines: Any) -> None:
+        """Write every one."""
+        for one in lines:
+            self.write(one)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+@contextlib.contextmanager
+def filtered() -> Iterator[None]:
+    """Standard output and standard error are `Filtered` within the block."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, Filtered(raw(stream))) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def raw(stream: TextIO) -> TextIO:
+    """The stream behind `Filtered`, for those who write control sequences of their own and have cleaned the rest."""
+    return stream.raw if isinstance(stream, Filtered) else stream
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"
