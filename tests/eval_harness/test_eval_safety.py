@@ -8,6 +8,7 @@ import shutil
 import sys
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from eval_harness import ask, embed, leaderboard, run
 from eval_harness.run import evaluate
@@ -42,13 +43,16 @@ metric_list:
 def own(model_folder, tmp_path, monkeypatch):
     """A model whose configuration is Python code of its own; the file that appears when the code is run."""
     folder, mark = tmp_path / "received" / "own", tmp_path / "ran"
-    shutil.copytree(model_folder("spm"), folder)
+    shutil.copytree(model_folder("bpe"), folder)
     config = json.loads((folder / "config.json").read_text())
     config |= {
         "model_type": "own_of_nobody",
         "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
     }
     (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")  # under another type's name nobody renames the last one
+    weights["lm_head.weight"] = weights.pop("embed_out.weight")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "own.py").write_text(CODE.format(mark=str(mark)))
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))  # transformers would ask
     return folder, mark
