@@ -84,7 +84,7 @@ class LeaderboardTask(Task):
     def __init__(self, prepared: Prepared, model: LeaderboardLM, bootstrap_iters: int) -> None:
         self.prepared, self.rules, self.encode = prepared, prepared.rules, model.encode
         self.rules.pieces = model.pieces
-        self.end_of_text = str(model.tokenizer.eos_token)
+        self.model = model
         self.bootstrap_iters = bootstrap_iters
         super().__init__()
         self.VERSION = float(self.rules.version)
@@ -128,7 +128,7 @@ class LeaderboardTask(Task):
                 kind, arguments = "loglikelihood", (context, request.choice)
             else:
                 assert isinstance(request, Generate)
-                stops = [self.end_of_text if stop == END_OF_TEXT else stop for stop in request.stops]
+                stops = [self.model.end_of_text if stop == END_OF_TEXT else stop for stop in request.stops]
                 wanted = {"until": stops, "max_gen_toks": request.max_new_tokens}
                 kind, arguments = "generate_until", (context, wanted)
             yield Instance(

@@ -106,7 +106,7 @@ def _generation(model: LeaderboardLM, prepared: Prepared, number: int, asked: Ge
     from lm_eval.api.instance import Instance
 
     doc, context = prepared.docs[number], prepared.contexts[number]
-    stops = [str(model.tokenizer.eos_token) if stop == END_OF_TEXT else stop for stop in asked.stops]
+    stops = [model.end_of_text if stop == END_OF_TEXT else stop for stop in asked.stops]
     wanted = {"until": stops, "max_gen_toks": asked.max_new_tokens}
     (answer,) = model.generate_until(
         [Instance(request_type="generate_until", doc=doc, arguments=(context, wanted), idx=0)]

@@ -8,7 +8,8 @@ jp-stable (`hf-causal`) and stock lm-eval differ here, and the differences move 
 - a generation ends at the last token of the encoded stop string, not at the model's own end token, unless the stop string
   encodes to nothing; special tokens stay in the answer, which is then cut at the stop string. One prompt at a time, greedy.
 - weights run in float32 whatever the checkpoint holds, unless `dtype` says otherwise.
-Tokenizers with `spm.model` are read by sentencepiece itself (`preprocess.tokenizer`), all others by transformers.
+- token ids are those of sentencepiece or of `tokenizer.json` itself, not of what transformers makes of them
+  (`preprocess.hf_open`).
 Import it only where a model is about to run: it brings in torch and lm-eval.
 """
 
@@ -19,7 +20,7 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,6 @@ class LeaderboardLM(HFLM):
         self.show_progress = True
         self.journal: Journal | None = None
         self.tokenizer_kind = "transformers"
-        self._ids: Callable[[str], list[int]] | None = None
         with quiet():
             super().__init__(pretrained=pretrained, dtype=dtype, device=device, batch_size=batch_size or 1, **more)
         self._encoded: dict[str, list[int]] = {}
@@ -94,27 +94,18 @@ class LeaderboardLM(HFLM):
             )
 
     def _create_tokenizer(self, pretrained: Any, tokenizer: Any = None, **more: Any) -> None:
-        folder = Path(str(tokenizer or pretrained))
-        if (folder / "spm.model").is_file():
-            from preprocess.tokenizer import hf_adapter, load
+        from preprocess.tokenizer import open_hf
 
-            self._ids = load(folder).encode  # the same ids, without the way through pieces
-            self.tokenizer, self.tokenizer_kind = hf_adapter(folder), "sentencepiece"
-            return
-        if any((folder / name).is_file() for name in ("spiece.model", "tokenizer.model")):
-            from preprocess.tokenizer import foreign
-
-            found = foreign(folder)
-            if found is not None:
-                self.tokenizer, self.tokenizer_kind, self._ids = found, "sentencepiece", found.ids
-                return
+        self.tokenizer_place = str(tokenizer or pretrained)
+        known = ("revision", "trust_remote_code", "gguf_file", "add_bos_token", "subfolder")
+        given = {word: more[word] for word in known if more.get(word) not in (None, "")}
         try:
-            super()._create_tokenizer(pretrained, tokenizer, **more)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise _own_code(folder, error) or HaigoError(
-                f"{folder} has no tokenizer that transformers can read: {_first_line(error)}",
-                "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER",
-            ) from None
+            self.opened = open_hf(self.tokenizer_place, **given)
+        except HaigoError as error:
+            raise _own_code(self.tokenizer_place, error.__context__ or error) or error from None
+        self.tokenizer, self.tokenizer_kind, self._ids = self.opened.tokenizer, self.opened.kind, self.opened.ids
+        for warning in self.opened.warnings:
+            print(f"haigo: {warning}", file=sys.stderr)
 
     def _get_config(self, pretrained: str, **more: Any) -> None:
         try:
@@ -156,6 +147,30 @@ class LeaderboardLM(HFLM):
         return int(getattr(config, "n_ctx", None) or getattr(config, "max_position_embeddings", None) or 2048)
 
     @property
+    def eot_token_id(self) -> int:
+        """Id of the end-of-text token.
+
+        Raises:
+            HaigoError: the tokenizer names none.
+        """
+        number = self.tokenizer.eos_token_id
+        if number is None:
+            raise HaigoError(
+                f"{self.tokenizer_place}: the tokenizer names no end-of-text token, and this task needs one.",
+                "name it as eos_token in tokenizer_config.json",
+            )
+        return int(number)
+
+    @property
+    def end_of_text(self) -> str:
+        """The end-of-text token as it is spelled; raises as `eot_token_id`."""
+        return str(self.tokenizer.eos_token) if self.eot_token_id is not None else ""
+
+    def tokenizer_record(self) -> dict[str, Any]:
+        """Which files the token ids come from and how they were proved (`preprocess.hf_open`)."""
+        return {"read_by": self.opened.kind, "folder": self.tokenizer_place, **self.opened.record}
+
+    @property
     def parameters(self) -> int:
         """How many numbers the model has."""
         return sum(weight.numel() for weight in self.model.parameters())
@@ -165,7 +180,7 @@ class LeaderboardLM(HFLM):
         known = self._encoded.get(text)
         if known is None:
             try:
-                known = self._ids(text) if self._ids else self.tokenizer.encode(text, add_special_tokens=False)
+                known = self._ids(text)
             except (TypeError, UnicodeEncodeError, RuntimeError):  # transformers' and sentencepiece's
                 raise HaigoError(
                     f"the text {text[:40]!r} is not valid Unicode (half of a surrogate pair).", "mend the data file"
@@ -194,7 +209,7 @@ class LeaderboardLM(HFLM):
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Summed log-probability (nats) of each choice after its context, and whether greedy decoding gives it."""
         encoded: list[Encoded] = []
-        last: tuple[str, list[int]] = ("", [self.eot_token_id])
+        last: tuple[str | None, list[int]] = (None, [])
         for context, choice in (request.args for request in requests):
             if context != last[0]:
                 last = (context, self.encode(context) if context else [self.eot_token_id])

@@ -135,7 +135,7 @@ def evaluate(
     start, cut_before, answers = time.monotonic(), lm.truncated, None
     pretrained = chosen["pretrained"]
     if output_path is not None and prepared and pretrained:
-        head = journal.fingerprint(pretrained, words, lm.share_context)
+        head = journal.fingerprint(pretrained, words, lm.share_context) | {"tokenizer": lm.tokenizer_record()}
         answers = journal.Journal(Path(output_path) / journal.NAME, head)
         if answers.resumed:
             print(f"haigo: goes on after {answers.resumed:,} answers of a run that was stopped.", file=sys.stderr)
@@ -183,6 +183,7 @@ def evaluate(
                 "tokenizer": lm.tokenizer_kind,
                 "vocabulary": len(lm.tokenizer),
             },
+            "tokenizer": lm.tokenizer_record(),
             "seed": seed,
             "contexts_shared": bool(lm.share_context),
             "contexts_truncated": lm.truncated - cut_before,

@@ -130,6 +130,8 @@ class ForeignTokenizer(HaigoTokenizer):
     def ids(self, text: str) -> list[int]:
         """Token ids of a text by itself; nothing is added."""
         found = [number for part in self._parts(text) for number in self._part(part, int)]
+        if self.sp_model.unk_id() in found:  # a text that spells a control piece and nothing else has that piece's id
+            return [self._convert_token_to_id(piece) for piece in self.tokenize(text)]
         return found[1:] if self._lone_blank(found, self.sp_model.piece_to_id(_BLANK)) else found
 
     def tokenize(self, text: str, *args: Any, **kwargs: Any) -> list[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
 
     from .hf_foreign import ForeignTokenizer
+    from .hf_open import Opened
     from .hf_tokenizer import HaigoTokenizer
 
 EOD_PIECE = "<|endoftext|>"
@@ -130,6 +131,14 @@ def foreign(folder: str | os.PathLike[str]) -> ForeignTokenizer | None:
     from .hf_foreign import ForeignTokenizer, find
 
     return ForeignTokenizer(folder) if find(folder) else None
+
+
+def open_hf(place: str | os.PathLike[str], **options: Any) -> Opened:
+    """The tokenizer of a model folder or of a name on the Hugging Face hub, whatever its kind, with ids that are proved; see
+    `preprocess.hf_open`."""
+    from .hf_open import open_tokenizer
+
+    return open_tokenizer(place, **options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

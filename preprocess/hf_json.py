@@ -1,0 +1,255 @@
+"""`tokenizer.json` as it stands, by the `tokenizers` library itself, behind transformers' interface.
+
+transformers 5 builds many classes anew from the file's vocabulary and takes the class's own normaliser and pre-tokenizer in
+place of the file's: GPTNeoXTokenizerFast loses NFKC, LlamaTokenizerFast makes a BPE of a Unigram model. transformers 4 used
+the file. Here the file is used, and what stands beside it counts as it did there: special and added tokens that the file lacks
+get the next ids, and `split_special_tokens` of tokenizer_config.json keeps special tokens from being read out of text. What
+the file says of truncation, padding and dropout never touches an id. Checked against transformers 4.46
+(tests/eval_harness/test_eval_token_ids.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import tokenizers
+from tokenizers import AddedToken
+from transformers import PreTrainedTokenizerFast
+
+from haigo.cli import HaigoError, Refused
+
+from .hf_probes import probes
+
+NAME = "tokenizer.json"
+_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+_NO_CLASS = ("", "PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
+_GPT = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+_LLAMA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+_DEFAULTS: dict[str, dict[str, str]] = {
+    "GPT2Tokenizer": _GPT,
+    "GPTNeoXTokenizer": _GPT,
+    "CodeGenTokenizer": _GPT,
+    "Qwen2Tokenizer": {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
+    "LlamaTokenizer": _LLAMA,
+    "CodeLlamaTokenizer": _LLAMA,
+    "T5Tokenizer": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
+    "BloomTokenizer": {**_LLAMA, "pad_token": "<pad>"},
+    "GemmaTokenizer": {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
+    "BertTokenizer": {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]"},
+}
+"""Special tokens of classes of transformers 4 that a folder need not name."""
+_CLASS_SETTINGS = {
+    "ByteLevel": {"add_prefix_space": "add_prefix_space"},
+    "BertNormalizer": {
+        "do_lower_case": "lowercase",
+        "strip_accents": "strip_accents",
+        "tokenize_chinese_chars": "handle_chinese_chars",
+    },
+}
+"""Part of tokenizer.json -> key of tokenizer_config.json -> the part's word for it."""
+
+
+@dataclass(slots=True)
+class Settings:
+    """What stands beside a tokenizer.json."""
+
+    kind: str = ""
+    """The class's name without `Fast`."""
+    roles: dict[str, AddedToken] = field(default_factory=dict)
+    more: list[AddedToken] = field(default_factory=list)
+    """Further special tokens."""
+    added: dict[int, AddedToken] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class JsonTokenizer(PreTrainedTokenizerFast):
+    """A transformers tokenizer that does what a `tokenizers` object does.
+
+    Args:
+        fast: the object, with all its tokens.
+        roles: role (eos_token, ...) -> token.
+        config: tokenizer_config.json.
+    """
+
+    def __init__(self, fast: tokenizers.Tokenizer, roles: Mapping[str, str], config: Mapping[str, Any]) -> None:
+        wanted = ("add_bos_token", "add_eos_token", "chat_template", "model_max_length", "padding_side")
+        given = {word: config[word] for word in wanted if config.get(word) is not None}
+        split = bool(config.get("split_special_tokens"))
+        super().__init__(tokenizer_object=fast, split_special_tokens=split, **roles, **given)
+        made: Any = self._tokenizer
+        if "add_bos_token" in given or "add_eos_token" in given:  # said outright, so it counts for what adds them
+            fast.post_processor = made.post_processor
+        self.fast, self._tokenizer = fast, cast(Any, fast)  # transformers may have changed its copy
+        self.cleans = bool(config.get("clean_up_tokenization_spaces"))
+
+    def tokenize(self, text: str, *args: Any, **kwargs: Any) -> list[str]:
+        """Pieces of a text, without special tokens; no option changes that."""
+        return list(self.fast.encode(text, add_special_tokens=False).tokens)
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text by itself; nothing is added."""
+        return list(self.fast.encode(text, add_special_tokens=False).ids)
+
+    def _decode(
+        self,
+        token_ids: int | list[int],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
+    ) -> str:
+        ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
+        text = str(self.fast.decode(ids, skip_special_tokens=skip_special_tokens))
+        cleans = self.cleans if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+        return str(self.clean_up_tokenization(text)) if cleans else text
+
+
+def read(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
+    """The file as the `tokenizers` library reads it, without truncation, padding and dropout.
+
+    Raises:
+        HaigoError: it can not be read.
+    """
+    try:
+        fast = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exceptions
+        raise HaigoError(
+            f"{path} is not a tokenizer.json ({(str(error) or type(error).__name__).splitlines()[0][:120]}).",
+            "name a tokenizer's own file or folder",
+        ) from None
+    fast.no_truncation()
+    fast.no_padding()
+    if getattr(fast.model, "dropout", None):
+        fast.model.dropout = None  # ids would be other ones at every call
+    return fast
+
+
+def load(folder: str | os.PathLike[str]) -> JsonTokenizer:
+    """The tokenizer of a folder with `tokenizer.json`.
+
+    Raises:
+        HaigoError: a file of the folder is damaged.
+        Refused: tokenizer.json and tokenizer_config.json contradict each other, or the adapter gives other ids.
+    """
+    place = Path(folder)
+    fast, settings = read(place / NAME), _settings(place)
+    _check_contradictions(place, fast, settings)
+    roles = _add_tokens(place, fast, settings)
+    fast.encode_special_tokens = bool(settings.config.get("split_special_tokens"))
+    made = JsonTokenizer(fast, roles, settings.config)
+    for text in probes(spelled(fast)):
+        if made.encode(text, add_special_tokens=False) != made.ids(text):
+            raise Refused(
+                f"{place}: transformers gives other ids than {NAME} for {text[:30]!r}, with the same file.",
+                "use the versions of transformers and tokenizers in constraints.txt",
+            )
+    return made
+
+
+def spelled(fast: tokenizers.Tokenizer) -> list[str]:
+    """The special and added tokens of a tokenizer."""
+    return [token.content for _, token in sorted(fast.get_added_tokens_decoder().items())]
+
+
+def _settings(folder: Path) -> Settings:
+    found = Settings()
+    try:
+        config = _object(folder / "tokenizer_config.json")
+        found.config, found.kind = config, str(config.get("tokenizer_class") or "").removesuffix("Fast")
+        tables = [config]
+        if "added_tokens_decoder" not in config:  # as older versions wrote it
+            tables.append(_object(folder / "special_tokens_map.json"))
+            old = _object(folder / "added_tokens.json")
+            found.added |= {int(number): AddedToken(str(token)) for token, number in old.items()}
+        for number, token in (config.get("added_tokens_decoder") or {}).items():
+            found.added[int(number)] = _token(token)
+        for table in tables:
+            found.roles |= {role: _token(table[role]) for role in _ROLES if table.get(role)}
+            for key in ("additional_special_tokens", "extra_special_tokens"):
+                more = table.get(key) or []
+                found.more += [_token(token) for token in (more.values() if isinstance(more, dict) else more)]
+    except (ValueError, AttributeError, KeyError, TypeError):
+        raise HaigoError(
+            f"the tokenizer's files in {folder} are not what transformers writes.", "get them again"
+        ) from None
+    return found
+
+
+def _object(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_bytes()) if path.is_file() else {}
+    if not isinstance(content, dict):
+        raise TypeError
+    return content
+
+
+def _token(given: Any) -> AddedToken:
+    if isinstance(given, str):
+        return AddedToken(given, special=True, normalized=False)
+    words = ("single_word", "lstrip", "rstrip", "special")
+    flags = {word: bool(given[word]) for word in words if word in given}
+    return AddedToken(
+        str(given["content"]), normalized=bool(given.get("normalized", not flags.get("special"))), **flags
+    )
+
+
+def _add_tokens(folder: Path, fast: tokenizers.Tokenizer, settings: Settings) -> dict[str, str]:
+    """Give ids to the tokens that the file lacks; the roles that have a token."""
+    known = {token.content: token for token in fast.get_added_tokens_decoder().values()}
+    changed = [t for t in settings.added.values() if t.content in known and _flags(known[t.content]) != _flags(t)]
+    if changed:
+        other = tokenizers.Tokenizer.from_str(fast.to_str())
+        for token in changed:
+            (other.add_special_tokens if token.special else other.add_tokens)([token])
+        _check_same(folder, fast, other, "added_tokens_decoder")
+    for number, token in sorted(settings.added.items()):
+        if token.content not in known:
+            (fast.add_special_tokens if token.special else fast.add_tokens)([token])
+        if fast.token_to_id(token.content) != number:
+            raise Refused(
+                f"{folder}: tokenizer_config.json gives {token.content!r} the id {number:,}, and {NAME} "
+                f"{fast.token_to_id(token.content)!s}.",
+                "get the tokenizer's files again, all of one version",
+            )
+    spoken = {*known, *(token.content for token in settings.added.values())}
+    for token in [*settings.roles.values(), *settings.more]:
+        if token.content not in spoken:
+            fast.add_special_tokens([token])
+    roles = {role: token.content for role, token in settings.roles.items()}
+    for role, content in _DEFAULTS.get(settings.kind, {}).items():
+        if role not in roles and fast.token_to_id(content) is not None:
+            roles[role] = content
+    return roles
+
+
+def _flags(token: AddedToken) -> tuple[bool, ...]:
+    return (token.single_word, token.lstrip, token.rstrip, token.normalized)
+
+
+def _check_same(folder: Path, fast: tokenizers.Tokenizer, other: tokenizers.Tokenizer, key: str) -> None:
+    for text in probes(spelled(fast)):
+        if fast.encode(text, add_special_tokens=False).ids != other.encode(text, add_special_tokens=False).ids:
+            raise Refused(
+                f"{folder}: {NAME} and `{key}` of tokenizer_config.json contradict each other ({text[:30]!r} has other ids by "
+                "each), so it is not known which ids the model was trained with.",
+                f"take `{key}` out of tokenizer_config.json if {NAME} is right (the mended folder can be named with "
+                "--model_args tokenizer=FOLDER), or make the file again",
+            )
+
+
+def _check_contradictions(folder: Path, fast: tokenizers.Tokenizer, settings: Settings) -> None:
+    """Settings that a class of transformers 4 put in place of the file's, where tokenizer_config.json names them."""
+    if settings.kind in _NO_CLASS:
+        return
+    for place in ("normalizer", "pre_tokenizer"):
+        part = json.loads(getattr(fast, place).__getstate__()) if getattr(fast, place) is not None else {}
+        for key, word in _CLASS_SETTINGS.get(str(part.get("type")), {}).items():
+            wanted = settings.config.get(key)
+            if wanted is None or wanted == part.get(word):
+                continue
+            content = json.loads(fast.to_str())
+            content[place] = {**part, word: wanted}
+            _check_same(folder, fast, tokenizers.Tokenizer.from_str(json.dumps(content)), key)

@@ -1,0 +1,323 @@
+"""The tokenizer of a model folder, or of a name on the Hugging Face hub, with ids that are proved.
+
+Which file is read: `spm.model`, else another project's SentencePiece model where T5's or Llama's class goes with it, else
+`tokenizer.json`; each by its own library and not by transformers, which changes ids (`preprocess.hf_foreign`,
+`preprocess.hf_json`). What has none of these is transformers' own: the few classes that were checked against transformers 4.46
+and those that do not rebuild anything are taken, all others refused. `Opened.record` says what was read and how it was proved.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import HaigoError, Refused
+
+from . import hf_foreign, hf_json
+from .hf_probes import PLAIN, probes
+from .tokenizer import META_NAME, MODEL_NAME, hf_adapter
+from .tokenizer import load as load_model
+
+Ids = Callable[[str], list[int]]
+_ASKED = (
+    MODEL_NAME,
+    META_NAME,
+    *hf_foreign.MODEL_NAMES,
+    hf_json.NAME,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
+_SLOW = ("vocab.json", "merges.txt", "vocab.txt", "qwen.tiktoken", "tokenizer.model", "spiece.model")
+_CHECKED = ("GPT2Tokenizer", "Qwen2Tokenizer", "CodeGenTokenizer", "RobertaTokenizer", "BertTokenizer")
+"""Classes that transformers 5.23 builds from vocab.json and merges.txt, or vocab.txt, as 4.46 did
+(tests/eval_harness/test_eval_token_ids.py)."""
+
+_WRITE_JSON = (
+    "write a tokenizer.json with the version of transformers that the model was trained with "
+    "(AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A tokenizer that was opened."""
+
+    tokenizer: Any
+    """For transformers' and lm-eval's interfaces."""
+    ids: Ids
+    """Ids of a text by itself; nothing is added."""
+    kind: str
+    """Whose ids they are: sentencepiece, tokenizers or transformers."""
+    record: dict[str, Any]
+    """`files` (name, sha256), `class`, `proof` (a sentence), `probes`, `different` (in how many of them transformers' own
+    class gives other ids; None where it can not be asked)."""
+    warnings: tuple[str, ...] = ()
+
+
+def open_tokenizer(place: str | os.PathLike[str], **options: Any) -> Opened:
+    """Open the tokenizer of a model.
+
+    Args:
+        place: a folder, or a name on the hub.
+        options: of transformers' `AutoTokenizer.from_pretrained` (revision, subfolder, trust_remote_code, ...).
+
+    Raises:
+        HaigoError: nothing there that can be read.
+        Refused: two files of the folder contradict each other, or transformers' ids can not be proved.
+    """
+    folder = locate(place, options.get("revision"), options.get("subfolder"))
+    own_code = bool(options.get("trust_remote_code")) and "auto_map" in _config(folder)
+    if folder is None or options.get("gguf_file") or own_code:
+        return _unproved(place, options, "the model's own code makes them" if own_code else "no file to compare with")
+    if (folder / MODEL_NAME).is_file():
+        return _ours(folder)
+    found = hf_foreign.ForeignTokenizer(folder) if hf_foreign.find(folder) else None
+    if found is not None:
+        return _foreign(folder, found)
+    if (folder / hf_json.NAME).is_file():
+        return _json(folder, place, options)
+    return _rebuilt(folder, place, options)
+
+
+def locate(place: str | os.PathLike[str], revision: str | None = None, subfolder: str | None = None) -> Path | None:
+    """The folder with the tokenizer's files: the given one, or the hub's copy on this machine, fetched if need be. None
+    where the hub has none of them, or can not be asked."""
+    if Path(place).exists():
+        return Path(place) / (subfolder or "")
+    from transformers.utils import cached_file
+
+    found: Path | None = None
+    for name in _ASKED:
+        try:
+            path = cached_file(
+                str(place),
+                name,
+                revision=revision or "main",
+                subfolder=subfolder or "",
+                _raise_exceptions_for_missing_entries=False,
+            )
+        except (OSError, ValueError):
+            continue
+        found = Path(path).parent if path else found
+    return found
+
+
+def _config(folder: Path | None) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json" if folder else None
+    try:
+        content = files.read_json(path) if path and path.is_file() else {}
+    except HaigoError:
+        content = {}
+    return content if isinstance(content, dict) else {}
+
+
+def _record(folder: Path, names: tuple[str, ...], proof: str, count: int, **more: Any) -> dict[str, Any]:
+    named = [{"file": name, "sha256": files.sha256_file(folder / name)} for name in names if (folder / name).is_file()]
+    return {
+        "files": named,
+        "class": str(_config(folder).get("tokenizer_class") or "") or None,
+        "proof": proof,
+        "probes": count,
+        "different": None,
+    } | more
+
+
+def _ours(folder: Path) -> Opened:
+    model, adapter = load_model(folder), hf_adapter(folder)
+    texts = probes()
+    for text in texts:
+        if adapter.encode(text, add_special_tokens=False) != model.encode(text):
+            raise Refused(
+                f"{folder}: the adapter gives other ids than {MODEL_NAME} for {text[:30]!r}.",
+                "use the versions of transformers and sentencepiece in constraints.txt",
+            )
+    stated = _meta(folder).get("sha256")
+    if isinstance(stated, str) and stated != model.sha256:
+        raise Refused(
+            f"{folder / MODEL_NAME} is not the model that {META_NAME} beside it speaks of.",
+            "copy all files of the tokenizer folder again, all of one tokenizer",
+        )
+    differs = _beside(folder, MODEL_NAME, model.processor, model.encode)
+    return Opened(
+        adapter,
+        model.encode,
+        "sentencepiece",
+        _record(folder, (MODEL_NAME,), "sentencepiece's own ids", len(texts), tokenizer_json_different=differs),
+    )
+
+
+def _meta(folder: Path) -> dict[str, Any]:
+    content = files.read_json(folder / META_NAME) if (folder / META_NAME).is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
+def _foreign(folder: Path, found: hf_foreign.ForeignTokenizer) -> Opened:
+    name = Path(found.vocab_file).name
+    texts = probes(list(found.special_ids))
+    for text in texts:
+        if found.encode(text, add_special_tokens=False) != found.ids(text):
+            raise Refused(
+                f"{folder}: the adapter gives other ids than {name} for {text[:30]!r}.",
+                "use the versions of transformers and sentencepiece in constraints.txt",
+            )
+    differs = _beside(folder, name, found.sp_model, found.ids)
+    warnings = []
+    if differs:
+        warnings.append(
+            f"{folder}: {hf_json.NAME} gives other ids than {name} for {differs} of {len(texts)} probes; {name} is used. "
+            f"If the model was trained with {hf_json.NAME}, name a folder without {name}: --model_args tokenizer=FOLDER."
+        )
+    record = _record(
+        folder,
+        (name, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        "sentencepiece's own ids, as transformers 4's slow class cut the text for it",
+        len(texts),
+        tokenizer_json_different=differs,
+    )
+    return Opened(found, found.ids, "sentencepiece", record, tuple(warnings))
+
+
+def _beside(folder: Path, name: str, processor: Any, ids: Ids) -> int | None:
+    """In how many probes a tokenizer.json beside a SentencePiece model gives other ids; None where there is none.
+
+    Raises:
+        Refused: it is of another vocabulary.
+    """
+    if not (folder / hf_json.NAME).is_file():
+        return None
+    fast = hf_json.read(folder / hf_json.NAME)
+    added = fast.get_added_tokens_decoder()
+    for number in range(processor.get_piece_size()):
+        piece = processor.id_to_piece(number)
+        if number not in added and fast.id_to_token(number) != piece:
+            raise Refused(
+                f"{folder}: {name} and {hf_json.NAME} are two tokenizers: id {number:,} is {piece!r} in one and "
+                f"{fast.id_to_token(number)!r} in the other.",
+                "keep the one that the model was trained with (another folder can be named with --model_args "
+                "tokenizer=FOLDER)",
+            )
+    texts = probes(hf_json.spelled(fast))
+    return sum(list(fast.encode(text, add_special_tokens=False).ids) != ids(text) for text in texts)
+
+
+def _json(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) -> Opened:
+    made = hf_json.load(folder)
+    texts = probes(hf_json.spelled(made.backend_tokenizer))
+    theirs, different = _theirs(place, options), None
+    if theirs is not None:
+        different = sum(_encode(theirs, text) != made.ids(text) for text in texts)
+        for role in ("bos_token", "eos_token", "unk_token", "pad_token"):
+            token = getattr(theirs, role, None)
+            if getattr(made, role) is None and token and made.backend_tokenizer.token_to_id(str(token)) is not None:
+                setattr(made, role, str(token))
+    warnings = []
+    if different:
+        warnings.append(
+            f"{folder}: transformers' class {type(theirs).__name__} gives other ids than {hf_json.NAME} for {different} of "
+            f"{len(texts)} probes; the file's own ids are used."
+        )
+    record = _record(
+        folder,
+        (hf_json.NAME, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        "the file's own ids, by the tokenizers library",
+        len(texts),
+        different=different,
+    )
+    return Opened(made, made.ids, "tokenizers", record, tuple(warnings))
+
+
+def _auto(place: str | os.PathLike[str], options: dict[str, Any]) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(str(place), **{"trust_remote_code": False} | options)
+
+
+def _theirs(place: str | os.PathLike[str], options: dict[str, Any]) -> Any:
+    try:
+        return _auto(place, options)
+    except Exception:  # classes fail in ways of their own; the file is what counts
+        return None
+
+
+def _encode(tokenizer: Any, text: str) -> list[int] | None:
+    try:
+        return list(tokenizer.encode(text, add_special_tokens=False))
+    except Exception:  # the same
+        return None
+
+
+def _opened_by_transformers(place: str | os.PathLike[str], options: dict[str, Any]) -> Any:
+    try:
+        return _auto(place, options)
+    except Exception as error:  # the same
+        raise HaigoError(
+            f"{place} has no tokenizer that transformers can read: "
+            f"{(str(error).strip().splitlines() or [type(error).__name__])[0]}",
+            "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER",
+        ) from None
+
+
+def _unproved(place: str | os.PathLike[str], options: dict[str, Any], why: str) -> Opened:
+    made = _opened_by_transformers(place, options)
+
+    def ids(text: str) -> list[int]:
+        return list(made.encode(text, add_special_tokens=False))
+
+    record = {"files": [], "class": type(made).__name__, "proof": f"none: {why}", "probes": 0, "different": None}
+    return Opened(made, ids, "transformers", record, (f"{place}: its token ids are not proved ({why}).",))
+
+
+def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) -> Opened:
+    """A folder without tokenizer.json, of a class whose SentencePiece model is not read here."""
+    model = _sentencepiece(folder)
+    try:
+        made = _opened_by_transformers(place, options)
+    except HaigoError as error:
+        if model is None:
+            raise
+        named = _config(folder).get("tokenizer_class")
+        raise Refused(
+            f"{folder}: {named} reads {model.path.name} in its own way. {error.problem}", _WRITE_JSON
+        ) from None
+    kind = type(made).__name__.removesuffix("Fast")
+
+    def ids(text: str) -> list[int]:
+        return list(made.encode(text, add_special_tokens=False))
+
+    backend = getattr(made, "backend_tokenizer", None)
+    if backend is None:
+        proof, count = f"none: {kind} of transformers is a program of its own", 0
+    elif model is not None:
+        differs = [text for text in PLAIN if ids(text) != model.encode(text)]
+        if differs:
+            raise Refused(
+                f"{folder}: transformers' {kind} gives other ids than {model.path.name} for {len(differs)} of {len(PLAIN)} "
+                f"probes, {differs[0][:30]!r} first.",
+                _WRITE_JSON,
+            )
+        proof, count = f"{model.path.name} gives the same ids", len(PLAIN)
+    elif kind in _CHECKED:
+        proof, count = f"{kind}'s ids were checked against transformers 4.46", 0
+    else:
+        raise Refused(
+            f"{folder} has no {hf_json.NAME} and no SentencePiece model, and transformers builds {kind} anew: nothing "
+            "proves its ids.",
+            _WRITE_JSON,
+        )
+    warnings = (f"{folder}: its token ids are not proved ({proof}).",) if proof.startswith("none") else ()
+    return Opened(made, ids, "transformers", _record(folder, _SLOW, proof, count) | {"class": kind}, warnings)
+
+
+def _sentencepiece(folder: Path) -> Any:
+    for name in hf_foreign.MODEL_NAMES:
+        if (folder / name).is_file():
+            try:
+                return load_model(folder / name, require_eod=False)
+            except HaigoError:  # a tiktoken file has that name too
+                continue
+    return None
