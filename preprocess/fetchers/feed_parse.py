@@ -1,7 +1,8 @@
 """News feeds as they come: RSS 2.0 (and .9x), RSS 1.0 (RDF, still common in Japan), Atom.
 
-Elements are told by their local names, so that feeds with wrong or missing namespaces are read too. Entities that a
-document declares itself are refused: no feed needs them, and bombs are made of them.
+Elements are told by their local names, so that feeds with wrong or missing namespaces are read too. Titles and texts are
+HTML in RSS, and in Atom what their type says; how the readings of ruby, CDATA written as text and code with `<` fare is
+in `html_text` and `_markup`.
 """
 
 from __future__ import annotations
@@ -9,20 +10,22 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import email.utils
+import html
 import re
-from xml.etree.ElementTree import Element, ParseError
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element
 
-from haigo.cli import HaigoError
+from . import feed_xml, html_text
+from .feed_xml import CutShort, NotAFeed
 
-from . import html_text
+__all__ = ["CutShort", "Feed", "Item", "NotAFeed", "parse"]
 
-_DECLARED = re.compile(rb"""^\s*<\?xml[^>]*\bencoding\s*=\s*["']([\w.-]+)["']""", re.IGNORECASE)
-_BY_EXPAT = frozenset({"utf-8", "utf8", "utf-16", "us-ascii", "ascii", "iso-8859-1"})
-_JAPANESE = {"shift_jis": "cp932", "shift-jis": "cp932", "x-sjis": "cp932", "windows-31j": "cp932", "sjis": "cp932"}
-
-
-class NotAFeed(HaigoError):
-    """What came is no feed."""
+_MEDIA = ("http://search.yahoo.com/mrss", "media")
+_OTHERS = ("http://www.itunes.com", "itunes", "http://purl.org/dc", "dc")
+_ATOM = ("http://www.w3.org/2005/Atom", "http://purl.org/atom/ns")
+_BLANKS = re.compile("[ \t\r\n\f\xa0]+")
+_TAG = re.compile(r"</?([A-Za-z][A-Za-z0-9]*)(?=[\s/>])")
+_REFERENCE = re.compile(r"&(?:[A-Za-z][A-Za-z0-9]+|#\d+|#x[0-9A-Fa-f]+);")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,52 +48,37 @@ class Feed:
     title: str
     licence: str
     items: tuple[Item, ...]
+    mended: int = 0
+    """Places where it is not well-formed XML."""
 
 
-def parse(body: bytes, name: str) -> Feed:
+def parse(body: bytes, name: str, charset: str | None = None) -> Feed:
     """Read a feed.
 
+    Args:
+        body: as the server sent it.
+        name: what to call it in a message.
+        charset: what the server said of it.
+
     Raises:
-        NotAFeed: it is not well-formed XML, declares entities, or is XML of another kind.
+        NotAFeed: see `feed_xml.parse`; or it has no channel.
     """
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import fromstring
-
-    try:
-        return _parsed(fromstring(_decoded(body)), name)
-    except RecursionError:
-        raise NotAFeed(f"{name} is nested deeper than any feed.", "leave it out") from None
-    except ParseError as error:
-        raise NotAFeed(f"{name} is not well-formed XML ({error}).", "check the address") from None
-    except DefusedXmlException:
-        raise NotAFeed(f"{name} declares entities of its own, which no feed needs.", "leave it out") from None
-    except (ValueError, LookupError) as error:
-        raise NotAFeed(f"{name} cannot be decoded ({error}).", "check the address") from None
-
-
-def _parsed(root: Element, name: str) -> Feed:
-    kind = _local(root)
-    if kind == "feed":
-        return _feed(root, [child for child in root if _local(child) == "entry"], root)
-    if kind in ("rss", "RDF"):
-        channel = next((child for child in root if _local(child) == "channel"), root)
+    parsed = feed_xml.parse(body, name, charset)
+    root = parsed.root
+    if _local(root).lower() == "feed":
+        head, items = root, [child for child in root if _local(child) == "entry"]
+    else:
+        channel = next((child for child in root if _local(child) == "channel"), None)
         # RSS 1.0 has its items beside the channel, 2.0 inside
-        return _feed(channel, [each for place in (channel, root) for each in place if _local(each) == "item"], root)
-    raise NotAFeed(f"{name} is XML of another kind (<{kind}>).", "give the address of an RSS or Atom feed")
+        places = (root,) if channel is None else (channel, root)
+        items = [each for place in places for each in place if _local(each) == "item"]
+        head = root if channel is None else channel
+        if channel is None and not items:
+            raise NotAFeed(f"{name} has neither a channel nor items.", "give the address of an RSS or Atom feed")
+    return Feed(_text(head, "title"), _licence(head, root), tuple(map(_item, items)), parsed.mended)
 
 
-def _decoded(body: bytes) -> bytes | str:
-    """expat knows no Japanese encodings but Unicode's: those are decoded here and their declaration dropped."""
-    body = body.removeprefix(b"\xef\xbb\xbf").lstrip()
-    declared = _DECLARED.match(body[:200])
-    name = declared[1].decode("ascii").lower() if declared else "utf-8"
-    if name in _BY_EXPAT or body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return body
-    text = body.decode(_JAPANESE.get(name, name))
-    return re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1)
-
-
-def _feed(head: Element, items: list[Element], root: Element) -> Feed:
+def _licence(head: Element, root: Element) -> str:
     licence = ""
     for place in (head, root):
         for child in place:
@@ -101,7 +89,7 @@ def _feed(head: Element, items: list[Element], root: Element) -> Feed:
                 licence = _plain(child)
             elif local == "link" and child.get("rel") in ("license", "copyright"):
                 licence = child.get("href") or licence
-    return Feed(_text(head, "title"), licence, tuple(_item(element) for element in items))
+    return licence
 
 
 def _item(element: Element) -> Item:
@@ -112,10 +100,41 @@ def _item(element: Element) -> Item:
     named = next((child for child in element if _local(child) == "author"), None)
     if named is not None and len(named):
         author = _text(named, "name")
-    body = next((html for name in _BODIES if (html := _inner(element, name))), "")
-    title = html_text.text_of(_text(element, "title"))[0]
-    text = html_text.text_of(body)[0]
+    # a body that is a picture and nothing else does not hide the summary
+    text = next((found for name in _BODIES for child in _named(element, name) if (found := _words(child))), "")
+    titles = (_BLANKS.sub(" ", _words(child)).strip() for child in _named(element, "title"))
+    title = next((found for found in titles if found), "")
     return Item(_text(element, "guid") or _text(element, "id") or about or link, title, link, date, author, text)
+
+
+def _words(element: Element) -> str:
+    """The text of a title or a body."""
+    kind = (element.get("type") or "").strip().lower()
+    if not element.tag.startswith(tuple(f"{{{space}" for space in _ATOM)):
+        kind = "html"
+    elif element.get("mode") == "base64" or ("/" in kind and not re.match(r"text/|application/xhtml", kind)):
+        return ""  # a picture, a sound, data
+    if len(element):  # Atom's xhtml, and markup that nobody escaped
+        return html_text.text_of(_inner(element))[0]
+    value = element.text or ""
+    if kind in ("text", "text/plain") or (not kind and not _looks_like_html(value)):
+        lines = (_BLANKS.sub(" ", line).strip() for line in value.split("\n"))
+        return "\n".join(line for line in lines if line)
+    return html_text.text_of(_markup(value))[0]
+
+
+def _markup(value: str) -> str:
+    """HTML in which `<` that begins no tag of HTML's is a sign like others: code and mathematics stand in summaries."""
+    value = html_text.without_cdata(value)
+
+    def kept(found: re.Match[str]) -> str:
+        return found[0] if found[1] and found[1].lower() in html_text.TAGS else f"&lt;{found[0][1:]}"
+
+    return re.sub(r"<(?!!--|!doctype|/?[A-Za-z][A-Za-z0-9]*[:-])(?:/?([A-Za-z][A-Za-z0-9]*)(?=[\s/>]))?", kept, value)
+
+
+def _looks_like_html(value: str) -> bool:
+    return bool(_REFERENCE.search(value)) or any(tag.lower() in html_text.TAGS for tag in _TAG.findall(value))
 
 
 _DATES = ("pubDate", "published", "date", "issued", "updated", "modified")
@@ -134,29 +153,30 @@ def _link(element: Element) -> str:
     return found
 
 
-def _inner(element: Element, name: str) -> str:
-    for child in element:
-        if _local(child) == name and not child.tag.startswith("{http://search.yahoo.com/mrss"):
-            if len(child):  # Atom's xhtml: markup as elements
-                return "".join(_as_html(part) for part in child)
-            return child.text or ""
-    return ""
+def _inner(element: Element) -> str:
+    return "".join([html.escape(element.text or ""), *map(_as_html, element)])
 
 
 def _as_html(element: Element) -> str:
-    import html
+    return f"<{_local(element)}>{_inner(element)}</{_local(element)}>{html.escape(element.tail or '')}"
 
-    parts = [f"<{_local(element)}>", html.escape(element.text or "")]
-    parts += [_as_html(child) for child in element]
-    return "".join([*parts, f"</{_local(element)}>", html.escape(element.tail or "")])
+
+def _named(element: Element, name: str) -> Iterator[Element]:
+    """Children of a name, the feed's own before those of other vocabularies; a medium's are of another thing."""
+    found = [child for child in element if _local(child) == name and not _of(child, _MEDIA)]
+    yield from sorted(found, key=lambda child: _of(child, _OTHERS))
+
+
+def _of(element: Element, spaces: tuple[str, ...]) -> bool:
+    return element.tag.startswith(tuple(f"{{{space}" for space in spaces))
 
 
 def _text(element: Element, name: str) -> str:
-    return next((_plain(child) for child in element if _local(child) == name), "")
+    return next((found for child in _named(element, name) if (found := _plain(child))), "")
 
 
 def _plain(element: Element) -> str:
-    return " ".join("".join(element.itertext()).split())
+    return _BLANKS.sub(" ", "".join(element.itertext())).strip()
 
 
 def _resource(element: Element) -> str:

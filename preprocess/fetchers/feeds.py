@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,15 +92,23 @@ class Feeds(Source):
         if state.get("modified"):
             headers["If-Modified-Since"] = state["modified"]
 
+        before = b""
+
         def read(reply: Reply) -> tuple[Reply, feed_parse.Feed | None]:
+            nonlocal before
             if reply.status == 304:
                 return reply, None
             if reply.status != 200:
                 raise NotServed(url, reply.status)
+            charset = re.search(r"charset\s*=\s*([^;\s]+)", reply.headers.get("Content-Type", ""), re.IGNORECASE)
             try:
-                return reply, feed_parse.parse(reply.body, url)
-            except feed_parse.NotAFeed as error:
-                # may have been cut by a server that does not say how long it is
+                return reply, feed_parse.parse(reply.body, url, charset[1] if charset else None)
+            except feed_parse.CutShort as error:
+                known = "Content-Length" in reply.headers or "Transfer-Encoding" in reply.headers
+                if known or reply.body == before:
+                    raise
+                # may have been cut on its way, by a server that does not say how long it is
+                before = reply.body
                 raise Again(f"no feed: {error.problem}") from None
 
         try:
@@ -118,6 +127,11 @@ class Feeds(Source):
         if feed is None:
             store.commit(state={f"feed {url}": now})
             return
+        if feed.mended:
+            print(
+                f"haigo: {url} is not well-formed XML ({feed.mended} places), and is read all the same.",
+                file=sys.stderr,
+            )
         skipped = Skipped()
         documents = list(self._documents(feed, url, today(client).isoformat(), skipped))
         store.commit(documents, {f"feed {url}": now}, skipped)
@@ -131,6 +145,9 @@ class Feeds(Source):
             text = item.text if item.text.startswith(item.title) else f"{item.title}\n\n{item.text}".strip()
             if not name or not text:
                 skipped.note("entry without text", link or url)
+                continue
+            if "\ufffd" in text:
+                skipped.note("entry with damaged characters", link or url)
                 continue
             # a guid such as "123" is its feed's own
             key = name if _SELF_NAMED.match(name) else f"{url}#{name}"
