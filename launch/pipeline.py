@@ -23,7 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 import haigo
-from haigo import cli, files, yamlfile
+from haigo import cli, files, naming, yamlfile
 from haigo.cli import HaigoError
 from haigo.progress import clock
 from launch.chain import docs as runfile_docs
@@ -137,9 +137,9 @@ def _init(path: Path, given: Sequence[str]) -> int:
             file, name = name, re.sub(r"[^A-Za-z0-9_-]", "_", Path(name).name.split(".")[0])
         if given and not any(mark in file for mark in "*?[$") and not os.path.exists(file):
             raise HaigoError(f"{file} does not exist.", "check the path")
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
-            raise HaigoError(f"'{name}' cannot be a corpus name.", f"write NAME={file}, NAME in letters and digits")
+        runfile.check_corpus(name, word)
         corpora.setdefault(name, []).append(file)
+    naming.check_all(corpora, "corpus", "--init")
     files.write_text(path, runfile_docs.template(corpora))
     print(f"wrote {path}: look through it, then run `python -m launch.pipeline {path}`")
     return cli.OK

@@ -23,7 +23,7 @@ from typing import Any
 
 from haigo import cli
 from haigo.cli import Failed, HaigoError
-from launch.local.__main__ import count, named
+from launch.local.__main__ import count, named, pairs_files
 from launch.swarm import scores, table
 from launch.swarm.state import Summary, proxy_config
 from launch.swarm.table import read_ratios
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tokens=args.tokens,
         seconds=args.seconds,
         workers=args.workers,
-        pairs=named(args.pairs, "--pairs"),
+        pairs=pairs_files(args.pairs),
         seed=args.seed,
         eval_tokens=args.eval_tokens or None,
         precision_override=args.precision,

@@ -27,12 +27,11 @@ from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
 from launch.supervision import neox_log, runs_table
 from launch.supervision import training_child as children
-from launch.supervision.runs_table import Entry
+from launch.supervision.runs_table import STOP, Entry
 from launch.supervision.training_child import Child, Follower
 
 _POLL_S = 0.3
 _LINE_EVERY_S = 30.0
-STOP = "stop.asked"
 _STOP_S = 120.0  # a watcher stops its ranks first, and may be waiting for a checkpoint
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "finished", "failed"
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haigo import cli, files
+from haigo import cli, files, naming
 from haigo.cli import HaigoError
-from launch.local.__main__ import count, named
+from launch.local.__main__ import count, pairs_files
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,6 +68,7 @@ def screen(
 
     known = catalogue if isinstance(catalogue, catalogues.Catalogue) else catalogues.read(catalogue)
     corpora = list(known.corpora)
+    naming.check_all([*corpora, *(pairs or {})], "corpus or pairs file", "catalogue and pairs")
     rows = table.read_ratios(ratios, corpora)
     weights = np.array([[row.get(corpus, 0.0) for corpus in corpora] for row in rows.values()])
     more = _between(corpora, weights, mixtures, seed) if mixtures else np.empty((0, len(corpora)))
@@ -146,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         order=args.order,
         sample=args.sample,
         eval_tokens=args.eval_tokens or None,
-        pairs={name: str(file) for name, file in named(args.pairs, "--pairs").items()},
+        pairs={name: str(file) for name, file in pairs_files(args.pairs).items()},
         seed=args.seed,
     )
     print(f"{path}: for mixer.search --screen {path.parent}")

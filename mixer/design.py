@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haigo import cli, files
+from haigo import cli, files, naming
 from haigo.cli import HaigoError
 from mixer.arrays import Array, as_matrix
 from mixer.limits import Limits, project_box
@@ -285,6 +285,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     )
     if history is not None and columns != list(constraints.corpora):
         raise HaigoError(f"{args.history} has other corpora.", "use the same corpora in the same order")
+    if not args.history:  # names that a table has already may be somebody else's
+        naming.check_all(constraints.corpora, "corpus", args.supply or "--corpora")
     table = design(constraints, args.runs, args.seed, args.floor, args.held_out, history, objective)
     write_ratios(args.output, table)
     if args.json:

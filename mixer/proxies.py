@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from haigo import naming
 from haigo.cli import HaigoError, nearest
 from mixer import csvfile, replicates
 from mixer.arrays import LARGEST, Array
@@ -161,6 +162,8 @@ def read_ratios(path: str | os.PathLike[str]) -> tuple[list[str], list[str], Arr
     columns = [c for c in table.columns if c not in _ABOUT_A_RUN]
     if len(columns) < 2:
         raise HaigoError(f"{path} has {len(columns)} corpus column(s).", "a mixture needs at least two corpora")
+    for name in columns:
+        naming.column(name, "corpus", str(path))
     weights = _numbers(table, path, columns, "corpus")
     runs = [str(name) for name in table.index]
     checked, scaled = check_weights(weights, columns, runs, str(path))

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from haigo import naming
 from haigo.cli import HaigoError, nearest
 from mixer import csvfile
 from mixer.arrays import LARGEST, Array
@@ -213,13 +214,14 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         if not name or name in made:
             raise HaigoError(f"{path}, line {line}: the corpus '{name}' is {'given twice' if name else 'unnamed'}.",
                              "one named row a corpus")  # fmt: skip
+        naming.column(name, "corpus", f"{path}, line {line}")
         entry: dict[str, Any] = {}
         for column in table.columns:
             cell = str(row[column]).strip()
             if column == "corpus" or not cell:
                 continue
             if column == "group":
-                entry["group"] = cell
+                entry["group"] = naming.column(cell, "group", f"{path}, line {line}")
                 continue
             try:
                 value = float(cell.replace("_", "").replace(",", ""))

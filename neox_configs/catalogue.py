@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from haigo import yamlfile
+from haigo import naming, yamlfile
 from haigo.cli import HaigoError, nearest
 
 SPLITS = ("train", "valid", "test")
@@ -62,6 +62,7 @@ def read(path: str | os.PathLike[str]) -> Catalogue:
     if not isinstance(content.get("tokenizer"), str):
         raise HaigoError(f"{path} names no tokenizer folder.", form)
     here = Path(path).resolve().parent
+    naming.check_all(content["corpora"], "corpus", str(path))
     corpora: dict[str, dict[str, Path]] = {}
     for name, splits in content["corpora"].items():
         if not isinstance(splits, dict) or "train" not in splits:

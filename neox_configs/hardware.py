@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,12 @@ def cluster(name: str | os.PathLike[str], gpus_per_node: int | None = None) -> C
         raise HaigoError(f"a node with {gpus_per_node} GPUs cannot train.", "give --gpus-per-node 1 or more")
     if content["kind"] not in ("gpu", "cpu"):
         raise HaigoError(f"{path}: kind is '{content['kind']}'.", "write `gpu` or `cpu`")
+    for key in _KEYS[1:-1]:
+        kinds = int if key == "gpus_per_node" else int | float
+        if isinstance(content[key], bool) or not isinstance(content[key], kinds):
+            raise HaigoError(f"{path}: {key} is {content[key]!r}, which is no such number.", "see the shipped clusters")
+    if not isinstance(content["neox"], dict):
+        raise HaigoError(f"{path}: neox holds no `key: value` lines.", "write {} where there are none")
     reader.check_keys(content["neox"], name=f"{path} (neox)")
     try:
         made = Cluster(
@@ -66,8 +73,9 @@ def cluster(name: str | os.PathLike[str], gpus_per_node: int | None = None) -> C
             efficiency=float(content["efficiency"]),
             neox=dict(content["neox"]),
         )
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise HaigoError(f"{path} has a value of the wrong form: {error}.", "see the shipped clusters") from None
-    if min(made.memory_gb, made.peak_tflops, made.gpus_per_node) <= 0 or not 0 < made.efficiency <= 2:
+    sizes = (made.memory_gb, made.peak_tflops, made.gpus_per_node)
+    if not all(0 < size < math.inf for size in sizes) or not 0 < made.efficiency <= 2:
         raise HaigoError(f"{path}: a number makes no sense.", "need positive sizes and an efficiency from 0 to 2")
     return made

@@ -7,8 +7,9 @@ twice in one file is an error, and `check_keys` answers a mistyped key with the 
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,9 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str] = KEYS, name: str
 def type_problems(config: Mapping[str, Any]) -> list[str]:
     """What GPT-NeoX's strict type check would say no to, one sentence a key: an int may stand for a float, not the
     other way round, and a bool is not an int. Unknown keys and null values are passed over."""
-    problems = []
+    problems = [
+        f"{name} is {value}, which is no number that can be computed with." for name, value in _infinite(config, "")
+    ]
     for name, value in config.items():
         key = KEYS.get(name)
         if key is None or value is None:
@@ -94,6 +97,18 @@ def type_problems(config: Mapping[str, Any]) -> list[str]:
         if not right and not ("float" in kinds and type(value) is int):
             problems.append(f"{name}: {value!r} is of type {type(value).__name__}, and must be {' or '.join(kinds)}.")
     return problems
+
+
+def _infinite(value: Any, name: str) -> Iterator[tuple[str, float]]:
+    """The numbers that are none (`.nan`, `.inf`), with their dotted keys."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _infinite(each, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _infinite(each, name)
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield name, value
 
 
 def float_traps(path: str | os.PathLike[str]) -> list[str]:
@@ -126,7 +141,4 @@ def _mapping(path: str) -> dict[str, Any]:
     content = yamlfile.read(path)
     if not isinstance(content, dict):
         raise HaigoError(f"{path} holds no `key: value` lines.", "name a GPT-NeoX YAML or JSON file")
-    for key in content:
-        if not isinstance(key, str):
-            raise HaigoError(f"{path} has the key {key!r}, which is not a word.", "mend or remove it")
     return content

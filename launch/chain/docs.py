@@ -45,6 +45,11 @@ def page() -> str:
         "`{prepared}` the folder that the `prepare` command fills; relative paths are looked for in the working folder,",
         "then beside the run file. An unknown key is an error. (This page: `python -m launch.chain.docs`.)",
         "",
+        "Names of corpora, pairs files and groups have letters, digits, `_`, `-` and `.` and begin with a letter or digit",
+        "(corpora: ASCII, without `.`); no two may differ in upper and lower case alone, and names of Haigo's own columns",
+        "(`run`, `size`, `tokens` ...) are taken. What YAML reads as something else than it looks like is refused with its",
+        "line: the key `no:`, `0777`, `1:30`, dates; put it in quotes.",
+        "",
         *_table(runfile.RunFile, ""),
     ]
     for name, cls in _SECTIONS.items():

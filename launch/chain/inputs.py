@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from haigo import files
 from haigo.cli import HaigoError
+
+_NOTHING = hashlib.sha256(b"").hexdigest()
 
 
 def expand(text: str, places: Mapping[str, str], name: str) -> str:
@@ -56,6 +59,39 @@ def find_files(patterns: Sequence[str], corpus: str, base: Path, key: str = "") 
             raise HaigoError(f"{named}: {pattern} does not exist.", f"check the path under `{key or 'files'}:`")
         found += matches
     return found
+
+
+def read_twice(paths: Mapping[str, Sequence[Path]], digests: Mapping[str, Sequence[Sequence[str]]]) -> list[str]:
+    """Sentences on raw files that are read more than once: by patterns that overlap, through links, or as copies.
+
+    Args:
+        paths: corpus -> its files, as `find_files` gave them.
+        digests: corpus -> what `Digests.of` gave for them.
+    """
+    sentences = []
+    for corpus, listed in paths.items():
+        real = [each.resolve() for each in listed]
+        twice = [each.name for number, each in enumerate(real) if each in real[:number]]
+        if twice:
+            sentences.append(f"the corpus '{corpus}' reads {_few(twice)} twice")
+    holders: dict[str, list[str]] = {}
+    shared: dict[tuple[str, str], list[str]] = {}
+    for corpus, listed_digests in digests.items():
+        for name, digest in listed_digests:
+            before = holders.setdefault(digest, [])
+            if digest != _NOTHING:
+                for other in dict.fromkeys(before):
+                    if other != corpus:
+                        shared.setdefault((other, corpus), []).append(name)
+            before.append(corpus)
+    for (one, other), names in shared.items():
+        sentences.append(f"the corpora '{one}' and '{other}' both read {_few(names)}: the same bytes")
+    return sentences
+
+
+def _few(names: Sequence[str]) -> str:
+    found = list(dict.fromkeys(names))
+    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _is_pattern(text: str) -> bool:

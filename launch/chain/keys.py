@@ -81,7 +81,11 @@ def _value(hint: Any, raw: Any, name: str, where: str) -> Any:
             return [_value(inner[0], each, name, where) for each in items]
     elif origin is dict:
         if isinstance(raw, dict):
-            return {str(key): _value(inner[1], each, name, _join(where, str(key))) for key, each in raw.items()}
+            # a ceiling is text or a number: `+5%` or 3.2
+            texts = {
+                key: str(each) if inner[1] is str and isinstance(each, float) else each for key, each in raw.items()
+            }
+            return {str(key): _value(inner[1], each, name, _join(where, str(key))) for key, each in texts.items()}
     elif hint is bool:
         if isinstance(raw, bool):
             return raw
@@ -91,9 +95,12 @@ def _value(hint: Any, raw: Any, name: str, where: str) -> Any:
     elif hint is float:
         if not isinstance(raw, bool) and isinstance(raw, int | float) and math.isfinite(raw):
             return float(raw)
-    elif hint is str and isinstance(raw, str | int | float) and not isinstance(raw, bool):
+    elif hint is str and isinstance(raw, str | int) and not isinstance(raw, bool):
         return str(raw)
-    raise HaigoError(f"{name}: '{where}' is {raw!r}, which is not {spell(hint)}.", "see docs/runfile.md")
+    fix = "see docs/runfile.md"
+    if hint is str and isinstance(raw, bool | float):  # `no`, `1.10`: what stood there is not known any more
+        fix = "put it in quotes, as it is to be read"
+    raise HaigoError(f"{name}: '{where}' is {raw!r}, which is not {spell(hint)}.", fix)
 
 
 def _allowed(value: Any, rule: Mapping[str, Any], name: str, where: str) -> None:

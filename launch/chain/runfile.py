@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from haigo import cli, yamlfile
+from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
 from launch.chain.keys import build
 from launch.chain.keys import key as _key
@@ -273,17 +273,46 @@ def _override(raw: dict[str, Any], text: str) -> None:
     place[last] = yamlfile.loads(value, f"--set {dotted}")
 
 
+def check_corpus(corpus: str, source: str) -> str:
+    """The name of a corpus of a run file, when it can be one.
+
+    Raises:
+        HaigoError: it cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", corpus):
+        raise HaigoError(
+            f"{source}: {corpus[:60]!r} cannot be a corpus name.",
+            "use letters, digits, - and _, beginning with a letter",
+        )
+    return naming.check(corpus, "corpus", source)
+
+
+def _check_names(run: RunFile, name: str) -> None:
+    """Every name that the user gives: told now, not by the stage that stumbles over it after everything was trained."""
+    for corpus in run.corpora:
+        check_corpus(corpus, name)
+    both = set(run.pairs) & set(run.corpora)
+    if both:
+        raise HaigoError(f"{name}: '{both.pop()}' is the name of a corpus and of a pairs file.", "rename one of them")
+    naming.check_all(run.pairs, "pairs file", name)
+    naming.check_all([*run.corpora, *run.pairs], "corpus or pairs file", name)
+    naming.check_all({each.group: 1 for each in run.corpora.values() if each.group}, "group", name, reserved=())
+    naming.check_all(run.search.groups, "group", name, reserved=())
+    if "chosen" in run.train.compare:
+        raise HaigoError(f"{name}: 'train.compare' names 'chosen', which is always trained.", "take it out")
+    for key, given in (("train.compare", run.train.compare), ("configs.models", run.configs.models)):
+        twice = [each for each in given if given.count(each) > 1]
+        if twice:
+            raise HaigoError(f"{name}: '{key}' names '{twice[0]}' twice.", "name each once")
+
+
 def _check(run: RunFile, name: str) -> None:
     """What no single key can tell."""
     if not run.corpora:
         raise HaigoError(f"{name}: no corpus is given.", "add at least two under `corpora:`")
     if len(run.corpora) < 2:
         raise HaigoError(f"{name}: a mixture needs two corpora or more.", "add one under `corpora:`")
-    for corpus in run.corpora:
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", corpus):
-            raise HaigoError(
-                f"{name}: '{corpus}' cannot be a corpus name.", "use letters, digits, - and _, beginning with a letter"
-            )
+    _check_names(run, name)
     for corpus, each in run.corpora.items():
         if not each.files:
             raise HaigoError(f"{name}: 'corpora.{corpus}.files' is empty.", "name its raw files")
@@ -312,8 +341,6 @@ def _check(run: RunFile, name: str) -> None:
         )
     if len(run.split) != 3 or min(run.split) <= 0 or abs(sum(run.split) - 1) > 1e-6:
         raise HaigoError(f"{name}: 'split' must be three positive shares that sum to 1.", "e.g. [0.94, 0.03, 0.03]")
-    if "chosen" in run.train.compare:
-        raise HaigoError(f"{name}: 'train.compare' names 'chosen', which is always trained.", "take it out")
     metrics = {f"{each}_bpb" for each in [*run.corpora, *run.pairs]}
     for metric in run.objective.metrics:
         if metric not in metrics:
@@ -322,9 +349,6 @@ def _check(run: RunFile, name: str) -> None:
                 f"{cli.nearest(metric, metrics)}",
                 f"the metrics are: {', '.join(sorted(metrics))}",
             )
-    both = set(run.pairs) & set(run.corpora)
-    if both:
-        raise HaigoError(f"{name}: '{both.pop()}' is the name of a corpus and of a pairs file.", "rename one of them")
     if set(run.test_pairs) - set(run.pairs):
         raise HaigoError(f"{name}: 'test_pairs' has names that 'pairs' lacks.", "use the same names in both")
     if len(run.scores.tasks) != len(run.scores.num_fewshot):

@@ -137,8 +137,15 @@ class Chain:
 
     def _clean(self) -> dict[str, Any]:
         stages = []
+        found = {
+            name: inputs.find_files([self.expand(each) for each in corpus.files], name, self.path.parent)
+            for name, corpus in self.file.corpora.items()
+        }
+        digests = {name: self.digests.of(paths) for name, paths in found.items()}
+        for line in inputs.read_twice(found, digests):
+            print(f"haigo: {self.path}: {line}. Their text counts as often.", file=sys.stderr)
         for name, corpus in self.file.corpora.items():
-            paths = inputs.find_files([self.expand(each) for each in corpus.files], name, self.path.parent)
+            paths = found[name]
             options = {
                 "format": corpus.format,
                 "profile": corpus.profile,
@@ -152,7 +159,7 @@ class Chain:
             action = partial(
                 actions.clean, name, [str(each) for each in paths], str(self.root / "corpora" / name), options
             )
-            stages.append(Stage(name=f"corpora/{name}", inputs=[options, self.digests.of(paths)], action=action))
+            stages.append(Stage(name=f"corpora/{name}", inputs=[options, digests[name]], action=action))
         if not self.stages.dry_run:
             self.root.mkdir(parents=True, exist_ok=True)
             self.digests.save()

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from haigo import cli
+from haigo import cli, naming
 from haigo.cli import HaigoError
 
 
@@ -34,6 +34,17 @@ def named(words: Sequence[str], flag: str) -> dict[str, str]:
         if not mark or not name or not path or name in found:
             raise HaigoError(f"{flag} {word}: not NAME=FILE, or a name given twice.", f"write {flag} qa=qa.jsonl")
         found[name] = path
+    return found
+
+
+def pairs_files(words: Sequence[str]) -> dict[str, str]:
+    """`--pairs NAME=FILE` words as a dict; each name becomes a metric, `NAME_bpb`.
+
+    Raises:
+        HaigoError: as `named`, or a name that cannot be one.
+    """
+    found = named(words, "--pairs")
+    naming.check_all(found, "pairs file", "--pairs")
     return found
 
 
@@ -75,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tokenizer=args.tokenizer,
         tokens=args.tokens,
         seconds=args.seconds,
-        pairs=named(args.pairs, "--pairs"),
+        pairs=pairs_files(args.pairs),
         eval_every=args.eval_every,
         eval_tokens=args.eval_tokens or None,
         test_tokens=sys.maxsize if args.test_tokens == 0 else args.test_tokens,

@@ -106,6 +106,7 @@ def _figure(width: float, height: float) -> Figure:
     matplotlib.rcParams["svg.fonttype"] = "none"
     matplotlib.rcParams["svg.hashsalt"] = "haigo"
     matplotlib.rcParams["font.family"] = "sans-serif"
+    matplotlib.rcParams["text.parse_math"] = False  # a name with two $ is no formula
     return MakeFigure(figsize=(width, height), layout="constrained")
 
 

@@ -20,16 +20,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import yamlfile
+from haigo import naming, yamlfile
 from haigo.cli import HaigoError, nearest
 from launch import hostfile as hostfiles
 from neox_configs import reader
 from neox_configs.keys import KEYS
 
 COLUMNS = ("name", "config", "host", "slots", "hostfile", "gpus", "log", "options")
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-_GPUS = re.compile(r"^\d+(,\d+)*$")
+_GPUS = re.compile(r"[0-9]{1,4}(,[0-9]{1,4})*")
 HERE = "localhost"
+STOP = "stop.asked"
+"""A file beside the runs' folders: the watch is to end."""
 FIRST_PORT = int(KEYS["master_port"].default)
 
 
@@ -89,15 +90,24 @@ def read(path: str | os.PathLike[str]) -> list[Entry]:
                     "give each run a save folder of its own",
                 )
             saves[str(save)] = entry.name
+    naming.check_all(names, "run", str(path), reserved=())
     return entries
 
 
 def _csv(source: Path) -> list[dict[str, Any]]:
-    with open(source, encoding="utf-8-sig", newline="") as handle:
-        rows = list(csv.reader(handle))
+    try:
+        with open(source, encoding="utf-8-sig", newline="") as handle:
+            rows = list(csv.reader(handle))
+    except UnicodeDecodeError:
+        raise HaigoError(f"{source} is not UTF-8 text.", "save it as UTF-8 CSV") from None
+    except csv.Error as error:
+        raise HaigoError(f"{source} is not a table: {error}.", "save it as UTF-8 CSV") from None
     if not rows:
         return []
     head = [name.strip() for name in rows[0]]
+    twice = [name for name in head if head.count(name) > 1]
+    if twice:
+        raise HaigoError(f"{source} has the column '{twice[0]}' twice.", "keep one of them")
     found = []
     for number, row in enumerate(rows[1:], start=1):
         if not any(cell.strip() for cell in row):
@@ -122,9 +132,13 @@ def _entry(row: Mapping[str, Any], where: str, base: Path) -> Entry:
             raise HaigoError(
                 f"{where}: no column '{column}'.{nearest(str(column), COLUMNS)}", f"use {', '.join(COLUMNS)}"
             )
+        _check_cell(row[column], column, where)
+    row = {column: cell for column, cell in row.items() if cell is not None}
     name = str(row.get("name", ""))
-    if not _NAME.match(name):
-        raise HaigoError(f"{where}: '{name}' is no name for a run.", "use letters, digits, `.`, `-` and `_`")
+    if wrong := naming.problem(name, reserved=(STOP,)):
+        raise HaigoError(
+            f"{where}: {name!r} is no name for a run: it {wrong}.", "use letters, digits, `.`, `-` and `_`"
+        )
     given = row.get("config")
     words = [str(word) for word in given] if isinstance(given, list) else str(given or "").split()
     if not words:
@@ -142,11 +156,11 @@ def _entry(row: Mapping[str, Any], where: str, base: Path) -> Entry:
         hosts = hostfiles.read(listed)
     elif row.get("host") and str(row["host"]) != HERE:
         slots = str(row.get("slots", ""))
-        if not slots.isdigit() or int(slots) < 1:
+        if re.fullmatch(r"[0-9]{1,9}", slots) is None or int(slots) < 1:
             raise HaigoError(f"{where}: host {row['host']} without its number of GPUs.", "give slots, such as 4")
         hosts = hostfiles.parse(f"{row['host']} slots={int(slots)}\n", where)
     gpus = str(row.get("gpus", "")).replace(" ", "")
-    if gpus and (not _GPUS.match(gpus) or hosts):
+    if gpus and (_GPUS.fullmatch(gpus) is None or hosts):
         raise HaigoError(f"{where}: gpus '{gpus}' is for runs on this machine, as numbers with commas.", "write 0,1")
     options = row.get("options") or []
     try:
@@ -155,6 +169,16 @@ def _entry(row: Mapping[str, Any], where: str, base: Path) -> Entry:
         raise HaigoError(f"{where}: the options have an open quote: {options}.", "close it") from None
     log = (base / str(row["log"])).resolve() if row.get("log") else None
     return Entry(name, configs, hosts, listed, gpus, log, more)
+
+
+def _check_cell(cell: Any, column: str, where: str) -> None:
+    """YAML reads `no` as False and 1.10 as 1.1: a cell that is not text any more is told, and not taken for its text."""
+    for each in cell if isinstance(cell, list) and column in ("config", "options") else [cell]:
+        allowed = str | int | float if column == "options" else str | int
+        if each is not None and (isinstance(each, bool) or not isinstance(each, allowed)):
+            raise HaigoError(
+                f"{where}: {column} is {each!r}, which is no text.", "put it in quotes, as it is to be read"
+            )
 
 
 def extra_keys(entry: Entry, number: int) -> dict[str, Any]:

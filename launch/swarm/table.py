@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from haigo import naming
 from haigo.cli import HaigoError, nearest
 
 PathLike = str | os.PathLike[str]
 SEEDS = ("common", "per-proxy")
-_LONGEST = 128
 _NUMBERED = re.compile(r"[A-Za-z]*(\d+)")
 
 
@@ -66,10 +66,7 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
         if not any(cell.strip() for cell in row):
             continue
         run = row[0].strip()
-        if not re.fullmatch(r"[\w.-]+", run) or run.startswith("."):
-            raise HaigoError(f"{path} (line {number}): '{run}' cannot be a run's name.", "use letters, digits, - and _")
-        if len(run.encode()) > _LONGEST:  # a folder is named after it, and files within carry more
-            raise HaigoError(f"{path} (line {number}): the run's name has {len(run)} letters.", "shorten it")
+        naming.check(run, "run", f"{path} (line {number})", reserved=())
         if run in table:
             raise HaigoError(f"{path} (line {number}): the run '{run}' is there twice.", "rename one of them")
         try:
@@ -81,6 +78,7 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
         if not math.isclose(sum(weights), 1.0, abs_tol=1e-3):
             raise HaigoError(f"{path} (line {number}): the weights sum to {sum(weights):.4f}, not to 1.", "mend it")
         table[run] = dict(zip(names, weights, strict=True))
+    naming.check_all(table, "run", str(path), reserved=())
     if not table:
         raise HaigoError(f"{path} has no runs.", "write it with mixer.design")
     return table
@@ -138,7 +136,7 @@ def parse_shard(word: str) -> tuple[int, int]:
     Raises:
         HaigoError: anything else.
     """
-    match = re.fullmatch(r"(\d+)/(\d+)", word.strip())
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", word.strip())
     part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= part <= parts:
         raise HaigoError(f"--shard {word} is not PART/PARTS with PART from 1.", "write e.g. --shard 2/4")

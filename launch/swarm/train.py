@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haigo import files
+from haigo import files, naming
 from haigo.cli import Failed, HaigoError
 from launch.swarm import board as boards
 from launch.swarm import budget, scores, table
@@ -90,6 +90,7 @@ def run(
     valid = {corpus: str(splits["valid"]) for corpus, splits in known.corpora.items() if "valid" in splits}
     if not valid and not pairs:
         raise HaigoError("the catalogue has no validation set, so proxies cannot be compared.", "index a valid split")
+    naming.check_all([*known.corpora, *(pairs or {})], "corpus or pairs file", "catalogue and pairs")
     first_seed = seed if seed is not None else _seed(base)
     units = table.units(rows, first_seed, seeds, replicates, replicate_runs)
     mine = table.in_shard(units, shard)

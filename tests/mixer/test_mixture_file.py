@@ -18,7 +18,7 @@ BAD = {
     "weights: {news: yes, wiki: 0.5}": "the weight of 'news' is not a number",
     "weights: {news: '0.5', wiki: 0.5}": "the weight of 'news' is not a number",
     "weights: {news: 0.5, news: 0.5}": "the key 'news' is given twice",
-    "weights: {no: 0.5, wiki: 0.5}": "the corpus name False is not text",
+    "weights: {no: 0.5, wiki: 0.5}": "the key `no` is not a word",
     f"weights: {{news: 1{'0' * 400}, wiki: 0.5}}": "the weight of 'news' is 1000",
     "weights: [0.5, 0.5]": "holds no weights",
     "weights:": "holds no weights",
