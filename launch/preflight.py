@@ -18,8 +18,12 @@ from typing import Any
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfiles
+from launch.checking import blocks as preflight_blocks
 from launch.checking import data as preflight_data
+from launch.checking import derived as preflight_derived
 from launch.checking import place as preflight_place
+from launch.checking import ranges as preflight_ranges
+from launch.checking import rules as preflight_rules
 from launch.checking import traps as preflight_traps
 from launch.checking.data import Check
 from launch.commanding import gpus as gpu_lists
@@ -71,13 +75,27 @@ def preflight(
     """
     config = reader.load(paths)
     found = [*_keys(config), *_floats(paths)]
-    if not any(check.status == "fail" for check in found):
-        world = _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
-        found += world if isinstance(world, list) else []
-        found += [*_model(config), *_parallel(config), *_schedule(config)]
+    if not _bad(found):
+        found += [*preflight_ranges.checks(config), *preflight_blocks.checks(config)]
+        # what follows reckons with these values
+        sound = not any(_bad([check]) and check.name in ("numbers", "zero") for check in found)
+        if sound:
+            found += _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
+        shape = _model(config)
+        found += shape
+        if sound and not _bad(shape):
+            found += [*_parallel(config), *_schedule(config), *preflight_rules.checks(config)]
         found += preflight_data.checks(config, Path(base))
         found += preflight_traps.checks(config, Path(base))
+        if not _bad(found, but=("data", "tokenizer", "resume", "index caches", "labels", "ids")):
+            world, _ = world_size(config, hostfile, gpus)
+            found += preflight_derived.checks(config, world)
     return Report(found, config)
+
+
+def _bad(found: Sequence[Check], but: Sequence[str] = ()) -> bool:
+    """Whether a check says no, other than those named."""
+    return any(check.status == "fail" and check.name not in but for check in found)
 
 
 def _guarded(name: str, fix: str, action: Callable[[], list[Check]]) -> list[Check]:
@@ -171,9 +189,12 @@ def _model(config: Mapping[str, Any]) -> list[Check]:
     missing = [key for key in need if config.get(key) is None]
     if missing:
         return [Check("model", "fail", f"{missing[0]} is not given.", f"give {', '.join(need)}")]
+    if any(config[key] < 1 for key in need):
+        return [Check("model", "fail", f"{', '.join(need)} must all be at least 1.", "mend them")]
     hidden, heads, tensor = config["hidden_size"], config["num_attention_heads"], _tensor(config)
     wrong = []
-    if hidden % heads:
+    kinds = str(config.get("attention_config"))
+    if hidden % heads and "mamba" not in kinds:
         wrong.append((f"hidden_size {hidden} is not a multiple of {heads} heads.", "change one of them"))
     if heads % tensor:
         wrong.append((f"{heads} heads cannot be split over model_parallel_size {tensor}.", f"use a divisor of {heads}"))

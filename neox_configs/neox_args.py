@@ -27,6 +27,11 @@ _ZERO = {
     "reduce_bucket_size": 500_000_000,
     "contiguous_gradients": False,
 }
+ATTENTION = (
+    *("global", "local", "sparse_fixed", "sparse_variable", "bigbird", "bslongformer"),
+    *("gmlp", "amlp", "flash", "rwkv", "mamba"),
+)
+"""Kinds of attention that GPT-NeoX knows."""
 _OPTIMIZER: dict[str, Any] = {"type": "Adam", "params": {"lr": 0.001}}
 
 
@@ -67,7 +72,7 @@ def values(config: Mapping[str, Any], gpus: int | None) -> dict[str, Any]:
     _optimizer(got)
     got["dynamic_loss_scale"] = got["loss_scale"] is None
     got["is_pipe_parallel"] = got["pipe_parallel_size"] >= 1
-    got["attention_config"] = _attention(got["attention_config"], got["num_layers"])
+    got["attention_config"] = attention_layers(got["attention_config"], got["num_layers"])
     if got["sparsity_config"] is None:
         got["sparsity_config"] = {}
     for split in ("train", "valid", "test"):
@@ -164,21 +169,41 @@ def _optimizer(got: dict[str, Any]) -> None:
         }
 
 
-def _attention(config: Any, layers: int | None) -> list[str]:
+def attention_layers(config: Any, layers: int | None) -> list[str]:
+    """The kind of attention of every layer, as GPT-NeoX expands attention_config.
+
+    Args:
+        config: a list of kinds, one a layer, or of [[KIND, ...], TIMES]; TIMES may be "all". None: global everywhere.
+        layers: num_layers.
+
+    Raises:
+        Refused: GPT-NeoX would refuse it, or end on it.
+    """
+    fix = f'write attention_config: [[["global"], {layers or "LAYERS"}]]'
     if layers is None:
         raise Refused("num_layers is not given.", "give num_layers")
     config = [[["global"], layers]] if config is None else config
+    expanded: list[str] = []
     if all(isinstance(item, str) for item in config):
         expanded = list(config)
     else:
-        expanded = []
-        for kinds, often in config:
+        for item in config:
+            if not (isinstance(item, list) and len(item) == 2 and isinstance(item[0], list) and item[0]):
+                raise Refused(f"attention_config: {item!r} is not [[KIND, ...], TIMES].", fix)
+            kinds, often = item
             if often == "all":
+                if layers % len(kinds):
+                    raise Refused(f"attention_config: {layers} layers are not a multiple of {kinds}.", fix)
                 expanded = kinds * (layers // len(kinds))
                 break
+            if isinstance(often, bool) or not isinstance(often, int):
+                raise Refused(f"attention_config: {often!r} is not a number of times.", fix)
             expanded += kinds * often
     if len(expanded) != layers:
-        raise Refused(f"attention_config gives {len(expanded)} layers of {layers}.", 'write [[["flash"], "all"]]')
+        raise Refused(f"attention_config gives {len(expanded)} layers of {layers}.", fix)
+    unknown = [kind for kind in expanded if kind not in ATTENTION]
+    if unknown:
+        raise Refused(f"attention_config: {unknown[0]!r} is not a kind of attention.", f"use {', '.join(ATTENTION)}")
     return expanded
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import yaml
 
 from haigo import yamlfile
-from haigo.cli import HaigoError, nearest
+from haigo.cli import HaigoError
+from neox_configs import spellings
 from neox_configs.keys import KEYS
 
 _PYTHON = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict}
@@ -74,8 +75,14 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str] = KEYS, name: str
     allowed = set(known)
     unknown = [key for key in config if key not in allowed]
     if unknown:
-        told = " ".join(f"'{key}'.{nearest(key, allowed)}" for key in unknown)
+        told = " ".join(f"'{key}'.{did_you_mean(key, allowed)}" for key in unknown)
         raise HaigoError(f"{name} has a key that GPT-NeoX does not know: {told}", "mend or remove it")
+
+
+def did_you_mean(name: str, known: Iterable[str] = KEYS) -> str:
+    """` Did you mean 'x'?` for a key that GPT-NeoX does not know; empty when no key means the same."""
+    found = spellings.meant(name, known)
+    return f" Did you mean '{found}'?" if found else ""
 
 
 def type_problems(config: Mapping[str, Any]) -> list[str]:
@@ -93,7 +100,12 @@ def type_problems(config: Mapping[str, Any]) -> list[str]:
                 problems.append(f"{name}: {value!r} is not {', '.join(key.choices[:-1])} or {key.choices[-1]}.")
             continue
         kinds = key.kind.split("|")
-        right = "any" in kinds or any(type(value) is _PYTHON[kind] for kind in kinds)
+        if kinds == ["any"]:
+            problems.append(f"{name}: GPT-NeoX fills it itself and ends when it is given.")
+            continue
+        if len(kinds) > 1 and "list" in kinds:
+            kinds.remove("list")  # it compares with List[int], which no list is
+        right = any(type(value) is _PYTHON[kind] for kind in kinds)
         if not right and not ("float" in kinds and type(value) is int):
             problems.append(f"{name}: {value!r} is of type {type(value).__name__}, and must be {' or '.join(kinds)}.")
     return problems

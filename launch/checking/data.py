@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
 from launch import save_folder
+from launch.checking import lists
+from launch.checking.blocks import number
+from launch.checking.check import Check as Check
 from launch.writing import data as config_data
 from launch.writing.data import Dataset
 from neox_configs import reader
 
 MAX_EPOCHS = 4.0
 """Repeating a corpus more often than this is known to lose worth quickly (Muennighoff et al. 2023)."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The answer of one check."""
-
-    name: str
-    status: str
-    """`ok`, `warn` or `fail`."""
-    found: str
-    fix: str = ""
 
 
 def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
@@ -36,10 +28,7 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
         base: where relative paths start.
     """
     tokenizer, found = _tokenizer(config, base)
-    listed = list(_lists(config))
-    found += [check for check in listed if isinstance(check, Check)]
-    if config.get("data_path") is None and config.get("train_data_paths") is None:
-        found.append(Check("data", "fail", "no training data is named.", "give train/valid/test_data_paths"))
+    found += lists.checks(config)
     datasets: dict[str, list[tuple[Dataset, float]]] = {}
     for split, prefixes, weights in _splits(config):
         for prefix, weight in zip(prefixes, weights, strict=False):
@@ -74,43 +63,15 @@ def _tokenizer(config: Mapping[str, Any], base: Path) -> tuple[dict[str, Any] | 
     return facts, [Check("tokenizer", "ok", told)]
 
 
-def _lists(config: Mapping[str, Any]) -> Iterator[Check]:
-    if reader.value(config, "data_impl") != "mmap":
-        yield Check(
-            "data_impl",
-            "fail",
-            f"data_impl is {reader.value(config, 'data_impl')}, with which GPT-NeoX loads no dataset at all.",
-            "write data_impl: mmap",
-        )
-    if reader.value(config, "weight_by_num_documents"):
-        yield Check(
-            "weights",
-            "fail",
-            "weight_by_num_documents replaces the given weights by a function of document counts.",
-            "leave it out",
-        )
-    given = [split for split in ("train", "valid", "test") if config.get(f"{split}_data_paths") is not None]
-    if given and len(given) < 3:
-        yield Check("data", "fail", f"only {' and '.join(given)}_data_paths are given.", "give train, valid and test")
-    if given and config.get("data_path") is not None:
-        yield Check("data", "fail", "data_path and train_data_paths are both given.", "keep train_data_paths")
-    for split in given:
-        weights = config.get(f"{split}_data_weights")
-        if weights is not None and len(weights) != len(config[f"{split}_data_paths"]):
-            count = len(config[f"{split}_data_paths"])
-            yield Check("weights", "fail", f"{len(weights)} {split} weights for {count} paths.", "give one for each")
-    if not given and config.get("data_path") is None:
-        return
-    if config.get("train_data_paths") and config.get("train_data_weights") is None:
-        yield Check("weights", "warn", "no train_data_weights: every corpus counts the same.", "give the mixture's")
-
-
 def _splits(config: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[float]]]:
+    """Split, paths and weights; what is no path or no weight is left out, and told by `lists`."""
     if isinstance(config.get("data_path"), str):
         yield "train", [config["data_path"]], [1.0]
     for split in ("train", "valid", "test"):
         paths = config.get(f"{split}_data_paths") or []
-        yield split, paths, config.get(f"{split}_data_weights") or [1.0] * len(paths)
+        weights = config.get(f"{split}_data_weights") or []
+        pairs = [(path, weight) for path, weight in zip_longest(paths, weights[: len(paths)]) if isinstance(path, str)]
+        yield split, [path for path, _ in pairs], [one if number(one) and one > 0 else 1.0 for _, one in pairs]
 
 
 def _caches(one: Dataset) -> list[Check]:

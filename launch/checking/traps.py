@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
-from launch.checking.data import Check
+from launch.checking.check import Check
 from launch.writing import data as config_data
 from neox_configs import reader
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from haigo.cli import HaigoError, nearest
+from haigo.cli import HaigoError
 from neox_configs import reader
 from neox_configs.keys import KEYS
 
@@ -116,7 +116,7 @@ def check(config: Mapping[str, Any]) -> None:
     for name in config:
         if name not in KEYS:
             raise HaigoError(
-                f"unknown key '{name}': GPT-NeoX has no such key.{nearest(name, KEYS)}", "mend or remove it"
+                f"unknown key '{name}': GPT-NeoX has no such key.{reader.did_you_mean(name)}", "mend or remove it"
             )
     for problem in reader.type_problems(config):
         raise HaigoError(f"the config's {problem}", "mend it: GPT-NeoX would not take it either")
