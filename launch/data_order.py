@@ -55,7 +55,7 @@ class Dataset:
         self, prefix: str | Path, samples: int, seq_length: int, seed: int, documents: tuple[int, int] | None = None
     ) -> None:
         self.prefix, self.seq_length, self.seed = str(prefix), seq_length, seed
-        self.reader = MMapReader(self.prefix)
+        self.reader = MMapReader(self.prefix).of_tokens()
         self._tokens = self.reader.tokens
         first, last = documents if documents is not None else (0, len(self.reader.sizes))
         ids = np.arange(first, last, dtype=np.int32)

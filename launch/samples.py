@@ -98,10 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for prefix in dict.fromkeys(sample["prefix"] for sample in samples):
             if Path(f"{prefix}.json").is_file():  # a dataset made by GPT-NeoX's own tool has no manifest
                 inspect.require_tokenizer(prefix, text)
-        most = max(max(sample["tokens"]) for sample in samples)
-        if most >= text.vocab_size:
+        held = [token for sample in samples for token in sample["tokens"]]
+        odd = max(held) if max(held) >= text.vocab_size else min(held)
+        if not 0 <= odd < text.vocab_size:
             raise Refused(
-                f"{args.tokenizer} has {text.vocab_size:,} pieces, and the samples hold the id {most:,}.",
+                f"{args.tokenizer} has {text.vocab_size:,} pieces, and the samples hold the id {odd:,}.",
                 "name the tokenizer that the datasets were made with",
             )
     if args.json:

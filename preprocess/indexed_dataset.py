@@ -29,6 +29,8 @@ from haigo.cli import HaigoError
 MAGIC = b"MMIDIDX\x00\x00"
 VERSION = 1
 HEADER_BYTES = 34
+READABLE = (VERSION, 2)
+"""Versions whose layout is this one; GPT-NeoX itself reads version 1 only."""
 # GPT-NeoX's codes. Megatron-LM swaps 6 and 7 (the two floating types), which never hold tokens.
 DTYPES: dict[int, type[np.generic]] = {
     1: np.uint8,
@@ -165,9 +167,10 @@ class MMapReader:
     """A dataset read through memory maps: nothing is loaded until it is asked for.
 
     Attributes:
+        version: of the format; GPT-NeoX reads 1 only.
         sizes: int32 [sequences], lengths in tokens.
         offsets: int64 [sequences], byte offsets into .bin.
-        doc_idx: int64 [documents + 1].
+        doc_idx: int64 [documents + 1], as it stands there: other tools lose it or write it otherwise.
         tokens: [tokens], all tokens of the dataset in file order, of `dtype`.
 
     Raises:
@@ -185,16 +188,16 @@ class MMapReader:
             header = handle.read(HEADER_BYTES)
         if header[:9] != MAGIC[: len(header[:9])] or len(header) < HEADER_BYTES:
             raise HaigoError(f"{index} is not an index of GPT-NeoX's mmap format.", _REBUILD)
-        version, code, count, documents = struct.unpack("<QBQQ", header[9:])
-        if version != VERSION or code not in DTYPES:
-            raise HaigoError(f"{index} has version {version} and dtype code {code}, which are not known.", _REBUILD)
+        self.version, code, count, documents = struct.unpack("<QBQQ", header[9:])
+        if self.version not in READABLE or code not in DTYPES:
+            raise HaigoError(
+                f"{index} has version {self.version} and dtype code {code}, which are not known.", _REBUILD
+            )
         self.dtype = np.dtype(DTYPES[code])
         expected, found = HEADER_BYTES + count * 12 + documents * 8, index.stat().st_size
         # Megatron-LM may append one byte a sequence (modes); anything else does not belong to the file
         if found not in (expected, expected + count):
             raise HaigoError(f"{index} has {found:,} bytes and its header asks for {expected:,}.", _REBUILD)
-        if documents < 1:
-            raise HaigoError(f"{index} has no document index.", _REBUILD)
         raw = np.memmap(index, dtype=np.uint8, mode="r")
         at = HEADER_BYTES
         self.sizes: np.ndarray = raw[at : at + count * 4].view("<i4")
@@ -203,6 +206,8 @@ class MMapReader:
         at += count * 8
         self.doc_idx: np.ndarray = raw[at : at + documents * 8].view("<i8")
         total, stored = int(self.sizes.sum(dtype=np.int64)), data.stat().st_size
+        if self.dtype.kind == "f" and total:  # GPT-NeoX's and Megatron-LM's codes of the two are each other's
+            self.dtype = np.dtype(np.float32 if stored == total * 4 else np.float64)
         if stored != total * self.dtype.itemsize:
             raise HaigoError(
                 f"{data} has {stored:,} bytes and its index asks for {total * self.dtype.itemsize:,}: "
@@ -226,27 +231,50 @@ class MMapReader:
 
     @property
     def documents(self) -> int:
-        """Number of documents (documents without tokens included)."""
-        return len(self.doc_idx) - 1
+        """Number of documents (documents without tokens included); of sequences where the document index is lost."""
+        return len(self) if self.document_problems() else len(self.doc_idx) - 1
 
     def get(self, sequence: int, offset: int = 0, length: int | None = None) -> np.ndarray:
         """`length` tokens of one sequence from `offset` on; to its end when `length` is None."""
         whole = self[sequence]
         return whole[offset:] if length is None else whole[offset : offset + length]
 
-    def problems(self) -> list[str]:
-        """What is wrong with the structure, one sentence each; empty when it is sound."""
+    def problems(self, documents: bool = True) -> list[str]:
+        """What is wrong with the structure, one sentence each; empty when it is sound.
+
+        Args:
+            documents: look at the document index too, which GPT-NeoX never uses and its own merge tool loses.
+        """
         found = []
         if len(self.sizes) and int(self.sizes.min()) < 0:
             found.append("a sequence has a negative length")
         if not self._offsets_follow():
             found.append("the byte offsets do not follow from the sequence lengths")
+        return found + (self.document_problems() if documents else [])
+
+    def document_problems(self) -> list[str]:
+        """What is wrong with the document index alone."""
+        if not len(self.doc_idx):
+            return ["there is no document index"]
+        found = []
         if int(self.doc_idx[0]) != 0 or int(self.doc_idx[-1]) != len(self.sizes):
             found.append(f"the document index ends at {int(self.doc_idx[-1])}, not at {len(self.sizes)} sequences")
         starts = range(0, len(self.doc_idx), _CHUNK)
         if any(np.any(np.diff(self.doc_idx[at : at + _CHUNK + 1]) < 0) for at in starts):
             found.append("the document index goes backwards")
         return found
+
+    def of_tokens(self) -> MMapReader:
+        """This dataset, if it holds whole numbers.
+
+        Raises:
+            HaigoError: it holds floating-point numbers, such as rewards.
+        """
+        if self.dtype.kind == "f":
+            raise HaigoError(
+                f"{bin_path(self.prefix)} holds {self.dtype} values, no tokens.", "name a dataset of tokens"
+            )
+        return self
 
     def _offsets_follow(self) -> bool:
         start = 0

@@ -4,49 +4,41 @@
 
 PREFIX is a path without .bin/.idx, such as data/news/train_text_document. --verify compares both files with the digests
 of the manifest and checks the structure and every id. With --tokenizer, samples are decoded, and a dataset that was
-made with another vocabulary is refused (exit code 3).
+made with another vocabulary is refused (exit code 3). Datasets that GPT-NeoX or Megatron-LM made have no manifest: their
+structure and their smallest and largest id are told, and every id is held against the tokenizer's vocabulary.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from haigo import cli, files
-from haigo.cli import HaigoError, Refused
+from haigo.cli import Refused
 
+from . import ids, manifest
 from . import tokenizer as tokenizers
-from .indexed_dataset import MMapReader, bin_path, idx_path
+from .ids import MASKED as MASKED
+from .indexed_dataset import VERSION, MMapReader, bin_path, idx_path
 
-MASKED = -100
-_CHUNK_TOKENS = 1 << 24
 _SHOWN_TOKENS = 120
 
 
-def manifest(prefix: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest beside a dataset.
-
-    Raises:
-        HaigoError: there is none, or it is not JSON.
-    """
-    found = files.read_json(f"{os.fspath(prefix)}.json")
-    if not isinstance(found, dict) or "tokens" not in found:
-        raise HaigoError(f"{prefix}.json is not the manifest of a dataset.", "make the dataset with preprocess.index")
-    return found
-
-
 def require_tokenizer(prefix: str | os.PathLike[str], model: tokenizers.Tokenizer) -> None:
-    """Make sure that a dataset was made with this very tokenizer.
+    """Make sure that a dataset was made with this very tokenizer; of one without a manifest, that all its ids are in it.
 
     Raises:
-        Refused: it was made with another one.
-        HaigoError: the dataset has no manifest, so nobody can tell.
+        Refused: it was made with another one, or holds an id that this one does not have.
+        HaigoError: the dataset cannot be read.
     """
-    made_with = manifest(prefix).get("tokenizer_sha256")
+    found = manifest.find(prefix)
+    if found is None or not found.get("tokenizer_sha256"):
+        ids.require_inside(prefix, model.vocab_size, str(model.path))
+        return
+    made_with = found["tokenizer_sha256"]
     if made_with != model.sha256:
         raise Refused(
             f"{prefix} was made with another tokenizer ({str(made_with)[:12]}…) than {model.path} "
@@ -58,11 +50,15 @@ def require_tokenizer(prefix: str | os.PathLike[str], model: tokenizers.Tokenize
 def verify(prefix: str | os.PathLike[str]) -> list[str]:
     """Everything that is wrong with a dataset, one sentence each; empty when all is well.
 
+    Of a dataset without a manifest only the structure can be wrong, and an id below 0.
+
     Raises:
-        HaigoError: a file is missing or cut short, or there is no manifest.
+        HaigoError: a file is missing or cut short.
     """
-    reader, expected = MMapReader(prefix), manifest(prefix)
-    found = [f"{idx_path(prefix)}: {problem}" for problem in reader.problems()]
+    reader, expected = MMapReader(prefix), manifest.find(prefix)
+    found = [f"{idx_path(prefix)}: {problem}" for problem in reader.problems(documents=expected is not None)]
+    if expected is None:
+        return found + _foreign(prefix, reader)
     for path, key in ((bin_path(prefix), "bin_sha256"), (idx_path(prefix), "idx_sha256")):
         if files.sha256_file(path) != expected.get(key):
             found.append(f"{path} is not the file that the manifest describes (sha256 differs)")
@@ -70,15 +66,20 @@ def verify(prefix: str | os.PathLike[str]) -> list[str]:
         if expected.get(name) != value:
             found.append(f"{prefix}: the manifest says {expected.get(name)} {name}, the files hold {value}")
     vocab_size = int(expected.get("vocab_size", 0))
-    masks = expected.get("kind") == "labels"  # -100 where the loss does not count
-    for start in range(0, len(reader.tokens), _CHUNK_TOKENS):
-        part = reader.tokens[start : start + _CHUNK_TOKENS]
-        if masks:
-            part = part[part != MASKED]
-        if len(part) and (int(part.max()) >= vocab_size or int(part.min()) < 0):
-            found.append(f"{bin_path(prefix)} holds ids outside the vocabulary of {vocab_size:,} pieces")
-            break
+    # labels are -100 where the loss does not count
+    if ids.outside(reader, vocab_size, labels=expected.get("kind") == "labels"):
+        found.append(f"{bin_path(prefix)} holds ids outside the vocabulary of {vocab_size:,} pieces")
     return found
+
+
+def _foreign(prefix: str | os.PathLike[str], reader: MMapReader) -> list[str]:
+    """What no vocabulary is needed to see: a number below 0 that is no mask."""
+    if reader.dtype.kind != "i":
+        return []
+    wrong = ids.outside(reader, 1 << 62, labels=True)
+    if wrong is None:
+        return []
+    return [f"{bin_path(prefix)} holds the id {wrong.value:,} (token {wrong.offset:,} of sequence {wrong.sequence:,})"]
 
 
 def describe(
@@ -107,8 +108,10 @@ def describe(
             )
         },
     }
-    if Path(f"{os.fspath(prefix)}.json").is_file():
-        made = manifest(prefix)
+    made = manifest.find(prefix)
+    if made is None:
+        about["remarks"] = _remarks(reader)
+    else:
         about["bytes"] = made.get("bytes")
         about["tokenizer_sha256"] = made.get("tokenizer_sha256")
         if made.get("bytes") and about["tokens"]:
@@ -119,13 +122,31 @@ def describe(
     return about
 
 
+def _remarks(reader: MMapReader) -> list[str]:
+    """What is worth knowing of a dataset of other origin."""
+    told = ["no manifest: made by another program"]
+    if reader.version != VERSION:
+        told.append(f"its index has version {reader.version}, and GPT-NeoX reads version {VERSION} only")
+    if reader.dtype.kind == "f":
+        told.append(f"it holds {reader.dtype} values, no tokens")
+    return [*told, *(f"{problem} (GPT-NeoX does not use it)" for problem in reader.document_problems())]
+
+
 def _sample(reader: MMapReader, number: int, model: tokenizers.Tokenizer | None) -> dict[str, Any]:
-    ids = [int(token) for token in reader.get(number, 0, _SHOWN_TOKENS)]
-    row: dict[str, Any] = {"sequence": number, "tokens": int(reader.sizes[number]), "ids": ids[:20]}
+    shown = [int(token) for token in reader.get(number, 0, _SHOWN_TOKENS)]
+    row: dict[str, Any] = {"sequence": number, "tokens": int(reader.sizes[number]), "ids": shown[:20]}
     if model is not None:
-        row["text"] = model.decode([token for token in ids if token >= 0])
+        row["text"] = model.decode([token for token in shown if token >= 0])
         row["ends_with_eod"] = int(reader[number][-1]) == model.eod_id
     return row
+
+
+def _span(prefix: str) -> dict[str, int]:
+    reader = MMapReader(prefix)
+    if reader.dtype.kind == "f":
+        return {}
+    found = ids.span(reader)
+    return {"least_id": found.least, "most_id": found.most}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -141,12 +162,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for given in args.prefixes:
         prefix = given[:-4] if given.endswith((".bin", ".idx")) else given
         if model is not None:
-            MMapReader(prefix)
+            MMapReader(prefix).of_tokens()  # says what is missing or cut short
             require_tokenizer(prefix, model)
         problems = verify(prefix) if args.verify else []
         if problems:
             raise Refused(f"{problems[0]}." + (f" {len(problems) - 1} more." if problems[1:] else ""), _REMAKE)
         about = describe(prefix, model, args.sample)
+        if args.verify or about.get("remarks"):
+            about |= _span(prefix)
         answers.append(about | ({"verified": True} if args.verify else {}))
     if args.json:
         import json
@@ -158,8 +181,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             f"{about['prefix']}: {about['tokens']:,} tokens, {about['documents']:,} documents, {about['dtype']}, "
             f"{spread['min']:,} to {spread['max']:,} tokens a document (median {spread['median']:,})"
+            + (f", ids {about['least_id']:,} to {about['most_id']:,}" if "most_id" in about else "")
             + (", verified" if args.verify else "")
         )
+        for remark in about.get("remarks", []):
+            print(f"  {remark}")
         for row in about["samples"]:
             shown = row.get("text", " ".join(map(str, row["ids"])))
             print(f"  [{row['sequence']}] {row['tokens']:,} tokens: {shown!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from launch import save_folder
-from launch.checking import lists
+from launch.checking import lists, tokenizers
 from launch.checking.blocks import number
 from launch.checking.check import Check as Check
 from launch.writing import data as config_data
@@ -27,7 +27,7 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
         config: what `reader.load` gave.
         base: where relative paths start.
     """
-    tokenizer, found = _tokenizer(config, base)
+    tokenizer, found = tokenizers.checks(config, base)
     found += lists.checks(config)
     datasets: dict[str, list[tuple[Dataset, float]]] = {}
     for split, prefixes, weights in _splits(config):
@@ -44,23 +44,23 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
     if datasets and not any(check.name == "data" and check.status == "fail" for check in found):
         total = sum(one.tokens for entries in datasets.values() for one, _ in entries)
         found.append(Check("data", "ok", f"{sum(map(len, datasets.values()))} datasets, {total:,} tokens, all whole"))
+    found += _labels(config, base, tokenizer)
     found += _epochs(config, datasets.get("train", []))
     return found + _resume(config, base)
 
 
-def _tokenizer(config: Mapping[str, Any], base: Path) -> tuple[dict[str, Any] | None, list[Check]]:
-    kind = reader.value(config, "tokenizer_type")
-    file = config.get("vocab_file")
-    if kind != "SPMTokenizer":
-        return None, [Check("tokenizer", "ok", f"{kind}: not looked into")]
-    if not file:
-        return None, [Check("tokenizer", "fail", "SPMTokenizer without vocab_file.", "name the spm.model there")]
-    try:
-        facts = config_data.tokenizer_facts(base / file)
-    except HaigoError as error:
-        return None, [Check("tokenizer", "fail", error.problem, error.fix)]
-    told = f"{facts['vocab_size']:,} pieces, {config_data.EOD} is {facts['eod_id']}"
-    return facts, [Check("tokenizer", "ok", told)]
+def _labels(config: Mapping[str, Any], base: Path, tokenizer: Mapping[str, Any] | None) -> Iterator[Check]:
+    """Label datasets of other origin: their ids, which the loss would look up, must be in the vocabulary too."""
+    for split in lists.SPLITS if tokenizer is not None else ():
+        for prefix in config.get(f"{split}_label_data_paths") or []:
+            try:
+                one = config_data.dataset(base / str(prefix))
+            except HaigoError:
+                continue  # told with the datasets that they belong to
+            try:
+                config_data.check_match(one, tokenizer or {}, labels=True)
+            except HaigoError as error:
+                yield Check("data", "fail", error.problem, error.fix)
 
 
 def _splits(config: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[float]]]:
@@ -122,12 +122,25 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
                 "false, load as save), or give another save folder",
             )
         ]
+    begins = bool(reader.value(config, "finetune"))
+    tag, wanted = save_folder.latest(base / folder) if folder else None, config.get("iteration")
+    if wanted is not None and folder and not (base / folder / f"global_step{wanted}").is_dir():
+        told = f"iteration {wanted} is to be loaded, and {base / folder} has no global_step{wanted}."
+        return [Check("resume", "fail", told, "name a step that is there, or leave iteration out")]
+    if begins and wanted is None and tag is None:
+        told = f"finetune: true, and {base / folder if folder else 'load'} names no checkpoint"
+        told += (
+            " (no file `latest`): GPT-NeoX would start from random weights."
+            if folder
+            else ": it starts from random weights."
+        )
+        return [Check("resume", "fail", told, "name the save folder of the model to start from as load")]
     if not folder or not (base / folder).is_dir():
         return []
     place = base / folder
     steps = [f"global_step{step}" for step in save_folder.steps(place)]
-    latest, tag = place / "latest", save_folder.latest(place)
-    if tag is None:
+    latest = place / "latest"
+    if tag is None and wanted is None:
         if not steps:
             return []
         return [
@@ -139,8 +152,10 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
                 f"write the name of the one to go on from ({steps[-1]}) into {latest}",
             )
         ]
+    if wanted is not None:
+        tag = f"global_step{wanted}"
     if tag not in steps:
         return [Check("resume", "fail", f"{latest} names {tag}, which is not there.", "write a name that is")]
-    if reader.value(config, "finetune"):
+    if begins:
         return [Check("resume", "ok", f"starts at step 0 with the weights of {place / tag}")]
     return [Check("resume", "ok", f"goes on from {tag}")]

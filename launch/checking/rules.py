@@ -15,7 +15,7 @@ from launch.checking.check import Check
 from neox_configs import neox_args, reader
 
 _GATED = ("geglu", "reglu", "swiglu", "bilinear", "glu")
-_RISE = 0.01
+_RISE = 0.05
 """How much of the learning rate may come back after the end of a cosine before that is an error."""
 _Get = Callable[[str], Any]
 

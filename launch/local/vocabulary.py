@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
+from preprocess import ids, manifest
 from preprocess import tokenizer as tokenizers
 
 
@@ -62,33 +63,28 @@ def find(config: Mapping[str, Any], given: str | os.PathLike[str] | None) -> Voc
     return load(place)
 
 
-def manifest(prefix: str) -> dict[str, Any] | None:
-    """The dataset's manifest `PREFIX.json`; None when there is none (a dataset made by GPT-NeoX's own tool)."""
-    path = Path(f"{prefix}.json")
-    if not path.is_file():
-        return None
-    content = files.read_json(path)
-    return content if isinstance(content, dict) else None
-
-
 def check_dataset(prefix: str, vocabulary: Vocabulary) -> None:
-    """Refuse a dataset that another tokenizer made.
+    """Refuse a dataset that another tokenizer made; of one without a manifest, one with an id that this one does not have.
 
     Raises:
-        Refused: the manifest names another tokenizer.
+        HaigoError: the dataset cannot be read.
+        Refused: the manifest names another tokenizer, or an id is outside the vocabulary.
     """
-    stated = (manifest(prefix) or {}).get("tokenizer_sha256")
+    found = manifest.find(prefix)
+    stated = (found or {}).get("tokenizer_sha256")
     if stated and stated != vocabulary.sha256:
         raise Refused(
             f"{prefix} was made with another tokenizer than {vocabulary.folder} "
             f"({str(stated)[:12]} and {vocabulary.sha256[:12]}).",
             "name the tokenizer that made the dataset, or index the text again",
         )
+    if not stated:
+        ids.require_inside(prefix, vocabulary.size, str(vocabulary.folder))
 
 
 def fingerprint(prefix: str) -> str:
     """A digest of a dataset's content: its manifest's, or of the index and the first and last megabyte of tokens."""
-    stated = (manifest(prefix) or {}).get("bin_sha256")
+    stated = (manifest.find(prefix) or {}).get("bin_sha256")
     size = os.path.getsize(f"{prefix}.bin")
     if stated:
         return files.digest([stated, size])

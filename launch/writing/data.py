@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haigo import files
 from haigo.cli import HaigoError, Refused, nearest
 from haigo.formats import mixture as mixtures
 from neox_configs.catalogue import SPLITS, Catalogue
@@ -98,49 +97,63 @@ def dataset(prefix: str | os.PathLike[str]) -> Dataset:
     Raises:
         HaigoError: a file is missing, is of another format, or is cut short.
     """
-    from preprocess.indexed_dataset import MMapReader
+    from preprocess import manifest
+    from preprocess.indexed_dataset import VERSION, MMapReader
 
-    reader = MMapReader(prefix)
-    trouble = reader.problems()
-    if trouble:
-        raise HaigoError(f"{prefix}.idx is damaged: {trouble[0]}.", "make the dataset again with preprocess.index")
-    manifest_path = Path(f"{os.fspath(prefix)}.json")
-    manifest = files.read_json(manifest_path) if manifest_path.is_file() else None
-    if manifest is not None and manifest.get("tokens") not in (None, len(reader.tokens)):
+    reader, again = MMapReader(prefix).of_tokens(), "make the dataset again with preprocess.index"
+    made = manifest.find(prefix)
+    if reader.version != VERSION:
         raise Refused(
-            f"{manifest_path} speaks of {manifest['tokens']:,} tokens, and {prefix}.bin has {len(reader.tokens):,}.",
-            "make the dataset again with preprocess.index",
+            f"{prefix}.idx has version {reader.version}, and GPT-NeoX ends on any but {VERSION}.",
+            f"{again}, or write {VERSION} into the byte 9 of a copy: the rest is the same",
         )
-    return Dataset(Path(prefix), len(reader.tokens), len(reader), reader.dtype.name, manifest)
+    # GPT-NeoX uses no document index, and its merge tool loses it
+    trouble = reader.problems(documents=made is not None)
+    if trouble:
+        raise HaigoError(f"{prefix}.idx is damaged: {trouble[0]}.", again)
+    if made is not None and made["tokens"] != len(reader.tokens):
+        raise Refused(
+            f"{prefix}.json speaks of {made['tokens']:,} tokens, and {prefix}.bin has {len(reader.tokens):,}.", again
+        )
+    return Dataset(Path(prefix), len(reader.tokens), len(reader), reader.dtype.name, made)
 
 
-def check_match(one: Dataset, tokenizer: Mapping[str, Any]) -> None:
-    """See that a dataset was made with this tokenizer.
+def check_match(one: Dataset, tokenizer: Mapping[str, Any], labels: bool = False) -> None:
+    """See that a dataset was made with this tokenizer; of one without a manifest, that the tokenizer has all its ids.
+
+    Args:
+        one: the dataset.
+        tokenizer: vocab_size, model (its path) and sha256 (None: not known).
+        labels: -100 is allowed.
 
     Raises:
-        Refused: its manifest names another tokenizer, or its number type cannot hold this vocabulary.
+        Refused: its manifest names another tokenizer, or it holds an id that the vocabulary does not have.
     """
-    again = "index the corpus again with this tokenizer, or name the tokenizer that made it"
-    if one.manifest is not None and one.manifest.get("tokenizer_sha256") not in (None, tokenizer["sha256"]):
-        raise Refused(
-            f"{one.prefix}.bin was made with another tokenizer ({one.manifest['tokenizer_sha256'][:12]}) than "
-            f"{tokenizer['model']} ({tokenizer['sha256'][:12]}).",
-            again,
-        )
-    if one.manifest is not None and one.manifest.get("vocab_size") not in (None, tokenizer["vocab_size"]):
-        raise Refused(
-            f"{one.prefix}.bin has a vocabulary of {one.manifest['vocab_size']:,}, and {tokenizer['model']} has "
-            f"{tokenizer['vocab_size']:,}.",
-            again,
-        )
+    import numpy as np
+
+    from preprocess import ids, manifest
     from preprocess.indexed_dataset import token_dtype
 
-    if one.manifest is None and one.dtype != token_dtype(tokenizer["vocab_size"]).name:
+    again = "index the corpus again with this tokenizer, or name the tokenizer that made it"
+    made, digest, size = one.manifest or {}, tokenizer["sha256"], tokenizer["vocab_size"]
+    if digest is not None and made.get("tokenizer_sha256") not in (None, digest):
         raise Refused(
-            f"{one.prefix}.bin holds {one.dtype}, and a vocabulary of {tokenizer['vocab_size']:,} is stored as "
-            f"{token_dtype(tokenizer['vocab_size']).name}.",
+            f"{one.prefix}.bin was made with another tokenizer ({made['tokenizer_sha256'][:12]}) than "
+            f"{tokenizer['model']} ({digest[:12]}).",
             again,
         )
+    if made.get("vocab_size") not in (None, size):
+        raise Refused(
+            f"{one.prefix}.bin has a vocabulary of {made['vocab_size']:,}, and {tokenizer['model']} has {size:,}.",
+            again,
+        )
+    if one.manifest is None and np.dtype(one.dtype).itemsize < token_dtype(size).itemsize:
+        raise Refused(
+            f"{one.prefix}.bin holds {one.dtype}, and a vocabulary of {size:,} is stored as {token_dtype(size).name}.",
+            again,
+        )
+    if not manifest.checked(one.manifest):
+        ids.require_inside(one.prefix, size, str(tokenizer["model"]), labels)
 
 
 def data_keys(

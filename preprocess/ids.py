@@ -1,0 +1,127 @@
+"""Which token ids an indexed dataset holds: their range, and the first one that a vocabulary does not have.
+
+GPT-NeoX looks such an id up outside its embedding, which on a GPU ends in a device-side assertion hours into a run. A dataset
+with Haigo's manifest was checked when it was made; one of another origin is read whole, as fast as the disk gives it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from haigo.cli import Refused
+from haigo.progress import Progress
+
+from .indexed_dataset import MMapReader, bin_path
+
+MASKED = -100
+"""Label of a token whose loss does not count."""
+_CHUNK = 1 << 24
+
+
+@dataclass(frozen=True)
+class Outside:
+    """An id outside a vocabulary, and where it stands."""
+
+    value: int
+    position: int
+    """Token of the dataset, from 0."""
+    sequence: int
+    offset: int
+    """Token of that sequence, from 0."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The ids of a dataset."""
+
+    least: int
+    most: int
+    """Both 0 where there is no token."""
+
+
+def _parts(reader: MMapReader) -> Iterator[tuple[int, np.ndarray]]:
+    """(first token, tokens), a chunk at a time; with a progress line where there are several."""
+    total = len(reader.tokens)
+    with Progress(f"ids of {reader.prefix.name}", total, "tokens") if total > _CHUNK else nullcontext() as progress:
+        for at in range(0, total, _CHUNK):
+            part = np.asarray(reader.tokens[at : at + _CHUNK])
+            yield at, part
+            if progress is not None:
+                progress.update(len(part))
+
+
+def span(reader: MMapReader, labels: bool = False) -> Range:
+    """The smallest and the largest id.
+
+    Args:
+        reader: the dataset.
+        labels: pass over -100.
+    """
+    least, most = None, None
+    for _, part in _parts(reader):
+        kept = part[part != MASKED] if labels else part
+        if len(kept):
+            low, high = int(kept.min()), int(kept.max())
+            least, most = low if least is None else min(least, low), high if most is None else max(most, high)
+    return Range(least or 0, most or 0)
+
+
+def outside(reader: MMapReader, vocab_size: int, labels: bool = False) -> Outside | None:
+    """The first id below 0 or not below `vocab_size`; None when all are inside.
+
+    Args:
+        reader: the dataset, of whole numbers.
+        vocab_size: pieces of the tokenizer.
+        labels: -100 is allowed.
+    """
+    if reader.dtype.kind == "u" and np.iinfo(reader.dtype).max < vocab_size:
+        return None
+    for at, part in _parts(reader):
+        wrong = part >= vocab_size
+        if reader.dtype.kind == "i":
+            wrong |= (part < 0) & (part != MASKED) if labels else part < 0
+        if wrong.any():
+            return _where(reader, at + int(wrong.argmax()))
+    return None
+
+
+def _where(reader: MMapReader, position: int) -> Outside:
+    ends = np.cumsum(np.asarray(reader.sizes, dtype=np.int64))
+    sequence = int(np.searchsorted(ends, position, side="right"))
+    offset = position - int(ends[sequence] - reader.sizes[sequence])
+    return Outside(int(reader.tokens[position]), position, sequence, offset)
+
+
+def require_inside(prefix: str | os.PathLike[str], vocab_size: int, name: str, labels: bool = False) -> None:
+    """Refuse a dataset with an id that the vocabulary does not have. Asked again for the same files, it does not read them.
+
+    Args:
+        prefix: path without extension.
+        vocab_size: pieces of the tokenizer.
+        name: what to call the tokenizer.
+        labels: -100 is allowed.
+
+    Raises:
+        HaigoError: the dataset cannot be read.
+        Refused: names the dataset, the id and its place.
+    """
+    data = bin_path(prefix)
+    stamp = (data.stat().st_size, data.stat().st_mtime_ns) if data.is_file() else (0, 0)
+    found = _outside(os.fspath(prefix), vocab_size, labels, stamp)
+    if found is not None:
+        raise Refused(
+            f"{data} holds the id {found.value:,} (token {found.offset:,} of sequence {found.sequence:,}), and {name} has "
+            f"{vocab_size:,} pieces.",
+            "name the tokenizer that made the dataset, or make it again with preprocess.index",
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _outside(prefix: str, vocab_size: int, labels: bool, stamp: tuple[int, int]) -> Outside | None:
+    return outside(MMapReader(prefix).of_tokens(), vocab_size, labels)
