@@ -38,6 +38,7 @@ SPLIT = (0.96, 0.02, 0.02)
 SEED = 1234
 _PARTIAL = ".partial"
 _LISTED_FILES = 100
+_NAMES = 100  # of unknown templates, the most frequent
 _EVERYTHING = 1 << 62
 
 
@@ -227,7 +228,7 @@ class _Run:
             "documents_out": out["documents"],
             "characters_out": out["characters"],
             "bytes_out": out["bytes"],
-            "rules": self.account.rules,
+            "rules": {name: _most_named(row) for name, row in self.account.rules.items()},
             "profiles": self.profiles,
             "splits": splits,
             "input": inputs,
@@ -236,6 +237,13 @@ class _Run:
             **({"unfinished": self.amiss} if self.amiss else {}),
             "tool": f"haigo {__version__}",
         }
+
+
+def _most_named(row: dict[str, Any]) -> dict[str, Any]:
+    if "names" not in row:
+        return row
+    order = sorted(row["names"].items(), key=lambda item: (-item[1], item[0]))
+    return row | {"names": dict(order[:_NAMES])}
 
 
 def _sampled(
@@ -262,6 +270,8 @@ def table(report: dict[str, Any]) -> str:
     for name, row in report["rules"].items():
         lines.append(f"  {name}: {row['documents']:,} documents, {row['characters']:,} characters")
         lines += [f"      {sample!r}" for sample in row["samples"] if sample]
+        if row.get("names"):
+            lines.append("      " + ", ".join(f"{name} {count:,}" for name, count in [*row["names"].items()][:8]))
     shown = ", ".join(f"{name} {row['documents']:,}" for name, row in report["splits"].items())
     return "\n".join([*lines, f"  splits: {shown}"])
 

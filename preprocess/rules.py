@@ -9,10 +9,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import aozora, wikitext
+from . import aozora, wiki_holes, wikitext
 from .sources import Document
 
 Step = tuple[str, Callable[[str], str]]
@@ -130,6 +131,14 @@ class Account:
             row["documents"] += other["documents"]
             row["characters"] += other["characters"]
             row["samples"] = [*row["samples"], *other["samples"]][:_SAMPLES]
+            if "names" in other:
+                self.name(rule, Counter(other["names"]))
+
+    def name(self, rule: str, names: Counter[str]) -> None:
+        """Count by name what `rule` acted on: the unknown templates, say."""
+        row = self.rules[rule].setdefault("names", {})
+        for name, count in names.items():
+            row[name] = row.get(name, 0) + count
 
     def open_for_samples(self, rule: str) -> bool:
         """True while `note` would keep another sample (making one costs time)."""
@@ -151,8 +160,10 @@ def run(text: str, steps: tuple[Step, ...], account: Account) -> str:
     for name, step in steps:
         after = step(text)
         if after != text:
-            sample = difference(text, after) if account.open_for_samples(name) else ""
+            sample = wiki_holes.show(difference(text, after)) if account.open_for_samples(name) else ""
             account.note(name, len(text) - len(after), sample)
+            if name == "wikitext_holes":
+                account.name(name, wiki_holes.lost(text))
             text = after
     return text
 

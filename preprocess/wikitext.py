@@ -1,8 +1,9 @@
 """Wikitext to plain text, for the common subset: a chain of steps, each of which is a rule of its own in the report.
 
-Kept: the prose, headings as lines, list items, link labels, text given to a few inline templates. Dropped: templates,
-tables, references, files, categories, links to other languages, galleries, formulas, comments, and the sections that
-hold only references or links. This is not a parser of MediaWiki: what templates would print is not known here.
+Kept: the prose, headings as lines, list items, link labels, the text or value of common templates (`wiki_templates`).
+Dropped: other templates, tables, references, files, categories, links to other languages, galleries, formulas,
+comments, readings over characters, and the sections that hold only references or links. A sentence in which a
+template stood whose text is not known is dropped whole, and counted (`wiki_holes`). This is not a parser of MediaWiki.
 
 Every pattern is linear in the text (possessive quantifiers, bounded rounds), so that hostile pages cannot stall it.
 """
@@ -12,42 +13,50 @@ from __future__ import annotations
 import bisect
 import html
 import re
+from collections import Counter
+from collections.abc import Callable
+
+from . import wiki_holes, wiki_tables, wiki_templates
+from .wiki_names import CATEGORY, EMBEDDED, LANGUAGES, MEDIA, PROJECTS
 
 _ROUNDS = 40  # nesting that is followed; deeper markup is only unwrapped
 _LITERAL = 0xF0000  # private plane in which markup inside <nowiki> hides until the last step
 _HIDDEN = {ord(char): _LITERAL + ord(char) for char in "[]{}|'=*#:;<>_-"}
-_SHOWN = {hidden: char for char, hidden in _HIDDEN.items()}
+_SHOWN = {chr(hidden): chr(char) for char, hidden in _HIDDEN.items()}
+_HIDDEN_CHAR = re.compile(f"[{chr(_LITERAL)}-{chr(_LITERAL + 0x7F)}]")
 
+_OWN = _LITERAL + 0x1001  # keeps what the page itself writes apart from what is left where something was dropped
+# empty brackets and doubled stops of the page's own
+_MEANT = ("「」", "『』", "【】", "（）", "()", "[]", "。。", "、、", "、。", "（・", "・）")
+_DOUBLED = {"、、": "、", "。。": "。", "、 、": "、", "。 。": "。", "、。": "。", "、 。": "。"}
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _SELF_CLOSED = re.compile(r"<(?:ref|nowiki|references|section)\b[^<>]*/>", re.IGNORECASE)
 _NOT_TEXT = (
-    "ref|math|chem|gallery|timeline|imagemap|score|graph|templatedata|mapframe|maplink|hiero|references|noinclude|"
-    "inputbox|categorytree|chart"
+    "ref|gallery|timeline|imagemap|graph|templatedata|mapframe|maplink|references|noinclude|inputbox|categorytree|chart"
 )
+_FORMULA = "math|chem|ce|hiero|score"
+_SIMPLE_FORMULA = re.compile(r"[\w+\-−*/=().,^{}|!' :°%→↔\[\]]{1,80}")
+_POWER = re.compile(r"\^([+\-−]?\d{1,4}|n)(?![\d}])|\^\{([+\-−]?\d{1,4}|n)\}")
 _VERBATIM = "nowiki|pre|syntaxhighlight|source"
 
 _PARAMETER = re.compile(r"\{\{\{[^{}]*+\}\}\}")
 _TEMPLATE = re.compile(r"\{\{((?:[^{}]++|\{(?!\{)|\}(?!\}))*+)\}\}")
-# inline templates whose text belongs to the sentence: name -> which argument that is
-_INLINE = {
-    "仮リンク": 1, "ill2": 1, "ill": 1, "nowrap": 1, "nobr": 1, "small": 1, "smaller": 1, "big": 1, "larger": 1,
-    "ruby": 1, "読み仮名": 1, "読み仮名 ruby不使用": 1, "unicode": 1, "ipa": 1, "補助漢字フォント": 1,
-    "jis2004フォント": 1, "cp932フォント": 1, "jis90フォント": 1, "要出典範囲": 1, "要検証範囲": 1, "sup": 1, "sub": 1,
-    "underline": 1, "bold": 1, "flag": 1, "flagcountry": 1, "ルビ": 1, "nihongo": 1, "en": 1, "zh": 1, "ko": 1,
-    "lang": 2, "color": 2, "font color": 2, "fontcolor": 2, "transl": 2, "linktext": 1, "visible anchor": 1,
-    "vanchor": 1, "anchors": 1, "abbr": 1, "tooltip": 1, "quote": 1, "quotation": 1, "行内引用": 1,
+_BAR = chr(_LITERAL + 0x1000)  # {{!}}: no bar between arguments, but one of a table
+_TABLE_SIGNS = {
+    "{{!}}": _BAR, "{{(!}}": f"{{{_BAR}", "{{!)}}": f"{_BAR}}}", "{{!-}}": f"{_BAR}-", "{{!!}}": f"{_BAR}{_BAR}",
 }  # fmt: skip
-_LANGUAGE_TEMPLATE = re.compile(r"lang-[a-z-]+|[a-z]{2,3} icon")
-_NUMBER_TEMPLATE = re.compile(r"(?:formatnum|lc|uc|lcfirst|ucfirst)\s*:\s*(.*)", re.DOTALL | re.IGNORECASE)
-_NAMED = re.compile(r"\s*[\w -]{1,30}=")
+_KANA = re.compile("[ぁ-ん]")
 
 _EXTERNAL = re.compile(r"\[(?:https?:|ftp:|mailto:)?(?://)?(?<=/|:)[^\s\[\]]++[ \t]*+([^\[\]\n]*+)\]")
 _LINK = re.compile(r"\[\[((?:[^\[\]]++|\[(?!\[)[^\[\]]*+\](?!\]))*+)\]\]")
-_PROJECT = re.compile(
-    r":?(?:[a-z]{2,3}|simple|wikt|wiktionary|commons|wikisource|wikipedia)\s*:\s*(?=\S)", re.IGNORECASE
+_TARGET = re.compile(r"[\s_]*(:?)[\s_]*([^\s_:\[\]|#]{1,30})[\s_]*:[\s_]*")
+_RUBY = re.compile(r"<ruby\b[^<>]*>((?:[^<]++|<(?!/?ruby\b))*+)</ruby\s*>", re.IGNORECASE)
+_READING = re.compile(
+    r"<rtc\b[^<>]*>.*?(?:</rtc\s*>|(?=<rb\b)|\Z)|<r[tp]\b[^<>]*>.*?(?:</r[tp]\s*>|(?=<r[bpt]\b)|\Z)",
+    re.IGNORECASE | re.DOTALL,
 )
-_LANGUAGE_LINK = re.compile(r"\s*[a-z]{2,3}(?:-[a-z-]{2,12})?\s*:|\s*simple\s*:")
-_FILE_LINK = re.compile(r"\s*(?:ファイル|画像|メディア|カテゴリ|file|image|media|category)\s*:", re.IGNORECASE)
+_LONE_READING = re.compile(r"<(r[tp]|rtc)\b[^<>]*>[^<\n]{0,200}</\1\s*>", re.IGNORECASE)
+_VARIANTS = re.compile(r"-\{(?!\{)\s*(?:[a-zA-Z]{1,2}\|)?(?:[a-z-]{2,8}:)?\s*([^{}|;\n]{0,200}+)[^{}\n]{0,500}\}-")
 
 _SIDE_SECTIONS = frozenset(
     {"脚注", "注釈", "注記", "註釈", "脚註", "註", "注", "出典", "参照", "参考", "参考文献", "参考資料", "関連項目"}
@@ -69,7 +78,8 @@ _BOLD = re.compile(r"'{2,5}")
 _RULE = re.compile(r"^-{4,}", re.MULTILINE)
 _LIST = re.compile(r"^([*#:;]++)[ \t]*", re.MULTILINE)
 _MAGIC_WORD = re.compile(r"__[A-Z]{3,20}__|__(?:目次|目次強制|目次なし|節編集非表示|全削除)__")
-_BREAK = re.compile(r"<br\b[^<>]{0,200}>|</p\s*>", re.IGNORECASE)
+_BREAK = re.compile(r"<br\b[^<>]{0,200}>", re.IGNORECASE)
+_RAISED = re.compile(r"<sup\b[^<>]{0,200}>\s*([+\-−]?\d{1,4}|[+\-−n])\s*</sup\s*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,500}>")
 _EMPTY_BRACKETS = re.compile(r"（[\s、，,;；:：・/／\-]{0,40}）|\([\s,;:/、・\-]{0,40}\)|「」|『』|【】|\[\]")
 _BRACKET_START = re.compile(r"([（(])[\s、，,;；・/]+")
@@ -86,14 +96,29 @@ def looks_like(text: str) -> bool:
 
 
 def comments_and_references(text: str) -> str:
-    """Drop comments, references, formulas, galleries; set <nowiki> and <pre> text aside from the later steps."""
+    """Drop comments, references, galleries and formulas; set <nowiki> and <pre> text aside from the later steps.
+
+    Formulas that need no TeX stay; others leave a mark, like templates whose text is not known.
+    """
     text = _COMMENT.sub("", text)
-    text = _elements(text, _VERBATIM, keep=True)
-    return _elements(_SELF_CLOSED.sub("", text), _NOT_TEXT, keep=False)
+    for pair in _MEANT:
+        while pair in text:
+            text = text.replace(pair, f"{pair[0]}{chr(_OWN)}{pair[1]}")
+    text = _elements(text, _VERBATIM, lambda name, inside: inside.translate(_HIDDEN))
+    text = _elements(_SELF_CLOSED.sub("", text), _NOT_TEXT, lambda name, inside: "")
+    return _elements(text, _FORMULA, _formula)
 
 
-def _elements(text: str, names: str, keep: bool) -> str:
-    """Drop elements with their text, or keep the text hidden from later steps. One that is never closed is left."""
+def _formula(name: str, inside: str) -> str:
+    plain = inside.strip().replace("<->", "↔").replace("->", "→") if name in ("chem", "ce") else inside.strip()
+    if name in ("hiero", "score") or not _SIMPLE_FORMULA.fullmatch(plain):
+        return wiki_holes.mark(f"{name}")
+    plain = _POWER.sub(lambda match: wiki_templates.raised(match[1] or match[2]), plain)
+    return plain.replace("{", "").replace("}", "").replace("_", "").translate(_HIDDEN)
+
+
+def _elements(text: str, names: str, made: Callable[[str, str], str]) -> str:
+    """Put what `made` gives in place of elements (their name and content). One that is never closed is left."""
     opened = list(re.finditer(rf"<({names})\b[^<>]*(?<!/)>", text, re.IGNORECASE)) if "<" in text else []
     if not opened:
         return text
@@ -111,65 +136,44 @@ def _elements(text: str, names: str, keep: bool) -> str:
         follower = opened[number + 1] if number + 1 < len(opened) else None
         if follower and follower[1].lower() == "ref" == match[1].lower() and follower.start() < end.start():
             continue  # a reference that was never closed must not swallow the prose up to the next one
-        parts.append(text[at : match.start()])
-        if keep:
-            parts.append(text[match.end() : end.start()].translate(_HIDDEN))
+        parts += [text[at : match.start()], made(match[1].lower(), text[match.end() : end.start()])]
         at = end.end()
     return "".join([*parts, text[at:]])
 
 
+def readings(text: str) -> str:
+    """Drop the readings of <ruby>, with the brackets given for browsers that do not know it."""
+    if "<r" not in text and "<R" not in text:
+        return text
+    return _LONE_READING.sub("", _RUBY.sub(lambda match: _READING.sub("", match[1]), text))
+
+
 def templates(text: str) -> str:
-    """Drop templates from the innermost out; a few inline ones leave the text that they were given."""
-    text = _PARAMETER.sub("", text)
+    """Drop templates from the innermost out; known ones leave their text, unknown ones a mark where they break a line."""
+    if "!" in text:
+        for written, meant in _TABLE_SIGNS.items():
+            text = text.replace(written, meant)
+    text = _PARAMETER.sub("", _VARIANTS.sub(r"\1", text) if "-{" in text else text)
+    japanese = _KANA.search(text) is not None
+
+    def made(match: re.Match[str]) -> str:
+        inside = match[1]
+        found = wiki_templates.value(inside, japanese)
+        if "\n" in inside and not found and match.string[max(0, match.start() - 1)] == "\n":
+            return "\n"  # a box between paragraphs
+        return wiki_holes.mark(inside.partition("|")[0]) if found is None else found
+
     for _ in range(_ROUNDS):
-        text, count = _TEMPLATE.subn(lambda match: _template(match[1]), text)
+        text, count = _TEMPLATE.subn(made, text)
         if not count:
             break
-    return text.replace("{{", "").replace("}}", "")
-
-
-def _template(inside: str) -> str:
-    number = _NUMBER_TEMPLATE.match(inside)
-    if number:
-        return number[1].strip()
-    name, *arguments = inside.split("|")
-    name = name.strip().replace("_", " ").lower()
-    wanted = _INLINE.get(name) or (1 if _LANGUAGE_TEMPLATE.fullmatch(name) else 0)
-    if not wanted:
-        return "\n" if "\n" in inside else ""
-    plain = [argument for argument in arguments if not _NAMED.match(argument)]
-    text = plain[wanted - 1].strip() if len(plain) >= wanted else ""
-    if name.startswith("読み仮名") and len(plain) >= 2:
-        text += f"（{plain[1].strip()}）"
-    return text
-
-
-def tables(text: str) -> str:
-    """Drop tables, nested ones too. Of one that is never closed only the lines that look like rows go."""
-    if "{|" not in text:
-        return text
-    kept: list[str] = []
-    held: list[str] = []
-    depth = 0
-    for line in text.split("\n"):
-        start = line.lstrip(" \t:*#")
-        if start.startswith("{|"):
-            depth += 1
-        if not depth:
-            kept.append(line)
-            continue
-        held.append(line)
-        if start.startswith("|}"):
-            depth -= 1
-            if not depth:
-                kept.append(start[2:])
-                held = []
-    kept += [line for line in held if not line.lstrip(" \t:*#").startswith(("{|", "|", "!"))]
-    return "\n".join(kept)
+    return wiki_holes.settle(text.replace("{{", "").replace("}}", "").replace(_BAR, "|"))
 
 
 def _heading(line: str) -> tuple[int, str] | None:
     """Level and title of a heading line."""
+    if not line.startswith("="):
+        return None
     bare = line.rstrip()
     level = min(len(bare) - len(bare.lstrip("=")), len(bare) - len(bare.rstrip("=")), 6)
     if not level or len(bare) <= 2 * level:
@@ -178,7 +182,7 @@ def _heading(line: str) -> tuple[int, str] | None:
 
 
 def side_sections(text: str) -> str:
-    """Drop sections of references and links, and headings under which nothing is left."""
+    """Drop sections of references and links."""
     lines = text.split("\n")
     kept: list[str] = []
     dropped = 0  # level of the section being dropped, 0 when none is
@@ -191,10 +195,15 @@ def side_sections(text: str) -> str:
                 dropped = level if title in _SIDE_SECTIONS else 0
         if not dropped:
             kept.append(line)
+    return "\n".join(kept)
+
+
+def empty_sections(text: str) -> str:
+    """Drop headings under which nothing is left."""
     result: list[str] = []
     below = 7  # level of the heading met last, coming from the end; 7 = text was met since
     empty = True
-    for line in reversed(kept):
+    for line in reversed(text.split("\n")):
         heading = _heading(line)
         if heading:
             level = heading[0]
@@ -219,11 +228,20 @@ def links(text: str) -> str:
 
 
 def _link(inside: str) -> str:
-    if _FILE_LINK.match(inside) or _LANGUAGE_LINK.match(inside):
-        return ""
     target, bar, label = inside.partition("|")
     label = label.rsplit("|", 1)[-1].strip() if bar else ""
-    return _PROJECT.sub("", label or target.strip(), count=1).lstrip(":")
+    prefix = _TARGET.match(target)
+    if prefix is not None:
+        # only what stands before the target's first colon is a namespace or a wiki; titles and labels have colons too
+        name, shown = prefix[2], bool(prefix[1])
+        if not shown and (name.lower() in EMBEDDED or name.lower() in CATEGORY or name in LANGUAGES):
+            return ""
+        if name.lower() in MEDIA:
+            return label
+        if name in LANGUAGES or name in PROJECTS:
+            bare = target.strip().lstrip(":").strip()
+            return label if label and label not in (target.strip(), bare) else target[prefix.end() :].strip()
+    return label or target.strip().removeprefix(":")
 
 
 def markup(text: str) -> str:
@@ -234,13 +252,18 @@ def markup(text: str) -> str:
         if heading:
             lines[number] = f"\n{heading[1]}"
     text = _BOLD.sub("", "\n".join(lines))
-    text = _MAGIC_WORD.sub("", _RULE.sub("", text))
+    text = _RULE.sub("", text) if "----" in text else text
+    text = _MAGIC_WORD.sub("", text) if "__" in text else text
     if "<" in text:
-        text = _TAG.sub("", _BREAK.sub("\n", text))
+        text = _TAG.sub("", wiki_tables.cells(_BREAK.sub("\n", _RAISED.sub(_superscript, text))))
     text = _LIST.sub(lambda match: "・" if match[1][-1] in "*#" else "", text)
     if "&" in text:
         text = html.unescape(text).replace("\u00a0", " ")
-    return text.translate(_SHOWN)
+    return _HIDDEN_CHAR.sub(lambda match: _SHOWN.get(match[0], match[0]), text)
+
+
+def _superscript(match: re.Match[str]) -> str:
+    return wiki_templates.raised(match[1])
 
 
 def leftovers(text: str) -> str:
@@ -248,22 +271,35 @@ def leftovers(text: str) -> str:
     text = _EMPTY_BRACKETS.sub("", text)
     text = _BRACKET_END.sub(r"\1", _BRACKET_START.sub(r"\1", text))
     text = _BEFORE_STOP.sub("", text)
-    return _LONE_BULLET.sub("", _EMPTY_BRACKETS.sub("", text))
+    for pair, one in _DOUBLED.items():
+        while pair in text:
+            text = text.replace(pair, one)
+    return _LONE_BULLET.sub("", _EMPTY_BRACKETS.sub("", text)).replace(chr(_OWN), "")
 
 
 STEPS = (
     ("wikitext_references", comments_and_references),
+    ("wikitext_ruby", readings),
     ("wikitext_templates", templates),
-    ("wikitext_tables", tables),
+    ("wikitext_tables", wiki_tables.drop),
     ("wikitext_links", links),
     ("wikitext_side_sections", side_sections),
+    ("wikitext_holes", wiki_holes.drop),
+    ("wikitext_empty_sections", empty_sections),
     ("wikitext_markup", markup),
     ("wikitext_leftovers", leftovers),
 )
 
 
-def strip(text: str) -> str:
-    """All steps, in order."""
-    for _, step in STEPS:
+def strip(text: str, lost: Counter[str] | None = None) -> str:
+    """All steps, in order.
+
+    Args:
+        text: a page's wikitext.
+        lost: counts the templates around which a sentence was dropped, by name.
+    """
+    for name, step in STEPS:
+        if lost is not None and name == "wikitext_holes":
+            lost.update(wiki_holes.lost(text))
         text = step(text)
     return text

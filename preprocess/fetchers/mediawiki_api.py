@@ -9,6 +9,7 @@ Source: https://www.mediawiki.org/wiki/API:Etiquette, https://www.mediawiki.org/
 from __future__ import annotations
 
 import argparse
+import collections
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urljoin
@@ -25,6 +26,7 @@ from .card import About
 from .http import Again, Client, NotServed, Reply
 from .source import UNKNOWN_LICENCE, Limits, Source, today
 from .state import Skipped, Store
+from .wiki_pages import HOLES
 
 _PAGES = 50
 _BUSY = ("maxlag", "ratelimited", "readonly", "internal_api_error", "search-busy")
@@ -116,8 +118,11 @@ class MediaWikiApi(Source):
                 open_ids.add(number)
                 continue
             open_ids.discard(number)
-            text = revisions[0].get("slots", {}).get("main", {}).get("content")
-            if not isinstance(text, str):
+            slot = revisions[0].get("slots", {}).get("main", {})
+            text = slot.get("content")
+            if slot.get("contentmodel", "wikitext") != "wikitext":
+                skipped.note("page that is no wikitext", str(title))
+            elif not isinstance(text, str):
                 skipped.note("page without text", str(title))
             elif is_redirect(text):
                 skipped.note("redirect", str(title))
@@ -125,7 +130,9 @@ class MediaWikiApi(Source):
                 meta = {"title": title, "markup": "wikitext", "revision": revisions[0].get("revid")}
                 meta["timestamp"] = revisions[0].get("timestamp")
                 if not self.keep_wikitext:
-                    text, meta["markup"] = wikitext.strip(text), "plain"
+                    lost: collections.Counter[str] = collections.Counter()
+                    text, meta["markup"] = wikitext.strip(text, lost), "plain"
+                    skipped.note(HOLES, ", ".join(lost), count=lost.total())
                 if not text.strip():
                     skipped.note("nothing but markup", str(title))
                     continue

@@ -33,6 +33,8 @@ _BATCH = 500  # articles that make one where there is no index
 _MOST_BYTES = 512 << 20  # out of one stream: a hundred pages of the largest size a wiki allows
 _READ = 1 << 20
 
+HOLES = "sentence around a template whose text is not known (its page is kept)"
+
 Result = tuple[list[Document], "collections.Counter[str]"]
 
 
@@ -175,12 +177,15 @@ def _stripped(work: Work, documents: list[Document], passed_over: collections.Co
     if not work.strip:
         return documents, passed_over
     kept = []
+    lost: collections.Counter[str] = collections.Counter()
     for document in documents:
-        text = wikitext.strip(document.text)
+        text = wikitext.strip(document.text, lost)
         if text.strip():
             kept.append(Document(document.id, text, document.meta | {"markup": "plain"}))
         else:
             passed_over["nothing but markup"] += 1
+    if lost:
+        passed_over[HOLES] += lost.total()
     return kept, passed_over
 
 

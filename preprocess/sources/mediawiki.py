@@ -15,6 +15,9 @@ from haigo.cli import HaigoError
 from .containers import Entry, readable
 from .document import Document
 
+# as <model> names them; a page without one is wikitext, as all were before there were others
+_TEXT_MODELS = frozenset({"", "wikitext"})
+_TEXT_FORMATS = frozenset({"", "text/x-wiki", "text/plain"})
 _REDIRECT = re.compile(r"\s*#(?:redirect|転送|リダイレクト)\s*:?\s*\[\[", re.IGNORECASE)
 
 
@@ -54,16 +57,22 @@ def _pages(entry: Entry, namespaces: frozenset[str], passed_over: Counter[str]) 
             f"{entry.name} is XML of another kind (<{_local(root.tag)}>).",
             "give a MediaWiki export, or name the format",
         )
+    depth = 1
     for event, element in events:
-        if event != "end" or _local(element.tag) != "page":
+        depth += 1 if event == "start" else -1
+        if event == "start" or depth != 1 or _local(element.tag) != "page":  # a text may hold a raw <page>
             continue
         fields = {_local(child.tag): child for child in element}
         revisions = [child for child in element if _local(child.tag) == "revision"]
-        text = next((part.text for part in (revisions[-1] if revisions else ()) if _local(part.tag) == "text"), None)
+        # the main slot's parts are the revision's own; other slots have theirs below <content>
+        parts = {_local(part.tag): part for part in (revisions[-1] if revisions else ())}
+        text = _markup(parts["text"]) if "text" in parts else ""
         ns = (fields["ns"].text or "0") if "ns" in fields else "0"
         if ns not in namespaces:
             passed_over["other namespace"] += 1
-        elif "redirect" in fields or (text and is_redirect(text)):
+        elif _said(parts, "model") not in _TEXT_MODELS or _said(parts, "format") not in _TEXT_FORMATS:
+            passed_over["page that is no wikitext"] += 1
+        elif "redirect" in fields or is_redirect(text):
             passed_over["redirect"] += 1
         elif not text:
             passed_over["page without text"] += 1
@@ -72,6 +81,24 @@ def _pages(entry: Entry, namespaces: frozenset[str], passed_over: Counter[str]) 
             number = (fields["id"].text or title) if "id" in fields else title
             yield Document(number, text, {"title": title, "markup": "wikitext"})
         root.clear()
+
+
+def _said(parts: dict[str, ElementTree.Element], name: str) -> str:
+    return (parts[name].text or "").strip().lower() if name in parts else ""
+
+
+def _markup(element: ElementTree.Element) -> str:
+    """The text of an element; tags that were not escaped in it are written out again as the markup that they are."""
+    if len(element) == 0:
+        return element.text or ""
+    pieces = [element.text or ""]
+    for child in element:
+        name = _local(child.tag)
+        attributes = "".join(f' {_local(key)}="{value}"' for key, value in child.attrib.items())
+        inside = _markup(child)
+        pieces.append(f"<{name}{attributes}>{inside}</{name}>" if inside else f"<{name}{attributes} />")
+        pieces.append(child.tail or "")
+    return "".join(pieces)
 
 
 def _local(tag: str) -> str:

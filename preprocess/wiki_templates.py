@@ -1,0 +1,398 @@
+"""What common templates of the Japanese and English Wikipedia print, as far as that follows from their arguments.
+
+`value` knows three kinds: templates whose text or value belongs to the sentence (its text), those that print nothing of
+the sentence, such as notes, icons and tags ("") and all others (None). Nothing is fetched: what hangs on another page
+or on today's date is among the others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from .wiki_names import COUNTRIES, LANGUAGES, words
+from .wiki_template_names import (
+    COUNTRY_FIRST,
+    COUNTRY_SECOND,
+    CURRENCIES,
+    LANGUAGE_TEMPLATE,
+    NOTHING,
+    NOTHING_LIKE,
+    PLACES,
+    RANGE_END,
+    SHIPS,
+    SIGNS,
+)
+
+Plain = list[str]
+Named = dict[str, str]
+
+_NAMED = re.compile(r"\s*([\w -]{1,30}?)\s*=")
+_FUNCTION = re.compile(r"(formatnum|lc|uc|lcfirst|ucfirst)\s*:\s*([^|]*)", re.DOTALL | re.IGNORECASE)
+_PREFIX = re.compile(r"(?:template|テンプレート|msg|subst|safesubst)\s*:\s*", re.IGNORECASE)
+_NUMBER = re.compile(r"[+\-−±~約]?[\d,.]*\d[\d,.]*(?:[/⁄]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
+_CODE = re.compile(r"[A-Z]{2,4}")
+_SUPERSCRIPT = str.maketrans("0123456789+-−n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿ")
+_RAISED = re.compile(r"[+\-−]?\d{1,4}|[+\-−]|n")
+
+_ERAS = (("明治", 1868), ("大正", 1912), ("昭和", 1926), ("平成", 1989), ("令和", 2019))
+_ERA_LETTERS = dict(zip("mtshr", (name for name, _ in _ERAS), strict=True))
+_BETWEEN = {
+    "to": "–", "-": "–", "–": "–", "から": "から", "～": "～", "〜": "〜", "and": "と", "&": "と", "と": "と", "or": "または",
+    "または": "または",
+    "x": "×", "by": "×", "×": "×", "xx": "×", "*": "×", "+/-": "±", "±": "±", "+-": "±", "to(-)": "–", "、": "、", ",": "、",
+}  # fmt: skip
+_SMALL_UNITS = frozenset({"in", "oz", "lb", "lbs", "ft", "yd", "pt", "ch", "furlong", "drf", "impoz", "usoz"})
+
+
+def value(inside: str, japanese: bool) -> str | None:
+    """What the template whose markup is `{{inside}}` leaves in the sentence.
+
+    Args:
+        inside: name and arguments, no template within.
+        japanese: the page is Japanese (names of countries and dates are written so).
+
+    Returns:
+        The text; "" where nothing of it belongs to the sentence; None where that is not known.
+    """
+    whole = inside.partition("|")[0].strip()
+    function = _FUNCTION.match(inside)
+    if function:
+        made = function[2].strip()
+        return {"lc": made.lower(), "uc": made.upper()}.get(function[1].lower(), made)
+    if ":" in whole:
+        whole = _PREFIX.sub("", whole)
+    name = whole.replace("_", " ").lower().strip()
+    if name in NOTHING and "範囲" not in inside:
+        return ""
+    if name in SIGNS and "|" not in inside:
+        return SIGNS[name]
+    plain, named = arguments(inside)
+    if "範囲" in named:
+        return named["範囲"]
+    return _known(name, whole, plain, named, japanese)
+
+
+def _known(name: str, whole: str, plain: Plain, named: Named, japanese: bool) -> str | None:
+    made = _MADE.get(name)
+    if made is not None:
+        return made(plain, named, japanese)
+    place = PLACES.get(name) or (1 if LANGUAGE_TEMPLATE.fullmatch(name) or name.endswith(RANGE_END) else 0)
+    if place:
+        return _text(name, place, plain, named)
+    if name in NOTHING or NOTHING_LIKE.fullmatch(name):
+        return ""
+    if name in CURRENCIES and plain and _NUMBER.fullmatch(plain[0]):
+        before, after = CURRENCIES[name]
+        return f"{before}{plain[0]}{after}"
+    if name in COUNTRY_FIRST or name in COUNTRY_SECOND:
+        at = 1 if name in COUNTRY_SECOND else 0
+        return _country(plain[at], japanese) if len(plain) > at else None
+    if _CODE.fullmatch(whole) and whole in COUNTRIES:
+        return COUNTRIES[whole] if japanese else None
+    if name in LANGUAGES:  # {{en|text}}; without a text an icon
+        return _country(plain[0], japanese) if plain else ""
+    if name in SHIPS and plain:
+        return f"{name.upper()} {plain[0]}"
+    if " to " in name and plain and _NUMBER.fullmatch(plain[0]):  # {{mi to km|10}}
+        return f"{plain[0]} {name.partition(' to ')[0]}"
+    # {{Foo|date=2013年7月}} with nothing else is a tag of those who look after the page
+    return "" if not plain and "date" in named else None
+
+
+def arguments(inside: str) -> tuple[Plain, Named]:
+    """The arguments of a template, blanks around them taken away; `2=text` counts as the second.
+
+    A bar within a link is none between arguments.
+    """
+    pieces = inside.split("|")[1:]
+    if "[[" in inside:
+        joined: list[str] = []
+        depth = 0
+        for piece in pieces:
+            if depth > 0:
+                joined[-1] += f"|{piece}"
+            else:
+                joined.append(piece)
+            depth = max(0, depth) + piece.count("[[") - piece.count("]]")
+        pieces = joined
+    plain: Plain = []
+    named: Named = {}
+    for piece in pieces:
+        match = _NAMED.match(piece)
+        if match is None:
+            plain.append(piece.strip())
+        elif match[1].isdecimal() and 1 <= int(match[1]) <= 20:
+            place = int(match[1])
+            plain += [""] * (place - len(plain))
+            plain[place - 1] = piece[match.end() :].strip()
+        else:
+            named[match[1]] = piece[match.end() :].strip()
+    return plain, named
+
+
+def raised(text: str) -> str:
+    """A number as superscript digits; other text as it is."""
+    return text.translate(_SUPERSCRIPT) if _RAISED.fullmatch(text) else text
+
+
+def _text(name: str, place: int, plain: Plain, named: Named) -> str | None:
+    if place < 0:
+        return plain[-1] if plain else named.get("text")
+    if name in ("仮リンク", "日本語版にない記事リンク", "ill2", "illm") and named.get("label"):
+        return named["label"]
+    if len(plain) < place:
+        # {{color|#f00}} and the like: nothing was given
+        return named.get("text") or named.get("quote") or named.get("表記") or ""
+    return plain[place - 1]
+
+
+def _country(code: str, japanese: bool) -> str:
+    return COUNTRIES.get(code, code) if japanese and _CODE.fullmatch(code) else code
+
+
+def _reading(plain: Plain, named: Named, japanese: bool) -> str | None:
+    if not plain:
+        return None
+    return plain[0] + (f"（{plain[1]}）" if len(plain) > 1 and plain[1] else "")
+
+
+def _nihongo(plain: Plain, named: Named, japanese: bool) -> str | None:
+    if not plain:
+        return None
+    other = ", ".join(part for part in plain[1:4] if part)
+    return f"{plain[0]} ({other})" if plain[0] and other else plain[0] or other
+
+
+def _convert(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """{{convert|10|to|20|km|mi}}: the quantity as it was given, with its unit."""
+    made = ""
+    at = 0
+    while at < len(plain) and _NUMBER.fullmatch(plain[at]):
+        made += plain[at]
+        at += 1
+        if at + 1 < len(plain) and plain[at] in _BETWEEN and _NUMBER.fullmatch(plain[at + 1]):
+            made += _BETWEEN[plain[at]]
+            at += 1
+    if not made:
+        return None
+    if at < len(plain):
+        made += f" {plain[at]}"
+        if at + 2 < len(plain) and _NUMBER.fullmatch(plain[at + 1]) and plain[at + 2] in _SMALL_UNITS:
+            made += f" {plain[at + 1]} {plain[at + 2]}"
+    return made
+
+
+def _val(plain: Plain, named: Named, japanese: bool) -> str | None:
+    if not plain and "e" not in named:
+        return None
+    made = plain[0] if plain else ""
+    if len(plain) > 2 and plain[2]:
+        made += f"+{plain[1].lstrip('+')}−{plain[2].lstrip('-−')}"
+    elif len(plain) > 1 and plain[1]:
+        made += plain[1] if plain[1].startswith("(") else f"±{plain[1].lstrip('±')}"
+    if named.get("e"):
+        made += ("×" if made else "") + f"10{raised(named['e'])}"
+    made = named.get("p", "") + made + named.get("s", "")
+    unit = named.get("u") or named.get("ul") or ""
+    below = named.get("up") or named.get("upl") or ""
+    return made + (f" {unit}" if unit else "") + (f"/{below}" if below else "")
+
+
+def _fraction(plain: Plain, named: Named, japanese: bool) -> str | None:
+    parts = [part for part in plain if part]
+    if not 1 <= len(parts) <= 3:
+        return None
+    return {1: "1/{0}", 2: "{0}/{1}", 3: "{0} {1}/{2}"}[len(parts)].format(*parts)
+
+
+def _numbers(plain: Plain) -> list[int] | None:
+    """The leading numbers among the arguments, also of one that is written 1991-01-02 or 1991年1月2日."""
+    found: list[int] = []
+    for part in plain:
+        pieces = re.findall(r"\d{1,4}", part)
+        if not pieces or re.sub(r"[\d年月日/.\- ]", "", part):
+            break
+        found += map(int, pieces)
+    return found or None
+
+
+def _written(numbers: list[int], japanese: bool) -> str | None:
+    if not 1 <= len(numbers) <= 3:
+        return None
+    if japanese:
+        return "".join(f"{number}{unit}" for number, unit in zip(numbers, "年月日", strict=False))
+    return "-".join(f"{number:02}" for number in numbers)
+
+
+def _date(plain: Plain, named: Named, japanese: bool) -> str | None:
+    found = _numbers(plain)
+    if found is None:  # {{birth date|df=yes}} without numbers, or a date in words
+        return plain[0] if plain and plain[0] else None
+    return _written(found[:3], japanese)
+
+
+def _years(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """Whole years between two dates; to today they are not known."""
+    found = _numbers(plain) or []
+    if len(found) == 2 and found[0] > 31 and found[1] > 31:
+        return str(found[1] - found[0])
+    if len(found) != 6:
+        return None
+    years = found[3] - found[0] - (found[4:] < found[1:3])
+    return str(years) if years >= 0 else None
+
+
+def _died(plain: Plain, named: Named, japanese: bool) -> str | None:
+    found = _numbers(plain) or []
+    years = _years(plain, named, japanese)
+    if years is None:
+        return _written(found[:3], japanese) if 1 <= len(found) <= 3 else None
+    when = sorted((found[:3], found[3:]))[1]
+    return (_written(when, japanese) or "") + (f"（{years}歳没）" if japanese else f" (aged {years})")
+
+
+def _age_at_death(plain: Plain, named: Named, japanese: bool) -> str | None:
+    years = _years(plain, named, japanese)
+    return None if years is None else f"（{years}歳没）"
+
+
+def _era(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """{{和暦|1991}}: 1991年（平成3年）. Before 1868 the year alone."""
+    if not plain or not plain[0]:
+        return None
+    starts = dict(_ERAS)
+    era = _ERA_LETTERS.get(plain[0].lower(), plain[0])
+    if era in starts and len(plain) > 1 and plain[1].isdecimal():
+        count = int(plain[1])
+        return f"{starts[era] + count - 1}年（{era}{'元' if count == 1 else count}年）"
+    found = _numbers(plain)
+    if found is None or len(found) > 3:
+        return None
+    year = found[0]
+    eras = [f"{name}{'元' if year == first else year - first + 1}年" for name, first in _ERAS if first <= year]
+    both = [*eras[-2:]] if year in (1912, 1926, 1989, 2019) else eras[-1:]
+    return f"{year}年" + (f"（{'/'.join(both)}）" if both else "") + (_written(found, True) or "").partition("年")[2]
+
+
+def _raised(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return raised(plain[0]) if plain else ""
+
+
+def _power(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return "×10" + raised(plain[0]) if plain else None
+
+
+def _ten(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return "10" + raised(plain[0]) if plain else None
+
+
+def _joined(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return "".join(plain)
+
+
+def _coordinates(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """{{coord|35|41|N|139|45|E}}: 35°41′N 139°45′E, unless it is shown beside the title only."""
+    if named.get("display", "inline").replace(" ", "") in ("title", "t"):
+        return ""
+    made, units = "", iter("°′″")
+    for part in plain[:8]:
+        if part.upper() in ("N", "S", "E", "W"):
+            made += f"{part.upper()} "
+            units = iter("°′″")
+        elif part and _NUMBER.fullmatch(part):
+            made += part + next(units, " ")
+    return made.strip() or None
+
+
+def _listed(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return ("、" if japanese else ", ").join(part for part in plain if part)
+
+
+def _author_year(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return " ".join(part for part in plain if part) or None
+
+
+def _legend(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return plain[1] if len(plain) > 1 else ""
+
+
+def _foreign(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """{{ill|Title|fr|Titre}} or {{ill|fr|Titre|Title}}."""
+    if named.get("label") or named.get("lt"):
+        return named.get("label") or named.get("lt")
+    if len(plain) >= 2 and plain[0] in LANGUAGES:
+        return plain[2] if len(plain) > 2 and plain[2] else plain[1]
+    return plain[0] if plain else None
+
+
+def _named_values(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """{{zh|s=…|t=…|p=…}}, {{Korean|hangul=…}}: what is given, whatever it is called."""
+    shown = [
+        *plain[:1],
+        *(text for key, text in named.items() if key not in ("links", "labels", "label", "first", "lk")),
+    ]
+    return _listed([text for text in shown if text], named, japanese)
+
+
+def _audio(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """The label of a recording: often the foreign name itself."""
+    label = next((part for part in plain[1:2] + plain[3:4] if part), "")
+    return "" if label in ("聞く", "発音", "listen", "Listen", "ヘルプ", "音声", "試聴") else label
+
+
+def _spoken(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """{{IPAc-en|t|e|s|t}} is given sound by sound."""
+    return "".join(part for part in plain if part.lower() not in ("lang", "pron", "us", "uk", "icon")) or ""
+
+
+def _post_nominals(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return ", ".join(part for part in plain if part)
+
+
+_MADE: dict[str, Callable[[Plain, Named, bool], str | None]] = {
+    **dict.fromkeys(("読み仮名", "読み仮名 ruby不使用", "よみがな", "読みがな", "yomi"), _reading),
+    **dict.fromkeys(("nihongo", "nihongo2", "nihongo3", "nihongo foot", "日本語"), _nihongo),
+    **dict.fromkeys(("convert", "cvt", "単位換算", "換算", "convert2", "変換"), _convert),
+    **dict.fromkeys(("val", "数値", "value"), _val),
+    **dict.fromkeys(("sfrac", "frac", "fraction", "分数", "tfrac", "frac2", "sfrac2", "dfrac", "fract"), _fraction),
+    **dict.fromkeys(
+        words(
+            "日付 年月日 dts start_date end_date birth_date death_date birth_date_and_age 開始日 終了日 生年月日と年齢 "
+            "生年月日 birth_year_and_age start_date_and_age film_date 誕生日と年齢 bda"
+        ),
+        _date,
+    ),
+    **dict.fromkeys(("年数", "年齢", "満年齢", "age", "age in years", "years", "歳", "満年数"), _years),
+    **dict.fromkeys(("死亡年月日と没年齢", "death date and age", "没年月日と年齢", "dda", "死亡日と没年齢"), _died),
+    **dict.fromkeys(("没年齢", "没年齢2"), _age_at_death),
+    "和暦": _era,
+    **dict.fromkeys(("sup", "smallsup", "上付き", "上付き文字", "superscript"), _raised),
+    **dict.fromkeys(("e", "x10^", "×10^"), _power),
+    **dict.fromkeys(("10^",), _ten),
+    **dict.fromkeys(("chem", "gaps", "linktext", "sub", "下付き", "下付き文字", "subscript"), _joined),
+    **dict.fromkeys(("hlist", "ubl", "unbulleted list", "plainlist2", "cslist", "comma separated entries", "enum"), _listed),
+    **dict.fromkeys(("harvnb", "harv", "harvtxt", "harvp", "harvard citation no brackets"), _author_year),
+    **dict.fromkeys(("legend", "legend2", "legend0", "凡例"), _legend),
+    **dict.fromkeys(("ill", "interlanguage link", "link-interwiki"), _foreign),
+    **dict.fromkeys(("korean", "朝鮮語", "zh", "zh-full", "chinese", "中国語", "ko-hhrm", "lang-ko2", "vie"), _named_values),
+    **dict.fromkeys(("ipac-en", "ipac-ja", "ipac-de", "ipac-fr"), _spoken),
+    **dict.fromkeys(words("coord coor 座標 ウィキ座標 ウィキ座標度分秒 ウィキ座標度分 ウィキ座標2段度分秒"), _coordinates),
+    **dict.fromkeys(("audio", "audio-ipa", "audio-ja"), _audio),
+    "post-nominals": _post_nominals,
+    **dict.fromkeys(("key press", "キー", "keypress"), lambda plain, named, japanese: "+".join(plain)),
+    "sqrt": lambda plain, named, japanese: f"√{plain[0]}" if plain else None,
+    "radic": lambda plain, named, japanese: f"√{plain[0]}" if plain else None,
+    "abs": lambda plain, named, japanese: f"|{plain[0]}|" if plain else None,
+    "angbr": lambda plain, named, japanese: f"⟨{plain[0]}⟩" if plain else None,
+    "bracket": lambda plain, named, japanese: f"[{plain[0]}]" if plain else "[",
+    '"': lambda plain, named, japanese: f"“{plain[0]}”" if plain else '"',
+    "'": lambda plain, named, japanese: f"‘{plain[0]}’" if plain else "'",
+    "ra": lambda plain, named, japanese: " ".join(f"{one}{unit}" for one, unit in zip(plain, "hms", strict=False)),
+    "dec": lambda plain, named, japanese: " ".join(f"{one}{unit}" for one, unit in zip(plain, "°′″", strict=False)),
+    "langwithname": lambda plain, named, japanese: f"{plain[1]}: {plain[2]}" if len(plain) > 2 else None,
+    "pdflink": lambda plain, named, japanese: plain[0] if plain else "",
+    "twitter": lambda plain, named, japanese: plain[1] if len(plain) > 1 else "",
+    "facebook": lambda plain, named, japanese: plain[1] if len(plain) > 1 else "",
+    "sclass": lambda plain, named, japanese: f"{plain[0]}級{plain[1]}" if japanese and len(plain) > 1 else None,
+}  # fmt: skip
