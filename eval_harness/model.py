@@ -31,6 +31,7 @@ from eval_harness import packed
 from eval_harness.journal import Journal, key
 from eval_harness.model_args import parse_args, written
 from haigo.cli import HaigoError, Refused
+from haigo.pickles import refusal
 from haigo.progress import Progress
 
 Encoded = tuple[tuple[str, str], list[int], list[int]]
@@ -125,9 +126,13 @@ class LeaderboardLM(HFLM):
         except (MemoryError, HaigoError, TypeError):
             raise
         except Exception as error:  # every kind of weights file has errors of its own
-            raise _own_code(pretrained, error) or HaigoError(
-                f"{pretrained} could not be loaded as a causal language model: {_first_line(error)}",
-                "check the folder, or convert the checkpoint again",
+            raise (
+                _own_code(pretrained, error)
+                or refusal(pretrained, error)
+                or HaigoError(
+                    f"{pretrained} could not be loaded as a causal language model: {_first_line(error)}",
+                    "check the folder, or convert the checkpoint again",
+                )
             ) from None
         finally:
             self.AUTO_MODEL_CLASS = loader

@@ -5,7 +5,7 @@
 GPT-NeoX compares `max_position_embeddings` of config and checkpoint and refuses another, although rotary positions have no
 weights. The copy holds the weights as they are, the new number, and no optimizer: `launch.configs --recipe long-context` starts
 from it. Files of layers are linked where the file system allows it; those that hold the number are written anew by the
-interpreter of GPT-NeoX's environment (GPT_NEOX_PYTHON), because they hold its objects.
+interpreter of GPT-NeoX's environment (GPT_NEOX_PYTHON). What they name beyond tensors and plain data is refused, not run.
 """
 
 from __future__ import annotations
@@ -18,21 +18,11 @@ from pathlib import Path
 
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError
+from haigo.pickles import refusal
+from launch.conversion import pickles
 from launch.deepy import interpreter
 from launch.writing import recipes as config_recipes
 from neox_configs import reader
-
-_REWRITE = """
-import sys, torch
-source, target, length = sys.argv[1], sys.argv[2], int(sys.argv[3])
-state = torch.load(source, map_location="cpu", weights_only=False)
-if not isinstance(state.get("args"), dict) or "max_position_embeddings" not in state["args"]:
-    sys.exit("no arguments of GPT-NeoX in it")
-state["args"]["max_position_embeddings"] = length
-if "optimizer" in state:
-    state["optimizer"] = None
-torch.save(state, target)
-"""
 
 
 def stretch(source: str | Path, length: int, output: str | Path, python: Path) -> Path:
@@ -49,6 +39,7 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
 
     Raises:
         HaigoError: no checkpoint, a length that is no longer, or a folder that exists. Failed: a file could not be rewritten.
+        Refused: a file names what no checkpoint needs; nothing of it was run.
     """
     start = config_recipes.base(source)
     config_recipes.stretched(start, length)  # says what cannot be stretched
@@ -71,14 +62,16 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
             _link(path, new / path.name)
         for path in models:
             done = subprocess.run(
-                [str(python), "-c", _REWRITE, str(path), str(new / path.name), str(length)],
+                [str(python), pickles.__file__, str(path), str(new / path.name), str(length)],
                 capture_output=True,
                 text=True,
                 check=False,
             )
             if done.returncode != 0:
                 why = (done.stderr.strip().splitlines() or ["no word"])[-1]
-                raise Failed(f"{path} could not be rewritten: {why[:200]}", "see whether the file is whole")
+                raise refusal(path, RuntimeError(why)) or Failed(
+                    f"{path} could not be rewritten: {why[:200]}", "see whether the file is whole"
+                )
         config = {**start.config, "max_position_embeddings": length}
         (new / "configs").mkdir()
         yamlfile.write(new / "configs" / "stretched.yml", config, f"{start.folder}, step {start.step}, stretched")

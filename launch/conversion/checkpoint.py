@@ -5,22 +5,24 @@
     global_stepN/layer_LL-model_MM-model_states.pt   pipe_parallel_size >= 1: one file a layer and tensor rank
 
 Layers are numbered as GPT-NeoX builds them: 0 embeds, 1 reshapes, 2 to L + 1 are the blocks, L + 2 reshapes, L + 3 is the
-last norm, L + 4 the output layer (not there when it is tied to the embedding). Files are mapped, not loaded; classes of
-other programs that a checkpoint names are never created.
+last norm, L + 4 the output layer (not there when it is tied to the embedding). Files are mapped, not loaded; what they may
+name is in `pickles`.
 """
 
 from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError
+from haigo.pickles import refusal
 from launch import save_folder
+from launch.conversion import pickles
 from launch.local import keys, settings
 from neox_configs import reader
 
@@ -48,6 +50,16 @@ _HELD = [
     "sliding_window_width",
     "apply_query_key_layer_scaling",
 ]
+_DAMAGED = (
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    zipfile.BadZipFile,
+)
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 _MLP = {"linear1": "dense_h_to_4h", "linear2": "dense_4h_to_h"}
 
@@ -295,65 +307,19 @@ def _elsewhere(folder: Path) -> str:
     return "copy the checkpoint again from where it was written"
 
 
-class _Foreign:
-    """Stands in for whatever class of another program a pickle names: takes everything, does nothing."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **options: Any) -> _Foreign:
-        return _Foreign()
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, value: Any) -> None:
-        pass
-
-    def extend(self, values: Any) -> None:
-        pass
-
-
-class _Unpickler(pickle.Unpickler):
-    """Creates tensors, plain containers and nothing else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        import torch
-
-        if module == "torch._utils" and name in ("_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_tensor"):
-            return getattr(torch._utils, name)
-        if (module, name) in (("collections", "OrderedDict"), ("torch", "Size"), ("torch", "device")):
-            return super().find_class(module, name)
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        return _Foreign
-
-
-def _no_legacy(*args: Any, **options: Any) -> Any:
-    raise pickle.UnpicklingError("not torch's zip format")
-
-
-_PICKLE = ModuleType("pickle")  # torch.load looks at the name of what it is given
-vars(_PICKLE).update(Unpickler=_Unpickler, load=_no_legacy, UnpicklingError=pickle.UnpicklingError)
-
-
 def read(path: Path, folder: Path) -> dict[str, Any]:
     """What a `.pt` file holds; tensors are mapped from the file.
 
     Raises:
         HaigoError: missing or damaged.
+        Refused: it names what no checkpoint needs.
     """
-    import torch
-
     try:
-        held = torch.load(path, map_location="cpu", mmap=True, weights_only=False, pickle_module=_PICKLE)
+        held = pickles.load(str(path), pickles.Reader, mmap=True)
     except FileNotFoundError:
         raise HaigoError(f"{path} is missing.", _elsewhere(folder)) from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise HaigoError(
+    except _DAMAGED as error:
+        raise refusal(path, error) or HaigoError(
             f"{path} is torn or damaged ({type(error).__name__}: {str(error).splitlines()[0][:80] if str(error) else ''}).",
             _elsewhere(folder),
         ) from None

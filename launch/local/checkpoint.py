@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
+from haigo.pickles import refusal
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
     except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise HaigoError(
+        raise refusal(path, error) or HaigoError(
             f"{path} is damaged ({type(error).__name__}).", "delete it: the run then starts anew"
         ) from None
     return int(state["step"]), dict(state["extra"])

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import files, pickles
 from haigo.cli import HaigoError
 from launch.commanding import gpus as gpu_lists
 from launch.proxy_pool import Event
@@ -156,7 +156,8 @@ class _Runner:
                 f"the job {one.job_id} ended without a result (killed, or out of memory); see {one.paths.stderr}",
             )
         try:
-            outcome, result = one._get_outcome_and_result()
+            # submitit would load whatever the file names; a job's answer is numbers and texts
+            outcome, result = pickles.plain(one.paths.result_pickle)
         except Exception as error:  # a pickle of another version, or torn
             return False, f"the result of job {one.job_id} cannot be read ({type(error).__name__}: {error})"
         if outcome == "success":

@@ -256,7 +256,8 @@ def test_a_checkpoint_cannot_run_code(case, monkeypatch, tmp_path):
     path = one.folder / "mp_rank_00_model_states.pt"
     state = convert_checkpoint.read(path, one.folder)
     torch.save({"module": {k: v.clone() for k, v in state["module"].items()}, "bomb": Bomb()}, path)
-    assert convert_checkpoint.read(path, one.folder)["module"].keys() == state["module"].keys()
+    with pytest.raises(Refused, match=r"mp_rank_00_model_states.pt names (posix|os)\.mkdir"):
+        convert_checkpoint.read(path, one.folder)
     assert not (tmp_path / "exploded").exists()
     with pytest.raises(HaigoError, match="torn or damaged"):
         path.write_bytes(pickle.dumps(Bomb()))
