@@ -7,7 +7,7 @@ over the others. DeepSpeed's rank 0 writes `latest` without waiting for the othe
 saved over itself, so that a kill can leave `latest` with a torn one. Here every checkpoint is looked at: each expected
 file is there, is not empty, and ends with a readable zip directory (`--deep` reads every byte and checks its CRC). With
 `--mend` the newest good one is written into `latest` when that names none; nothing is ever deleted. Exit code 3 when none
-is good.
+is good, or when `latest` is missing, torn, or names one that is not good, and was not mended.
 """
 
 from __future__ import annotations
@@ -264,16 +264,19 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         ]
         told = {"checkpoints": rows, "latest": choice.named, "goes_on_from": choice.tag, "mended": mended}
         print(json.dumps(told, ensure_ascii=False, indent=2))
-        return None
-    for one in found:
-        print(f"{one.tag:<20}{'good' if one.problem is None else f'torn: {one.problem}'}")
-    now = f"latest names {choice.named or 'nothing'}"
-    if choice.tag == choice.named:
-        print(f"{now}: a run goes on from it.")
-    elif mended:
-        print(f"latest named {choice.named or 'nothing'} ({choice.why}) and now names {choice.tag}.")
     else:
-        print(f"{now} ({choice.why}); the newest good one is {choice.tag}: write it there with --mend.")
+        for one in found:
+            print(f"{one.tag:<20}{'good' if one.problem is None else f'torn: {one.problem}'}")
+    if choice.tag != choice.named and not mended:
+        raise Refused(
+            f"{Path(args.folder) / 'latest'} names {choice.named or 'nothing'} ({choice.why}): GPT-NeoX would not go on from "
+            f"the newest good one, {choice.tag}.",
+            "write it there: the same command with --mend",
+        )
+    if mended and not args.json:
+        print(f"latest named {choice.named or 'nothing'} ({choice.why}) and now names {choice.tag}.")
+    elif not args.json:
+        print(f"latest names {choice.named}: a run goes on from it.")
     return None
 
 

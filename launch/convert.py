@@ -11,7 +11,8 @@ row-parallel biases of several tensor ranks, ids, tokenizer files, precision. DI
 `--log` proves the result: the cross entropy of the converted model on the samples of the step after the checkpoint (and of the
 validation at the checkpoint, if there is one) must be what GPT-NeoX logged, to 5 digits in fp32. `--check` without a
 log looks at names, shapes and values of the weights, ids and tokenizer, and measures the loss where the datasets are at
-hand. Exit code 3 when something disagrees; a conversion is then not put in place.
+hand. Exit code 3 when something disagrees, when a log is given and no loss could be compared with it, or when tensor ranks ran
+apart and no log proves the model; a conversion is then not put in place.
 """
 
 from __future__ import annotations
@@ -138,18 +139,27 @@ def convert(
                     log=Path(log) if log is not None else None,
                     samples=samples,
                 )
+                unproven = convert_check.compared(found) if log is not None else None
                 record["losses"] = [one.as_dict() for one in found]
+                record["compared"] = log is not None and unproven is None
+                found += [unproven] if unproven is not None else []
             convert_mend.finish(made, record["dtype"], rows)
             files.write_json(made / convert_check.RECORD, record)
             found = [*convert_check.structure(made), *found]
             if checkpoint.ranks > 1 and not shared.unequal:
                 found.append(convert_check.copies({}, checkpoint.ranks))
-            # ranks that ran apart are told, and judged by the loss where a log is given: the weights are what they are
-            bad = [one for one in found if one.status == "fail" and one.name != "copies"]
+            bad = [one for one in found if one.status == "fail"]
             if bad:
+                fix = (
+                    "check that log, config and checkpoint are of the same run; without --log the loss is not compared"
+                )
+                if bad[0].name == "copies":  # the weights are what they are: the loss can judge them
+                    fix = (
+                        "give the log of that run with --log: when its losses come out again, the model is put in place"
+                    )
                 raise Refused(
                     f"the converted model was not put in place, because a check disagrees. {bad[0].name}: {bad[0].text}.",
-                    "check that log, config and checkpoint are of the same run; without --log the loss is not compared",
+                    fix,
                 )
             _place(made, out)
         finally:
@@ -180,7 +190,7 @@ def check_folder(
         one.status == "fail" for one in found if one.name in ("weights", "numbers", "tokenizer")
     ):
         record = files.read_json(path)
-        found += convert_check.loss(
+        losses = convert_check.loss(
             place,
             record["config"],
             record["step"],
@@ -192,6 +202,8 @@ def check_folder(
             samples=samples,
             dtype=record["dtype"],
         )
+        unproven = convert_check.compared(losses) if log is not None else None
+        found += losses if unproven is None else [*losses, unproven]
     elif log is not None and not path.is_file():
         raise HaigoError(
             f"{folder} has no {path.name}, so that a log cannot be compared.", "convert it with launch.convert"

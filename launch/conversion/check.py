@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ class Finding:
 
     name: str
     status: str
-    """`ok`, `fail` or `skip`."""
+    """`ok`, `warn`, `fail` or `skip`."""
     text: str
 
     def as_dict(self) -> dict[str, str]:
@@ -154,7 +155,10 @@ def _record(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
     if vocabulary.is_file() and files.sha256_file(vocabulary) != record["tokenizer_sha256"]:
         found.append(Finding("tokenizer", "fail", "spm.model is not the one that the checkpoint was converted with"))
     if record["unequal"]:
-        found.append(copies(record["unequal"], record["tensor_ranks"]))
+        losses = [one for one in record.get("losses") or [] if one["status"] != "skip"]
+        found.append(
+            copies(record["unequal"], record["tensor_ranks"], proven=bool(losses) and bool(record.get("compared")))
+        )
     return found
 
 
@@ -174,8 +178,14 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def copies(unequal: Mapping[str, float], ranks: int) -> Finding:
-    """Whether the tensors that every tensor rank has a copy of are the same in all of them."""
+def copies(unequal: Mapping[str, float], ranks: int, proven: bool = False) -> Finding:
+    """Whether the tensors that every tensor rank has a copy of are the same in all of them.
+
+    Args:
+        unequal: those that differ -> by how much.
+        ranks: tensor ranks.
+        proven: the converted model's loss is the one that GPT-NeoX logged, so that differences do not matter.
+    """
     if not unequal:
         return Finding("copies", "ok", f"layer norms and row-parallel biases are equal on all {ranks} tensor ranks")
     worst = max(unequal, key=lambda name: unequal[name])
@@ -183,7 +193,17 @@ def copies(unequal: Mapping[str, float], ranks: int) -> Finding:
         f"{len(unequal)} tensors differ between the {ranks} tensor ranks, {worst} most, by {unequal[worst]:.3g}: the ranks "
         "ran apart in training, and no single model is the one that was trained"
     )
+    if proven:
+        return Finding("copies", "warn", f"{text}; the loss is the logged one all the same")
     return Finding("copies", "fail", text)
+
+
+def compared(losses: Sequence[Finding]) -> Finding | None:
+    """Of the findings of `loss` with a log: that none of them could be compared; None when one was."""
+    if any(one.status in ("ok", "fail") for one in losses):
+        return None
+    why = losses[0].text if losses else "the log tells of no loss"
+    return Finding("proof", "fail", f"a log is given, and no loss could be compared with it: {why}")
 
 
 def loss(
@@ -238,6 +258,9 @@ def loss(
             continue
         model = model or convert_loss.load_model(folder)
         ours = convert_loss.cross_entropy(model, inputs, labels, micro)
+        if not math.isfinite(ours):
+            found.append(Finding(one.where, "fail", f"it is {ours}, which is no number"))
+            continue
         if log is None or count < one.samples:
             found.append(
                 Finding(one.where, "ok" if log is None else "skip", f"{ours:.6f} on {count} samples, not compared")

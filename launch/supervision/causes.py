@@ -62,8 +62,47 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         Cause("fp16 overflowed at every step.", "use a lower lr, or precision bfloat16", LASTING),
     ),
     (
-        r"uncorrectable ECC|CUDA error: (?:unspecified launch failure|an illegal memory access|device-side assert"
-        r"|uncorrectable)|GPU is lost|fallen off the bus",
+        r"srcIndex < srcSelectDimSize|index(?:SelectLarge|SelectSmall|_select)\w*.*Assertion|embedding.*index out of range"
+        r"|IndexError: index out of range in self|vectorized_gather_kernel.*Assertion|index out of bounds: 0 <= tmp",
+        Cause(
+            "a token id is outside the vocabulary.",
+            "the dataset was made with another tokenizer: launch.preflight names it and the place",
+            LASTING,
+        ),
+    ),
+    (
+        r"Assertion `t >= 0 && t < n_classes`|nll_loss\w*.*Assertion|IndexError: Target -?\d+ is out of bounds",
+        Cause(
+            "a label is outside the vocabulary.",
+            "the label dataset was made with another tokenizer: launch.preflight names it and the place",
+            LASTING,
+        ),
+    ),
+    (
+        r"device-side assert triggered|Assertion `.*` failed",
+        Cause(
+            "a check inside a GPU kernel failed, which the data or the config cause and not the GPU.",
+            "see the line with 'Assertion' in the log; CUDA_LAUNCH_BLOCKING=1 shows where it is called from",
+            LASTING,
+        ),
+    ),
+    (
+        r"NeoXArgs\S* (?:types|values|keys) cannot be validated|\.validate_(?:types|values)\(\)"
+        r"|Check batch related parameters|NeoXArgs\.__init__\(\) got an unexpected keyword|Optimizer type \S+ not recognized",
+        Cause("GPT-NeoX refuses the config.", "python -m launch.preflight CONFIG names the key and a fix", LASTING),
+    ),
+    (
+        r"CUDA error: (?:invalid device ordinal|no kernel image is available)|CUDA driver version is insufficient"
+        r"|Found no NVIDIA driver",
+        Cause(
+            "GPT-NeoX's torch cannot use the GPUs that it was given.",
+            "compare num_gpus and CUDA_VISIBLE_DEVICES with `nvidia-smi`, and torch's CUDA with the driver",
+            LASTING,
+        ),
+    ),
+    (
+        r"uncorrectable ECC|CUDA error: (?:unspecified launch failure|an illegal memory access|uncorrectable)"
+        r"|GPU is lost|fallen off the bus",
         Cause(
             "a GPU failed.",
             "look at `nvidia-smi -q` and dmesg (Xid) on that node; leave it out if it does so again",

@@ -230,19 +230,45 @@ def test_shards(case):
         convert.check_folder(one.out)
 
 
-def test_copies_that_differ_are_told(case, capsys):
+def test_copies_that_differ_are_refused_unless_a_log_proves_the_model(case, tmp_path, capsys):
     one = case(model_parallel_size=2)
+    one.convert()
+    weights = load_file(one.out / "model.safetensors")
+    name = "gpt_neox.layers.0.attention.dense.bias"
+    weights[name] += 0.125
+    save_file(weights, one.out / "model.safetensors", metadata={"format": "pt"})
+    right = log_of(tmp_path / "log", {5: one.loss("train", 16, BATCH)}, {4: one.loss("valid", 2 * BATCH, 2 * BATCH)})
     path = one.folder / "mp_rank_01_model_states.pt"
     state = convert_checkpoint.read(path, one.folder)
     moved = {name: value.clone() for name, value in state["module"].items()}
     moved["sequential.2.attention.dense.bias"] += 0.25
     torch.save({"module": moved, "dp_world_size": 1}, path)
-    assert one.run() == cli.OK
+    one.out.rename(tmp_path / "before")
+    assert one.run() == cli.REFUSED and not one.out.exists()
     told = capsys.readouterr().err
     assert "1 tensors differ between the 2 tensor ranks, gpt_neox.layers.0.attention.dense.bias most, by 0.25" in told
-    name = "gpt_neox.layers.0.attention.dense.bias"
+    assert "was not put in place" in told and "--log" in told
+    assert one.run("--log", str(right)) == cli.OK
+    assert "warn copies: 1 tensors differ" in capsys.readouterr().err
     assert torch.allclose(load_file(one.out / "model.safetensors")[name], one.model[name] + 0.125)
-    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.REFUSED
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.OK
+
+
+def test_a_log_that_cannot_be_compared_is_no_proof(case, tmp_path, capsys):
+    """The data of the run are elsewhere, or fewer samples are looked at than the logged loss is of."""
+    one = case()
+    one.convert()
+    log = log_of(tmp_path / "log", {5: one.loss("train", 16, BATCH)})
+    one.out.rename(tmp_path / "before")
+    assert one.run("--log", str(log), "--samples", "1") == cli.REFUSED and not one.out.exists()
+    assert "no loss could be compared" in capsys.readouterr().err
+    one.configure(**{f"{split}_data_paths": ["/nowhere/text_document"] * 2 for split in ("train", "valid", "test")})
+    assert one.run("--log", str(log)) == cli.REFUSED and not one.out.exists()
+    assert "no loss could be compared" in capsys.readouterr().err
+    assert one.run() == cli.OK
+    capsys.readouterr()
+    assert cli.run(convert.main, [str(one.out), "--check", "--log", str(log)]) == cli.REFUSED
+    assert "no loss could be compared" in capsys.readouterr().out
 
 
 class Bomb:

@@ -23,6 +23,7 @@ from launch.supervision.loss_guard import LossGuard, Rule
 from launch.supervision.neox_log import Step
 from launch.supervision.watchdog import Patience, Watchdog
 from neox_configs import reader, shipped
+from tests.conftest import shared
 
 # printed by GPT-NeoX ea7aefd with one and two ranks on a CPU, and as its training_log writes them on a GPU
 LINE = (
@@ -120,6 +121,18 @@ def test_signs_of_life(line: str, kind: str | None) -> None:
         (137, [], "it was killed", causes.UNKNOWN),
         (249, [], "/dev/shm", causes.UNKNOWN),
         (241, [], "stopped by SIGTERM", causes.UNKNOWN),
+        (1, ["Indexing.cu:1141: indexSelectLargeIndex: block: [1,0,0] Assertion `srcIndex < srcSelectDimSize` failed.",
+             "RuntimeError: CUDA error: device-side assert triggered"], "a token id is outside", causes.LASTING),
+        (1, ["IndexError: index out of range in self"], "a token id is outside", causes.LASTING),
+        (1, ["nll_loss_forward_reduce_cuda_kernel_2d: Assertion `t >= 0 && t < n_classes` failed.",
+             "RuntimeError: CUDA error: device-side assert triggered"], "a label is outside", causes.LASTING),
+        (1, ["RuntimeError: CUDA error: device-side assert triggered"], "inside a GPU kernel", causes.LASTING),
+        (1, ["RuntimeError: CUDA error: an illegal memory access was encountered"], "a GPU failed", causes.TRANSIENT),
+        (1, ["RuntimeError: CUDA error: invalid device ordinal"], "cannot use the GPUs", causes.LASTING),
+        (1, ["ValueError: NeoXArgs.__post_init__() NeoXArgs types cannot be validated"], "refuses the config",
+         causes.LASTING),
+        (1, ["TypeError: NeoXArgs.__init__() got an unexpected keyword argument 'save_interval'"], "refuses the config",
+         causes.LASTING),
         # a rank died; that the others then lost their connection is no cause
         (247, ["RuntimeError: Connection closed by peer [127.0.0.1]:4242"], "a rank was killed", causes.UNKNOWN),
         (1, ["RuntimeError: Connection closed by peer [127.0.0.1]:4242"], "connection between ranks", causes.TRANSIENT),
@@ -130,6 +143,16 @@ def test_signs_of_life(line: str, kind: str | None) -> None:
 def test_causes(code: int, lines: list[str], said: str, kind: str) -> None:
     found = causes.cause(code, lines)
     assert said in found.sentence and found.kind == kind
+
+
+def test_the_log_of_a_device_assertion() -> None:
+    path = shared() / "cases" / "neox" / "device_assert.log"
+    if not path.is_file():
+        pytest.skip("no shared cases")
+    found = causes.cause(1, path.read_text(encoding="utf-8").splitlines())
+    assert (
+        found.kind == causes.LASTING and "id is outside the vocabulary" in found.sentence and "preflight" in found.fix
+    )
 
 
 # -- checkpoints
@@ -235,13 +258,26 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     make(save, 5, Layout(), 0)
     (make(save, 10, Layout(), 0) / "mp_rank_00_model_states.pt").write_bytes(b"")
     (save / "latest").write_text("global_step10")
-    assert cli.run(checkpoints.main, [str(save), str(config), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    assert cli.run(checkpoints.main, [str(save), str(config), "--json"]) == 3
+    taken = capsys.readouterr()
+    told = json.loads(taken.out)
     assert told["goes_on_from"] == "global_step5" and told["mended"] is False
+    assert "latest names global_step10 (global_step10 mp_rank_00_model_states.pt is empty)" in taken.err
     assert (save / "latest").read_text() == "global_step10"
     assert cli.run(checkpoints.main, [str(save), str(config), "--mend"]) == 0
     assert "torn: mp_rank_00_model_states.pt is empty" in capsys.readouterr().out
     assert (save / "latest").read_text() == "global_step5"
+    assert cli.run(checkpoints.main, [str(save), str(config)]) == 0
+    assert "latest names global_step5: a run goes on from it" in capsys.readouterr().out
+    for torn in ("", "global_st", "global_step7", "\0\0\0", None):
+        (save / "latest").unlink()
+        if torn is not None:
+            (save / "latest").write_text(torn)
+        assert cli.run(checkpoints.main, [str(save), str(config)]) == 3, torn
+        taken = capsys.readouterr()
+        assert "global_step5" in taken.err and "--mend" in taken.err and "good" in taken.out
+        assert cli.run(checkpoints.main, [str(save), str(config), "--mend"]) == 0
+        assert (save / "latest").read_text() == "global_step5"
     assert cli.run(checkpoints.main, [str(save)]) == 2
     assert cli.run(checkpoints.main, [str(tmp_path / "nowhere")]) == 2
     (save / "global_step5" / "mp_rank_00_model_states.pt").unlink()
