@@ -1,12 +1,13 @@
 """Raw corpora to cleaned documents, split into train, valid and test, with an account of what every rule removed.
 
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR [--format auto] [--text-key text]
-           [--profile auto] [--pii mail,phone] [--hojichar FILTER] [--split 0.96,0.02,0.02] [--seed 1234]
+           [--profile auto] [--markup auto] [--pii mail,phone] [--hojichar FILTER] [--split 0.96,0.02,0.02] [--seed 1234]
            [--min-chars N] [--max-chars N] [--unfinished] [--workers N] [--dry-run]
 
 --profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, encyclopaedia, news,
 minutes, literature, code and english also drop what is not worth keeping in such a corpus. plain, wikitext and aozora
-name the markup where it is told wrong. --hojichar adds a filter of HojiChar's, may be given again: NAME:key=value.
+name the markup where it is told wrong; so does --markup beside a domain (--profile news --markup plain). --hojichar
+adds a filter of HojiChar's, may be given again: NAME:key=value.
 
 INPUT is a file, a folder or a pattern: jsonl, parquet, txt, MediaWiki dumps, pages of the Diet minutes API, source files;
 gz, zst, xz, bz2 and tar are looked into. A folder of preprocess.fetch that was broken off, or that does not hold what its
@@ -31,7 +32,7 @@ from haigo.cli import HaigoError
 from haigo.progress import Progress
 
 from . import cleaner, documents, fetched, rules, sources, split
-from .cleaner import PROFILES, Kept, Recipe
+from .cleaner import MARKUPS, PROFILES, Kept, Recipe
 from .sources import Document
 
 SPLIT = (0.96, 0.02, 0.02)
@@ -50,6 +51,7 @@ def clean_corpus(
     format: str = "auto",
     text_key: str = "text",
     profile: str = "auto",
+    markup: str = "auto",
     min_chars: int | None = None,
     split_shares: Sequence[float] = SPLIT,
     seed: int = SEED,
@@ -73,6 +75,7 @@ def clean_corpus(
         output_dir: where shards and report go; None writes nothing (a dry run).
         format, text_key, patterns, exclude, txt_documents, encoding, join: see `sources.read`.
         profile: one of cleaner.PROFILES; "auto" tells the markup of each document and judges nothing.
+        markup: one of cleaner.MARKUPS: what all documents are written in; "auto" tells it of each.
         min_chars: shorter documents are dropped; None takes the profile's own limit.
         split_shares: shares of train, valid and test.
         seed: key of the split and of the sample.
@@ -88,7 +91,7 @@ def clean_corpus(
     Raises:
         HaigoError: unreadable input, an unfinished fetch, no documents, or none left after cleaning.
     """
-    recipe = Recipe(profile, min_chars, seed, tuple(pii), tuple(filters))
+    recipe = Recipe(profile, min_chars, seed, tuple(pii), tuple(filters), markup)
     recipe.check()
     shares = split.fractions(split_shares)
     wanted, unwanted = list(patterns), list(exclude)
@@ -109,6 +112,7 @@ def clean_corpus(
     )
     options = {
         "profile": profile,
+        "markup": markup,
         "text_key": text_key,
         "min_chars": min_chars,
         "split": list(shares),
@@ -272,6 +276,8 @@ def table(report: dict[str, Any]) -> str:
         lines += [f"      {sample!r}" for sample in row["samples"] if sample]
         if row.get("names"):
             lines.append("      " + ", ".join(f"{name} {count:,}" for name, count in [*row["names"].items()][:8]))
+    told = ", ".join(f"{name} {count:,}" for name, count in report["profiles"].items())
+    lines.append(f"  read as: {told}")
     shown = ", ".join(f"{name} {row['documents']:,}" for name, row in report["splits"].items())
     return "\n".join([*lines, f"  splits: {shown}"])
 
@@ -284,6 +290,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--format", choices=sources.FORMATS, default="auto", help="default: told by each file")
     parser.add_argument("--text-key", "--text_key", default="text", help="key or column of the text")
     parser.add_argument("--profile", choices=PROFILES, default="auto", help="which rules apply")
+    parser.add_argument(
+        "--markup",
+        choices=MARKUPS,
+        default="auto",
+        help="what every document is written in (default: told by its text)",
+    )
     parser.add_argument("--pii", default="", help="mask personal information: mail,phone (default: nothing)")
     parser.add_argument(
         "--hojichar", action="append", default=[], metavar="FILTER", help="a filter of HojiChar's as a step"
@@ -320,6 +332,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format=args.format,
         text_key=args.text_key,
         profile=args.profile,
+        markup=args.markup,
         min_chars=args.min_chars,
         split_shares=shares,
         seed=args.seed,

@@ -18,6 +18,7 @@ from .facts import Facts
 from .sources import Document
 
 PROFILES = ("auto", *dict.fromkeys([*rules.PROFILES, *domains.DOMAINS]))
+MARKUPS = ("auto", *rules.PROFILES)
 LOT_CHARS = 500_000
 
 
@@ -26,7 +27,8 @@ class Recipe:
     """What happens to documents; the same for every lot of a corpus.
 
     `profile` is "auto", a markup of `rules.PROFILES` or a domain of `domains.DOMAINS` (a name that is both is the domain);
-    `pii` names rules of `personal.RULES`; `filters` are HojiChar's, see `hojichar_steps`.
+    `markup` is "auto" or that of all documents, where the profile leaves it open; `pii` names rules of `personal.RULES`;
+    `filters` are HojiChar's, see `hojichar_steps`.
     """
 
     profile: str = "auto"
@@ -34,6 +36,7 @@ class Recipe:
     seed: int = 1234
     pii: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
+    markup: str = "auto"
 
     def check(self) -> None:
         """Refuse names that are not known, and filters that cannot be had.
@@ -45,6 +48,17 @@ class Recipe:
             raise HaigoError(
                 f"there is no profile '{self.profile}'.{nearest(self.profile, PROFILES)}",
                 f"use one of {', '.join(PROFILES)}",
+            )
+        if self.markup not in MARKUPS:
+            raise HaigoError(
+                f"there is no markup '{self.markup}'.{nearest(self.markup, MARKUPS)}",
+                f"use one of {', '.join(MARKUPS)}",
+            )
+        named = _markup(self)
+        if self.markup != "auto" and named not in ("auto", self.markup):
+            raise HaigoError(
+                f"profile '{self.profile}' is for the markup '{named}', and the markup is given as '{self.markup}'.",
+                "give one of the two",
             )
         for name in self.pii:
             if name not in personal.RULES:
@@ -100,6 +114,12 @@ def _filters(recipe: Recipe) -> list[tuple[str, hojichar_steps.Filter]]:
     return [hojichar_steps.make(spec, recipe.seed) for spec in recipe.filters]
 
 
+def _markup(recipe: Recipe) -> str:
+    """The markup that the profile is for, or "auto"."""
+    domain = domains.DOMAINS.get(recipe.profile)
+    return recipe.profile if domain is None else domain.markup or "auto"
+
+
 def _clean(
     raw: Document,
     recipe: Recipe,
@@ -108,8 +128,8 @@ def _clean(
     filters: Sequence[tuple[str, hojichar_steps.Filter]],
 ) -> Document | None:
     domain = domains.DOMAINS.get(recipe.profile)
-    markup = recipe.profile if domain is None else domain.markup
-    kind = rules.profile_for(raw) if markup is None or markup == "auto" else markup
+    markup = recipe.markup if recipe.markup != "auto" else _markup(recipe)
+    kind = rules.profile_for(raw) if markup == "auto" else markup
     profiles[kind] = profiles.get(kind, 0) + 1
     profile = rules.PROFILES[kind]
     document = rules.apply(raw, profile, account)

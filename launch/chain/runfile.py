@@ -49,6 +49,11 @@ class Corpus:
             "aozora",
         ),
     )
+    markup: str = _key(
+        "what every document is written in, where the profile leaves that open; `auto` tells it of each document by its text",
+        "auto",
+        among=("auto", "plain", "code", "minutes", "wikitext", "aozora"),
+    )
     text_key: str = _key("the field that holds the text, in jsonl and parquet", "text")
     min_chars: int | None = _key(
         "documents shorter than this are dropped; empty: the profile's own limit", None, least=0

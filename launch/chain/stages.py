@@ -154,6 +154,8 @@ class Chain:
                 "max_chars": corpus.max_chars,
                 "split": self.file.split,
                 "seed": self.file.data_seed,
+                # only where it is given: runs made before there was this key are still the same
+                **({"markup": corpus.markup} if corpus.markup != "auto" else {}),
                 **({"unfinished": True} if corpus.unfinished else {}),
             }
             action = partial(

@@ -8,8 +8,8 @@ import re
 from haigo.cli import HaigoError
 
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-# cp932 before shift_jis_2004: the same kana and kanji, and the signs that Windows and Aozora Bunko mean by them
-_JAPANESE = ("cp932", "euc_jp", "shift_jis_2004", "euc_jis_2004")
+# those of 2004 only where the others do not fit: they have other signs in the places of ＼ and ～, say
+_JAPANESE, _OF_2004 = ("cp932", "euc_jp"), ("shift_jis_2004", "euc_jis_2004")
 _COMMON = re.compile(r"[ぁ-んァ-ヶー、。「」一-龥々\s!-~]")
 _ODD = re.compile("[\u0080-\u009f｡-ﾟ\ue000-\uf8ff]")
 
@@ -34,9 +34,10 @@ def detect(data: bytes, whole: bool = True) -> str:
         return "iso2022_jp"
     if _decodes(data, "utf-8", whole):
         return "utf-8"
-    sound = [name for name in _JAPANESE if _decodes(data, name, whole)]
-    if sound:
-        return max(sound, key=lambda name: _likeness(data.decode(name, "ignore")))  # the first of equals
+    for names in (_JAPANESE, _OF_2004):
+        sound = [name for name in names if _decodes(data, name, whole)]
+        if sound:
+            return max(sound, key=lambda name: _likeness(data.decode(name, "ignore")))  # the first of equals
     broken = {name: data.decode(name, "replace") for name in ("utf-8", "cp932", "euc_jp")}
     return min(broken, key=lambda name: (broken[name].count("\ufffd"), -_likeness(broken[name])))
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Iterator
 
 from haigo.cli import HaigoError
 
+from .. import aozora
 from .containers import Entry, readable
 from .document import Document, content_id
 from .encodings import decode, detect, require_known
-
-_AOZORA = re.compile(r"［＃|《[ぁ-んァ-ヶー]+》|【テキスト中に現れる記号について】|^底本：", re.MULTILINE)
 
 
 def read(entry: Entry, documents: str = "auto", encoding: str = "auto") -> Iterator[Document]:
@@ -29,7 +27,7 @@ def read(entry: Entry, documents: str = "auto", encoding: str = "auto") -> Itera
     """
     if documents == "auto":
         head = decode(entry.head, entry.name)
-        documents = "file" if entry.in_tar or _AOZORA.search(head) else "blank-lines"
+        documents = "file" if entry.in_tar or aozora.looks_like(head) else "blank-lines"
     if documents == "file":
         yield Document(entry.key, decode(entry.read(), entry.name, encoding), {})
         return

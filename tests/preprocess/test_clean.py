@@ -123,7 +123,7 @@ def test_profiles_follow_the_text():
         "code": Document("lib/a.py", "x = 1"),
         "wikitext": Document("1", "[[a]]", {"markup": "wikitext"}),
         "minutes": Document("2", "○議長（配合太郎君）　開会します。"),
-        "aozora": Document("3", "題\n\n雨［＃「雨」に傍点］"),
+        "aozora": Document("3", "題\n著者\n\n雨［＃「雨」に傍点］\n\n底本：「書」\n入力：甲\n"),
         "plain": Document("4", "普通の文章。{{x}}"),
     }
     assert {rules.profile_for(document) for document in kinds.values()} == set(kinds)

@@ -111,7 +111,7 @@ def test_txt_documents(tmp_path):
     (tmp_path / "x.txt").write_text("\n\n甲\n\n甲の続き\n\n\n乙\n \n\t\n丙\n\n\n\n", encoding="utf-8")
     assert texts(tmp_path / "x.txt") == ["甲\n\n甲の続き", "乙", "丙"]
     assert len(texts(tmp_path / "x.txt", documents="file")) == 1
-    (tmp_path / "a.txt").write_text("題《だい》\n\n\n\n本文\n\n\n底本：「x」", encoding="utf-8")
+    (tmp_path / "a.txt").write_text("題《だい》\n著者\n\n\n\n本文\n\n\n底本：「x」\n入力：甲", encoding="utf-8")
     assert len(texts(tmp_path / "a.txt")) == 1  # Aozora's blank lines do not part documents
 
 
