@@ -19,6 +19,7 @@ import json
 import math
 import os
 import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,13 +33,12 @@ from launch.plan import Plan
 from launch.planning.layouts import Layout
 from launch.planning.memory import BUCKET_ELEMENTS
 from launch.writing import data as config_data
+from launch.writing import finetune
 from launch.writing import recipes as config_recipes
 from neox_configs import catalogue as catalogues
 from neox_configs import hardware, neox_args, reader, shipped
 from neox_configs.hardware import Cluster
 
-_FINETUNE_BATCH = 64
-"""Sequences a step when finetuning, unless told otherwise: examples are few, and a large batch makes few steps of them."""
 _OVERRULED = (
     "fp16",
     "bf16",
@@ -66,6 +66,9 @@ class Written:
     remarks: list[str]
     header: str
     recipe: str = "pretrain"
+    examples_per_step: float | None = None
+    """Of a finetuning run: examples, not samples; several may lie in one."""
+    warnings: Sequence[str] = ()
 
 
 def make_config(
@@ -120,11 +123,13 @@ def make_config(
     config_recipes.check_name(recipe)
     if not checkpoint_minutes > 0:
         raise HaigoError(f"--checkpoint-minutes is {checkpoint_minutes:g}.", "give a number above 0")
-    if not 0 <= seed < 2**31:
-        raise HaigoError(f"the seed {seed} is out of range.", "give a number from 0 to 2147483647")
+    if not 0 < seed < 2**31:
+        raise HaigoError(f"the seed {seed} is out of range: GPT-NeoX refuses it.", "give a number from 1 to 2147483647")
     if lr is not None and not 0 < lr < 1:
         raise HaigoError(f"--lr is {lr:g}.", "give a number above 0, such as 2e-5")
-    begun = _start(recipe, start)
+    if recipe == "finetune":
+        finetune.check_epochs(epochs)
+    begun = config_recipes.begin(recipe, start)
     place = cluster if isinstance(cluster, Cluster) else hardware.cluster(cluster, gpus_per_node)
     path = shipped.find_model(model)
     own = reader.load(path)
@@ -138,10 +143,11 @@ def make_config(
     tokenizer = config_data.tokenizer_facts(datasets.tokenizer)
     length = int(seq_length or own.get("seq_length") or 2048)
     weights: dict[str, float] = {}
-    taught: config_recipes.Pairs | None = None
+    taught: finetune.Pairs | None = None
+    few: list[str] = []
     if recipe == "finetune":
-        taught = config_recipes.pairs(pairs or {}, tokenizer, length, begun is not None and begun.piped)
-        global_batch_tokens = global_batch_tokens or min(_FINETUNE_BATCH, taught.samples) * length
+        taught = finetune.pairs(pairs or {}, tokenizer, length, begun is not None and begun.piped)
+        global_batch_tokens = global_batch_tokens or finetune.rows_a_step(taught, epochs) * length
         tokens = max(1.0, epochs * taught.samples * length)
     elif mixture is None:
         raise HaigoError("no mixture is given.", "give --mixture mixture.yml")
@@ -159,7 +165,9 @@ def make_config(
     step_tokens = best.train_batch_size * plan.seq_length
     iterations = max(1, math.ceil(tokens / step_tokens))
     if taught is not None:
-        iterations = config_recipes.steps_of(epochs, taught.samples, best.train_batch_size)
+        iterations = finetune.steps_of(epochs, taught.samples, best.train_batch_size)
+        few = finetune.few_steps(taught, epochs, best.train_batch_size, iterations, plan.seq_length)
+        remarks = [*remarks, *few]
     folder = Path(save) if save is not None else Path(output).resolve().parent / "checkpoints" / Path(output).stem
     config = {
         **reader.load(shipped.find("recipes", "pretrain")),
@@ -194,18 +202,12 @@ def make_config(
         often = {"pairs": iterations * best.train_batch_size / taught.samples}
         weights, source = {"pairs": 1.0}, str((pairs or {}).get("train"))
     told = config_recipes.told(recipe, begun, remarks)
+    each = None
+    if taught is not None:
+        told.insert(1, finetune.counted(taught, epochs, best.train_batch_size, iterations))
+        each = best.train_batch_size * taught.examples / taught.samples
     header = _header(plan, best, weights, often, source, told, command)
-    return Written(config, plan, best, often, remarks, header, recipe)
-
-
-def _start(recipe: str, start: str | os.PathLike[str] | None) -> config_recipes.Base | None:
-    if recipe == "pretrain":
-        if start is not None:
-            raise HaigoError("pretraining starts from nothing.", "give --recipe continued, or leave --from out")
-        return None
-    if start is None:
-        raise HaigoError(f"the recipe {recipe} needs a checkpoint to start from.", "give --from SAVE_FOLDER")
-    return config_recipes.base(Path(start))
+    return Written(config, plan, best, often, remarks, header, recipe, each, few)
 
 
 def write_config(output: str | os.PathLike[str], **arguments: Any) -> dict[str, Any]:
@@ -254,6 +256,7 @@ def summary(made: Written, output: str | os.PathLike[str]) -> dict[str, Any]:
         "days": [low, high],
         "train_iters": made.config["train_iters"],
         "train_batch_size": made.layout.train_batch_size,
+        "examples_per_step": made.examples_per_step,
         "epochs": made.epochs,
         "remarks": made.remarks,
         "config": made.config,
@@ -391,6 +394,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         epochs=args.epochs,
     )
     written = [] if args.dry_run else _write(made, args.output)
+    for warning in made.warnings:
+        print(f"haigo: warning: {warning}", file=sys.stderr)
     if args.json:
         print(json.dumps(summary(made, args.output), ensure_ascii=False, indent=2))
     elif args.dry_run:

@@ -103,6 +103,8 @@ def build(
         "masks_checked_by_decoding": counts["examples"],
         "seq_length": seq_length,
         "packed": pack,
+        # what GPT-NeoX counts as a sample, with `pack_impl: packed`
+        "rows": total["rows"] if pack else None,
         "input": digests,
         "tool": f"haigo {__version__}",
     }
@@ -276,8 +278,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for key, what in (("without_answer", "without an answer"), ("too_long", "too long"))
         if made[key]
     ]
+    rows = f"{made['documents']:,} rows ({made['examples'] / made['documents']:.3g} a row)"
     print(
-        f"{dataset_prefix(args.output_prefix)}: {made['examples']:,} examples in {made['documents']:,} documents, "
+        f"{dataset_prefix(args.output_prefix)}: {made['examples']:,} examples in "
+        f"{rows if made['packed'] else format(made['documents'], ',') + ' documents'}, "
         f"{made['tokens']:,} tokens, {made['learned_tokens']:,} of them learned"
         + (f"; left out: {', '.join(left)}" if left else "")
     )

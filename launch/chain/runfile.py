@@ -318,6 +318,10 @@ def _check(run: RunFile, name: str) -> None:
     if len(run.corpora) < 2:
         raise HaigoError(f"{name}: a mixture needs two corpora or more.", "add one under `corpora:`")
     _check_names(run, name)
+    if run.seed == 0 and run.configs.models:
+        raise HaigoError(
+            f"{name}: 'seed' is 0, and GPT-NeoX refuses the seed 0.", "give 1 or more, or no configs.models"
+        )
     for corpus, each in run.corpora.items():
         if not each.files:
             raise HaigoError(f"{name}: 'corpora.{corpus}.files' is empty.", "name its raw files")

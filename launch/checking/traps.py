@@ -12,6 +12,7 @@ from typing import Any
 from haigo.cli import HaigoError
 from launch.checking.check import Check
 from launch.writing import data as config_data
+from launch.writing import finetune
 from neox_configs import reader
 
 _OVERFLOW = "pack_until_overflow"
@@ -24,7 +25,8 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
         config: what `reader.load` gave.
         base: where relative paths start.
     """
-    return [*_weights(config), *_epochs(config), *_labels(config, base), *_packing(config), *_clipping(config)]
+    found = [*_weights(config), *_epochs(config), *_labels(config, base), *_packing(config), *_clipping(config)]
+    return [*found, *_few_steps(config, base)]
 
 
 def accumulation(config: Mapping[str, Any]) -> list[Check]:
@@ -125,6 +127,29 @@ def _aligned(base: Path, text: str, label: str) -> list[Check]:
         told = f"{label} holds {marks.dtype}, which cannot say -100: nothing would be masked."
         return [Check("labels", "fail", told, "make it again with preprocess.pairs")]
     return []
+
+
+def _few_steps(config: Mapping[str, Any], base: Path) -> list[Check]:
+    """A finetuning run of a handful of steps: samples are packed rows, and each may hold many examples."""
+    steps, batch, length = (config.get(key) for key in ("train_iters", "train_batch_size", "seq_length"))
+    paths = [path for path in config.get("train_data_paths") or [] if isinstance(path, str)]
+    if not (steps and batch and length and config.get("train_label_data_paths") and steps < finetune.FEW_STEPS):
+        return []
+    examples, samples = 0, 0
+    for path in paths:
+        try:
+            one = config_data.dataset(base / path)
+        except HaigoError:
+            return []  # told by the checks of the data
+        if not (one.manifest or {}).get("packed"):
+            return []
+        examples += finetune.examples_of(one)
+        samples += max(1, one.tokens // length)
+    told = (
+        f"{steps} steps, each of {batch} samples, which are about {batch * examples / max(1, samples):.3g} of the {examples:,} "
+        "examples: hardly anything will be learnt."
+    )
+    return [Check("finetuning", "warn", told, "make the batch smaller, or read the examples more often")]
 
 
 def _packing(config: Mapping[str, Any]) -> list[Check]:

@@ -12,7 +12,6 @@ away. The first file starts the run; NAME-resume.yml differs from it in `finetun
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from haigo.cli import HaigoError, Refused, nearest
 from launch import save_folder
 from launch.plan import Plan
 from launch.planning.layouts import Layout
-from launch.writing import data as config_data
 from neox_configs import reader, shipped
 
 RECIPES = ("pretrain", "continued", "finetune", "long-context")
@@ -90,6 +88,21 @@ def base(place: str | Path) -> Base:
     if step is None:
         raise HaigoError(f"{folder}/latest names {wanted}, which is no step.", "write a name such as global_step810")
     return Base(folder, step, wanted == tag, reader.load(kept))
+
+
+def begin(recipe: str, start: str | os.PathLike[str] | None) -> Base | None:
+    """The checkpoint that a recipe starts from; None for `pretrain`.
+
+    Raises:
+        HaigoError: one is given to `pretrain`, none to another recipe, or it cannot be used.
+    """
+    if recipe == "pretrain":
+        if start is not None:
+            raise HaigoError("pretraining starts from nothing.", "give --recipe continued, or leave --from out")
+        return None
+    if start is None:
+        raise HaigoError(f"the recipe {recipe} needs a checkpoint to start from.", "give --from SAVE_FOLDER")
+    return base(Path(start))
 
 
 def check_name(recipe: str) -> None:
@@ -193,100 +206,6 @@ def stretched(start: Base, length: int) -> dict[str, Any]:
     return {
         "rotary_emb_base": round(old * (length / before) ** (turned / max(1, turned - 2))),
     }
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Label datasets of a finetuning run."""
-
-    keys: dict[str, Any]
-    samples: int
-    """Samples of one epoch."""
-    tokens: int
-    packed: bool
-    remarks: list[str]
-
-
-def pairs(
-    prefixes: Mapping[str, str | os.PathLike[str] | None], tokenizer: Mapping[str, Any], seq_length: int, piped: bool
-) -> Pairs:
-    """The data keys of a finetuning run.
-
-    Args:
-        prefixes: split -> `--output-prefix` of preprocess.pairs (train is needed; the others default to train's).
-        tokenizer: what `config_data.tokenizer_facts` gave.
-        seq_length: tokens a sample.
-        piped: the run has a pipeline, and cannot evaluate.
-
-    Raises:
-        HaigoError: a dataset is missing or too small. Refused: it is of another tokenizer or length, its labels do not belong
-            to its tokens, or GPT-NeoX could not read it.
-    """
-    from preprocess.index import dataset_prefix
-
-    made: dict[str, Any] = {"data_impl": "mmap"}
-    remarks: list[str] = []
-    packed, samples, tokens = None, 0, 0
-    if prefixes.get("train") is None:
-        raise HaigoError("the recipe finetune needs examples.", "give --train-pairs, made with preprocess.pairs")
-    for split in ("train", "valid", "test"):
-        given = prefixes.get(split)
-        if given is None:
-            given = prefixes["train"]
-            remarks.append(f"the {split} set is the training set: give --{split}-pairs to see more than memory.")
-        text, label = dataset_prefix(str(given)), dataset_prefix(str(given), "text_label")
-        for place in (text, label):
-            if not Path(f"{place}.idx").is_file():
-                raise HaigoError(
-                    f"{place}.idx does not exist.", f"give --{split}-pairs the prefix that preprocess.pairs wrote"
-                )
-        one, labels = config_data.dataset(text), config_data.dataset(label)
-        config_data.check_match(one, tokenizer)
-        if (one.tokens, one.sequences) != (labels.tokens, labels.sequences):
-            raise Refused(
-                f"{label}.bin has {labels.tokens:,} labels for {one.tokens:,} tokens.",
-                "make both with preprocess.pairs",
-            )
-        facts = one.manifest or {}
-        rows = bool(facts.get("packed"))
-        if rows and facts.get("seq_length") != seq_length:
-            raise Refused(
-                f"{text} was packed for samples of {facts.get('seq_length')} tokens, and the config has {seq_length}.",
-                "give the same --seq-length, or pack again",
-            )
-        if packed is not None and rows != packed:
-            raise Refused(f"{text} is {'' if rows else 'not '}packed, unlike the training set.", "make both alike")
-        packed = rows
-        usable = (one.tokens - 1) // seq_length - 1 if rows else one.sequences
-        if usable < 1:
-            raise HaigoError(f"{text} has {one.tokens:,} tokens: too few for a sample.", "give more examples")
-        if split == "train":
-            samples, tokens = max(1, one.tokens // seq_length), one.tokens
-        made[f"{split}_data_paths"] = [str(Path(text).resolve())]
-        made[f"{split}_label_data_paths"] = [str(Path(label).resolve())]
-        made[f"{split}_data_weights"] = [1.0]
-    if not packed and piped:
-        raise Refused(
-            "examples that are not packed need evaluation, and GPT-NeoX's evaluation crashes with a pipeline.",
-            "pack them: preprocess.pairs --pack --seq-length N",
-        )
-    if not packed:
-        remarks.append(
-            "not packed: GPT-NeoX pads every sample (pack_until_overflow); preprocess.pairs --pack is safer."
-        )
-    made["pack_impl"] = "packed" if packed else "pack_until_overflow"
-    return Pairs(made, samples, tokens, bool(packed), remarks)
-
-
-def steps_of(epochs: float, samples: int, batch: int) -> int:
-    """Steps for so many epochs.
-
-    Raises:
-        HaigoError: not above 0.
-    """
-    if not epochs > 0:
-        raise HaigoError(f"--epochs {epochs:g} is not above 0.", "give for example --epochs 3")
-    return max(1, math.ceil(epochs * samples / batch))
 
 
 def resumed(config: Mapping[str, Any]) -> dict[str, Any]:

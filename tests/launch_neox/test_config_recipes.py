@@ -15,8 +15,9 @@ from neox_world import LOSSLESS, REPO, World, make_world, sentences
 
 from haigo import cli, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
-from launch import configs, stretch
+from launch import configs, preflight, stretch
 from launch.checking import data as preflight_data
+from launch.writing import finetune as config_finetune
 from launch.writing import recipes as config_recipes
 from neox_configs import reader
 from preprocess import pairs as pairing
@@ -131,6 +132,56 @@ def test_finetuning_on_loose_pairs_is_said(place: World, base: Path, tmp_path: P
         "the valid set is the training set",
         "the test set is the training set",
         "not packed",
+    ]
+
+
+def test_a_step_reads_so_many_examples_and_not_so_many_rows(
+    place: World, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1,500 pairs in packed rows made 4 steps of 2 epochs, when 64 rows were taken for 64 examples."""
+    lines = [json.dumps({"prompt": text[:10], "response": text[10:20]}) for text in sentences(30, 1500)]
+    (tmp_path / "many.jsonl").write_text("\n".join(lines) + "\n")
+    prefix = tmp_path / "sft" / "many"
+    words = [str(tmp_path / "many.jsonl"), "--tokenizer", str(place.root / "tokenizer"), "--output-prefix", str(prefix)]
+    assert cli.run(pairing.main, [*words, "--seq-length", "128", "--pack"]) == 0
+    facts = json.loads(Path(f"{prefix}_text_document.json").read_text())
+    assert facts["examples"] == 1500 and facts["rows"] == facts["documents"] < 500
+    assert f"1,500 examples in {facts['rows']:,} rows" in capsys.readouterr().out
+    words = ["--model", "0-1M", "--cluster", "local-cpu", "--catalogue", str(place.catalogue), "--recipe", "finetune"]
+    words += ["--from", str(base), "--train-pairs", str(prefix), "--epochs", "2"]
+    assert cli.run(configs.main, [*words, "--output", str(tmp_path / "a.yml"), "--json"]) == 0
+    taken = capsys.readouterr()
+    told = json.loads(taken.out)
+    assert told["train_iters"] >= 75 and 20 <= told["examples_per_step"] <= 40 and "warning" not in taken.err
+    read = told["train_iters"] * told["examples_per_step"]
+    assert 3000 <= read < 3000 + 2 * told["examples_per_step"]
+    header = (tmp_path / "a.yml").read_text()
+    assert (
+        f"1,500 examples in {facts['rows']:,} samples" in header
+        and f"2 epochs are {told['train_iters']} steps" in header
+    )
+    few = [*words, "--output", str(tmp_path / "b.yml"), "--global-batch-tokens", str(64 * 128)]
+    assert cli.run(configs.main, few) == 0
+    taken = capsys.readouterr()
+    steps = reader.load(tmp_path / "b.yml")["train_iters"]
+    assert steps == -(-2 * facts["rows"] // 64) < config_finetune.FEW_STEPS
+    assert f"haigo: warning: only {steps} steps: hardly anything will be learnt" in taken.err
+    assert "--epochs" in taken.err and "--global-batch-tokens" in taken.err
+    assert cli.run(preflight.main, [str(tmp_path / "b.yml")]) == 0
+    assert f"warn finetuning: {steps} steps, each of 64 samples" in capsys.readouterr().out
+
+
+def test_the_batch_is_chosen_in_examples() -> None:
+    def taught(samples: int, examples: int) -> config_finetune.Pairs:
+        return config_finetune.Pairs({}, samples, examples, 0, True, [])
+
+    assert config_finetune.rows_a_step(taught(128, 1500), 2) == 3  # 35 examples, 86 steps
+    assert config_finetune.rows_a_step(taught(50_000, 50_000), 3) == 64  # one example a row
+    assert config_finetune.rows_a_step(taught(10_000, 100_000), 3) == 6
+    assert config_finetune.rows_a_step(taught(2, 200), 1) == 1
+    assert config_finetune.few_steps(taught(128, 1500), 2, 64, 4, 2048) == [
+        "only 4 steps: hardly anything will be learnt. Give --global-batch-tokens 12288 (on few enough GPUs), or --epochs 20, "
+        "or more examples."
     ]
 
 
