@@ -12,7 +12,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-from . import facts
+from . import facts, news_lists
 from .facts import Facts
 
 Step = tuple[str, Callable[[str], str]]
@@ -33,9 +33,6 @@ _PAGE_PHRASE = re.compile(
     re.IGNORECASE,
 )
 _PHRASE_CHARS = 80
-_SOURCE = re.compile(
-    r"^[^。]{0,80}『[^』\n]{1,120}』[。.]?$|^[^。、\n]{1,60}、(?:19|20)\d\d年\d{1,2}月\d{1,2}日[。.]?$"
-)
 _RELATED = re.compile(
     r"^[\s■◆●▼▽【＜<［\[(（]*(?:関連(?:記事|ニュース|リンク|動画|項目)|あわせて読みたい|最新(?:記事|ニュース)|おすすめ記事|写真特集)"
 )
@@ -86,15 +83,6 @@ def repeated_lines(text: str) -> str:
         return True
 
     return _lines_without(text, again)
-
-
-def news_sources(text: str) -> str:
-    """Take out the list of sources with which an article ends: titles in 『』, and publishers with a date."""
-    lines = text.split("\n")
-    end = len(lines)
-    while end > 1 and (not lines[end - 1].strip() or _SOURCE.match(lines[end - 1].strip())):
-        end -= 1
-    return text if end == len(lines) else "\n".join(lines[:end]).rstrip("\n")
 
 
 def news_related(text: str) -> str:
@@ -177,7 +165,7 @@ DOMAINS: dict[str, Domain] = {
     "encyclopaedia": Domain(None, (), (_BROKEN, _japanese(0.3), _NO_SENTENCES), 80),
     "news": Domain(
         None,
-        (("news_sources", news_sources), ("news_related", news_related)),
+        (("news_related", news_related), ("news_sources", news_lists.drop)),
         (_BROKEN, _japanese(0.3), _NO_SENTENCES, ("repeated_text", lambda found: found.repeated(20) > 0.3)),
         80,
     ),

@@ -23,7 +23,11 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_END_BLANKS = re.compile(r"(?<![ \t\u3000\xa0])[ \t\u3000\xa0]++(?=\n|\Z)")
 _MANY_BLANK_LINES = re.compile(r"\n{3,}")
 _PARAGRAPH_MARK = re.compile(r"^\u3000+", re.MULTILINE)
-_SPEECH = re.compile(r"○[^\n]{1,40}君[）)]|○会議録情報")
+_DASHES, _SIGN = "[─━―‐－—–=＝＊*-]", "[ \u3000]*+[・◇◆●○☆]?[ \u3000]*+"
+_RULED_OFF = re.compile(
+    rf"(?<!\s)\s*+(?:{_DASHES}{{5,}}+|{_DASHES}{{3,}}+{_SIGN}{_DASHES}{{3,}}+)(?:{_SIGN}{_DASHES}{{3,}}+)*\s*+"
+)
+_SPEECH = re.compile(r"○[^\n]{1,40}君[）)]|○会議録情報|○[^\s。、○]{1,8}(?:委員長?|議長|会長|主査|事務総長)")
 _CODE_SUFFIXES = frozenset(
     {".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".cxx", ".java", ".js", ".ts", ".tsx", ".go", ".rs", ".rb"}
     | {".php", ".sh", ".pl", ".scala", ".kt", ".swift", ".sql", ".lua", ".jl", ".r", ".cs", ".hs", ".ml", ".css"}
@@ -59,6 +63,11 @@ def paragraph_marks(text: str) -> str:
     return _PARAGRAPH_MARK.sub("", text)
 
 
+def rows_of_lines(text: str) -> str:
+    """Take out the rows of ─ and ― with which the minutes part their sections; a line ends where one stood."""
+    return _RULED_OFF.sub("\n", text)
+
+
 def blanks(text: str) -> str:
     """Blanks at line ends go; more than one blank line becomes one; no blank lines around the document."""
     return _MANY_BLANK_LINES.sub("\n\n", _LINE_END_BLANKS.sub("", text)).strip("\n")
@@ -88,7 +97,14 @@ PROFILES: dict[str, Profile] = {
     "plain": Profile((("line_ends", line_ends), *_CHARACTERS, ("blanks", blanks)), 40),
     "code": Profile((("line_ends", line_ends), *_CHARACTERS, ("outer_blank_lines", outer_blank_lines)), 40),
     "minutes": Profile(
-        (("line_ends", line_ends), ("paragraph_marks", paragraph_marks), *_CHARACTERS, ("blanks", blanks)), 20
+        (
+            ("line_ends", line_ends),
+            ("paragraph_marks", paragraph_marks),
+            ("minutes_rows", rows_of_lines),
+            *_CHARACTERS,
+            ("blanks", blanks),
+        ),
+        20,
     ),
     "wikitext": Profile((("line_ends", line_ends), *wikitext.STEPS, *_CHARACTERS, ("blanks", blanks)), 80),
     "aozora": Profile((("line_ends", line_ends), *aozora.STEPS, *_CHARACTERS, ("blanks", blanks)), 100),

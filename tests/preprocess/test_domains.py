@@ -168,10 +168,71 @@ def test_rules_of_pages_would_spoil_a_novel(tmp_path):
     assert len(cleaned(tmp_path, [novel, essay(1, 30)], profile="literature")[1]) == 2
 
 
-def test_news_lose_their_sources_and_links():
-    text = page(essay(1), "関連記事：配合山の火事", essay(2), "配合新聞『山で火事』。", "配合新聞、2008年5月2日。", "")
-    assert domains.news_related(domains.news_sources(text)) == page(essay(1), essay(2))
-    assert domains.news_sources("配合新聞、2008年5月2日。") == "配合新聞、2008年5月2日。"  # never the whole article
+SOURCES = [
+    "配合新聞『山で火事』。",
+    "配合新聞、2008年5月2日。",
+    '"Fire on the mountain"。',
+    "BBC、2005年8月30日17:30(UTC)。",
+    'JohnSmith"Fire;twodead"。',
+    "TheReuters、Feb2,200810:17pmEST。",
+    '"Fire".BBC,August16,2005"Twodead".AP,August17,2005。',
+    "オートWEB『大波乱のレース。",
+    "山川も旗無視』。",
+    "配合県庁、2008年4月26日閲覧。",
+    "『新チーム名は『配合』方言で「勝て」』。",
+    "山本、2008年6月17日(更新日)。",
+    "山岳会、。",
+    "外務省、基礎データ。",  # no date, but among sources
+    "英語版ウィキニュースの翻訳です。",
+    "2016年8月16日(火):火事2016年8月15日(月):雨『台風情報』。",
+]
+ENDINGS = [
+    "町長は「また登りたい」と話した。",
+    "山の標高は2008年5月2日に測られた。",
+    "開かれるのは町の広場と2か所の公園、計3か所。",
+    "この映画の題は『山の火』。",
+]
+
+
+def test_news_lose_their_sources_and_links(tmp_path):
+    bodies = [page(essay(one), essay(one + 90)) for one in range(30)]
+    texts = [page(bodies[at], source) for at, source in enumerate(SOURCES[:7])]
+    texts += [
+        page(bodies[7], *SOURCES),
+        page(bodies[8], *reversed(SOURCES[:7]), ""),
+        page(bodies[9], "関連記事：山の火事"),
+    ]
+    texts += [page(bodies[10], SOURCES[0], "関連記事：山の火事")]  # first the links, then the sources above them
+    endings = [page(bodies[20 + at], ending) for at, ending in enumerate(ENDINGS)]
+    report, kept = cleaned(tmp_path, [*texts, *endings], profile="news")
+    assert list(kept.values()) == [*bodies[:11], *endings]
+    assert report["rules"]["news_sources"]["documents"] == 10
+
+
+def test_a_news_text_of_nothing_but_sources_is_not_emptied(tmp_path):
+    text = page(*[f"『山で{count}度目の大きな火事があったとの知らせ』。" for count in range(9)])
+    _, kept = cleaned(tmp_path, [text, essay(2)], profile="news", min_chars=1)
+    assert kept["d0"] == text.split("\n")[0]
+
+
+def test_minutes_lose_their_rows_of_lines(tmp_path):
+    row, star = "─" * 13, "――――◇―――――"
+    texts = [
+        f"○議長（配合太郎君）　これより会議を開きます。\n　　　　{row}\n　日程第一について、委員長の報告を求めます。",
+        f"○議長（配合太郎君）　休憩いたします。\n　　　　午前十時休憩\n　　　　　{star}\n　　　　午後一時開議",
+        f"○配合委員長異議なしと認めます。よって、そのように決しました。{row}・{row}\n○配合委員長次に移ります。",
+        f"○配合委員長これより会議を開きます。　{row} 〔投票者氏名は末尾に掲載〕これで終わります。",
+        "○配合委員長日本――世界の話と、ああ…それから－１度、電話03-1234-5678の話です。",
+    ]
+    report, kept = cleaned(tmp_path, texts, profile="auto")
+    assert list(kept.values()) == [
+        "○議長（配合太郎君）　これより会議を開きます。\n日程第一について、委員長の報告を求めます。",
+        "○議長（配合太郎君）　休憩いたします。\n午前十時休憩\n午後一時開議",
+        "○配合委員長異議なしと認めます。よって、そのように決しました。\n○配合委員長次に移ります。",
+        "○配合委員長これより会議を開きます。\n〔投票者氏名は末尾に掲載〕これで終わります。",
+        texts[4],
+    ]
+    assert report["rules"]["minutes_rows"]["documents"] == 4 and report["profiles"] == {"minutes": 5}
 
 
 def test_the_default_profile_judges_nothing(tmp_path):
