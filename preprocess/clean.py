@@ -2,17 +2,22 @@
 
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR [--format auto] [--text-key text]
            [--profile auto] [--markup auto] [--pii mail,phone] [--hojichar FILTER] [--split 0.96,0.02,0.02] [--seed 1234]
-           [--min-chars N] [--max-chars N] [--unfinished] [--workers N] [--dry-run]
+           [--min-chars N] [--max-chars N] [--normalise invisible,kana] [--skip-broken N] [--unfinished] [--workers N]
+           [--dry-run]
 
 --profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, encyclopaedia, news,
 minutes, literature, code and english also drop what is not worth keeping in such a corpus. plain, wikitext and aozora
-name the markup where it is told wrong; so does --markup beside a domain (--profile news --markup plain). --hojichar
+name the markup where it is told wrong; so does --markup beside a domain (--profile news --markup plain). --normalise takes
+invisible characters out (zero-width, soft hyphens, direction marks; not where a script or an emoji needs them) and makes
+half-width kana ordinary: by default invisible in the profiles of prose, both in web, none elsewhere. --hojichar
 adds a filter of HojiChar's, may be given again: NAME:key=value.
 
 INPUT is a file, a folder or a pattern: jsonl, parquet, txt, MediaWiki dumps, pages of the Diet minutes API, source files;
-gz, zst, xz, bz2 and tar are looked into. A folder of preprocess.fetch that was broken off, or that does not hold what its
-data card says, is refused unless --unfinished is given. Writes DIR/{train,valid,test}/00000.jsonl.zst and DIR/clean.json,
-the report, which is written last: a folder without it is not finished. --dry-run only prints what the rules would do.
+gz, zst, xz, bz2 and tar are looked into. Structured files that no reader is for (HTML, other XML, tables, dumps, subtitles)
+are refused; --format txt reads them as they stand. --skip-broken N passes over rows that cannot be read, and names them.
+A folder of preprocess.fetch that was broken off, or that does not hold what its data card says, is refused unless
+--unfinished is given. Writes DIR/{train,valid,test}/00000.jsonl.zst and DIR/clean.json, the report, which is written last:
+a folder without it is not finished. --dry-run only prints what the rules would do.
 """
 
 from __future__ import annotations
@@ -33,7 +38,8 @@ from haigo.progress import Progress
 
 from . import cleaner, documents, fetched, rules, sources, split
 from .cleaner import MARKUPS, PROFILES, Kept, Recipe
-from .sources import Document
+from .normalise import chosen
+from .sources import Broken, Document, add_skip_broken, broken_lines
 
 SPLIT = (0.96, 0.02, 0.02)
 SEED = 1234
@@ -64,6 +70,8 @@ def clean_corpus(
     join: str = "speech",
     pii: Iterable[str] = (),
     filters: Iterable[str] = (),
+    normalise: str | None = None,
+    skip_broken: int = 0,
     unfinished: bool = False,
     workers: int = 1,
 ) -> dict[str, Any]:
@@ -82,6 +90,8 @@ def clean_corpus(
         max_documents, max_chars: take a random sample of the raw documents, at most this large (one at least).
         pii: names of personal.RULES: what is masked.
         filters: of HojiChar, see `hojichar_steps.make`.
+        normalise: "invisible", "kana", both with a comma, or "none"; None takes the profile's own, see `preprocess.normalise`.
+        skip_broken: so many rows that cannot be read may be passed over; they are counted and named in the report.
         unfinished: take a fetched folder as it is, also without its data card; the report then says what was amiss.
         workers: processes; the result does not depend on it.
 
@@ -91,7 +101,7 @@ def clean_corpus(
     Raises:
         HaigoError: unreadable input, an unfinished fetch, no documents, or none left after cleaning.
     """
-    recipe = Recipe(profile, min_chars, seed, tuple(pii), tuple(filters), markup)
+    recipe = Recipe(profile, min_chars, seed, tuple(pii), tuple(filters), markup, normalise)
     recipe.check()
     shares = split.fractions(split_shares)
     wanted, unwanted = list(patterns), list(exclude)
@@ -100,6 +110,7 @@ def clean_corpus(
     if amiss and not unfinished:
         raise HaigoError(amiss, fetched.FIX)
     inputs = _inputs(found)
+    broken = Broken(skip_broken)
     stream = sources.read(
         paths,
         format,
@@ -109,6 +120,7 @@ def clean_corpus(
         documents=txt_documents,
         encoding=encoding,
         join=join,
+        broken=broken,
     )
     options = {
         "profile": profile,
@@ -126,8 +138,9 @@ def clean_corpus(
         "join": join,
         "pii": list(recipe.pii),
         "filters": list(recipe.filters),
+        "normalise": list(chosen(normalise, profile)),
     }
-    run = _Run(name, recipe, workers)
+    run = _Run(name, recipe, workers, broken)
     run.amiss = amiss
     if not (unfinished or wanted or unwanted) and format in ("auto", "jsonl"):
         run.promised = fetched.documents(paths)
@@ -165,8 +178,8 @@ def _inputs(found: list[tuple[Path, str]]) -> list[dict[str, Any]]:
 class _Run:
     """One pass over a corpus and its figures."""
 
-    def __init__(self, name: str, recipe: Recipe, workers: int) -> None:
-        self.name, self.recipe, self.workers = name, recipe, workers
+    def __init__(self, name: str, recipe: Recipe, workers: int, broken: Broken) -> None:
+        self.name, self.recipe, self.workers, self.broken = name, recipe, workers, broken
         self.source = ""
         self.amiss: str | None = None
         self.promised: int | None = None
@@ -195,7 +208,7 @@ class _Run:
                 if self._is_new(kept):
                     writer.add(kept.line, kept.value)
         splits = writer.close()
-        if self.promised not in (None, self.documents_in):
+        if self.promised not in (None, self.documents_in + self.broken.count):
             raise HaigoError(
                 f"{self.source} holds {self.documents_in:,} documents, and its data card says {self.promised:,}.",
                 fetched.FIX,
@@ -238,6 +251,7 @@ class _Run:
             "input": inputs,
             "format": format,
             "options": options,
+            **self.broken.report(),
             **({"unfinished": self.amiss} if self.amiss else {}),
             "tool": f"haigo {__version__}",
         }
@@ -279,7 +293,7 @@ def table(report: dict[str, Any]) -> str:
     told = ", ".join(f"{name} {count:,}" for name, count in report["profiles"].items())
     lines.append(f"  read as: {told}")
     shown = ", ".join(f"{name} {row['documents']:,}" for name, row in report["splits"].items())
-    return "\n".join([*lines, f"  splits: {shown}"])
+    return "\n".join([*lines, *broken_lines(report), f"  splits: {shown}"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -300,6 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--hojichar", action="append", default=[], metavar="FILTER", help="a filter of HojiChar's as a step"
     )
+    parser.add_argument("--normalise", "--normalize", help="invisible,kana or none (default: the profile's own)")
     parser.add_argument("--split", default=",".join(map(str, SPLIT)), help="shares of train,valid,test")
     parser.add_argument("--seed", type=cli.seed, default=SEED, help="key of the split and of samples (default 1234)")
     parser.add_argument("--min-chars", "--min_chars", type=int, help="drop shorter documents (default: the profile's)")
@@ -315,6 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--unfinished", action="store_true", help="take a fetched folder that is not whole all the same"
     )
+    add_skip_broken(parser)
     parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what would be done")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -345,6 +361,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         join=args.join,
         pii=[name for name in args.pii.split(",") if name],
         filters=args.hojichar,
+        normalise=args.normalise,
+        skip_broken=args.skip_broken,
         unfinished=args.unfinished,
         workers=args.workers,
     )

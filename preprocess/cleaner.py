@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from haigo.cli import HaigoError, nearest
 
-from . import documents, domains, hojichar_steps, personal, rules, split
+from . import documents, domains, hojichar_steps, normalise, personal, rules, split
 from .facts import Facts
 from .sources import Document
 
@@ -28,7 +28,7 @@ class Recipe:
 
     `profile` is "auto", a markup of `rules.PROFILES` or a domain of `domains.DOMAINS` (a name that is both is the domain);
     `markup` is "auto" or that of all documents, where the profile leaves it open; `pii` names rules of `personal.RULES`;
-    `filters` are HojiChar's, see `hojichar_steps`.
+    `filters` are HojiChar's, see `hojichar_steps`; `normalise` is as of `normalise.chosen`.
     """
 
     profile: str = "auto"
@@ -37,6 +37,7 @@ class Recipe:
     pii: tuple[str, ...] = ()
     filters: tuple[str, ...] = ()
     markup: str = "auto"
+    normalise: str | None = None
 
     def check(self) -> None:
         """Refuse names that are not known, and filters that cannot be had.
@@ -66,6 +67,7 @@ class Recipe:
                     f"there is no rule for '{name}' in personal information.{nearest(name, personal.RULES)}",
                     f"use one of {', '.join(personal.RULES)}",
                 )
+        normalise.chosen(self.normalise, self.profile)
         for spec in self.filters:
             hojichar_steps.make(spec, self.seed)
 
@@ -133,7 +135,7 @@ def _clean(
     profiles[kind] = profiles.get(kind, 0) + 1
     profile = rules.PROFILES[kind]
     document = rules.apply(raw, profile, account)
-    text = document.text
+    text = rules.run(document.text, normalise.steps(normalise.chosen(recipe.normalise, recipe.profile)), account)
     shortest = max(1, profile.min_chars if recipe.min_chars is None else recipe.min_chars)
     if domain is not None:
         text = rules.run(text, domain.steps, account)

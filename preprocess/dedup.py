@@ -4,9 +4,10 @@
            [--threshold 0.8] [--shingle 5] [--bands 14] [--rows 8] [--seed 1234] [--workers N] [--dry-run] [--json]
 
 DIR is a folder that preprocess.clean wrote; OUT/NAME has the same form, and OUT/dedup.json tells what went and why, with
-samples. Compared is the text after NFKC without blanks and punctuation. A document goes when its normal form equals that
-of one that stays, or when their true Jaccard similarity (shingles of --shingle characters) is at least --threshold;
-candidates come from MinHash with --bands x --rows. What stays: held-out documents (test, then valid) before training
+samples. Compared is the text after NFKC without blanks. A document goes when that equals that of one that stays, or when their
+true Jaccard similarity (shingles of --shingle characters, punctuation apart) is at least --threshold; candidates come from
+MinHash with --bands x --rows. Texts of fewer than 40 shingles go only when equal, of fewer than 200 only when the numbers in
+them are the same. What stays: held-out documents (test, then valid) before training
 documents, then the corpus named first in --priority (or on the command line), then the one read first.
 Memory: about 0.25 GB for a million documents. A killed run goes on with the shards that were not finished.
 """
@@ -167,7 +168,7 @@ class _Run:
         }
 
     def _bytes_per_document(self) -> int:
-        return self.shape.bins + 4 * self.shape.bands + 4 + 16 + _BYTES_MORE
+        return self.shape.bins + 4 * self.shape.bands + 4 + 16 + 8 + _BYTES_MORE
 
     def _require_memory(self) -> None:
         """Refuse what would be killed half-way, as far as the reports tell how many documents there are."""

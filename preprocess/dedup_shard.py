@@ -17,7 +17,7 @@ from .documents import batches
 from .minhash import Shape, Sketcher
 from .rewrite import Shard
 
-ARRAYS = ("keys", "bytes", "sizes", "digests")
+ARRAYS = ("keys", "bytes", "sizes", "digests", "numbers")
 """Of a `Sketches`, by which they stand in the file."""
 _BATCH_CHARS = 100_000
 

@@ -1,8 +1,9 @@
 """Supervised examples as they come in jsonl, and the parts of each: text the model is given, text that it is to learn.
 
-Pairs, one a line: `{"prompt": ..., "response": ...}`; context/target, instruction (with input)/output and
-question/answer are known too. Chats: `{"messages": [{"role": ..., "content": ...}, ...]}`; GPT-NeoX's `conversation` and
-ShareGPT's `conversations` with from/value are known too. How a chat is written as plain text is a `Template`.
+Pairs, one a line: `{"prompt": ..., "response": ...}`; context/target, instruction (with input)/output, instruction (with
+context)/response and question/answer are known too. Chats: `{"messages": [{"role": ..., "content": ...}, ...]}`; GPT-NeoX's
+`conversation` and ShareGPT's `conversations` with from/value are known too. How a chat is written as plain text is a
+`Template`.
 """
 
 from __future__ import annotations
@@ -10,22 +11,24 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from haigo import yamlfile
 from haigo.cli import HaigoError, nearest
 
-from .sources import input_files
-from .sources.containers import entries, readable
-from .sources.jsonl import parse
+from .sources import Broken, input_files
+from .sources.containers import entries, lines, readable
+from .sources.jsonl import rows
 
 PAIR_KEYS = (
-    ("prompt", "response"),
-    ("prompt", "completion"),
-    ("context", "target"),
-    ("instruction", "output"),
-    ("question", "answer"),
+    ("prompt", "response", None),
+    ("prompt", "completion", None),
+    ("context", "target", None),
+    ("instruction", "output", "input"),
+    ("instruction", "response", "context"),
+    ("question", "answer", None),
 )
+"""What is given, what is learned, and what follows the given part where a row has it."""
 CHAT_KEYS = ("messages", "conversation", "conversations")
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "developer": "system"}
 
@@ -37,6 +40,15 @@ class Part:
     text: str
     learned: bool = False
     ends: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Keys:
+    """Keys of a pair, instead of those in PAIR_KEYS where given; `context` is put below the prompt."""
+
+    prompt: str | None = None
+    response: str | None = None
+    context: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -98,58 +110,62 @@ def read(
     response_key: str | None = None,
     template: Template | None = None,
     only_last: bool = False,
+    context_key: str | None = None,
+    broken: Broken | None = None,
 ) -> Iterator[Example]:
     """The examples of jsonl files, also packed ones, in order.
 
     Args:
         paths: files, folders or patterns.
         form: "pairs", "chat", or "auto", which looks at every line.
-        prompt_key, response_key: keys of a pair, instead of those in PAIR_KEYS.
+        prompt_key, response_key, context_key: keys of a pair, instead of those in PAIR_KEYS.
         template: how a chat, or the given part of a pair, is written.
         only_last: of a chat, learn the last answer alone.
+        broken: how many lines may be passed over.
 
     Raises:
         HaigoError: a line that is no example; names file, line and what is wrong.
     """
     shape = template or Template()
+    keys = Keys(prompt_key, response_key, context_key)
+    broken = broken or Broken()
     for path, key in input_files(paths):
         for entry in entries(path, key):
             with readable(entry.name):
-                for number, line in enumerate(entry.stream, 1):
-                    if not line.strip():
-                        continue
+                numbered = lines(cast(BinaryIO, entry.stream), entry.name, broken)
+                for number, row in rows(numbered, entry.name, broken):
                     where = f"{entry.name} (line {number})"
-                    row = parse(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line, entry.name, number)
                     chat = form == "chat" or (form == "auto" and any(isinstance(row.get(k), list) for k in CHAT_KEYS))
-                    parts = (
-                        _chat(row, where, shape, only_last)
-                        if chat
-                        else _pair(row, where, prompt_key, response_key, shape)
-                    )
+                    try:
+                        parts = _chat(row, where, shape, only_last) if chat else _pair(row, where, keys, shape)
+                    except HaigoError as error:
+                        broken.note(error)
+                        continue
                     yield Example(where, tuple(part for part in parts if part.text or part.ends))
 
 
-def _pair(
-    row: Mapping[str, Any], where: str, prompt_key: str | None, response_key: str | None, template: Template
-) -> list[Part]:
-    known = [(prompt_key or one, response_key or two) for one, two in PAIR_KEYS]
-    found = next(((one, two) for one, two in known if one in row and two in row), None)
-    if found is None:
+def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) -> list[Part]:
+    known = [Keys(keys.prompt or one, keys.response or two, keys.context or more) for one, two, more in PAIR_KEYS]
+    found = next((each for each in known if each.prompt in row and each.response in row), None)
+    if found is None or (keys.context and keys.context not in row):
         there = ", ".join(f"'{key}'" for key in list(row)[:12]) or "none"
         raise HaigoError(
             f"{where} has no keys of a pair; it has {there}.",
-            "name them with --prompt-key and --response-key",
+            "name them with --prompt-key and --response-key (and --context-key)",
         )
-    given, learned = (row[key] for key in found)
-    for key, value in zip(found, (given, learned), strict=True):
-        if not isinstance(value, str):
-            raise HaigoError(
-                f"{where} has no text under '{key}' but {type(value).__name__}.", "mend or delete that line"
-            )
-    more = row.get("input")
-    if found[0] == "instruction" and isinstance(more, str) and more:
+    given, learned = (_text(row, str(key), where) for key in (found.prompt, found.response))
+    # a context may be missing or null: not every instruction needs one
+    more = _text(row, found.context, where) if found.context and row.get(found.context) is not None else ""
+    if more:
         given = f"{given}\n{more}"
     return [Part(template.pair.replace("{content}", given)), Part(learned, learned=True, ends=True)]
+
+
+def _text(row: Mapping[str, Any], key: str, where: str) -> str:
+    value = row[key]
+    if not isinstance(value, str):
+        raise HaigoError(f"{where} has no text under '{key}' but {type(value).__name__}.", "mend or delete that line")
+    return value
 
 
 def _chat(row: Mapping[str, Any], where: str, template: Template, only_last: bool) -> list[Part]:

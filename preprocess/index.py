@@ -1,7 +1,7 @@
 """Documents to GPT-NeoX's indexed dataset: PREFIX_text_document.bin, .idx and a manifest .json.
 
     python -m preprocess.index FILE... --tokenizer FOLDER_OR_MODEL --output-prefix PREFIX
-           [--json-key text] [--workers N] [--append-eod]
+           [--json-key text] [--workers N] [--append-eod] [--skip-broken N]
 
 Reads jsonl (plain, gz, zst, xz, bz2), parquet and txt. The bytes are those that GPT-NeoX's preprocess_data writes for
 the same documents and model with --append-eod, for any number of workers: `<|endoftext|>` ends every document (that is
@@ -27,6 +27,7 @@ from haigo.progress import Progress
 from . import sources, tokenizer
 from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, token_dtype
 from .shard import Unit, Work, hold, make_shard
+from .sources import Broken, add_skip_broken, broken_lines
 
 SPLIT_BYTES = 64 << 20
 _LEAST_SPLIT = 4 << 20
@@ -42,6 +43,7 @@ def index(
     *,
     documents: str = "auto",
     split_bytes: int | None = None,
+    skip_broken: int = 0,
 ) -> dict[str, Any]:
     """Tokenise documents into `{output_prefix}_{json_key}_document.{bin,idx,json}`.
 
@@ -58,9 +60,11 @@ def index(
         documents: how a txt file is parted, see `sources.read`.
         split_bytes: plain jsonl files larger than this are cut into shards of about this size; None takes a thirty-second of
             the file, 4 MB at least and 64 MB at most.
+        skip_broken: so many rows that cannot be read may be passed over.
 
     Returns:
-        The manifest: tokens, documents, bytes (UTF-8, of the texts), dtype, eod_id, vocab_size and digests.
+        The manifest: tokens, documents, bytes (UTF-8, of the texts), dtype, eod_id, vocab_size and digests, and under
+        `broken_rows` what was passed over.
 
     Raises:
         HaigoError: unreadable input, broken lines, a wrong key, no documents at all.
@@ -78,7 +82,7 @@ def index(
         "documents_rule": documents,
     }
     parts = parts_folder(prefix)
-    manifest = _finished(prefix, recipe)
+    manifest = _finished(prefix, recipe, skip_broken)
     if manifest is not None:
         if parts.is_dir():  # a run was killed while it tidied up
             with files.owner(parts):
@@ -89,8 +93,11 @@ def index(
             for stale in prefix.parent.glob(f".{_escaped(prefix.name)}.{kind}.*.tmp"):
                 stale.unlink(missing_ok=True)
         sums = [str(row["sha256"]) for row in digests]
-        work = works(found, sums, model, parts, 0, append_eod, json_key, documents, split_bytes)
+        work = works(found, sums, model, parts, 0, append_eod, json_key, documents, split_bytes, skip_broken)
         counts = _run(work, workers, prefix.name, model)
+        broken = Broken(skip_broken)
+        for rows in (count["broken_rows"] for count in counts if "broken_rows" in count):
+            broken.take(rows["count"], rows["rows"])
         total = {name: sum(count[name] for count in counts) for name in ("documents", "tokens", "bytes", "empty")}
         if not total["documents"]:
             more = f" ({total['empty']:,} texts are empty)" if total["empty"] else ""
@@ -113,6 +120,7 @@ def index(
             "bin_sha256": files.sha256_file(bin_path(prefix)),
             "idx_sha256": files.sha256_file(idx_path(prefix)),
             "empty_texts_left_out": total["empty"],
+            **broken.report(),
             "input": digests,
             "tool": f"haigo {__version__}",
         }
@@ -141,15 +149,25 @@ def works(
     json_key: str = "text",
     documents: str = "auto",
     split_bytes: int | None = None,
+    skip_broken: int = 0,
 ) -> list[Work]:
     """What has to be done for some files, a shard each or several; the first shard has the number `first`."""
     return [
-        Work(unit, str(model.path), json_key, append_eod, documents, str(parts / f"{number:05d}"), model.sha256)
+        Work(
+            unit,
+            str(model.path),
+            json_key,
+            append_eod,
+            documents,
+            str(parts / f"{number:05d}"),
+            model.sha256,
+            skip_broken,
+        )
         for number, unit in enumerate(_units(found, digests, split_bytes), first)
     ]
 
 
-def _finished(prefix: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
+def _finished(prefix: Path, recipe: dict[str, Any], skip_broken: int) -> dict[str, Any] | None:
     """The manifest at `prefix` when it was made by this very recipe and the files are whole."""
     if not Path(f"{prefix}.json").is_file():
         return None
@@ -159,6 +177,8 @@ def _finished(prefix: Path, recipe: dict[str, Any]) -> dict[str, Any] | None:
     except HaigoError:
         return None
     same = isinstance(manifest, dict) and all(manifest.get(key) == value for key, value in recipe.items())
+    if same and manifest.get("broken_rows", {}).get("count", 0) > skip_broken:
+        return None
     return manifest if same and len(reader.tokens) == manifest.get("tokens") else None
 
 
@@ -181,7 +201,7 @@ def _is_plain(path: Path) -> bool:
         return handle.read(8).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")
 
 
-def _run(work: list[Work], workers: int, label: str, model: tokenizer.Tokenizer) -> list[dict[str, int]]:
+def _run(work: list[Work], workers: int, label: str, model: tokenizer.Tokenizer) -> list[dict[str, Any]]:
     sizes = {one.prefix: one.unit.size() for one in work}
     with Progress(f"index {label}", sum(sizes.values()), "bytes") as progress:
         hold(model)  # forked workers have it too
@@ -226,6 +246,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--documents", choices=("auto", "file", "blank-lines"), default="auto", help="how a txt file is parted"
     )
+    add_skip_broken(parser)
     parser.add_argument("--json", action="store_true", help="print the manifest")
     args = parser.parse_args(argv)
     if args.append_eod and args.no_append_eod:
@@ -238,6 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.workers,
         not args.no_append_eod,
         documents=args.documents,
+        skip_broken=args.skip_broken,
     )
     if args.json:
         import json
@@ -246,6 +268,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         prefix = dataset_prefix(args.output_prefix, args.json_key)
         print(f"{prefix}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens, {manifest['dtype']}")
+        for line in broken_lines(manifest):
+            print(line)
     return cli.OK
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +26,11 @@ _EMPTY = np.uint32(0xFFFFFFFF)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
 _SHIFTS = (np.uint64(32), np.uint64(29))
 _32 = np.uint64(32)
+SHORT = 200
+"""Shingles below which texts that name different numbers are different, however alike the rest: rows made by a template."""
+_NUMBER = re.compile(
+    r"[-+.,:/−‐–]?[0-9]+[%‰°]?|第[〇一二三四五六七八九十百千]+|[〇一二三四五六七八九十百千万億]+(?=[年月日回号章条円人倍度時分秒位番歳])"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,12 +51,14 @@ class Shape:
 class Sketches:
     """Of n texts: `keys` (n, bands) uint32, equal in a band for likely near-duplicates; `bytes` (n, bins) uint8, the low
     bits of the bins, from which similarity is estimated; `sizes` (n) uint32, shingles counted with repetition; `digests`
-    (n, 2) uint64, equal when the normal forms are."""
+    (n, 2) uint64, equal when the normal forms with their punctuation are; `numbers` (n) uint64, of texts below SHORT
+    shingles a hash of the numbers in them, else 0."""
 
     keys: npt.NDArray[np.uint32]
     bytes: npt.NDArray[np.uint8]
     sizes: npt.NDArray[np.uint32]
     digests: Hashes
+    numbers: Hashes
 
 
 class Sketcher:
@@ -84,8 +93,9 @@ class Sketcher:
     def sketch(self, texts: Sequence[str]) -> Sketches:
         """Sketches of texts, together: about a million characters at a time is best."""
         shape = self.shape
-        codes, places = normal_form.batch(texts)
-        digests = _digests(texts, codes, places)
+        with_marks = normal_form.batch_with_marks(texts)
+        digests = _digests(texts, *normal_form.exact(*with_marks))
+        codes, places = normal_form.without_marks(*with_marks)
         hashes, starts = self._hashes(texts, codes, places)
         counts = np.diff(starts)
         flat = np.full(len(texts) * shape.bins, _EMPTY, dtype=np.uint32)
@@ -105,7 +115,14 @@ class Sketcher:
             keys += by_band[:, :, row] * self._rows[row]
         keys ^= keys >> np.uint64(29)
         keys *= _MIX
-        return Sketches((keys >> _32).astype(np.uint32), least.astype(np.uint8), counts.astype(np.uint32), digests)
+        numbers = [_numbers(text) if size < SHORT else 0 for text, size in zip(texts, counts.tolist(), strict=True)]
+        return Sketches(
+            (keys >> _32).astype(np.uint32),
+            least.astype(np.uint8),
+            counts.astype(np.uint32),
+            digests,
+            np.array(numbers, dtype=np.uint64),
+        )
 
     def _second(self, own: Hashes, missing: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
         least = np.empty(len(missing), dtype=np.uint32)
@@ -158,6 +175,12 @@ class Sketcher:
             np.right_shift(block, _32, out=other)
             np.bitwise_xor(block, other, out=block)
         return hashes
+
+
+def _numbers(text: str) -> int:
+    """A hash of the numbers of a text with their signs, in order."""
+    found = _NUMBER.findall("".join(unicodedata.normalize("NFKC", text).split()))
+    return int.from_bytes(hashlib.blake2b("\0".join(found).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def _digests(texts: Sequence[str], codes: normal_form.Codes, starts: npt.NDArray[np.int64]) -> Hashes:

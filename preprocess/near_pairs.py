@@ -1,5 +1,8 @@
 """Which texts repeat an earlier one: equal normal forms first, then MinHash candidates held against their true similarity.
 
+Texts of a few words are alike by accident or by template, and one sign makes them different: below FEW shingles only equal
+ones repeat each other, and below `minhash.SHORT` only those that name the same numbers.
+
 Texts come in order of rank, the most wanted first. A text goes when it is equal or similar enough to one of lower rank
 number that stays, so every removal has a witness among what is kept, and the answer does not depend on the number of workers.
 """
@@ -12,8 +15,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import numpy.typing as npt
 
-from .minhash import Hashes, Sketches
+from .minhash import SHORT, Hashes, Sketches
 
+FEW = 40
 _SIGMAS = 5.0  # a pair whose estimate lies further below the threshold than this is not worth its true similarity
 Index = npt.NDArray[np.int64]
 
@@ -40,7 +44,7 @@ def join(parts: Iterable[Sketches]) -> Sketches:
     """The sketches of several lots, one after the other."""
     lots = list(parts)
     return Sketches(
-        *(np.concatenate([getattr(lot, name) for lot in lots]) for name in ("keys", "bytes", "sizes", "digests"))
+        *(np.concatenate([getattr(lot, each.name) for lot in lots]) for each in dataclasses.fields(Sketches))
     )
 
 
@@ -65,6 +69,7 @@ def candidates(sketches: Sketches, gone: Iterable[int], threshold: float) -> Can
     """
     taking_part = np.ones(len(sketches.sizes), dtype=bool)
     taking_part[list(gone)] = False
+    taking_part[sketches.sizes < FEW] = False
     alive = np.flatnonzero(taking_part)
     found: list[tuple[Index, Index]] = []
     buckets = 0
@@ -133,6 +138,11 @@ def near(
         on_step()
         met = sorted(set().union(*(kept.get(bucket, ()) for bucket in buckets)))
         twin = None
+        if met:
+            others = found.numbers[met]
+            same = sketches.numbers[others] == sketches.numbers[number]
+            long = (sketches.sizes[others] >= SHORT) & (sketches.sizes[number] >= SHORT)
+            met = np.array(met)[same | long].tolist()
         if met:
             others = found.numbers[met]
             alike = (sketches.bytes[others] == sketches.bytes[number]).mean(axis=1)

@@ -1,7 +1,8 @@
 """Text as dedup and decontamination compare it: NFKC, then everything that is blank, punctuation or control dropped.
 
-The normal form is an array of code points. Per character the work is a look-up in a table; texts in which characters
-join or grow under NFKC (combining marks, ℃, ㍿) go through `unicodedata`, with the same result as for any other text.
+Punctuation may be kept: 1.5 and 15, C and C++ and C#, -5 and 5 are equal without it and mean different things. The normal
+form is an array of code points. Per character the work is a look-up in a table; texts in which characters join or grow under
+NFKC (combining marks, ℃, ㍿) go through `unicodedata`, with the same result as for any other text.
 """
 
 from __future__ import annotations
@@ -17,20 +18,34 @@ import numpy.typing as npt
 Codes = npt.NDArray[np.uint32]
 Starts = npt.NDArray[np.int64]
 
+SHORT = 100
 _SLOW = 0xFFFFFFFF
-_DROPPED = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Zs", "Zl", "Zp", "Cc", "Cf"})
+_PUNCTUATION = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po"})
+_BLANK = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 _TABLE_END = 0x30000  # beyond lie tags, variation selectors (dropped or joined) and private use
 _HANGUL_JOINING = [*range(0x1161, 0x1176), *range(0x11A8, 0x11C3)]
 
 
 def dropped(char: str) -> bool:
     """True for what the normal form leaves out: blanks, punctuation, control and format characters."""
-    return unicodedata.category(char) in _DROPPED
+    return unicodedata.category(char) in _PUNCTUATION | _BLANK
+
+
+@functools.lru_cache(maxsize=1)
+def _marks() -> npt.NDArray[np.bool_]:
+    """Code point -> it is punctuation, after NFKC."""
+    marks = np.zeros(sys.maxunicode + 1, dtype=bool)
+    for code in range(_TABLE_END):
+        marks[code] = unicodedata.category(chr(code)) in _PUNCTUATION
+    return marks
 
 
 @functools.lru_cache(maxsize=1)
 def _table() -> Codes:
-    """Code point -> code point of its normal form, 0 for dropped, _SLOW where a look-up is not enough."""
+    """Code point -> code point of its normal form with punctuation, 0 for dropped, _SLOW where a look-up is not enough.
+
+    Signs that are several of punctuation under NFKC (… ‥ ⁉) stay as they are: they are common, and one sign or three are
+    the same to whoever drops them."""
     joining = set(map(chr, _HANGUL_JOINING))
     for code in range(0xC0, _TABLE_END):
         parts = unicodedata.decomposition(chr(code)).split()
@@ -45,18 +60,19 @@ def _table() -> Codes:
         if any(each in joining or unicodedata.combining(each) for each in normal):
             table[code] = _SLOW
             continue
-        kept = [each for each in normal if not dropped(each)]
-        table[code] = 0 if not kept else ord(kept[0]) if len(kept) == 1 else _SLOW
+        kept = [each for each in normal if unicodedata.category(each) not in _BLANK]
+        if len(kept) > 1:
+            letters = sum(unicodedata.category(each) not in _PUNCTUATION for each in kept)
+            table[code] = _SLOW if letters or unicodedata.category(char) not in _PUNCTUATION else code
+        else:
+            table[code] = ord(kept[0]) if kept else 0
     table[0xE0000:0xE0200] = _SLOW
     return table
 
 
 def codes(text: str) -> Codes:
     """The normal form of one text (shape: characters kept)."""
-    found = _table()[_code_points(text)]
-    if found.size and found.max() == _SLOW:
-        found = _slowly(text)
-    return found[found != 0]
+    return batch([text])[0]
 
 
 def batch(texts: Sequence[str]) -> tuple[Codes, Starts]:
@@ -65,14 +81,34 @@ def batch(texts: Sequence[str]) -> tuple[Codes, Starts]:
     Returns:
         The code points of all, and where each text begins (shape: texts + 1; the last is the end).
     """
+    return without_marks(*batch_with_marks(texts))
+
+
+def without_marks(codes: Codes, starts: Starts) -> tuple[Codes, Starts]:
+    """The same of what `batch_with_marks` gave."""
+    return _kept(codes, starts, ~_marks()[codes])
+
+
+def exact(codes: Codes, starts: Starts) -> tuple[Codes, Starts]:
+    """What two texts must share to be equal: all punctuation in texts of fewer than SHORT characters; in longer ones that of
+    ASCII, where a full stop more makes no other text and an operator does."""
+    long = np.repeat(np.diff(starts) >= SHORT, np.diff(starts))
+    return _kept(codes, starts, ~(long & (codes >= 0x80) & _marks()[codes]))
+
+
+def _kept(found: Codes, ends: Starts, kept: npt.NDArray[np.bool_]) -> tuple[Codes, Starts]:
+    before = np.zeros(len(found) + 1, dtype=np.int64)
+    np.cumsum(kept, out=before[1:])
+    return found[kept], before[ends]
+
+
+def batch_with_marks(texts: Sequence[str]) -> tuple[Codes, Starts]:
+    """The normal forms with their punctuation, which tell what is equal from what is only alike."""
     found = _table()[_code_points("".join(texts))]
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     if found.size and found.max() == _SLOW:
         found, ends = _mended(texts, found, ends)
-    kept = found != 0
-    before = np.zeros(len(found) + 1, dtype=np.int64)
-    np.cumsum(kept, out=before[1:])
-    return found[kept], before[ends]
+    return _kept(found, ends, found != 0)
 
 
 def _mended(texts: Sequence[str], found: Codes, ends: Starts) -> tuple[Codes, Starts]:
@@ -94,7 +130,7 @@ def _slowly(text: str) -> Codes:
     # what is still marked could not be looked up, but is its own normal form now
     marked = np.flatnonzero(found == _SLOW)
     for place in marked.tolist():
-        found[place] = 0 if dropped(normal[place]) else ord(normal[place])
+        found[place] = 0 if unicodedata.category(normal[place]) in _BLANK else ord(normal[place])
     return found
 
 

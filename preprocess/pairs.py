@@ -1,8 +1,8 @@
 """Prompt/response pairs and chats to GPT-NeoX's finetuning datasets: tokens, and labels that mask what is only given.
 
     python -m preprocess.pairs FILE... --tokenizer FOLDER_OR_MODEL --output-prefix PREFIX
-           [--format auto|pairs|chat] [--prompt-key KEY --response-key KEY] [--template FILE] [--only-last]
-           [--seq-length N [--pack]] [--seed 1234]
+           [--format auto|pairs|chat] [--prompt-key KEY --response-key KEY [--context-key KEY]] [--template FILE]
+           [--only-last] [--seq-length N [--pack]] [--skip-broken N] [--seed 1234]
 
 Writes PREFIX_text_document (tokens) and PREFIX_text_label_document (int32, one label a token: the token itself where the loss
 counts, -100 elsewhere), each as .bin, .idx and .json. Every answer ends with `<|endoftext|>`, which is learned. Examples
@@ -32,7 +32,7 @@ from .examples import Example, Template
 from .index import dataset_prefix
 from .indexed_dataset import MMapWriter, bin_path, idx_path, token_dtype
 from .inspect import MASKED
-from .sources import input_files
+from .sources import Broken, add_skip_broken, broken_lines, input_files
 from .tokenizer import Tokenizer
 
 _BATCH = 512
@@ -48,11 +48,13 @@ def build(
     form: str = "auto",
     prompt_key: str | None = None,
     response_key: str | None = None,
+    context_key: str | None = None,
     template: Template | None = None,
     only_last: bool = False,
     seq_length: int | None = None,
     pack: bool = False,
     seed: int = 1234,
+    skip_broken: int = 0,
 ) -> dict[str, Any]:
     """Write the two datasets.
 
@@ -60,10 +62,11 @@ def build(
         inputs: jsonl files, also packed ones; folders, patterns.
         tokenizer_path: tokenizer folder or SentencePiece model file.
         output_prefix: the datasets are `{output_prefix}_text_document` and `{output_prefix}_text_label_document`.
-        form, prompt_key, response_key, template, only_last: see `examples.read`.
+        form, prompt_key, response_key, context_key, template, only_last: see `examples.read`.
         seq_length: examples with more tokens are left out.
         pack: fill rows of exactly `seq_length` tokens with whole examples.
         seed: order of the rows when packing.
+        skip_broken: so many lines that are no examples may be passed over.
 
     Returns:
         The manifest of the token dataset.
@@ -80,8 +83,9 @@ def build(
     prefix = dataset_prefix(output_prefix)
     labels_prefix = dataset_prefix(output_prefix, "text_label")
     counts = {"examples": 0, "example_tokens": 0, "learned_tokens": 0, "without_answer": 0, "too_long": 0, "bytes": 0}
+    broken = Broken(skip_broken)
     with Progress(f"pairs {prefix.name}", None, "examples") as progress:
-        stream = examples.read(paths, form, prompt_key, response_key, template, only_last)
+        stream = examples.read(paths, form, prompt_key, response_key, template, only_last, context_key, broken)
         rows = _encoded(stream, model, seq_length, counts, progress)
         made = _packed(rows, model, int(seq_length or 0), seed) if pack else rows
         first = next(made, None)
@@ -99,6 +103,7 @@ def build(
         "vocab_size": model.vocab_size,
         "tokenizer_sha256": model.sha256,
         **counts,
+        **broken.report(),
         "padding_tokens": total["tokens"] - counts["example_tokens"],
         "masks_checked_by_decoding": counts["examples"],
         "seq_length": seq_length,
@@ -246,6 +251,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--prompt-key", "--prompt_key", help="key of what is given")
     parser.add_argument("--response-key", "--response_key", help="key of what is learned")
+    parser.add_argument(
+        "--context-key", "--context_key", help="key of a text that stands below the prompt, where it is"
+    )
     parser.add_argument("--template", help="YAML: system, user, assistant, pair, after; each with {content}")
     parser.add_argument(
         "--only-last", "--only_last", action="store_true", help="of a chat, learn the last answer alone"
@@ -253,6 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seq-length", "--seq_length", type=cli.count, help="leave longer examples out")
     parser.add_argument("--pack", action="store_true", help="rows of exactly --seq-length tokens of whole examples")
     parser.add_argument("--seed", type=cli.seed, default=1234, help="order of packed rows (default 1234)")
+    add_skip_broken(parser)
     parser.add_argument("--json", action="store_true", help="print the manifest")
     args = parser.parse_args(argv)
     made = build(
@@ -262,11 +271,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         form=args.format,
         prompt_key=args.prompt_key,
         response_key=args.response_key,
+        context_key=args.context_key,
         template=Template.read(args.template) if args.template else None,
         only_last=args.only_last,
         seq_length=args.seq_length,
         pack=args.pack,
         seed=args.seed,
+        skip_broken=args.skip_broken,
     )
     import json
 
@@ -285,6 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{made['tokens']:,} tokens, {made['learned_tokens']:,} of them learned"
         + (f"; left out: {', '.join(left)}" if left else "")
     )
+    print("\n".join(broken_lines(made)), end="\n" if "broken_rows" in made else "")
     print("in the GPT-NeoX config, besides load and save:")
     for key, value in neox_keys(args.output_prefix, args.pack).items():
         print(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},")

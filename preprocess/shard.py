@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from haigo.cli import HaigoError
 from . import sources, tokenizer
 from .documents import batches
 from .indexed_dataset import MMapReader, MMapWriter, token_dtype
-from .sources import Document, jsonl
-from .sources.containers import Entry, entries
+from .sources import Broken, Document, jsonl
+from .sources.containers import MOST_BYTES, Entry, entries, lines
 
 _BATCH_CHARS = 1_000_000
 
@@ -52,6 +53,7 @@ class Work:
     documents: str
     prefix: str
     model_sha256: str
+    skip_broken: int = 0
 
     def recipe(self) -> str:
         """Digest of everything that the shard depends on."""
@@ -74,11 +76,11 @@ def _model(path: str) -> tokenizer.Tokenizer:
     return _held[path]
 
 
-def make_shard(work: Work) -> dict[str, int]:
+def make_shard(work: Work) -> dict[str, Any]:
     """Write `{work.prefix}.{bin,idx,json}` unless a finished one is there.
 
     Returns:
-        documents, tokens, bytes (UTF-8, of the texts) and empty (texts left out).
+        documents, tokens, bytes (UTF-8, of the texts), empty (texts left out), and broken_rows where any were passed over.
     """
     marker = Path(f"{work.prefix}.json")
     recipe = work.recipe()
@@ -92,22 +94,24 @@ def make_shard(work: Work) -> dict[str, int]:
         marker.unlink()
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
-    counts = {"documents": 0, "tokens": 0, "bytes": 0, "empty": 0}
+    counts: dict[str, Any] = {"documents": 0, "tokens": 0, "bytes": 0, "empty": 0}
+    broken = Broken(work.skip_broken)
     with MMapWriter(work.prefix, dtype) as writer:
-        for texts in batches(_texts(work, counts), _BATCH_CHARS, len):
+        for texts in batches(_texts(work, counts, broken), _BATCH_CHARS, len):
             for ids in model.encode_batch(texts):
                 if work.append_eod:
                     ids.append(model.eod_id)
                 counts["tokens"] += writer.add_bytes(np.fromiter(ids, dtype, len(ids)).tobytes())
                 writer.end_document()
             counts["documents"] += len(texts)
+    counts |= broken.report()
     files.write_json(marker, {"recipe": recipe, "counts": counts})
     return counts
 
 
-def _texts(work: Work, counts: dict[str, int]) -> Iterator[str]:
+def _texts(work: Work, counts: dict[str, Any], broken: Broken) -> Iterator[str]:
     """The texts of a unit; empty ones are counted and left out, as GPT-NeoX does."""
-    for document in _documents(work):
+    for document in _documents(work, broken):
         text = document.text
         if not text:
             counts["empty"] += 1
@@ -115,22 +119,26 @@ def _texts(work: Work, counts: dict[str, int]) -> Iterator[str]:
         try:
             counts["bytes"] += len(text) if text.isascii() else len(text.encode())
         except UnicodeEncodeError:
-            raise HaigoError(
-                f"{work.unit.path} has a document with half a surrogate pair ('{document.id}').",
-                "clean the corpus with preprocess.clean first",
-            ) from None
+            broken.note(
+                HaigoError(
+                    f"{work.unit.path} has a document with half a surrogate pair ('{document.id}').",
+                    "clean the corpus with preprocess.clean first",
+                )
+            )
+            continue
         yield text
 
 
-def _documents(work: Work) -> Iterator[Document]:
+def _documents(work: Work, broken: Broken | None = None) -> Iterator[Document]:
+    broken = broken or Broken()
     unit = work.unit
     if unit.end is not None:
         with open(unit.path, "rb", buffering=1 << 20) as handle:
-            yield from _range(handle, unit, work.text_key)
+            yield from _range(handle, unit, work.text_key, broken)
         return
     for entry in entries(Path(unit.path), unit.key):
         _require_documents(entry, work.text_key)
-        yield from sources.read_entry(entry, "auto", work.text_key, work.documents)
+        yield from sources.read_entry(entry, "auto", work.text_key, work.documents, broken=broken)
 
 
 def _require_documents(entry: Entry, text_key: str) -> None:
@@ -139,63 +147,74 @@ def _require_documents(entry: Entry, text_key: str) -> None:
     Raises:
         HaigoError: neither jsonl nor parquet nor a txt file of text; names the file.
     """
-    kind, ending = sources.detect_format(entry), sources.suffix(entry.key)
-    head = entry.head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    ending = sources.suffix(entry.key)
+    if ending not in (".txt", ".text", ".md", "", ".json", ".jsonl", ".ndjson", ".parquet", ".xml"):
+        _require_rows(entry)
+        return
+    kind = sources.detect_format(entry)
     if kind in ("mediawiki", "kokkai"):
         what = {"mediawiki": "a MediaWiki dump", "kokkai": "a page of the Diet minutes API"}[kind]
         raise HaigoError(f"{entry.name} is {what}, not documents.", "clean it with preprocess.clean first")
-    if kind == "jsonl" or kind == "parquet":
-        return
-    if head.startswith(b"{") and b'"' + text_key.encode() + b'"' in head:
+    head = entry.head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if kind == "jsonl" and ending in (".txt", ".text", ".md") and b'"' + text_key.encode() + b'"' in head:
         raise HaigoError(
-            f"{entry.name} is named {ending or 'without an ending'} and holds JSON lines, which would be read as plain text.",
+            f"{entry.name} is named {ending} and holds JSON lines, which would be read as plain text.",
             "rename it to .jsonl",
         )
-    if head.startswith(b"[") and ending == ".json":
-        raise HaigoError(
-            f"{entry.name} is one JSON array, not a JSON object a line.", "write it as jsonl (jq -c '.[]' does that)"
-        )
-    if ending not in (".txt", ".text", ".md", ""):
+
+
+def _require_rows(entry: Entry) -> None:
+    """Of a name that says nothing of jsonl, parquet or txt only what is JSON lines or a table by its content."""
+    try:
+        kind = sources.detect_format(entry)
+    except HaigoError:
+        kind = ""
+    if kind not in ("jsonl", "parquet", "mediawiki", "kokkai"):
         raise HaigoError(
             f"{entry.name} is not jsonl, parquet or txt by its name and content.",
             "clean it with preprocess.clean first, or rename it to .txt if it is plain text",
         )
 
 
-def _range(handle: BinaryIO, unit: Unit, text_key: str) -> Iterator[Document]:
+def _range(handle: BinaryIO, unit: Unit, text_key: str, broken: Broken) -> Iterator[Document]:
     """Lines that begin inside the range; the one that reaches over its end belongs to it."""
     assert unit.end is not None
-    skipped = 0
     if unit.start:
         handle.seek(unit.start - 1)
-        handle.readline()  # the line before, unless it ended exactly here
-    at = handle.tell()
+        _skip_line(handle)  # the line before, unless it ended exactly here
+    own = Broken(broken.most)
 
-    def lines() -> Iterator[bytes]:
-        nonlocal at, skipped
-        while at < cast(int, unit.end):
-            line = handle.readline()
-            if not line:
+    def until_the_end() -> Iterator[tuple[int, bytes]]:
+        numbered = lines(handle, unit.path, own)
+        while handle.tell() < cast(int, unit.end):
+            found = next(numbered, None)
+            if found is None:
                 return
-            at += len(line)
-            skipped += 1
-            yield line
+            yield found
 
-    stream = lines()
     try:
-        yield from jsonl.lines(cast(BinaryIO, stream), unit.path, text_key)
+        yield from jsonl.documents(until_the_end(), unit.path, text_key, own)
     except HaigoError as error:
         if not unit.start:
             raise
-        raise _with_true_line(error, unit, skipped) from None
+        raise HaigoError(_with_true_line(error.problem, unit), error.fix) from None
+    if own.count:
+        broken.take(own.count, [_with_true_line(problem, unit) for problem in own.named])
 
 
-def _with_true_line(error: HaigoError, unit: Unit, nth: int) -> HaigoError:
-    """The message with the line's number in the whole file, which is counted only when it is needed."""
+def _skip_line(handle: BinaryIO) -> None:
+    while (part := handle.readline(MOST_BYTES)) and not part.endswith(b"\n"):
+        pass
+
+
+def _with_true_line(problem: str, unit: Unit) -> str:
+    """A sentence about a line of a range with the line's number in the whole file, which is counted only when it is needed."""
+    if not unit.start:
+        return problem
     before = 0
     with open(unit.path, "rb") as handle:
         for at in range(0, unit.start, 1 << 20):
             before += handle.read(min(1 << 20, unit.start - at)).count(b"\n")
         handle.seek(unit.start - 1)
         before += handle.read(1) != b"\n"  # the range begins inside a line
-    return HaigoError(error.problem.replace(f"(line {nth})", f"(line {before + nth})"), error.fix)
+    return re.sub(r"\(line (\d+)\)", lambda found: f"(line {before + int(found[1])})", problem, count=1)

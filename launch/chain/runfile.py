@@ -61,6 +61,13 @@ class Corpus:
     max_chars: int | None = _key(
         "take at most so many characters, documents drawn at random; empty: all", None, least=1
     )
+    normalise: list[str] | None = _key(
+        "characters that are taken out or made ordinary: `invisible` (zero-width, soft hyphens, direction marks), `kana`"
+        " (half-width), or none; empty: the profile's own",
+        None,
+        among=("invisible", "kana", "none"),
+    )
+    skip_broken: int = _key("so many rows that cannot be read are passed over, counted and named", 0, least=0)
     unfinished: bool = _key(
         "take a fetched folder that was broken off, or does not fit its data card, all the same", False
     )

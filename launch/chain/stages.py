@@ -156,6 +156,8 @@ class Chain:
                 "seed": self.file.data_seed,
                 # only where it is given: runs made before there was this key are still the same
                 **({"markup": corpus.markup} if corpus.markup != "auto" else {}),
+                **({} if corpus.normalise is None else {"normalise": ",".join(corpus.normalise)}),
+                **({"skip_broken": corpus.skip_broken} if corpus.skip_broken else {}),
                 **({"unfinished": True} if corpus.unfinished else {}),
             }
             action = partial(

@@ -15,12 +15,13 @@ from haigo.cli import HaigoError
 
 from .. import sources
 from ..sources import Document, jsonl
-from ..sources.containers import Entry, entries, readable, unpack
+from ..sources.containers import MOST_BYTES, Entry, entries, readable, unpack
+from ..sources.containers import lines as numbered
 from .state import Skipped
 
 # text packs to a tenth, hardly ever to a hundredth
 _RATIO, _SMALL = 200, 100 << 20
-_LINE = 64 << 20
+_LINE = MOST_BYTES
 _BLOCK = 1 << 20
 
 
@@ -78,13 +79,7 @@ def lines(raw: BinaryIO, name: str, key: str, text_key: str, skipped: Skipped) -
     first: HaigoError | None = None
     with readable(name):
         stream = unpacked(raw, name)
-        number = 0
-        while line := stream.readline(_LINE):
-            number += 1
-            if len(line) == _LINE and not line.endswith(b"\n"):
-                raise HaigoError(
-                    f"{name} has a line of more than {_LINE >> 20} MB (line {number}).", "leave this file out"
-                )
+        for number, line in numbered(stream, name, most=_LINE):
             if not line.strip():
                 continue
             try:

@@ -13,11 +13,24 @@ from pathlib import Path
 
 from haigo.cli import HaigoError, nearest
 
-from . import jsonl, kokkai, mediawiki, parquet, txt
+from . import jsonl, kokkai, mediawiki, parquet, structured, txt
+from .broken import Broken, add_skip_broken, broken_lines
 from .containers import SUFFIXES, Entry, entries, expand, readable
 from .document import Document, content_id
+from .encodings import glimpse
 
-__all__ = ["FORMATS", "Document", "content_id", "detect_format", "input_files", "read", "read_entry"]
+__all__ = [
+    "FORMATS",
+    "Broken",
+    "Document",
+    "add_skip_broken",
+    "broken_lines",
+    "content_id",
+    "detect_format",
+    "input_files",
+    "read",
+    "read_entry",
+]
 
 FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files")
 _BY_SUFFIX = {
@@ -57,6 +70,7 @@ def read(
     encoding: str = "auto",
     join: str = "speech",
     attendance: bool = False,
+    broken: Broken | None = None,
 ) -> Iterator[Document]:
     """Documents of files, folders and patterns, in a fixed order, one at a time.
 
@@ -71,6 +85,7 @@ def read(
         encoding: for txt and files: a codec's name or "auto".
         join: for kokkai: "speech" (one document a speech) or "meeting".
         attendance: for kokkai: keep the attendance lists.
+        broken: how many rows may be passed over, and which were; None allows none.
 
     Raises:
         HaigoError: see the readers; every message names the file, and the line where there is one.
@@ -87,7 +102,7 @@ def read(
     def stream() -> Iterator[Document]:
         for path, key in input_files(paths, patterns, exclude):
             for entry in entries(path, key):
-                yield from read_entry(entry, format, text_key, documents, encoding, attendance)
+                yield from read_entry(entry, format, text_key, documents, encoding, attendance, broken)
 
     if join == "speech":
         return stream()
@@ -101,25 +116,26 @@ def read_entry(
     documents: str = "auto",
     encoding: str = "auto",
     attendance: bool = False,
+    broken: Broken | None = None,
 ) -> Iterator[Document]:
     """Documents of one opened file; arguments as in `read`."""
     kind = detect_format(entry) if format == "auto" else format
     if kind == "jsonl":
-        return jsonl.read(entry, text_key)
+        return jsonl.read(entry, text_key, broken)
     if kind == "parquet":
-        return parquet.read(entry, text_key)
+        return parquet.read(entry, text_key, broken)
     if kind == "mediawiki":
         return mediawiki.read(entry)
     if kind == "kokkai":
         return kokkai.read(entry, attendance)
-    return txt.read(entry, "file" if kind == "files" else documents, encoding)
+    return txt.read(entry, "file" if kind == "files" else documents, encoding, broken)
 
 
 def detect_format(entry: Entry) -> str:
     """What a file holds: told by its first bytes, then by its name.
 
     Raises:
-        HaigoError: it is not text of any kind.
+        HaigoError: it is not text of any kind, or text of a format that no reader is for (HTML, a table, subtitles ...).
     """
     with readable(entry.name):
         head = entry.head
@@ -128,18 +144,36 @@ def detect_format(entry: Entry) -> str:
         return "parquet"
     if start.startswith(b"<") and b"<mediawiki" in head[:4096]:
         return "mediawiki"
-    if start.startswith(b"{") and _API.search(head[:4096]) and suffix(entry.key) != ".jsonl":
+    ending = suffix(entry.key)
+    if start.startswith(b"{") and _API.search(head[:4096]) and ending not in (".jsonl", ".ndjson"):
         return "kokkai"
-    known = _BY_SUFFIX.get(suffix(entry.key))
+    known = _BY_SUFFIX.get(ending)
+    if known not in (None, "txt") and not (known == "jsonl" and head and not start.startswith(b"{")):
+        return str(known)
+    named = structured.named(ending)
+    found = structured.binary(head) or structured.what(glimpse(head), entry.whole) or (named if head.strip() else None)
+    if found == "json lines" or (found == "one JSON array" and known == "jsonl"):
+        return "jsonl"  # an array is refused there
+    if found:
+        raise HaigoError(f"{entry.name} is {found}, not plain text.", _fix(found, head))
     if known:
         return known
-    if start.startswith(b"{"):
+    if start.startswith(b"{") and ending == ".json":
         return "jsonl"
-    if b"\x00" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if b"\x00" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
         raise HaigoError(
             f"{entry.name} is not text of a known kind.", "give jsonl, parquet, txt, a MediaWiki dump or minutes"
         )
     return "txt"
+
+
+def _fix(found: str, head: bytes) -> str:
+    first = "take its text out first and write that as JSON lines or txt"
+    if found == "XML" and b"<numberOfRecords>" in head[:4096]:
+        first = "ask the minutes API again with recordPacking=json"
+    elif found == "one JSON array":
+        first = "write it as JSON lines (jq -c '.[]' FILE > FILE.jsonl does that)"
+    return f"{first}, or read it as it stands with preprocess.clean --format txt"
 
 
 def suffix(name: str) -> str:

@@ -1,7 +1,8 @@
 """Files as streams of bytes, whatever they are packed in: gz, zst, xz, bz2, tar, or nothing.
 
 The packing is told by the first bytes, never by the name, so a misnamed file is read right. Members of a tar are read
-as they come by and are never written to disk. A cut or damaged file ends in one sentence, never in a short read.
+as they come by and are never written to disk. A cut or damaged file ends in one sentence, never in a short read. What
+unpacks to a line or document larger than any text is named before it fills memory.
 """
 
 from __future__ import annotations
@@ -25,15 +26,21 @@ import zstandard
 
 from haigo.cli import HaigoError
 
+from .broken import Broken
+
 SUFFIXES = (".gz", ".zst", ".zstd", ".xz", ".bz2", ".tar", ".tgz", ".txz", ".tbz2", ".tzst")
+_ZSTD = b"\x28\xb5\x2f\xfd"
 _MAGIC: tuple[tuple[bytes, Callable[[BinaryIO], io.IOBase]], ...] = (
     (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw)),
-    (b"\x28\xb5\x2f\xfd", lambda raw: _Zstd(raw)),
+    (_ZSTD, lambda raw: _Zstd(raw)),
     (b"\xfd7zXZ\x00", lambda raw: lzma.LZMAFile(raw)),  # noqa: SIM115  (the caller closes it)
     (b"BZh", lambda raw: bz2.BZ2File(raw)),
 )
 _BUFFER = 1 << 18
 HEAD_BYTES = 1 << 16
+MOST_BYTES = 64 << 20
+"""Of one line, or of one document of plain text."""
+_MOST_HELD = 1 << 30  # of a packed table, which must be held as a whole
 _CARD = "DATA_CARD.*"  # says of a fetched folder's documents what they are, and is none
 
 
@@ -45,51 +52,138 @@ class Entry:
         key: name relative to the file or folder given by the user, the same wherever that lies.
         stream: its bytes; may be read once.
         head: its first 64 kB, without consuming them.
+        whole: the head is all of it.
         in_tar: it is a member of a tar.
+        path: the file, when it is no member of a tar: it can be opened again.
         on_disk: the path, when the bytes lie there as they are and may be read in any order.
     """
 
     def __init__(
-        self, name: str, key: str, stream: io.BufferedReader, in_tar: bool = False, on_disk: Path | None = None
+        self, name: str, key: str, stream: io.BufferedReader, in_tar: bool = False, path: Path | None = None
     ) -> None:
         # names are bytes: one that is no UTF-8 (of an old Shift_JIS archive) is shown with its bytes written out
         self.name, self.key = (
             part.encode(errors="surrogateescape").decode(errors="backslashreplace") for part in (name, key)
         )
-        self.stream, self.in_tar, self.on_disk = stream, in_tar, on_disk
-        self.head = peek(stream)
+        self.in_tar, self.path = in_tar, path
+        plain = path is not None and isinstance(stream.raw, io.BufferedReader | io.FileIO)
+        self.on_disk = path if plain else None
+        self.head = stream.read(HEAD_BYTES)
+        self.whole = len(self.head) < HEAD_BYTES
+        self.stream = io.BufferedReader(_Chained(self.head, stream), HEAD_BYTES)
 
-    def read(self) -> bytes:
-        """All of it."""
+    def read(self, most: int = _MOST_HELD) -> bytes:
+        """All of it.
+
+        Raises:
+            HaigoError: it is damaged, or larger than `most` bytes.
+        """
+        blocks, size = [], 0
         with readable(self.name):
-            return self.stream.read()
+            while size <= most and (block := self.stream.read(_BUFFER)):
+                blocks.append(block)
+                size += len(block)
+        if size > most:
+            raise HaigoError(
+                f"{self.name} holds more than {most >> 20:,} MB in one piece.",
+                "part it into documents (blank lines, or JSON lines), unpack it first, or leave it out",
+            )
+        return b"".join(blocks)
+
+    def again(self) -> Iterator[bytes]:
+        """All of its bytes once more, in blocks, for a file that is no member of a tar; `stream` stays where it is."""
+        if self.whole:
+            yield self.head
+            return
+        assert self.path is not None
+        with open(self.path, "rb") as raw, readable(self.name):
+            stream = unpack(cast(BinaryIO, raw))
+            while block := stream.read(_BUFFER):
+                yield block
+
+
+class _Chained(io.RawIOBase):
+    """Bytes that were read already, and what follows them."""
+
+    def __init__(self, head: bytes, rest: io.BufferedReader) -> None:
+        super().__init__()
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._head:
+            return self._rest.readinto1(buffer)
+        size = min(len(buffer), len(self._head))
+        buffer[:size] = self._head[:size]
+        self._head = self._head[size:]
+        return size
 
 
 class _Zstd(io.RawIOBase):
-    """zstd frames as a stream. zstandard's own reader takes a cut file for a whole one; this one does not."""
+    """zstd frames as a stream, a block (128 kB at most) at a time: a bomb does not get far, and a cut file is told from a
+    whole one, which zstandard's own reader does not do. Skippable frames are skipped."""
 
     def __init__(self, raw: BinaryIO) -> None:
+        super().__init__()
         self._raw, self._left = raw, b""
         self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._checksum = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._left:
-            chunk = self._frame.unused_data if self._frame is not None and self._frame.eof else b""
-            chunk = chunk or self._raw.read(_BUFFER)
-            if not chunk:
-                if self._frame is not None and not self._frame.eof:
-                    raise EOFError("the last zstd frame is not complete")
+            if not (self._begin() if self._frame is None else self._block()):
                 return 0
-            if self._frame is None or self._frame.eof:
-                self._frame = zstandard.ZstdDecompressor().decompressobj()
-            self._left = self._frame.decompress(chunk)
         size = min(len(buffer), len(self._left))
         buffer[:size] = self._left[:size]
         self._left = self._left[size:]
         return size
+
+    def _begin(self) -> bool:
+        """Read the beginning of a frame; False where the file ends instead."""
+        magic = self._raw.read(4)
+        if not magic:
+            return False
+        if is_skippable(magic):
+            left = int.from_bytes(self._exactly(4), "little")
+            while left:
+                left -= len(self._exactly(min(left, _BUFFER)))
+            return True
+        if magic != _ZSTD:
+            raise zstandard.ZstdError("what follows a frame is no frame")
+        about = self._exactly(1)
+        single, named, sized = about[0] >> 5 & 1, about[0] & 3, about[0] >> 6
+        rest = self._exactly((1 - single) + (0, 1, 2, 4)[named] + (2**sized if sized else single))
+        self._checksum = 4 * (about[0] >> 2 & 1)
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._left = self._frame.decompress(magic + about + rest)
+        return True
+
+    def _block(self) -> bool:
+        header = self._exactly(3)
+        value = int.from_bytes(header, "little")
+        last, repeats = value & 1, value >> 1 & 3 == 1
+        block = header + self._exactly(1 if repeats else value >> 3)
+        assert self._frame is not None
+        self._left = self._frame.decompress(block + (self._exactly(self._checksum) if last else b""))
+        if last:
+            self._frame = None
+        return True
+
+    def _exactly(self, size: int) -> bytes:
+        data = self._raw.read(size)
+        if len(data) < size:
+            raise EOFError("the last zstd frame is not complete")
+        return data
+
+
+def is_skippable(magic: bytes) -> bool:
+    """True for the first bytes of a zstd (or lz4) frame that holds no data."""
+    return magic[1:4] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50
 
 
 @contextlib.contextmanager
@@ -105,17 +199,14 @@ def readable(name: str) -> Iterator[None]:
         raise
 
 
-def peek(stream: io.BufferedReader) -> bytes:
-    """Up to 64 kB ahead, as far as one read of the layers below gives them."""
-    return stream.peek(HEAD_BYTES)[:HEAD_BYTES]
-
-
 def unpack(raw: BinaryIO) -> io.BufferedReader:
     """The bytes inside however many layers of compression (a damaged layer raises its library's error when read)."""
     stream: io.BufferedReader = io.BufferedReader(cast(io.RawIOBase, raw), HEAD_BYTES)
     for _ in range(4):
         head = stream.peek(8)[:8]
         layer = next((opener for magic, opener in _MAGIC if head.startswith(magic)), None)
+        if layer is None and is_skippable(head):
+            layer = _Zstd
         if layer is None:
             break
         stream = io.BufferedReader(cast(io.RawIOBase, layer(stream)), HEAD_BYTES)
@@ -187,7 +278,7 @@ def entries(path: Path, key: str | None = None) -> Iterator[Entry]:
     with open(path, "rb") as raw, readable(str(path)):
         stream = unpack(cast(BinaryIO, raw))
         if stream.peek(512)[257:262] != b"ustar":
-            yield Entry(str(path), key, stream, on_disk=path if stream.raw is raw else None)
+            yield Entry(str(path), key, stream, path=path)
             return
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
@@ -195,5 +286,31 @@ def entries(path: Path, key: str | None = None) -> Iterator[Entry]:
                     continue
                 handle = archive.extractfile(member)
                 if handle is not None:
-                    # peeking at a member through tarfile's own buffer is enough for the format, not for 64 kB of head
                     yield Entry(f"{path}:{member.name}", member.name, unpack(cast(BinaryIO, handle)), in_tar=True)
+
+
+def lines(
+    stream: BinaryIO, name: str, broken: Broken | None = None, most: int | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """The lines of a stream with their numbers, from 1.
+
+    Raises:
+        HaigoError: one is larger than `most` bytes (MOST_BYTES), and `broken` does not allow it.
+    """
+    most = MOST_BYTES if most is None else most
+    number = 0
+    while line := stream.readline(most + 1):
+        number += 1
+        if len(line) <= most:
+            yield number, line
+            continue
+        (broken or Broken()).note(too_long(name, number))
+        while line and not line.endswith(b"\n"):
+            line = stream.readline(most)
+
+
+def too_long(name: str, number: int) -> HaigoError:
+    """What is said of a line larger than MOST_BYTES."""
+    return HaigoError(
+        f"{name} has a line of more than {MOST_BYTES >> 20} MB (line {number}).", "part it, or leave it or the file out"
+    )

@@ -2,39 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, BinaryIO
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, cast
 
 import orjson
 
 from haigo.cli import HaigoError, nearest
 
-from .containers import Entry, readable
+from .broken import Broken
+from .containers import MOST_BYTES, Entry, lines, readable
 from .document import Document, content_id
 
 _ID_KEYS = ("id", "path", "url", "docid", "doc_id")
 _META_CHARS = 500
 
 
-def read(entry: Entry, text_key: str = "text") -> Iterator[Document]:
+def read(entry: Entry, text_key: str = "text", broken: Broken | None = None) -> Iterator[Document]:
     """The documents of one file.
 
     Raises:
-        HaigoError: a line is not a JSON object or lacks a text under `text_key`; names file, line and the keys there.
+        HaigoError: a line that `broken` does not allow: not a JSON object, larger than any text, or without a text under
+            `text_key`; names file, line and the keys there.
     """
     with readable(entry.name):
-        yield from lines(entry.stream, entry.name, text_key)
+        yield from documents(lines(cast(BinaryIO, entry.stream), entry.name, broken), entry.name, text_key, broken)
 
 
-def lines(stream: BinaryIO, name: str, text_key: str, first_line: int = 1) -> Iterator[Document]:
-    """The documents of a stream of lines; blank lines are passed over."""
-    for number, line in enumerate(stream, first_line):
+def documents(
+    numbered: Iterable[tuple[int, bytes]], name: str, text_key: str, broken: Broken | None = None
+) -> Iterator[Document]:
+    """The documents of numbered lines; blank lines are passed over."""
+    broken = broken or Broken()
+    for number, row in rows(numbered, name, broken):
+        try:
+            document = from_row(row, text_key, f"{name} (line {number})")
+        except HaigoError as error:
+            broken.note(error)
+            continue
+        yield document
+
+
+def rows(
+    numbered: Iterable[tuple[int, bytes]], name: str, broken: Broken | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of numbered lines.
+
+    Raises:
+        HaigoError: as `read`; a file that is one JSON array is named as that.
+    """
+    broken = broken or Broken()
+    begun = False
+    for number, line in numbered:
         if number == 1 and line.startswith(b"\xef\xbb\xbf"):
             line = line[3:]
         if not line.strip():
             continue
-        row = parse(line, name, number)
-        yield from_row(row, text_key, f"{name} (line {number})")
+        if number == 1 or not begun:
+            _require_lines(line, name, number)
+            begun = True
+        try:
+            row = parse(line, name, number)
+        except HaigoError as error:
+            broken.note(error)
+            continue
+        yield number, row
+
+
+def _require_lines(line: bytes, name: str, number: int) -> None:
+    """Refuse what is JSON, but one value over many lines: by its first line."""
+    start = line.strip()
+    if start.startswith(b"["):
+        raise HaigoError(
+            f"{name} is one JSON array, not a JSON object a line.",
+            "write it as JSON lines (jq -c '.[]' FILE > FILE.jsonl does that), or read it as plain text with --format txt",
+        )
+    if start == b"{":
+        raise HaigoError(
+            f"{name} has a broken JSON line (line {number}): its objects lie over several lines.",
+            "write one object a line (jq -c . FILE > FILE.jsonl does that), or read it as plain text with --format txt",
+        )
 
 
 def parse(line: bytes, name: str, number: int) -> dict[str, Any]:
@@ -72,7 +118,7 @@ def _with_lone_surrogates(line: bytes) -> dict[str, Any] | None:
         return None
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
 
@@ -84,6 +130,8 @@ def from_row(row: dict[str, Any], text_key: str, where: str) -> Document:
         HaigoError: no text under `text_key`; names the keys that are there.
     """
     text = row.get(text_key)
+    if isinstance(text, str) and len(text) > MOST_BYTES:
+        raise HaigoError(f"{where} has a text of more than {MOST_BYTES >> 20} MB.", "part it, or leave that row out")
     if not isinstance(text, str):
         if text_key in row:
             raise HaigoError(

@@ -12,7 +12,7 @@ import orjson
 
 from haigo.cli import HaigoError
 
-from .containers import Entry
+from .containers import MOST_BYTES, Entry
 from .document import Document
 
 _META = ("date", "nameOfHouse", "nameOfMeeting", "session", "issue", "speaker", "speakerGroup", "meetingURL")
@@ -29,7 +29,7 @@ def read(entry: Entry, attendance: bool = False) -> Iterator[Document]:
         HaigoError: not JSON, an error reply of the API, or records without the API's fields.
     """
     try:
-        page: Any = orjson.loads(entry.read())
+        page: Any = orjson.loads(entry.read(MOST_BYTES))
     except orjson.JSONDecodeError as error:
         raise HaigoError(
             f"{entry.name} is not JSON (line {error.lineno}): {error.msg}.", "ask the API again with recordPacking=json"

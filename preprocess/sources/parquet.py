@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from haigo.cli import HaigoError, nearest
 
+from .broken import Broken
 from .containers import Entry
 from .document import Document
 from .jsonl import from_row
@@ -14,15 +15,17 @@ from .jsonl import from_row
 _ROWS = 512
 
 
-def read(entry: Entry, text_key: str = "text") -> Iterator[Document]:
+def read(entry: Entry, text_key: str = "text", broken: Broken | None = None) -> Iterator[Document]:
     """The documents of one table.
 
     Raises:
-        HaigoError: not a readable table, or no such column; names the columns that are there.
+        HaigoError: not a readable table, or no such column (names the columns that are there), or a row without text that
+            `broken` does not allow.
     """
     import pyarrow
     import pyarrow.parquet as pq
 
+    broken = broken or Broken()
     try:
         # parquet is read from its end: inside a tar or another packing it must be held in memory
         table = pq.ParquetFile(entry.on_disk or io.BytesIO(entry.read()))
@@ -36,7 +39,12 @@ def read(entry: Entry, text_key: str = "text") -> Iterator[Document]:
         for batch in table.iter_batches(batch_size=_ROWS):
             for row in batch.to_pylist():
                 number += 1
-                yield from_row(row, text_key, f"{entry.name} (row {number})")
+                try:
+                    document = from_row(row, text_key, f"{entry.name} (row {number})")
+                except HaigoError as error:
+                    broken.note(error)
+                    continue
+                yield document
     except (pyarrow.ArrowException, OSError) as error:
         raise HaigoError(
             f"{entry.name} is not a readable parquet file ({str(error).splitlines()[0]}).", "fetch or write it again"

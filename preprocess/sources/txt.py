@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from haigo.cli import HaigoError
 
 from .. import aozora
-from .containers import Entry, readable
+from .broken import Broken
+from .containers import MOST_BYTES, Entry, readable, too_long
 from .document import Document, content_id
-from .encodings import decode, detect, require_known
+from .encodings import decode, decoded, glimpse, judge, require_known
+
+_BLOCK = 1 << 18
 
 
-def read(entry: Entry, documents: str = "auto", encoding: str = "auto") -> Iterator[Document]:
+def read(
+    entry: Entry, documents: str = "auto", encoding: str = "auto", broken: Broken | None = None
+) -> Iterator[Document]:
     """The documents of one text file.
 
     Args:
@@ -21,47 +26,78 @@ def read(entry: Entry, documents: str = "auto", encoding: str = "auto") -> Itera
         documents: "file" (the whole file is one document), "blank-lines" (documents parted by two or more blank
             lines), or "auto": members of a tar and files in Aozora Bunko's format are one document each.
         encoding: a codec's name, or "auto" to detect it.
+        broken: a file that is in no known encoding counts as one broken row.
 
     Raises:
-        HaigoError: the named encoding does not fit.
+        HaigoError: the encoding cannot be told or the named one does not fit; a document is larger than any text.
     """
     if documents == "auto":
-        head = decode(entry.head, entry.name)
-        documents = "file" if entry.in_tar or aozora.looks_like(head) else "blank-lines"
-    if documents == "file":
-        yield Document(entry.key, decode(entry.read(), entry.name, encoding), {})
-        return
-    guessed = encoding == "auto"
-    if guessed:
-        encoding = detect(entry.head, whole=False)
+        is_aozora = aozora.looks_like(glimpse(entry.head))
+        documents = "file" if entry.in_tar or is_aozora else "blank-lines"
     require_known(encoding)
+    if documents == "file" or entry.path is None:
+        data = entry.read(MOST_BYTES)
+        try:
+            text = decode(data, entry.name, encoding)
+        except HaigoError as error:
+            (broken or Broken()).note(error)
+            return
+        if documents == "file":
+            yield Document(entry.key, text, {})
+        else:
+            yield from _parted(entry, _lines([text], entry.name))
+        return
+    if encoding == "auto":
+        try:
+            encoding = judge(entry.again, entry.name)
+        except HaigoError as error:
+            (broken or Broken()).note(error)
+            return
     with readable(entry.name):
-        lines = io.TextIOWrapper(entry.stream, encoding, errors="replace" if guessed else "strict", newline=None)
-        kept: list[str] = []
-        blank = 0
-        for line in _decoded(lines, entry.name, encoding):
-            if line.strip():
-                if blank >= 2 and kept:
-                    yield _document(entry, kept)
-                    kept = []
-                kept.extend("\n" for _ in range(blank if kept else 0))
-                kept.append(line)
-                blank = 0
-            else:
-                blank += 1
-        if kept:
-            yield _document(entry, kept)
+        stream = iter(lambda: entry.stream.read(_BLOCK), b"")
+        yield from _parted(entry, _lines(decoded(stream, entry.name, encoding, "near "), entry.name))
 
 
-def _decoded(lines: io.TextIOWrapper, name: str, encoding: str) -> Iterator[str]:
-    number = 1
-    try:
-        for number, line in enumerate(lines, 2):  # noqa: B007  (the number of the line after, for the message)
-            yield line
-    except UnicodeDecodeError:
-        raise HaigoError(
-            f"{name} is not {encoding} (near line {number}).", "name the right encoding, or auto"
-        ) from None
+def _lines(texts: Iterable[str], name: str) -> Iterator[str]:
+    """Lines of text that comes in blocks; LF, CR and CR LF end them, and LF stands there afterwards."""
+    ends = io.IncrementalNewlineDecoder(None, translate=True)
+    number, held = 1, [""]
+    size = 0
+    for block in texts:
+        *complete, rest = ends.decode(block).split("\n")
+        for line in complete:
+            yield "".join([*held, line, "\n"])
+            number, held, size = number + 1, [], 0
+        held.append(rest)
+        size += len(rest)
+        if size > MOST_BYTES:
+            raise too_long(name, number)
+    line = "".join([*held, ends.decode("", final=True)])
+    if line:
+        yield line
+
+
+def _parted(entry: Entry, lines: Iterable[str]) -> Iterator[Document]:
+    kept: list[str] = []
+    blank = size = 0
+    for line in lines:
+        if line.strip():
+            if blank >= 2 and kept:
+                yield _document(entry, kept)
+                kept, size = [], 0
+            kept.extend("\n" for _ in range(blank if kept else 0))
+            kept.append(line)
+            blank = 0
+            size += len(line)
+            if size > MOST_BYTES:
+                raise HaigoError(
+                    f"{entry.name} has a document of more than {MOST_BYTES >> 20} MB.",
+                    "part its documents by two blank lines, or write them as JSON lines",
+                )
+        else:
+            blank += 1
+    if kept:
+        yield _document(entry, kept)
 
 
 def _document(entry: Entry, lines: list[str]) -> Document:

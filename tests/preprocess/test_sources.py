@@ -97,7 +97,9 @@ def test_encodings_are_detected(tmp_path, encoding):
 def test_a_short_shift_jis_file_and_a_broken_one(tmp_path):
     assert detect("雨".encode("cp932")) == "cp932"
     (tmp_path / "x.txt").write_bytes(JAPANESE.replace("〜", "").encode("cp932") + b"\x81")
-    assert "\ufffd" in texts(tmp_path / "x.txt", documents="file")[0]
+    for documents in ("file", "blank-lines"):
+        with pytest.raises(HaigoError, match=r"x\.txt is cp932 up to byte 237 \(0x81, line 4\), and something else"):
+            texts(tmp_path / "x.txt", documents=documents)
     (tmp_path / "y.txt").write_bytes("一行目\n二行目".encode("cp932"))
     with pytest.raises(HaigoError, match=r"y\.txt is not utf-8 \(line 1\)"):
         texts(tmp_path / "y.txt", encoding="utf-8", documents="file")

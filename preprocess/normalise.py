@@ -1,0 +1,93 @@
+"""Characters that nobody sees, and half-width kana: what `--normalise` takes out of texts or makes ordinary, and counts.
+
+Invisible characters are kept where they mean something: a joiner inside an emoji, joiners and zero-width blanks in the
+scripts that are written with them (Persian, Hindi, Thai, Khmer ...), direction marks in texts with right-to-left letters,
+variation selectors everywhere. U+2028, U+2029 and U+FEFF are the business of every profile (`preprocess.rules`).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from haigo.cli import HaigoError, nearest
+
+from .rules import Step
+
+_JOINING = "\u0590-\u109f\u1700-\u18af\u1a20-\u1aaf\ua800-\ua8ff\uaa00-\uabff\U00010a00-\U00011fff"
+_EMOJI = "\u200d\ufe0e\ufe0f\u20e3\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff\U000e0020-\U000e007f"
+_JOINER = re.compile(
+    f"(?<![{_JOINING}])\u200c(?![{_JOINING}])|(?<![{_JOINING}{_EMOJI}])\u200d|\u200d(?![{_JOINING}{_EMOJI}])"
+)
+_SPACE = re.compile(
+    f"(?<![{_JOINING}])\u200b(?![{_JOINING}])|[\u180e\u2060-\u2064\u206a-\u206f\u034f\u115f\u1160\u3164\uffa0\ufff9-\ufffb]"
+)
+_TAGS = re.compile("(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0001\U000e0020-\U000e007f]+")
+_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_HALF_WIDTH = re.compile("[｡-ﾟ]+")
+_MARK_ALONE = str.maketrans({"\u3099": "゛", "\u309a": "゜"})
+
+
+def zero_width(text: str) -> str:
+    """Take out characters without width: blanks, joiners, fillers, tags."""
+    return text if text.isascii() else _TAGS.sub("", _JOINER.sub("", _SPACE.sub("", text)))
+
+
+def soft_hyphens(text: str) -> str:
+    """Take out hyphens that show only at a line's end."""
+    return text.replace("\u00ad", "")
+
+
+def direction_marks(text: str) -> str:
+    """Take out marks of writing direction from texts without letters that run from right to left."""
+    return text if text.isascii() or _RIGHT_TO_LEFT.search(text) else _DIRECTION.sub("", text)
+
+
+def half_width_kana(text: str) -> str:
+    """Make ordinary kana and marks of half-width ones; ｶ and its ﾞ become one."""
+    return _HALF_WIDTH.sub(lambda run: unicodedata.normalize("NFKC", run[0]).translate(_MARK_ALONE), text)
+
+
+RULES: dict[str, tuple[Step, ...]] = {
+    "invisible": (
+        ("zero_width", zero_width),
+        ("soft_hyphens", soft_hyphens),
+        ("direction_marks", direction_marks),
+    ),
+    "kana": (("half_width_kana", half_width_kana),),
+}
+_OF_PROFILE = {
+    "web": ("invisible", "kana"),
+    "encyclopaedia": ("invisible",),
+    "news": ("invisible",),
+    "minutes": ("invisible",),
+    "literature": ("invisible",),
+    "english": ("invisible",),
+}
+
+
+def chosen(asked: str | None, profile: str) -> tuple[str, ...]:
+    """Names of RULES.
+
+    Args:
+        asked: such as "invisible,kana", "none", or None: the profile's own. Profiles of markup have none.
+        profile: as of preprocess.clean.
+
+    Raises:
+        HaigoError: a name that is not known.
+    """
+    if asked is None:
+        return _OF_PROFILE.get(profile, ())
+    names = [name for name in asked.replace(" ", "").split(",") if name and name != "none"]
+    for name in names:
+        if name not in RULES:
+            raise HaigoError(
+                f"there is no normalisation '{name}'.{nearest(name, RULES)}", f"use {', '.join(RULES)}, or none"
+            )
+    return tuple(name for name in RULES if name in names)
+
+
+def steps(names: tuple[str, ...]) -> tuple[Step, ...]:
+    """The rules of these names, in order."""
+    return tuple(step for name in names for step in RULES[name])

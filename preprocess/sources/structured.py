@@ -1,0 +1,304 @@
+"""Files that are text to a computer and none to a reader: markup, tables, dumps, subtitles. Told by how they begin.
+
+Read as prose, their tags and columns would be trained on. What is ordinary text (a poem, a dialogue, code, Markdown with a
+table, prose with commas) must never be taken for one of these: every rule asks for the whole pattern of its format.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+
+_LEADING = re.compile(r"(?:\ufeff|\s|<!--.*?-->|/\*.*?\*/|(?://|#|--)[^\n]*(?:\n|\Z))*", re.DOTALL)
+_BINARY = (
+    (b"PK\x03\x04", "a zip archive (docx, xlsx and epub are such)"),
+    (b"%PDF-", "a PDF"),
+    (b"{\\rtf", "an RTF document"),
+    (b"%!PS", "a PostScript document"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a rar archive"),
+    (b"SQLite format 3\x00", "a SQLite database"),
+    (b"ARROW1", "an Arrow file"),
+    (b"Obj\x01", "an Avro file"),
+    (b"ORC", "an ORC file"),
+    (b"\xd0\xcf\x11\xe0", "an old Office document"),
+    (b"\x04\x22\x4d\x18", "packed with lz4"),
+    (b"\x1f\x9d", "packed with compress"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+)
+_BY_NAME = {
+    ".csv": "a table of comma-separated values",
+    ".tsv": "a table of tab-separated values",
+    ".tab": "a table of tab-separated values",
+    ".srt": "subtitles (SRT)",
+    ".vtt": "subtitles (WebVTT)",
+    ".ass": "subtitles (ASS)",
+    ".ssa": "subtitles (ASS)",
+    ".warc": "a web archive (WARC)",
+    ".wet": "a web archive (WARC)",
+    ".wat": "a web archive (WARC)",
+    ".html": "HTML",
+    ".htm": "HTML",
+    ".xhtml": "HTML",
+    ".rss": "XML",
+    ".atom": "XML",
+    ".tei": "XML",
+    ".xml": "XML",
+}
+_RECORDS = 200
+
+
+def binary(head: bytes) -> str | None:
+    """What a file is that holds no text as it stands, or None."""
+    return next((what for magic, what in _BINARY if head.startswith(magic)), None)
+
+
+def named(suffix: str) -> str | None:
+    """What a file's name says that it is, where that is no plain text."""
+    return _BY_NAME.get(suffix)
+
+
+def what(text: str, whole: bool) -> str | None:
+    """What a text is, where it is no plain text: "json lines", another format in words, or None.
+
+    Args:
+        text: its beginning.
+        whole: that is all of it.
+    """
+    start = text[_LEADING.match(text).end() :]  # type: ignore[union-attr]
+    if start.startswith("{"):
+        return "json lines" if _is_json(start, whole) else None
+    if start.startswith("[") and _is_json(start, whole):
+        return "one JSON array"
+    lines = [line for line in text.lstrip("\ufeff").split("\n", _RECORDS)[:_RECORDS] if line.strip()]
+    return (
+        _markup(start, whole) or _subtitles(lines) or _archive(start, lines) or _sql(text, start) or _table(text, whole)
+    )
+
+
+# --- JSON
+
+
+def _is_json(text: str, whole: bool) -> bool:
+    """Whether the text is JSON as far as it goes: complete values, or one that only the end of what is there cuts."""
+    decoder = json.JSONDecoder(strict=False)
+    try:
+        value, end = decoder.raw_decode(text)
+    except (ValueError, RecursionError):
+        if re.match(r'\{\s*"[^"\n]{0,200}"\s*:', text) or re.match(r'\[\s*\{\s*"[^"\n]{0,200}"\s*:', text):
+            return True  # broken or cut, but nothing else begins like this
+        return not whole and text.startswith("[") and _is_cut_array(text, decoder)
+    if isinstance(value, dict):
+        return bool(value) or not text[end:].strip()
+    # a footnote ([1], [2]) begins like an array: what follows has to be JSON too
+    rest = text[end:].lstrip()
+    if not rest:
+        return bool(value) or whole
+    try:
+        return isinstance(decoder.raw_decode(rest)[0], list) and "\n" in text[end : end + len(text[end:]) - len(rest)]
+    except (ValueError, RecursionError):
+        return False
+
+
+def _is_cut_array(text: str, decoder: json.JSONDecoder) -> bool:
+    """Whether two or more elements of an array stand there, one after the other."""
+    at, found = 1, 0
+    while found < 2:
+        at += len(text[at:]) - len(text[at:].lstrip()) if found == 0 else 0
+        try:
+            _, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            return False
+        found += 1
+        comma = re.compile(r"\s*,\s*").match(text, at)
+        if comma is None:
+            return False
+        at = comma.end()
+    return True
+
+
+# --- XML and HTML
+
+_DECLARED = re.compile(r"<\?xml[\s?]|<!doctype[\s>]|<!element\s|<!entity\s", re.IGNORECASE)
+_ROOT = re.compile(
+    r"<(?:html|head|body|rss|feed|rdf:rdf|urlset|sitemapindex|opml|svg|tei|text:|office:|plist|dblp)[\s>:]",
+    re.IGNORECASE,
+)
+_TAG = re.compile(
+    r"""</?[A-Za-z][\w:.-]{0,60}(?:\s+[A-Za-z_:@][\w:.-]{0,60}(?:\s*=\s*(?:"[^"<]{0,2000}"|'[^'<]{0,2000}'|[^\s"'<>]{1,500}))?)*\s*/?>"""
+)
+_CLOSING = re.compile(r"</[A-Za-z][\w:.-]{0,60}\s*>")
+_OF_A_PAGE = re.compile(
+    r"</(?:html|head|body|title|script|style|div|p|span|a|li|ul|ol|td|tr|th|table|h[1-6]|nav|section|article)>",
+    re.IGNORECASE,
+)
+
+
+def _markup(start: str, whole: bool) -> str | None:
+    if _DECLARED.match(start) or _ROOT.match(start):
+        return "HTML" if re.search(r"<(?:!doctype\s+html|html|head|body)\b", start[:4096], re.IGNORECASE) else "XML"
+    if "</" not in start:
+        return None
+    of_page = len(_OF_A_PAGE.findall(start))
+    share = sum(map(len, _TAG.findall(start))) / max(1, len(start) - start.count(" ") - start.count("\n"))
+    first = re.match(r"<([A-Za-z_][\w:.-]*)", start)
+    if first:
+        closed = re.search(rf"</{re.escape(first[1])}\s*>\s*\Z", start) if whole else None
+        if closed and start.count(f"<{first[1]}") == start.count(f"</{first[1]}"):
+            return "HTML" if of_page else "XML"
+        if share > 0.15 and len(_CLOSING.findall(start)) >= 3 and _TAG.match(start):
+            return "HTML" if of_page else "XML"
+    if share < 0.3 or of_page < 5:
+        return None
+    lines = [line for line in start.split("\n") if line.strip()]
+    return "HTML" if sum(line.lstrip().startswith("<") for line in lines) > 0.6 * len(lines) else None
+
+
+# --- subtitles, archives, dumps
+
+_TIME = r"(?:\d{1,3}:)?\d{1,2}:\d{2}[.,]\d{1,3}"
+_ARROW = re.compile(rf"^\s*{_TIME}\s*-->\s*{_TIME}")
+_PAIR = re.compile(rf"^{_TIME},{_TIME}\s*$")
+_LYRICS = re.compile(r"^\[\d{1,3}:\d{2}[.:]\d{1,3}\]")
+
+
+def _subtitles(lines: list[str]) -> str | None:
+    if not lines:
+        return None
+    if re.match(r"WEBVTT(?:[\s-]|$)", lines[0]):
+        return "subtitles (WebVTT)"
+    if lines[0].strip() == "[Script Info]":
+        return "subtitles (ASS)"
+    if any(_ARROW.match(line) for line in lines[:4]):
+        return "subtitles (SRT)"
+    if _PAIR.match(lines[0]):
+        return "subtitles (SBV)"
+    timed = [line for line in lines if _LYRICS.match(line)]
+    return "timed lyrics (LRC)" if len(timed) >= 3 and len(timed) > 0.8 * len(lines) else None
+
+
+_HEADERS = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]{1,40}:[^\n]*\n(?:[ \t][^\n]*\n)*+){3}")
+_MAIL = re.compile(r"^(?:Received|Return-Path|Message-ID|MIME-Version|Content-Type|Delivered-To):", re.I | re.M)
+
+
+def _archive(start: str, lines: list[str]) -> str | None:
+    if re.match(r"WARC/\d\.\d\s*$", start[:20].split("\n")[0]):
+        return "a web archive (WARC)"
+    if re.match(r"HTTP/\d(?:\.\d)? \d{3}\b", start):
+        return "a server's reply with its headers"
+    if re.match(r"From \S+@?\S* +\w{3} \w{3} +\d", start) or (
+        _HEADERS.match(start) and len(_MAIL.findall(start[:8192])) >= 2
+    ):
+        return "mail with its headers"
+    return None
+
+
+_DUMP = re.compile(
+    r"(?:--|/\*!?|#)[^\n]*(?:MySQL dump|MariaDB dump|PostgreSQL database dump|phpMyAdmin SQL Dump|SQL dump)", re.I
+)
+_STATEMENT = re.compile(
+    r"(?:CREATE|DROP|INSERT|SET|BEGIN|USE|LOCK|PRAGMA|ALTER|START|TRUNCATE|DELETE|REPLACE|COPY)\s+[\w`\"'@.=(;]",
+    re.IGNORECASE,
+)
+_ROWS = re.compile(
+    r"^\s*(?:(?:INSERT|REPLACE)\s+(?:IGNORE\s+)?INTO\s+[\w`\"'.\[\]]+[^\n;]{0,2000}?\s*(?:VALUES|SELECT)\b"
+    r"|COPY\s+[\w`\"'.]+\s*(?:\([^)\n]*\)\s*)?FROM\s+stdin)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def _sql(text: str, start: str) -> str | None:
+    if _DUMP.search(text[:2000]) and (_STATEMENT.search(text) or "CREATE TABLE" in text):
+        return "an SQL dump"
+    return "an SQL dump" if _STATEMENT.match(start) and _ROWS.search(start) else None
+
+
+# --- tables
+
+_KNOWN = re.compile(
+    "id|no|number|index|key|texts?|title|body|contents?|sentence|summary|abstract|question|answer|instruction|input|output"
+    "|prompt|response|context|target|label|category|genre|tags?|author|name|date|time|created|updated|year|url|link|source"
+    "|lang|language|score|rating|user|speaker|speech|comment|description|words?"
+    "|本文|文章|文|題名|題|見出し|タイトル|日付|番号|著者|作者|名前|質問|回答|答え|内容|要約|分類|カテゴリ|出典|ラベル"
+)
+_NAME = re.compile(r"[\w .()%#/-]{1,40}")
+_BETWEEN = "\t,;|"
+
+
+def _table(text: str, whole: bool) -> str | None:
+    body = text.lstrip("\ufeff").lstrip("\r\n")
+    told = re.match(r"sep=(.)\r?\n", body)
+    if told:
+        return "a table of separated values"
+    body = re.sub(r"\A(?:[#%][^\n]*\n)+", "", body)
+    for mark in _BETWEEN:
+        if mark in body.split("\n", 1)[0]:
+            rows = list(_rows(body, mark, whole))
+            if _is_table(rows, mark):
+                return (
+                    f"a table of {'tab' if mark == chr(9) else 'comma' if mark == ',' else repr(mark)}-separated values"
+                )
+    return None
+
+
+def _rows(body: str, mark: str, whole: bool) -> Iterator[list[str]]:
+    """The first records, without the one that the end of what is there may cut."""
+    read = csv.reader(body.replace("\0", "").splitlines(keepends=True), delimiter=mark)
+    held: list[str] | None = None
+    try:
+        for number, row in enumerate(read):
+            if held:
+                yield held
+            held = row
+            if number >= _RECORDS:
+                return
+    except csv.Error:
+        return
+    if held and whole:
+        yield held
+
+
+def _is_table(rows: list[list[str]], mark: str) -> bool:
+    if len(rows) < 2 or len(rows[0]) < 2:
+        return False
+    columns = len(rows[0])
+    header = [field.strip().strip('"').lower() for field in rows[0]]
+    named = sum(_KNOWN.fullmatch(field.rsplit("_", 1)[-1]) is not None for field in header)
+    is_header = (
+        len(set(header)) == columns
+        and all(_NAME.fullmatch(field) and not field.replace(".", "").isdigit() for field in header)
+        and not (mark == "," and any(field.startswith(" ") for field in rows[0][1:]))
+    )
+    even = sum(len(row) == columns for row in rows) / len(rows)
+    if is_header and named >= 2 and sum(len(row) >= columns for row in rows) > 0.8 * len(rows):
+        return True
+    if even < 1:
+        return False
+    if is_header and named and columns > 1:
+        return True
+    if mark == "\t":
+        return not rows[0][0].isspace() and all(row[0].strip() for row in rows) and _is_no_dialogue(rows)
+    # without a header that is known: no prose has the same number of bare commas in every line
+    spaced = sum(field.startswith((" ", "　")) for row in rows for field in row[1:])
+    return (
+        columns >= 3 and not spaced and len(rows) >= (3 if is_header else 6) and mark != "|" and _has_short_fields(rows)
+    )
+
+
+def _is_no_dialogue(rows: list[list[str]]) -> bool:
+    """Two columns of which the first says who speaks are a dialogue; two lines may be anything."""
+    if len(rows[0]) > 2:
+        return len(rows) >= 3
+    first = [row[0].strip() for row in rows]
+    return len(rows) >= 4 and len(set(first)) > 0.6 * len(first)
+
+
+def _has_short_fields(rows: list[list[str]]) -> bool:
+    """In tables some column is a number, a date or a name in every row; parts of sentences differ more."""
+    body = rows[1:]
+    columns = zip(*body, strict=False)
+    return any(all(re.fullmatch(r"[\d.:/%+-]+|[\w.-]{1,12}", field.strip()) for field in column) for column in columns)

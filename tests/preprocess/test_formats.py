@@ -1,0 +1,336 @@
+"""Files that are no prose are named, prose is never taken for one; encodings are judged by every byte; bombs are small."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import subprocess
+import sys
+import tarfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from haigo import cli
+from preprocess import clean, documents, index, tokenizer
+from preprocess.indexed_dataset import MMapReader
+from preprocess.sources import containers, structured
+
+ROOT = Path(__file__).parent.parent.parent
+SENTENCE = "これは試験のために書いた文章です。長さは四十文字を超えるように、もう一つ文を足してあります。"
+ROW = json.dumps({"id": "a", "text": SENTENCE}, ensure_ascii=False)
+
+
+def cleaned(folder, path, *words):
+    """Exit code of the command, and the texts that it left."""
+    out = folder / "out"
+    code = cli.run(clean.main, [str(path), "--corpus", "c", "--output-dir", str(out), "--min-chars", "1", *words])
+    if code:
+        return code, []
+    return code, [
+        one.text
+        for split in documents.SPLITS
+        if (out / split).is_dir() and any((out / split).iterdir())
+        for one in documents.read(out, split)
+    ]
+
+
+STRUCTURED = {
+    "declared": "<?xml version='1.0'?>\n<data><speech>本文</speech></data>",
+    "comment first": "\n\n<!-- made by hand -->\n<!-- twice -->\n<minutes><speech>本文</speech></minutes>",
+    "no declaration": "<records>\n" + "<record><speech>これは本文である。</speech></record>\n" * 30 + "</records>",
+    "rss": '<rss version="2.0"><channel><title>題</title></channel></rss>',
+    "page": "<!DOCTYPE html>\n<html><body><p>本文</p></body></html>",
+    "page in capitals": "<HTML><BODY><P>本文<P>続き</BODY></HTML>",
+    "part of a page": "<div class='a'><p>本文の段落</p><p>次の段落</p></div>\n<div><p>終わり</p></div>",
+    "warc": "WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: 6\r\n\r\n本文\r\n",
+    "http": "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n本文",
+    "csv": 'id,title,text\n1,題,"本文、コンマ, を含む。"\n2,題,"二つ目\n改行も含む。"\n',
+    "csv by semicolon": "id;text\n1;本文\n2;二つ目\n",
+    "csv without header": "".join(f"{n},2024-01-{n:02d},本文その{n},東京\n" for n in range(1, 9)),
+    "excel": "sep=;\r\na;b\r\n1;2\r\n",
+    "tsv": "id\ttext\n1\t本文\n2\t二つ目\n",
+    "tsv of pairs": "".join(f"これは{n}番の文です。\tThis is sentence {n}.\n" for n in range(5)),
+    "sql": "-- MySQL dump 10.13\n--\nCREATE TABLE `p` (id int);\nINSERT INTO `p` VALUES (1,'本文');\n",
+    "sql rows": "INSERT INTO page (id, body) VALUES (1, '本文'), (2, '本文');\nINSERT INTO page VALUES (3, '本文');\n",
+    "sql copy": "SET client_encoding = 'UTF8';\nCOPY public.p (id, body) FROM stdin;\n1\t本文\n\\.\n",
+    "srt": "1\n00:00:01,000 --> 00:00:02,500\nこんにちは\n\n2\n00:00:03,000 --> 00:00:04,000\nさようなら\n",
+    "vtt": "WEBVTT\n\n00:01.000 --> 00:02.000\nこんにちは\n",
+    "array": '[{"id": 1, "text": "本文"}, {"id": 2, "text": "二つ目"}]',
+    "array over lines": '[\n  {\n    "text": "本文"\n  }\n]\n',
+    "array of texts": '["一つ目の文章。", "二つ目の文章。"]',
+    "object over lines": '{\n  "title": "題",\n  "body": ["本文"]\n}\n',
+    "lines of arrays": '["id", "本文"]\n["id2", "二つ目"]\n',
+    "mail": "Return-Path: <a@example.org>\nReceived: from x\nMessage-ID: <1@x>\nSubject: 題\n\n本文\n",
+    "rtf": "{\\rtf1\\ansi body}",
+    "pdf": "%PDF-1.4\n1 0 obj\n",
+}
+
+
+@pytest.mark.parametrize("kind", STRUCTURED)
+def test_structured_files_are_named(tmp_path, capsys, kind):
+    (tmp_path / "x.txt").write_text(STRUCTURED[kind], encoding="utf-8")
+    assert cleaned(tmp_path, tmp_path / "x.txt")[0] == cli.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "x.txt" in said and "--format txt" in said
+    code, found = cleaned(tmp_path, tmp_path / "x.txt", "--format", "txt", "--documents", "file", "--profile", "plain")
+    assert code == 0 and len(found) == 1  # who asks for it gets it
+
+
+@pytest.mark.parametrize("pack", ["gz", "zst", "xz", "bz2", "tar", "bom", "blanks", "utf-16", "crlf", "no ending"])
+@pytest.mark.parametrize("kind", ["declared", "page", "csv", "tsv", "sql", "srt", "array", "warc"])
+def test_whatever_they_are_packed_in(tmp_path, capsys, kind, pack):
+    data = STRUCTURED[kind].encode()
+    path = tmp_path / f"x.txt.{pack}"
+    if pack == "tar":
+        with tarfile.open(path, "w") as archive:
+            member = tarfile.TarInfo("a/x.txt")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    else:
+        path = path if pack in ("gz", "zst", "xz", "bz2") else tmp_path / ("x" if pack == "no ending" else "x.txt")
+        made = {
+            "gz": gzip.compress,
+            "zst": zstandard.ZstdCompressor().compress,
+            "xz": lzma.compress,
+            "bz2": bz2.compress,
+            "bom": lambda raw: b"\xef\xbb\xbf" + raw,
+            "blanks": lambda raw: b"\n\n" + raw,
+            "utf-16": lambda raw: raw.decode().encode("utf-16"),
+            "crlf": lambda raw: raw.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
+            "no ending": lambda raw: raw,
+        }[pack]
+        path.write_bytes(made(data))
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT
+    assert "--format txt" in capsys.readouterr().err
+
+
+PROSE = {
+    "commas": "春は、あけぼの。\nやうやう白く,なりゆく山ぎは,少しあかりて\n紫だちたる雲の,細くたなびきたる\n",
+    "english": "Hello, world, said he, and went on, as ever.\nNothing, they replied, would come, of it, today.\n" * 3,
+    "a comma in every line": "".join(f"Verse {n} of the song, sung once again\n" for n in "abcdefgh"),
+    "poem": "古池や\n蛙飛びこむ\n水の音\n\n閑さや\n岩にしみ入る\n蝉の声\n",
+    "dialogue": "「おはよう」\n「ああ、おはよう」\nA: こんにちは。\nB: はい、こんにちは。\nA: では、また。\n",
+    "dialogue with tabs": "太郎\tおはよう。\n花子\tおはよう、太郎。\n太郎\t今日は寒いね。\n花子\tそうだね。\n太郎\tでは。\n",
+    "chat": "<alice> hello there\n<bob> hi, alice\n<alice> how are you?\n",
+    "markdown": "# 題\n\n| 名前 | 年 |\n|---|---|\n| 甲 | 1 |\n| 乙 | 2 |\n\n本文が続く。\n",
+    "readme": '<p align="center">\n<img src="a.png">\n</p>\n\n# Tool\n\n'
+    + "It reads files and writes them back again." * 20,
+    "footnotes": "[1] 山田太郎『本』\n[2] 田中花子『別の本』\n[3] 同上\n",
+    "stage directions": "[音楽]\n皆さん、こんにちは。\n[拍手]\n今日の話題です。\n",
+    "log": "[2024-01-01 10:00] 起動した\n[2024-01-01 10:05] 終了した\n",
+    "settings": "[section]\nkey = value\n# comment\nother = 1\n",
+    "code in c": '/* begin */\n#include <stdio.h>\nint main(void) {\n  printf("%d, %d\\n", 1, 2);\n  return 0;\n}\n',
+    "code in braces": "{\n  int a = 1;\n  a += 2;\n}\n",
+    "latex": "{\\bf 題} 本文が続く。\n{\\it 強調}もある。\n",
+    "wikitext": "{{Infobox 人物|名前=甲}}\n'''甲'''は人である。<ref>出典</ref>\n",
+    "assembler": "mov eax,1\nadd ebx,2\nsub ecx,3\nmov edx,4\n",
+    "numbers": "1\n2\n3\n",
+    "times": "10:30 集合\n11:00 開会\n12:00 昼食\n",
+    "sql in words": "SELECT は表を読む文である。INSERT INTO t VALUES (1) のように書けば行が加わる。\n" * 3,
+    "sql code": "CREATE VIEW v AS\nSELECT a, b FROM t\nWHERE a > 1;\n",
+    "letter": "From here on, nothing was the same.\nTo: nobody\nSubject to change.\n",
+    "less than": "a < b かつ b > c のとき、a と c は比べられない。</p>という文字列も出てくる。\n",
+    "list": "りんご\nみかん\nぶどう\n",
+    "quotes": '"Who is there?", he asked. "Nobody", she said.\n"Then come in", he said, "whoever you are".\n',
+    "python": 'rows = [1, 2, 3]\nprint({"a": rows})\n',
+    "gaps": "第一章\t一頁\n第二章\t二十頁\n終わり\n",
+}
+
+
+@pytest.mark.parametrize("kind", PROSE)
+def test_prose_is_prose(tmp_path, kind):
+    (tmp_path / "x.txt").write_text(PROSE[kind], encoding="utf-8")
+    code, found = cleaned(tmp_path, tmp_path / "x.txt", "--profile", "plain", "--documents", "file")
+    assert code == 0 and found == [PROSE[kind].strip("\n")]
+
+
+def test_no_document_of_the_real_corpora_is_taken_for_a_table(corpora):
+    from preprocess import sources
+
+    for path in sorted(corpora.rglob("*")):
+        if path.is_file() and path.name != "README.md":
+            for document in sources.read([path]):
+                found = structured.what(document.text[: 1 << 16], len(document.text) < 1 << 16)
+                assert found is None, (path, document.id, document.text[:200])
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.jsonl.txt", "x", "x.txt.gz"])
+def test_json_lines_are_read_as_what_they_are(tmp_path, name):
+    data = f"\ufeff{ROW}\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    assert cleaned(tmp_path, tmp_path / name) == (0, [SENTENCE])
+
+
+def japanese(encoding):
+    return (SENTENCE.replace("〜", "") + "\n").encode(encoding) * 3
+
+
+ENCODED = {
+    # a preface of more than any block in another script, and then what tells the encoding
+    "ascii, then cp932": (b"plain preface line\n" * 20000 + japanese("cp932"), SENTENCE),
+    "ascii, then euc_jp": (b"plain preface line\n" * 20000 + japanese("euc_jp"), SENTENCE),
+    "ascii, then utf-8": (b"plain preface line\n" * 20000 + japanese("utf-8"), SENTENCE),
+    "ascii, then iso2022_jp": (b"plain preface line\n" * 20000 + japanese("iso2022_jp"), SENTENCE),
+    "utf-16 without its mark": (japanese("utf-16-le"), SENTENCE),
+    "utf-16 without its mark, the other": (japanese("utf-16-be"), SENTENCE),
+    "utf-16 english": (("An ordinary line of text.\n" * 9).encode("utf-16-le"), "An ordinary line"),
+    "utf-32": (japanese("utf-32"), SENTENCE),
+    "nec signs": (japanese("iso2022_jp") + b'\x1b$B-!-"-j\x1b(B\n', "①②㈱"),
+    "half-width kana in seven bits": (japanese("iso2022_jp") + b"\x1b(I6@6E\x1b(B\n", "ｶﾀｶﾅ"),
+    "nec signs of cp932": (japanese("cp932") + "①㈱髙﨑\n".encode("cp932"), "①㈱髙﨑"),
+    "a word": ("東京\n".encode("cp932"), "東京"),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODED)
+def test_every_byte_of_a_file_has_a_say(tmp_path, model_dir, kind):
+    data, wanted = ENCODED[kind]
+    (tmp_path / "x.txt").write_bytes(data)
+    for words in ((), ("--documents", "file")):
+        code, found = cleaned(tmp_path, tmp_path / "x.txt", "--profile", "plain", *words)
+        assert code == 0 and wanted in found[0] and "\ufffd" not in found[0]
+    index.index([tmp_path / "x.txt"], model_dir, tmp_path / "o")
+    model = tokenizer.load(model_dir)
+    assert wanted in "".join(model.decode(ids) for ids in MMapReader(tmp_path / "o_text_document"))
+
+
+CHINESE = "我们在学校里学习中文课本里的故事很有意思老师每天给我们讲一个\n" * 9
+REFUSED = {
+    "utf-8, then cp932": (
+        japanese("utf-8") * 999 + japanese("cp932"),
+        f"utf-8 up to byte {len(japanese('utf-8')) * 999:,}",
+    ),
+    "cp932, then utf-8": (japanese("cp932") * 999 + japanese("utf-8"), "cp932 up to byte"),
+    "latin-1": ("Ça va très bien, où est la bibliothèque? Déjà vu.\n".encode("latin-1") * 9, "byte 0"),
+    "latin-1, late": (b"plain line\n" * 30000 + "très bien\n".encode("latin-1"), "byte 330,002"),
+    "windows-1252": ("It\x92s a \x93quote\x94 of old.\n".encode("latin-1") * 3, "byte 2"),
+    "gbk": (CHINESE.encode("gbk"), "byte 0"),
+    "big5": ("我們在學校裡學習中文課本裡的故事很有意思\n".encode("big5") * 9, "byte 0"),
+    "euc-kr": ("우리는 학교에서 한국어를 배웁니다 이야기가 재미있습니다\n".encode("euc_kr") * 9, "byte 0"),
+    "cyrillic": ("Привет мир это обычный текст\n".encode("cp1251") * 9, "byte 0"),
+    "koi8": ("Привет мир это обычный текст\n".encode("koi8_r") * 9, "byte 0"),
+    "iso-2022-kr": ("우리는 학교에서\n".encode("iso2022_kr"), "byte"),
+    "one bad byte": (japanese("utf-8") + b"\xff" + japanese("utf-8"), f"byte {len(japanese('utf-8')):,}"),
+    "cut in a character": (japanese("utf-8")[:-3], "byte"),
+    "surrogates": (japanese("utf-8") + b"\xed\xa0\x80\n", "byte"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_is_in_no_encoding_is_refused_with_its_place(tmp_path, capsys, model_dir, kind):
+    data, said = REFUSED[kind]
+    (tmp_path / "x.txt").write_bytes(data)
+    for words in ((), ("--documents", "file")):
+        assert cleaned(tmp_path, tmp_path / "x.txt", *words)[0] == cli.BAD_INPUT
+        assert said in capsys.readouterr().err.lower()
+    words = [str(tmp_path / "x.txt"), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "o")]
+    assert cli.run(index.main, words) == cli.BAD_INPUT and said in capsys.readouterr().err.lower()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp932", "euc_jp", "iso2022_jp", "utf-16"])
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 64])
+def test_the_size_of_blocks_does_not_matter(encoding, block):
+    from preprocess.sources import encodings
+
+    text = (SENTENCE + "abc\n") * 4
+    data = text.encode(encoding)
+    parts = [data[at : at + block] for at in range(0, len(data), block)]
+    assert encodings.judge(lambda: parts, "x") == encoding
+    assert "".join(encodings.decoded(parts, "x", encoding)) == text
+    bad = data + (b"\xff\xff" if encoding != "utf-16" else b"\x00\xdc") + "続き\n".encode(encoding)
+    parts = [bad[at : at + block] for at in range(0, len(bad), block)]
+    with pytest.raises(cli.HaigoError, match=rf"byte {len(data):,} \(0x(?:ff|00), line 5\)"):
+        encodings.judge(lambda: parts, "x")
+
+
+def frame(text=b"", **options):
+    return zstandard.ZstdCompressor(**options).compress(text)
+
+
+SKIPPED = b"\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"
+LINE = f"{ROW}\n".encode()
+ZSTD = {
+    "skippable first": SKIPPED + frame(LINE),
+    "skippable between": frame(LINE) + SKIPPED + b"\x5f\x2a\x4d\x18\x00\x00\x00\x00",
+    "empty frames": frame() + frame(LINE) + frame(),
+    "with checksum": frame(LINE, write_checksum=True) + frame(b"", write_checksum=True),
+    "without size": frame(LINE, write_content_size=False),
+    "in many blocks": zstandard.ZstdCompressor(level=1).compress(LINE + b'{"text": "' + b"x" * 900_000 + b'"}\n'),
+    "streamed": b"",
+}
+
+
+@pytest.mark.parametrize("kind", ZSTD)
+def test_every_legal_zstd_is_read(tmp_path, capsys, kind):
+    data = ZSTD[kind]
+    if kind == "streamed":
+        made = zstandard.ZstdCompressor().compressobj()
+        data = made.compress(LINE) + made.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK) + made.flush()
+    (tmp_path / "x.jsonl.zst").write_bytes(data)
+    code, found = cleaned(tmp_path, tmp_path / "x.jsonl.zst")
+    assert code == 0 and SENTENCE in found
+    for cut in (len(data) - 1, len(data) // 2):
+        (tmp_path / "y.jsonl.zst").write_bytes(data[:cut])
+        code, found = cleaned(tmp_path, tmp_path / "y.jsonl.zst")
+        # a cut at the end of a frame is no cut that anybody could see
+        assert code == cli.BAD_INPUT or SENTENCE in found or "no document" in capsys.readouterr().err
+    (tmp_path / "y.jsonl.zst").write_bytes(data + b"more")
+    assert cleaned(tmp_path, tmp_path / "y.jsonl.zst")[0] == cli.BAD_INPUT
+
+
+_MEASURED = """
+import re, sys
+from haigo import cli
+from preprocess import clean, index
+main = {"clean": clean.main, "index": index.main}[sys.argv[1]]
+code = cli.run(main, sys.argv[2:])
+print(code, int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) // 1024)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "pack"),
+    [
+        ("jsonl", "gz"),
+        ("jsonl", "zst"),
+        ("jsonl", "xz"),
+        ("jsonl", "bz2"),
+        ("jsonl", "plain"),
+        ("txt", "zst"),
+        ("txt", "plain"),
+    ],
+)
+def test_a_line_as_large_as_a_disk_is_named_in_little_memory(tmp_path, kind, pack):
+    path = tmp_path / (f"x.{kind}" if pack == "plain" else f"x.{kind}.{pack}")
+    parts = [b'{"text": "', *[b"a" * (1 << 20)] * 200, b'"}\n'] if kind == "jsonl" else [b"a" * (1 << 20)] * 200
+    if pack == "zst":
+        made = zstandard.ZstdCompressor().compressobj()
+        path.write_bytes(b"".join(map(made.compress, parts)) + made.flush())
+    elif pack == "plain":
+        path.write_bytes(b"".join(parts))
+    else:
+        packing = {
+            "gz": gzip.compress,
+            "xz": partial(lzma.compress, preset=0),
+            "bz2": partial(bz2.compress, compresslevel=1),
+        }
+        path.write_bytes(packing[pack](b"".join(parts)))
+    words = ["clean", str(path), "--corpus", "c", "--output-dir", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-c", _MEASURED, *words], cwd=ROOT, capture_output=True, text=True)
+    code, peak = map(int, done.stdout.split())
+    assert code == cli.BAD_INPUT and f"{path} has a line of more than 64 MB (line 1)" in done.stderr
+    assert peak < 300, f"{peak} MB"
+
+
+def test_an_overlong_line_is_passed_over_like_any_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(containers, "MOST_BYTES", 1000)
+    (tmp_path / "x.jsonl").write_text(
+        f'{ROW}\n{{"text": "{"x" * 5000}"}}\n{ROW.replace("これ", "それ")}\n', encoding="utf-8"
+    )
+    assert cleaned(tmp_path, tmp_path / "x.jsonl")[0] == cli.BAD_INPUT
+    code, found = cleaned(tmp_path, tmp_path / "x.jsonl", "--skip-broken", "1")
+    assert code == 0 and len(found) == 2
