@@ -117,7 +117,7 @@ def sentences(path: Path) -> list[str]:
 def write(path: Path, texts: Sequence[str], vectors: np.ndarray) -> None:
     """Write .npy or .parquet."""
     if path.suffix == ".npy":
-        with files.atomic(path) as temporary, open(temporary, "wb") as handle:
+        with files.create(path) as handle:
             np.save(handle, vectors)
         return
     import pyarrow as pa
@@ -154,6 +154,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         raise HaigoError("FILE and --output belong together.", "give both")
     if given.output is not None and given.output.suffix not in (".npy", ".parquet"):
         raise HaigoError(f"--output {given.output} is neither .npy nor .parquet.", "name such a file")
+    if given.output is not None:
+        files.check_output(given.output, [given.file, given.jsts])
     texts = sentences(given.file) if given.file is not None else []
     if given.jsts is not None and not given.jsts.is_file():
         raise HaigoError(f"{given.jsts} does not exist.", f"get jsts-v1.1/valid-v1.1.json from {data.REPOSITORY}")

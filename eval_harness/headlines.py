@@ -125,6 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     given = arguments().parse_args(argv)
     if given.characters < _SHORTEST_ARTICLE:
         raise HaigoError(f"--characters {given.characters} is too few.", f"give {_SHORTEST_ARTICLE} or more")
+    files.check_output(given.output_dir, [given.corpus], [given.corpus], ("test.jsonl",))
     found = list(articles(given.corpus, given.split))
     rows = build(found, given.seed, given.characters)
     if not rows:

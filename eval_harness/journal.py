@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from haigo import files
 from haigo.cli import HaigoError
 
 NAME = "answers.partial.jsonl"
@@ -48,8 +49,7 @@ class Journal:
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
         self.path, self.known = path, {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115  (open as long as the run)
+        self.handle = files.append(path, "a+", encoding="utf-8")
         try:
             fcntl.flock(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -83,4 +83,4 @@ class Journal:
         """Close the file, and delete it when the result is written."""
         self.handle.close()
         if done:
-            self.path.unlink(missing_ok=True)
+            files.remove(self.path)

@@ -265,6 +265,8 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
     given = arguments().parse_args(argv)
+    for output in filter(None, (given.markdown, given.html)):
+        files.check_output(output, given.results)
     table = compare([ours(path) for path in given.results], published(given.all))
     if given.markdown:
         files.write_text(given.markdown, table.markdown())

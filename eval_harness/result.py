@@ -95,7 +95,7 @@ def write_samples(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) ->
     import orjson
 
     path = folder / f"samples_{name}.jsonl"
-    with files.atomic(path) as temporary, open(temporary, "wb") as handle:
+    with files.create(path) as handle:
         for row in rows:
             try:
                 line = orjson.dumps(row)

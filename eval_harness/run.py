@@ -115,6 +115,9 @@ def evaluate(
     from eval_harness.explain import explain as shown
     from eval_harness.model import load
 
+    if output_path is not None:
+        read = [data_dir, exclude_ids, include_path, *([] if model_args else [model_dir])]
+        files.check_output(output_path, read, names=("result.json", "harness.sh"))
     early = [
         None if s.rules.needs_model else engine.prepare(s.rules, s.docs, s.pool_docs, s.shots, s.limit, seed)
         for s in sources
@@ -263,7 +266,7 @@ def evaluate_models(models: Sequence[str], output_path: str | Path | None, **opt
         found[name] = evaluate("", output_path=folder, model_args=words, keep_answers=True, **options)
         folders += [folder] if folder else []
     for folder in folders:
-        (folder / journal.NAME).unlink(missing_ok=True)
+        files.remove(folder / journal.NAME)
     return found
 
 

@@ -1,6 +1,6 @@
 """How every Haigo command starts and ends: a sentence for the problem, one for the fix, an honest exit code.
 
-    0 done    2 bad usage or input    3 refused by a check    4 what was started failed
+    0 done    2 bad usage or input    3 refused by a check    4 what was started failed    70 an internal error: ours
     130 interrupted    143 terminated (SIGTERM, as batch systems send it)
 
 A command is a module with `main(argv) -> int | None`, started by `raise SystemExit(cli.run(main))`.
@@ -24,7 +24,10 @@ from typing import Any, NoReturn
 
 from haigo import shown
 
-OK, BAD_INPUT, REFUSED, FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
+OK, BAD_INPUT, REFUSED, FAILED, INTERNAL, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 70, 130, 143
+
+
+_ROOMS = ("haigo", "neox_configs", "preprocess", "mixer", "launch", "eval_harness", "examples")
 
 
 class HaigoError(Exception):
@@ -187,6 +190,36 @@ def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str]
             raise
         print("haigo: out of memory.\n  fix: use fewer --workers or a smaller input", file=sys.stderr)
         return FAILED
+    except Exception as error:
+        if debug:
+            raise
+        print(f"haigo: {_internal(error)}", file=sys.stderr)
+        return INTERNAL
+
+
+def _internal(error: Exception) -> str:
+    """One sentence for what nobody foresaw: what it was, where in our code, and the file that was being read."""
+    place, file, trace = "", "", error.__traceback__
+    while trace is not None:  # outermost first: the innermost that is known stays
+        name = trace.tb_frame.f_globals.get("__name__", "")
+        if name.split(".")[0] in _ROOMS:
+            place = f"{name}:{trace.tb_lineno}"
+            files = [each for each in trace.tb_frame.f_locals.values() if isinstance(each, str | os.PathLike)]
+            file = next((os.fspath(each) for each in files if _is_file(each)), file)
+        trace = trace.tb_next
+    told = " ".join(str(error).split())[:200]
+    return (
+        f"an internal error{f' at {place}' if place else ''}{f' with {file}' if file else ''}:"
+        f" {type(error).__name__}{f': {told}' if told else ''}.\n"
+        f"  fix: {f'look whether {file} is as it should be; ' if file else ''}--debug shows the rest; please report it"
+    )
+
+
+def _is_file(path: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.isfile(path)
+    except ValueError:  # a text with a NUL
+        return False
 
 
 def os_problem(error: OSError) -> str:

@@ -1,7 +1,10 @@
-"""Files that are either whole or not there: temporary name in the same folder, flush, rename.
+"""The one owner of writing, replacing and removing: files are whole or not there, and nothing of the user's is touched.
 
-Everything Haigo writes goes through `atomic`, so that a kill -9 or a full disk never leaves half a file under its real
-name and never harms the file that stood there before. `owner` gives a folder to one process at a time.
+Every folder that Haigo writes to holds a journal, `.haigo`, with the names it made there. What the journal does not list was
+made by somebody else: it is never replaced (exit 3 names it) and never removed. What is being written lies in `.haigo.tmp`, in
+a folder with a random name that only its writer knows, until it is flushed and renamed; so a kill -9 or a full disk never
+leaves half a file under its real name and never harms the file that stood there before. `owner` gives a folder to one process
+at a time. A test walks the source: nobody else removes, renames or opens for writing.
 """
 
 from __future__ import annotations
@@ -11,51 +14,310 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import secrets
+import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from haigo.cli import HaigoError
+from haigo import shapes
+from haigo.cli import HaigoError, Refused
+from haigo.ownership import (
+    JOURNAL,
+    LOCK,
+    NOTES,
+    SCRATCH,
+    StrPath,
+    adopt,
+    adopt_tree,
+    check_output,
+    claim,
+    enter,
+    made,
+    names_in,
+    open_notes,
+    ours,
+    require_ours,
+)
 
+__all__ = [
+    "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "link", "made",
+    "move", "ours", "owner", "put_aside", "read_json", "read_record", "remove", "remove_leftovers", "remove_tree",
+    "require_space", "scratch", "sha256_file", "symlink", "write_json", "write_text",
+]  # fmt: skip
+
+_RANDOM = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
+_held: set[str] = set()  # folders that this process owns
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it is flushed and renamed to `path`.
+def atomic(path: StrPath) -> Iterator[Path]:
+    """Yield the path of an empty file that only the caller knows; when the block ends well it is flushed and renamed to `path`.
 
-    When the block raises, the temporary file is removed and what stood at `path` is untouched.
+    When the block raises, that file is removed and what stood at `path` is untouched.
+
+    Raises:
+        Refused: at `path` stands something that Haigo did not make.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    require_ours(target)
     try:
-        yield temporary
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        os.replace(temporary, target)
+        with scratch(target.parent) as place:
+            temporary = place / target.name
+            os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+            yield temporary
+            with open(temporary, "rb+") as handle:
+                os.fsync(handle.fileno())
+            require_ours(target)
+            enter(target)
+            os.replace(temporary, target)
     except OSError as error:
-        if error.filename is None or error.filename == str(temporary):
+        if error.filename is None or SCRATCH in str(error.filename):
             error.filename = str(target)  # the user knows the real name only
         raise
-    finally:
-        with contextlib.suppress(OSError):  # a read-only disk says no here too; the first error is the one to tell
-            temporary.unlink()
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
+@contextlib.contextmanager
+def create(path: StrPath, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
+    """`atomic`, as a file that is open for writing; `mode` and `options` as for `open`."""
+    with atomic(path) as temporary, open(temporary, mode, **options) as handle:
+        yield handle
+
+
+def append(path: StrPath, mode: str = "ab", *, anyones: bool = False, **options: Any) -> IO[Any]:
+    """Open a log or a partial file of ours that grows in place; it is made where it does not exist. Close it.
+
+    Args:
+        anyones: somebody else's file grows too: a log that the user named.
+
+    Raises:
+        Refused: at `path` stands something that Haigo did not make.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not (anyones and target.exists()):
+        require_ours(target)
+        enter(target)
+    no_link = 0 if anyones else os.O_NOFOLLOW
+    return open(target, mode, opener=lambda name, flags: os.open(name, flags | no_link, 0o666), **options)
+
+
+def write_text(path: StrPath, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
-    with atomic(path) as temporary:
-        # a file name that is no UTF-8 holds lone surrogates; written as \\udc83 they come back from JSON as they were
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+    # a file name that is no UTF-8 holds lone surrogates; written as \\udc83 they come back from JSON as they were
+    with create(path, "w", encoding="utf-8", errors="backslashreplace", newline="") as handle:
+        handle.write(text)
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
+def write_json(path: StrPath, value: Any) -> None:
     """Write `value` as indented JSON (non-ASCII kept readable), atomically. NaN is refused: it is not JSON."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: str | os.PathLike[str]) -> Any:
+def copy(source: StrPath, target: StrPath) -> None:
+    """Copy a file's bytes, atomically."""
+    with open(source, "rb") as old, create(target) as new:
+        shutil.copyfileobj(old, new, _CHUNK)
+
+
+def link(source: StrPath, target: StrPath) -> None:
+    """A second name for a file's bytes, or a copy on another disk."""
+    new = Path(target)
+    require_ours(new)
+    with scratch(new.parent) as place:
+        try:
+            os.link(source, place / new.name)
+        except OSError:
+            copy(source, new)
+            return
+        enter(new)
+        os.replace(place / new.name, new)
+
+
+def symlink(path: StrPath, target: StrPath) -> None:
+    """Make `path` a link to `target`; a link of ours that stood there is replaced."""
+    link = Path(path)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    require_ours(link)
+    with scratch(link.parent) as place:
+        (place / link.name).symlink_to(target)
+        enter(link)
+        os.replace(place / link.name, link)
+
+
+@contextlib.contextmanager
+def scratch(folder: StrPath) -> Iterator[Path]:
+    """A new, empty folder of the caller's own on the disk of `folder`; whatever it holds at the end is removed."""
+    base = Path(folder) / SCRATCH
+    for last in [False] * 100 + [True]:
+        base.mkdir(parents=True, exist_ok=True)
+        if not stat.S_ISDIR(os.lstat(base).st_mode):
+            raise Refused(f"{base} is not the folder that Haigo works in.", "move it away")
+        place = base / secrets.token_hex(8)
+        try:
+            place.mkdir(mode=0o777)
+            break
+        except FileNotFoundError:  # another process was done and took the empty folder away
+            if last:
+                raise
+    try:
+        yield place
+    finally:
+        shutil.rmtree(
+            place, ignore_errors=True
+        )  # a read-only disk says no here too; the first error is the one to tell
+        with contextlib.suppress(OSError):
+            base.rmdir()
+
+
+# -- removing and moving -----------------------------------------------------------------------------------------------
+
+
+def remove(path: StrPath) -> None:
+    """Remove a file or link of ours; nothing happens where there is none.
+
+    Raises:
+        Refused: Haigo did not make it.
+    """
+    target = Path(path)
+    if not os.path.lexists(target):
+        return
+    if not made(target):
+        raise Refused(f"{target} would be removed, and Haigo did not make it.", "move it away")
+    with contextlib.suppress(FileNotFoundError):
+        target.unlink()
+    enter(target, "-")
+
+
+def remove_tree(folder: StrPath) -> list[Path]:
+    """Remove everything below `folder` that Haigo made, links without what they lead to, and the folders left empty.
+
+    Returns:
+        what stayed because somebody else made it; `folder` itself is gone where there is nothing.
+
+    Raises:
+        HaigoError: another process owns a folder below.
+    """
+    root = Path(folder)
+    if root.is_symlink() or (os.path.lexists(root) and not root.is_dir()):
+        if not made(root):
+            return [root]
+        remove(root)
+        return []
+    remove_leftovers(root)
+    stayed: list[Path] = []
+    for name, _, _ in os.walk(root, topdown=False):
+        stayed += _empty(Path(name))
+    return stayed
+
+
+def _empty(place: Path) -> list[Path]:
+    """Remove our files of one folder, and the folder if that empties it; its files that stayed."""
+    locked = (place / LOCK).exists() and str(place.absolute()) not in _held
+    with owner(place) if locked else contextlib.nullcontext():
+        listed, foreign, below = names_in(place), [], False
+        for name in set(os.listdir(place)) - NOTES:
+            path = place / name
+            if path.is_dir() and not path.is_symlink():
+                below = True
+            elif name in listed:
+                path.unlink()
+            else:
+                foreign.append(path)
+        if foreign or below:
+            for name in listed:
+                enter(place / name, "-")
+            return foreign
+        for name in (LOCK, JOURNAL):
+            with contextlib.suppress(FileNotFoundError):
+                (place / name).unlink()
+        with contextlib.suppress(OSError):  # something was put there meanwhile
+            place.rmdir()
+        return []
+
+
+def move(source: StrPath, target: StrPath) -> None:
+    """Put a file or folder of ours at `target`; a folder that stands there is joined, and its files of the same name, if they
+    are ours, replaced.
+
+    Everything in a folder of `scratch` counts as ours, whatever program wrote it.
+
+    Raises:
+        Refused: at the place of a file stands something that Haigo did not make.
+    """
+    old, new = Path(source), Path(target)
+    if SCRATCH in old.absolute().parts and old.is_dir():
+        adopt_tree(old)
+    if old.is_symlink() or not old.is_dir():
+        new.parent.mkdir(parents=True, exist_ok=True)
+        require_ours(new)
+        enter(new)
+        os.replace(old, new)
+        enter(old, "-")
+        return
+    if not os.path.lexists(new):
+        new.parent.mkdir(parents=True, exist_ok=True)
+        os.rename(old, new)
+        return
+    if new.is_symlink() or not new.is_dir():
+        raise Refused(f"{new} exists, and a folder is wanted there.", "move it away")
+    ends = [(old / name, new / name) for name in sorted(names_in(old)) if os.path.lexists(old / name)]
+    ends += [(each, new / each.name) for each in sorted(old.iterdir()) if each.is_dir() and not each.is_symlink()
+             and each.name not in NOTES]  # fmt: skip
+    for _, end in ends:
+        if not end.is_dir():
+            require_ours(end)  # all are looked at before the first is moved
+    for each, end in ends:
+        move(each, end)
+    _empty(old)
+
+
+def put_aside(path: StrPath, target: StrPath | None = None) -> Path:
+    """Rename what stands at `path`, whoever made it, to `target` (`NAME.aside` where none is given), or to that name with the
+    next free number; nothing is replaced. Its new path."""
+    old = Path(path)
+    wish = Path(target) if target is not None else old.with_name(f"{old.name}.aside")
+    wish.parent.mkdir(parents=True, exist_ok=True)
+    number, new = 1, wish
+    while os.path.lexists(new):
+        number += 1
+        new = wish.with_name(f"{wish.name}.{number}")
+    os.rename(old, new)
+    return new
+
+
+def remove_leftovers(folder: StrPath, *, below: bool = True) -> None:
+    """Remove what killed processes left in the scratch folders of `folder`, and `below` it too. Hold its lock while calling."""
+    for name, folders, _ in os.walk(folder):
+        if SCRATCH in folders:
+            folders.remove(SCRATCH)
+            _remove_scratch(Path(name))
+        if not below:
+            return
+
+
+def _remove_scratch(folder: Path) -> None:
+    base = folder / SCRATCH
+    if base.is_symlink() or not base.is_dir():
+        return
+    for each in base.iterdir():
+        if _RANDOM.fullmatch(each.name) and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        base.rmdir()
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def read_json(path: StrPath) -> Any:
     """Read a JSON file.
 
     Raises:
@@ -65,12 +327,28 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise HaigoError(f"{path} does not exist.", "check the path, or run the step that writes it") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits and a lone \\ud800 are ValueErrors too
         line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise HaigoError(f"{path} is not valid JSON{line}.", "write it again with the step that makes it") from None
 
 
-def sha256_file(path: str | os.PathLike[str]) -> str:
+def read_record(path: StrPath, like: Any) -> Any:
+    """Read a JSON file that Haigo wrote, and check its shape.
+
+    Args:
+        like: what it must look like: a type (`float` takes whole numbers too), a tuple of those that are allowed, `[type]` for
+            a list, `{str: type}` for a mapping, `{"key": type, ...}` for an object with at least these keys; nested at will.
+
+    Raises:
+        HaigoError: missing, not JSON, or of another shape; the sentence names the file and the key.
+    """
+    value = read_json(path)
+    if (wrong := shapes.unlike(value, like, "")) is not None:
+        raise HaigoError(f"{path} is damaged: {wrong}.", "run the step that makes it again")
+    return value
+
+
+def sha256_file(path: StrPath) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
@@ -85,15 +363,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(packed.encode(errors="surrogatepass")).hexdigest()
 
 
-def remove_leftovers(folder: str | os.PathLike[str], *, below: bool = True) -> None:
-    """Delete the temporary files that a killed process left in `folder`, and `below` it too. Hold its lock while calling."""
-    for stale in Path(folder).rglob(".*.tmp") if below else Path(folder).glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):
-            stale.unlink()
+# -- folders and disks -------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def owner(folder: str | os.PathLike[str]) -> Iterator[None]:
+def owner(folder: StrPath) -> Iterator[None]:
     """Hold `folder` for this process alone; the lock goes with the process, also after kill -9.
 
     Raises:
@@ -101,24 +375,26 @@ def owner(folder: str | os.PathLike[str]) -> Iterator[None]:
     """
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
-    with open(place / ".lock", "a+", encoding="utf-8") as handle:
+    with open_notes(place / LOCK, os.O_RDWR | os.O_CREAT) as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            handle.seek(0)
-            who = handle.read().strip()
+            who = handle.read().decode("utf-8", "replace").strip()
             raise HaigoError(
                 f"{place} is in use by another process{f' ({who})' if who else ''}.",
                 "wait for it to end, stop it, or choose another folder",
             ) from None
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, only without a name
             handle.truncate(0)
-            handle.write(f"pid {os.getpid()}")
-            handle.flush()
-        yield
+            handle.write(f"pid {os.getpid()}".encode())
+        _held.add(str(place.absolute()))
+        try:
+            yield
+        finally:
+            _held.discard(str(place.absolute()))
 
 
-def require_space(folder: str | os.PathLike[str], need_bytes: int, what: str) -> None:
+def require_space(folder: StrPath, need_bytes: int, what: str) -> None:
     """Refuse to start what will not fit.
 
     Raises:
@@ -127,8 +403,8 @@ def require_space(folder: str | os.PathLike[str], need_bytes: int, what: str) ->
     place = Path(folder)
     while not place.exists():
         place = place.parent
-    stat = os.statvfs(place)
-    free = stat.f_bavail * stat.f_frsize
+    usage = os.statvfs(place)
+    free = usage.f_bavail * usage.f_frsize
     if free < need_bytes:
         raise HaigoError(
             f"{what} needs about {need_bytes / 1e6:,.0f} MB, and {folder} has {free / 1e6:,.0f} MB free.",

@@ -222,7 +222,10 @@ def mend(folder: str | os.PathLike[str], choice: Choice) -> bool:
     """Write the choice into `latest`, atomically; True when that changed anything."""
     if choice.tag is None or choice.tag == choice.named:
         return False
-    files.write_text(Path(folder) / "latest", choice.tag)
+    path = Path(folder) / "latest"
+    if path.is_file():
+        files.adopt([path])  # GPT-NeoX's, one line; what it named is told
+    files.write_text(path, choice.tag)
     return True
 
 

@@ -371,6 +371,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser.add_argument("--json", action="store_true", help="print what was made as JSON")
     args = parser.parse_args(argv)
     words = list(argv) if argv is not None else []
+    if not args.dry_run:
+        for output in (args.output, deepspeed_path(args.output)):
+            files.check_output(output, [args.mixture, args.catalogue, args.start, args.model, args.cluster])
     made = make_config(
         model=args.model,
         cluster=args.cluster,

@@ -17,10 +17,10 @@ apart and no log proves the model; a conversion is then not put in place.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,12 +119,12 @@ def convert(
     if dry_run:
         return {**record, "command": command, "checks": []}
     convert_run.require_space(out, checkpoint, padded)
-    with files.owner(temporary):
-        try:
-            for stale in temporary.iterdir():  # of a killed process
-                if stale.name != ".lock":
-                    shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-            made = convert_run.run(python, root, checkpoint, words, temporary)
+    with files.owner(temporary), contextlib.ExitStack() as stack:
+        stack.callback(files.remove_tree, temporary)
+        files.remove_leftovers(temporary)  # of a killed process
+        with files.scratch(temporary) as work:
+            made = convert_run.run(python, root, checkpoint, words, work)
+            files.adopt_tree(made)
             convert_mend.describe(made, checkpoint, words)
             record["mended"] = len(convert_mend.weights(made, shared.values))
             found = []
@@ -161,9 +161,8 @@ def convert(
                     f"the converted model was not put in place, because a check disagrees. {bad[0].name}: {bad[0].text}.",
                     fix,
                 )
-            _place(made, out)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            files.remove_tree(out)
+            files.move(made, out)
     return {**record, "command": command, "checks": [one.as_dict() for one in found]}
 
 
@@ -234,7 +233,7 @@ def _vocabulary(config: dict[str, Any], given: str | Path | None, root: Path) ->
 def _free(out: Path, source: Path, force: bool) -> None:
     aside = _aside(out)
     if aside.exists() and not out.exists():  # killed between the two renames of --force
-        os.replace(aside, out)
+        files.put_aside(aside, out)
     here, there = out.resolve(), source.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise HaigoError(f"--out {out} and the checkpoint {source} lie in one another.", "name another folder")
@@ -246,23 +245,18 @@ def _free(out: Path, source: Path, force: bool) -> None:
         return
     if not force:
         raise Refused(f"{out} exists.", "name another folder with --out, or add --force to replace the model there")
-    if not (out / "config.json").is_file():
+    if (out / "conversion.json").is_file() and not files.ours(
+        out
+    ):  # converted by an earlier version, which kept no journal
+        files.adopt(path for kind in ("*.json", "*.safetensors", "*.model") for path in out.glob(kind))
+    if not files.ours(out):
         raise Refused(
-            f"{out} holds something else than a model.", "name another folder with --out: --force replaces models"
+            f"{out} holds something else than a model of ours.", "name another folder with --out, or move that one away"
         )
 
 
 def _aside(out: Path) -> Path:
     return out.with_name(f".{out.name}.replaced")
-
-
-def _place(made: Path, out: Path) -> None:
-    aside = _aside(out)
-    shutil.rmtree(aside, ignore_errors=True)
-    if out.exists():
-        os.replace(out, aside)
-    os.replace(made, out)
-    shutil.rmtree(aside, ignore_errors=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -83,12 +83,14 @@ def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command:
         for state, name in states:
             print(f"  {name}: {state}")
         return {"stages": [{"stage": name, "state": state} for state, name in states]}
+    work = chain.Chain(run, path, root)
+    work.check_output()
     with files.owner(root):
         files.remove_leftovers(root)
         files.write_text(root / "command.txt", command + "\n")
         yamlfile.write(root / "run.yml", dataclasses.asdict(run), f"merged from {path}")
         files.write_json(root / "env.json", environment())
-        summary = chain.Chain(run, path, root).run()
+        summary = work.run()
     print(
         f"\n{summary['headline']}\nreport: {root / 'report.html'} ({clock(time.monotonic() - start)})", file=sys.stderr
     )

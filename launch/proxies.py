@@ -21,7 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from haigo import cli
+from haigo import cli, files
 from haigo.cli import Failed, HaigoError
 from launch.local.__main__ import count, named, pairs_files
 from launch.swarm import scores, table
@@ -107,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise HaigoError(f"--workers {args.workers} is not at least 1.", "leave it out, and the machine decides")
     if args.tasks is None and (args.data_dir or args.num_fewshot or args.limit):
         raise HaigoError("--data-dir, --num-fewshot and --limit belong to --tasks.", "add --tasks")
+    pairs = pairs_files(args.pairs)
+    read = [args.ratios, args.catalogue, args.supply, args.data_dir, args.config, *pairs.values()]
+    files.check_output(args.output_dir, read)
     summary = run(
         args.ratios,
         args.catalogue,
@@ -115,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tokens=args.tokens,
         seconds=args.seconds,
         workers=args.workers,
-        pairs=pairs_files(args.pairs),
+        pairs=pairs,
         seed=args.seed,
         eval_tokens=args.eval_tokens or None,
         precision_override=args.precision,
@@ -153,6 +156,7 @@ def _merge(args: argparse.Namespace) -> int:
             f"--merge trains nothing, and --{other[0].replace('_', '-')} is given.",
             "give --merge and --output-dir alone",
         )
+    files.check_output(args.output_dir, args.merge, names=("metrics.csv", "ratios.csv", "swarm.json", "noise.json"))
     made = merge(args.merge, args.output_dir)
     print(f"{made.metrics}: {made.runs} proxies from {len(args.merge)} folders")
     if made.twice:

@@ -283,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         return None
     with files.owner(folder):
         with contextlib.suppress(FileNotFoundError):
-            (folder / STOP).unlink()  # of a --stop that was killed
+            files.remove(folder / STOP)  # of a --stop that was killed
         watch = Watch(entries, folder, args.at_once)
         watch.find()
         try:
@@ -310,7 +310,7 @@ def _no_more_starts(folder: Path) -> Iterator[None]:
             time.sleep(_POLL_S)
     finally:
         with contextlib.suppress(FileNotFoundError):
-            asked.unlink()
+            files.remove(asked)
 
 
 def _print(watch: Watch, as_json: bool) -> None:

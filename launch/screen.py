@@ -138,6 +138,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in ("tokens", "sample"):
         if getattr(args, name) < 1:
             raise HaigoError(f"--{name} {getattr(args, name)} is not at least 1.", "give the number of tokens")
+    pairs = {name: str(file) for name, file in pairs_files(args.pairs).items()}
+    files.check_output(
+        args.output_dir, [args.ratios, args.catalogue, *pairs.values()], names=("ratios.csv", "metrics.csv")
+    )
     path = screen(
         args.ratios,
         args.catalogue,
@@ -147,7 +151,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         order=args.order,
         sample=args.sample,
         eval_tokens=args.eval_tokens or None,
-        pairs={name: str(file) for name, file in pairs_files(args.pairs).items()},
+        pairs=pairs,
         seed=args.seed,
     )
     print(f"{path}: for mixer.search --screen {path.parent}")

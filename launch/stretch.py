@@ -10,8 +10,6 @@ interpreter of GPT-NeoX's environment (GPT_NEOX_PYTHON). What they name beyond t
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +42,7 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
     start = config_recipes.base(source)
     config_recipes.stretched(start, length)  # says what cannot be stretched
     place = Path(output)
+    files.check_output(place, [source], [source])
     if place.exists():
         raise HaigoError(f"{place} exists already.", "give another --output-dir")
     tag = f"global_step{start.step}"
@@ -54,12 +53,11 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
     size = sum(path.stat().st_size for path in old.glob("*model*states.pt"))
     place.parent.mkdir(parents=True, exist_ok=True)
     files.require_space(place.parent, size, "a copy of the checkpoint")
-    partial = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    try:
+    with files.scratch(place.parent) as partial:
         new = partial / tag
         new.mkdir(parents=True)
         for path in sorted(old.glob("layer_*-model*states.pt")):
-            _link(path, new / path.name)
+            files.link(path, new / path.name)
         for path in models:
             done = subprocess.run(
                 [str(python), pickles.__file__, str(path), str(new / path.name), str(length)],
@@ -76,17 +74,8 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
         (new / "configs").mkdir()
         yamlfile.write(new / "configs" / "stretched.yml", config, f"{start.folder}, step {start.step}, stretched")
         files.write_text(partial / "latest", tag)
-        os.replace(partial, place)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        files.move(partial, place)
     return place
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:

@@ -268,6 +268,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser.add_argument("--output", required=True, help="ratios.csv to write")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     args = parser.parse_args(argv)
+    files.check_output(args.output, [args.supply, args.history, args.history_metrics])
     supply = read_supply(args.supply) if args.supply else None
     named = [name.strip() for name in args.corpora.split(",") if name.strip()] if args.corpora else None
     history = objective = None

@@ -262,6 +262,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     add("--json", action="store_true", help="print the document as JSON")
     args = parser.parse_args(argv)
     words = [str(word) for word in (argv if argv is not None else sys.argv[1:])]
+    if args.output:
+        earlier = [path for pair in args.earlier for path in pair]
+        files.check_output(args.output, [args.ratios, args.metrics, args.supply, args.prior, args.screen, *earlier])
     made = search(
         args.ratios,
         args.metrics,

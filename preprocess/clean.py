@@ -23,7 +23,6 @@ a folder without it is not finished. --dry-run only prints what the rules would 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -150,18 +149,19 @@ def clean_corpus(
             splits = run.write(_sampled(stream, run, seed, max_documents, max_chars), Path(scratch), shares)
         return run.report(splits, inputs, format, options)
     folder = Path(output_dir)
+    documents.claim(folder, [path for path, _ in found], [Path(each) for each in paths if Path(each).is_dir()])
     with files.owner(folder):
         partial = folder / _PARTIAL
         files.remove_leftovers(folder, below=False)
-        shutil.rmtree(partial, ignore_errors=True)
+        files.remove_tree(partial)
         splits = run.write(_sampled(stream, run, seed, max_documents, max_chars), partial, shares)
         report = run.report(splits, inputs, format, options)
-        (folder / documents.REPORT).unlink(missing_ok=True)
+        files.remove(folder / documents.REPORT)
         for part in documents.SPLITS:
-            shutil.rmtree(folder / part, ignore_errors=True)
+            files.remove_tree(folder / part)
             (partial / part).mkdir(parents=True, exist_ok=True)
-            os.replace(partial / part, folder / part)
-        shutil.rmtree(partial, ignore_errors=True)
+            files.move(partial / part, folder / part)
+        files.remove_tree(partial)
         files.write_json(folder / documents.REPORT, report)
     return report
 

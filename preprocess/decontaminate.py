@@ -17,7 +17,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -82,21 +81,21 @@ def decontaminate(
     if output_dir is None:
         return run.search()
     target = Path(output_dir)
-    rewrite.require_elsewhere(found, target)
+    rewrite.claim(found, target, paths)
     with files.owner(target):
         rewrite.remove_leftovers(found, target)
         files.remove_leftovers(target / IDS_BY_FILE)
         report = run.search()
         run.write(target / rewrite.PARTIAL)
         for old in (REPORT, IDS):
-            (target / old).unlink(missing_ok=True)
+            files.remove(target / old)
         rewrite.put(target / rewrite.PARTIAL, target, run.reports)
-        shutil.rmtree(target / IDS_BY_FILE, ignore_errors=True)
+        files.remove_tree(target / IDS_BY_FILE)
         for file, rows in run.ids_by_file().items():
             files.write_text(target / IDS_BY_FILE / f"{Path(file).stem}.jsonl", rows)
         files.write_text(target / IDS, run.ids())
         files.write_json(target / REPORT, report)
-        shutil.rmtree(target / rewrite.PARTIAL, ignore_errors=True)
+        files.remove_tree(target / rewrite.PARTIAL)
     return report
 
 
@@ -215,7 +214,7 @@ class _Run:
                     if (shard.corpus, shard.split) == (name, split)
                 ]
                 folder = work / name / split
-                shutil.rmtree(folder, ignore_errors=True)
+                files.remove_tree(folder)
                 pieces[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
         made = rewrite.run("decontaminate: writing", pieces, self.workers)
         for name, folder in self.found.items():

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import bisect
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -78,15 +77,15 @@ def dedup(
         with tempfile.TemporaryDirectory() as scratch:
             return _Run(found, Path(scratch), method, threshold, shape, workers).report(False)
     target = Path(output_dir)
-    rewrite.require_elsewhere(found, target)
+    rewrite.claim(found, target)
     with files.owner(target):
         rewrite.remove_leftovers(found, target)
         run = _Run(found, target / rewrite.PARTIAL, method, threshold, shape, workers)
         report = run.report(True)
-        (target / REPORT).unlink(missing_ok=True)
+        files.remove(target / REPORT)
         rewrite.put(run.work, target, run.reports)
         files.write_json(target / REPORT, report)
-        shutil.rmtree(run.work, ignore_errors=True)
+        files.remove_tree(run.work)
     return report
 
 
@@ -239,7 +238,7 @@ class _Run:
             )
         for shard in self.shards:
             for stale in self.work.glob(f"{self._file('shingles', shard).name}.*"):
-                stale.unlink()
+                files.remove(stale)
         return removals
 
     def _write(self, edits: list[Edits]) -> None:
@@ -252,7 +251,7 @@ class _Run:
                     if (shard.corpus, shard.split) == (name, split)
                 ]
                 folder = self.work / name / split
-                shutil.rmtree(folder, ignore_errors=True)
+                files.remove_tree(folder)
                 work[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
         made = rewrite.run("dedup: writing", work, self.workers)
         for name, folder in self.found.items():

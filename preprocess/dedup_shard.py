@@ -5,7 +5,6 @@ Both go to files, so that a killed run goes on with what was finished and nothin
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +29,8 @@ def sketch(shard: Shard, shape: Shape, file: str) -> None:
     lots = [sketcher.sketch([])]
     lots += map(sketcher.sketch, batches((document.text for document in shard.read()), _BATCH_CHARS, len))
     made = near_pairs.join(lots)
-    with files.atomic(file) as temporary:
-        with open(temporary, "wb") as handle:
-            np.savez(handle, **{name: getattr(made, name) for name in ARRAYS})
+    with files.create(file) as handle:
+        np.savez(handle, **{name: getattr(made, name) for name in ARRAYS})
 
 
 def shingles(shard: Shard, shape: Shape, places: list[int], file: str) -> None:
@@ -40,14 +38,15 @@ def shingles(shard: Shard, shape: Shape, places: list[int], file: str) -> None:
     sketcher = Sketcher(shape)
     wanted = set(places)
     ends = [0]
-    with open(f"{file}.raw", "wb") as handle:
+    with files.create(f"{file}.raw") as handle:
         for texts in batches(
             (document.text for place, document in enumerate(shard.read()) if place in wanted), _BATCH_CHARS, len
         ):
             for found in sketcher.shingle_sets(texts):
-                found.tofile(handle)
+                handle.write(found.data)
                 ends.append(ends[-1] + len(found))
     hashes = np.memmap(f"{file}.raw", dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)
-    np.save(f"{file}.npy", hashes)
-    np.save(f"{file}.ends.npy", np.array(ends))
-    os.unlink(f"{file}.raw")
+    for kind, array in (("npy", hashes), ("ends.npy", np.array(ends))):
+        with files.create(f"{file}.{kind}") as handle:
+            np.save(handle, array)
+    files.remove(f"{file}.raw")

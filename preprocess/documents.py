@@ -5,6 +5,7 @@ The contract between cleaning and everything that follows it. Reading raw corpor
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import re
@@ -16,7 +17,7 @@ import orjson
 import zstandard
 
 from haigo import files
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 
 from .sources import Document, jsonl
 from .sources.containers import entries
@@ -90,6 +91,29 @@ def line(document: Document) -> Line:
     return Line(packed, len(document.text), len(document.text.encode()))
 
 
+def claim(folder: Path, inputs: Iterable[Path], recursive: Iterable[Path] = ()) -> None:
+    """Ask whether a corpus may be written to `folder`: before the work, not after it.
+
+    Args:
+        inputs, recursive: what is read, as for `files.check_output`.
+
+    Raises:
+        Refused: `folder` is or holds an input or lies in one, or a split's folder there holds what Haigo did not make.
+    """
+    files.check_output(folder, inputs, recursive)
+    splits = [folder / split for split in SPLITS]
+    if (folder / REPORT).is_file() and not files.made(folder / REPORT):
+        with contextlib.suppress(HaigoError):  # of an earlier version, which kept no journal
+            files.read_record(folder / REPORT, {"corpus": str, "splits": {str: {"documents": int}}})
+            files.adopt([folder / REPORT, *(shard for split in splits for shard in split.glob("[0-9]*.jsonl.zst"))])
+    files.check_output(folder / REPORT)
+    for split in splits:
+        if not files.ours(split):
+            raise Refused(
+                f"{split} holds files, and Haigo did not make them.", "name another folder, or move them away"
+            )
+
+
 class ShardWriter:
     """Writes lines into numbered shards of at most 64 MB (raw) each. Give it a folder that nobody reads yet.
 
@@ -122,8 +146,8 @@ class ShardWriter:
         """Write what is held as the next shard."""
         if not self._lines:
             return
-        with files.atomic(self.folder / f"{self._number:05d}.jsonl.zst") as temporary:
-            temporary.write_bytes(zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(self._lines)))
+        with files.create(self.folder / f"{self._number:05d}.jsonl.zst") as handle:
+            handle.write(zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(self._lines)))
         self._lines, self._held, self._number = [], 0, self._number + 1
 
 

@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import cli
+from haigo import cli, files
 from haigo.cli import Failed, HaigoError
 
 from .fetchers import card, state
@@ -165,6 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tries=args.tries,
         timeout_s=args.timeout,
     )
+    files.check_output(args.output_dir, [getattr(args, name, None) for name in ("file", "index", "list")])
     made = fetch_corpus(source, args.output_dir, client, args.corpus)
     print(json.dumps(made, ensure_ascii=False, indent=2) if args.json else summary(made, args.output_dir))
     return cli.OK

@@ -9,7 +9,6 @@ that know nothing else; it may cut a tie differently, and a text that spells a s
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +103,7 @@ class HaigoTokenizer(PreTrainedTokenizer):
         target = Path(save_directory) / f"{filename_prefix + '-' if filename_prefix else ''}{MODEL_NAME}"
         if target.absolute() != Path(self.vocab_file).absolute():
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.vocab_file, target)
+            files.copy(self.vocab_file, target)
         return (str(target),)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> tuple[str, ...]:  # type: ignore[override]
@@ -115,7 +114,7 @@ class HaigoTokenizer(PreTrainedTokenizer):
         saved = list(self.save_vocabulary(str(folder)))
         for name in FILES[1:]:
             if (source / name).is_file() and (source / name).absolute() != (folder / name).absolute():
-                shutil.copyfile(source / name, folder / name)
+                files.copy(source / name, folder / name)
                 saved.append(str(folder / name))
         if not (folder / "tokenizer.json").is_file():  # the model came as a bare file
             saved += [str(path) for path in write_hf_files(self.sp_model, folder)]

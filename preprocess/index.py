@@ -12,7 +12,6 @@ A killed run goes on with the shards that were not finished.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,7 +24,7 @@ from haigo.cli import HaigoError
 from haigo.progress import Progress
 
 from . import sources, tokenizer
-from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, token_dtype
+from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, put_sample_orders_aside, token_dtype
 from .shard import Unit, Work, hold, make_shard
 from .sources import Broken, add_skip_broken, broken_lines
 
@@ -73,6 +72,8 @@ def index(
     prefix = dataset_prefix(output_prefix, json_key)
     found = sources.input_files(inputs)
     digests = [{"file": key, "sha256": files.sha256_file(path), "bytes": path.stat().st_size} for path, key in found]
+    for path in (bin_path(prefix), idx_path(prefix), Path(f"{prefix}.json")):
+        files.check_output(path, [each for each, _ in found], [Path(each) for each in inputs if Path(each).is_dir()])
     recipe = {
         "format": 1,
         "input_sha256": files.digest([row["sha256"] for row in digests]),
@@ -86,12 +87,10 @@ def index(
     if manifest is not None:
         if parts.is_dir():  # a run was killed while it tidied up
             with files.owner(parts):
-                shutil.rmtree(parts, ignore_errors=True)
+                files.remove_tree(parts)
         return manifest
     with files.owner(parts):
-        for kind in ("bin", "idx", "json"):  # what a killed run was writing when it died
-            for stale in prefix.parent.glob(f".{_escaped(prefix.name)}.{kind}.*.tmp"):
-                stale.unlink(missing_ok=True)
+        files.remove_leftovers(prefix.parent, below=False)
         sums = [str(row["sha256"]) for row in digests]
         work = works(found, sums, model, parts, 0, append_eod, json_key, documents, split_bytes, skip_broken)
         counts = _run(work, workers, prefix.name, model)
@@ -103,12 +102,11 @@ def index(
             more = f" ({total['empty']:,} texts are empty)" if total["empty"] else ""
             named = str(found[0][0]) if len(found) == 1 else f"{found[0][0]} and {len(found) - 1} more files"
             raise HaigoError(f"{named}: there is no document in the input{more}.", "check the input files")
-        Path(f"{prefix}.json").unlink(missing_ok=True)
+        files.remove(f"{prefix}.json")
         with MMapWriter(prefix, token_dtype(model.vocab_size)) as writer:
             for one in work:
                 writer.merge(one.prefix)
-        for stale in prefix.parent.glob(f"{_escaped(prefix.name)}_*indexmap_*.npy"):
-            stale.unlink(missing_ok=True)  # their names hold no digest: GPT-NeoX would use them for the new data
+        put_sample_orders_aside(prefix)
         manifest = {
             "tokens": total["tokens"],
             "documents": total["documents"],
@@ -125,7 +123,7 @@ def index(
             "tool": f"haigo {__version__}",
         }
         files.write_json(f"{prefix}.json", manifest)
-    shutil.rmtree(parts, ignore_errors=True)
+    files.remove_tree(parts)
     return manifest
 
 
@@ -219,12 +217,6 @@ def _run(work: list[Work], workers: int, label: str, model: tokenizer.Tokenizer)
             fork=threading.active_count() == 1 and "torch" not in sys.modules,
         )
         return [found[one.prefix] for one in work]
-
-
-def _escaped(name: str) -> str:
-    import glob
-
-    return glob.escape(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import glob
 import os
 import shutil
 import struct
@@ -83,9 +84,8 @@ class MMapWriter:
 
     def __enter__(self) -> MMapWriter:
         with contextlib.ExitStack() as stack:
-            self._idx_temporary = stack.enter_context(files.atomic(idx_path(self.prefix)))
-            bin_temporary = stack.enter_context(files.atomic(bin_path(self.prefix)))
-            self._bin = stack.enter_context(open(bin_temporary, "wb", buffering=1 << 20))
+            self._idx = stack.enter_context(files.create(idx_path(self.prefix)))
+            self._bin = stack.enter_context(files.create(bin_path(self.prefix), buffering=1 << 20))
             self._stack = stack.pop_all()
         return self
 
@@ -95,7 +95,7 @@ class MMapWriter:
         with self._stack:
             if kind is None:
                 # an old index must not stand beside new tokens, should the process die between the two renames
-                idx_path(self.prefix).unlink(missing_ok=True)
+                files.remove(idx_path(self.prefix))
                 self._write_index()
             else:
                 self._stack.__exit__(kind, error, trace)
@@ -144,7 +144,7 @@ class MMapWriter:
     def _write_index(self) -> None:
         sizes = np.frombuffer(self._sizes, dtype=np.int32) if self._sizes else np.zeros(0, np.int32)
         doc_idx = np.frombuffer(self._doc_idx, dtype=np.int64)
-        with open(self._idx_temporary, "wb") as handle:
+        with self._idx as handle:
             handle.write(MAGIC)
             handle.write(struct.pack("<QBQQ", VERSION, _CODES[self.dtype], len(sizes), len(doc_idx)))
             handle.write(sizes.data)
@@ -154,6 +154,13 @@ class MMapWriter:
                 handle.write((_offsets(part, self.dtype.itemsize) + start).data)
                 start += int(part.sum(dtype=np.int64)) * self.dtype.itemsize
             handle.write(doc_idx.data)
+
+
+def put_sample_orders_aside(prefix: Path) -> None:
+    """Rename the sample orders that GPT-NeoX keeps beside a dataset (`PREFIX_*indexmap_*.npy`): their names hold no digest, so
+    that it would use them for other data of the same name. It made them, so they are not removed."""
+    for stale in sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}_*indexmap_*.npy")):
+        files.put_aside(stale)
 
 
 def _offsets(sizes: np.ndarray, itemsize: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from haigo.progress import Progress
 from . import examples, tokenizer
 from .examples import Example, Template
 from .index import dataset_prefix
-from .indexed_dataset import MMapWriter, bin_path, idx_path, token_dtype
+from .indexed_dataset import MMapWriter, bin_path, idx_path, put_sample_orders_aside, token_dtype
 from .inspect import MASKED
 from .sources import Broken, add_skip_broken, broken_lines, input_files
 from .tokenizer import Tokenizer
@@ -79,6 +79,10 @@ def build(
         raise HaigoError("--pack needs to know how long a row is.", "give --seq-length, as in the training config")
     model = tokenizer.load(tokenizer_path)
     paths = list(inputs)
+    for key in ("text", "text_label"):
+        for ending in ("bin", "idx", "json"):
+            output = f"{dataset_prefix(output_prefix, key)}.{ending}"
+            files.check_output(output, paths, [each for each in paths if os.path.isdir(each)])
     digests = [{"file": key, "sha256": files.sha256_file(path)} for path, key in input_files(paths)]
     prefix = dataset_prefix(output_prefix)
     labels_prefix = dataset_prefix(output_prefix, "text_label")
@@ -227,9 +231,8 @@ def _packed(rows: Iterator[_Row], model: Tokenizer, length: int, seed: int) -> I
 def _write(rows: Iterator[_Row], prefix: Path, labels_prefix: Path, model: Tokenizer) -> dict[str, int]:
     total = {"rows": 0, "tokens": 0}
     for place in (prefix, labels_prefix):
-        Path(f"{place}.json").unlink(missing_ok=True)
-        for stale in place.parent.glob(f"{place.name}_*indexmap_*.npy"):
-            stale.unlink(missing_ok=True)  # their names hold no digest: GPT-NeoX would use them for the new data
+        files.remove(f"{place}.json")
+        put_sample_orders_aside(place)
     with MMapWriter(prefix, token_dtype(model.vocab_size)) as text, MMapWriter(labels_prefix, np.int32) as label:
         for tokens, labels in rows:
             text.add(tokens)

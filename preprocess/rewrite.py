@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,15 +125,18 @@ def run(label: str, work: Mapping[str, Any], workers: int) -> dict[str, Any]:
         return pool.run(work, min(workers, len(work)), progress.show, lambda *_: progress.update())
 
 
-def require_elsewhere(found: Mapping[str, Path], output_dir: Path) -> None:
-    """Refuse to write over what is read.
+def claim(found: Mapping[str, Path], output_dir: Path, reads: Iterable[Path] = ()) -> None:
+    """Ask, before the work, whether the corpora may be written below `output_dir`, as `documents.claim` does for one.
+
+    Args:
+        reads: further files that are read.
 
     Raises:
-        HaigoError: a corpus lies where the result would.
+        Refused: see there.
     """
-    for name, folder in found.items():
-        if (output_dir / name).resolve() == folder.resolve():
-            raise HaigoError(f"{folder} would be written over.", "give another --output-dir")
+    files.check_output(output_dir, [*found.values(), *reads])
+    for name in found:
+        documents.claim(output_dir / name, reads, found.values())
 
 
 def remove_leftovers(found: Mapping[str, Path], output_dir: Path) -> None:
@@ -198,9 +200,9 @@ def put(partial: Path, output_dir: Path, reports: Mapping[str, Mapping[str, Any]
     for name, found in reports.items():
         target = output_dir / name
         target.mkdir(parents=True, exist_ok=True)
-        (target / documents.REPORT).unlink(missing_ok=True)
+        files.remove(target / documents.REPORT)
         for split in documents.SPLITS:
-            shutil.rmtree(target / split, ignore_errors=True)
+            files.remove_tree(target / split)
             (partial / name / split).mkdir(parents=True, exist_ok=True)
-            os.replace(partial / name / split, target / split)
+            files.move(partial / name / split, target / split)
         files.write_json(target / documents.REPORT, dict(found))

@@ -15,7 +15,6 @@ SAMPLE/sample.json last. A killed run goes on where it was.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +80,9 @@ def sample(
     if missing:
         raise HaigoError(f"the corpus '{missing[0]}' has no budget.", "give each corpus one, or leave its folder out")
     place = Path(output_dir)
+    files.check_output(place, map(Path, corpora.values()))
+    for name in corpora:
+        documents.claim(place / name, [], map(Path, corpora.values()))
     paths = {name: documents.shards(folder) for name, folder in corpora.items()}
     digests = {name: [files.sha256_file(path) for path in found] for name, found in paths.items()}
     recipe = files.digest(
@@ -97,7 +99,7 @@ def sample(
     if done is not None:
         if notes.is_dir():  # killed after the sample was whole
             with files.owner(notes):
-                shutil.rmtree(notes, ignore_errors=True)
+                files.remove_tree(notes)
         return done
     with files.owner(notes):
         files.remove_leftovers(place)
@@ -118,7 +120,7 @@ def sample(
         total = sum(budgets.values()) if budgets is not None else int(characters or 0)
         asked = {name: int(budgets[name]) for name in corpora} if budgets else sample_choose.budgets(total, part)
         chosen, granted = choose_all(draw, asked, part, total, fill)
-        (place / NAME).unlink(missing_ok=True)
+        files.remove(place / NAME)
         written = draw.write(chosen, place)
         rows = {
             name: {
@@ -144,7 +146,7 @@ def sample(
         for name in corpora:  # the folder of each corpus is a cleaned corpus too, for every step that reads one
             files.write_json(place / name / documents.REPORT, {"corpus": name, "sample": rows[name]})
         files.write_json(place / NAME, made)
-        shutil.rmtree(notes, ignore_errors=True)
+        files.remove_tree(notes)
     return made
 
 

@@ -126,8 +126,8 @@ class Draw:
             folder.mkdir(parents=True, exist_ok=True)
             targets = {f"{number:05d}.jsonl.zst" for number, part in enumerate(chosen[name].parts) if len(part.numbers)}
             for stale in folder.iterdir():
-                if stale.name not in targets:
-                    stale.unlink()  # of another sample in the same folder
+                if stale.name not in targets and files.made(stale):
+                    files.remove(stale)  # of another sample in the same folder
             for number, (one, part) in enumerate(zip(shards, chosen[name].parts, strict=True)):
                 if len(part.numbers):
                     target = str(folder / f"{number:05d}.jsonl.zst")

@@ -127,9 +127,9 @@ def write(shard: Shard, chosen: Chosen, cap: int, target: str) -> dict[str, int]
     dropped: dict[int, set[int]] = {}
     for number, place in chosen.dropped.tolist():
         dropped.setdefault(number, set()).add(place)
-    with files.atomic(target) as temporary:
-        packer = zstandard.ZstdCompressor(level=_LEVEL)
-        with open(temporary, "wb") as handle, packer.stream_writer(handle, closefd=False) as out:
+    packer = zstandard.ZstdCompressor(level=_LEVEL)
+    with files.create(target) as handle:
+        with packer.stream_writer(handle, closefd=False) as out:
             for number, document in enumerate(_read(shard)):
                 if number not in quota:
                     continue
@@ -196,5 +196,5 @@ def _is_made(path: str, recipe: str) -> bool:
 
 
 def _save(path: str, recipe: str, **arrays: np.ndarray) -> None:
-    with files.atomic(path) as temporary, open(temporary, "wb") as handle:
+    with files.create(path) as handle:
         np.savez(handle, allow_pickle=False, recipe=np.array(recipe), **arrays)

@@ -140,6 +140,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise HaigoError(
             f"{args.run}: there is no executor '{run['executor']}'.{nearest(run['executor'], EXECUTORS)}", known
         )
+    from .sources import input_files
+
+    found = [path for path, _ in input_files(run["inputs"])]
+    folders = [each for each in run["inputs"] if Path(each).is_dir()]
+    files.check_output(run["output"], [*found, run["tokenizer"]], folders)
     chosen = {name: work for name, work in steps(run).items() if args.only in (None, name)}
     if run["executor"] == "pool":
         for name, (step, tasks) in chosen.items():

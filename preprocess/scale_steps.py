@@ -46,7 +46,7 @@ class Clean:
             recipe = files.digest(made_from)
             if marker.is_file() and (folder / documents.REPORT).is_file() and files.read_json(marker) == recipe:
                 continue
-            marker.unlink(missing_ok=True)
+            files.remove(marker)
             clean.clean_corpus(self.corpus, [path], folder, **self.options)
             files.write_json(marker, recipe)
 

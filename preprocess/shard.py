@@ -91,7 +91,7 @@ def make_shard(work: Work) -> dict[str, Any]:
                 return done["counts"]
         except (HaigoError, KeyError, TypeError):
             pass  # a shard of another run: made again
-        marker.unlink()
+        files.remove(marker)
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
     counts: dict[str, Any] = {"documents": 0, "tokens": 0, "bytes": 0, "empty": 0}

@@ -10,6 +10,7 @@ import heapq
 from collections.abc import Sequence
 from pathlib import Path
 
+from haigo import files
 from haigo.cli import HaigoError
 
 from .documents import SPLITS, Line, ShardWriter
@@ -95,12 +96,10 @@ class SplitWriter:
                         gone = True
                     else:
                         fresh.add_line(Line(packed, 0, 0))
-            shard.unlink()
+            files.remove(shard)
         fresh.flush()
-        for shard in sorted(fresh.folder.glob("*.jsonl.zst")):
-            shard.rename(self.folder / donor / shard.name)
         if fresh.folder.is_dir():
-            fresh.folder.rmdir()
+            files.move(fresh.folder, self.folder / donor)
         writer = self.writers[donor]
         fresh.folder = writer.folder
         fresh.documents, fresh.characters, fresh.bytes = (

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +78,9 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     files.remove_leftovers(folder, below=False)  # of a killed run; two that write one folder at a time are not meant
     every = dict(corpora) | dict(unseen or {})
-    (folder / META_NAME).unlink(missing_ok=True)  # until the new one is written, the folder is not finished
-    with files.atomic(folder / MODEL_NAME) as temporary:
-        temporary.write_bytes(model)
+    files.remove(folder / META_NAME)  # until the new one is written, the folder is not finished
+    with files.create(folder / MODEL_NAME) as handle:
+        handle.write(model)
     tokenizer = load(folder)
     checked = {
         name: check(tokenizer, place, name, strict=strict, characters=check_chars, seed=seed)
@@ -107,16 +108,31 @@ def write(
     if recipe is not None:
         meta["recipe"] = recipe
     files.write_json(folder / META_NAME, meta)
-    (folder / _TRAINED).unlink(missing_ok=True)
+    files.remove(folder / _TRAINED)
     return meta
+
+
+def own(folder: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """See, before the work, that a tokenizer may be written to `folder`; one of an earlier version, which kept no journal, is
+    taken over.
+
+    Raises:
+        Refused: an input lies there, or a file of the same name that is no tokenizer's of ours.
+    """
+    names = (MODEL_NAME, META_NAME, _TRAINED, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+    if not files.ours(folder) and (folder / META_NAME).is_file():
+        with contextlib.suppress(HaigoError):
+            files.read_record(folder / META_NAME, {"sha256": str, "eod_id": int, "tool": str})
+            files.adopt(folder / name for name in names)
+    files.check_output(folder, inputs, names=names)
 
 
 def keep(output_dir: str | os.PathLike[str], model: bytes, recipe: str, used: Mapping[str, Any]) -> None:
     """Put a model down before it is checked, so that a run that is stopped in the checks need not train again."""
     folder = Path(output_dir)
-    (folder / META_NAME).unlink(missing_ok=True)
-    with files.atomic(folder / MODEL_NAME) as temporary:
-        temporary.write_bytes(model)
+    files.remove(folder / META_NAME)
+    with files.create(folder / MODEL_NAME) as handle:
+        handle.write(model)
     sha256 = files.sha256_file(folder / MODEL_NAME)
     files.write_json(folder / _TRAINED, {"recipe": recipe, "sha256": sha256, "training": dict(used)})
 

@@ -78,6 +78,7 @@ def train(
     twice = [name for name in unseen or {} if name in corpora]
     if twice:
         raise HaigoError(f"the corpus '{twice[0]}' is both trained on and called unseen.", "name it once")
+    tokenizer_folder.own(Path(output_dir), [*corpora.values(), *(unseen or {}).values(), *([sample] if sample else [])])
     options = trainer_options(vocab_size, model_type, threads)
     others = [tokenizer_compare.contender(each) for each in compare]  # a mistyped name is told before hours of training
     del others

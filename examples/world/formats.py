@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 import zstandard
 
 from examples.world.encyclopedia import Page
-from haigo.files import atomic
+from haigo import files
 
 _SITE = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/" version="0.10" xml:lang="ja">
   <siteinfo>
@@ -33,8 +33,8 @@ _SITE = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/" version=
 
 
 def _write(path: Path, data: bytes) -> None:
-    with atomic(path) as temporary:
-        temporary.write_bytes(data)
+    with files.create(path) as handle:
+        handle.write(data)
 
 
 def _lines(rows: Iterable[dict[str, Any]]) -> bytes:
@@ -76,11 +76,11 @@ def minutes_pages(folder: Path, pages: list[dict[str, Any]]) -> None:
     for name, page in zip(names, pages, strict=True):
         _write(folder / name, gzip.compress(json.dumps(page, ensure_ascii=False).encode(), mtime=0))
     for stale in folder.glob("speech_start*.json.gz"):
-        if stale.name not in names:
-            stale.unlink()
+        if stale.name not in names and files.made(stale):
+            files.remove(stale)
 
 
-def aozora(path: Path, files: list[tuple[str, str]]) -> None:
+def aozora(path: Path, works: list[tuple[str, str]]) -> None:
     """A `.tar.xz` of Shift_JIS files with CR LF.
 
     Raises:
@@ -88,7 +88,7 @@ def aozora(path: Path, files: list[tuple[str, str]]) -> None:
     """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name, text in files:
+        for name, text in works:
             data = text.replace("\n", "\r\n").encode("cp932")
             member = tarfile.TarInfo(f"aozora/{name}")
             member.size, member.mode = len(data), 0o644  # time and owner stay 0

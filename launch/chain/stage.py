@@ -8,7 +8,6 @@ same inputs and is cleared otherwise.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -103,14 +102,22 @@ class Run:
 
     def _make_ready(self, name: str, wanted: str, keep: bool) -> None:
         folder = self.root / name
-        with contextlib.suppress(FileNotFoundError):
-            (folder / _DONE).unlink()
+        self._adopt(folder)
+        files.claim(folder)
+        files.remove(folder / _DONE)
         started = folder / _INPUTS
         same = started.exists() and started.read_text(encoding="utf-8") == wanted
-        if folder.exists() and not same and not keep:
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if not same and not keep:
+            files.remove_tree(folder)
         files.write_text(started, wanted)
+
+    def _adopt(self, folder: Path) -> None:
+        """Take over what an earlier version, which kept no journal, left in a stage's folder: its marker lists it."""
+        if not files.ours(folder) and (folder / _INPUTS).is_file():
+            with contextlib.suppress(HaigoError):
+                marker = files.read_record(folder / _DONE, {"inputs": str, "outputs": {str: int}})
+                files.adopt(folder / name for name in marker["outputs"])
+            files.adopt([folder / _DONE, folder / _INPUTS])
 
     def _finish(self, name: str, wanted: str, identity: Any, seconds: float) -> None:
         folder = self.root / name

@@ -36,6 +36,21 @@ class Chain:
         self.places = {"prepared": str((root / "raw").absolute()), "python": sys.executable}
         self.digests = inputs.Digests(root / ".digests.json")
 
+    def check_output(self) -> None:
+        """See, before anything is written, that the run folder holds none of the user's own files that the run reads.
+
+        Raises:
+            Refused: it does, or it holds files of which no run is known.
+        """
+        run, root = self.file, self.root
+        named = [path for corpus in run.corpora.values() for path in corpus.files if "{prepared}" not in path]
+        read = inputs.find_files([self.expand(each) for each in named], "", self.path.parent) if named else []
+        more = [*run.pairs.values(), *run.test_pairs.values(), *run.decontaminate.against, run.tokenizer.path]
+        read += [Path(self.expand(each)) for each in (*more, run.scores.data_dir) if each and "{prepared}" not in each]
+        if not (files.made(self.path) and self.path.resolve() == (root / "run.yml").resolve()):
+            read.append(self.path)
+        files.check_output(root, read)
+
     def dry_run(self) -> list[tuple[str, str]]:
         """(state, stage) of every stage as far as it can be told without running any."""
         self.run()

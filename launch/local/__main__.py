@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from haigo import cli, naming
+from haigo import cli, files, naming
 from haigo.cli import HaigoError
 
 
@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from neox_configs import reader, shipped
 
     config = reader.load(shipped.files(args.configs))
+    pairs = pairs_files(args.pairs)
+    files.check_output(args.output_dir, [*args.configs, args.tokenizer, args.init_from, *pairs.values()])
     from launch.local.job import named_sets
     from launch.local.train import train
 
@@ -86,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         tokenizer=args.tokenizer,
         tokens=args.tokens,
         seconds=args.seconds,
-        pairs=pairs_files(args.pairs),
+        pairs=pairs,
         eval_every=args.eval_every,
         eval_tokens=args.eval_tokens or None,
         test_tokens=sys.maxsize if args.test_tokens == 0 else args.test_tokens,

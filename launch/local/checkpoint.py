@@ -73,7 +73,27 @@ def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
 
 def remove(folder: Path) -> None:
     """Delete the checkpoint, if there is one."""
-    (folder / NAME).unlink(missing_ok=True)
+    files.remove(folder / NAME)
+
+
+def own(folder: Path) -> None:
+    """See that a run may write to `folder`; what an earlier version, which kept no journal, left of one is taken over.
+
+    Raises:
+        Refused: a file of this name is there that no run wrote, or a model.
+    """
+    names = [IDENTITY, NAME, "log.jsonl", "result.json"]
+    if (
+        not files.ours(folder)
+        and (folder / IDENTITY).is_file()
+        and isinstance(read(folder / IDENTITY).get("identity"), dict)
+    ):
+        files.adopt(folder / name for name in names)
+        if (folder / "result.json").is_file():
+            files.adopt((folder / "model").glob("*"))
+    files.check_output(folder, names=names)
+    if not files.ours(folder / "model"):
+        raise Refused(f"{folder / 'model'} holds files, and Haigo did not make them.", "take another --output-dir")
 
 
 def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +159,7 @@ def read(path: Path) -> dict[str, Any]:
 def clear(folder: Path) -> None:
     """Forget the run in `folder`: identity, checkpoint, result and log."""
     for name in ("result.json", NAME, IDENTITY, "log.jsonl"):
-        (folder / name).unlink(missing_ok=True)
+        files.remove(folder / name)
 
 
 def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,10 @@ tokenizer has no such ids.
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from haigo import files
 from launch.local.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
 
 def export(model: GPTNeoXForCausalLM, vocabulary: Vocabulary, folder: Path) -> None:
     """Write the model to `folder`, which appears whole or not at all; an older one there is replaced."""
-    for stale in folder.parent.glob(f".{folder.name}.*.partial"):  # of a killed process
-        shutil.rmtree(stale, ignore_errors=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
-    try:
-        temporary.mkdir(parents=True)
+    with files.scratch(folder.parent) as temporary:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
@@ -33,8 +28,6 @@ def export(model: GPTNeoXForCausalLM, vocabulary: Vocabulary, folder: Path) -> N
         model.save_pretrained(temporary)
         for file in sorted(vocabulary.folder.iterdir()):
             if file.is_file() and not file.name.startswith("."):
-                shutil.copyfile(file, temporary / file.name)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+                files.copy(file, temporary / file.name)
+        files.remove_tree(folder)
+        files.move(temporary, folder)

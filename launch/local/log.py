@@ -49,7 +49,7 @@ def writer(folder: Path, done: int) -> Iterator[Callable[[Mapping[str, Any]], No
     path = folder / NAME
     kept = [entry for entry in read(path) if entry["step"] <= done and "final" not in entry]
     files.write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
-    with open(path, "a", encoding="utf-8") as handle:
+    with files.append(path, "a", encoding="utf-8") as handle:
 
         def write(entry: Mapping[str, Any]) -> None:
             handle.write(json.dumps(entry) + "\n")
@@ -60,5 +60,5 @@ def writer(folder: Path, done: int) -> Iterator[Callable[[Mapping[str, Any]], No
 
 def append(folder: Path, entry: Mapping[str, Any]) -> None:
     """Append one entry."""
-    with open(folder / NAME, "a", encoding="utf-8") as handle:
+    with files.append(folder / NAME, "a", encoding="utf-8") as handle:
         handle.write(json.dumps(entry) + "\n")

@@ -128,6 +128,7 @@ def train(
     )
     folder = Path(output_dir)
     with files.owner(folder) if lock else contextlib.nullcontext(), _threads(threads):
+        checkpoint.own(folder)
         if overwrite:
             checkpoint.clear(folder)
         kept = checkpoint.claim(folder, job.identity())

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from haigo import shown
+from haigo import files, shown
 from haigo.cli import Failed
 from launch import save_folder
 from launch.supervision import causes, keeper, neox_log, signals
@@ -69,8 +69,7 @@ def run(
     with contextlib.ExitStack() as stack:
         copy: IO[bytes] | None = None
         if log is not None:
-            Path(log).parent.mkdir(parents=True, exist_ok=True)
-            copy = stack.enter_context(open(log, "ab", buffering=0))
+            copy = stack.enter_context(files.append(log, anyones=True, buffering=0))
         child = subprocess.Popen(
             list(command),
             cwd=folder,

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from haigo import files
+
 
 def note(folder: Path, what: str, **facts: Any) -> None:
     """Add a line.
@@ -20,6 +22,5 @@ def note(folder: Path, what: str, **facts: Any) -> None:
     """
     line = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": socket.gethostname(), "what": what, **facts}
     with contextlib.suppress(OSError):  # a full disk must not end the watch
-        folder.mkdir(parents=True, exist_ok=True)
-        with open(folder / "events.jsonl", "a", encoding="utf-8") as handle:
+        with files.append(folder / "events.jsonl", "a", encoding="utf-8") as handle:
             handle.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import yamlfile
+from haigo import files, yamlfile
 from haigo.cli import Refused
 from launch import checkpoints
 from launch.checkpoints import Checkpoint, Choice
@@ -100,19 +100,12 @@ def prepare(made: Resume) -> list[str]:
             + (f" (it named {made.choice.named})." if made.choice.named else ".")
         )
     for tag in made.newer:
-        target = made.save / "haigo" / ASIDE / tag
-        number = 1
-        while target.exists():
-            number += 1
-            target = target.with_name(f"{tag}.{number}")
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.rename(made.save / tag, target)
+            target = files.put_aside(made.save / tag, made.save / "haigo" / ASIDE / tag)
         except OSError as error:
             if error.errno != errno.EXDEV:  # haigo/ is a link to another disk
                 raise
-            target = made.save / f"{ASIDE}-{target.name}"
-            os.rename(made.save / tag, target)
+            target = files.put_aside(made.save / tag, made.save / f"{ASIDE}-{tag}")
         told.append(
             f"{tag} was moved to {target}: it is newer than where the run goes on from, and "
             "keep_last_n_checkpoints would delete new checkpoints instead of it."

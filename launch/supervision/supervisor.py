@@ -166,8 +166,7 @@ class Supervisor:
         files.write_json(self.folder / "start.json", begun)
         if made.save is not None:
             run_record.note_start(made.save, now, made.step, self.gpus, command, remarks)
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / "places.json").unlink()
+        files.remove(self.folder / "places.json")
         child = children.start(command, self.root, environment, self.folder, self.log)
         where = f"from step {made.step:,}" if made.step else "from the beginning"
         self.live.say(f"haigo: started {where} (pid {child.pid}); GPT-NeoX's output: {self.log}")

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from haigo import files
 from haigo.cli import HaigoError
 from launch.supervision import keeper
 
@@ -92,9 +93,8 @@ def start(command: Sequence[str], cwd: Path, environment: Mapping[str, str], fol
     Raises:
         HaigoError: another keeper holds the folder.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with open(log, "ab") as output:
+    with files.append(log, anyones=True) as output:
         process = subprocess.Popen(
             [sys.executable, "-I", str(Path(keeper.__file__).resolve()), str(folder), str(log), *command],
             cwd=cwd,

@@ -106,7 +106,7 @@ def run(
                     continue
                 quiet = False
                 del running[name]
-                (places(name) / "job.json").unlink(missing_ok=True)
+                files.remove(places(name) / "job.json")
                 answer = runner.answer(one)
                 if answer[0]:
                     yield Event("done", name, answer[1])

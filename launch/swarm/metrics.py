@@ -63,7 +63,7 @@ def _values(result: Mapping[str, Any]) -> dict[str, float]:
 
 def write_rows(path: Path, header: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> None:
     """Write a table of cells, atomically."""
-    with files.atomic(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as handle:
+    with files.create(path, "w", encoding="utf-8", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(header)
         for name, cells in rows.items():
@@ -132,7 +132,7 @@ def write_noise(folder: Path, rows: Mapping[str, Mapping[str, str]], metrics: Se
     )
     noise = replicates.noise(names, [rows[run].get("seed", "") for run in names], values)
     if noise is None or not complete:
-        path.unlink(missing_ok=True)
+        files.remove(path)
         return None
     content = {**noise.as_dict(complete), "spread": replicates.spread(names, values, complete)}
     files.write_json(path, content)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import socket
 import time
 from collections.abc import Mapping
@@ -64,8 +63,8 @@ def train(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     with files.owner(place):
         if not checkpoint.same(place, task["identity"]):
             checkpoint.clear(place)
-            for name in ("neox", "model"):
-                shutil.rmtree(place / name, ignore_errors=True)
+            _clear(place / "neox")
+            files.remove_tree(place / "model")
         checkpoint.claim(place, task["identity"])
         done = (place / "result.json").is_file()
         result = dict(files.read_json(place / "result.json")) if done else _train(task, place)
@@ -88,10 +87,19 @@ def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
     result = evaluate(task, place, steps)
     result["seconds"] = round(_spent(place) + time.monotonic() - begin, 3)
     files.write_json(place / "result.json", result)
-    shutil.rmtree(place / "neox", ignore_errors=True)
+    _clear(place / "neox")
     if not task["export"]:
-        shutil.rmtree(place / "model", ignore_errors=True)
+        files.remove_tree(place / "model")
     return result
+
+
+def _clear(folder: Path) -> None:
+    """Remove a run's folder with the checkpoints that GPT-NeoX wrote there for us."""
+    save = folder / "save"
+    files.adopt([save / "latest"])
+    for made in save.glob("global_step*"):
+        files.adopt_tree(made)
+    files.remove_tree(folder)
 
 
 def mend(save: Path, config: Mapping[str, Any]) -> None:
@@ -101,7 +109,7 @@ def mend(save: Path, config: Mapping[str, Any]) -> None:
     try:
         choice = checkpoints.choose(save, checkpoints.survey(save, checkpoints.layout(config, 1)))
     except Refused:
-        shutil.rmtree(save)
+        _clear(save.parent)
         return
     checkpoints.mend(save, choice)
 
@@ -165,8 +173,7 @@ def _link(prefix: Path, folder: Path) -> Path:
     for ending in ("bin", "idx", "json"):
         source, link = Path(f"{prefix}.{ending}"), Path(f"{made}.{ending}")
         if source.exists():
-            link.unlink(missing_ok=True)
-            link.symlink_to(source.resolve())
+            files.symlink(link, source.resolve())
     return made
 
 

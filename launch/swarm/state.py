@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from haigo import files
 from launch import proxy_pool
 from launch.proxy_pool import Event
 from launch.swarm import board as boards
@@ -78,6 +79,17 @@ class Swarm:
         self.scored: dict[str, dict[str, Any]] = {}
         self.facts: dict[str, Any] = {}
         self.first: Job | None = None
+
+    def own(self) -> None:
+        """Take over what an earlier version, which kept no journal, left of this swarm; see that nothing is in the way.
+
+        Raises:
+            Refused: a file of this name is there that no swarm wrote.
+        """
+        names = ["swarm.json", "metrics.csv", "noise.json"]
+        if not files.ours(self.folder) and (self.folder / "swarm.json").is_file() and metrics.read(self.folder).runs:
+            files.adopt(self.folder / name for name in names)
+        files.check_output(self.folder, names=names)
 
     def prepare(
         self, base: Mapping[str, Any], known: catalogues.Catalogue, words: Any, matching: Any, seed: int

@@ -119,6 +119,7 @@ def run(
             tokens = budget.tokens_in(folder, seconds, first, common)
         swarm = Swarm(folder, units, {**common, "tokens": tokens, "export": export or tasks is not None}, checkpoints)
         swarm.tasks, swarm.tasks_key, swarm.cluster = tasks, key, cluster
+        swarm.own()
         swarm.prepare(base, known, words, matching, first_seed)
         swarm.write_facts(known, first_seed, seeds)
         wanted = {unit.name for unit in mine}

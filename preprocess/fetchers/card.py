@@ -32,7 +32,7 @@ class About:
 def remove(folder: Path) -> None:
     """Mark the corpus as not finished."""
     for name in (JSON, MARKDOWN):
-        (folder / name).unlink(missing_ok=True)
+        files.remove(folder / name)
 
 
 def write(

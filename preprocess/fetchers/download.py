@@ -63,8 +63,8 @@ class Download(io.RawIOBase):
         self.part, self._about = folder / f"{name}.part", folder / f"{name}.json"
         self._known: dict[str, Any] = files.read_json(self._about) if self._about.is_file() else {}
         if not self._known:
-            self.part.unlink(missing_ok=True)  # without its version nothing can be appended
-        self._file = open(self.part, "ab+")  # noqa: SIM115  (closed by close)
+            files.remove(self.part)  # without its version nothing can be appended
+        self._file = files.append(self.part, "ab+")
         self.have = self._file.seek(0, io.SEEK_END)
         self._at = 0
         self._failed = 0
@@ -121,8 +121,8 @@ class Download(io.RawIOBase):
     def discard(self) -> None:
         """Close and delete what has come."""
         self.close()
-        self.part.unlink(missing_ok=True)
-        self._about.unlink(missing_ok=True)
+        files.remove(self.part)
+        files.remove(self._about)
 
     def _more(self) -> None:
         """Append at least one piece."""

@@ -167,7 +167,7 @@ class MediaWikiDump(Source):
             paths = [self._download(client, store, dump["date"], one) for one in (pair["index"], pair["dump"])]
             if self._read(client, store, str(number), paths[1], paths[0]) and not self.keep_downloads:
                 for path in paths:
-                    path.unlink(missing_ok=True)
+                    files.remove(path)
 
     def _choose(self, client: Client) -> dict[str, Any]:
         """The dump's date and files with their checksums."""

@@ -212,8 +212,8 @@ class Store:
 
     def _write(self, number: int, lines: list[bytes]) -> tuple[int, int, str]:
         packed = zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(lines))
-        with files.atomic(self.folder / f"{number:05d}.jsonl.zst") as temporary:
-            temporary.write_bytes(packed)
+        with files.create(self.folder / f"{number:05d}.jsonl.zst") as handle:
+            handle.write(packed)
         return number, len(packed), hashlib.sha256(packed).hexdigest()
 
 
@@ -254,6 +254,9 @@ def opened(
                         f"{folder} holds another fetch ({_shown(before)}), this one is {_shown(identity)}.",
                         "name another --output-dir, or repeat the options of the first",
                     )
+                if not files.ours(folder):  # fetched by an earlier version, which kept no journal
+                    files.adopt([*folder.glob("*.jsonl.zst"), *(folder / f"DATA_CARD.{end}" for end in ("json", "md"))])
+                files.check_output(folder, names=("DATA_CARD.json", "DATA_CARD.md"))
                 yield store
         except sqlite3.DatabaseError as error:
             if "full" in str(error):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from haigo import files
 from haigo.cli import HaigoError
 
 
@@ -52,7 +53,7 @@ class Turns:
     @contextlib.contextmanager
     def turn(self, host: str, pause_s: float) -> Iterator[Turn]:
         """Wait until `host` may be asked, hold it while the block lasts, then keep it free for `pause_s` seconds."""
-        with open(self._file(host), "a+", encoding="ascii") as handle:
+        with files.append(self._file(host), "a+", anyones=True, encoding="ascii") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
             handle.seek(0)
             wait = min(_number(handle.read()) - self._clock.time(), self._longest)

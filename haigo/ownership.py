@@ -1,0 +1,167 @@
+"""Whose a file is: the journal `.haigo` in every folder that Haigo writes to lists the names it made there.
+
+What the journal does not list was made by somebody else. `haigo.files`, which writes, replaces and removes, asks here; commands
+ask `check_output` before they begin.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO
+
+from haigo.cli import Refused
+
+StrPath = str | os.PathLike[str]
+
+JOURNAL, SCRATCH, LOCK = ".haigo", ".haigo.tmp", ".haigo.lock"
+NOTES = frozenset({JOURNAL, SCRATCH, LOCK})  # names that are no content of a folder
+_HEADER = b"Names that Haigo made in this folder: it may replace or remove these, and nothing else.\n"
+_seen: dict[str, tuple[tuple[int, int, int], frozenset[str]]] = {}  # journal -> what it said when it looked like that
+
+
+def made(path: StrPath) -> bool:
+    """Whether Haigo made the file at `path` (or the link; a link's target does not count)."""
+    target = Path(path)
+    return target.name in names_in(target.parent)
+
+
+def ours(folder: StrPath) -> bool:
+    """Whether `folder` may be filled: it does not exist, is empty, or Haigo wrote to it before."""
+    place = Path(folder)
+    if not os.path.lexists(place):
+        return True
+    return place.is_dir() and ((place / JOURNAL).is_file() or set(os.listdir(place)) <= NOTES)
+
+
+def claim(folder: StrPath) -> None:
+    """Take a folder for Haigo; it is made where it does not exist.
+
+    Raises:
+        Refused: it holds files, and Haigo never wrote to it.
+    """
+    if not ours(folder):
+        raise Refused(f"{folder} holds files, and Haigo did not make it.", "name another folder, or move them away")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    _note(Path(folder), b"")
+
+
+def adopt(paths: Iterable[StrPath]) -> None:
+    """Enter files that exist into their folders' journals. The caller has proof that Haigo made them: a note of an older
+    version that lists them, or a program of ours that wrote them to a folder that was empty before."""
+    for path in paths:
+        if os.path.lexists(path):
+            enter(Path(path))
+
+
+def adopt_tree(folder: StrPath) -> None:
+    """`adopt` every file below `folder`."""
+    for place, _, names in os.walk(folder):
+        adopt(Path(place) / name for name in names if name not in NOTES)
+
+
+def check_output(
+    output: StrPath,
+    inputs: Iterable[StrPath | None] = (),
+    recursive: Iterable[StrPath] = (),
+    names: Iterable[str] = (),
+) -> None:
+    """Refuse, before any work is done, an output that would harm an input or something that Haigo did not make.
+
+    Args:
+        output: the file or folder that will be written.
+        inputs: files and folders that are read; None and what does not exist is passed over.
+        recursive: folders that are read with everything below them; nothing may be written inside.
+        names: files that will be written in the folder `output`.
+
+    Raises:
+        Refused: `output` is an input, holds one, lies inside a folder of `recursive`, or a file to be written is there and
+            not ours.
+    """
+    where, deep = Path(os.path.realpath(output)), list(recursive)
+    for each in (*inputs, *deep):
+        if not each or not os.path.exists(each):
+            continue
+        source = Path(os.path.realpath(each))
+        if source == where or (where.exists() and os.path.samefile(where, source)):
+            raise Refused(f"the output {output} is the input {each} itself.", "name another output")
+        if where in source.parents:
+            raise Refused(f"the output {output} holds the input {each}.", "name a folder that no input lies in")
+        if each in deep and source in where.parents:
+            raise Refused(
+                f"the output {output} lies inside {each}, which is read with everything below it.",
+                "name a folder outside it",
+            )
+    if not os.path.isdir(output):
+        require_ours(Path(output))
+    for name in names:
+        require_ours(Path(output) / name)
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """The names that Haigo made in `folder`."""
+    path = folder / JOURNAL
+    try:
+        with open_notes(path, os.O_RDONLY) as handle:
+            look = os.fstat(handle.fileno())
+            now = (look.st_ino, look.st_size, look.st_mtime_ns)
+            if str(path) in _seen and _seen[str(path)][0] == now:
+                return _seen[str(path)][1]
+            content = handle.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    names: set[str] = set()
+    for line in content[len(_HEADER) :].splitlines():
+        with contextlib.suppress(ValueError):  # a line torn by a full disk: its file was never put in place
+            name = json.loads(line[1:])
+            (names.add if line[:1] == b"+" else names.discard)(name)
+    _seen[str(path)] = (now, frozenset(names))
+    return _seen[str(path)][1]
+
+
+def open_notes(path: Path, flags: int) -> IO[bytes]:
+    """A journal or lock file of ours, as an unbuffered binary file.
+
+    Raises:
+        Refused: something else stands at its place.
+    """
+    try:
+        number = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise
+        raise Refused(f"{path} is not the file that Haigo keeps its notes in.", "move it away") from None
+    handle = os.fdopen(number, "r+b" if flags & os.O_RDWR else "rb", 0)
+    head = os.pread(handle.fileno(), len(_HEADER), 0)
+    if not (_HEADER.startswith(head) if path.name == JOURNAL else re.fullmatch(rb"(pid \d*)?", head)):
+        handle.close()
+        raise Refused(f"{path} is not the file that Haigo keeps its notes in.", "move it away")
+    return handle
+
+
+def enter(path: Path, sign: str = "+") -> None:
+    """Add a name to its folder's journal, or (`-`) take it out."""
+    if (path.name in names_in(path.parent)) != (sign == "+"):
+        _note(path.parent, f"\n{sign}{json.dumps(path.name)}\n".encode())
+
+
+def _note(folder: Path, line: bytes) -> None:
+    """One short write at the journal's end, so that processes may do it side by side."""
+    with open_notes(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND) as handle:
+        if os.fstat(handle.fileno()).st_size < len(_HEADER):
+            handle.truncate(0)
+            handle.write(_HEADER)
+        handle.write(line)
+
+
+def require_ours(path: Path) -> None:
+    """Raises Refused where something stands at `path` that Haigo did not make, IsADirectoryError where it is a folder."""
+    if os.path.lexists(path) and not made(path):
+        if path.is_dir() and not path.is_symlink():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise Refused(f"{path} exists, and Haigo did not make it.", "name another output, or move that file away")
