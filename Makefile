@@ -10,7 +10,7 @@ PIP_FLAGS ?=
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
-NEED_MB := 6000
+NEED_MB := 6500
 ROOMS := haigo neox_configs preprocess mixer launch eval_harness examples benchmarks
 
 export OMP_NUM_THREADS := 1
@@ -47,7 +47,7 @@ $(READY): setup.cfg constraints.txt
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "haigo: $(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)"; exit 2; }
 	@test "$$(df -Pm . | awk 'NR == 2 {print $$4}')" -ge $(NEED_MB) || { echo "haigo: the packages need $(NEED_MB) MB of disk and less is free here: free some space"; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
-	env -u XDG_CACHE_HOME $(VENV)/bin/pip install -q $(PIP_FLAGS) -c constraints.txt -e '.[dev,ja]'
+	env -u XDG_CACHE_HOME $(VENV)/bin/pip install -q $(PIP_FLAGS) -c constraints.txt -e '.[dev,ja,data,cluster]'
 	@touch $@
 
 clean:

@@ -218,7 +218,9 @@ def test_run_files_that_are_refused(raw, model_dir, tmp_path, more, message):
         scale.main([str(run_file(tmp_path, raw, model_dir, **more))])
 
 
-@pytest.mark.skipif(importlib.util.find_spec("datatrove") is not None, reason="datatrove is here")
-def test_without_datatrove(raw, model_dir, tmp_path, capsys):
+def test_without_datatrove(raw, model_dir, tmp_path, capsys, monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "datatrove"] or ["datatrove"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "datatrove", None)
     assert cli.run(scale.main, [str(run_file(tmp_path, raw, model_dir)), "--executor", "datatrove"]) == cli.BAD_INPUT
     assert "pip install 'haigo[data]'" in capsys.readouterr().err
