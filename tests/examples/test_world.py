@@ -34,7 +34,7 @@ _NS = "{http://www.mediawiki.org/xml/export-0.10/}"
 
 
 def digests(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".haigo"))
     return {path.relative_to(folder).as_posix(): sha256_file(path) for path in paths}
 
 

@@ -189,15 +189,12 @@ def test_lock_holds_on_a_full_disk(tmp_path, monkeypatch):
     import io
 
     place = tmp_path / "run"
-    real = open
+    real = os.fdopen
 
-    class Full(io.TextIOWrapper):
+    class Full(io.FileIO):
         write = full
 
-    def opened(path, mode="r", **more):
-        return Full(real(path, "ab+"), encoding="utf-8") if str(path).endswith(".lock") else real(path, mode, **more)
-
-    monkeypatch.setattr("builtins.open", opened)
+    monkeypatch.setattr(os, "fdopen", lambda number, mode, size: Full(number, mode) if "+" in mode else real(number, mode, size))
     with files.owner(place), pytest.raises(HaigoError, match="in use by another process"), files.owner(place):
         pass
 

@@ -176,7 +176,7 @@ def made(out):
     found = {}
     for part in ("corpora", "dedup", "decontaminate", "tokenizer", "data", "design"):
         for path in sorted((out / part).rglob("*")) if (out / part).is_dir() else [out / part]:
-            if path.is_file() and path.name not in (".done.json", ".inputs", ".lock"):
+            if path.is_file() and path.name not in (".done.json", ".inputs", ".haigo", ".haigo.lock"):
                 found[str(path.relative_to(out))] = path.read_bytes()
     found["mixture"] = {key: value for key, value in yamlfile.read(out / "mixture.yml").items() if key != "provenance"}
     return found

@@ -298,10 +298,12 @@ def test_weights_of_another_shape_are_told(world, trained, tmp_path):
 
 
 def test_leftovers_of_a_killed_export_are_removed(world, tmp_path):
-    (tmp_path / ".model.99.partial").mkdir()
+    (tmp_path / ".haigo.tmp" / "0123456789abcdef").mkdir(parents=True)
+    (tmp_path / ".haigo.tmp" / "0123456789abcdef" / "model.safetensors").write_bytes(b"half")
     train(world.config(train_iters=2), tmp_path, tokenizer=world.tokenizer, valid={}, progress=lambda tick: None)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".lock",
+        ".haigo",
+        ".haigo.lock",
         "log.jsonl",
         "model",
         "result.json",

@@ -110,7 +110,7 @@ def held(place):
     found = {}
     for path in sorted(place.rglob("*")):
         name = path.relative_to(place)
-        if path.is_file() and path.name != ".lock" and ".fetch" not in name.parts:
+        if path.is_file() and not path.name.startswith(".haigo") and ".fetch" not in name.parts:
             found[str(name)] = path.read_bytes()
     return found
 

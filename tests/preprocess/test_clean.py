@@ -215,14 +215,14 @@ def test_a_killed_run_is_made_good_by_the_next(tmp_path):
     struck = 0
     for wait in (0, 0.03, 0.06, 0.1):
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while child.poll() is None and not (tmp_path / "killed" / ".lock").exists():
+        while child.poll() is None and not (tmp_path / "killed" / ".haigo.lock").exists():
             time.sleep(0.005)
         time.sleep(wait)
         os.kill(child.pid, signal.SIGKILL)
         struck += child.wait() != 0
         if (tmp_path / "killed" / "clean.json").exists():
             assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")
-        (tmp_path / "killed" / ".lock").unlink(missing_ok=True)
+        (tmp_path / "killed" / ".haigo.lock").unlink(missing_ok=True)
     assert struck
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
     assert files_of(tmp_path / "killed") == files_of(tmp_path / "whole")

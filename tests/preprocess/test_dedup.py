@@ -232,7 +232,7 @@ def test_a_killed_run_is_finished_by_the_same_command(tmp_path):
     command = [sys.executable, "-m", "preprocess.dedup", *map(str, folders), "--output-dir", str(tmp_path / "killed")]
     for wait in (0, 0.1, 0.3):
         child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while child.poll() is None and not (tmp_path / "killed" / ".lock").exists():
+        while child.poll() is None and not (tmp_path / "killed" / ".haigo.lock").exists():
             time.sleep(0.005)
         time.sleep(wait)
         os.kill(child.pid, signal.SIGKILL)
@@ -262,7 +262,7 @@ def test_bad_input_is_one_sentence(tmp_path):
         ({"threshold": 1.5}, "is no similarity"),
         ({"method": "simhash"}, "no method 'simhash'"),
         ({"shape": Shape(bands=0)}, "--bands 0 is out of range"),
-        ({"output_dir": tmp_path}, "would be written over"),
+        ({"output_dir": tmp_path}, "holds the input"),
     ):
         arguments = {"folders": [folder], "output_dir": tmp_path / "out"} | change
         with pytest.raises(HaigoError, match=message):
