@@ -194,7 +194,9 @@ def test_lock_holds_on_a_full_disk(tmp_path, monkeypatch):
     class Full(io.FileIO):
         write = full
 
-    monkeypatch.setattr(os, "fdopen", lambda number, mode, size: Full(number, mode) if "+" in mode else real(number, mode, size))
+    monkeypatch.setattr(
+        os, "fdopen", lambda number, mode, size: Full(number, mode) if "+" in mode else real(number, mode, size)
+    )
     with files.owner(place), pytest.raises(HaigoError, match="in use by another process"), files.owner(place):
         pass
 
