@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
+from haigo import redact
+
 # C0 but tab and line end, DEL and C1, the separators and the overrides of direction, annotation marks
 _DRIVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]")
 _BREAKS = re.compile("[\t\n]")
@@ -23,12 +25,12 @@ _COLOURED = re.compile("(\x1b\\[[0-9;]*m|\r)|" + _DRIVES.pattern)
 
 def text(value: object) -> str:
     """Several lines for a terminal: only line ends and tabs are kept of what is no visible character."""
-    return _DRIVES.sub(_escaped, str(value))
+    return _DRIVES.sub(_escaped, redact.urls(str(value)))
 
 
 def log(value: object) -> str:
     """The output of a program that the user started: its colours and its bar's carriage returns stay too."""
-    return _COLOURED.sub(lambda found: found[1] or _escaped(found), str(value))
+    return _COLOURED.sub(lambda found: found[1] or _escaped(found), redact.urls(str(value)))
 
 
 def line(value: object) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import haigo
-from haigo import cli, files, yamlfile
+from haigo import cli, files, redact, yamlfile
 from haigo.cli import HaigoError, Refused
 from launch import plan as planning
 from launch.plan import Plan
@@ -389,7 +389,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         seq_length=args.seq_length,
         attention=args.attention,
         gpus_per_node=args.gpus_per_node,
-        command=shlex.join(["python", "-m", "launch.configs", *words]),
+        command=redact.command(["python", "-m", "launch.configs", *words]),
         recipe=args.recipe,
         start=args.start,
         lr=args.lr,

@@ -20,13 +20,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, cli, files
+from haigo import __version__, cli, files, redact
 from haigo.cli import HaigoError, Refused
 
 DTYPES = {"fp32": "float32", "fp16": "float16", "bfloat16": "bfloat16"}
@@ -315,7 +314,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps(made, ensure_ascii=False, indent=2))
         return cli.OK
     if args.dry_run:
-        print(shlex.join(made["command"]))
+        print(redact.command(made["command"]))
         return cli.OK
     print(_table(made["checks"]), file=sys.stderr)
     mended = f", {made['mended']} tensors mended" if made["mended"] else ""

@@ -4,8 +4,8 @@
 
 Only names asked for are taken, from this environment. DeepSpeed reads the file from the home folder and from the folder
 where deepy.py runs, puts each value between double quotes and escapes nothing: with pdsh what a shell would expand is
-escaped here, with mpirun and srun a value that would change on the way is refused. Names that look like secrets are left
-out and named, unless --secrets asks for them; the file is then readable by its owner only.
+escaped here, with mpirun and srun a value that would change on the way is refused. Names that look like secrets, and
+addresses with a password, are left out and named, unless --secrets asks for them; the file is then readable by its owner only.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from haigo import cli, files
+from haigo import cli, files, redact
 from haigo.cli import HaigoError, Refused, nearest
-from launch.commanding.runner_command import SECRET, written
+from launch.commanding.runner_command import written
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LAUNCHERS = ("pdsh", "openmpi", "slurm")
@@ -57,7 +57,7 @@ def choose(
         raise HaigoError("an empty prefix would take everything.", "name the prefixes")
     wanted = {*names, *(name for name in environ if prefixes and name.startswith(tuple(prefixes)))}
     wanted = {name for name in wanted if _NAME.fullmatch(name)}
-    hidden = [] if secrets else sorted(name for name in wanted if SECRET.search(name))
+    hidden = [] if secrets else sorted(name for name in wanted if redact.value(name, environ[name]) != environ[name])
     return Chosen({name: environ[name] for name in sorted(wanted) if name not in hidden}, hidden)
 
 

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from haigo import cli
+from haigo import cli, redact
 from haigo.cli import HaigoError, Refused
 from launch import preflight
 from launch.checking import place as preflight_place
@@ -176,7 +176,7 @@ def _show(
         if args.json:
             raise
         folder = shlex.quote(str(root)) if root else deepy_show.NO_CHECKOUT
-        print(f"cd {folder} && {shlex.join(command)}\n{deepy_show.refusal(error)}")
+        print(f"cd {folder} && {redact.command(command)}\n{deepy_show.refusal(error)}")
         return
     print(json.dumps(shown, indent=2, ensure_ascii=False) if args.json else deepy_show.text(shown))
 

@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import re
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from importlib import metadata
 from pathlib import Path
 
 import haigo
-from haigo import cli, files, naming, yamlfile
+from haigo import cli, files, naming, redact, yamlfile
 from haigo.cli import HaigoError
 from haigo.progress import clock
 from launch.chain import docs as runfile_docs
@@ -125,7 +124,7 @@ def environment() -> dict[str, object]:
 
 def _command(argv: Sequence[str] | None) -> str:
     words = sys.argv[1:] if argv is None else argv
-    return shlex.join(["python", "-m", "launch.pipeline", *words])
+    return redact.command(["python", "-m", "launch.pipeline", *words])
 
 
 def _init(path: Path, given: Sequence[str]) -> int:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import signal
 import sys
 import time
@@ -22,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, files, shown
+from haigo import cli, files, redact, shown
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
 from launch.supervision import neox_log, runs_table
@@ -271,7 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if args.dry_run:
         for number, entry in enumerate(entries):
             words = runs_table.command(entry, number, folder / entry.name, [sys.executable], write=False)
-            print(shlex.join(words))
+            print(redact.command(words))
         return None
     if args.status or args.stop:
         watch = status(entries, folder)

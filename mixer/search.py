@@ -14,13 +14,12 @@ supply.csv: corpus, and any of tokens, min, max, max_epochs, group. Exit code 3:
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, cli, files
+from haigo import __version__, cli, files, redact
 from haigo.cli import HaigoError
 from mixer import methods, mixture, report, reuse, scales, screened
 from mixer.answer import Recommendation
@@ -289,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         earlier=[(pair[0], pair[1]) for pair in args.earlier],
         splits=reuse.parse(args.split),
         screen=args.screen,
-        command="python -m mixer.search " + shlex.join(words),
+        command=redact.command(["python", "-m", "mixer.search", *words]),
     )
     document = made.document()
     print(json.dumps(document, ensure_ascii=False, indent=2) if args.json else report.text(document))

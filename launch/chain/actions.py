@@ -6,13 +6,12 @@ the result does (see `launch.chain.stage`).
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import files, pool, yamlfile
+from haigo import files, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
 from haigo.formats import mixture as mixture_file
 from launch.chain import runfile
@@ -208,7 +207,7 @@ def search(
         seed=seed,
         force=options.force,
         screen=str(folder / "screen") if screened else None,
-        command=shlex.join(["python", "-m", "mixer.search", *words, "--output", "mixture.yml"]),
+        command=redact.command(["python", "-m", "mixer.search", *words, "--output", "mixture.yml"]),
     )
     files.write_json(folder / "search" / "held_out.json", made.held_out_predictions)
     files.write_text(folder / "search" / "answer.txt", report.text(made.document()))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from haigo import redact
 from haigo.cli import HaigoError
 from launch.commanding import neox_command, runner_command
 
@@ -60,19 +61,30 @@ def plan(
         accelerator_exports=exports,
         device_count=gpus,
     )
-    hidden = sorted(name for name in started.exports if runner_command.SECRET.search(name))
+    hidden = started.hidden()
     if hidden:
         unknown.append(f"shown as ***: {', '.join(hidden)}; they stand in the command line, where others see them (ps)")
+    deepspeed, megatron = redact.value("", made.deepspeed_config), redact.value("", made.megatron_config)
+    texts = made.megatron_config.get("config_files") or {}
+    if texts:
+        megatron["config_files"] = {name: redact.config(text) for name, text in texts.items()}
+    # the configs travel as one word each, which everybody can read
+    clear = {neox_command.encode(made.deepspeed_config): deepspeed, neox_command.encode(made.megatron_config): megatron}
+    covered = {word: neox_command.encode(config) for word, config in clear.items()}
+    if any(word != cover for word, cover in covered.items()):
+        unknown.append(
+            "values of secret names in the config, shown as ***; every rank's command line has them in clear"
+        )
     return {
         "folder": folder,
-        "deepy": list(deepy),
-        "runner": made.words,
+        "deepy": redact.words(deepy),
+        "runner": [covered.get(word, word) for word in made.words],
         "launcher": started.kind,
         "deepspeed": flavour,
-        "executes": started.shown(),
+        "executes": [covered.get(word, word) for word in started.shown()],
         "hosts": started.hosts,
-        "deepspeed_config": made.deepspeed_config,
-        "megatron_config": made.megatron_config,
+        "deepspeed_config": deepspeed,
+        "megatron_config": megatron,
         "traps": started.traps,
         "unknown": unknown + started.unknown,
     }

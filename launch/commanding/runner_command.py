@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from haigo import redact
 from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfiles
 from launch.commanding import neox_command
@@ -43,7 +44,6 @@ _NEBULA = [
     "AZUREML_BLOB_ACCOUNT_KEY",
 ]
 _OMPI = ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
-SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL", re.IGNORECASE)
 KEPT = "HAIGO_KEPT_"
 """Before a variable's name: the value that launch.slurm's script gives back to every task."""
 _ODD = re.compile(r"[^\w@%+=:,./-]")
@@ -63,14 +63,16 @@ class Executed:
     unknown: list[str] = field(default_factory=list)
     traps: list[str] = field(default_factory=list)
     """Why this command will not do what was meant, a sentence each."""
+    safe: list[str] | None = None
+    """The command with `***` for what is secret; None where nothing is."""
 
     def shown(self) -> list[str]:
         """The command with the values of secrets replaced by `***`."""
-        words = list(self.command)
-        for name, value in self.exports.items():
-            if SECRET.search(name):
-                words = [word.replace(f"{name}={value}", f"{name}=***") for word in words]
-        return words
+        return list(self.command if self.safe is None else self.safe)
+
+    def hidden(self) -> list[str]:
+        """Variables whose values are not shown, or not wholly."""
+        return sorted(name for name, value in self.exports.items() if redact.value(name, value) != value)
 
 
 def executed(
@@ -133,18 +135,19 @@ def executed(
     if args.launcher == "slurm" and not args.no_ssh_check:
         notes.append(f"DeepSpeed tries `ssh {first} hostname` first, although srun needs no ssh; no_ssh_check: true")
     exports, traps = _exports(environ, folder, flavour, accelerator_exports, args.launcher)
-    traps = notes + traps
-    if args.launcher == "pdsh":
-        command = _pdsh(args, hosts, exports, folder, _launch(python, world, args, "%n"), rest)
-    elif args.launcher == "openmpi":
-        command, more = _openmpi(args, pool, exports, environ, python, rest)
-        traps += more
-    elif args.launcher == "slurm":
-        command, more = _slurm(args, pool, exports, flavour, python, rest)
-        traps += more
-    else:
+
+    def built(told: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        if args.launcher == "pdsh":
+            return _pdsh(hosts, told, folder, _launch(python, world, args, "%n"), rest), []
+        if args.launcher == "openmpi":
+            return _openmpi(args, pool, told, environ, python, rest)
+        if args.launcher == "slurm":
+            return _slurm(args, pool, told, flavour, python, rest)
         raise Refused(f"launcher {args.launcher} is not built here.", "use pdsh, openmpi or slurm")
-    return Executed(command, args.launcher, hosts, exports, unknown, traps)
+
+    command, more = built(exports)
+    safe, _ = built({name: redact.value(name, value) for name, value in exports.items()})
+    return Executed(command, args.launcher, hosts, exports, unknown, notes + traps + more, safe)
 
 
 def _here(args: argparse.Namespace, environ: Mapping[str, str], count: int | None) -> dict[str, list[int]]:
@@ -254,7 +257,6 @@ def _changed(named: Mapping[str, str], environ: Mapping[str, str], flavour: str,
 
 
 def _pdsh(
-    args: argparse.Namespace,
     hosts: Mapping[str, object],
     exports: Mapping[str, str],
     folder: str,

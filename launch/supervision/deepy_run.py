@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from haigo import files, shown
+from haigo import files, redact, shown
 from haigo.cli import Failed
 from launch import save_folder
 from launch.supervision import causes, keeper, neox_log, signals
@@ -119,12 +119,12 @@ def judge(outcome: Outcome, config: Mapping[str, Any], base: Path) -> None:
 def _read(child: subprocess.Popen[bytes], outcome: Outcome, copy: IO[bytes] | None) -> None:
     assert child.stdout is not None
     for line in iter(child.stdout.readline, b""):
-        text = line.decode("utf-8", errors="replace")
+        text = redact.text(line.decode("utf-8", errors="replace"))  # DeepSpeed tells every variable that it hands on
         with contextlib.suppress(BrokenPipeError):
             shown.raw(sys.stdout).write(shown.log(text))
             sys.stdout.flush()
         if copy is not None:
-            copy.write(line)
+            copy.write(text.encode())
         outcome.read(text)
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import files, redact
 
 
 def note(folder: Path, what: str, **facts: Any) -> None:
@@ -18,9 +18,14 @@ def note(folder: Path, what: str, **facts: Any) -> None:
     Args:
         folder: the run's own.
         what: started, ended, hung, mended, ...
-        facts: JSON values; no secrets.
+        facts: JSON values; secrets in them are written as ***.
     """
-    line = {"at": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "host": socket.gethostname(), "what": what, **facts}
+    line = {
+        "at": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "host": socket.gethostname(),
+        "what": what,
+        **redact.value("", facts),
+    }
     with contextlib.suppress(OSError):  # a full disk must not end the watch
         with files.append(folder / "events.jsonl", "a", encoding="utf-8") as handle:
             handle.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import haigo
-from haigo import files
+from haigo import files, redact
 from haigo.cli import HaigoError, Refused
 from neox_configs import reader
 
@@ -211,7 +211,7 @@ def note_start(
         now: what `stream` gave.
         step: the step that the run goes on from.
         gpus: all GPUs of the run, where it is known.
-        command: what is started; written as it is, so it must hold no secret.
+        command: what is started; secrets in it are written as ***.
         remarks: what was told about the data.
     """
     record = read(folder) or {"stream": dict(now), "starts": []}
@@ -223,7 +223,7 @@ def note_start(
             "step": step,
             "consumed_samples": _consumed(record, step, batch),
             "gpus": gpus,
-            "command": list(command),
+            "command": redact.words(command),
             "haigo": haigo.__version__,
             **({"other_data": list(remarks), "stream_before": record["stream"]} if remarks else {}),
         }

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files, shown
+from haigo import __version__, files, redact, shown
 
 from .state import Store
 
@@ -54,10 +54,10 @@ def write(
     card = {
         "corpus": name,
         "title": about.title,
-        "origin": about.origin,
+        "origin": redact.urls(about.origin),
         "terms": list(about.terms),
         "licences": store.licences(),
-        "conditions": dict(identity),
+        "conditions": redact.value("", dict(identity)),
         "complete": complete,
         "documents": store.documents,
         "characters": store.characters,

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import files, redact
 from haigo.cli import Failed, HaigoError
 
 from .http import BUSY, Again, Client, NotServed, Opened, TooLarge
@@ -211,7 +211,7 @@ class Download(io.RawIOBase):
 
     def _know(self, facts: Mapping[str, Any]) -> None:
         self._known |= facts
-        files.write_json(self._about, {"url": self.url, **self._known})
+        files.write_json(self._about, {"url": redact.urls(self.url), **self._known})
 
     def _check(self) -> None:
         if not self._digest or self._known.get("digest") == self._digest:

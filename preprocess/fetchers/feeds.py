@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
+from haigo import redact
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -80,7 +81,7 @@ class Feeds(Source):
             for url in self.urls:
                 if self.limits.reached(store):
                     return
-                state = store.get(f"feed {url}") or {}
+                state = store.get(f"feed {redact.urls(url)}") or {}
                 if client.clock.time() - state.get("asked", 0) >= _NOT_SOONER_S:
                     self._feed(client, store, url, state)
                 progress.update(detail=f"{store.documents:,} entries")
@@ -125,7 +126,7 @@ class Feeds(Source):
             "modified": reply.headers.get("Last-Modified") or state.get("modified"),
         }
         if feed is None:
-            store.commit(state={f"feed {url}": now})
+            store.commit(state={f"feed {redact.urls(url)}": now})
             return
         if feed.mended:
             print(
@@ -134,7 +135,7 @@ class Feeds(Source):
             )
         skipped = Skipped()
         documents = list(self._documents(feed, url, today(client).isoformat(), skipped))
-        store.commit(documents, {f"feed {url}": now}, skipped)
+        store.commit(documents, {f"feed {redact.urls(url)}": now}, skipped)
 
     def _documents(self, feed: feed_parse.Feed, url: str, fetched: str, skipped: Skipped) -> Iterator[Document]:
         for item in feed.items:

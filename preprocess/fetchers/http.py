@@ -214,7 +214,7 @@ class Client:
                 self._robots.require(url)
                 gap = max(gap, self._robots.delay_s(url))
             with contextlib.ExitStack() as stack:
-                turn = stack.enter_context(self._turns.turn(urlsplit(url).netloc.lower(), gap))
+                turn = stack.enter_context(self._turns.turn(urlsplit(url).netloc.rpartition("@")[2].lower(), gap))
                 response = stack.enter_context(self._send(url, headers))
                 target = self._connected().get_redirect_target(response)
                 if target is None:

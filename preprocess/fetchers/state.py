@@ -19,7 +19,7 @@ from typing import Any
 
 import zstandard
 
-from haigo import files
+from haigo import files, redact
 from haigo.cli import HaigoError, Refused
 
 from .. import documents
@@ -59,7 +59,7 @@ class Skipped:
             self.counts[reason] += count
             kept = self.samples.setdefault(reason, [])
             if sample and len(kept) < _SAMPLES:
-                kept.append(_SURROGATE.sub("\ufffd", sample[:_SAMPLE_CHARS]))
+                kept.append(_SURROGATE.sub("\ufffd", redact.urls(sample)[:_SAMPLE_CHARS]))
 
 
 class Store:
@@ -277,7 +277,8 @@ def _hash(text: str, size: int) -> bytes:
 
 
 def _writable(document: Document) -> Document:
-    """Halves of surrogate pairs, which JSON may carry, cannot be written as UTF-8: they become U+FFFD."""
+    """Halves of surrogate pairs, which JSON may carry, cannot be written as UTF-8: they become U+FFFD. Addresses lose their
+    passwords."""
     try:
         document.text.encode()
         document.id.encode()
@@ -285,7 +286,7 @@ def _writable(document: Document) -> Document:
         text, name = (_SURROGATE.sub("\ufffd", each) for each in (document.text, document.id))
         document = Document(name, text, document.meta)
     meta = {
-        _SURROGATE.sub("\ufffd", key): _SURROGATE.sub("\ufffd", value) if isinstance(value, str) else value
+        _SURROGATE.sub("\ufffd", key): redact.urls(_SURROGATE.sub("\ufffd", value)) if isinstance(value, str) else value
         for key, value in document.meta.items()
     }
-    return Document(document.id, document.text, meta)
+    return Document(redact.urls(document.id), document.text, meta)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from haigo import redact
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -99,7 +100,7 @@ class Urls(Source):
             for url in self.urls:
                 if self.limits.reached(store):
                     return
-                if not (store.get(f"url {url}") or {}).get("done"):
+                if not (store.get(f"url {redact.urls(url)}") or {}).get("done"):
                     self._one(client, store, url)
                 progress.update(detail=f"{store.documents:,} documents")
 
@@ -112,7 +113,7 @@ class Urls(Source):
                         self._read(client, store, url, download)
                         return
                     except Changed:
-                        if (store.get(f"url {url}") or {}).get("rows"):
+                        if (store.get(f"url {redact.urls(url)}") or {}).get("rows"):
                             raise  # rows of the older version were taken already
                         download.discard()
             raise HaigoError(f"{url} changes while it is being fetched.", "leave it out")
@@ -122,11 +123,13 @@ class Urls(Source):
             skipped.note("not served" if final else "could not be had or read", f"{url}: {error.problem}")
             if not final:
                 self.trouble.append(error.problem)
-            store.commit(state={f"url {url}": {"done": today(client).isoformat()}} if final else {}, skipped=skipped)
+            store.commit(
+                state={f"url {redact.urls(url)}": {"done": today(client).isoformat()}} if final else {}, skipped=skipped
+            )
 
     def _read(self, client: Client, store: Store, url: str, download: Download) -> None:
         fetched = today(client).isoformat()
-        name = f"url {url}"
+        name = f"url {redact.urls(url)}"
         page = self._page(url, download)
         skipped = Skipped()
         if page is not None:

@@ -255,3 +255,30 @@ def test_a_cut_that_nobody_announced_is_asked_for_once_more(fetched, tmp_path, c
         assert cli.run(fetch.main, [*argv, str(tmp_path / "b")]) == 4
     assert len(server.requests) - before == 3  # robots.txt, and the same bytes twice
     assert "ends in the middle" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["feeds", "urls"])
+def test_a_password_in_an_address_is_used_and_told_to_nobody(verb, tmp_path, capsys):
+    def answer(request):
+        if request.path == "/robots.txt":
+            return Answer(b"", 404)
+        if "Authorization" not in request.headers:
+            return Answer(b"", 401)
+        return Answer(rss(item("題", "本文。")) if verb == "feeds" else "本文。\n".encode())
+
+    with Server(answer) as server:
+        places = [
+            server.url.replace("//", "//user:sesame@") + path for path in ("/f?api_key=sesame", "/gone?token=sesame")
+        ]
+        argv = [verb, *places[: 1 if verb == "urls" else 2], "--contact", "a@example.org", "--gap", "0"]
+        assert cli.run(fetch.main, [*argv, "--output-dir", str(tmp_path / "o")]) == 0
+        assert cli.run(fetch.main, [*argv, "--dry-run"]) == 0
+        refused = Answer(b"", 500)
+        server.answer = lambda request: refused
+        assert cli.run(fetch.main, [*argv, "--tries", "1", "--output-dir", str(tmp_path / "p")]) in (2, 4)
+    said = capsys.readouterr()
+    assert "sesame" not in said.out + said.err and "http://***@127.0.0.1" in said.out
+    assert [one for one in server.requests if one.query.get("api_key") == "sesame"]
+    documents = list(sources.read([tmp_path / "o"]))
+    assert documents and all("sesame" not in str((one.id, one.meta)) for one in documents)
+    assert all(b"sesame" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
