@@ -20,7 +20,7 @@ _NAME = re.compile(
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _NO_SECRET = frozenset(
     {"PWD", "OLDPWD", "XAUTHORITY", "SSH_AUTH_SOCK"}
-    | {f"{each}_KEY" for each in ("TEXT", "JSON", "PROMPT", "RESPONSE")}
+    | {f"{each}_KEY" for each in ("TEXT", "JSON", "PROMPT", "RESPONSE", "CONTEXT")}
     | {"KEYS"}
 )
 _IN_QUERY = re.compile(r"([?&;#])([\w.%-]+)=([^&;#\s\"'<>]+)")
