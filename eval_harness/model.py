@@ -15,27 +15,21 @@ Import it only where a model is about to run: it brings in torch and lm-eval.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from lm_eval.models.huggingface import HFLM
 
 from eval_harness import packed
 from eval_harness.journal import Journal, key
+from eval_harness.loading import CheckedLM, check_options, device_for, first_line, quiet
 from eval_harness.model_args import parse_args, written
 from haigo.cli import HaigoError, Refused
-from haigo.pickles import refusal
 from haigo.progress import Progress
 
 Encoded = tuple[tuple[str, str], list[int], list[int]]
-_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
 
 
 class _Silent(Progress):
@@ -43,20 +37,7 @@ class _Silent(Progress):
         pass
 
 
-class _Watched:
-    """A class of transformers' that keeps what a checkpoint lacks when it is loaded (its own warning is held back)."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self.missing: list[str] = []
-
-    def from_pretrained(self, *args: Any, **more: Any) -> Any:
-        model, said = self.inner.from_pretrained(*args, **more, output_loading_info=True)
-        self.missing = sorted(said["missing_keys"])
-        return model
-
-
-class LeaderboardLM(HFLM):
+class LeaderboardLM(CheckedLM):
     """lm-eval's Hugging Face model with jp-stable's rules.
 
     Args:
@@ -77,71 +58,14 @@ class LeaderboardLM(HFLM):
         share_context: bool | None = None,
         **more: Any,
     ) -> None:
-        _check_folder(pretrained)
         self.contexts_per_pass = batch_size
         self.share_context = share_context
         self.truncated = 0
         self.show_progress = True
         self.journal: Journal | None = None
-        self.tokenizer_kind = "transformers"
         with quiet():
             super().__init__(pretrained=pretrained, dtype=dtype, device=device, batch_size=batch_size or 1, **more)
         self._encoded: dict[str, list[int]] = {}
-        self.rows = int(self.model.get_input_embeddings().weight.shape[0])
-        if self.tokenizer.vocab_size > self.rows:  # tokens added to it (a padding token) need not be embedded
-            raise HaigoError(
-                f"{pretrained}: the tokenizer has {self.tokenizer.vocab_size:,} pieces and the model embeds {self.rows:,}.",
-                "use the tokenizer that the model was trained with",
-            )
-
-    def _create_tokenizer(self, pretrained: Any, tokenizer: Any = None, **more: Any) -> None:
-        from preprocess.tokenizer import open_hf
-
-        self.tokenizer_place = str(tokenizer or pretrained)
-        known = ("revision", "trust_remote_code", "gguf_file", "add_bos_token", "subfolder")
-        given = {word: more[word] for word in known if more.get(word) not in (None, "")}
-        try:
-            self.opened = open_hf(self.tokenizer_place, **given)
-        except HaigoError as error:
-            raise _own_code(self.tokenizer_place, error.__context__ or error) or error from None
-        self.tokenizer, self.tokenizer_kind, self._ids = self.opened.tokenizer, self.opened.kind, self.opened.ids
-        for warning in self.opened.warnings:
-            print(f"haigo: {warning}", file=sys.stderr)
-
-    def _get_config(self, pretrained: str, **more: Any) -> None:
-        try:
-            super()._get_config(pretrained, **more)
-        except Exception as error:  # config classes check their fields with errors of their own
-            raise _own_code(pretrained, error) or HaigoError(
-                f"{pretrained} is no model that transformers can read: {_first_line(error)}",
-                "check --model_args pretrained=: a model folder, or a name on the Hugging Face hub",
-            ) from None
-
-    def _create_model(self, pretrained: Any, *args: Any, **more: Any) -> None:
-        loader: Any = self.AUTO_MODEL_CLASS  # type: ignore[has-type]
-        watched = _Watched(loader)
-        try:
-            self.AUTO_MODEL_CLASS = watched
-            super()._create_model(pretrained, *args, **more)
-        except (MemoryError, HaigoError, TypeError):
-            raise
-        except Exception as error:  # every kind of weights file has errors of its own
-            raise (
-                _own_code(pretrained, error)
-                or refusal(pretrained, error)
-                or HaigoError(
-                    f"{pretrained} could not be loaded as a causal language model: {_first_line(error)}",
-                    "check the folder, or convert the checkpoint again",
-                )
-            ) from None
-        finally:
-            self.AUTO_MODEL_CLASS = loader
-        if watched.missing:
-            raise HaigoError(
-                f"{pretrained} lacks {len(watched.missing)} of the model's weights, {watched.missing[0]} first; transformers "
-                "would fill them with random numbers.",
-                "convert the checkpoint again, or see that config.json is of the same model",
-            )
 
     @property
     def max_length(self) -> int:
@@ -171,21 +95,12 @@ class LeaderboardLM(HFLM):
         """The end-of-text token as it is spelled; raises as `eot_token_id`."""
         return str(self.tokenizer.eos_token) if self.eot_token_id is not None else ""
 
-    def tokenizer_record(self) -> dict[str, Any]:
-        """Which files the token ids come from and how they were proved (`preprocess.hf_open`)."""
-        return {"read_by": self.opened.kind, "folder": self.tokenizer_place, **self.opened.record}
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the model has."""
-        return sum(weight.numel() for weight in self.model.parameters())
-
     def encode(self, text: str) -> list[int]:
         """Token ids of a text by itself, without special tokens."""
         known = self._encoded.get(text)
         if known is None:
             try:
-                known = self._ids(text)
+                known = self.opened.ids(text)
             except (TypeError, UnicodeEncodeError, RuntimeError):  # transformers' and sentencepiece's
                 raise HaigoError(
                     f"the text {text[:40]!r} is not valid Unicode (half of a surrogate pair).", "mend the data file"
@@ -369,8 +284,8 @@ def load(
     options = parse_args(model_args)
     if batch_size is not None and batch_size < 1:
         raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
-    device = _device(device)
-    _check_options(options)
+    device = device_for(device)
+    check_options(options)
     try:
         model = LeaderboardLM(
             batch_size=batch_size,
@@ -380,29 +295,9 @@ def load(
             **options,
         )
     except TypeError as error:
-        raise HaigoError(f"--model_args {written(options)}: {_first_line(error)}", "see lm-eval's `hf` model") from None
+        raise HaigoError(f"--model_args {written(options)}: {first_line(error)}", "see lm-eval's `hf` model") from None
     model.show_progress = show_progress
     return model
-
-
-def _device(name: str | None) -> str:
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(name).type
-    except RuntimeError:
-        raise HaigoError(f"--device {name} is unknown.", "use cpu, cuda or cuda:N") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise HaigoError(f"--device {name}: this machine has no CUDA device that torch can use.", "use --device cpu")
-    return name
-
-
-def _check_options(options: dict[str, Any]) -> None:
-    length, dtype = options.get("max_length"), options.get("dtype", "auto")
-    if length is not None and (type(length) is not int or length < 2):
-        raise HaigoError(f"--model_args max_length={length} is not a whole number above 1.", "leave it out")
-    if dtype != "auto" and not isinstance(getattr(torch, str(dtype), None), torch.dtype):
-        raise HaigoError(f"--model_args dtype={dtype} is unknown.", "use float32, float16, bfloat16 or auto")
 
 
 def _no_number(dtype: torch.dtype) -> HaigoError:
@@ -411,54 +306,3 @@ def _no_number(dtype: torch.dtype) -> HaigoError:
         "check the weights; they may be damaged, or of a run that diverged"
         + ("" if dtype == torch.float32 else f", or too large for {dtype}: try dtype=float32".replace("torch.", "")),
     )
-
-
-def _check_folder(pretrained: str) -> None:
-    folder = Path(pretrained)
-    if not folder.exists():
-        if pretrained.count("/") <= 1 and not pretrained.startswith((".", "/", "~")):
-            if folder.parent != Path() and folder.parent.is_dir():
-                print(f"haigo: there is no {folder.name} in {folder.parent} here; taken for a name on the Hugging Face hub.",
-                      file=sys.stderr)  # fmt: skip
-            return  # a name on the hub
-        raise HaigoError(f"the model folder {pretrained} does not exist.", "check --model_args pretrained=")
-    if not (folder / "config.json").is_file():
-        raise HaigoError(f"{pretrained} has no config.json: it is not a Hugging Face model folder.",
-                         "name the folder that launch.convert or launch.local wrote")  # fmt: skip
-    if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
-        raise HaigoError(f"{pretrained} has no weights (model.safetensors).", "export the model again")
-
-
-def _own_code(pretrained: object, error: BaseException) -> HaigoError | None:
-    """What to say when transformers will not load a model without its own code."""
-    if "trust_remote_code" not in str(error):
-        return None
-    return Refused(
-        f"{pretrained} brings Python code of its own, which is not run unasked.",
-        "read that code, and give --trust_remote_code if you trust it",
-    )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back the bars and remarks of transformers and lm-eval, which would stand between Haigo's own lines."""
-    import transformers
-
-    loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers", "accelerate")]
-    levels = [logger.level for logger in loggers]
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    transformers.utils.logging.disable_progress_bar()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            transformers.utils.logging.enable_progress_bar()

@@ -13,12 +13,17 @@ import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from eval_harness import data, metrics
 from eval_harness.fewshot import LEADERBOARD_SEED
 from eval_harness.origins import ORIGINS
 from eval_harness.tasks.base import Rules, Scores
 from haigo import __version__, files
+
+if TYPE_CHECKING:
+    from eval_harness.engine import Prepared
+    from eval_harness.sources import Source
 
 _SOFTWARE = ("lm_eval", "transformers", "torch", "sentencepiece", "emoji", "neologdn", "fugashi", "unidic-lite")
 
@@ -73,6 +78,38 @@ def histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
         return None
     counts = Counter(row["prediction"] for row in rows)
     return {word: counts[number] for number, word in enumerate(same)}
+
+
+def about(
+    source: Source, each: Prepared, scored: tuple[Any, list[dict[str, Any]]], version: str, seed: int, dtype: str
+) -> dict[str, Any]:
+    """What result.json's haigo block says about one task."""
+    used = [source.scored] + ([source.pool] if source.pool else [])
+    kind = data.label(used, version, source.rules.dataset, len(source.docs))
+    pool = source.pool.split if source.pool else "none"
+    rows, rules = scored[1], source.rules
+    against = reservations(rules, data=kind, pool=pool, shots=source.shots, limit=source.limit, seed=seed, dtype=dtype)
+    if each.too_long:
+        against.append(
+            f"{each.too_long} contexts are too long even without shots; jp-stable stops there, here their beginning is cut"
+        )
+    return {
+        "n": len(rows),
+        "n_available": each.available,
+        "num_fewshot": source.shots,
+        "fewer_shots": each.fewer_shots,
+        "limit": source.limit,
+        "data": kind,
+        "data_version": version,
+        "files": [file.record() for file in used],
+        "fewshot_pool": pool,
+        "main_metric": rules.main_metric,
+        "main_scale": rules.main_scale,
+        "main_stderr": metrics.mean_stderr([row[rules.main_metric] for row in rows]),
+        "baseline": rules.baseline(each.docs),
+        "predictions": histogram(rows),
+        "not_comparable": against,
+    }
 
 
 def assemble(

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eval_harness import data, exclude, harness, journal, metrics, result, stock, tasks
+from eval_harness import exclude, harness, journal, metrics, result, stock, tasks
 from eval_harness.fewshot import LEADERBOARD_SEED
 from eval_harness.model_args import parse_args, written
 from eval_harness.sources import Limit, Source, read_sources, spread
@@ -29,7 +29,6 @@ from haigo import cli, files
 from haigo.cli import HaigoError
 
 if TYPE_CHECKING:
-    from eval_harness.engine import Prepared
     from eval_harness.model import LeaderboardLM
 
 __all__ = ["Source", "evaluate", "evaluate_models", "main", "read_sources"]
@@ -106,6 +105,7 @@ def evaluate(
         from_hub,
     )
     ids = exclude.read(Path(exclude_ids)) if exclude_ids is not None else None
+    stocks = [(name, all_shots[name], all_limits[name]) for name in theirs]
     if any(source.rules.dataset in ("jsquad", "jaqket_v2") for source in sources):
         metrics.need_japanese()
     for source in sources:
@@ -122,11 +122,17 @@ def evaluate(
         None if s.rules.needs_model else engine.prepare(s.rules, s.docs, s.pool_docs, s.shots, s.limit, seed)
         for s in sources
     ]
+    asked = stock.look(theirs, [n for _, n, _ in stocks], [n for _, _, n in stocks], manager) if theirs else []
     chosen = {"pretrained": str(model_dir), "dtype": dtype}
     if model_args or model is None:
         chosen = parse_args(model_args or chosen)
     words = model_args if isinstance(model_args, str) else written(chosen)
-    lm = model or load(chosen, batch_size, device, trust_remote_code=trust_remote_code)
+    trusted = chosen | {"trust_remote_code": trust_remote_code}
+    lm: Any = model or (
+        load(chosen, batch_size, device, trust_remote_code=trust_remote_code)
+        if wanted
+        else stock.load(trusted, batch_size, device)
+    )
     prepared = [
         each or engine.prepare(s.rules, s.docs, s.pool_docs, s.shots, s.limit, seed, lm)
         for each, s in zip(early, sources, strict=True)
@@ -142,17 +148,19 @@ def evaluate(
         answers = journal.Journal(Path(output_path) / journal.NAME, head)
         if answers.resumed:
             print(f"haigo: goes on after {answers.resumed:,} answers of a run that was stopped.", file=sys.stderr)
-    lm.journal, done = answers, False
-    try:
-        scored = engine.score(lm, prepared, bootstrap_iters) if prepared else {}
-        done = True
-    finally:
-        lm.journal = None
-        if answers and not done:
-            answers.close(done=False)
+    scored: dict[str, Any] = {}
+    if prepared:
+        lm.journal, done = answers, False
+        try:
+            scored = engine.score(lm, prepared, bootstrap_iters)
+            done = True
+        finally:
+            lm.journal = None
+            if answers and not done:
+                answers.close(done=False)
     precision = str(lm.model.dtype).removeprefix("torch.")
     about = {
-        each.rules.name: _about(source, each, scored[each.rules.name], data_version, seed, precision)
+        each.rules.name: result.about(source, each, scored[each.rules.name], data_version, seed, precision)
         for source, each in zip(sources, prepared, strict=True)
     }
     for each in prepared if ids is not None else []:
@@ -194,56 +202,23 @@ def evaluate(
             "software": result.software(),
         },
     )
-    if theirs:
-        shots, limits = [all_shots[name] for name in theirs], [all_limits[name] for name in theirs]
-        options = chosen | {"trust_remote_code": trust_remote_code}
-        found["lm_eval"] = stock.run(theirs, shots, limits, options, manager, batch_size, device)
     if output_path is not None:
         folder = Path(output_path)
         if log_samples:
             for name, (_, rows) in scored.items():
                 result.write_samples(folder, name, rows)
-        stocks = [(name, all_shots[name], all_limits[name]) for name in theirs]
         again = harness.script(found, fewshot_pool, data_version, stocks, include_path, exclude_ids)
         files.write_text(folder / "harness.sh", again)
-        files.write_json(folder / "result.json", found)  # last: its presence says that the samples are whole
-        if answers:
-            answers.close(done=not keep_answers)
+    if asked:
+        if wanted:
+            lm = None  # two models at a time may be one too many
+            lm = stock.load(trusted, batch_size, device)
+        stock.run(found, asked, lm, manager, output_path, keep_answers)
+    elif output_path is not None:
+        files.write_json(Path(output_path) / "result.json", found)  # last: its presence says that the samples are whole
+    if answers:
+        answers.close(done=not keep_answers and not found.get("lm_eval", {}).get("failed"))
     return found
-
-
-def _about(
-    source: Source, each: Prepared, scored: tuple[Any, list[dict[str, Any]]], version: str, seed: int, dtype: str
-) -> dict[str, Any]:
-    """What result.json's haigo block says about one task."""
-    used = [source.scored] + ([source.pool] if source.pool else [])
-    kind = data.label(used, version, source.rules.dataset, len(source.docs))
-    pool = source.pool.split if source.pool else "none"
-    rows, rules = scored[1], source.rules
-    against = result.reservations(
-        rules, data=kind, pool=pool, shots=source.shots, limit=source.limit, seed=seed, dtype=dtype
-    )
-    if each.too_long:
-        against.append(
-            f"{each.too_long} contexts are too long even without shots; jp-stable stops there, here their beginning is cut"
-        )
-    return {
-        "n": len(rows),
-        "n_available": each.available,
-        "num_fewshot": source.shots,
-        "fewer_shots": each.fewer_shots,
-        "limit": source.limit,
-        "data": kind,
-        "data_version": version,
-        "files": [file.record() for file in used],
-        "fewshot_pool": pool,
-        "main_metric": rules.main_metric,
-        "main_scale": rules.main_scale,
-        "main_stderr": metrics.mean_stderr([row[rules.main_metric] for row in rows]),
-        "baseline": rules.baseline(each.docs),
-        "predictions": result.histogram(rows),
-        "not_comparable": against,
-    }
 
 
 def evaluate_models(models: Sequence[str], output_path: str | Path | None, **options: Any) -> dict[str, dict[str, Any]]:
@@ -265,8 +240,9 @@ def evaluate_models(models: Sequence[str], output_path: str | Path | None, **opt
         # a run that is killed in a later model does not ask the earlier ones again
         found[name] = evaluate("", output_path=folder, model_args=words, keep_answers=True, **options)
         folders += [folder] if folder else []
-    for folder in folders:
-        files.remove(folder / journal.NAME)
+    for folder, each in zip(folders, found.values(), strict=True):
+        for kept in (journal.NAME, stock.NAME) if not each.get("lm_eval", {}).get("failed") else ():
+            files.remove(folder / kept)
     return found
 
 
@@ -383,9 +359,10 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if given.json:
         shown = all_found.get("", all_found)
         print(json.dumps(shown, ensure_ascii=False, indent=2))
-        return None
-    for name, found in all_found.items():
-        print((f"{name}\n" if name else "") + result.summary(found))
+    else:
+        for name, found in all_found.items():
+            print((f"{name}\n" if name else "") + result.summary(found))
+    stock.raise_failed(all_found, given.output_path)
     return None
 
 

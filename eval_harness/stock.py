@@ -1,23 +1,53 @@
-"""lm-eval's own tasks, by their own names, as lm-eval runs them: its model class, its prompts, its metrics, nothing of ours.
+"""lm-eval's own tasks, by their own names, as lm-eval runs them: its requests, its prompts, its metrics.
 
 So a `japanese_leaderboard` score can stand beside the leaderboard's own, and so can any of the thousands of other tasks. They
-fetch their data themselves.
+fetch their data themselves, which is looked at before a model is loaded (`look`). Tasks are scored one by one, those of a
+group too: one that fails takes no other with it, and what is finished is kept for the next run (`score`).
+Only what the model's tokenizer makes of a text is Haigo's: ids that are proved (`eval_harness.loading`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eval_harness import tasks
-from haigo.cli import HaigoError
+from eval_harness.journal import Journal, fingerprint, key
+from haigo import files
+from haigo.cli import Failed, HaigoError
+
+if TYPE_CHECKING:
+    from eval_harness.loading import CheckedLM
+
+NAME = "lm_eval.partial.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A task, group or tag of lm-eval's, as it was asked for."""
+
+    name: str
+    shots: int | None
+    limit: int | float | None
+    leaves: Mapping[str, str]
+    """Tasks in it -> what they are known by in the journal: settings, shots, limit and documents."""
 
 
 def split(names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Names of the leaderboard's tasks and names that only lm-eval can know, each in their order."""
     ours = {name.split("-")[0] for name in tasks.names()}
     theirs = [n for n in names if n.split("-")[0] not in ours and not any(c in n for c in "*?[")]
+    twice = next((name for name in theirs if theirs.count(name) > 1), None)
+    if twice is not None:
+        raise HaigoError(f"--tasks names {twice} twice.", "name it once")
     return [n for n in names if n not in theirs], theirs
 
 
@@ -31,56 +61,282 @@ def check(names: Sequence[str], include_path: str | Path | None) -> Any:
     """lm-eval's task manager, once it knows all names.
 
     Raises:
-        HaigoError: a name that neither has.
+        HaigoError: a name that neither has, or YAML files that can not be read.
     """
     if include_path is not None:
         check_folder(include_path)
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(include_path) if include_path else None)
+    try:
+        manager = TaskManager(include_path=str(include_path) if include_path else None)
+    except Exception as error:  # YAML files fail in as many ways as there are
+        raise HaigoError(
+            f"--include_path {include_path}: lm-eval can not read its files: {_reason(error)}", "mend the YAML file"
+        ) from None
     for name in names:
-        if not manager.match_tasks([name]):
+        if name not in manager.task_index:
             raise tasks.unknown(name)
     return manager
 
 
-def run(
-    names: Sequence[str],
-    shots: Sequence[int | None],
-    limits: Sequence[int | float | None],
-    options: dict[str, Any],
-    manager: Any,
-    batch_size: int | None,
-    device: str | None,
-) -> dict[str, Any]:
-    """Score a model on lm-eval's tasks.
+def look(
+    names: Sequence[str], shots: Sequence[int | None], limits: Sequence[int | float | None], manager: Any
+) -> list[Asked]:
+    """Load the data of all tasks and write the first prompt of each, before any model is loaded.
+
+    Raises:
+        HaigoError: tasks that can not be run, all of them.
+    """
+    from eval_harness.loading import quiet
+
+    found: list[Asked] = []
+    wrong: dict[str, str] = {}
+    settings: dict[str, tuple[str, Any, Any]] = {}
+    with quiet():
+        for name, number, limit in zip(names, shots, limits, strict=True):
+            try:
+                loaded = manager.load([name])["tasks"]
+            except (Exception, SystemExit) as error:  # data sets fail in as many ways as there are
+                wrong[name] = _reason(error)
+                continue
+            leaves = {}
+            for leaf, task in loaded.items():
+                before = settings.setdefault(leaf, (name, number, limit))
+                if before[1:] != (number, limit):
+                    wrong[leaf] = f"{before[0]} and {name} both hold it, with other shots or another limit"
+                try:
+                    leaves[leaf] = _look(task, number, limit)
+                except (Exception, SystemExit) as error:  # the same
+                    wrong[leaf] = _reason(error)
+            found.append(Asked(name, number, limit, leaves))
+    if wrong:
+        count = "one of lm-eval's tasks" if len(wrong) == 1 else f"{len(wrong)} of lm-eval's tasks"
+        raise HaigoError(
+            f"{count} can not be run: " + "; ".join(f"{name}: {why}" for name, why in wrong.items()),
+            "leave them out, or get their data (`lm_eval --tasks NAME` fetches them where there is a network)",
+        )
+    return found
+
+
+def _look(task: Any, shots: int | None, limit: int | float | None) -> str:
+    """What a task's figures depend on, as a digest; raises where it can not be run at all."""
+    if getattr(task, "UNSAFE_CODE", False):
+        raise ValueError("it runs code that the model writes, which is not done here")
+    if getattr(task, "MULTIMODAL", False):
+        raise ValueError("it needs a model that takes pictures or sound")
+    docs = list(task.eval_docs)
+    if not docs:
+        raise ValueError("it has no documents")
+    if shots is not None and task.get_config("num_fewshot") != 0:
+        task.set_config(key="num_fewshot", value=shots)
+    elif task.get_config("num_fewshot") is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.build_all_requests(limit=1, rank=0, world_size=1)
+    seen = hashlib.sha256()
+    for doc in docs:
+        seen.update(_stable(doc))
+    if task.get_config("num_fewshot"):
+        for doc in task.fewshot_docs() or []:
+            seen.update(_stable(doc))
+    return key(version("lm_eval"), shots, limit, _stable(task.dump_config()).decode(), seen.hexdigest())
+
+
+def _stable(value: Any) -> bytes:
+    """JSON of anything, without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", json.dumps(value, sort_keys=True, default=repr)).encode()
+
+
+def load(options: Mapping[str, Any], batch_size: int | None, device: str | None) -> CheckedLM:
+    """lm-eval's model class.
 
     Args:
         options: lm-eval's `--model_args` as a mapping; `trust_remote_code` among them only where it was asked for.
+        device: None takes CUDA where there is one.
+    """
+    from eval_harness.loading import CheckedLM, check_options, device_for, first_line
+    from eval_harness.model_args import written
+
+    if batch_size is not None and batch_size < 1:
+        raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
+    check_options(dict(options))
+    try:
+        return CheckedLM(**options, batch_size=batch_size or 1, device=device_for(device))
+    except TypeError as error:
+        raise HaigoError(f"--model_args {written(options)}: {first_line(error)}", "see lm-eval's `hf` model") from None
+
+
+def score(
+    asked: Sequence[Asked],
+    model: CheckedLM,
+    manager: Any,
+    kept: Journal | None,
+    save: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Score a model on lm-eval's tasks, one by one.
+
+    Args:
+        kept: the finished tasks of an earlier run, and of this one as they come.
+        save: called after every task with what there is so far.
 
     Returns:
-        `results`, `versions` and `n-shot` as lm-eval gives them.
+        `results`, `versions` and `n-shot` as lm-eval gives them; `failed`: task -> reason, and `unfinished`: tasks still to
+        come, both only where there are any.
     """
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
+    from eval_harness.loading import quiet
 
-    from eval_harness.model import quiet
+    found: dict[str, Any] = {"results": {}, "versions": {}, "n-shot": {}, "special_tokens": special_tokens(model)}
+    failed: dict[str, str] = {}
+    rest = list(dict.fromkeys(leaf for each in asked for leaf in each.leaves))
 
-    found: dict[str, Any] = {"results": {}, "versions": {}, "n-shot": {}}
-    with quiet():
-        more = {"device": device} if device else {}
-        model = HFLM(**options, batch_size=batch_size or 1, **more)
-        for name, number, limit in zip(names, shots, limits, strict=True):
+    def so_far() -> dict[str, Any]:
+        return found | ({"failed": failed} if failed else {}) | ({"unfinished": rest} if rest else {})
+
+    for each in asked:
+        loaded = _again(manager, each, failed)
+        for leaf in [leaf for leaf in each.leaves if leaf in rest]:  # another group may hold it too
+            known, figures = each.leaves[leaf], None
+            old = kept.known.get(known) if kept else None
             try:
-                outcome = simple_evaluate(
-                    model=model, tasks=[name], num_fewshot=number, limit=limit, task_manager=manager, log_samples=False
-                )
-            except Exception as error:  # data sets fail in as many ways as there are
-                first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                raise HaigoError(
-                    f"lm-eval's task {name} did not run: {first}",
-                    "see whether `lm_eval --tasks` runs it (it may need the network)",
-                ) from None
-            for part in found:
-                found[part] |= outcome.get(part, {})
-    return found
+                with quiet():
+                    figures = old or _score(model, loaded["tasks"][leaf], each, manager)
+            except (Exception, SystemExit) as error:  # metrics and data fail in as many ways as there are
+                failed.setdefault(leaf, _reason(error))
+            rest.remove(leaf)
+            for part, value in (figures or {}).items():
+                found[part][leaf] = value
+            if kept and figures and not old:
+                kept.add(known, figures)
+            save(so_far())
+        _groups(found, loaded["groups"])
+    save(so_far())
+    return so_far()
+
+
+def _again(manager: Any, asked: Asked, failed: dict[str, str]) -> Any:
+    """The tasks anew: writing a first prompt has moved the generators that draw their shots."""
+    from eval_harness.loading import quiet
+
+    try:
+        with quiet():
+            return manager.load([asked.name])
+    except (Exception, SystemExit) as error:  # its data went away meanwhile
+        failed |= {leaf: _reason(error) for leaf in asked.leaves}
+        return {"tasks": {}, "groups": {}}
+
+
+def raise_failed(found: Mapping[str, Mapping[str, Any]], output_path: str | Path | None) -> None:
+    """Raise where a task failed.
+
+    Args:
+        found: model (nothing where there is only one) -> its result.
+
+    Raises:
+        Failed: names every task that failed, and why.
+    """
+    failed = {
+        f"{model}: {task}" if model else task: why
+        for model, each in found.items()
+        for task, why in each.get("lm_eval", {}).get("failed", {}).items()
+    }
+    if failed:
+        raise Failed(
+            f"{len(failed)} of lm-eval's tasks failed: " + "; ".join(f"{task}: {why}" for task, why in failed.items()),
+            "mend what they say; the same command scores only what is missing"
+            if output_path is not None
+            else "mend what they say, and give --output_path so that the others are not scored again",
+        )
+
+
+def run(
+    found: dict[str, Any],
+    asked: Sequence[Asked],
+    lm: CheckedLM,
+    manager: Any,
+    output_path: str | Path | None,
+    keep_answers: bool,
+) -> None:
+    """Score lm-eval's own tasks into `found`, and write result.json whenever one is done."""
+
+    def save(part: dict[str, Any]) -> None:
+        found["lm_eval"] = part
+        if output_path is not None:
+            files.write_json(Path(output_path) / "result.json", found)
+
+    kept, done = None, False
+    if output_path is not None:
+        about, config = found["haigo"]["model"], found["config"]
+        head = fingerprint(about["pretrained"], config["model_args"], None) | {"tokenizer": lm.tokenizer_record()}
+        kept = Journal(Path(output_path) / NAME, head)
+        if kept.resumed:
+            print(f"haigo: {kept.resumed:,} of lm-eval's tasks are done already.", file=sys.stderr)
+    behind = special_tokens(lm)["behind"]
+    if behind:
+        print(
+            f"haigo: the tokenizer puts the special tokens {behind} behind every text of lm-eval's own tasks, also between "
+            "question and answer, as in lm-eval; --model_args add_bos_token=False leaves special tokens out.",
+            file=sys.stderr,
+        )
+    try:
+        score(asked, lm, manager, kept, save)
+        done = True
+    finally:
+        if kept:
+            kept.close(done=done and not keep_answers and "failed" not in found["lm_eval"])
+
+
+def _score(model: Any, task: Any, asked: Asked, manager: Any) -> dict[str, Any]:
+    from lm_eval import simple_evaluate
+
+    outcome = simple_evaluate(
+        model=model,
+        tasks=[task],
+        num_fewshot=asked.shots,
+        limit=asked.limit,
+        task_manager=manager,
+        log_samples=False,
+    )
+    assert outcome is not None
+    name = task.task_name
+    return {part: _plain(outcome[part][name]) for part in ("results", "versions", "n-shot")}
+
+
+def _groups(found: dict[str, Any], groups: Mapping[str, Any]) -> None:
+    """Add the figures of groups whose tasks are all there."""
+    from lm_eval.evaluator_utils import EvalAcc, aggregate_groups
+
+    whole = {
+        name: group
+        for name, group in groups.items()
+        if all(task.task_name in found["results"] for task in group.get_all_tasks())
+    }
+    if not whole:
+        return
+    there = EvalAcc(metrics=dict(found["results"]), num_fewshot=dict(found["n-shot"]), groups=whole)
+    outcome = aggregate_groups(there)._to_eval_results()
+    for name in whole:
+        found["results"][name] = _plain(outcome["results"][name])
+        found["versions"][name] = outcome["versions"].get(name)
+        if name in outcome["n-shot"]:
+            found["n-shot"][name] = outcome["n-shot"][name]
+
+
+def _plain(value: Any) -> Any:
+    """Figures as JSON holds them: numpy's as Python's, one that is no number as None."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    value = value.item() if hasattr(value, "item") else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def special_tokens(model: CheckedLM) -> dict[str, list[int]]:
+    """Ids of the special tokens that lm-eval lets the tokenizer put `before` and `behind` every text."""
+    plain, whole = model.opened.ids("a"), list(model.tok_encode("a"))
+    place = next((n for n in range(len(whole)) if whole[n : n + len(plain)] == plain), len(whole))
+    return {"before": whole[:place], "behind": whole[place + len(plain) :]}
+
+
+def _reason(error: BaseException) -> str:
+    problem = str(getattr(error, "problem", "") or error)
+    return " ".join(next((line for line in problem.splitlines() if line.strip()), type(error).__name__).split())[:300]

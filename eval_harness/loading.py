@@ -1,0 +1,191 @@
+"""A Hugging Face model for lm-eval's HFLM: the folder, the tokenizer's ids and the weights are checked while it loads.
+
+`CheckedLM` asks and scores as lm-eval does (`eval_harness.stock`); `eval_harness.model` puts jp-stable's rules on it.
+Import it only where a model is about to run: it brings in torch and lm-eval.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+
+from haigo.cli import HaigoError, Refused
+from haigo.pickles import refusal
+
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
+
+
+class _Watched:
+    """A class of transformers' that keeps what a checkpoint lacks when it is loaded (its own warning is held back)."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+        self.missing: list[str] = []
+
+    def from_pretrained(self, *args: Any, **more: Any) -> Any:
+        model, said = self.inner.from_pretrained(*args, **more, output_loading_info=True)
+        self.missing = sorted(said["missing_keys"])
+        return model
+
+
+class CheckedLM(HFLM):
+    """lm-eval's Hugging Face model, with token ids that are proved and weights that are all there.
+
+    Args:
+        pretrained: a model folder, or a name on the Hugging Face hub.
+        more: HFLM's other arguments.
+    """
+
+    truncated = 0
+    """How many contexts were cut so far; counted by `eval_harness.model` only."""
+    share_context: bool | None = None
+
+    def __init__(self, pretrained: str, **more: Any) -> None:
+        _check_folder(pretrained)
+        with quiet():
+            super().__init__(pretrained=pretrained, **more)
+        self.rows = int(self.model.get_input_embeddings().weight.shape[0])
+        if self.tokenizer.vocab_size > self.rows:  # tokens added to it (a padding token) need not be embedded
+            raise HaigoError(
+                f"{pretrained}: the tokenizer has {self.tokenizer.vocab_size:,} pieces and the model embeds {self.rows:,}.",
+                "use the tokenizer that the model was trained with",
+            )
+
+    def _create_tokenizer(self, pretrained: Any, tokenizer: Any = None, **more: Any) -> None:
+        from preprocess.tokenizer import open_hf
+
+        self.tokenizer_place = str(tokenizer or pretrained)
+        known = ("revision", "trust_remote_code", "gguf_file", "add_bos_token", "subfolder")
+        given = {word: more[word] for word in known if more.get(word) not in (None, "")}
+        try:
+            self.opened = open_hf(self.tokenizer_place, **given)
+        except HaigoError as error:
+            raise own_code(self.tokenizer_place, error.__context__ or error) or error from None
+        self.tokenizer, self.tokenizer_kind = self.opened.tokenizer, self.opened.kind
+        for warning in self.opened.warnings:
+            print(f"haigo: {warning}", file=sys.stderr)
+
+    def _get_config(self, pretrained: str, **more: Any) -> None:
+        try:
+            super()._get_config(pretrained, **more)
+        except Exception as error:  # config classes check their fields with errors of their own
+            raise own_code(pretrained, error) or HaigoError(
+                f"{pretrained} is no model that transformers can read: {first_line(error)}",
+                "check --model_args pretrained=: a model folder, or a name on the Hugging Face hub",
+            ) from None
+
+    def _create_model(self, pretrained: Any, *args: Any, **more: Any) -> None:
+        loader: Any = self.AUTO_MODEL_CLASS  # type: ignore[has-type]
+        watched = _Watched(loader)
+        try:
+            self.AUTO_MODEL_CLASS = watched
+            super()._create_model(pretrained, *args, **more)
+        except (MemoryError, HaigoError, TypeError):
+            raise
+        except Exception as error:  # every kind of weights file has errors of its own
+            raise (
+                own_code(pretrained, error)
+                or refusal(pretrained, error)
+                or HaigoError(
+                    f"{pretrained} could not be loaded as a causal language model: {first_line(error)}",
+                    "check the folder, or convert the checkpoint again",
+                )
+            ) from None
+        finally:
+            self.AUTO_MODEL_CLASS = loader
+        if watched.missing:
+            raise HaigoError(
+                f"{pretrained} lacks {len(watched.missing)} of the model's weights, {watched.missing[0]} first; transformers "
+                "would fill them with random numbers.",
+                "convert the checkpoint again, or see that config.json is of the same model",
+            )
+
+    def tokenizer_record(self) -> dict[str, Any]:
+        """Which files the token ids come from and how they were proved (`preprocess.hf_open`)."""
+        return {"read_by": self.opened.kind, "folder": self.tokenizer_place, **self.opened.record}
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model has."""
+        return sum(weight.numel() for weight in self.model.parameters())
+
+
+def device_for(name: str | None) -> str:
+    """The device for `--device`; CUDA where there is one and none is named."""
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError:
+        raise HaigoError(f"--device {name} is unknown.", "use cpu, cuda or cuda:N") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise HaigoError(f"--device {name}: this machine has no CUDA device that torch can use.", "use --device cpu")
+    return name
+
+
+def check_options(options: dict[str, Any]) -> None:
+    """Raise where an option of the model has a value that it can not have."""
+    length, dtype = options.get("max_length"), options.get("dtype", "auto")
+    if length is not None and (type(length) is not int or length < 2):
+        raise HaigoError(f"--model_args max_length={length} is not a whole number above 1.", "leave it out")
+    if dtype != "auto" and not isinstance(getattr(torch, str(dtype), None), torch.dtype):
+        raise HaigoError(f"--model_args dtype={dtype} is unknown.", "use float32, float16, bfloat16 or auto")
+
+
+def _check_folder(pretrained: str) -> None:
+    folder = Path(pretrained)
+    if not folder.exists():
+        if pretrained.count("/") <= 1 and not pretrained.startswith((".", "/", "~")):
+            if folder.parent != Path() and folder.parent.is_dir():
+                print(f"haigo: there is no {folder.name} in {folder.parent} here; taken for a name on the Hugging Face hub.",
+                      file=sys.stderr)  # fmt: skip
+            return  # a name on the hub
+        raise HaigoError(f"the model folder {pretrained} does not exist.", "check --model_args pretrained=")
+    if not (folder / "config.json").is_file():
+        raise HaigoError(f"{pretrained} has no config.json: it is not a Hugging Face model folder.",
+                         "name the folder that launch.convert or launch.local wrote")  # fmt: skip
+    if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
+        raise HaigoError(f"{pretrained} has no weights (model.safetensors).", "export the model again")
+
+
+def own_code(pretrained: object, error: BaseException) -> HaigoError | None:
+    """What to say when transformers will not load a model without its own code."""
+    if "trust_remote_code" not in str(error):
+        return None
+    return Refused(
+        f"{pretrained} brings Python code of its own, which is not run unasked.",
+        "read that code, and give --trust_remote_code if you trust it",
+    )
+
+
+def first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hold back the bars and remarks of transformers and lm-eval, which would stand between Haigo's own lines."""
+    import transformers
+
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers", "accelerate")]
+    levels = [logger.level for logger in loggers]
+    bars = transformers.utils.logging.is_progress_bar_enabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()

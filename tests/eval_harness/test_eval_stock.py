@@ -1,0 +1,330 @@
+"""lm-eval's own tasks: data looked at first, one failure costs nothing else, results as they come, ids that are the file's."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import json
+
+import pytest
+import synthetic_jglue
+import token_cases
+import torch
+
+from eval_harness import run, stock
+from haigo import cli, files
+
+pytest.importorskip("datasets")
+
+YAML = """task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+fewshot_split: test
+output_type: {kind}
+doc_to_text: "{{{{q}}}}"
+doc_to_choice: choices
+doc_to_target: gold
+"""
+PLAIN = "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
+SHAKY = "process_results: !function shaky.judge\n" + PLAIN
+CODE = """import json, os, sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+def judge(doc, results):
+    with open(HERE / "calls.txt", "a") as handle:
+        handle.write("x")
+    if (HERE / "broken").exists():
+        raise {error}
+    return {{"acc": float(results[0][0] > results[1][0])}}
+"""
+LINE = "{n}番目の灯台は？㌔ＡＢＣ"
+
+
+def task(folder, name, rows=4, more=PLAIN, data=None):
+    """A YAML task and its rows."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{len(list(folder.iterdir()))}.jsonl" if data is None else data
+    if data is None:
+        lines = [{"q": LINE.format(n=n), "choices": ["北", "南の㌔"], "gold": n % 2} for n in range(rows)]
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in lines), encoding="utf-8")
+    text = YAML.format(name=name, data=path, kind="multiple_choice") + more
+    (folder / f"{len(list(folder.iterdir()))}.yaml").write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """lm-eval without its thousands of own YAML files, which take half a minute to read; test_eval_runs.py has them."""
+    from lm_eval import tasks
+
+    monkeypatch.setattr(tasks, "TaskManager", functools.partial(tasks.TaskManager, include_defaults=False))
+
+
+@pytest.fixture
+def words(model_folder, tmp_path, monkeypatch):
+    """Task names -> the command's words; its tasks and its output lie in tmp_path."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    model = model_folder("bpe")
+
+    def make(*names, output=True, more=()):
+        given = ["--model_args", f"pretrained={model},dtype=float32", "--tasks", ",".join(names)]
+        given += ["--include_path", str(tmp_path / "t"), "--num_fewshot", "0", *more]
+        return [*given, *(["--output_path", str(tmp_path / "out")] if output else [])]
+
+    return make
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Names of the tasks that were scored, in order."""
+    names, real = [], stock._score
+
+    def score(model, one, *more):
+        names.append(one.task_name)
+        return real(model, one, *more)
+
+    monkeypatch.setattr(stock, "_score", score)
+    return names
+
+
+def found(tmp_path):
+    return json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))["lm_eval"]
+
+
+def test_without_a_device_the_cpu_is_taken(words, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    task(tmp_path / "t", "haigo_灯台")
+    assert cli.run(run.main, words("haigo_灯台")) == 0
+    assert "haigo_灯台 (lm-eval's own)" in capsys.readouterr().out
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert result["config"]["device"] == "cpu" and result["haigo"]["tokenizer"]["read_by"] == "tokenizers"
+    assert not (tmp_path / "out" / stock.NAME).exists()
+
+
+def test_missing_data_are_named_before_anything_is_loaded(words, tmp_path, capsys, monkeypatch):
+    task(tmp_path / "t", "haigo_good")
+    task(tmp_path / "t", "haigo_gone", data=tmp_path / "nowhere.jsonl")
+    empty = task(tmp_path / "t", "haigo_empty")
+    empty.write_text("")
+    odd = task(tmp_path / "t", "haigo_odd")
+    odd.write_text('{"other": 1}\n')
+    monkeypatch.setattr(stock, "load", lambda *_: pytest.fail("a model was loaded"))
+    assert cli.run(run.main, words("haigo_good", "haigo_gone", "haigo_empty", "haigo_odd")) == 2
+    told = capsys.readouterr().err
+    assert all(name in told for name in ("3 of lm-eval's tasks", "haigo_gone", "haigo_empty", "haigo_odd", "fix:"))
+    assert "haigo_good" not in told and "Traceback" not in told
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.parametrize("error", ["ValueError('no such label')", "SystemExit(9)", "MemoryError()"])
+def test_a_task_that_fails_in_the_middle_costs_no_other(words, counted, tmp_path, capsys, error):
+    folder = tmp_path / "t"
+    task(folder, "haigo_a")
+    task(folder, "haigo_shaky", more=SHAKY)
+    task(folder, "haigo_z")
+    (folder / "shaky.py").write_text(CODE.format(error=error))
+    (folder / "broken").touch()
+    argv = words("haigo_a", "haigo_shaky", "haigo_z")
+    assert cli.run(run.main, argv) == 4
+    told = capsys.readouterr()
+    assert "1 of lm-eval's tasks failed: haigo_shaky" in told.err and "Traceback" not in told.err
+    assert "haigo_a (lm-eval's own)" in told.out and "haigo_z (lm-eval's own)" in told.out
+    first = found(tmp_path)
+    assert set(first["results"]) == {"haigo_a", "haigo_z"} and set(first["failed"]) == {"haigo_shaky"}
+    (folder / "broken").unlink()
+    counted.clear()
+    assert cli.run(run.main, argv) == 0
+    assert counted == ["haigo_shaky"] and "2 of lm-eval's tasks are done already" in capsys.readouterr().err
+    last = found(tmp_path)
+    assert set(last["results"]) == {"haigo_a", "haigo_shaky", "haigo_z"} and not {"failed", "unfinished"} & set(last)
+    assert last["results"]["haigo_a"] == first["results"]["haigo_a"]
+    assert not (tmp_path / "out" / stock.NAME).exists()
+
+
+def test_without_an_output_folder_a_failure_is_told_and_the_rest_shown(words, tmp_path, capsys):
+    folder = tmp_path / "t"
+    task(folder, "haigo_shaky", more=SHAKY)
+    task(folder, "haigo_z")
+    (folder / "shaky.py").write_text(CODE.format(error="KeyError('x')"))
+    (folder / "broken").touch()
+    assert cli.run(run.main, words("haigo_shaky", "haigo_z", output=False)) == 4
+    told = capsys.readouterr()
+    assert "haigo_shaky" in told.err and "--output_path" in told.err and "haigo_z (lm-eval's own)" in told.out
+
+
+def test_an_interrupted_run_goes_on_with_the_next_task(words, tmp_path, capsys, monkeypatch):
+    names = ["haigo_a", "haigo_b", "haigo_c"]
+    for name in names:
+        task(tmp_path / "t", name)
+    real, scored = stock._score, []
+
+    def score(model, one, *more):
+        if scored == ["haigo_a"]:
+            raise KeyboardInterrupt
+        scored.append(one.task_name)
+        return real(model, one, *more)
+
+    monkeypatch.setattr(stock, "_score", score)
+    assert cli.run(run.main, words(*names)) == 130
+    assert found(tmp_path)["unfinished"] == ["haigo_b", "haigo_c"] and set(found(tmp_path)["results"]) == {"haigo_a"}
+    scored[:] = ["haigo_a", "again"]
+    assert cli.run(run.main, words(*names)) == 0
+    assert scored[2:] == ["haigo_b", "haigo_c"] and set(found(tmp_path)["results"]) == set(names)
+
+
+def test_a_full_disk_between_two_tasks(words, counted, tmp_path, capsys, monkeypatch):
+    for name in ("haigo_a", "haigo_b"):
+        task(tmp_path / "t", name)
+    real, times = files.write_json, []
+
+    def write(path, value):
+        times.append(path)
+        if len(times) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        real(path, value)
+
+    monkeypatch.setattr(files, "write_json", write)
+    assert cli.run(run.main, words("haigo_a", "haigo_b")) in (2, 4)
+    told = capsys.readouterr().err
+    assert "result.json" in told and "Traceback" not in told
+    assert set(found(tmp_path)["results"]) == {"haigo_a"}
+    counted.clear()
+    assert cli.run(run.main, words("haigo_a", "haigo_b")) == 0
+    assert counted == [] and set(found(tmp_path)["results"]) == {"haigo_a", "haigo_b"}
+
+
+def test_changed_documents_settings_and_weights_are_scored_anew(words, counted, model_folder, tmp_path, capsys):
+    folder = tmp_path / "t"
+    data = task(folder, "haigo_a")
+    task(folder, "haigo_shaky", more=SHAKY)
+    (folder / "shaky.py").write_text(CODE.format(error="ValueError('x')"))
+    (folder / "broken").touch()
+    argv = words("haigo_a", "haigo_shaky")
+    for change in (
+        lambda: None,
+        lambda: data.write_text(data.read_text(encoding="utf-8").replace("番", "号"), encoding="utf-8"),
+    ):
+        change()
+        counted.clear()
+        assert cli.run(run.main, argv) == 4
+        assert "haigo_a" in counted
+    counted.clear()
+    assert cli.run(run.main, argv) == 4 and counted == ["haigo_shaky"]
+    counted.clear()
+    assert cli.run(run.main, [*argv, "--limit", "2"]) == 4 and "haigo_a" in counted
+    capsys.readouterr()
+
+
+def test_the_leaderboards_tasks_are_not_lost_with_one_of_lm_evals(words, jglue, tmp_path, capsys):
+    folder, ours = tmp_path / "t", "jcommonsenseqa-1.1-0.3"
+    task(folder, "haigo_shaky", more=SHAKY)
+    (folder / "shaky.py").write_text(CODE.format(error="ValueError('x')"))
+    (folder / "broken").touch()
+    argv = words(ours, "haigo_shaky", more=["--data_dir", str(jglue), "--limit", "3,all", "--log_samples"])
+    assert cli.run(run.main, argv) == 4
+    first = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert first["results"][ours] and (tmp_path / "out" / f"samples_{ours}.jsonl").is_file()
+    (folder / "broken").unlink()
+    capsys.readouterr()
+    assert cli.run(run.main, argv) == 0
+    assert "goes on after 3 answers" in capsys.readouterr().err
+    last = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert last["results"] == first["results"] and "haigo_shaky" in last["lm_eval"]["results"]
+
+
+GROUP = "group: {name}\ntask: [haigo_a, haigo_shaky]\naggregate_metric_list: [{{metric: acc, weight_by_size: true}}]\n"
+
+
+def test_a_group_has_lm_evals_figures_once_all_of_it_is_there(words, counted, model_folder, tmp_path, capsys):
+    from lm_eval import simple_evaluate
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    folder = tmp_path / "t"
+    task(folder, "haigo_a", rows=6)
+    task(folder, "haigo_shaky", more=SHAKY)
+    (folder / "group.yaml").write_text(GROUP.format(name="haigo_group"))
+    (folder / "shaky.py").write_text(CODE.format(error="ValueError('x')"))
+    (folder / "broken").touch()
+    argv = words("haigo_group")
+    assert cli.run(run.main, argv) == 4
+    assert set(found(tmp_path)["results"]) == {"haigo_a"} and set(found(tmp_path)["failed"]) == {"haigo_shaky"}
+    (folder / "broken").unlink()
+    assert cli.run(run.main, argv) == 0
+    model = HFLM(str(model_folder("bpe")), dtype="float32", device="cpu", batch_size=1)
+    manager = TaskManager(include_path=str(folder))
+    theirs = simple_evaluate(model=model, tasks=["haigo_group"], num_fewshot=0, task_manager=manager, log_samples=False)
+    for part in ("results", "versions", "n-shot"):
+        assert found(tmp_path)[part] == json.loads(json.dumps(theirs[part]))
+    assert capsys.readouterr().err.count("Traceback") == 0
+
+
+@pytest.mark.parametrize("kind", ["nfkc_neox", "unigram_llama", "split_qwen2", "template_llama", "cut_and_padded"])
+def test_lm_evals_scores_are_those_of_the_files_ids(kind, tmp_path, words):
+    """Context and answer as one text, special tokens as the file says, ids of tokenizers itself."""
+    from tokenizers import Tokenizer
+    from transformers import AutoModelForCausalLM
+
+    place = token_cases.folder(kind, tmp_path / "m")
+    synthetic_jglue.tiny_model(place, token_cases.vocabulary(place) + 2, 512)
+    task(tmp_path / "t", "haigo_a", rows=5, more="process_results: !function said.scores\n" + PLAIN)
+    (tmp_path / "t" / "said.py").write_text(
+        "import json\nfrom pathlib import Path\n\n\ndef scores(doc, results):\n"
+        "    with open(Path(__file__).parent / 'said.jsonl', 'a') as handle:\n"
+        "        handle.write(json.dumps([score for score, _ in results]) + '\\n')\n    return {'acc': 0.0}\n"
+    )
+    assert cli.run(run.main, ["--model_args", f"pretrained={place},dtype=float32", *words("haigo_a")[2:]]) == 0
+    fast = Tokenizer.from_file(str(place / "tokenizer.json"))
+    fast.no_truncation()
+    fast.no_padding()
+    model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    said = [json.loads(line) for line in (tmp_path / "t" / "said.jsonl").read_text().splitlines()]
+    for number, scores in enumerate(said):
+        for score, choice in zip(scores, ("北", "南の㌔"), strict=True):
+            first = fast.encode(LINE.format(n=number)).ids
+            whole = fast.encode(LINE.format(n=number) + " " + choice).ids
+            with torch.no_grad():
+                logs = model(torch.tensor([first + whole[len(first) :]])).logits[0].log_softmax(-1)
+            wanted = sum(float(logs[place - 1, whole[place]]) for place in range(len(first), len(whole)))
+            assert score == pytest.approx(wanted, abs=2e-3)
+
+
+def test_figures_that_are_no_numbers_leave_result_json_readable(words, tmp_path):
+    code = "def judge(doc, results):\n    return {'acc': float('nan')}\n"
+    task(tmp_path / "t", "haigo_nan", more=SHAKY)
+    (tmp_path / "t" / "shaky.py").write_text(code)
+    assert cli.run(run.main, words("haigo_nan")) == 0
+    assert found(tmp_path)["results"]["haigo_nan"]["acc,none"] is None
+
+
+@pytest.mark.parametrize(
+    "names, more, told",
+    [
+        (("haigo_a", "haigo_a"), [], "haigo_a twice"),
+        (("haigo_b",), [], "haigo_b"),
+        (("haigo_a", "haigo_two"), ["--num_fewshot", "0,1"], "haigo_a and haigo_two both hold it"),
+        (("haigo_a",), ["--batch_size", "0"], "--batch_size"),
+    ],
+)
+def test_names_and_numbers_that_can_not_be_run(words, tmp_path, capsys, names, more, told):
+    task(tmp_path / "t", "haigo_a")
+    task(tmp_path / "t", "haigo_c")
+    (tmp_path / "t" / "two.yaml").write_text("group: haigo_two\ntask: [haigo_a, haigo_c]\n")
+    assert cli.run(run.main, words(*names, more=more)) == 2
+    err = capsys.readouterr().err
+    assert told in err and "fix:" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "text", ["task: [", "task: haigo_a\ndataset_path: !function nowhere.x\n", "\x00", "- a\n", "task: haigo_a\n"]
+)
+def test_broken_yaml_is_told(words, tmp_path, capsys, text):
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "a.yaml").write_text(text)
+    assert cli.run(run.main, words("haigo_a")) == 2
+    err = capsys.readouterr().err
+    assert "fix:" in err and "Traceback" not in err
