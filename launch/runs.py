@@ -30,6 +30,8 @@ from launch.supervision.runs_table import STOP, Entry
 from launch.supervision.training_child import Child, Follower
 
 _POLL_S = 0.3
+_SLICE_S = 0.3  # for reading one run's new output; the others wait meanwhile
+_WHOLE_LOG_S = 60.0
 _LINE_EVERY_S = 30.0
 _STOP_S = 120.0  # a watcher stops its ranks first, and may be waiting for a checkpoint
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "finished", "failed"
@@ -76,10 +78,10 @@ class Run:
             return False
         ending = self.child.ending()
         output, watch = self.followers
-        for raw in output.lines():
-            self.step = neox_log.step(raw.decode("utf-8", errors="replace")) or self.step
-        for raw in watch.lines(end=ending is not None):
-            text = raw.decode("utf-8", errors="replace")
+        for raw in output.within(_SLICE_S):
+            self.step = neox_log.step(neox_log.readable(raw)) or self.step
+        for raw in watch.within(_SLICE_S, end=ending is not None):
+            text = neox_log.readable(raw)
             if text.startswith("haigo: "):
                 self.said = text.removeprefix("haigo: ")
         if ending is None:
@@ -245,12 +247,12 @@ def status(entries: Sequence[Entry], folder: Path) -> Watch:
             run.state = RUNNING
             run.look()
             continue
-        ended = run.folder / "exit.json"
-        if ended.is_file():
-            run.code = int(files.read_json(ended)["code"])
+        ended = children.ending_of(run.folder)
+        if ended is not None:
+            run.code = ended.code
             run.state = DONE if run.code == 0 else FAILED
-        for raw in run.followers[0].lines(end=True):
-            run.step = neox_log.step(raw.decode("utf-8", errors="replace")) or run.step
+        for raw in run.followers[0].within(_WHOLE_LOG_S, end=True):
+            run.step = neox_log.step(neox_log.readable(raw)) or run.step
     return watch
 
 

@@ -20,6 +20,7 @@ from haigo.cli import HaigoError, Refused
 from haigo.progress import Progress
 from launch import data_order
 from launch.local.settings import batch_sizes
+from launch.supervision import neox_log
 from neox_configs import reader
 from preprocess.indexed_dataset import MMapReader
 
@@ -31,11 +32,11 @@ Int64 = npt.NDArray[np.int64]
 IGNORED = -100
 TOLERANCE = {"fp32": 2e-5, "fp16": 5e-3, "bfloat16": 1e-2}
 """Largest relative difference, by the precision that GPT-NeoX ran in: 5 digits in fp32; its own rounding otherwise."""
-_ITERATION = re.compile(r"\biteration\s+(\d+)/\s*(\d+)\s*\|.*?\blm_loss: (\S+)")
+_ITERATION = re.compile(r"\biteration\s+([0-9]{1,12})/\s*([0-9]{1,12})\s*\|.*?\blm_loss: (\S+)")
 _VALID = re.compile(
-    r"\bvalidation results at (?:iteration (\d+)|the end of training for val data)\s*\|\s*lm_loss value: (\S+)"
+    r"\bvalidation results at (?:iteration ([0-9]{1,12})|the end of training for val data)\s*\|\s*lm_loss value: (\S+)"
 )
-_VALID_START = re.compile(r"\bsetting validation data start iteration to (\d+)")
+_VALID_START = re.compile(r"\bsetting validation data start iteration to ([0-9]{1,12})")
 _ROWS = 4
 
 
@@ -68,7 +69,7 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
         HaigoError: the log cannot be read or holds none; the sentence says why.
     """
     try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = [neox_log.readable(raw) for raw in log.read_bytes().splitlines()]
     except OSError:
         raise HaigoError(f"{log} cannot be read.", "name GPT-NeoX's log, as launch.deepy --log writes it") from None
     found: dict[str, Logged] = {}
@@ -84,9 +85,10 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
         valid = _VALID.search(line)
         if valid:
             at = int(valid[1]) if valid[1] else last
-            if at == step:
+            loss = neox_log.number(valid[2])
+            if at == step and loss is not None:
                 name = f"validation loss at step {step}"
-                found["valid"] = Logged("valid", float(valid[2]), position, iterations * batch, name)
+                found["valid"] = Logged("valid", loss, position, iterations * batch, name)
             position += iterations * batch
         row = _ITERATION.search(line)
         if row:
@@ -94,9 +96,10 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
             if last == step + 1:
                 # a line every 10 steps tells the mean of 10 losses, which are not those of one set of weights
                 means = int(config.get("log_interval") or 100) != 1 and before != step
-                if not means:
+                loss = neox_log.number(row[3])
+                if not means and loss is not None:
                     name = f"training loss at step {step + 1}"
-                    found["train"] = Logged("train", float(row[3]), step * batch, batch, name)
+                    found["train"] = Logged("train", loss, step * batch, batch, name)
             before = last
     if not found:
         why = (

@@ -26,6 +26,7 @@ from haigo.cli import HaigoError
 from launch.planning.layouts import Layout, layout
 from launch.planning.memory import Shape, Split
 from launch.planning.stacks import Stack
+from launch.supervision import neox_log
 from neox_configs import derive, reader, shipped
 from neox_configs.hardware import Cluster
 
@@ -178,7 +179,8 @@ def _from_log(text: str, where: str) -> Row:
     for line in text.splitlines():
         logged = _SPEED.search(line)
         if logged:
-            speeds.append(float(logged[1]))
+            # ranks that share an output write into each other's numbers
+            speeds += [speed] if (speed := neox_log.number(logged[1])) else []
         elif argument := _ARGUMENT.match(line):
             values.setdefault(argument[1], argument[2])
     if len(speeds) <= _WARM_UP:
@@ -210,7 +212,7 @@ def _from_log(text: str, where: str) -> Row:
                 "give the log from its first line, or the numbers as a CSV",
             ) from None
     stage = re.search(r"'stage': (\d)", values.get("zero_optimization", ""))
-    found_stage = int(stage[1]) if stage else int(values.get("zero_stage", "0") or 0)
+    found_stage = int(stage[1]) if stage else int(neox_log.number(values.get("zero_stage", "0")) or 0)
     return _row(
         found,
         vocab=found["padded_vocab_size"],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,8 @@ class Outcome:
     """The first logged step whose loss was not a number."""
     orphans: bool = False
     """The launcher was gone while ranks still ran."""
+    escaped: int = 0
+    """Processes with a session of their own that still ran when the launcher was gone; they were stopped."""
 
     def cause(self) -> str:
         """The exit code in words."""
@@ -66,6 +70,7 @@ def run(
         log: a file that gets a copy of its output.
     """
     outcome = Outcome()
+    mark = f"{os.getpid()}.{time.monotonic_ns()}"
     with contextlib.ExitStack() as stack:
         copy: IO[bytes] | None = None
         if log is not None:
@@ -73,7 +78,7 @@ def run(
         child = subprocess.Popen(
             list(command),
             cwd=folder,
-            env=dict(environment),
+            env={**environment, keeper.MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -85,6 +90,7 @@ def run(
         reading.start()
         code = child.wait()
         outcome.orphans = keeper.stop(child.pid)
+        outcome.escaped = len(keeper.stop_escaped(mark, child.pid))
         reading.join(timeout=_GRACE_S)
     outcome.code = 128 - code if code < 0 else code
     return outcome
@@ -118,14 +124,17 @@ def judge(outcome: Outcome, config: Mapping[str, Any], base: Path) -> None:
 
 def _read(child: subprocess.Popen[bytes], outcome: Outcome, copy: IO[bytes] | None) -> None:
     assert child.stdout is not None
-    for line in iter(child.stdout.readline, b""):
-        text = redact.text(line.decode("utf-8", errors="replace"))  # DeepSpeed tells every variable that it hands on
-        with contextlib.suppress(BrokenPipeError):
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    # no more than so much of a line at a time: a child that writes no line end must neither fill the memory nor wait here
+    for piece in iter(lambda: child.stdout.readline(neox_log.LONGEST), b""):  # type: ignore[union-attr]
+        text = redact.text(decoder.decode(piece))  # DeepSpeed tells every variable that it hands on
+        with contextlib.suppress(OSError, ValueError):  # nobody reads on, and the training must
             shown.raw(sys.stdout).write(shown.log(text))
             sys.stdout.flush()
         if copy is not None:
-            copy.write(text.encode())
-        outcome.read(text)
+            with contextlib.suppress(OSError):  # a full disk
+                copy.write(text.encode())
+        outcome.read(neox_log.readable(text.encode()))
 
 
 @contextlib.contextmanager

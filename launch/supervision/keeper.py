@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 GOING_S = 3.0
@@ -47,19 +47,64 @@ def members(group: int, folder: str | None = None) -> list[int]:
         group: its number.
         folder: only those that the keeper of this folder started; the number of a group long gone may be another's by now.
     """
+    return [pid for pid, _ in _members(group, folder)]
+
+
+def _members(group: int, folder: str | None) -> list[tuple[int, str]]:
+    return [(pid, since) for pid, own, since in _running() if own == group and (folder is None or _marked(pid, folder))]
+
+
+def escaped(folder: str, group: int) -> list[tuple[int, str]]:
+    """Processes that the keeper of a folder started and that have left its group for a session of their own (`setsid`, a
+    daemon's double fork): found by their mark, which is handed on to whatever they start.
+
+    Args:
+        folder: the keeper's.
+        group: its number.
+
+    Returns:
+        (number, `start_time`) of each.
+    """
+    return [
+        (pid, since) for pid, own, since in _running() if own != group and pid != os.getpid() and _marked(pid, folder)
+    ]
+
+
+def _running() -> list[tuple[int, int, str]]:
+    """(number, group, start) of all processes but zombies."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            # pid (name, which may hold blanks and brackets) state ppid pgrp
+            # pid (name, which may hold blanks and brackets) state ppid pgrp ... starttime
             fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-            if int(fields[2]) != group or fields[0] in "ZX":
-                continue
-            if folder is not None and f"{MARK}={folder}".encode() not in (stat.parent / "environ").read_bytes().split(
-                b"\0"
-            ):
-                continue
-            found.append(int(stat.parent.name))
+            if fields[0] not in "ZX":
+                found.append((int(stat.parent.name), int(fields[2]), fields[19]))
     return found
+
+
+def _marked(pid: int, folder: str) -> bool:
+    with contextlib.suppress(OSError):
+        words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return f"{MARK}={folder}".encode(errors="surrogateescape") in words
+    return False
+
+
+def send(pid: int, started: str, number: int) -> None:
+    """Send a signal to a process, unless its number is another's by now."""
+    try:
+        handle = os.pidfd_open(pid)  # holds the process: what is sent through it reaches no other
+    except ProcessLookupError:
+        return
+    except OSError:  # an old kernel
+        handle = -1
+    try:
+        if start_time(pid) == started:
+            os.kill(pid, number) if handle < 0 else signal.pidfd_send_signal(handle, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+    finally:
+        if handle >= 0:
+            os.close(handle)
 
 
 def start_time(pid: int) -> str:
@@ -95,25 +140,32 @@ def stop(
     Returns:
         True when there was something that would not have ended by itself.
     """
-    if _empty(group, spare, going, folder):
-        return False
+    return bool(_stop(lambda: [one for one in _members(group, folder) if one[0] not in spare], going, grace))
+
+
+def stop_escaped(folder: str, group: int, going: float = GOING_S, grace: float = GRACE_S) -> list[int]:
+    """Stop what `escaped` finds; the numbers of those that would not have ended by themselves."""
+    return [pid for pid, _ in _stop(lambda: escaped(folder, group), going, grace)]
+
+
+def _stop(left: Callable[[], list[tuple[int, str]]], going: float, grace: float) -> list[tuple[int, str]]:
+    def still(seconds: float) -> list[tuple[int, str]]:
+        end = time.monotonic() + seconds
+        while found := left():
+            if time.monotonic() > end:
+                return found
+            time.sleep(0.05)
+        return []
+
+    found = still(going)
+    if not found:
+        return []
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in members(group, folder):
-            if pid not in spare:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)
-        if _empty(group, spare, grace, folder):
+        for pid, started in left():
+            send(pid, started, number)
+        if not still(grace):
             break
-    return True
-
-
-def _empty(group: int, spare: Sequence[int], seconds: float, folder: str | None) -> bool:
-    end = time.monotonic() + seconds
-    while set(members(group, folder)) - set(spare):
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
+    return found
 
 
 def main() -> int:
@@ -160,8 +212,9 @@ def main() -> int:
         except subprocess.TimeoutExpired:
             continue
     orphans = stop(os.getpgid(0), spare=[os.getpid()])
+    escaped_ones = stop_escaped(os.environ.get(MARK, str(folder)), os.getpgid(0))
     ending = {"code": 128 - code if code < 0 else code, "orphans": orphans, "at": time.time()}
-    _end(reserved, ending)
+    _end(reserved, {**ending, "escaped": len(escaped_ones)})
     return 0
 
 

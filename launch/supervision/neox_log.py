@@ -2,19 +2,25 @@
 
 The forms are those of GPT-NeoX's `training_log` (the same from version 2 on; `approx flops` and MFU since 2025) and of
 DeepSpeed's checkpoint engine. A line of several ranks may carry a prefix such as `[rank 0] ` or a host's name from pdsh.
+
+Ranks that share an output write into each other's lines (`4.54.5GFLOPS`), progress bars colour them, a full disk cuts them.
+So nothing here raises, whatever a line holds: what is no number is None, and what cannot be a step is none.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_ITERATION = re.compile(r"\biteration\s+(\d+)/\s*(\d+)\s*\|")
+LONGEST = 16_384
+"""Bytes or letters of a line that are looked at: its beginning and its end."""
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]|[\x00-\x08\x0e-\x1f\x7f]")
+_ITERATION = re.compile(r"\biteration\s+([0-9]{1,12})/\s*([0-9]{1,12})\s*\|")
+_DIGITS = 1e15  # no rate, no time and no count of a log is as large
 _FIELDS = {
-    "samples_per_s": re.compile(r"\bsamples/sec: ([\d.]+)"),
+    "samples_per_s": re.compile(r"\bsamples/sec: ([\d.]+)", re.A),
     "step_ms": re.compile(r"\belapsed time per iteration \(ms\): ([\d.]+)"),
     "learning_rate": re.compile(r"\blearning rate: (\S+)"),
     "loss": re.compile(r"\b(?:lm_loss|lm loss): (\S+)"),
@@ -60,16 +66,33 @@ class Step:
         return self.loss is None or math.isfinite(self.loss)
 
 
+def readable(raw: bytes) -> str:
+    """A line as text: without colours, bells and NUL bytes; what is no UTF-8 becomes U+FFFD; of an overlong one the ends."""
+    text = raw.decode("utf-8", errors="replace")
+    return _CONTROL.sub("", shortened(text))
+
+
+def shortened(text: str) -> str:
+    """The text, or where it is longer than `LONGEST` its beginning and its end."""
+    half = LONGEST // 2
+    return text if len(text) <= LONGEST else f"{text[:half]} ... {text[-half:]}"
+
+
 def step(line: str) -> Step | None:
     """The step that a line tells of, or None."""
+    line = shortened(line)
     found = _ITERATION.search(line)
-    if found is None:
+    if found is None or int(found[1]) > int(found[2]):
         return None
     values: dict[str, float | None] = {}
     for name, pattern in _FIELDS.items():
         match = pattern.search(line)
-        values[name] = _number(match[1]) if match else None
+        values[name] = number(match[1]) if match else None
+    for name in values.keys() - {"loss", "learning_rate"}:  # a loss may be NaN or infinite, these may not
+        if not abs(values[name] or 0.0) < _DIGITS:
+            values[name] = None
     flops = _FLOPS.search(line)
+    rate = number(flops[1]) if flops else None
     mfu = values["mfu"]
     return Step(
         iteration=int(found[1]),
@@ -78,7 +101,7 @@ def step(line: str) -> Step | None:
         samples_per_s=values["samples_per_s"],
         step_ms=values["step_ms"],
         learning_rate=values["learning_rate"],
-        flops_per_gpu=float(flops[1]) * _SCALE[flops[2]] if flops else None,
+        flops_per_gpu=rate * _SCALE[flops[2]] if flops and rate is not None and rate < _DIGITS else None,
         mfu=mfu / 100 if mfu is not None else None,
         skipped=int(values["skipped"] or 0),
         nan=int(values["nan"] or 0),
@@ -87,25 +110,29 @@ def step(line: str) -> Step | None:
 
 def last_good(path: Path) -> int:
     """The last step in a log whose loss is a number; 0 when there is none, or no such file."""
+    from launch.supervision.training_child import Follower
+
     last = 0
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as handle:
-        for line in handle:
-            one = step(line)
-            if one is not None and one.loss is not None and one.finite:
-                last = one.iteration
+    for raw in Follower(path).within(math.inf, end=True):
+        one = step(readable(raw))
+        if one is not None and one.loss is not None and one.finite:
+            last = one.iteration
     return last
 
 
 def sign_of_life(line: str) -> str | None:
     """What a line without a step says the run is doing: saving, saved, loading, evaluating, evaluated, setting up."""
+    line = shortened(line)
     for name, pattern in _SIGNS:
         if pattern.search(line):
             return name
     return None
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """The number that a log's word is; None when it is none, or digits of two run together to more than there is."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         return None
+    return None if math.isinf(value) and "inf" not in text.lower() else value

@@ -12,6 +12,7 @@ import re
 import sys
 from pathlib import Path
 
+_PIECE = 1 << 18
 _FILE = re.compile(r"^\d+_rank(\d+)\.log$")
 
 
@@ -51,17 +52,26 @@ class Gatherer:
         """The rank logs that are there."""
         return {path.name for path in self.folder.glob("*.log")} if self.folder.is_dir() else set()
 
-    def gather(self, end: bool = False) -> None:
-        """Copy the lines that have come since the last call, whole lines only (all of them at the `end`)."""
-        gathered, places = [], dict(self._places)
+    def gather(self, end: bool = False) -> bool:
+        """Copy the lines that have come since the last call, whole lines only (all of them at the `end`), and of every file no
+        more than a bounded piece.
+
+        Returns:
+            Whether there is more to copy.
+        """
+        gathered, places, more = [], dict(self._places), False
         for name in sorted(self.names() - self.known):
             match = _FILE.match(name)
             if match is None:
                 continue
             with open(self.folder / name, "rb") as handle:
                 handle.seek(places.get(name, 0))
-                data = handle.read()
-            cut = len(data) if end else data.rfind(b"\n") + 1
+                data = handle.read(_PIECE)
+            full = len(data) == _PIECE
+            more = more or full
+            cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
+            if (end and not full) or (full and not cut):  # a piece without any line end: it is not waited for
+                cut = len(data)
             places[name] = places.get(name, 0) + cut
             gathered += [b"[rank %s] %s\n" % (match[1].encode(), line) for line in data[:cut].splitlines()]
         if gathered:
@@ -70,6 +80,7 @@ class Gatherer:
             with files.append(self.log, anyones=True, buffering=0) as handle:
                 handle.write(b"".join(gathered))
         self._places = places  # after the writing: what a full disk refused is gathered again
+        return more
 
     @property
     def places(self) -> dict[str, int]:

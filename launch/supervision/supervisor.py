@@ -179,9 +179,16 @@ class Supervisor:
         return not (self.args.no_rank_logs or several or remote) and (self.gpus or 1) > 1
 
     def _begun(self) -> dict[str, Any]:
-        begun = files.read_json(self.folder / "start.json")
-        self.restarts = int(begun["restarts"])
-        return dict(begun)
+        path = self.folder / "start.json"
+        begun = files.read_json(path)
+        try:
+            self.restarts = int(begun["restarts"])
+            return {**begun, "offset": int(begun["offset"]), "step": int(begun["step"]), "ranks": begun["ranks"]}
+        except (LookupError, TypeError, ValueError):
+            raise HaigoError(
+                f"{path} does not say how the run was started.",
+                "stop the run (SIGTERM to its keeper), and start it again",
+            ) from None
 
     # -- watching
 
@@ -191,7 +198,7 @@ class Supervisor:
         gatherer = None
         if begun["ranks"] is not None:
             gatherer = rank_logs.Gatherer(self.folder / "ranks", self.log, set(begun["ranks"]))
-            with contextlib.suppress(HaigoError, ValueError, TypeError):
+            with contextlib.suppress(HaigoError, ValueError, TypeError, AttributeError):
                 gatherer.places = {
                     str(name): int(at) for name, at in files.read_json(self.folder / "places.json").items()
                 }
@@ -206,21 +213,28 @@ class Supervisor:
         noted = time.monotonic()
         while True:
             ending = child.ending()
+            behind = False
             if gatherer is not None:
                 with contextlib.suppress(OSError):  # a full disk must not end the watch
-                    gatherer.gather(end=ending is not None)
+                    behind = gatherer.gather(end=ending is not None)
                     if time.monotonic() - noted > 5:
                         noted = time.monotonic()
                         files.write_json(self.folder / "places.json", gatherer.places)
-            for raw in follower.lines(end=ending is not None):
-                self._line(raw.decode("utf-8", errors="replace"), seen, dog, guard, child)
+            # a slice at a time: however much a run prints, signals and a hang are answered between two slices
+            for raw in follower.within(_POLL_S, end=ending is not None and not behind):
+                # whatever a line holds, it must not end the watch
+                with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
+                    self._line(neox_log.readable(raw), seen, dog, guard, child)
+            behind = behind or follower.behind
             if ending is not None:
+                if behind and self.stopping.signals == answered:
+                    continue
                 # a run that has ended well by itself is judged as always: nothing is left to be queued again
                 if self.stopping.signal is not None and ending.code != 0:
                     raise self.stopping.stopped(seen.outcome.iteration)
                 return ending
             self.live.show(dog.phase)
-            hung = dog.hung(time.monotonic())
+            hung = None if behind else dog.hung(time.monotonic())
             if hung:
                 self.live.say(f"haigo: {hung}")
                 note(self.folder, "hung", told=hung)
@@ -238,7 +252,7 @@ class Supervisor:
             if goal is not None and (time.monotonic() > deadline or self.stopping.saved(goal)):
                 child.stop()
                 raise self.stopping.stopped(seen.outcome.iteration)
-            time.sleep(_POLL_S)
+            time.sleep(0 if behind else _POLL_S)
 
     def _line(self, text: str, seen: _Seen, dog: Watchdog, guard: LossGuard, child: Child) -> None:
         seen.tail.append(text)
@@ -291,6 +305,12 @@ class Supervisor:
     def _after(self, ending: Ending, seen: _Seen, begun: Mapping[str, Any]) -> resume.Resume | None:
         """None when the run is finished; else what the next start begins with."""
         code = ending.code
+        if ending.escaped:
+            told = (
+                f"{ending.escaped} process{'es' * (ending.escaped > 1)} that had left the run's session still ran and "
+            )
+            self.live.say(f"haigo: {told}{'were' if ending.escaped > 1 else 'was'} stopped.")
+            note(self.folder, "escaped", count=ending.escaped)
         hung = code == -1
         problem = causes.cause(code, list(seen.tail))
         if hung:

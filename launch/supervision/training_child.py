@@ -9,15 +9,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from haigo import files
 from haigo.cli import HaigoError
-from launch.supervision import keeper
+from launch.supervision import keeper, neox_log
 
 _START_S = 30.0
+_PIECE = 1 << 18
 _KILL_S = 60.0
 
 
@@ -29,6 +30,8 @@ class Ending:
     """As a shell would say it."""
     orphans: bool = False
     """Its launcher was gone while ranks still ran; they were stopped."""
+    escaped: int = 0
+    """Processes with a session of their own that still ran; they were stopped too."""
 
 
 @dataclass
@@ -55,18 +58,21 @@ class Child:
         if told is not None:
             return told
         # the keeper was killed itself, so nobody else will look after the rest
-        return Ending(137, orphans=keeper.stop(self.pid, folder=str(self.folder)))
+        return Ending(137, orphans=keeper.stop(self.pid, folder=str(self.folder)), escaped=self._escaped())
 
     def _told(self) -> Ending | None:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            content = json.loads((self.folder / "exit.json").read_text(encoding="utf-8"))
-            return Ending(int(content["code"]), bool(content["orphans"]))
-        return None
+        return ending_of(self.folder)
+
+    def _escaped(self) -> int:
+        return len(keeper.stop_escaped(str(self.folder), self.pid))
 
     def send(self, number: int) -> None:
-        """Send a signal to every process of the group."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, number)
+        """Send a signal to every process of the group, and to those that left it for a session of their own."""
+        if keeper.start_time(self.pid) == self.started:  # the number of a group that is gone may be another's by now
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+        for pid, started in keeper.escaped(str(self.folder), self.pid):
+            keeper.send(pid, started, number)
 
     def stop(self, number: int = signal.SIGTERM, grace: float = keeper.GRACE_S) -> Ending:
         """Stop all of it: the signal, then SIGKILL to what is still there after `grace` seconds."""
@@ -85,6 +91,14 @@ class Child:
                 time.sleep(0.05)
         # what waits for a dead file server ends with it and no sooner; its keeper's lock lets nobody start beside it
         return found or Ending(137, orphans=True)
+
+
+def ending_of(folder: Path) -> Ending | None:
+    """How the run of a folder ended, as its keeper wrote it; None when it has not, or what is there is no such file."""
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
+        content = json.loads((folder / "exit.json").read_text(encoding="utf-8"))
+        return Ending(int(content["code"]), bool(content["orphans"]), int(content.get("escaped", 0)))
+    return None
 
 
 def start(command: Sequence[str], cwd: Path, environment: Mapping[str, str], folder: Path, log: Path) -> Child:
@@ -138,6 +152,7 @@ def running(folder: Path, tidy: bool = True) -> Child | None:
             return Child(folder, pid, started, Path(log))
         if tidy:
             keeper.stop(pid, going=0.0, folder=str(folder))  # ranks whose keeper was killed
+            keeper.stop_escaped(str(folder), pid, going=0.0)
         return None
     beat = folder / "alive"
     with contextlib.suppress(OSError):
@@ -166,12 +181,13 @@ def _read(folder: Path) -> tuple[int, str, str, str, str] | None:
         content = json.loads((folder / "child.json").read_text(encoding="utf-8"))
         pid, started, host = int(content["pid"]), str(content["started"]), str(content["host"])
         return pid, started, host, str(content["log"]), str(content["place"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
 
 class Follower:
-    """Reads a growing file by whole lines.
+    """Reads a growing file by lines, a bounded piece at a time: no output, however long and however broken, holds its reader
+    up or fills its memory. A line ends with \\n or, as a progress bar's, with \\r; of an overlong one the ends are kept.
 
     Args:
         path: need not exist yet.
@@ -180,21 +196,59 @@ class Follower:
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path, self.offset = path, offset
+        self.behind = False
+        """Whether there is more to read already."""
+        self._head = self._tail = b""
+        self._cut = False
 
     def lines(self, end: bool = False) -> list[bytes]:
-        """The lines that have come since the last call.
+        """The lines that have come since the last call, empty ones left out; of much the first part (see `behind`).
 
         Args:
             end: nothing more will come, so that a last line without its end counts too.
         """
+        self.behind = False
         try:
             with open(self.path, "rb") as handle:
-                if os.fstat(handle.fileno()).st_size < self.offset:
+                size = os.fstat(handle.fileno()).st_size
+                if size < self.offset:
                     self.offset = 0  # cut by logrotate or by hand: silence here would look like a hang
+                    self._line()
                 handle.seek(self.offset)
-                data = handle.read()
+                data = handle.read(_PIECE)
         except OSError:
             return []
-        cut = len(data) if end else data.rfind(b"\n") + 1
-        self.offset += cut
-        return data[:cut].splitlines()
+        self.offset += len(data)
+        self.behind = len(data) == _PIECE and size > self.offset
+        found = []
+        for part in data.splitlines(keepends=True):
+            text = part.rstrip(b"\r\n")
+            self._add(text)
+            if len(text) < len(part):
+                found.append(self._line())
+        if end and not self.behind:
+            found.append(self._line())
+        return [line for line in found if line]
+
+    def within(self, seconds: float, end: bool = False) -> Iterator[bytes]:
+        """As `lines`, piece after piece until all is read or the time is over."""
+        until = time.monotonic() + seconds
+        while True:
+            yield from self.lines(end)
+            if not self.behind or time.monotonic() > until:
+                return
+
+    def _add(self, text: bytes) -> None:
+        half = neox_log.LONGEST // 2
+        room = half - len(self._head)
+        self._head += text[:room]
+        if len(text) > room:
+            rest = self._tail + text[room:]
+            self._cut = self._cut or len(rest) > half
+            self._tail = rest[-half:]
+
+    def _line(self) -> bytes:
+        line = self._head + (b" ... " if self._cut else b"") + self._tail
+        self._head = self._tail = b""
+        self._cut = False
+        return line

@@ -122,7 +122,67 @@ def main() -> None:
             raise SystemExit(fault["code"])
         elif kind == "lie":
             raise SystemExit(0)
+        elif kind == "noise":
+            noise(step, iters)
+        elif kind == "flood":
+            flood(fault["bytes"], fault.get("line"))
+            time.sleep(fault.get("then", 600))
+        elif kind in ("again", "back"):
+            number = step
+            while True:
+                time.sleep(0.05)
+                number = step if kind == "again" or number != step else step - 1
+                print(LINE.format(rate=100.0, step=number, iters=iters, ms=50.0, loss=2.0))
+        elif kind == "leaves":
+            leave(folder.parent / "left", fault["how"])
+            if "code" in fault:
+                raise SystemExit(fault["code"])
     save(folder, step)
+
+
+def noise(step: int, iters: int) -> None:
+    """What ranks that share an output, progress bars and full disks make of a log."""
+    line = LINE.format(rate=100.0, step=step, iters=iters, ms=10.0, loss=2.0).encode()
+    pieces = [
+        line.replace(b"4.5GFLOPS", b"4.54.5GFLOPS").replace(b"10.0 ", b"10.010.0 ").replace(b"100.000", b"100.0.000")
+        + b"\n",
+        line.replace(b"iteration ", b"iteration 9999999999999999999999") + b"\n",
+        line.replace(b"%8d/" % step, b"%d%d/" % (step, step)) + b"\n",
+        line[:60] + line + b"\n",
+        line.replace(b"2.000000E+00", b"2.000000E+002.000000E+00") + b"\n",
+        line.replace(b"2.000000E+00", b"2.000000E+00999") + b"\n",
+        line.replace(b"iterations:   0", b"iterations:   " + b"9" * 500) + b"\n",
+        b"\x1b[32m" + line + b"\x1b[0m\n",
+        b"\r".join(b" %d%%|\xe2\x96\x88 " % part for part in range(100)) + b"\n",
+        b"\0\0\0\n\xff\xfe\x80\n\xe3\x83\n\r\r\n\n",
+        b"[" * 20_000 + b"\n",
+    ]
+    for piece in pieces:
+        for part in (piece[:7], piece[7:]):  # torn where a reader may look
+            os.write(1, part)
+            time.sleep(0.005)
+
+
+def flood(size: int, line: int | None) -> None:
+    """So many bytes, in lines of so many or without a line end at all."""
+    piece = b"x" * (1 << 20) if line is None else (b"x" * (line - 1) + b"\n") * max(1, (1 << 20) // line)
+    while size > 0:
+        size -= os.write(1, piece)
+
+
+def leave(told: Path, how: str) -> None:
+    """Start a process that is in no group of ours: `setsid`, or a daemon's double fork."""
+    sleep = f"import os, pathlib, time; pathlib.Path({str(told)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    if how == "daemon":
+        sleep = f"import os\nif os.fork() or os.setsid() is None and os.fork(): os._exit(0)\n{sleep}"
+    subprocess.Popen(
+        [sys.executable, "-c", sleep],
+        start_new_session=how == "setsid",
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while not (told.is_file() and told.read_text()):
+        time.sleep(0.02)
 
 
 main()
