@@ -43,6 +43,7 @@ from haigo.ownership import (
 )
 
 __all__ = [
+    "JOURNAL", "LOCK", "SCRATCH",
     "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "link", "made",
     "move", "ours", "owner", "put_aside", "read_json", "read_record", "remove", "remove_leftovers", "remove_tree",
     "require_space", "scratch", "sha256_file", "symlink", "write_json", "write_text",

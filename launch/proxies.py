@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.tasks is None and (args.data_dir or args.num_fewshot or args.limit):
         raise HaigoError("--data-dir, --num-fewshot and --limit belong to --tasks.", "add --tasks")
     pairs = pairs_files(args.pairs)
-    read = [args.ratios, args.catalogue, args.supply, args.data_dir, args.config, *pairs.values()]
+    read = [args.ratios, args.catalogue, args.supply, args.data_dir, *args.config, *pairs.values()]
     files.check_output(args.output_dir, read)
     summary = run(
         args.ratios,

@@ -26,6 +26,7 @@ from examples.world.minutes import kanji_number
 from examples.world.python_text import corpora, split
 from examples.world.questions import RUN, normalised
 from examples.world.relations import RELATIONS
+from haigo import files
 from haigo.cli import HaigoError
 from haigo.files import sha256_file
 
@@ -108,9 +109,7 @@ def test_another_seed_is_another_country() -> None:
 
 
 def test_rebuilding_in_place_leaves_no_page_of_a_longer_run(sample: Path, tmp_path: Path) -> None:
-    stale = tmp_path / "minutes/speech_start99901.json.gz"
-    stale.parent.mkdir(parents=True)
-    stale.write_bytes(b"old")
+    files.write_text(tmp_path / "minutes/speech_start99901.json.gz", "old")
     world_build.build(tmp_path, seed=7, size=0.05)
     assert digests(tmp_path) == digests(sample)
 

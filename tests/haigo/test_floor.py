@@ -74,6 +74,7 @@ def test_atomic_leaves_the_old_file_when_writing_fails(tmp_path):
 def test_a_full_disk_is_told_with_the_real_name(tmp_path, capsys):
     def main(argv):
         with files.atomic(tmp_path / "a.bin") as temporary:
+            temporary.unlink()
             temporary.symlink_to("/dev/full")
             with open(temporary, "wb", buffering=0) as handle:
                 handle.write(b"x")

@@ -4,6 +4,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+from haigo import files
 from launch.chain import actions
 from launch.chain.stage import Run, Stage
 
@@ -45,11 +46,12 @@ def test_redone_when_an_output_was_deleted_or_cut(tmp_path):
 def test_half_done_folder_is_continued_with_the_same_inputs_and_cleared_with_others(tmp_path):
     Run(tmp_path).do(stage(tmp_path, "x"))
     (tmp_path / "a" / ".done.json").unlink()
-    (tmp_path / "a" / "partial").write_text("kept work")
+    files.write_text(tmp_path / "a" / "partial", "kept work")
+    (tmp_path / "a" / "notes").write_text("mine")
     Run(tmp_path).do(stage(tmp_path, "x"))
     assert (tmp_path / "a" / "partial").exists()
     Run(tmp_path).do(stage(tmp_path, "y"))
-    assert not (tmp_path / "a" / "partial").exists()
+    assert not (tmp_path / "a" / "partial").exists() and (tmp_path / "a" / "notes").read_text() == "mine"
 
 
 def test_keep_never_clears(tmp_path):

@@ -60,21 +60,22 @@ def test_a_table_is_trained_once(catalogue, base, tmp_path):
 
 
 def test_a_failing_proxy_is_tried_twice_and_does_not_stop_the_rest(world, catalogue, base, tmp_path, capsys):
-    (tmp_path / "runs").mkdir(parents=True)
-    (tmp_path / "runs" / "b").write_text("a file where a folder must be")
+    out = tmp_path / "out"
+    (out / "runs").mkdir(parents=True)
+    (out / "runs" / "b").write_text("a file where a folder must be")
     yamlfile.write(tmp_path / "base.yml", base)
     (tmp_path / "ratios.csv").write_text("run,plain,rhyme\na,0.8,0.2\nb,0,1\nc,0.5,0.5\n")
     words = ["--ratios", tmp_path / "ratios.csv", "--catalogue", world.root / "corpora.yml", "--tokens", "1300"]
-    words += ["--config", tmp_path / "base.yml", "--output-dir", tmp_path, "--workers", "1"]
+    words += ["--config", tmp_path / "base.yml", "--output-dir", out, "--workers", "1"]
     assert cli.run(proxies.main, [str(word) for word in words]) == cli.FAILED
     told = capsys.readouterr()
     assert "b failed and is tried again" in told.err and "b failed again" in told.err
     assert "1 proxies failed twice" in told.err and "2 proxies of" in told.out
-    assert [row["run"] for row in rows(tmp_path)] == ["a", "c"]
-    (tmp_path / "runs" / "b").unlink()
+    assert [row["run"] for row in rows(out)] == ["a", "c"]
+    (out / "runs" / "b").unlink()
     assert cli.run(proxies.main, [str(word) for word in words]) == cli.OK
     assert "2 of 3 proxies are there already" in capsys.readouterr().err
-    assert [row["run"] for row in rows(tmp_path)] == ["a", "b", "c"]
+    assert [row["run"] for row in rows(out)] == ["a", "b", "c"]
 
 
 def test_all_failing_is_an_error(catalogue, base, tmp_path):

@@ -266,7 +266,7 @@ def test_bad_input_is_told(world, tmp_path, capsys):
 def test_a_dataset_of_another_tokenizer_is_refused(world, tmp_path):
     for ending in ("bin", "idx"):
         (tmp_path / f"x.{ending}").write_bytes(Path(f"{world.prefix('plain')}.{ending}").read_bytes())
-    (tmp_path / "x.json").write_text(json.dumps({"tokenizer_sha256": "another"}))
+    (tmp_path / "x.json").write_text(json.dumps({"tokenizer_sha256": "another", "tokens": 1}))
     config = world.config(train_data_paths=[str(tmp_path / "x")], train_data_weights=[1.0])
     with pytest.raises(Refused, match="made with another tokenizer"):
         train(config, tmp_path / "out", tokenizer=world.tokenizer)
@@ -275,9 +275,18 @@ def test_a_dataset_of_another_tokenizer_is_refused(world, tmp_path):
 def test_two_processes_do_not_share_a_folder(world, tmp_path):
     with files.owner(tmp_path):
         code = "import sys; from launch.local import __main__ as m; from haigo import cli; sys.exit(cli.run(m.main))"
-        yamlfile.write(tmp_path / "c.yml", world.config())
+        yamlfile.write(tmp_path.parent / "c.yml", world.config())
         done = subprocess.run(
-            [sys.executable, "-c", code, "c.yml", "--output-dir", ".", "--tokenizer", str(world.tokenizer)],
+            [
+                sys.executable,
+                "-c",
+                code,
+                str(tmp_path.parent / "c.yml"),
+                "--output-dir",
+                ".",
+                "--tokenizer",
+                str(world.tokenizer),
+            ],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             capture_output=True,

@@ -385,9 +385,13 @@ def test_nothing_is_replaced_without_force(case, capsys):
     assert one.run("--force") == cli.REFUSED and "something else than a model" in capsys.readouterr().err
     assert (one.out / "diary.txt").read_text() == "mine"
     (one.out / "diary.txt").rename(one.out / "config.json")
-    assert one.run("--force") == cli.OK
+    assert one.run("--force") == cli.REFUSED and (one.out / "config.json").read_text() == "mine"
+    (one.out / "config.json").unlink()
+    assert one.run() == cli.OK
+    (one.out / "diary.txt").write_text("mine")
+    assert one.run("--force") == cli.OK and (one.out / "diary.txt").read_text() == "mine"
     assert files.read_json(one.out / "config.json")["model_type"] == "gpt_neox"
-    # killed between the two renames of --force: the old model is put back
+    # an earlier version was killed between its two renames of --force: the old model is put back
     os.replace(one.out, one.root / ".hf.replaced")
     assert one.run() == cli.REFUSED and (one.out / "config.json").is_file()
 
@@ -401,14 +405,14 @@ def test_a_dry_run_starts_nothing(case, capsys):
 
 def test_a_converter_that_fails_is_shown_and_leaves_nothing(case, monkeypatch, capsys):
     one = case()
-    leftover = one.root / ".hf.partial" / "model"
+    leftover = one.root / ".hf.partial" / files.SCRATCH / "0123456789abcdef"
     leftover.mkdir(parents=True)
     (leftover / "half").write_text("of a killed process")
     monkeypatch.setenv("FAKE_BEFORE", "sys.exit('KeyError: no such weight')")
     assert one.run() == cli.FAILED
     told = capsys.readouterr().err
     assert "ended with 1" in told and "KeyError: no such weight" in told
-    assert not one.out.exists() and not leftover.parent.exists()
+    assert not one.out.exists() and not (one.root / ".hf.partial").exists()
     old = "to = words['--output_dir']; os.makedirs(to); open(to + '/pytorch_model.bin', 'w'); open(to + '/config.json', 'w')"
     monkeypatch.setenv("FAKE_BEFORE", f"{old}; sys.exit(0)")
     with pytest.raises(Failed, match="no safetensors"):

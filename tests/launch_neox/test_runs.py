@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from neox_world import REPO, World
 
-from haigo import cli, yamlfile
+from haigo import cli, files, yamlfile
 from launch import configs, runs
 from launch.supervision import keeper, runs_table
 
@@ -153,7 +153,7 @@ def test_stop_beside_a_watch_that_would_start_the_next(several: Several, capsys:
     assert [row["state"] for row in rows] == ["failed", "failed", "waiting"]
     assert several.calls("c") == [] and not (several.folder / "table.runs" / runs.STOP).exists()
     # a mark that a killed --stop has left behind stops nothing
-    (several.folder / "table.runs" / runs.STOP).touch()
+    files.write_text(several.folder / "table.runs" / runs.STOP, "")
     several.plan(a={}, b={}, c={})
     assert cli.run(runs.main, [str(several.table)]) == 0
 

@@ -113,9 +113,10 @@ def test_what_a_full_disk_refused_is_gathered_again(tmp_path: Path, monkeypatch:
     (tmp_path / "ranks").mkdir()
     gatherer = rank_logs.Gatherer(tmp_path / "ranks", tmp_path / "no" / "log")
     (tmp_path / "ranks" / "1_rank0.log").write_text("a line\n")
+    (tmp_path / "no").write_text("a file in the way")
     with pytest.raises(OSError):
         gatherer.gather()
-    (tmp_path / "no").mkdir()
+    (tmp_path / "no").unlink()
     gatherer.gather()
     gatherer.gather()
     assert (tmp_path / "no" / "log").read_text() == "[rank 0] a line\n"
