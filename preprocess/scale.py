@@ -13,6 +13,7 @@ docs/guide-scale.md.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,7 @@ from haigo import cli, files, pool, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
 from haigo.progress import Progress
 
+from . import clean
 from .scale_steps import Clean, Index, Join
 
 STEPS = ("clean", "index", "join")
@@ -55,6 +57,13 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     for key in ("clean", "slurm"):
         if not isinstance(made[key], dict):
             raise HaigoError(f"{path}: '{key}' holds no keys of its own.", "write them indented below it")
+    takes = inspect.signature(clean.clean_corpus).parameters.keys() - {"name", "paths", "output_dir"}
+    for key in made["clean"]:
+        if key not in takes:
+            raise HaigoError(
+                f"{path}: 'clean' has no option '{key}' of preprocess.clean.{nearest(str(key), takes)}",
+                f"use {', '.join(sorted(takes))}",
+            )
     return made
 
 

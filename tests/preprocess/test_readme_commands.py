@@ -19,7 +19,10 @@ _NOT_HERE = ("preprocess.fetch", "preprocess.scale")
 
 
 def text(rng, sentences=5):
-    return "。".join("".join(rng.choices(LETTERS, k=rng.randint(12, 40))) for _ in range(sentences)) + "。 And a line of English."
+    return (
+        "。".join("".join(rng.choices(LETTERS, k=rng.randint(12, 40))) for _ in range(sentences))
+        + "。 And a line of English."
+    )
 
 
 def scratch(folder):

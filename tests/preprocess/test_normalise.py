@@ -1,0 +1,117 @@
+"""Invisible characters go and are counted, and stay where a script or an emoji needs them; half-width kana become ordinary."""
+
+import json
+import random
+
+import pytest
+
+from haigo import cli, files
+from preprocess import clean, documents, normalise
+
+BODY = "これは試験のために書いた文章で、四十文字を超えるようにもう一つ文を足してあります。"
+
+
+def cleaned(folder, text, *words):
+    (folder / "x.jsonl").write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
+    words = ["--min-chars", "1", "--split", "1,0,0", "--output-dir", str(folder / "out"), *words]
+    assert cli.run(clean.main, [str(folder / "x.jsonl"), "--corpus", "c", *words]) == 0
+    (document,) = documents.read(folder / "out")
+    return document.text, files.read_json(folder / "out" / "clean.json")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rule"),
+    [
+        ("東\u200b京\u2060都", "東京都", "zero_width"),
+        ("a\u200cb\u200dc", "abc", "zero_width"),
+        ("inter\u00adnational", "international", "soft_hyphens"),
+        ("abc\u202edef\u202c\u200e", "abcdef", "direction_marks"),
+        ("x\u2066y\u2069", "xy", "direction_marks"),
+        ("文\u3164字", "文字", "zero_width"),
+        ("say\U000e0041\U000e0042 it", "say it", "zero_width"),
+    ],
+)
+def test_what_nobody_sees_goes(tmp_path, before, after, rule):
+    text, report = cleaned(tmp_path, BODY + before, "--normalise", "invisible")
+    assert text == BODY + after
+    assert report["rules"][rule] | {"samples": 0} == {
+        "documents": 1, "characters": len(before) - len(after), "samples": 0,
+    }  # fmt: skip
+    assert cleaned(tmp_path, BODY + before, "--normalise", "none")[0] == BODY + before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👨\u200d👩\u200d👧\u200d👦",
+        "🏳\ufe0f\u200d🌈",
+        "🧑🏽\u200d🚀",
+        "❤\ufe0f\u200d🔥",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "葛\U000e0100城",
+        "می\u200cخواهم",
+        "क्\u200dष",
+        "ක්\u200dෂ",
+        "ภาษา\u200bไทย",
+        "ភាសា\u200bខ្មែរ",
+        "ع\u200e abc \u200fب",
+        "ｱ\u200d",
+    ],
+)
+def test_what_is_needed_stays(text):
+    kept = text if not text.startswith("ｱ") else "ｱ"
+    assert normalise.direction_marks(normalise.soft_hyphens(normalise.zero_width(text))) == kept
+
+
+def test_half_width_kana(tmp_path):
+    text, report = cleaned(tmp_path, BODY + "｢ｶﾞｷﾞﾊﾟﾋﾟｯｬｰ､ﾃｽﾄ｡｣ か\u3099 ＡＢＣ ㈱ ﾞ", "--normalise", "kana")
+    assert text == BODY + "「ガギパピッャー、テスト。」 か\u3099 ＡＢＣ ㈱ ゛"
+    assert report["rules"]["half_width_kana"]["documents"] == 1
+
+
+@pytest.mark.parametrize(
+    ("profile", "gone"),
+    [
+        ("auto", ""),
+        ("plain", ""),
+        ("code", ""),
+        ("web", "\u200b\u00adｶ"),
+        ("news", "\u200b\u00ad"),
+        ("literature", "\u200b\u00ad"),
+    ],
+)
+def test_profiles_have_their_own(tmp_path, profile, gone):
+    sample = "春\u200bの\u00ad日のｶである。"
+    rng = random.Random(1)
+    letters = "あいうえおかきくけこさしすせそたちつてとなにぬねのはひふへほまみむめも山川雨"
+    body = "".join("".join(rng.choices(letters, k=20)) + "である。\n" for _ in range(20))
+    text, report = cleaned(tmp_path, body + sample, "--profile", profile)
+    assert all((char in text) == (char not in gone) for char in "\u200b\u00adｶ")
+    assert report["options"]["normalise"] == list(normalise.chosen(None, profile))
+    assert cleaned(tmp_path, body + sample, "--profile", profile, "--normalise", "none")[0].endswith(sample)
+
+
+def test_names_are_checked(tmp_path, capsys):
+    (tmp_path / "x.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    words = [str(tmp_path / "x.jsonl"), "--corpus", "c", "--dry-run", "--normalise", "invisble"]
+    assert cli.run(clean.main, words) == cli.BAD_INPUT
+    assert "Did you mean 'invisible'?" in capsys.readouterr().err
+
+
+def test_the_run_file_has_both_keys(tmp_path):
+    from launch.chain import runfile
+
+    text = """
+output: o
+corpora:
+  a: {files: [a.jsonl], normalise: [invisible, kana], skip_broken: 3}
+  b: {files: [b.jsonl], normalise: none}
+objective: {metrics: {a_bpb: 1}}
+"""
+    (tmp_path / "run.yml").write_text(text, encoding="utf-8")
+    run = runfile.read(tmp_path / "run.yml")
+    assert run.corpora["a"].normalise == ["invisible", "kana"] and run.corpora["a"].skip_broken == 3
+    assert run.corpora["b"].normalise == ["none"] and run.corpora["b"].skip_broken == 0
+    (tmp_path / "run.yml").write_text(text.replace("kana]", "kna]"), encoding="utf-8")
+    with pytest.raises(cli.HaigoError, match="normalise"):
+        runfile.read(tmp_path / "run.yml")
