@@ -80,6 +80,8 @@ def text(values: Mapping[str, str], launcher: str = "pdsh", flavour: str = "deep
             raise Refused(
                 f"{name} has a line break, or blanks around it, which DeepSpeed cannot hand on.", f"unset {name}"
             )
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise Refused(f"{name} holds bytes that are not UTF-8, which DeepSpeed cannot hand on.", f"unset {name}")
         if launcher == "pdsh":
             escaped = re.sub(r'(["$`\\])', r"\\\1", value)
             # pdsh itself replaces %h, %n, %u in a command before the shell sees it

@@ -156,8 +156,8 @@ def _here(args: argparse.Namespace, environ: Mapping[str, str], count: int | Non
         raise Refused(f"num_nodes is {args.num_nodes}, and there is no hostfile.", "give -H HOSTFILE")
     visible = environ.get("CUDA_VISIBLE_DEVICES", "")
     if visible and not (args.include or args.exclude or args.num_gpus > 0):
-        if not re.fullmatch(r"\d+(,\d+)*", visible):
-            raise Refused(f"CUDA_VISIBLE_DEVICES={visible} is not a list of numbers.", "write numbers: 0,1")
+        if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", visible):
+            raise Refused(f"CUDA_VISIBLE_DEVICES={visible[:60]} is not a list of numbers.", "write numbers: 0,1")
         if args.num_nodes >= 0:
             raise Refused("num_nodes is given, and CUDA_VISIBLE_DEVICES is set.", "unset one of them")
         return {"localhost": sorted({int(word) for word in visible.split(",")})}

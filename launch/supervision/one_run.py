@@ -35,7 +35,7 @@ def alone(folder: Path, config: Mapping[str, Any], root: Path) -> Iterator[None]
         if place != folder:
             held.enter_context(files.owner(place))
         mark = place / NAME
-        there = Path(mark.read_text(encoding="utf-8")) if mark.is_file() else place
+        there = _named(mark, place)
         for other in {there, place} - {folder}:
             child = children.running(other, tidy=False)
             if child is not None:
@@ -46,3 +46,12 @@ def alone(folder: Path, config: Mapping[str, Any], root: Path) -> Iterator[None]
         if place != folder:
             files.write_text(mark, str(folder))
         yield
+
+
+def _named(mark: Path, place: Path) -> Path:
+    """The folder that a mark names; `place` where there is none, or where what it holds is no path."""
+    with contextlib.suppress(OSError, ValueError):
+        text = mark.read_text(encoding="utf-8")
+        if text and "\0" not in text:
+            return Path(text)
+    return place

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import haigo
-from haigo import files, redact
+from haigo import files, redact, shapes
 from haigo.cli import HaigoError, Refused
 from neox_configs import reader
 
 NAME = "haigo_run.json"
+_CORPUS = {"data": str, "digest": str, "weight": float, "epochs": (float, type(None))}
+_LIKE = {"stream": {"corpora": [_CORPUS]}, "starts": [{"step": int}]}
 _PLAIN = ("seed", "seq_length", "train_batch_size", "pack_impl", "split", "label_data")
 
 
@@ -161,9 +163,10 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = files.read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("stream"), dict):
-        raise HaigoError(f"{path} is not a run's record.", "move it away; the next start writes a new one")
-    return content
+    wrong = shapes.unlike(content, _LIKE, "")
+    if wrong is not None:
+        raise HaigoError(f"{path} is not a run's record: {wrong}.", "move it away; the next start writes a new one")
+    return dict(content)
 
 
 def check(folder: str | os.PathLike[str], now: Mapping[str, Any], step: int, allow: bool = False) -> list[str]:

@@ -179,16 +179,10 @@ class Supervisor:
         return not (self.args.no_rank_logs or several or remote) and (self.gpus or 1) > 1
 
     def _begun(self) -> dict[str, Any]:
-        path = self.folder / "start.json"
-        begun = files.read_json(path)
-        try:
-            self.restarts = int(begun["restarts"])
-            return {**begun, "offset": int(begun["offset"]), "step": int(begun["step"]), "ranks": begun["ranks"]}
-        except (LookupError, TypeError, ValueError):
-            raise HaigoError(
-                f"{path} does not say how the run was started.",
-                "stop the run (SIGTERM to its keeper), and start it again",
-            ) from None
+        like = {"restarts": int, "offset": int, "step": int, "ranks": ([str], type(None))}
+        begun = files.read_record(self.folder / "start.json", like)
+        self.restarts = begun["restarts"]
+        return dict(begun)
 
     # -- watching
 

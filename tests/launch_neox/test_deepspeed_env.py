@@ -38,7 +38,7 @@ def test_values_survive_the_launcher_and_a_shell(value: str, flavour: str) -> No
 
 
 def test_what_cannot_be_handed_on() -> None:
-    for value in ("a\nb", " a", "50%n"):
+    for value in ("a\nb", " a", "50%n", "\udcff"):
         with pytest.raises(Refused):
             deepspeed_env.text({"A": value})
     with pytest.raises(Refused, match="through slurm"):

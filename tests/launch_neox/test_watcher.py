@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -401,11 +402,35 @@ def test_a_run_that_goes_on_the_spot_is_a_hang(run: Run, capsys: pytest.CaptureF
     assert "no sign of life" in err and "finished: step 20" in err and len(run.calls) == 2
 
 
-def test_damaged_state_is_told(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run.plan(None)
-    assert run.go() == 0
-    folder = run.save / "haigo"
-    for content in ("[1]", '{"code": "x"}', "{}", "\0", "[" * 5000, '{"code": ' + "9" * 5000 + "}"):
-        (folder / "exit.json").write_text(content)
-        assert run.go() in (0, 2, 3, 4)
-        assert "Traceback" not in capsys.readouterr().err
+DAMAGED = ("[1]", '{"code": "x"}', "[" * 5000, "\udcff")
+
+
+@pytest.mark.parametrize(
+    "name", ["exit.json", "child.json", "start.json", "places.json", "run-folder", "../haigo_run.json"]
+)
+def test_damaged_state_is_told(run: Run, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    crash = {"kind": "exit", "at": 8, "code": 1}
+    for content in DAMAGED:
+        run.plan(*[crash] * 20)
+        assert run.go("--max-restarts", "0") == 1
+        (run.save / "haigo" / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+        code = run.go("--max-restarts", "0")
+        err = capsys.readouterr().err
+        assert code in (1, 2, 3) and "Traceback" not in err, (content[:20], err)
+        assert code == 1 or (Path(name).name in err and "fix:" in err)
+        shutil.rmtree(run.save)
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_start_that_nobody_knows_is_told_while_it_trains(run: Run, content: str) -> None:
+    run.plan(None, pause=0.3)
+    first = run.start()
+    run.wait_for_step(2)
+    first.kill()
+    first.wait()
+    (run.save / "haigo" / "start.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    second = run.start()
+    _, err = second.communicate(timeout=60)
+    assert second.returncode == 2 and "start.json" in err and "fix:" in err
+    child = yamlfile.read(run.save / "haigo" / "child.json")
+    keeper.stop(child["pid"], going=0.0)
