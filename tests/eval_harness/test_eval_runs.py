@@ -164,9 +164,9 @@ def test_mcnemar_and_the_paired_test():
 def test_scores_without_contaminated_documents(loaded, jglue, tmp_path):
     ids = tmp_path / "ids.jsonl"
     ids.write_text('{"task": "jcommonsenseqa", "id": 41}\n{"task": "jnli", "id": "3"}\n{"id": 43}\n', encoding="utf-8")
-    found = evaluate("", NAME, 0, None, jglue, tmp_path, model=loaded("spm"), exclude_ids=ids)
+    found = evaluate("", NAME, 0, None, jglue, tmp_path / "o", model=loaded("spm"), exclude_ids=ids)
     rest = found["haigo"]["tasks"][NAME]["without_excluded"]
-    rows = [json.loads(x) for x in (tmp_path / f"samples_{NAME}.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(x) for x in (tmp_path / "o" / f"samples_{NAME}.jsonl").read_text(encoding="utf-8").splitlines()]
     kept = [row["acc"] for row in rows if row["id"] not in (41, 43)]
     assert rest["excluded"] == 2 and len(kept) == 14
     assert rest["results"]["acc"] == pytest.approx(sum(kept) / 14)
