@@ -52,6 +52,9 @@ class _Marks:
     prefix: bool = True
     """Without `legacy`: whether a text begins with a blank."""
     extra_ids: int = 0
+    around: str = "none"
+    """transformers' word for what stands around a text where special tokens are asked for: the beginning token with Llama's
+    class. (T5's end token would stand between a question and its answer; it is left out.)"""
 
 
 def find(folder: str | os.PathLike[str]) -> Path | None:
@@ -117,6 +120,7 @@ class ForeignTokenizer(HaigoTokenizer):
         super().__init__(
             str(path),
             added_tokens_decoder=beyond,
+            special_tokens_pattern=marks.around,
             **({"bos_token": None, "pad_token": marks.roles["eos_token"]} | named),
         )
         if not self.legacy:
@@ -237,6 +241,9 @@ def _read_marks(model: Path) -> _Marks:
         found.extra_ids = int(config.get("extra_ids", _T5_EXTRA_IDS))
         found.legacy = config.get("legacy") is not False
         found.prefix = config.get("add_prefix_space") is not False
+        if found.kind == "LlamaTokenizer":
+            sides = (config.get("add_bos_token") is not False, config.get("add_eos_token") is True)
+            found.around = "_".join(name for name, there in zip(("bos", "eos"), sides, strict=True) if there) or "none"
         tables = [config]
         if "added_tokens_decoder" not in config:  # as older versions wrote it
             tables.append(_json(model.parent / "special_tokens_map.json"))

@@ -141,6 +141,13 @@ def open_hf(place: str | os.PathLike[str], **options: Any) -> Opened:
     return open_tokenizer(place, **options)
 
 
+def plain_probes() -> Sequence[str]:
+    """Texts on which tokenizers are told apart; see `preprocess.hf_probes`."""
+    from .hf_probes import PLAIN
+
+    return PLAIN
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("preprocess.tokenizer", __doc__)
     parser.add_argument("corpora", nargs="+", metavar="CLEANED_DIR", help="folders written by preprocess.clean")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def contender(given: str | os.PathLike[str]) -> Contender:
                     return _sentencepiece(str(given), path / name)
                 except HaigoError:  # tiktoken files are called tokenizer.model too
                     continue
-        return _json(str(given), path / "tokenizer.json") if (path / "tokenizer.json").is_file() else _auto(path)
+        return _opened(path)
     return _json(str(given), path) if path.suffix == ".json" else _sentencepiece(str(given), path)
 
 
@@ -131,17 +132,9 @@ def _sentencepiece(name: str, path: Path) -> Contender:
 
 
 def _json(name: str, path: Path) -> Contender:
-    import tokenizers
+    from . import hf_json
 
-    try:
-        fast = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exceptions
-        raise HaigoError(
-            f"{path} is not a tokenizer.json ({str(error).splitlines()[0][:120]}).",
-            "name a tokenizer's own file or folder",
-        ) from None
-    fast.no_padding()
-    fast.no_truncation()
+    fast = hf_json.read(path)
 
     def encode(texts: list[str]) -> list[list[int]]:
         return [one.ids for one in fast.encode_batch(texts, add_special_tokens=False)]
@@ -154,22 +147,18 @@ def _json(name: str, path: Path) -> Contender:
     return Contender(name, fast.get_vocab_size(), encode, decode, number)
 
 
-def _auto(path: Path) -> Contender:
-    from transformers import AutoTokenizer
+def _opened(path: Path) -> Contender:
+    """A Hugging Face folder, with the ids that a model of it is scored with."""
+    from .hf_open import open_tokenizer
 
-    try:
-        slow: Any = AutoTokenizer.from_pretrained(str(path), local_files_only=True, trust_remote_code=False)
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise HaigoError(
-            f"{path} holds no tokenizer that can be read ({reason}).",
-            "name a SentencePiece model, a tokenizer.json, or a folder with one of them",
-        ) from None
+    made = open_tokenizer(path)
+    for warning in made.warnings:
+        print(f"haigo: {warning}", file=sys.stderr)
 
     def encode(texts: list[str]) -> list[list[int]]:
-        return [list(slow.encode(text, add_special_tokens=False)) for text in texts]
+        return [made.ids(text) for text in texts]
 
     def decode(ids: list[list[int]]) -> list[str]:
-        return [slow.decode(one, skip_special_tokens=False, clean_up_tokenization_spaces=False) for one in ids]
+        return [str(made.tokenizer.decode(one, clean_up_tokenization_spaces=False)) for one in ids]
 
-    return Contender(str(path), len(slow), encode, decode, slow.unk_token_id)
+    return Contender(str(path), len(made.tokenizer), encode, decode, made.tokenizer.unk_token_id)

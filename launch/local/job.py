@@ -148,6 +148,8 @@ def prepare(
         device=computed_on,
         precision=computed_in,
     )
+    if init_from is not None:
+        vocabulary.check_model(init_from, words)
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
         vocabulary.check_dataset(prefix, words)
     return job

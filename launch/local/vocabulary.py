@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from haigo import files
 from haigo.cli import HaigoError, Refused
 from preprocess import ids, manifest
 from preprocess import tokenizer as tokenizers
+
+_TOKENIZERS = (tokenizers.MODEL_NAME, "tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,33 @@ def check_dataset(prefix: str, vocabulary: Vocabulary) -> None:
         )
     if not stated:
         ids.require_inside(prefix, vocabulary.size, str(vocabulary.folder))
+
+
+def check_model(folder: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
+    """Refuse weights to start from that another tokenizer's ids belong to. Where the folder has no tokenizer, a line says so.
+
+    Raises:
+        HaigoError: the folder's tokenizer can not be read.
+        Refused: it gives other ids.
+    """
+    place = Path(folder)
+    if not any((place / name).is_file() for name in _TOKENIZERS):
+        print(
+            f"haigo: {place} has no tokenizer: whether its ids are {vocabulary.folder}'s is not known.", file=sys.stderr
+        )
+        return
+    made = tokenizers.open_hf(place)
+    wrong = [text for text in tokenizers.plain_probes() if made.ids(text) != vocabulary.tokenizer.encode(text)]
+    if not wrong and made.kind == "sentencepiece":
+        mine, theirs = vocabulary.tokenizer.processor, made.tokenizer.sp_model
+        pieces = range(min(mine.get_piece_size(), theirs.get_piece_size()))
+        wrong = [mine.id_to_piece(n) for n in pieces if mine.id_to_piece(n) != theirs.id_to_piece(n)]
+    if wrong:
+        raise Refused(
+            f"the tokenizer in {place} gives other ids than {vocabulary.folder} ({wrong[0][:20]!r} first): its weights know "
+            "other tokens.",
+            "train with the tokenizer of the model, or start from another model",
+        )
 
 
 def fingerprint(prefix: str) -> str:

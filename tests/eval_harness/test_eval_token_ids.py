@@ -220,3 +220,39 @@ def test_a_model_without_an_end_of_text_token(tmp_path, jglue, capsys):
     assert cli.run(run.main, [*words, "--tasks", "jnli-1.1-0.3", "--device", "cpu"]) == 0
     assert cli.run(run.main, [*words, "--tasks", "jsquad-1.1-0.3", "--device", "cpu"]) in (0, 2)
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["nfkc_neox", "unigram_llama", "split_qwen2", "config_adds"])
+def test_compared_tokenizers_have_the_files_ids(kind, tmp_path):
+    from preprocess.tokenizer_compare import contender
+
+    place = token_cases.folder(kind, tmp_path / "t")
+    made, texts = contender(place), token_cases.texts()
+    assert made.encode(texts) == [open_hf(place).ids(text) for text in texts]
+    assert made.decode([[5, 6, 7]]) == [open_hf(place).tokenizer.decode([5, 6, 7])]
+
+
+@pytest.mark.parametrize("kind", ["nfkc_neox", "bytes_llama", "gemma"])
+def test_answers_are_decoded_as_the_file_says(kind, tmp_path, jglue):
+    """Greedy generation by the file's ids and decoder, cut at the stop string."""
+    from transformers import AutoModelForCausalLM
+
+    from eval_harness import run
+
+    place = token_cases.folder(kind, tmp_path / "m")
+    synthetic_jglue.tiny_model(place, token_cases.vocabulary(place), 2048, scale=0.6)
+    words = ["--model_args", f"pretrained={place}", "--tasks", "jsquad-1.1-0.3", "--num_fewshot", "0", "--limit", "3"]
+    words += ["--data_dir", str(jglue), "--output_path", str(tmp_path / "out"), "--log_samples", "--device", "cpu"]
+    assert cli.run(run.main, words) == 0
+    lines = (tmp_path / "out/samples_jsquad-1.1-0.3.jsonl").read_text(encoding="utf-8").splitlines()
+    fast = Tokenizer.from_file(str(place / "tokenizer.json"))
+    model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32)
+    stop = fast.encode("\n", add_special_tokens=False).ids[-1]
+    for row in map(json.loads, lines):
+        ids = fast.encode(row["context"], add_special_tokens=False).ids
+        written: list[int] = []
+        budget = max(len(fast.encode(one, add_special_tokens=False).ids) for one in row["target"])
+        while len(written) < budget and stop not in written:
+            with torch.no_grad():
+                written.append(int(model(torch.tensor([ids + written])).logits[0, -1].argmax()))
+        assert row["prediction"] == fast.decode(written, skip_special_tokens=False).split("\n")[0]

@@ -122,6 +122,37 @@ def test_models_of_others_have_sentencepieces_ids(tmp_path, name, prefix):
     assert text.replace(" ", "") == "木の舟</s>" and made.decode([eos], skip_special_tokens=True) == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "config", "around"),
+    [
+        ("tokenizer.model", {}, [1]),
+        ("tokenizer.model", {"add_bos_token": False}, []),
+        ("tokenizer.model", {"add_bos_token": False, "add_eos_token": True}, [2]),
+        ("spiece.model", {}, []),
+    ],
+)
+def test_special_tokens_around_a_text_where_they_are_asked_for(tmp_path, name, config, around):
+    """In lm-eval's own tasks: as transformers 4's Llama class, and no end token between a question and its answer."""
+    from preprocess.hf_foreign import ForeignTokenizer
+
+    _foreign(tmp_path / "f", name)
+    (tmp_path / "f" / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
+    made = ForeignTokenizer(tmp_path / "f")
+    before, behind = [n for n in around if n == 1], [n for n in around if n == 2]
+    assert made.encode("赤い糸") == [*before, *made.ids("赤い糸"), *behind]
+    assert made.encode("赤い糸", add_special_tokens=False) == made.ids("赤い糸")
+
+
+def test_a_text_that_spells_a_control_piece(tmp_path):
+    """As transformers 4.46's slow classes: its id where nothing else stands between blanks, the unknown id otherwise."""
+    from preprocess.hf_foreign import ForeignTokenizer
+
+    _foreign(tmp_path / "f", "spiece.model")
+    made = ForeignTokenizer(tmp_path / "f")
+    blank, unknown = made.sp_model.piece_to_id("\u2581"), made.sp_model.unk_id()
+    assert made.ids("<s>") == [blank, 1] and made.ids("x<s>y") == [blank, unknown]
+
+
 def test_added_tokens_have_their_ids(tmp_path):
     from preprocess.hf_foreign import ForeignTokenizer
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -304,6 +305,27 @@ def test_weights_of_another_shape_are_told(world, trained, tmp_path):
             tokenizer=world.tokenizer,
             init_from=folder / "out" / "model",
         )
+
+
+@pytest.mark.parametrize("kind", ["another spm.model", "a tokenizer.json", "none", "the same"])
+def test_weights_that_know_other_tokens_are_refused(world, trained, tmp_path, capsys, kind):
+    start = tmp_path / "start"
+    shutil.copytree(trained[0] / "out" / "model", start)
+    for name in ("spm.model", "meta.json", "tokenizer.json") if kind != "the same" else ():
+        (start / name).unlink(missing_ok=True)
+    golden = ROOT / "tests" / "eval_harness" / "golden"
+    if kind == "another spm.model":
+        shutil.copy(golden / "spm" / "spm.model", start)
+    if kind == "a tokenizer.json":
+        shutil.copy(golden / "bpe" / "tokenizer.json", start)
+    yamlfile.write(tmp_path / "c.yml", world.config(train_iters=1))
+    given = [str(tmp_path / "c.yml"), "--output-dir", str(tmp_path / "out"), "--tokenizer", str(world.tokenizer)]
+    code = cli.run(command.main, [*given, "--init-from", str(start)])
+    told = capsys.readouterr().err
+    if kind in ("none", "the same"):
+        assert code == 0 and ("has no tokenizer" in told) == (kind == "none")
+    else:
+        assert code == cli.REFUSED and str(start) in told and "other ids" in told and not (tmp_path / "out").exists()
 
 
 def test_leftovers_of_a_killed_export_are_removed(world, tmp_path):
