@@ -30,6 +30,7 @@ from haigo.cli import HaigoError
 from . import documents, evaluation_items, ngrams, normal_form, rewrite, rules
 from .evaluation_items import Item
 from .rewrite import Edits, Shard
+from .sources import add_skip_broken, broken_lines
 
 REPORT, IDS, IDS_BY_FILE = "decontaminate.json", "contaminated.jsonl", "contaminated"
 RULE = "contaminated"
@@ -50,6 +51,7 @@ def decontaminate(
     short: int = 20,
     keys: Sequence[str] = (),
     workers: int = 1,
+    skip_broken: int = 0,
 ) -> dict[str, Any]:
     """Find evaluation items in corpora and take them out.
 
@@ -62,6 +64,7 @@ def decontaminate(
         short: least characters at which a whole text does.
         keys: of evaluation files of unknown form: where their texts are.
         workers: processes; the result does not depend on it.
+        skip_broken: so many rows that cannot be read may be passed over; the report names them.
 
     Returns:
         The report, as written to decontaminate.json.
@@ -77,7 +80,7 @@ def decontaminate(
     paths = evaluation_items.find(against)
     sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
     asked = _Asked(tuple(map(str, paths)), sums, tuple(keys), long, short)
-    run = _Run(found, asked, paths, remove, workers)
+    run = _Run(found, asked, paths, remove, workers, skip_broken)
     if output_dir is None:
         return run.search()
     target = Path(output_dir)
@@ -122,10 +125,13 @@ def _index(asked: _Asked) -> tuple[list[Item], ngrams.Index]:
 class _Run:
     """One decontamination and its figures."""
 
-    def __init__(self, found: Mapping[str, Path], asked: _Asked, paths: list[Path], remove: str, workers: int) -> None:
+    def __init__(
+        self, found: Mapping[str, Path], asked: _Asked, paths: list[Path], remove: str, workers: int, skip_broken: int
+    ) -> None:
         self.found, self.asked, self.paths, self.remove, self.workers = found, asked, paths, remove, workers
         self.items, self.index = _index(asked)
-        self.shards = rewrite.shards(found)
+        self.shards = rewrite.shards(found, skip_broken=skip_broken)
+        self.broken = documents.broken_rows((shard.path for shard in self.shards), skip_broken)
         self.hits: list[Found] = []
         self.trained: set[int] = set()
         self.reports: dict[str, dict[str, Any]] = {}
@@ -169,6 +175,7 @@ class _Run:
             "samples": self._samples(),
             "options": self.options(),
             "against": evaluation_items.digest(self.paths),
+            **self.broken.report(),
             "input": rewrite.named(self.shards),
             "tool": f"haigo {__version__}",
         }
@@ -303,6 +310,7 @@ def table(report: Mapping[str, Any]) -> str:
         tasks = ", ".join(f"{task} {count:,}" for task, count in row["tasks"].items())
         total = sum(row["contaminated"].values())
         lines.append(f"  {name}: {total:,} of {row['documents_in']:,} documents{f' ({tasks})' if tasks else ''}")
+    lines += broken_lines(report)
     for each in report["samples"]:
         lines.append(f"  {each['task']} {each['item']}: {each['item_text']!r}")
         lines.append(f"      {each['corpus']} {each['document']}: {each['text']!r}")
@@ -318,6 +326,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--long", type=cli.count, default=50, help="characters in a row that count (default 50)")
     parser.add_argument("--short", type=cli.count, default=20, help="least length of a whole text (default 20)")
     parser.add_argument("--keys", default="", help="where other jsonl has its texts: question,answer (default text)")
+    add_skip_broken(parser)
     parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what is found")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -333,6 +342,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         short=args.short,
         keys=[key for key in args.keys.split(",") if key],
         workers=args.workers,
+        skip_broken=args.skip_broken,
     )
     cli.show(report, table, args.json)
     return cli.OK

@@ -1,7 +1,8 @@
 """Cleaned corpora without repeated and nearly repeated documents, across corpora too.
 
     python -m preprocess.dedup DIR... --output-dir OUT [--priority wiki,news] [--method minhash|exact]
-           [--threshold 0.8] [--shingle 5] [--bands 14] [--rows 8] [--seed 1234] [--workers N] [--dry-run] [--json]
+           [--threshold 0.8] [--shingle 5] [--bands 14] [--rows 8] [--seed 1234] [--skip-broken N] [--workers N]
+           [--dry-run] [--json]
 
 DIR is a folder that preprocess.clean wrote; OUT/NAME has the same form, and OUT/dedup.json tells what went and why, with
 samples. Compared is the text after NFKC without blanks. A document goes when that equals that of one that stays, or when their
@@ -32,6 +33,7 @@ from .dedup_shard import ARRAYS
 from .minhash import Hashes, Shape, Sketcher, Sketches
 from .near_pairs import Removal
 from .rewrite import Edits, Shard
+from .sources import add_skip_broken, broken_lines
 
 REPORT = "dedup.json"
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
@@ -50,6 +52,7 @@ def dedup(
     threshold: float = 0.8,
     shape: Shape | None = None,
     workers: int = 1,
+    skip_broken: int = 0,
 ) -> dict[str, Any]:
     """Take out documents that repeat others.
 
@@ -61,6 +64,7 @@ def dedup(
         threshold: true Jaccard similarity from which on a document is a near-duplicate, above 0 and at most 1.
         shape: of shingles and MinHash, with the seed.
         workers: processes; the result does not depend on it.
+        skip_broken: so many rows that cannot be read may be passed over; the report names them.
 
     Returns:
         The report, as written to dedup.json.
@@ -75,12 +79,12 @@ def dedup(
         import tempfile
 
         with tempfile.TemporaryDirectory() as scratch:
-            return _Run(found, Path(scratch), method, threshold, shape, workers).report(False)
+            return _Run(found, Path(scratch), method, threshold, shape, workers, skip_broken).report(False)
     target = Path(output_dir)
     rewrite.claim(found, target)
     with files.owner(target):
         rewrite.remove_leftovers(found, target)
-        run = _Run(found, target / rewrite.PARTIAL, method, threshold, shape, workers)
+        run = _Run(found, target / rewrite.PARTIAL, method, threshold, shape, workers, skip_broken)
         report = run.report(True)
         files.remove(target / REPORT)
         rewrite.put(run.work, target, run.reports)
@@ -103,11 +107,19 @@ class _Run:
     """One deduplication and its figures."""
 
     def __init__(
-        self, found: Mapping[str, Path], work: Path, method: str, threshold: float, shape: Shape, workers: int
+        self,
+        found: Mapping[str, Path],
+        work: Path,
+        method: str,
+        threshold: float,
+        shape: Shape,
+        workers: int,
+        skip_broken: int,
     ) -> None:
         self.found, self.work, self.workers = found, work, workers
         self.method, self.threshold, self.shape = method, threshold, shape
-        self.shards = rewrite.shards(found, _HELD_OUT_FIRST)
+        self.shards = rewrite.shards(found, _HELD_OUT_FIRST, skip_broken)
+        self.broken = documents.broken_rows((shard.path for shard in self.shards), skip_broken)
         self.starts = [0]
         self.pairs_checked = self.candidates = 0
         self.reports: dict[str, dict[str, Any]] = {}
@@ -148,6 +160,7 @@ class _Run:
             "pairs_checked": self.pairs_checked,
             "memory_mb_per_million_documents": self._bytes_per_document(),
             "options": self.options(),
+            **self.broken.report(),
             "input": rewrite.named(self.shards),
             "tool": f"haigo {__version__}",
         }
@@ -315,6 +328,7 @@ def table(report: Mapping[str, Any]) -> str:
     for sample in report["samples"]:
         lines.append(f"  {sample['rule']} {sample['similarity']:.3f}")
         lines += [f"      {sample[which]['corpus']} {sample[which]['text']!r}" for which in ("removed", "kept")]
+    lines += broken_lines(report)
     lines.append(f"  memory: about {report['memory_mb_per_million_documents']} MB for a million documents")
     return "\n".join(lines)
 
@@ -330,6 +344,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bands", type=cli.count, default=14, help="MinHash bands (default 14)")
     parser.add_argument("--rows", type=cli.count, default=8, help="MinHash rows of a band (default 8)")
     parser.add_argument("--seed", type=cli.seed, default=1234, help="of the hashes (default 1234)")
+    add_skip_broken(parser)
     parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what would go")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -344,6 +359,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         threshold=args.threshold,
         shape=Shape(args.shingle, args.bands, args.rows, args.seed),
         workers=args.workers,
+        skip_broken=args.skip_broken,
     )
     cli.show(report, table, args.json)
     return cli.OK

@@ -19,7 +19,7 @@ import zstandard
 from haigo import files
 from haigo.cli import HaigoError, Refused
 
-from .sources import Document, jsonl
+from .sources import Broken, Document, jsonl
 from .sources.containers import entries
 from .sources.keyed import keyed_hash
 
@@ -59,8 +59,33 @@ def read(folder: str | os.PathLike[str], split: str = "train") -> Iterator[Docum
         HaigoError: as `shards`, and for a damaged shard.
     """
     for shard in shards(folder, split):
-        for entry in entries(shard):
-            yield from jsonl.read(entry)
+        yield from read_shard(shard)
+
+
+def read_shard(path: str | os.PathLike[str], skip_broken: int = 0) -> Iterator[Document]:
+    """The documents of one shard, in order.
+
+    Args:
+        path: the shard.
+        skip_broken: rows that cannot be read are passed over, up to so many (see `broken_rows`).
+    """
+    broken = Broken(skip_broken)
+    for entry in entries(Path(path)):
+        yield from jsonl.read(entry, broken=broken)
+
+
+def broken_rows(paths: Iterable[str | os.PathLike[str]], skip_broken: int) -> Broken:
+    """What is to be passed over in some shards, before anything is made of them: cleaned text that was edited by hand.
+
+    Raises:
+        HaigoError: more than `skip_broken` rows cannot be read.
+    """
+    broken = Broken(skip_broken)
+    for path in paths if skip_broken else ():
+        for entry in entries(Path(path)):
+            for _ in jsonl.read(entry, broken=broken):
+                pass
+    return broken
 
 
 def batches(items: Iterable[T], characters: int, size: Callable[[T], int]) -> Iterator[list[T]]:

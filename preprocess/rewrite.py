@@ -17,8 +17,7 @@ from haigo.cli import HaigoError, nearest
 from haigo.progress import Progress
 
 from . import documents, rules
-from .sources import Document, jsonl
-from .sources.containers import entries
+from .sources import Document
 
 PARTIAL = ".partial"
 
@@ -31,11 +30,11 @@ class Shard:
     split: str
     path: str
     sha256: str
+    skip_broken: int = 0
 
     def read(self) -> Iterator[Document]:
         """Its documents in order."""
-        for entry in entries(Path(self.path)):
-            yield from jsonl.read(entry)
+        return documents.read_shard(self.path, self.skip_broken)
 
 
 @dataclasses.dataclass(slots=True)
@@ -92,14 +91,14 @@ def ordered(found: Mapping[str, Path], priority: Sequence[str]) -> dict[str, Pat
     return {name: found[name] for name in [*priority, *(each for each in found if each not in priority)]}
 
 
-def shards(found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS) -> list[Shard]:
+def shards(found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS, skip_broken: int = 0) -> list[Shard]:
     """The shards of every corpus: split by split as given, in each corpus by corpus."""
     rows = []
     for split in splits:
         for name, folder in found.items():
             if (folder / split).is_dir() and any((folder / split).glob("*.jsonl.zst")):
                 for path in documents.shards(folder, split):
-                    rows.append(Shard(name, split, str(path), files.sha256_file(path)))
+                    rows.append(Shard(name, split, str(path), files.sha256_file(path), skip_broken))
     if not rows:
         raise HaigoError("none of the corpora has a document.", "look at their clean.json")
     return rows

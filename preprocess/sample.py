@@ -26,6 +26,7 @@ from haigo.formats import mixture as mixture_file
 from . import documents, sample_choose
 from .sample_draw import Draw, choose_all
 from .sample_shards import Shard
+from .sources import add_skip_broken, broken_lines
 
 NAME = "sample.json"
 SEED = 1234
@@ -44,6 +45,7 @@ def sample(
     seed: int = SEED,
     workers: int = 1,
     weights_source: str = "the weights",
+    skip_broken: int = 0,
 ) -> dict[str, Any]:
     """Draw a sample.
 
@@ -59,6 +61,7 @@ def sample(
         seed: key of the draw.
         workers: processes; the result does not depend on it.
         weights_source: the file of the weights, for messages.
+        skip_broken: so many rows that cannot be read may be passed over; sample.json names them.
 
     Returns:
         What `sample.json` holds: for every corpus budget, characters, documents, bytes and what was there.
@@ -92,6 +95,7 @@ def sample(
             "asked": [characters, weights, budgets, temperature, fill],
             "repeats": repeats,
             "seed": seed,
+            **({"skip_broken": skip_broken} if skip_broken else {}),
         }
     )
     done = _finished(place, recipe)
@@ -101,11 +105,12 @@ def sample(
             with files.owner(notes):
                 files.remove_tree(notes)
         return done
+    broken = documents.broken_rows((path for found in paths.values() for path in found), skip_broken)
     with files.owner(notes):
         files.remove_leftovers(place)
         shards = {
             name: [
-                Shard(str(path), sha256, seed, str(notes / name / f"{number:05d}"))
+                Shard(str(path), sha256, seed, str(notes / name / f"{number:05d}"), skip_broken)
                 for number, (path, sha256) in enumerate(zip(found, digests[name], strict=True))
             ]
             for name, found in paths.items()
@@ -137,6 +142,7 @@ def sample(
         made = {
             "characters": sum(row["characters"] for row in rows.values()),
             "corpora": rows,
+            **broken.report(),
             "seed": seed,
             "repeats": repeats,
             "recipe": recipe,
@@ -214,6 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fill", action="store_true", help="what a corpus is short of goes to the others")
     parser.add_argument("--repeats", type=cli.count, default=1, help="times that a line may repeat (default 1)")
     parser.add_argument("--seed", type=cli.seed, default=SEED, help=f"key of the draw (default {SEED})")
+    add_skip_broken(parser)
     parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
     parser.add_argument("--json", action="store_true", help="print sample.json")
     args = parser.parse_args(argv)
@@ -233,6 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=args.seed,
         workers=args.workers,
         weights_source=str(args.mixture or "the weights"),
+        skip_broken=args.skip_broken,
     )
     if args.json:
         import json
@@ -246,6 +254,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"  {name}: {row['characters']:,} of {row['characters_there']:,} characters in {row['documents']:,} documents"
             + (f", {lacks:,} short of its budget: it has no more" if lacks else "")
         )
+    for line in broken_lines(made):
+        print(line)
     return cli.OK
 
 

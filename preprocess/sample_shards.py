@@ -19,8 +19,7 @@ from haigo import files
 from haigo.cli import HaigoError
 
 from . import documents
-from .sources import Document, jsonl
-from .sources.containers import entries
+from .sources import Document
 from .sources.keyed import BITS, keyed_hash
 from .tokenizer_train import training_lines
 
@@ -37,6 +36,7 @@ class Shard:
     seed: int
     notes: str
     """Path without suffix."""
+    skip_broken: int = 0
 
 
 def survey(shard: Shard) -> str:
@@ -178,8 +178,7 @@ def load(path: str) -> dict[str, np.ndarray]:
 
 
 def _read(shard: Shard) -> Iterator[Document]:
-    for entry in entries(Path(shard.path)):
-        yield from jsonl.read(entry)
+    return documents.read_shard(shard.path, shard.skip_broken)
 
 
 def _line_hash(line: str) -> int:

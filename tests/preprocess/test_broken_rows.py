@@ -4,9 +4,10 @@ import gzip
 import json
 
 import pytest
+import zstandard
 
 from haigo import cli, files
-from preprocess import clean, index, pairs, scale
+from preprocess import clean, decontaminate, dedup, documents, index, pairs, sample, scale
 
 GOOD = "これは試験のために書いた文章です。番号は{}です。長さは四十文字を超えるように足してあります。"
 BROKEN = {
@@ -122,3 +123,27 @@ def test_scale_takes_the_options_of_clean(tmp_path, model_dir, capsys):
     run.write_text(text + "clean: {skip_broken: 1, normalise: kana}\n", encoding="utf-8")
     assert cli.run(scale.main, [str(run)]) == 0
     assert files.read_json(tmp_path / "o" / "clean" / "00000" / "clean.json")["broken_rows"]["count"] == 1
+
+
+@pytest.mark.parametrize("verb", ["dedup", "decontaminate", "sample"])
+def test_commands_that_read_cleaned_text(tmp_path, capsys, verb):
+    path = write(tmp_path / "x.jsonl", [], 40)
+    assert run_clean(tmp_path, path) == 0
+    (shard,) = (tmp_path / "out" / "train").glob("*.zst")
+    rows = zstandard.decompress(shard.read_bytes()).splitlines()
+    rows.insert(2, b'{"id": "null", "text": null}')  # by hand
+    shard.write_bytes(zstandard.compress(b"\n".join(rows) + b"\n"))
+    (tmp_path / "asked.jsonl").write_text('{"text": "どこにもない文章をここに置いて探させる"}\n', encoding="utf-8")
+    main, more = {
+        "dedup": (dedup.main, []),
+        "decontaminate": (decontaminate.main, ["--against", str(tmp_path / "asked.jsonl")]),
+        "sample": (sample.main, ["--characters", "1e6"]),
+    }[verb]
+    words = [str(tmp_path / "out"), "--output-dir", str(tmp_path / "made"), *more]
+    assert cli.run(main, words) == cli.BAD_INPUT
+    assert f"{shard} (line 3)" in capsys.readouterr().err
+    assert cli.run(main, [*words, "--skip-broken", "1"]) == 0
+    assert "passed over: 1 broken rows" in capsys.readouterr().out
+    assert files.read_json(tmp_path / "made" / f"{verb}.json")["broken_rows"]["count"] == 1
+    left = list(documents.read(tmp_path / "made" / "c"))
+    assert len(left) == len(rows) - 1 and all(one.text for one in left)
