@@ -25,7 +25,7 @@ _SHORT_COLOPHON = 12  # lines, of one that does not say who made the file
 _LITERAL = 0xF4000  # private plane in which signs that the text means hide until the last step
 _HIDDEN = {ord(char): _LITERAL + ord(char) % 0x1000 for char in "《》｜〔〕［］＃※"}
 _SHOWN = {chr(hidden): chr(char) for char, hidden in _HIDDEN.items()}
-_HIDDEN_CHAR = re.compile(f"[{''.join(_SHOWN)}]")
+_HIDDEN_CHAR = re.compile(f"[{chr(_LITERAL)}-{chr(_LITERAL + 0xFFF)}]")
 _GAIJI = re.compile(
     r"※?［＃(?:[^［］]{0,200}?、)?(?:第[34]水準)?(?:U\+([0-9A-Fa-f]{4,6})|([12])-(\d{1,2})-(\d{1,2}))[^［］]*］"
 )
@@ -33,7 +33,7 @@ _SMALL_KANA = re.compile(r"※［＃小書き[平片]仮名([ぁ-んァ-ヶ])、
 # a note on the sign ※ itself, not a character described in words
 _NOTE_ON_SIGN = re.compile(r"※(?=［＃「※」(?:は|に))")
 _UNKNOWN_GAIJI = re.compile(r"※［＃[^［］]*］")
-_RUBY = re.compile(r"(?<!《)《[^《》\n]{1,100}》(?!》)")
+_RUBY = re.compile(r"《(?<!《《)[^《》\n]{1,100}》(?!》)")
 _RUBY_START = re.compile(r"｜(?=[^｜《》\n]*《[^《》\n])")
 _NOTE = re.compile(r"［＃[^［］]*］")
 _ACCENTED = re.compile(r"〔([^〔〕\n]{1,500})〕")
@@ -154,7 +154,7 @@ def notes(text: str) -> str:
 def accents(text: str) -> str:
     """〔e'tude〕 becomes étude: Latin letters with their accents written after them. Hidden signs come back."""
     text = _ACCENTED.sub(_latin, text) if "〔" in text else text
-    return _HIDDEN_CHAR.sub(lambda match: _SHOWN[match[0]], text)
+    return _HIDDEN_CHAR.sub(lambda match: _SHOWN.get(match[0], match[0]), text)
 
 
 def _latin(match: re.Match[str]) -> str:

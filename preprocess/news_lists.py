@@ -60,7 +60,7 @@ def _entry(lines: list[str], end: int) -> int:
         return 1
     if len(line) > _MOST_CHARS:
         return 0
-    if any(kind.fullmatch(bare) for kind in (_SOURCE, _RELATED, _NOTICE)):
+    if _SOURCE.fullmatch(bare) or ("年" in bare and _RELATED.fullmatch(bare)) or _NOTICE.fullmatch(bare):
         return 1
     if _ENGLISH_LIST.search(line) and sum("ぁ" <= char <= "ん" for char in line) < len(line) / 10:
         return 1

@@ -13,7 +13,7 @@ _OPEN, _CLOSE = "\U000f3001", "\U000f3002"
 _MARK = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 _NAME_CHARS = 40
 _MOST = 20  # marks in a sentence; with more it is none
-_UNSAFE = re.compile(r"[\[\]{}|<>'=*#:;&\n]+")
+_UNSAFE = re.compile(rf"[{_OPEN}{_CLOSE}\[\]{{}}|<>'=*#:;&\n]+")
 _BEFORE_ROW = re.compile(rf"(?:{_OPEN}[^{_CLOSE}]*{_CLOSE}[ \t]*+)+(?=$|[|!{{=*#:;]|''')")
 _ALONE = re.compile(rf"[ \t*#:;\u3000・]*+(?:(?:{_OPEN}[^{_CLOSE}]*{_CLOSE}|<[^<>]*>)[ \t、,・]*+)+")
 _STOP = re.compile(r"[。．！？!?]+[」』）)\"”’]*|\.[\"”’)]*(?=\s+[A-Z0-9(\"“]|\s*$)")

@@ -17,17 +17,20 @@ PLACES = {
             smallsub big bigger larger large ruby ルビ ルビ文字 振り仮名 ふりがな rubyja unicode ipa 補助漢字フォント
             jis2004フォント cp932フォント jis90フォント fontカナ拡張 underline 下線 下線付き u bold b strong em i
             italic strike del 取り消し線 打ち消し線 傍点 圏点 visible_anchor vanchor abbr abbrlink tooltip 略語 quote
-            quotation cquote blockquote 引用 行内引用 quotebox poemquote mono code tt kbd samp var mvar math tmath
-            nobold noitalic nobold2 normal lower longitem center block_indent indent hebrew arabic nastaliq polytonic
-            greek iast pie script/hebrew ハングル 簡体字 繁体字 ピン音 拼音 red blue green gray grey orange purple 赤
-            青 緑 chem2 ce sic ママ by by2 byk mlby mlbys baseball_year fy year overline sc smallcaps smcaps allcaps
-            caps mark strikethrough flagathlete flagiocathlete flagiocmedalist flagmedalist url 要出典範囲 ruby-ja
-            delimitnum num nts ntsh2 number nowraplinks plainlist flatlist 縦書き
+            quotation cquote blockquote 引用 行内引用 quotebox quote_box poemquote mono code tt kbd samp var mvar math
+            tmath nobold noitalic nobold2 normal lower longitem center block_indent indent hebrew arabic nastaliq
+            polytonic greek iast pie script/hebrew ハングル 簡体字 繁体字 ピン音 拼音 red blue green gray grey orange
+            purple 赤 青 緑 chem2 ce sic ママ by by2 byk mlby mlbys baseball_year fy year overline sc smallcaps smcaps
+            allcaps caps mark strikethrough flagathlete flagiocathlete flagiocmedalist flagmedalist url 要出典範囲
+            ruby-ja delimitnum num nts ntsh2 number nowraplinks plainlist flatlist 縦書き
             """,
         ),
         (2, "color fontsize resize rtl-lang langr lang rtl 拡張漢字 sort h:title htitle align css wikt-lang llang font-size"),
         (3, "colors"),
-        (-1, "transl translit transliteration 翻字 font_color fontcolor script font weight フォント w"),
+        (
+            -1,
+            "transl translit transliteration 翻字 font_color fontcolor script font weight フォント w columns-list columns 段組",
+        ),
     )
     for name in words(names)
 }  # fmt: skip

@@ -142,8 +142,9 @@ def _text(name: str, place: int, plain: Plain, named: Named) -> str | None:
     if name in ("仮リンク", "日本語版にない記事リンク", "ill2", "illm") and named.get("label"):
         return named["label"]
     if len(plain) < place:
-        # {{color|#f00}} and the like: nothing was given
-        return named.get("text") or named.get("quote") or named.get("表記") or ""
+        # {{color|#f00}} and the like: nothing was given. {{lang|en|E=mc}} is a name and a value to MediaWiki
+        given = named.get("text") or named.get("quote") or named.get("content")
+        return given or ("" if not named or "date" in named else None)
     return plain[place - 1]
 
 

@@ -49,6 +49,7 @@ _KANA = re.compile("[ぁ-ん]")
 
 _EXTERNAL = re.compile(r"\[(?:https?:|ftp:|mailto:)?(?://)?(?<=/|:)[^\s\[\]]++[ \t]*+([^\[\]\n]*+)\]")
 _LINK = re.compile(r"\[\[((?:[^\[\]]++|\[(?!\[)[^\[\]]*+\](?!\]))*+)\]\]")
+_WIKIS = LANGUAGES | PROJECTS
 _TARGET = re.compile(r"[\s_]*(:?)[\s_]*([^\s_:\[\]|#]{1,30})[\s_]*:[\s_]*")
 _RUBY = re.compile(r"<ruby\b[^<>]*>((?:[^<]++|<(?!/?ruby\b))*+)</ruby\s*>", re.IGNORECASE)
 _READING = re.compile(
@@ -75,12 +76,21 @@ _SIDE_SECTIONS = frozenset(
     | {"external links", "further reading", "bibliography", "footnotes", "sources", "citations", "notes and references"}
 )
 _BOLD = re.compile(r"'{2,5}")
+_APOSTROPHE = re.compile(r"(?<!')'(?='{3}(?!'))")  # of four the first is one
 _RULE = re.compile(r"^-{4,}", re.MULTILINE)
 _LIST = re.compile(r"^([*#:;]++)[ \t]*", re.MULTILINE)
 _MAGIC_WORD = re.compile(r"__[A-Z]{3,20}__|__(?:目次|目次強制|目次なし|節編集非表示|全削除)__")
 _BREAK = re.compile(r"<br\b[^<>]{0,200}>", re.IGNORECASE)
 _RAISED = re.compile(r"<sup\b[^<>]{0,200}>\s*([+\-−]?\d{1,4}|[+\-−n])\s*</sup\s*>", re.IGNORECASE)
-_TAG = re.compile(r"</?[a-zA-Z][^<>\n]{0,500}>")
+# what MediaWiki takes for a tag; `vector<int>` is text to it
+_TAG = re.compile(
+    r"</?(?:abbr|b|bdi|bdo|big|blockquote|br|caption|ce|center|chem|cite|code|col|colgroup|data|dd|del|dfn|div|dl|dt|em|"
+    r"font|gallery|graph|h[1-6]|hiero|hr|i|imagemap|includeonly|indicator|ins|kbd|langconvert|li|link|mapframe|maplink|"
+    r"mark|math|meta|noinclude|nowiki|ol|onlyinclude|p|page[a-z]*|poem|pre|q|r[bpt]|rtc|ref|references|ruby|s|samp|score|"
+    r"section|small|source|span|strike|strong|su[bp]|syntaxhighlight|table|tbody|td|templatestyles|tfoot|th|thead|time|"
+    r"timeline|tr|translate|tt|tvar|u|ul|var|wbr)\b[^<>]{0,500}>",
+    re.IGNORECASE,
+)
 _EMPTY_BRACKETS = re.compile(r"（[\s、，,;；:：・/／\-]{0,40}）|\([\s,;:/、・\-]{0,40}\)|「」|『』|【】|\[\]")
 _BRACKET_START = re.compile(r"([（(])[\s、，,;；・/]+")
 _BRACKET_END = re.compile(r"(?<![\s、，,;；・/])[\s、，,;；・/]++([）)])")
@@ -238,7 +248,9 @@ def _link(inside: str) -> str:
             return ""
         if name.lower() in MEDIA:
             return label
-        if name in LANGUAGES or name in PROJECTS:
+        if name in _WIKIS:
+            while (more := _TARGET.match(target, prefix.end())) and more[2] in _WIKIS:
+                prefix = more
             bare = target.strip().lstrip(":").strip()
             return label if label and label not in (target.strip(), bare) else target[prefix.end() :].strip()
     return label or target.strip().removeprefix(":")
@@ -251,7 +263,10 @@ def markup(text: str) -> str:
         heading = _heading(line)
         if heading:
             lines[number] = f"\n{heading[1]}"
-    text = _BOLD.sub("", "\n".join(lines))
+    text = "\n".join(lines)
+    if "''''" in text:
+        text = _APOSTROPHE.sub(chr(_HIDDEN[ord("'")]), text)
+    text = _BOLD.sub("", text)
     text = _RULE.sub("", text) if "----" in text else text
     text = _MAGIC_WORD.sub("", text) if "__" in text else text
     if "<" in text:

@@ -71,6 +71,9 @@ LINKS = {
     "[[Image Comics: 歴史]]": "Image Comics: 歴史",
     "[[Media:a.ogg|録音]]": "録音",
     "[[wikt:語|語: word]]": "語: word",
+    "[[:w:en:Foo]]": "Foo",
+    "vector<int>と<b>太字</b>": "vector<int>と太字",
+    "''''引'''": "'引",
     "{{lang|ru|[[:ru:Имя|小さな名]]}}": "小さな名",
 }
 
@@ -212,7 +215,7 @@ def test_what_removal_leaves_is_mended_and_the_pages_own_signs_stay(cleaned, tmp
 
 
 def test_raw_tags_in_a_text_are_its_markup(cleaned, tmp_path):
-    raw = "一段目。<br />二段目。<ref name='a'>出典<b>太</b></ref>三段目。<page>四</page>"
+    raw = "一段目。<br />二段目。<ref name='a'>出典<b>太</b></ref>三段目。四"
     path = dump(tmp_path / "d.xml", page(1, raw, escaped=False), page(2, "次の頁。"))
     assert cleaned(path)[0] == {"1": "一段目。\n二段目。三段目。四", "2": "次の頁。"}
 
