@@ -34,7 +34,8 @@ _KEYS = [
     "make_vocab_size_divisible_by",
     "model_parallel_size",
 ]
-_BAR = re.compile(r"(\d+)/(\d+) \[")
+_LONGEST = 1 << 16
+_BAR = re.compile(r"([0-9]{1,9})/([0-9]{1,9}) \[")
 _SHOWN = 12
 
 
@@ -136,6 +137,7 @@ def _follow(child: subprocess.Popen[bytes], layers: int) -> list[str]:
     with Progress("GPT-NeoX's converter", layers, "layers") as progress:
         while chunk := os.read(child.stdout.fileno(), 1 << 16):
             *whole, line = re.split(rb"[\r\n]", line + chunk)
+            line = line[-_LONGEST:]  # one that never ends must not fill the memory
             for one in (*whole, line):
                 text = one.decode("utf-8", errors="replace").strip()
                 bar = _BAR.search(text)

@@ -10,8 +10,8 @@ that start together would read each other's half-written ones.
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import socket
 import time
 from collections.abc import Mapping
@@ -21,10 +21,10 @@ from typing import Any
 from haigo import files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from launch import checkpoints, save_folder
+from launch.supervision import neox_log
+from launch.supervision.training_child import Follower
 
 ENGINE = "gpt-neox"
-_STEP = re.compile(r"\biteration\s+(\d+)/\s*\d+\s*\|")
-_LOSS = re.compile(r"\blm_loss: ([-+.\deE]+)")
 _TAIL_BYTES = 8192
 _LOGGED_STEPS = 200
 _SAVES = 10  # of one run: as GPT-NeoX writes all weights and moments each time
@@ -255,10 +255,10 @@ def evaluate(task: Mapping[str, Any], place: Path, steps: int) -> dict[str, Any]
 def logged(log: Path) -> list[tuple[int, float]]:
     """(step, loss) of every logged step; of a step that was trained twice, after a kill, the second."""
     found: dict[int, float] = {}
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
-        step, loss = _STEP.search(line), _LOSS.search(line)
-        if step is not None and loss is not None:
-            found[int(step[1])] = float(loss[1])
+    for raw in Follower(log).within(math.inf, end=True):
+        one = neox_log.step(neox_log.readable(raw))
+        if one is not None and one.loss is not None and one.finite:
+            found[one.iteration] = one.loss
     if not found:
         raise Failed(f"{log} tells no loss.", "look at what GPT-NeoX wrote there")
     return sorted(found.items())
@@ -269,7 +269,8 @@ def steps_done(place: Path) -> int:
     try:
         with open(place / "train.log", "rb") as handle:
             handle.seek(max(0, os.fstat(handle.fileno()).st_size - _TAIL_BYTES))
-            steps = _STEP.findall(handle.read().decode("utf-8", errors="replace"))
+            lines = handle.read().splitlines()
     except FileNotFoundError:
         return 0
-    return int(steps[-1]) if steps else 0
+    steps = [one.iteration for line in lines if (one := neox_log.step(neox_log.readable(line))) is not None]
+    return steps[-1] if steps else 0

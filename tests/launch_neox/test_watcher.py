@@ -22,10 +22,13 @@ from test_supervise import run as run  # the fixture
 from haigo import yamlfile
 from launch.conversion import loss
 from launch.planning import calibrate
-from launch.supervision import deepy_run, keeper, neox_log, rank_logs
+from launch.supervision import causes, deepy_run, keeper, neox_log, rank_logs
 from launch.supervision.neox_log import Step
 from launch.supervision.training_child import Child, Follower
 from launch.supervision.watchdog import Patience, Watchdog
+from launch.swarm import neox as swarm
+
+SHARED = Path(os.environ.get("HAIGO_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
 LINE = (
     " samples/sec: 1.500 | iteration       12/      20 | elapsed time per iteration (ms): 10.0 | learning rate: 3.989E-03 | "
@@ -170,6 +173,9 @@ def test_other_readers_of_a_log(tmp_path: Path) -> None:
     )
     (found,) = loss.logged(log, 11, {"log_interval": 1}, 4)
     assert found.value == 2.0
+    assert swarm.logged(log) == [(12, 2.0)] and swarm.steps_done(tmp_path) == 0
+    log.rename(tmp_path / "train.log")
+    assert swarm.steps_done(tmp_path) == 12
     garbled = LINE.replace("sec: 1.500", "sec: 1.51.5")
     with pytest.raises(calibrate.HaigoError, match="has 1 logged speeds"):
         calibrate._from_log(f"{garbled}\n{LINE}\n", "log")
@@ -400,6 +406,17 @@ def test_a_run_that_goes_on_the_spot_is_a_hang(run: Run, capsys: pytest.CaptureF
     assert run.go("--hang-seconds", "2", "--hang-factor", "2") == 0
     err = capsys.readouterr().err
     assert "no sign of life" in err and "finished: step 20" in err and len(run.calls) == 2
+
+
+def test_an_id_outside_the_vocabulary_is_no_broken_gpu(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    source = SHARED / "cases/neox/device_assert.log"
+    if not source.is_file():
+        pytest.skip(f"{source} is not here")
+    run.plan({"kind": "says", "text": source.read_text(), "code": 1, "at": 3})
+    assert run.go() == 1
+    err = capsys.readouterr().err
+    assert "a GPU failed" not in err and "not started again" in err and len(run.calls) == 1
+    assert causes.cause(1, source.read_text().splitlines()).kind == causes.LASTING
 
 
 DAMAGED = ("[1]", '{"code": "x"}', "[" * 5000, "\udcff")
