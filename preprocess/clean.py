@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -109,7 +110,7 @@ def clean_corpus(
     if amiss and not unfinished:
         raise HaigoError(amiss, fetched.FIX)
     inputs = _inputs(found)
-    broken = Broken(skip_broken)
+    broken, passed_over = Broken(skip_broken), Counter[str]()
     stream = sources.read(
         paths,
         format,
@@ -120,6 +121,7 @@ def clean_corpus(
         encoding=encoding,
         join=join,
         broken=broken,
+        passed_over=passed_over,
     )
     options = {
         "profile": profile,
@@ -140,7 +142,7 @@ def clean_corpus(
         "normalise": list(chosen(normalise, profile)),
     }
     run = _Run(name, recipe, workers, broken)
-    run.amiss = amiss
+    run.amiss, run.passed_over = amiss, passed_over
     if not (unfinished or wanted or unwanted) and format in ("auto", "jsonl"):
         run.promised = fetched.documents(paths)
     run.source = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
@@ -183,6 +185,7 @@ class _Run:
         self.source = ""
         self.amiss: str | None = None
         self.promised: int | None = None
+        self.passed_over: Counter[str] = Counter()
         self.account = rules.Account()
         self.documents_in = self.characters_in = 0
         self.profiles: dict[str, int] = {}
@@ -252,6 +255,7 @@ class _Run:
             "format": format,
             "options": options,
             **self.broken.report(),
+            **({"passed_over": dict(self.passed_over)} if self.passed_over else {}),
             **({"unfinished": self.amiss} if self.amiss else {}),
             "tool": f"haigo {__version__}",
         }
@@ -292,6 +296,9 @@ def table(report: dict[str, Any]) -> str:
             lines.append("      " + ", ".join(f"{name} {count:,}" for name, count in [*row["names"].items()][:8]))
     told = ", ".join(f"{name} {count:,}" for name, count in report["profiles"].items())
     lines.append(f"  read as: {told}")
+    if report.get("passed_over"):
+        over = ", ".join(f"{reason} {count:,}" for reason, count in report["passed_over"].items())
+        lines.append(f"  no documents: {over}")
     shown = ", ".join(f"{name} {row['documents']:,}" for name, row in report["splits"].items())
     return "\n".join([*lines, *broken_lines(report), f"  splits: {shown}"])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def read(
     join: str = "speech",
     attendance: bool = False,
     broken: Broken | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> Iterator[Document]:
     """Documents of files, folders and patterns, in a fixed order, one at a time.
 
@@ -86,6 +88,7 @@ def read(
         join: for kokkai: "speech" (one document a speech) or "meeting".
         attendance: for kokkai: keep the attendance lists.
         broken: how many rows may be passed over, and which were; None allows none.
+        passed_over: counts what is no document by its kind, such as redirects and other namespaces of a dump.
 
     Raises:
         HaigoError: see the readers; every message names the file, and the line where there is one.
@@ -102,7 +105,7 @@ def read(
     def stream() -> Iterator[Document]:
         for path, key in input_files(paths, patterns, exclude):
             for entry in entries(path, key):
-                yield from read_entry(entry, format, text_key, documents, encoding, attendance, broken)
+                yield from read_entry(entry, format, text_key, documents, encoding, attendance, broken, passed_over)
 
     if join == "speech":
         return stream()
@@ -117,6 +120,7 @@ def read_entry(
     encoding: str = "auto",
     attendance: bool = False,
     broken: Broken | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> Iterator[Document]:
     """Documents of one opened file; arguments as in `read`."""
     kind = detect_format(entry) if format == "auto" else format
@@ -125,7 +129,7 @@ def read_entry(
     if kind == "parquet":
         return parquet.read(entry, text_key, broken)
     if kind == "mediawiki":
-        return mediawiki.read(entry)
+        return mediawiki.read(entry, passed_over=passed_over)
     if kind == "kokkai":
         return kokkai.read(entry, attendance)
     return txt.read(entry, "file" if kind == "files" else documents, encoding, broken)

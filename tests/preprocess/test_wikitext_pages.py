@@ -228,7 +228,8 @@ def test_pages_of_other_models_are_no_documents(cleaned, tmp_path):
     slot = "<content><role>mediainfo</role><model>json</model><text>{}</text></content></revision>"
     main = page(1, "本文である。", "<model>wikitext</model><format>text/x-wiki</format>").replace("</revision>", slot)
     path = dump(tmp_path / "d.xml", main, page(2, "様式。", "<format>text/css</format>"), *others)
-    assert cleaned(path)[0] == {"1": "本文である。"}
+    texts, report = cleaned(path)
+    assert texts == {"1": "本文である。"} and report["passed_over"] == {"page that is no wikitext": 7}
     found, card = fetched(path, tmp_path)
     assert list(found) == ["1"] and card["skipped"]["page that is no wikitext"]["count"] == 7
 
