@@ -9,6 +9,7 @@ no GPT-NeoX. Exit code 3 when a check fails; warnings alone do not stop anything
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from launch.checking import ranges as preflight_ranges
 from launch.checking import rules as preflight_rules
 from launch.checking import traps as preflight_traps
 from launch.checking.data import Check
+from launch.checking.schema import number
 from launch.commanding import gpus as gpu_lists
 from neox_configs import derive, reader
 
@@ -261,8 +263,9 @@ def _schedule(config: Mapping[str, Any]) -> list[Check]:
     iters, epochs = config.get("train_iters"), config.get("train_epochs")
     if (iters is None) == (epochs is None):
         found.append(Check("schedule", "fail", "give exactly one of train_iters and train_epochs.", "give train_iters"))
-    params = (config.get("optimizer") or {}).get("params") or {}
-    lr, lowest = params.get("lr", 0.001), reader.value(config, "min_lr")
+    params = (config.get("optimizer") or {}).get("params")
+    given, lowest = params.get("lr", 0.001) if isinstance(params, Mapping) else None, reader.value(config, "min_lr")
+    lr = given if number(given) else math.inf  # told by the checks of the optimizer
     if lowest > lr:
         found.append(Check("schedule", "fail", f"min_lr {lowest:g} is above lr {lr:g}.", "lower min_lr"))
     factor = config.get("checkpoint_factor")
@@ -310,7 +313,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         python = os.environ.get("GPT_NEOX_PYTHON")
         report.checks.extend(preflight_place.checks(report.config, Path(args.base), args.hostfile, python=python))
     print(json.dumps([asdict(check) for check in report.checks], indent=2) if args.json else text(report))
-    report.refuse(args.configs[0])
+    report.refuse(", ".join(args.configs))
     return None
 
 

@@ -196,8 +196,8 @@ def attention_layers(config: Any, layers: int | None) -> list[str]:
                     raise Refused(f"attention_config: {layers} layers are not a multiple of {kinds}.", fix)
                 expanded = kinds * (layers // len(kinds))
                 break
-            if isinstance(often, bool) or not isinstance(often, int):
-                raise Refused(f"attention_config: {often!r} is not a number of times.", fix)
+            if isinstance(often, bool) or not isinstance(often, int) or often > layers:
+                raise Refused(f"attention_config: {often!r} is no number of times for {layers} layers.", fix)
             expanded += kinds * often
     if len(expanded) != layers:
         raise Refused(f"attention_config gives {len(expanded)} layers of {layers}.", fix)

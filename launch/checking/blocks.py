@@ -7,12 +7,13 @@ DeepSpeed 0.16.5.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from haigo.cli import nearest
+from launch.checking import schema
 from launch.checking.check import Check
+from launch.checking.schema import number
 from neox_configs import reader
 
 
@@ -34,26 +35,6 @@ OPTIMIZERS: dict[str, str] = {
 """Optimizers of GPT-NeoX -> the params that each takes; weight_decay is a key of its own."""
 _MORE = {"use_bnb_optimizer": "optim_bits args min_8bit_size percentile_clipping block_wise is_paged"}
 _NOT_SHARDED = ("sm3", "madgrad_wd", "sgd")
-_ZERO_BOOLS = _words(
-    """contiguous_gradients reduce_scatter use_multi_rank_bucket_allreduce allgather_partitions overlap_comm
-load_from_fp32_weights elastic_checkpoint cpu_offload_param cpu_offload_use_pin_memory cpu_offload
-stage3_gather_16bit_weights_on_model_save gather_16bit_weights_on_model_save stage3_gather_fp16_weights_on_model_save
-stage3_use_all_reduce_for_fetch_params use_all_reduce_for_fetch_params ignore_unused_parameters legacy_stage1
-round_robin_gradients zero_quantized_weights zero_quantized_nontrainable_weights zero_quantized_gradients
-mics_hierarchical_params_gather memory_efficient_linear pipeline_loading_checkpoint override_module_apply
-log_trace_cache_warnings"""
-)
-_ZERO_COUNTS = _words("""reduce_bucket_size allgather_bucket_size sub_group_size zero_hpz_partition_size""")
-for _name in _words(
-    "prefetch_bucket_size param_persistence_threshold model_persistence_threshold max_live_parameters max_reuse_distance"
-):
-    _ZERO_COUNTS += [_name, f"stage3_{_name}"]
-_ZERO_OTHER = _words(
-    """stage offload_param offload_optimizer zeropp_loco_param mics_shard_size module_granularity_threshold
-stage3_module_granularity_threshold"""
-)
-ZERO = (*_ZERO_BOOLS, *_ZERO_COUNTS, *_ZERO_OTHER)
-"""What DeepSpeed takes in zero_optimization; anything else ends the run."""
 _FP16 = _words(
     """enabled type loss_scale initial_scale_power loss_scale_window hysteresis consecutive_hysteresis min_loss_scale
 auto_cast fp16_master_weights_and_grads fp16 opt_level"""
@@ -69,11 +50,6 @@ _BLOCKS = {"fp16": "fp16", "bf16": "bfloat16"}
 _ACCUMULATE = {"fp32": "fp32", "float32": "fp32", "float": "fp32", "torch.float32": "fp32"}
 _ACCUMULATE |= {"fp16": "fp16", "float16": "fp16", "half": "fp16", "torch.float16": "fp16"}
 _ACCUMULATE |= {"bf16": "bfloat16", "bfloat16": "bfloat16", "torch.bfloat16": "bfloat16"}
-_MONITORS = {"tensorboard": "enabled output_path job_name", "csv_monitor": "enabled output_path job_name"}
-_MONITORS |= {
-    "wandb": "enabled group team project",
-    "comms_logger": "enabled prof_all prof_ops verbose debug",
-}
 
 
 def checks(config: Mapping[str, Any]) -> list[Check]:
@@ -87,14 +63,9 @@ def checks(config: Mapping[str, Any]) -> list[Check]:
         *_precision(config),
         *_zero(config),
         *_data_types(config),
-        *_monitors(config),
         *_extra(config),
+        *schema.checks(config),
     ]
-
-
-def number(value: Any) -> bool:
-    """A finite number, and no bool."""
-    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
 
 
 def _fail(name: str, told: str, fix: str) -> Check:
@@ -147,7 +118,7 @@ def _params(config: Mapping[str, Any], kind: str, params: Mapping[str, Any]) -> 
     if params.get("amsgrad") and fused:
         yield _fail("optimizer", "amsgrad: the fused Adam ends on it.", "leave it out")
     lr = params.get("lr")
-    if lr is None:
+    if "lr" not in params:
         yield Check("optimizer", "warn", "optimizer.params gives no lr: 0.001 is taken.", "write lr")
     elif not number(lr) or not lr > 0:
         yield _fail("optimizer", f"optimizer.params.lr is {lr!r}: nothing would be learnt.", "write a number above 0")
@@ -225,15 +196,6 @@ def _zero(config: Mapping[str, Any]) -> Iterator[Check]:
     block = config.get("zero_optimization")
     if block is None:
         return
-    for key, value in block.items():
-        name = f"zero_optimization.{key}"
-        if key not in ZERO:
-            told = f"DeepSpeed knows no {name}, and ends on it.{nearest(str(key), ZERO)}"
-            yield _fail("zero", told, "mend it, or leave it out")
-        elif key in _ZERO_BOOLS and value is not None and not isinstance(value, bool):
-            yield _fail("zero", f"{name} is {value!r}, and must be true or false.", "write true or false")
-        elif key in _ZERO_COUNTS and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            yield _fail("zero", f"{name} is {value!r}, and must be a whole number from 0.", "write 500000000, say")
     stage = block.get("stage")
     if stage is None or isinstance(stage, bool) or stage not in (0, 1, 2, 3):
         if config.get("autotuning") is None:
@@ -272,7 +234,7 @@ def _data_types(config: Mapping[str, Any]) -> Iterator[Check]:
     given = block.get("grad_accum_dtype")
     if given is None:
         return
-    if given not in _ACCUMULATE:
+    if not isinstance(given, str) or given not in _ACCUMULATE:
         yield _fail("precision", f"data_types.grad_accum_dtype is {given!r}.", "write fp32, fp16 or bf16")
         return
     zero = (config.get("zero_optimization") or {}).get("stage")
@@ -284,15 +246,6 @@ def _data_types(config: Mapping[str, Any]) -> Iterator[Check]:
         return
     told = f"without ZeRO, DeepSpeed refuses to train in {ours} with gradients summed in {theirs}."
     yield _fail("precision", told, "use ZeRO 1, or take data_types out")
-
-
-def _monitors(config: Mapping[str, Any]) -> Iterator[Check]:
-    for name, words in _MONITORS.items():
-        block, allowed = config.get(name), words.split()
-        for key in block if isinstance(block, Mapping) else ():
-            if key not in allowed:
-                told = f"DeepSpeed knows no {name}.{key}, and ends on it.{nearest(str(key), allowed)}"
-                yield _fail("blocks", told, "mend it, or leave it out")
 
 
 def _extra(config: Mapping[str, Any]) -> Iterator[Check]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from launch.checking.blocks import number
 from launch.checking.check import Check
+from launch.checking.schema import number
 from neox_configs import reader
 
 SPLITS = ("train", "valid", "test")

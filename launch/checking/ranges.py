@@ -17,6 +17,7 @@ from neox_configs.keys import KEYS
 
 _ANY_CASE = ("tokenizer_type", "optimizer_type", "launcher")
 _BACKENDS = ("nccl", "gloo", "mpi", "ucc", "ccl", "hccl", "xccl")
+_INT = 2**31 - 1
 _Range = tuple[float, float, bool, bool]
 """Least, most, and whether each end is left out."""
 
@@ -27,14 +28,16 @@ def _keys(words: str, least: float, most: float = math.inf, open_least: bool = F
 
 RANGES: dict[str, _Range] = {
     **_keys(
-        """num_layers hidden_size num_attention_heads num_kv_heads seq_length max_position_embeddings intermediate_size
+        """hidden_size num_attention_heads num_kv_heads seq_length max_position_embeddings intermediate_size
         mlp_multiple_of num_unique_layers make_vocab_size_divisible_by train_batch_size train_micro_batch_size_per_gpu
         gradient_accumulation_steps train_iters train_epochs log_interval steps_per_print eval_interval lr_decay_iters
         keep_last_n_checkpoints num_gpus hysteresis gradient_noise_scale_n_batches sliding_window_width gmlp_attn_dim
         moe_expert_interval moe_top_k rpe_num_buckets rpe_max_distance global_num_gpus s3_chunk_size dim_att head_size
         ffn_dim te_fp8_amax_history_len""",
         1,
+        _INT,
     ),
+    **_keys("num_layers", 1, 100_000),
     **_keys(
         """eval_iters num_workers pipe_parallel_size model_parallel_size iteration gradient_clipping weight_decay min_lr
         z_loss curriculum_seqlen profile_step_start te_fp8_margin top_k opt_pos_emb_offset exit_interval moe_num_experts
@@ -109,7 +112,7 @@ def in_words(limits: _Range) -> str:
     """A range as a sentence says it."""
     least, most, open_least, open_most = limits
     low = f"above {least:g}" if open_least else f"of at least {least:g}"
-    if most == math.inf:
+    if most in (math.inf, _INT):
         return low
     return f"{low} and {'below' if open_most else 'at most'} {most:.10g}"
 

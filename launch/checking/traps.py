@@ -100,7 +100,7 @@ def _labels(config: Mapping[str, Any], base: Path) -> list[Check]:
     for split, labels in given.items():
         paths = config.get(f"{split}_data_paths") or []
         if len(labels) == len(paths):
-            found += [one for pair in zip(paths, labels, strict=True) for one in _aligned(base, *pair)]
+            found += [one for pair in zip(paths, labels, strict=True) for one in _aligned(base, *map(str, pair))]
         elif labels or split == "train":
             told = f"{len(labels)} {split} label datasets for {len(paths)} of text."
             found.append(Check("labels", "fail", told, "give one for each, in the same order"))

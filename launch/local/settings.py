@@ -297,6 +297,12 @@ def precision_of(config: Mapping[str, Any]) -> str:
     if len(found) > 1:
         raise HaigoError(f"the config asks for several precisions: {', '.join(sorted(found))}.", "keep one of them")
     name = found.pop() if found else "fp32"
+    kind = (config.get("fp16") or {}).get("type", "fp16")
+    if name == "fp16" and str(kind).lower() not in ("fp16", "float16", "half"):
+        raise HaigoError(
+            f"fp16.type is '{kind}', which GPT-NeoX does not read: it trains in fp16.",
+            "write precision: bfloat16 and take the fp16 block out, or leave type out",
+        )
     if name not in ("fp32", "fp16", "bfloat16"):
         raise HaigoError(f"precision: '{name}' is unknown.", "use fp32, fp16 or bfloat16")
     return name

@@ -227,6 +227,7 @@ def test_neox_defaults_of_held_keys_are_allowed_or_demanded():
         ({"deepspeed_extra_args": {"wings": 2}}, "deepspeed_extra_args: 'wings'"),
         ({"curriculum_learning": {"enabled": True}}, "curriculum_learning"),
         ({"precision": "fp32", "bf16": {"enabled": True}}, "several precisions"),
+        ({"precision": None, "fp16": {"enabled": True, "type": "bfloat16"}}, "it trains in fp16"),
         ({"mlp_multiple_of": 128}, "mlp_multiple_of 128 gives"),
         ({"scheduler": {"type": "WarmupLR", "params": {}}}, "scheduler"),
         ({"compression_training": {"weight_quantization": {"shared_parameters": {"enabled": True}}}}, "compression"),
