@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from haigo import cli, redact
 from haigo.cli import HaigoError, Refused
@@ -125,6 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         if supervise.wanted(args):
             here, port = supervise.settle_port(here, report.config)
         report.checks.extend(here)
+    if (args.dry_run or starts) and not report.failed:
+        report.checks.extend(_launching(args, configs, report.config, root))
     shown = [check for check in report.checks if check.status != "ok"]
     names = ", ".join(dict.fromkeys(check.name for check in report.checks))
     print(preflight.text(preflight.Report(shown or [Check("checks", "ok", names)], {})), file=sys.stderr)
@@ -159,6 +162,26 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     return None
 
 
+def _launching(args: argparse.Namespace, configs: list[Path], config: dict[str, Any], root: Path | None) -> list[Check]:
+    """What speaks against the launcher's command, judged alike by a dry run and a start."""
+    found = preflight_place.named_hosts(config, args.hostfile) if args.dry_run else []
+    if any(check.status == "fail" for check in found):
+        return found
+    python = os.environ.get("GPT_NEOX_PYTHON") or deepy_show.NO_PYTHON
+    gpus = preflight.world_size(config, args.hostfile, args.gpus)[0]
+    environment, folder = deepy_show.environment(python, config), str(root or deepy_show.NO_CHECKOUT)
+    told = deepy_show.checks(configs, _words(args), environment, gpus, python, folder)
+    # the dry run shows the others with the command
+    return found + [check for check in told if check.status == "fail" or not args.dry_run]
+
+
+def _words(args: argparse.Namespace) -> dict[str, Any]:
+    words = dict(vars(args))
+    for name in ("hostfile", "sample_input_file", "sample_output_file"):
+        words[name] = str(Path(words[name]).resolve()) if words[name] else None
+    return words
+
+
 def _show(
     args: argparse.Namespace,
     command: list[str],
@@ -167,11 +190,8 @@ def _show(
     environment: dict[str, str],
     gpus: int | None,
 ) -> None:
-    words = dict(vars(args))
-    for name in ("hostfile", "sample_input_file", "sample_output_file"):
-        words[name] = str(Path(words[name]).resolve()) if words[name] else None
     try:
-        shown = deepy_show.plan(command, root, configs, words, environment, gpus)
+        shown = deepy_show.plan(command, root, configs, _words(args), environment, gpus)
     except HaigoError as error:
         if args.json:
             raise

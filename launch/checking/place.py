@@ -54,16 +54,12 @@ def checks(
     named = hostfile or config.get("hostfile")
     launcher = str(reader.value(config, "launcher")).lower()
     found, hosts = _hosts(config, named, launcher)
+    found += _ranks(config, hosts, launcher)
     several = len(hosts) > 1 or any(config.get(key) for key in ("force_multi", "deepspeed_slurm", "deepspeed_mpi"))
     if several:
         found += _programs(launcher)
         if launcher == "pdsh" and shutil.which("ssh"):
             found += _ssh(list(hosts), around)
-        if launcher == "openmpi" and not config.get("deepspeed_mpi"):
-            told = (
-                "launcher openmpi without deepspeed_mpi: every rank takes the world for one process, and the run dies."
-            )
-            found.append(Check("openmpi", "fail", told, "set launcher: openmpi, deepspeed_mpi: true"))
         if launcher == "slurm":
             found += _job(hosts, around)
             if not config.get("no_ssh_check"):
@@ -73,6 +69,30 @@ def checks(
     if python is not None:
         found += deepspeed(config, python)
     return found + _disk(config, base)
+
+
+def named_hosts(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None = None) -> list[Check]:
+    """What is wrong with the hosts wherever it is asked (a hostfile may be made later, and the start be on one of them):
+    a dry run refuses it as a start does."""
+    launcher = str(reader.value(config, "launcher")).lower()
+    _, hosts = _hosts(config, hostfile or config.get("hostfile"), launcher)
+    return [*_lost(config, hosts), *_ranks(config, hosts, launcher)]
+
+
+def _lost(config: Mapping[str, Any], hosts: Mapping[str, list[int]]) -> list[Check]:
+    lost = hostfiles.lost_by_deepspeed(config.get("include") or "") if hosts else []
+    if not lost:
+        return []
+    told = f"DeepSpeed 0.16.5 leaves out {', '.join(lost)}: included without GPU numbers."
+    return [Check("hosts", "fail", told, f"write {lost[0]}:0,1,2,3")]
+
+
+def _ranks(config: Mapping[str, Any], hosts: Mapping[str, list[int]], launcher: str) -> list[Check]:
+    several = len(hosts) > 1 or config.get("force_multi") or config.get("deepspeed_slurm")
+    if launcher != "openmpi" or config.get("deepspeed_mpi") or not several:
+        return []
+    told = "launcher openmpi without deepspeed_mpi: every rank takes the world for one process, and the run dies."
+    return [Check("openmpi", "fail", told, "set launcher: openmpi, deepspeed_mpi: true")]
 
 
 def _hosts(config: Mapping[str, Any], named: Any, launcher: str) -> tuple[list[Check], dict[str, list[int]]]:
@@ -85,10 +105,8 @@ def _hosts(config: Mapping[str, Any], named: Any, launcher: str) -> tuple[list[C
         left = hostfiles.select_as_deepspeed(pool, *filters)
     except HaigoError as error:
         return [Check("hosts", "fail", error.problem, error.fix)], {}
-    lost = hostfiles.lost_by_deepspeed(include)
-    if lost:
-        told = f"DeepSpeed 0.16.5 leaves out {', '.join(lost)}: included without GPU numbers."
-        return [Check("hosts", "fail", told, f"write {lost[0]}:0,1,2,3")], left
+    if lost := _lost(config, left):
+        return lost, left
     first = next(iter(left))
     elsewhere = first not in ("localhost", "127.0.0.1", *_own_names())
     if len(left) == 1 and elsewhere and launcher != "slurm" and not reader.value(config, "force_multi"):

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from haigo import redact
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
+from launch.checking.data import Check
 from launch.commanding import neox_command, runner_command
 
-NO_CHECKOUT = "$GPT_NEOX_DIR"
-NO_PYTHON = "$GPT_NEOX_PYTHON"
+NO_CHECKOUT, NO_PYTHON = runner_command.UNKNOWN
 _WHERE = "import importlib.util as u; print('\\n'.join(u.find_spec('deepspeed').submodule_search_locations))"
 
 
@@ -99,6 +99,37 @@ def _flavour(python: str, real: bool) -> tuple[str, list[str]]:
             if runner.is_file():
                 return ("deeperspeed" if '"--comment"' in runner.read_text(encoding="utf-8") else "deepspeed"), []
     return "deeperspeed", ["which DeepSpeed is installed: GPT-NeoX's pin, DeeperSpeed 0.16.5, is taken"]
+
+
+def checks(
+    configs: Sequence[Path],
+    arguments: Mapping[str, Any],
+    environ: Mapping[str, str],
+    gpus: int | None,
+    python: str,
+    folder: str,
+) -> list[Check]:
+    """What the launcher would do otherwise than is meant: the same for a dry run and for a start.
+
+    Args:
+        configs, arguments, environ, gpus: as for `plan`.
+        python: of GPT-NeoX's environment.
+        folder: its checkout.
+    """
+    try:
+        made = neox_command.main_arguments(configs, neox_command.overwrites(arguments), environ, gpus)
+        exports = () if environ.get("DS_ACCELERATOR") == "cpu" else ("NCCL",)
+        told = runner_command.executed(
+            made.words, environ, python=python, folder=folder, accelerator_exports=exports, device_count=gpus
+        )
+    except runner_command.NotShown:
+        return []
+    except Refused as error:
+        return [Check("launcher", "fail", error.problem, error.fix)]
+    except HaigoError:  # how many GPUs there are is not known here
+        return []
+    fix = "mend it, or use launcher: slurm"
+    return [Check("launcher", "fail" if trap in told.harm else "warn", f"{trap}.", fix) for trap in told.traps]
 
 
 def text(shown: Mapping[str, Any]) -> str:

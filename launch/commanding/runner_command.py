@@ -46,7 +46,18 @@ _NEBULA = [
 _OMPI = ("OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")
 KEPT = "HAIGO_KEPT_"
 """Before a variable's name: the value that launch.slurm's script gives back to every task."""
+_QUOTED = re.compile(r'["$`\\\n]|%[hnu]')
+"""What a shell, or pdsh before it, reads between double quotes."""
+_ESCAPED = re.compile(r'\\["$`\\]')
+_UNESCAPED = re.compile(r'["$`\n]|\\$|%[hnu]')
+_BARE = re.compile(r"""[\s"'$`\\;&|<>(){}*?\[\]#!^~]|%[hnu]""")
+UNKNOWN = ("$GPT_NEOX_DIR", "$GPT_NEOX_PYTHON")
+"""What stands for GPT-NeoX's checkout and interpreter where they are not known."""
 _ODD = re.compile(r"[^\w@%+=:,./-]")
+
+
+class NotShown(Refused):
+    """DeepSpeed would start something, which is not built here."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,8 @@ class Executed:
     unknown: list[str] = field(default_factory=list)
     traps: list[str] = field(default_factory=list)
     """Why this command will not do what was meant, a sentence each."""
+    harm: list[str] = field(default_factory=list)
+    """Those of them for which nothing may be started: a shell elsewhere would run or change what stands in a word."""
     safe: list[str] | None = None
     """The command with `***` for what is secret; None where nothing is."""
 
@@ -102,7 +115,7 @@ def executed(
     """
     args = _parse(words, flavour)
     if args.autotuning:
-        raise Refused("with --autotuning DeepSpeed makes its own commands.", "leave --autotuning out of a dry run")
+        raise NotShown("with --autotuning DeepSpeed makes its own commands.", "leave --autotuning out of a dry run")
     unknown: list[str] = []
     pool = hostfiles.read(args.hostfile) if os.path.isfile(args.hostfile) else {}
     many = bool(pool)
@@ -134,7 +147,11 @@ def executed(
         return Executed(command, "local", hosts, {}, unknown, notes)
     if args.launcher == "slurm" and not args.no_ssh_check:
         notes.append(f"DeepSpeed tries `ssh {first} hostname` first, although srun needs no ssh; no_ssh_check: true")
-    exports, traps = _exports(environ, folder, flavour, accelerator_exports, args.launcher)
+    named, listed = _exports(environ, folder, accelerator_exports)
+    exports = {"UCX_TLS": written("tcp", flavour)} if args.launcher == "openmpi" else {}
+    exports |= {name: written(value, flavour) for name, value in named.items()}
+    harm = _taken_apart(named, listed, [folder, *_launch(python, world, args), rest[0]], rest[1:])
+    traps = harm if args.launcher == "pdsh" else _changed(named, environ, flavour, args.launcher)
 
     def built(told: Mapping[str, str]) -> tuple[list[str], list[str]]:
         if args.launcher == "pdsh":
@@ -143,11 +160,12 @@ def executed(
             return _openmpi(args, pool, told, environ, python, rest)
         if args.launcher == "slurm":
             return _slurm(args, pool, told, flavour, python, rest)
-        raise Refused(f"launcher {args.launcher} is not built here.", "use pdsh, openmpi or slurm")
+        raise NotShown(f"launcher {args.launcher} is not built here.", "use pdsh, openmpi or slurm")
 
     command, more = built(exports)
     safe, _ = built({name: redact.value(name, value) for name, value in exports.items()})
-    return Executed(command, args.launcher, hosts, exports, unknown, notes + traps + more, safe)
+    harm = harm if args.launcher == "pdsh" else []
+    return Executed(command, args.launcher, hosts, exports, unknown, notes + traps + more, harm, safe)
 
 
 def _here(args: argparse.Namespace, environ: Mapping[str, str], count: int | None) -> dict[str, list[int]]:
@@ -208,14 +226,15 @@ def written(value: str, flavour: str) -> str:
 
 
 def _exports(
-    environ: Mapping[str, str], folder: str, flavour: str, accelerator: Sequence[str], launcher: str
-) -> tuple[dict[str, str], list[str]]:
+    environ: Mapping[str, str], folder: str, accelerator: Sequence[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables that are handed on, and those of them that a `.deepspeed_env` gives, where a backslash may escape."""
     variables = dict(environ)
     variables["PYTHONPATH"] = f"{folder}:{variables['PYTHONPATH']}" if "PYTHONPATH" in variables else folder
     prefixes = (*PREFIXES, *_NEBULA, *accelerator, *(["WANDB_API_KEY"] if "WANDB_API_KEY" in variables else []))
     left_out = {"NCCL_IB_HCA", "UCX_NET_DEVICES"} if "AISC_JOB_NAME" in variables else set()
-    made = {"openmpi": {"UCX_TLS": written("tcp", flavour)}}.get(launcher, {})
     named = {name: value for name, value in variables.items() if name.startswith(prefixes) and name not in left_out}
+    listed = {}
     for place in (environ.get("HOME") or os.path.expanduser("~"), folder):
         file = Path(place) / environ.get("DS_ENV_FILE", ".deepspeed_env")
         if file.is_file():
@@ -223,25 +242,50 @@ def _exports(
                 name, equals, value = line.partition("=")
                 if not equals:
                     raise Refused(f"{file} has a line without `=`: {line[:40]!r}.", "keep only lines NAME=value")
-                named[name.strip()] = value
-    return made | {name: written(value, flavour) for name, value in named.items()}, _changed(
-        named, environ, flavour, launcher
-    )
+                listed[name.strip()] = value
+    return named | listed, listed
+
+
+def _taken_apart(
+    named: Mapping[str, str], listed: Mapping[str, str], bare: Sequence[str], quoted: Sequence[str]
+) -> list[str]:
+    """What pdsh and the shell of another node would not leave as it is, a sentence each. DeepSpeed escapes nothing.
+
+    Args:
+        named: variables, which it writes between double quotes.
+        listed: those of them that stand in a `.deepspeed_env`.
+        bare: words that it writes as they are.
+        quoted: words that it writes between double quotes where they hold a blank.
+    """
+    values = {name: value.strip().removeprefix(UNKNOWN[0]) for name, value in named.items()}
+    broken = [name for name, value in values.items() if "\n" in value]
+    expanded = [
+        name
+        for name, value in values.items()
+        if (_UNESCAPED.search(_ESCAPED.sub("", value)) if name in listed else _QUOTED.search(value))
+    ]
+    words = [word for word in bare if _BARE.search(word)]
+    words += [word for word in quoted if (_QUOTED if " " in word else _BARE).search(word)]
+    words = [redact.text(word) for word in words if word not in UNKNOWN]
+    told = [f"{', '.join(broken)}: a line break cannot be handed on; unset it"] if broken else []
+    if expanded:
+        told.append(
+            f"{', '.join(expanded)}: pdsh and the remote shell expand what stands between double quotes; escape it in a"
+            " .deepspeed_env (launch.deepspeed_env), or unset it"
+        )
+    if words:
+        told.append(
+            f"{', '.join(map(repr, words))}: the remote shell would take it apart; use names without such signs"
+        )
+    return told
 
 
 def _changed(named: Mapping[str, str], environ: Mapping[str, str], flavour: str, launcher: str) -> list[str]:
-    """Which values do not arrive as they are: a remote shell expands them, srun and mpirun keep the quotes."""
+    """Which values do not arrive as they are: srun and mpirun keep the quotes."""
     harmless = {"PYTHONUNBUFFERED"}
     values = {name: value.strip() for name, value in named.items() if name not in harmless}
     broken = [name for name, value in values.items() if "\n" in value]
     traps = [f"{', '.join(broken)}: a line break cannot be handed on; unset it"] if broken else []
-    if launcher == "pdsh":
-        expanded = [name for name, value in values.items() if re.search(r'["$`\\]|%[hnu]', value)]
-        if expanded:
-            traps.append(
-                f"{', '.join(expanded)}: pdsh and the remote shell expand what stands between double quotes; escape it"
-            )
-        return traps
     kept = [
         name for name, value in values.items() if written(value, flavour) != value and f"{KEPT}{name}" not in environ
     ]
