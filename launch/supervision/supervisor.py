@@ -228,7 +228,7 @@ class Supervisor:
                     raise self.stopping.stopped(seen.outcome.iteration)
                 return ending
             self.live.show(dog.phase)
-            hung = None if behind else dog.hung(time.monotonic())
+            hung = dog.hung(time.monotonic())
             if hung:
                 self.live.say(f"haigo: {hung}")
                 note(self.folder, "hung", told=hung)
