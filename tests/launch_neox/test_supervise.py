@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +313,7 @@ def test_a_spike_warns_or_stops(run: Run, capsys: pytest.CaptureFixture[str]) ->
         ({"seed": 7}, "seed was 1234 and is 7"),
         ({"train_iters": 40, "lr_decay_iters": 40, "seq_length": 64}, "seq_length was 128 and is 64"),
         ({"train_batch_size": 16, "gradient_accumulation_steps": 2}, "train_batch_size was 8 and is 16"),
-        ({"train_iters": 3000}, "was to be read in 1 epochs and is in"),
+        ({"train_iters": 3000, "lr_decay_iters": 3000}, "was to be read in 1 epochs and is in"),
     ],
 )
 def test_other_data_is_refused(run: Run, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str) -> None:
@@ -341,6 +342,10 @@ def test_a_finetuning_run_goes_on_from_its_own_checkpoints(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change = {"finetune": True, "load": str(tmp_path / "base")}
+    (tmp_path / "base" / "global_step1").mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "base" / "global_step1" / "mp_rank_00_model_states.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", "x" * 1000)
+    (tmp_path / "base" / "latest").write_text("global_step1")
     yamlfile.write(run.config, {**yamlfile.read(run.config), **change})
     run.plan({"kind": "exit", "code": 247, "at": 8}, {"kind": "exit", "code": 247, "at": 14}, None)
     # the same command three times, although the checks refuse the file itself once it has checkpoints

@@ -158,7 +158,7 @@ def test_nan_checkpoints_of_an_unwatched_hour_are_passed_over(
     run.plan({"kind": "nan", "at": 11})
     assert run.go("--nan", "off") == 0
     assert run.latest() == "global_step20"
-    yamlfile.write(run.config, {**yamlfile.read(run.config), "train_iters": 30})
+    yamlfile.write(run.config, {**yamlfile.read(run.config), "train_iters": 30, "lr_decay_iters": 30})
     run.plan(None, {"kind": "nan", "at": 1}, iters=30)
     assert run.go("--other-data") == 4
     assert "The last good checkpoint before it is global_step6" in capsys.readouterr().err
