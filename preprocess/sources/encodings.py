@@ -261,7 +261,7 @@ class _Trial:
         self.ascii, self.line = True, 1
         self._decoder = _decoder(encoding)
         self._read = self.offset = self._counted = 0
-        self._foreign = self._kana = self._everyday = self._odd = self._beside = 0
+        self._foreign = self._kana = self._katakana = self._everyday = self._odd = self._beside = 0
         self._hiragana: set[str] = set()
 
     def text(self, block: bytes, final: bool = False) -> str:
@@ -304,6 +304,7 @@ class _Trial:
         self._foreign += len(_FOREIGN.findall(text))
         kana = _KANA.findall(text)
         self._kana += len(kana)
+        self._katakana += sum(char >= "ァ" for char in kana)
         self._hiragana.update(_HIRAGANA.intersection(kana))
         self._everyday += len(_everyday().findall(text))
         self._odd += len(_ODD.findall(text))
@@ -345,7 +346,7 @@ class _Trial:
         if not self._foreign:
             return False
         if 10 * self._kana >= self._foreign:
-            enough = len(self._hiragana) >= 2 or self._foreign < 2 * _WHOLE_TEXT or 2 * self._kana > self._foreign
+            enough = len(self._hiragana) >= 2 or self._foreign < 2 * _WHOLE_TEXT or 2 * self._katakana > self._foreign
             return enough and 3 * self._odd <= self._foreign
         return self._foreign < _WHOLE_TEXT and self._everyday == self._foreign and not self._beside
 

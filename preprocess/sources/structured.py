@@ -69,9 +69,10 @@ def what(text: str, whole: bool) -> str | None:
         text: its beginning.
         whole: that is all of it.
     """
-    start = text[_LEADING.match(text).end() :]  # type: ignore[union-attr]
-    if start.startswith("{"):
-        return "json lines" if _is_json(start, whole) else None
+    leading = _LEADING.match(text)
+    start = text[leading.end() if leading else 0 :]
+    if start.startswith("{") and _is_json(start, whole):
+        return "json lines" if text.lstrip("\ufeff \t\r\n").startswith("{") else "JSON with comments"
     if start.startswith("[") and _is_json(start, whole):
         return "one JSON array"
     lines = [line for line in text.lstrip("\ufeff").split("\n", _RECORDS)[:_RECORDS] if line.strip()]
@@ -93,7 +94,10 @@ def _is_json(text: str, whole: bool) -> bool:
             return True  # broken or cut, but nothing else begins like this
         return not whole and text.startswith("[") and _is_cut_array(text, decoder)
     if isinstance(value, dict):
-        return bool(value) or not text[end:].strip()
+        lines = [line for line in text.split("\n", 20)[:20] if line.strip()]
+        rest = text[end:].strip()
+        # an example may begin a text: what follows has to be objects too
+        return not rest or (bool(value) and (rest[0] == "{" or 2 * sum(line[0] == "{" for line in lines) > len(lines)))
     # a footnote ([1], [2]) begins like an array: what follows has to be JSON too
     rest = text[end:].lstrip()
     if not rest:
@@ -129,9 +133,15 @@ _ROOT = re.compile(
     re.IGNORECASE,
 )
 _TAG = re.compile(
-    r"""</?[A-Za-z][\w:.-]{0,60}(?:\s+[A-Za-z_:@][\w:.-]{0,60}(?:\s*=\s*(?:"[^"<]{0,2000}"|'[^'<]{0,2000}'|[^\s"'<>]{1,500}))?)*\s*/?>"""
+    r"""</?[^\W\d][\w:.-]{0,60}(?:\s+[A-Za-z_:@][\w:.-]{0,60}(?:\s*=\s*(?:"[^"<]{0,2000}"|'[^'<]{0,2000}'|[^\s"'<>]{1,500}))?)*\s*/?>"""
 )
-_CLOSING = re.compile(r"</[A-Za-z][\w:.-]{0,60}\s*>")
+_CLOSING = re.compile(r"</[^\W\d][\w:.-]{0,60}\s*>")
+# what Markdown and other prose may begin with; any other element is of a format of its own
+_IN_PROSE = re.compile(
+    "p|div|h[1-6]|img|a|b|br|i|u|s|em|strong|span|center|table|details|summary|picture|sub|sup|font|hr|[uod]l|li"
+    "|blockquote|code|pre|kbd|small|big|ref|nowiki|noinclude",
+    re.IGNORECASE,
+)
 _OF_A_PAGE = re.compile(
     r"</(?:html|head|body|title|script|style|div|p|span|a|li|ul|ol|td|tr|th|table|h[1-6]|nav|section|article)>",
     re.IGNORECASE,
@@ -141,17 +151,27 @@ _OF_A_PAGE = re.compile(
 def _markup(start: str, whole: bool) -> str | None:
     if _DECLARED.match(start) or _ROOT.match(start):
         return "HTML" if re.search(r"<(?:!doctype\s+html|html|head|body)\b", start[:4096], re.IGNORECASE) else "XML"
+    if re.match(r"<(?:doc|text|article|page|record|item)\s[^<>]{0,2000}=[^<>]{0,2000}>\s*\n", start, re.IGNORECASE):
+        return "XML"
     if "</" not in start:
         return None
     of_page = len(_OF_A_PAGE.findall(start))
     share = sum(map(len, _TAG.findall(start))) / max(1, len(start) - start.count(" ") - start.count("\n"))
-    first = re.match(r"<([A-Za-z_][\w:.-]*)", start)
+    first = re.match(r"<([^\W\d][\w:.-]{0,60})((?:\s[^<>]{0,2000})?)>", start)
     if first:
-        closed = re.search(rf"</{re.escape(first[1])}\s*>\s*\Z", start) if whole else None
-        if closed and start.count(f"<{first[1]}") == start.count(f"</{first[1]}"):
-            return "HTML" if of_page else "XML"
-        if share > 0.15 and len(_CLOSING.findall(start)) >= 3 and _TAG.match(start):
-            return "HTML" if of_page else "XML"
+        kind, name = "HTML" if of_page else "XML", re.escape(first[1])
+        opened, closed = (len(re.findall(rf"<{mark}{name}[\s>/]", start)) for mark in ("", "/"))
+        if whole and opened == closed and re.search(rf"</{name}\s*>\s*\Z", start):
+            return kind
+        # <doc id="1" ...> and long text: what tools write that take corpora apart
+        if (
+            first[1].lower() not in _IN_PROSE
+            and closed
+            and (first[2].strip() or opened > 1 or len(_CLOSING.findall(start)) > 2)
+        ):
+            return kind
+        if share > 0.15 and len(_CLOSING.findall(start)) >= 3:
+            return kind
     if share < 0.3 or of_page < 5:
         return None
     lines = [line for line in start.split("\n") if line.strip()]
@@ -171,6 +191,8 @@ def _subtitles(lines: list[str]) -> str | None:
         return None
     if re.match(r"WEBVTT(?:[\s-]|$)", lines[0]):
         return "subtitles (WebVTT)"
+    if len(lines) > 1 and all(re.match(r"\{\d+\}\{\d+\}", line) for line in lines[:2]):
+        return "subtitles (MicroDVD)"
     if lines[0].strip() == "[Script Info]":
         return "subtitles (ASS)"
     if any(_ARROW.match(line) for line in lines[:4]):
@@ -186,7 +208,7 @@ _MAIL = re.compile(r"^(?:Received|Return-Path|Message-ID|MIME-Version|Content-Ty
 
 
 def _archive(start: str, lines: list[str]) -> str | None:
-    if re.match(r"WARC/\d\.\d\s*$", start[:20].split("\n")[0]):
+    if re.match(r"WARC/\d\.\d\s*$", start[:20].split("\n")[0]) or start.startswith("filedesc://"):
         return "a web archive (WARC)"
     if re.match(r"HTTP/\d(?:\.\d)? \d{3}\b", start):
         return "a server's reply with its headers"
@@ -194,6 +216,14 @@ def _archive(start: str, lines: list[str]) -> str | None:
         _HEADERS.match(start) and len(_MAIL.findall(start[:8192])) >= 2
     ):
         return "mail with its headers"
+    if re.match(r"BEGIN:V(?:CALENDAR|CARD)\s", start):
+        return "a calendar or an address book"
+    if re.match(
+        r"@(?:article|book|inproceedings|incollection|misc|phdthesis|techreport)\s*\{[^\s,]*,\s*\n",
+        start,
+        re.IGNORECASE,
+    ):
+        return "BibTeX"
     return None
 
 
@@ -201,11 +231,11 @@ _DUMP = re.compile(
     r"(?:--|/\*!?|#)[^\n]*(?:MySQL dump|MariaDB dump|PostgreSQL database dump|phpMyAdmin SQL Dump|SQL dump)", re.I
 )
 _STATEMENT = re.compile(
-    r"(?:CREATE|DROP|INSERT|SET|BEGIN|USE|LOCK|PRAGMA|ALTER|START|TRUNCATE|DELETE|REPLACE|COPY)\s+[\w`\"'@.=(;]",
+    r"(?:CREATE|DROP|INSERT|SET|BEGIN|USE|LOCK|PRAGMA|ALTER|START|TRUNCATE|DELETE|REPLACE|COPY)\s+[\w`\"'@.=(;\[]",
     re.IGNORECASE,
 )
 _ROWS = re.compile(
-    r"^\s*(?:(?:INSERT|REPLACE)\s+(?:IGNORE\s+)?INTO\s+[\w`\"'.\[\]]+[^\n;]{0,2000}?\s*(?:VALUES|SELECT)\b"
+    r"^\s*(?:(?:INSERT|REPLACE)\s+(?:IGNORE\s+)?(?:INTO\s+)?[\w`\"'.\[\]]+[^\n;]{0,2000}?\s*(?:VALUES|SELECT)\b"
     r"|COPY\s+[\w`\"'.]+\s*(?:\([^)\n]*\)\s*)?FROM\s+stdin)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -237,8 +267,8 @@ def _table(text: str, whole: bool) -> str | None:
     body = re.sub(r"\A(?:[#%][^\n]*\n)+", "", body)
     for mark in _BETWEEN:
         if mark in body.split("\n", 1)[0]:
-            rows = list(_rows(body, mark, whole))
-            if _is_table(rows, mark):
+            rows = [row for row in _rows(body, mark, whole) if row]
+            if _is_table(rows, mark, whole):
                 return (
                     f"a table of {'tab' if mark == chr(9) else 'comma' if mark == ',' else repr(mark)}-separated values"
                 )
@@ -262,8 +292,8 @@ def _rows(body: str, mark: str, whole: bool) -> Iterator[list[str]]:
         yield held
 
 
-def _is_table(rows: list[list[str]], mark: str) -> bool:
-    if len(rows) < 2 or len(rows[0]) < 2:
+def _is_table(rows: list[list[str]], mark: str, whole: bool) -> bool:
+    if len(rows) < (2 if whole else 1) or len(rows[0]) < 2:
         return False
     columns = len(rows[0])
     header = [field.strip().strip('"').lower() for field in rows[0]]
@@ -278,7 +308,7 @@ def _is_table(rows: list[list[str]], mark: str) -> bool:
         return True
     if even < 1:
         return False
-    if is_header and named and columns > 1:
+    if is_header and len(rows) > 1 and (named or (len(rows) > 2 and all(row[0].strip().isdigit() for row in rows[1:]))):
         return True
     if mark == "\t":
         return not rows[0][0].isspace() and all(row[0].strip() for row in rows) and _is_no_dialogue(rows)

@@ -65,6 +65,26 @@ STRUCTURED = {
     "object over lines": '{\n  "title": "題",\n  "body": ["本文"]\n}\n',
     "lines of arrays": '["id", "本文"]\n["id2", "二つ目"]\n',
     "mail": "Return-Path: <a@example.org>\nReceived: from x\nMessage-ID: <1@x>\nSubject: 題\n\n本文\n",
+    "names in japanese": "<会議録>\n<発言>本文である。</発言>\n<発言>次の本文である。</発言>\n</会議録>",
+    "taken apart by a tool": '<doc id="1" url="u" title="題">\n題\n\n' + "長い本文が続く。" * 300 + "\n</doc>\n" * 2,
+    "longer than any head": '<doc id="1" url="u" title="題">\n題\n\n' + "長い本文が続く。" * 9000,
+    "newspaper": "".join(
+        f"<DOC>\n<NO>{n}</NO>\n<TEXT>\n{'長い本文が続く。' * 200}\n</TEXT>\n</DOC>\n" for n in range(3)
+    ),
+    "json with comments": '// made by hand\n{\n  "a": 1\n}\n',
+    "csv of one long row": 'id,text\n1,"' + "長い本文が続く。" * 9000 + '"\n',
+    "csv of unknown names": "foo,bar\n1,本文\n2,二つ目\n3,三つ目\n",
+    "csv with gaps": "id,text\n\n1,本文\n\n2,二つ目\n",
+    "csv by bars": "id|text\n1|本文\n2|二つ目\n",
+    "csv with bare commas": "id,text\n1,本文、と,コンマ\n2,二つ目\n3,三つ目\n",
+    "conll": "# text = 山は高い\n1\t山\t山\tNOUN\n2\tは\tは\tADP\n3\t高い\t高い\tADJ\n\n1\t川\t川\tNOUN\n",
+    "sql server": "USE [db]\nGO\nINSERT [dbo].[page] ([id], [body]) VALUES (1, N'本文')\nGO\n",
+    "sqlite": "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE p (a);\nINSERT INTO p VALUES('本文');\nCOMMIT;\n",
+    "microdvd": "{0}{25}こんにちは\n{30}{50}さようなら\n",
+    "ass": "[Script Info]\nTitle: x\n[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,,,,,,,こんにちは\n",
+    "lyrics": "[00:12.00]一行目\n[00:15.30]二行目\n[00:18.10]三行目\n",
+    "calendar": "BEGIN:VCALENDAR\nSUMMARY:会\nEND:VCALENDAR\n",
+    "bibtex": "@article{a2024,\n  title={題},\n}\n",
     "rtf": "{\\rtf1\\ansi body}",
     "pdf": "%PDF-1.4\n1 0 obj\n",
 }
@@ -137,6 +157,20 @@ PROSE = {
     "list": "りんご\nみかん\nぶどう\n",
     "quotes": '"Who is there?", he asked. "Nobody", she said.\n"Then come in", he said, "whoever you are".\n',
     "python": 'rows = [1, 2, 3]\nprint({"a": rows})\n',
+    "an example first": '# 例\n\n{"a": 1}\n\nこのように書く。次の行からは本文である。\n続きの文もある。\n',
+    "tags in words": "<b>太字</b>は強い調子を表す。" + "本文が長く続いていく。" * 30 + "\n",
+    "xml in words": "<要素>という印は、</要素>で閉じる。このように書くのが決まりである。その先も読める。\n",
+    "commas in japanese": "我々は,この問題を,次のように考える。\nすなわち,値は,常に正である。\nよって,題意は,示された。\n",
+    "a numbered list": "1, りんごを買う\n2, みかんを買う\n3, 家に帰る\n",
+    "verse with one comma": "".join(f"{a}よ,{b}よ\n" for a, b in zip("山川雨雪春", "空海風霜秋", strict=True)),
+    "play": "甲|おはよう\n乙|ああ、おはよう\n甲|行こう\n",
+    "makefile": "all:\n\tcc -o a a.c\n\techo done\n",
+    "python with tabs": "def f():\n\treturn 1\n\ndef g():\n\treturn 2\n",
+    "go": "type T struct {\n\tA int\n\tB int\n}\n",
+    "matrix": "1 2 3\n4 5 6\n7 8 9\n",
+    "yaml": "---\ntitle: 題\n---\n本文が続く。\n",
+    "set theory": "[0, 1] は閉区間である。[a, b) は半開区間である。\n",
+    "quotation": '["これは引用である"と彼は書いた]。そして続けた。\n',
     "gaps": "第一章\t一頁\n第二章\t二十頁\n終わり\n",
 }
 
@@ -200,6 +234,13 @@ def test_every_byte_of_a_file_has_a_say(tmp_path, model_dir, kind):
 
 CHINESE = "我们在学校里学习中文课本里的故事很有意思老师每天给我们讲一个\n" * 9
 REFUSED = {
+    "cp932, then euc_jp": (japanese("cp932") * 999 + japanese("euc_jp"), "cp932 up to byte"),
+    "euc_jp, then cp932": (japanese("euc_jp") * 999 + japanese("cp932"), "euc_jp up to byte"),
+    "utf-8 with a line of cp932": (japanese("utf-8") + japanese("cp932")[:-1] + japanese("utf-8"), "utf-8 up to byte"),
+    "utf-16 cut": (japanese("utf-16")[:-1], "byte"),
+    "mac roman": ("Déjà vu à la bibliothèque, où l'été est très beau.\n".encode("mac_roman") * 9, "byte"),
+    "thai": ("ภาษาไทยเป็นภาษาที่สวยงาม\n".encode("tis_620") * 9, "byte 0"),
+    "korean chat": ("ㅋㅋㅋㅋ 정말 재미있어요 ㅋㅋㅋ ㅎㅎㅎ\n".encode("euc_kr") * 9, "byte 0"),
     "utf-8, then cp932": (
         japanese("utf-8") * 999 + japanese("cp932"),
         f"utf-8 up to byte {len(japanese('utf-8')) * 999:,}",
