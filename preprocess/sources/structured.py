@@ -164,11 +164,8 @@ def _markup(start: str, whole: bool) -> str | None:
         if whole and opened == closed and re.search(rf"</{name}\s*>\s*\Z", start):
             return kind
         # <doc id="1" ...> and long text: what tools write that take corpora apart
-        if (
-            first[1].lower() not in _IN_PROSE
-            and closed
-            and (first[2].strip() or opened > 1 or len(_CLOSING.findall(start)) > 2)
-        ):
+        several = bool(first[2].strip()) or opened > 1 or len(_CLOSING.findall(start)) > 2
+        if closed and several and not _IN_PROSE.fullmatch(first[1]):
             return kind
         if share > 0.15 and len(_CLOSING.findall(start)) >= 3:
             return kind
