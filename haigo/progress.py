@@ -26,15 +26,16 @@ class Progress:
         label: what is being done, a few words.
         total: how many `unit`s there are in all; None when that is not known beforehand.
         unit: what is counted, e.g. "documents" or "tokens".
+        after: seconds before anything is shown: what is done sooner passes without a word.
     """
 
-    def __init__(self, label: str, total: float | None, unit: str = "") -> None:
-        self.label, self.total, self.unit = label, total, unit
+    def __init__(self, label: str, total: float | None, unit: str = "", after: float = 0.0) -> None:
+        self.label, self.total, self.unit, self.after = label, total, unit, after
         self.done = 0.0
         self.quiet = os.environ.get("HAIGO_QUIET") == "1"  # a worker process: its parent shows the progress
         self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._start = time.monotonic()
-        self._shown = self._start if not self.live else 0.0
+        self._shown = self._start - (_LINE_EVERY_S if after else 0.0) if not self.live else 0.0
         self._detail = ""
 
     def __enter__(self) -> Progress:
@@ -54,7 +55,7 @@ class Progress:
         """Show the current state if it is time to."""
         self._detail = detail or self._detail
         now = time.monotonic()
-        if now - self._shown >= (0.2 if self.live else _LINE_EVERY_S):
+        if now - self._start >= self.after and now - self._shown >= (0.2 if self.live else _LINE_EVERY_S):
             self._shown = now
             self._print(self._text(now), end="" if self.live else "\n")
 
@@ -84,7 +85,7 @@ class Progress:
         return " ".join(part for part in parts if part)
 
     def _print(self, text: str, end: str) -> None:
-        if self.quiet:
+        if self.quiet or time.monotonic() - self._start < self.after:
             return
         safe = shown.line(text)
         out = shown.raw(sys.stderr)

@@ -11,6 +11,10 @@ from haigo.cli import HaigoError
 
 Array = npt.NDArray[np.float64]
 
+Numbers = npt.NDArray[np.signedinteger[Any]]
+"""Numbers of rows or columns."""
+Flags = npt.NDArray[np.bool_]
+
 LARGEST = 1e100
 """Nothing in a table is as large as this; sums of squares of larger numbers overflow."""
 

@@ -1,7 +1,13 @@
-"""A CSV file as text cells, with everything that can be wrong with it told in one sentence."""
+"""A CSV file as text cells, with everything that can be wrong with it told in one sentence.
+
+Commas, semicolons or tabs between the cells, decided by what splits every line alike; UTF-8 or UTF-16. What a
+spreadsheet adds (`sep=;`, an unnamed column of row numbers, empty lines) is passed over.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 from pathlib import Path
@@ -9,27 +15,119 @@ from typing import Any
 
 from haigo.cli import HaigoError
 
+_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_BINARY = {b"PK\x03\x04": "an Excel file", b"\xd0\xcf\x11\xe0": "an Excel file", b"PAR1": "a parquet file"}
+_BINARY |= {b"\x1f\x8b": "a gzip file", b"\x28\xb5\x2f\xfd": "a zstd file"}
+_SAVE = "save it as UTF-8 CSV with one header line"
+
+KEYS = frozenset({"run", "index", "run_id", "name", "corpus"})
+"""Columns that say what a row is about."""
+
+Row = tuple[int, list[str]]
+"""Line of the file (from 1) and its cells."""
+
 
 def read(path: str | os.PathLike[str]) -> Any:
-    """A DataFrame of strings, empty cells as "", column names stripped.
+    """A DataFrame of strings, empty cells as "", everything stripped; `attrs["lines"]` says where each row stands.
 
     Raises:
-        HaigoError: missing, a folder, not a CSV table, or a column given twice.
+        HaigoError: missing, a folder, not a CSV table, a line of another length than the header, or a column given twice.
     """
     import pandas as pd
 
+    header, rows = _rows(path)
+    names = header[1]
+    if not rows:
+        raise HaigoError(f"{path} has no rows.", "it needs a header and one row a run or corpus")
+    for line, cells in rows:
+        if len(cells) != len(names):
+            raise HaigoError(
+                f"{path}, line {line}: {len(cells)} cells, and the header has {len(names)}.", "mend that line"
+            )
+    unnamed = [j for j, name in enumerate(names) if not name or re.fullmatch(r"Unnamed: \d+", name)]
+    idle = [j for j in unnamed if _says_nothing([cells[j] for _, cells in rows])]
+    named = [name for j, name in enumerate(names) if j not in unnamed]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise HaigoError(f"{path} has the column '{twice}' twice.", "keep one of them")
+    # a first column without a name says which run it is, where no other does: so pandas writes an index
+    keyed = bool(KEYS & set(named))
+    kept = [j for j in range(len(names)) if j not in idle or (j == 0 and not keyed)]
+    for j in kept:
+        if j in unnamed and (j > 0 or keyed):
+            raise HaigoError(f"{path}: column {j + 1} has no name.", "name it in the header, or remove it")
+    table = pd.DataFrame([[cells[j] for j in kept] for _, cells in rows], columns=[names[j] for j in kept], dtype=str)
+    table.attrs["lines"] = [line for line, _ in rows]
+    return table
+
+
+def _says_nothing(cells: list[str]) -> bool:
+    """Row numbers, or nothing at all."""
+    return not any(cells) or any(cells == [str(first + i) for i in range(len(cells))] for first in (0, 1))
+
+
+def _rows(path: str | os.PathLike[str]) -> tuple[Row, list[Row]]:
+    text = _text(path)
+    told = re.match(r"sep=(.)\r?\n", text)
+    found: dict[str, list[Row]] = {}
+    reason = ""
+    for mark in [told[1]] if told else _DELIMITERS:
+        try:
+            found[mark] = _split(text, mark)
+        except csv.Error as error:
+            reason = f": {error}"
+    if not found:
+        raise HaigoError(f"{path} is not a CSV table{reason}.", _SAVE)
+    if not any(found.values()):
+        raise HaigoError(f"{path} is not a CSV table: it is empty.", _SAVE)
+    if told:
+        found[told[1]] = found[told[1]][1:]
+    wide = {mark: rows for mark, rows in found.items() if rows and len(rows[0][1]) > 1}
+    alike = {mark: rows for mark, rows in wide.items() if len({len(cells) for _, cells in rows}) == 1}
+    if len(alike) > 1:
+        marks = " and ".join(_DELIMITERS.get(mark, mark) for mark in alike)
+        raise HaigoError(f"{path} can be split at {marks}.", "use commas between cells and nowhere else")
+    # where nothing splits all lines alike, the first mark of the header does, and the line that differs is named
+    chosen = next(iter(alike or wide or found))
+    rows = (alike or wide or found)[chosen]
+    return rows[0], rows[1:]
+
+
+def _split(text: str, mark: str) -> list[Row]:
+    reader = csv.reader(io.StringIO(text, newline=None), delimiter=mark, skipinitialspace=True, strict=True)
+    rows: list[Row] = []
+    before = 0
+    for cells in reader:
+        if any(cell.strip() for cell in cells):
+            rows.append((before + 1, [cell.strip() for cell in cells]))
+        before = reader.line_num
+    return rows
+
+
+def _text(path: str | os.PathLike[str]) -> str:
     if not Path(path).is_file():
         missing = "is a folder, not a file" if Path(path).is_dir() else "does not exist"
         raise HaigoError(f"{path} {missing}.", "check the path")
+    content = Path(path).read_bytes()
+    for magic, what in _BINARY.items():
+        if content.startswith(magic):
+            raise HaigoError(f"{path} is {what}, not a CSV table.", _SAVE)
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise HaigoError(f"{path} is not a CSV table: {reason}.", "save it as UTF-8 CSV with one header line") from None
-    table.columns = [str(column).strip() for column in table.columns]
-    twice = [
-        column for column in table.columns if re.fullmatch(r".+\.\d+", column) and column.rsplit(".", 1)[0] in table
-    ]
-    if twice:
-        raise HaigoError(f"{path} has the column '{twice[0].rsplit('.', 1)[0]}' twice.", "keep one of them")
-    return table
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HaigoError(f"{path} is not a CSV table: it is not UTF-8 text (byte {error.start}).", _SAVE) from None
+    if "\0" in text:
+        raise HaigoError(f"{path} is not a CSV table: it holds NUL bytes.", _SAVE)
+    return text
+
+
+def why_no_number(cell: str) -> str:
+    """What to do about a cell that should be a number."""
+    if re.fullmatch(r"[+-]?\d+,\d+(e[+-]?\d+)?", cell, re.IGNORECASE):
+        return "write decimal points, not commas, and no marks between thousands"
+    if re.fullmatch(r"[+-]?\d[\d,.' ]*\d", cell):
+        return "leave the marks between thousands away"
+    if cell.endswith("%"):
+        return "write a share instead of a percentage: 0.12 for 12%"
+    return "put a finite number there, or drop the run"

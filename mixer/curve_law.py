@@ -7,6 +7,7 @@ the curves. Every target is fitted by itself, all of them side by side (`least_s
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,9 @@ class CurveLaw(ABC):
     iterations, tolerance = 80, 1e-6
     """Of the first fit; left-out runs and draws start from its answer and need fewer."""
 
+    tick: Callable[[float], None] | None = None
+    """Told how much of a fit, of the left-out runs or of the draws is done (parts of 1), for a progress line."""
+
     own_parameters = 1
     """Parameters a corpus; they come first in a parameter vector."""
 
@@ -62,6 +66,13 @@ class CurveLaw(ABC):
         """Losses (problems, n) and their gradient in the weights (problems, n, k)."""
 
     @abstractmethod
+    def curvature(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        """Second derivatives at one mixture (1, k): diagonals (problems, k) and ratios (problems,).
+
+        Each is diag(diagonal) + ratio times the outer product of the law's gradient with itself.
+        """
+
+    @abstractmethod
     def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
         """Centre (p,), standard deviation (p,), expected residual variance relative to the losses' variance."""
 
@@ -72,7 +83,7 @@ class CurveLaw(ABC):
         Args:
             weights: (n, corpora), rows summing to 1.
             losses: (n,) or (n, targets), lower is better.
-            counts: (n,) how much each run counts; all 1 when None.
+            counts: (n,) or (n, targets) how much each run counts; all 1 when None.
             screen: losses of n-gram models that help where runs are few; they take part in the fit and in nothing else.
 
         Raises:
@@ -85,9 +96,11 @@ class CurveLaw(ABC):
         if len(w) < MIN_RUNS:
             raise HaigoError(f"{len(w)} proxy runs are too few to fit a law.", f"give at least {MIN_RUNS}")
         self.weights_, self.losses_ = w, y
-        self.counts_ = np.ones(len(w)) if counts is None else np.asarray(counts, dtype=np.float64)
         self.runs_, self.corpora_ = w.shape
         self.targets_ = y.shape[1]
+        one = np.ones(len(w)) if counts is None else np.asarray(counts, dtype=np.float64)
+        self.counts_ = np.tile(one, (self.targets_, 1)) if one.ndim == 1 else np.ascontiguousarray(one.T)
+        self._left_out: tuple[int, Array, str] | None = None
         self.screen_ = screen
         self._anchors, self._anchor_counts = self._anchored(None)
         everything = np.vstack([y, self._anchors])
@@ -104,16 +117,24 @@ class CurveLaw(ABC):
         own = self.corpora_ * self.own_parameters
         shift = rng.normal(size=(self.starts, 1, p - own)) * 0.7
         theta[1:, :, own:] += shift[1:] * self._sd[own:]
-        one = np.tile(self.counts_, (t, 1))
-        stack = self._problems(
-            *self._with_anchors(np.tile(self.losses_.T, (self.starts, 1)), np.tile(one, (self.starts, 1)))
-        )
+        both = (np.tile(each, (self.starts, 1)) for each in (self.losses_.T, self.counts_))
+        stack = self._problems(*self._with_anchors(*both))
         theta, score = self._solve(theta.reshape(-1, p), stack, self.iterations, self.tolerance)
         chosen = score.reshape(self.starts, t).argmin(axis=0)
         self.theta_ = theta.reshape(self.starts, t, p)[chosen, np.arange(t)]
         self.noise_ = self._noise()
         self.draws_: Array | None = None
         return self
+
+    def recount(self, counts: Array) -> float:
+        """Let the runs count otherwise, (n, targets), and go on from the fit there is; the largest change of a count."""
+        new = np.ascontiguousarray(counts.T)
+        change = float(np.abs(new - self.counts_).max())
+        self.counts_, self._left_out, self.draws_ = new, None, None
+        stack = self._problems(*self._with_anchors(self.losses_.T, self.counts_))
+        self.theta_, _ = self._solve(self.theta_, stack, iterations=30, tolerance=1e-4)
+        self.noise_ = self._noise()
+        return change
 
     def _anchored(self, keep: Array | None) -> tuple[Array, Array]:
         """Losses and counts of the screened mixtures, (mixtures, targets) each, with the runs in `keep` (all when None)."""
@@ -149,11 +170,11 @@ class CurveLaw(ABC):
     def _problems(self, targets: Array, counts: Array, centre: Array | None = None) -> Problems:
         repeat = len(targets) // self.targets_
         unit = np.tile(self.unit_, repeat)
-        total = self.counts_.sum()
+        total = np.tile(self.counts_.sum(1), repeat)
         shape = (len(targets), len(self._centre))
         return Problems(
             targets,
-            counts / total / (unit**2)[:, None],
+            counts / total[:, None] / (unit**2)[:, None],
             np.tile(self.scale_, (repeat, 1)),
             np.broadcast_to(self._centre, shape) if centre is None else centre,
             np.broadcast_to(self._pull, shape),
@@ -161,21 +182,37 @@ class CurveLaw(ABC):
 
     def _solve(self, theta: Array, stack: Problems, iterations: int, tolerance: float = 1e-6) -> tuple[Array, Array]:
         return least_squares.solve(
-            lambda point, scale: self.curve(point, self._features, scale), theta, stack, iterations, tolerance
+            lambda point, scale: self.curve(point, self._features, scale),
+            theta,
+            stack,
+            iterations,
+            tolerance,
+            self.tick,
         )
 
     def _noise(self) -> Array:
         """Residual standard deviation with the effective number of parameters taken off, (targets,)."""
         value, jacobian = self.curve(self.theta_, self._features, self.scale_)
-        n, counts = self.runs_, np.tile(self.counts_, (self.targets_, 1))
-        _, counts = self._with_anchors(self.losses_.T, counts)
-        weighted = jacobian * (counts / self.counts_.sum())[:, :, None] / (self.unit_**2)[:, None, None]
+        n = self.runs_
+        _, counts = self._with_anchors(self.losses_.T, self.counts_)
+        weighted = jacobian * (counts / self.counts_.sum(1)[:, None])[:, :, None] / (self.unit_**2)[:, None, None]
         hessian = np.matmul(weighted[:, :n].transpose(0, 2, 1), jacobian[:, :n])
         whole = hessian + np.matmul(weighted[:, n:].transpose(0, 2, 1), jacobian[:, n:])
         whole[:, np.arange(len(self._centre)), np.arange(len(self._centre))] += self._pull
         used = np.trace(np.linalg.solve(whole, hessian), axis1=1, axis2=2)
         free = np.maximum(self.runs_ - used, 0.15 * self.runs_)
         return np.asarray(np.sqrt(((value[:, :n] - self.losses_.T) ** 2).sum(1) / free))
+
+    def leverage(self) -> Array:
+        """How much of each run's own loss is in the law's value there, 0 to 1, (n, targets)."""
+        _, jacobian = self.curve(self.theta_, self._features, self.scale_)
+        _, counts = self._with_anchors(self.losses_.T, self.counts_)
+        precision = counts / self.counts_.sum(1)[:, None] / (self.unit_**2)[:, None]
+        hessian = np.matmul((jacobian * precision[:, :, None]).transpose(0, 2, 1), jacobian)
+        hessian[:, np.arange(len(self._centre)), np.arange(len(self._centre))] += self._pull
+        own, n = jacobian[:, : self.runs_], self.runs_
+        spread = (np.linalg.solve(hessian, own.transpose(0, 2, 1)).transpose(0, 2, 1) * own).sum(2)
+        return np.asarray((spread * precision[:, :n]).T)
 
     # --- using a fit -------------------------------------------------------------------------------------------------
     def predict(self, weights: Any) -> Array:
@@ -191,13 +228,13 @@ class CurveLaw(ABC):
         """
         place = np.arange(self.runs_) if folds is None else np.asarray(folds)
         numbers = np.unique(place)
-        keep = (place[None, :] != numbers[:, None]) * self.counts_
         t = self.targets_
+        keep = (place[None, :] != numbers[:, None])[:, None, :] * self.counts_
         losses = counts = None
         if self.screen_ is not None:  # its line to the runs is fitted anew, without those left out
             each = [self._anchored(place != number) for number in numbers]
             losses, counts = (np.vstack([pair[i].T for pair in each]) for i in range(2))
-        runs = np.tile(self.losses_.T, (len(numbers), 1)), np.repeat(keep, t, axis=0)
+        runs = np.tile(self.losses_.T, (len(numbers), 1)), keep.reshape(-1, self.runs_)
         stack = self._problems(*self._with_anchors(*runs, losses, counts))
         theta, _ = self._solve(np.tile(self.theta_, (len(numbers), 1)), stack, iterations=40, tolerance=1e-5)
         value = self.values(theta, self._features[: self.runs_], stack.scale).reshape(len(numbers), t, self.runs_)
@@ -219,7 +256,7 @@ class CurveLaw(ABC):
             size = self.noise_[:, None] / np.sqrt(np.maximum(self._anchor_counts.T, 1e-6))
             moved = self._anchors.T + rng.standard_normal((draws, t, len(self._anchors))) * size
             more = moved.reshape(draws * t, -1)
-        runs = self._with_anchors(targets, np.tile(self.counts_, (draws * t, 1)), more)
+        runs = self._with_anchors(targets, np.tile(self.counts_, (draws, 1)), more)
         stack = self._problems(*runs, centre.reshape(-1, p))
         theta, _ = self._solve(np.tile(self.theta_, (draws, 1)), stack, iterations=25, tolerance=1e-3)
         self.draws_ = theta.reshape(draws, t, p)
@@ -246,6 +283,8 @@ def folds(runs: int, count: int, seed: int) -> Array:
 
 def left_out_of(law: CurveLaw, seed: int = 0) -> tuple[Array, str]:
     """Left-out predictions of a fitted law, (n, targets), and how: leave-one-out up to 64 runs, else ten folds."""
-    if law.runs_ <= _LEAVE_ONE_OUT_UP_TO:
-        return law.left_out(), "leave-one-out"
-    return law.left_out(folds(law.runs_, 10, seed)), "10-fold"
+    if law._left_out is None or law._left_out[0] != seed:
+        one_by_one = law.runs_ <= _LEAVE_ONE_OUT_UP_TO
+        place = None if one_by_one else folds(law.runs_, 10, seed)
+        law._left_out = seed, law.left_out(place), "leave-one-out" if one_by_one else "10-fold"
+    return law._left_out[1:]

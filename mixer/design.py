@@ -235,6 +235,8 @@ def group_limits(words: Sequence[str]) -> dict[str, tuple[float, float]]:
 def _trained(args: Any) -> tuple[list[str], Any, Any]:
     """Corpora, history and objective as `propose` takes them, from the files named on the command line."""
     from mixer import objective as wanted
+    from mixer import outliers
+    from mixer.laws_share import EffectiveShareLaw
     from mixer.proxies import read, read_ratios
 
     if not args.history_metrics:
@@ -244,6 +246,10 @@ def _trained(args: Any) -> tuple[list[str], Any, Any]:
     table = read(args.history, args.history_metrics, list(goal.weights))
     goal = goal.resolve(table.metrics, args.history_metrics)
     losses = table.losses * goal.signs(table.metrics)
+    examined = outliers.examine(EffectiveShareLaw(), table.weights, losses)
+    for note in outliers.told(examined, table.runs, table.metrics, goal.signs(table.metrics), args.history_metrics):
+        print(note, file=sys.stderr)
+    losses = examined.losses
     return table.corpora, (table.weights, losses), goal.coefficients(table.metrics, losses.std(axis=0))
 
 

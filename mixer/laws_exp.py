@@ -67,6 +67,10 @@ class ExponentialLaw(CurveLaw):
         c, power, _ = self._parts(theta, self.features(weights), scale)
         return c[:, None] + power, power[:, :, None] * (_UNIT * theta[:, None, : weights.shape[1]])
 
+    def curvature(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        _, power, _ = self._parts(theta, self.features(weights), scale)
+        return np.zeros((len(theta), weights.shape[1])), 1.0 / power[:, 0]
+
     def transfer(self) -> Array:
         """How much each corpus lowers each loss against the least helpful one, (targets, corpora), rows summing to 1."""
         t = self.theta_[:, : self.corpora_]

@@ -131,6 +131,14 @@ class EffectiveShareLaw(CurveLaw):
         slope = (-alpha[:, None] * power / inner)[:, :, None] * g[:, None, :]
         return c[:, None] + power, slope * by_weight
 
+    def curvature(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        k = weights.shape[1]
+        _, inner, g = self._inner(theta, self.features(weights))
+        _, power, alpha, _ = self._power(theta, inner, scale, k)
+        slope = self.slopes(theta, weights, scale)[1][:, 0]
+        diagonal = np.where(weights > _W_SLOPE, slope * (g - 1.0) / np.maximum(weights, _W_SLOPE), 0.0)
+        return diagonal, (alpha + 1.0) / (alpha * power[:, 0])
+
     def transfer(self) -> Array:
         """How much each corpus helps each loss, (targets, corpora), rows summing to 1.
 

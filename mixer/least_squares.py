@@ -17,6 +17,7 @@ from mixer.arrays import Array
 Curve = Callable[[Array, Array], tuple[Array, Array]]
 """(theta (problems, p), scale (problems, s)) -> values (problems, n), Jacobian (problems, n, p)."""
 
+_WIDE = 3  # times as many parameters as runs: then the equations are solved in the runs (Woodbury's formula)
 _CHUNK = 400_000  # doubles of Jacobian held at once: larger stacks fall out of the processor's cache
 
 
@@ -38,9 +39,17 @@ class Problems:
 
 
 def solve(
-    curve: Curve, theta: Array, problems: Problems, iterations: int = 60, tolerance: float = 1e-6
+    curve: Curve,
+    theta: Array,
+    problems: Problems,
+    iterations: int = 60,
+    tolerance: float = 1e-6,
+    tick: Callable[[float], None] | None = None,
 ) -> tuple[Array, Array]:
     """Minimise every problem from its row of `theta` (problems, p).
+
+    Args:
+        tick: told, as a part of all problems, how many were solved since the last time.
 
     Returns:
         the solutions (problems, p) and the objective values (problems,).
@@ -50,6 +59,8 @@ def solve(
     for first in range(0, len(theta), step):
         part = slice(first, first + step)
         out[part], score[part] = _stack(curve, theta[part], problems[part], iterations, tolerance)
+        if tick is not None:
+            tick(len(theta[part]) / len(theta))
     return out, score
 
 
@@ -69,12 +80,15 @@ def _stack(curve: Curve, start: Array, problems: Problems, iterations: int, tole
     best = objective(theta, live, value)
     for _ in range(iterations):
         weighted = jacobian * problems.precision[live][:, :, None]
-        hessian = np.matmul(weighted.transpose(0, 2, 1), jacobian)
         gradient = np.matmul((value - problems.target[live])[:, None, :], weighted)[:, 0]
         gradient += problems.pull[live] * (theta[live] - problems.centre[live])
-        hessian[:, diagonal, diagonal] += problems.pull[live]
-        hessian[:, diagonal, diagonal] *= 1.0 + damping[live][:, None]
-        move = -np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
+        if size > _WIDE * jacobian.shape[1]:
+            move = _wide_step(jacobian, weighted, gradient, problems.pull[live], damping[live])
+        else:
+            hessian = np.matmul(weighted.transpose(0, 2, 1), jacobian)
+            hessian[:, diagonal, diagonal] += problems.pull[live]
+            hessian[:, diagonal, diagonal] *= 1.0 + damping[live][:, None]
+            move = -np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         # parameters live on a log or logit scale: a step beyond 2 is never to be trusted
         move *= np.minimum(1.0, 2.0 / np.maximum(np.abs(move).max(1, keepdims=True), 1e-12))
         trial = theta[live] + move
@@ -93,3 +107,15 @@ def _stack(curve: Curve, start: Array, problems: Problems, iterations: int, tole
             if not len(live):
                 break
     return theta, best
+
+
+def _wide_step(jacobian: Array, weighted: Array, gradient: Array, pull: Array, damping: Array) -> Array:
+    """The same step where a problem has far more parameters than runs: (runs, runs) equations instead of (p, p)."""
+    diagonal = pull + damping[:, None] * (np.einsum("tnp,tnp->tp", weighted, jacobian) + pull)
+    scaled = jacobian / diagonal[:, None, :]
+    # (D + J'PJ)^-1 = D^-1 - D^-1 J' (I + P J D^-1 J')^-1 P J D^-1
+    small = np.matmul(weighted, scaled.transpose(0, 2, 1))
+    small[:, np.arange(small.shape[1]), np.arange(small.shape[1])] += 1.0
+    first = gradient / diagonal
+    inner = np.linalg.solve(small, np.matmul(weighted, first[:, :, None]))
+    return np.asarray(np.matmul(scaled.transpose(0, 2, 1), inner)[:, :, 0] - first)

@@ -11,7 +11,7 @@ import numpy as np
 
 from haigo.cli import HaigoError
 from mixer.arrays import Array
-from mixer.proxies import find
+from mixer.proxies import find, short_names
 
 _SCORE_LIKE = re.compile(r"(^|[_/\-.])(acc|acc_norm|accuracy|f1|em|exact|exact_match|score|bleu|rouge\w*)($|[_/\-.,])")
 _LOSS_LIKE = re.compile(r"(^|[_/\-.])(bpb|loss|ppl|perplexity|nll|nats|error)($|[_/\-.,])")
@@ -95,6 +95,62 @@ class Objective:
             items=items,
             chance=chance,
         )
+
+    def check_values(self, metrics: Sequence[str], values: Array, runs: Sequence[str], source: str) -> None:
+        """Make sure that no loss is below 0 and nothing that is always below 0 is taken for a loss.
+
+        Args:
+            values: (runs, metrics) as the file gives them.
+
+        Raises:
+            HaigoError: there is one, and no direction was given for it.
+        """
+        for name in [*self.weights, *self.ceilings]:
+            below = values[:, metrics.index(name)] < 0
+            if name in self.direction or not below.any():
+                continue
+            if _LOSS_LIKE.search(name.lower()) and below.all():
+                raise HaigoError(
+                    f"{source}: '{name}' is below 0 in every run, which no loss is: it was negated.",
+                    f"give the losses themselves, or say --minimise {name} where lower is better all the same",
+                )
+            if _LOSS_LIKE.search(name.lower()):
+                first = int(below.argmax())
+                raise HaigoError(
+                    f"{source}: '{name}' is {values[first, metrics.index(name)]:g} in the run '{runs[first]}' and below 0 in "
+                    f"{below.sum()} run(s), which no loss is.",
+                    f"drop those runs, or say --minimise {name} where such a value is meant",
+                )
+            if below.all():
+                raise HaigoError(
+                    f"{source}: '{name}' is below 0 in every run, as log-likelihoods are, where higher is better, and would "
+                    "be minimised.",
+                    f"say which is meant: --maximise {name} or --minimise {name}",
+                )
+
+    def wrong_way(self, metrics: Sequence[str], values: Array, corpora: Sequence[str], weights: Array) -> list[str]:
+        """A sentence on every metric that its own corpus makes worse: its direction may be the wrong one.
+
+        Args:
+            values: (runs, metrics), lower is better.
+            weights: (runs, corpora).
+        """
+        from mixer.laws import rank_correlation
+
+        short, known = short_names(metrics, "metric"), short_names(corpora, "corpus")
+        made = []
+        for name in [*self.weights, *self.ceilings]:
+            own = [j for j, corpus in enumerate(corpora) if f"{short[name]}_".startswith(f"{known[corpus]}_")]
+            if not own:
+                continue
+            j = max(own, key=lambda number: len(known[corpora[number]]))
+            rho = rank_correlation(weights[:, j], values[:, metrics.index(name)])
+            if rho > 0.3 and rho * np.sqrt(len(values) - 1) > 3.3:
+                made.append(
+                    f"'{name}' gets worse the more of '{corpora[j]}' a run has (rank correlation {rho:.2f}): check that it is "
+                    f"meant to be {'raised' if self.direction.get(name) == 'max' else 'lowered'}."
+                )
+        return made
 
     def item_noise(self, metrics: Sequence[str], values: Array) -> Array:
         """Least standard deviation of one run's score, sqrt(p (1 - p) / n) at the proxies' mean, (metrics,); 0 for losses.

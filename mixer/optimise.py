@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from mixer.arrays import Array
+from haigo.progress import Progress
+from mixer import interior
+from mixer.arrays import Array, Numbers
 from mixer.curve_law import CurveLaw
 from mixer.limits import Limits
 from mixer.supply import Constraints
@@ -17,6 +20,9 @@ Function = Callable[[Array], tuple[float, Array]]
 """weights (corpora,) -> value, gradient (corpora,)."""
 Functions = Callable[[Array], tuple[Array, Array]]
 """weights (corpora,) -> values (m,), gradients (m, corpora)."""
+
+MANY = 40
+"""Above so many corpora `mixer.interior` searches; below, SLSQP is quick enough."""
 
 _CEILING_SLACK = 1e-7
 
@@ -48,6 +54,20 @@ class Surface:
             value, gradient = self.shift[draw, which] + stretch * value, stretch[:, None] * gradient
         return value, gradient
 
+    def curvature(self, weights: Array, which: Any, draw: int | None = None) -> tuple[Array, Array]:
+        """Second derivatives of these metrics, as `CurveLaw.curvature` gives them: diagonals (m, corpora), ratios (m,).
+
+        What fades with repetition bends the metric a little more than said here: a step towards the optimum is longer.
+        """
+        theta = (self.law.theta_ if draw is None else self.draws[draw])[which]
+        effective, slope = self.constraints.effective(weights)
+        diagonal, ratio = self.law.curvature(theta, effective[None], self.law.scale_[which])
+        diagonal = diagonal * slope**2
+        if draw is not None and self.stretch is not None:
+            stretch = self.stretch[draw, which]
+            diagonal, ratio = stretch[:, None] * diagonal, ratio / stretch
+        return diagonal, ratio
+
     def predict(self, weights: Array) -> Array:
         """Every draw's prediction of every metric, (draws, n, targets)."""
         effective, _ = self.constraints.effective(np.atleast_2d(weights))
@@ -61,21 +81,61 @@ class Surface:
         effective, _ = self.constraints.effective(np.atleast_2d(weights))
         return np.asarray(self.law.values(self.law.theta_, self.law.features(effective), self.law.scale_).T)
 
-    def weighted(self, coefficients: Array, kl: float, prior: Array, draw: int | None = None) -> Function:
+    def weighted(self, coefficients: Array, kl: float, prior: Array, draw: int | None = None) -> Weighted:
         """sum_m coefficient_m metric_m + kl * KL(weights || prior)."""
-        which = np.flatnonzero(coefficients)
-        share = coefficients[which]
         safe = np.maximum(prior, 1e-4)
-        safe = safe / safe.sum()
+        return Weighted(self, np.flatnonzero(coefficients), coefficients, kl, safe / safe.sum(), draw)
 
-        def function(w: Array) -> tuple[float, Array]:
-            inside = np.maximum(w, 0.0)
-            value, gradient = self.metrics(inside, which, draw)
-            ratio = np.log((inside + 1e-6) / safe)
-            pull = kl * float((inside * ratio).sum())
-            return float(share @ value) + pull, share @ gradient + kl * (ratio + inside / (inside + 1e-6))
 
-        return function
+@dataclass(frozen=True)
+class Weighted:
+    """A weighted sum of metrics with a pull to a prior: weights (corpora,) -> value, gradient (corpora,)."""
+
+    surface: Surface
+    which: Numbers
+    coefficients: Array
+    kl: float
+    prior: Array
+    draw: int | None
+
+    def __call__(self, w: Array) -> tuple[float, Array]:
+        inside = np.maximum(w, 0.0)
+        share = self.coefficients[self.which]
+        value, gradient = self.surface.metrics(inside, self.which, self.draw)
+        ratio = np.log((inside + 1e-6) / self.prior)
+        pull = self.kl * float((inside * ratio).sum())
+        return float(share @ value) + pull, share @ gradient + self.kl * (ratio + inside / (inside + 1e-6))
+
+    def bent(self, w: Array) -> tuple[Array, Array, Array]:
+        """Gradient and curvature, for `mixer.interior`."""
+        share = self.coefficients[self.which]
+        _, slopes = self.surface.metrics(w, self.which, self.draw)
+        diagonal, ratio = self.surface.curvature(w, self.which, self.draw)
+        near = w + 1e-6
+        pull = self.kl * (1.0 / near + 1e-6 / near**2)
+        return self(w)[1], share @ diagonal + pull, (slopes * np.sqrt(share * ratio)[:, None]).T
+
+
+@dataclass(frozen=True)
+class Below:
+    """How far metrics are above their ceilings, relative to them: weights (corpora,) -> values, gradients (m, corpora)."""
+
+    surface: Surface
+    which: Numbers
+    top: Array
+    size: Array
+    draw: int | None
+
+    def __call__(self, w: Array) -> tuple[Array, Array]:
+        value, gradient = self.surface.metrics(np.maximum(w, 0.0), self.which, self.draw)
+        return (value - self.top) / self.size, gradient / self.size[:, None]
+
+    def bounded(self, w: Array) -> tuple[Array, Array, Array, Array, Numbers]:
+        """Values, gradients and curvature, for `mixer.interior`."""
+        value, gradient = self(w)
+        diagonal, ratio = self.surface.curvature(w, self.which, self.draw)
+        columns = (gradient * np.sqrt(ratio * self.size)[:, None]).T
+        return value, gradient, diagonal / self.size[:, None], columns, np.arange(len(value))
 
 
 def minimise(
@@ -84,6 +144,13 @@ def minimise(
     """The mixture within the limits (exactly) and below the ceilings (values <= 0) where `function` is least."""
     from scipy.optimize import minimize
 
+    if (
+        len(limits.lower) > MANY
+        and isinstance(function, Weighted)
+        and (ceilings is None or isinstance(ceilings, Below))
+    ):
+        found = interior.solve(function.bent, limits, starts[0], None if ceilings is None else ceilings.bounded)
+        return min([found, *map(limits.project, starts)], key=lambda point: _worth(function, ceilings, point))
     memory: dict[bytes, tuple[Array, Array]] = {}
 
     def ceiling(w: Array) -> tuple[Array, Array]:
@@ -112,12 +179,17 @@ def minimise(
             if not np.isfinite(point).all():
                 continue
             made = limits.project(point)
-            broken = ceilings is not None and bool((ceilings(made)[0] > 10 * _CEILING_SLACK).any())
-            found = (broken, function(made)[0], made)
-            if best is None or found[:2] < best[:2]:
-                best = found
+            reached = (*_worth(function, ceilings, made), made)
+            if best is None or reached[:2] < best[:2]:
+                best = reached
     assert best is not None
     return best[2]
+
+
+def _worth(function: Function, ceilings: Functions | None, point: Array) -> tuple[bool, float]:
+    """What is compared between answers: first whether a ceiling is broken."""
+    broken = ceilings is not None and bool((ceilings(point)[0] > 10 * _CEILING_SLACK).any())
+    return broken, function(point)[0]
 
 
 def least_excess(ceilings: Functions, limits: Limits, start: Array) -> tuple[Array, Array]:
@@ -191,9 +263,18 @@ def prices(
 
 
 def near_optimal(
-    function: Function, limits: Limits, best: Array, allowed: float, ceilings: Functions | None
+    function: Function,
+    limits: Limits,
+    best: Array,
+    allowed: float,
+    ceilings: Functions | None,
+    progress: Progress | None = None,
 ) -> tuple[Array, Array]:
-    """Least and most of each corpus among all mixtures within `allowed` of the best value; two (corpora,) arrays."""
+    """Least and most of each corpus among all mixtures within `allowed` of the best value; two (corpora,) arrays.
+
+    Args:
+        progress: counts the ends found, two a corpus.
+    """
     from scipy.optimize import minimize
 
     level = function(best)[0] + allowed
@@ -213,17 +294,52 @@ def near_optimal(
     ]
     k = len(best)
     ends = np.empty((2, k))
+    inside = _level_set(function, level, allowed, ceilings) if k > MANY else None
     for j in range(k):
         for side, sign in enumerate((1.0, -1.0)):
             row = sign * np.eye(k)[j]
-            answer = minimize(
-                lambda w, row=row: (float(row @ w), row), best, jac=True, bounds=bounds, constraints=constraints,
-                method="SLSQP", options={"maxiter": 60, "ftol": 1e-7},
-            )  # fmt: skip
-            far = limits.project(answer.x) if np.isfinite(answer.x).all() else best
+            if progress is not None:
+                progress.update(1, "ranges of the weights")
+            if inside is not None:
+                found = interior.solve(partial(_straight, row), limits, best, inside, exact=1e-7)
+            else:
+                found = minimize(
+                    lambda w, row=row: (float(row @ w), row), best, jac=True, bounds=bounds, constraints=constraints,
+                    method="SLSQP", options={"maxiter": 60, "ftol": 1e-7},
+                ).x  # fmt: skip
+            far = limits.project(found) if np.isfinite(found).all() else best
             reach = _reach(lambda t, step=far - best: bool((rules(best + t * step)[0] <= 1e-6).all()))  # type: ignore[misc]
             ends[side, j] = best[j] + reach * (far[j] - best[j])
     return np.minimum(ends[0], best), np.maximum(ends[1], best)
+
+
+def _straight(row: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Gradient and curvature of `row @ w`."""
+    return row, np.zeros(len(w)), np.zeros((len(w), 0))
+
+
+def _level_set(function: Function, level: float, allowed: float, ceilings: Functions | None) -> interior.Bounded | None:
+    """What makes a mixture near-optimal, with curvature; None where that is not known of the functions."""
+    if not isinstance(function, Weighted) or not (ceilings is None or isinstance(ceilings, Below)):
+        return None
+
+    def bounded(w: Array) -> tuple[Array, Array, Array, Array, Numbers]:
+        value = np.array([(function(w)[0] - level) / allowed])
+        gradient, diagonal, columns = function.bent(w)
+        gradient, diagonal, columns = gradient[None] / allowed, diagonal[None] / allowed, columns / np.sqrt(allowed)
+        owner = np.zeros(columns.shape[1], dtype=np.int64)
+        if ceilings is None:
+            return value, gradient, diagonal, columns, owner
+        values, gradients, diagonals, more, owners = ceilings.bounded(w)
+        return (
+            np.r_[value, values],
+            np.vstack([gradient, gradients]),
+            np.vstack([diagonal, diagonals]),
+            np.hstack([columns, more]),
+            np.r_[owner, owners + 1],
+        )
+
+    return bounded
 
 
 def _reach(inside: Callable[[float], bool]) -> float:

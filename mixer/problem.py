@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from haigo.progress import Progress
 from mixer.arrays import Array
 from mixer.limits import Limits
 from mixer.objective import Objective, limit_value
-from mixer.optimise import Function, Functions, Surface
+from mixer.optimise import Below, Function, Functions, Surface
 from mixer.supply import Constraints
 
 
@@ -33,6 +34,8 @@ class Problem:
     seed: int
     pull: float
     """Strength of the KL term in units of the minimised sum."""
+    progress: Progress
+    """Counts what is solved: draws, their optima, ranges."""
 
     def __post_init__(self) -> None:
         used = np.flatnonzero(self.coefficients)
@@ -74,11 +77,7 @@ class Problem:
         top = self._tops(draw)
         size = np.maximum(np.abs(top), 1e-9)
 
-        def function(w: Array) -> tuple[Array, Array]:
-            value, gradient = self.surface.metrics(np.maximum(w, 0.0), self._limited, draw)
-            return (value - top) / size, gradient / size[:, None]
-
-        return function
+        return Below(self.surface, self._limited, top, size, draw)
 
     def function(self, draw: int | None = None, pull: float | None = None) -> Function:
         """What is minimised, by the law as fitted or by one bootstrap draw."""

@@ -124,11 +124,18 @@ def _read_csv(path: str | os.PathLike[str]) -> Any:
     names = table[key].str.strip()
     empty = np.flatnonzero(names == "")
     if len(empty):
-        raise HaigoError(f"{path}, line {empty[0] + 2}: the run has no name.", "fill in the column " + key)
+        line = table.attrs["lines"][empty[0]]
+        raise HaigoError(f"{path}, line {line}: the run has no name.", f"fill in the column '{key}'")
     double = names[names.duplicated()]
     if len(double):
-        raise HaigoError(f"{path} has the run '{double.iloc[0]}' more than once.", "keep one row a run")
-    return table.drop(columns=[key]).set_axis(names, axis=0)
+        which = [table.attrs["lines"][i] for i in np.flatnonzero(names == double.iloc[0])]
+        raise HaigoError(
+            f"{path} has the run '{double.iloc[0]}' more than once (lines {', '.join(map(str, which[:5]))}).",
+            "keep one row a run",
+        )
+    made = table.drop(columns=[key]).set_axis(names, axis=0)
+    made.attrs["lines"] = table.attrs["lines"]
+    return made
 
 
 def _numbers(
@@ -145,8 +152,9 @@ def _numbers(
         if len(bad):
             given = table[column].iloc[bad[0]]
             raise HaigoError(
-                f"{path}, line {bad[0] + 2}: run '{table.index[bad[0]]}' has {given!r} for the {what} '{column}'.",
-                "put a finite number there, or drop the run",
+                f"{path}, line {table.attrs['lines'][bad[0]]}: run '{table.index[bad[0]]}' has {given!r:.60} for the {what} "
+                f"'{column}'.",
+                csvfile.why_no_number(given),
             )
         made[:, j] = values[rows]
     return made

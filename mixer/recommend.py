@@ -11,9 +11,10 @@ from typing import Any, cast
 import numpy as np
 
 from haigo.cli import HaigoError, Refused, nearest
-from mixer import focus, methods, replicates, scales, worth
+from haigo.progress import Progress
+from mixer import focus, methods, outliers, replicates, scales, worth
 from mixer.answer import Recommendation, significant
-from mixer.arrays import Array, as_matrix
+from mixer.arrays import Array, Flags, as_matrix
 from mixer.compare import compared, other, starting_points
 from mixer.curve_law import CurveLaw
 from mixer.focus import KL
@@ -53,6 +54,8 @@ def recommend(
     run_noise: Any = None,
     screen: Screen | None = None,
     source: str = "the proxy table",
+    runs: Sequence[str] | None = None,
+    progress: Progress | None = None,
 ) -> Recommendation:
     """Choose the mixture.
 
@@ -69,6 +72,8 @@ def recommend(
         target: weights and losses of a few runs of the target's scale (at least 3). Predictions are then of that
             scale, recalibrated per metric (`mixer.scales`), and so are intervals, gains and prices.
         screen: n-gram losses of these and other mixtures (`mixer.screened`); only for methods that fit the law.
+        runs: names of the runs, for messages; numbers from 1 when None.
+        progress: shows how far the search is; nothing is shown when None.
 
     Raises:
         HaigoError: bad tables, unknown metrics, limits that cannot hold together.
@@ -97,8 +102,17 @@ def recommend(
     limits = constraints.limits()
 
     sign = objective.signs(names)
-    y = y_raw * sign
-    given_counts = None if counts is None else np.asarray(counts, dtype=np.float64)
+    shown = progress or Progress("", None)
+    shown.quiet |= progress is None
+    shown.total = 2.0 * max(bootstrap, 10) + 2 * len(corpora) + 2 * worth.DRAWS
+    labels = [str(name) for name in runs] if runs is not None else [str(i + 1) for i in range(len(w))]
+    objective.check_values(names, y_raw, labels, source)
+    each = None if counts is None else np.asarray(counts, dtype=np.float64)
+    screen = None if screen is None else screen.signed(sign)
+    examined = _examine(w, y_raw * sign, objective, names, each, screen, method, seed)
+    y, given_counts = examined.losses, examined.counts(each)
+    y_raw = y * sign
+    notes += outliers.told(examined, labels, names, sign, source)
     known = None if run_noise is None or target is not None else np.asarray(run_noise, dtype=np.float64)
     times = np.ones(len(w)) if repeats is None else np.asarray(repeats, dtype=np.float64)
     lines = None
@@ -119,21 +133,22 @@ def recommend(
         method=method,
         seed=seed,
         pull=kl * float(np.std(y @ coefficients)),
+        progress=shown,
     )
-    law = cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
+    law = _law(task)
     if screen is not None:
-        screen = screen.signed(sign)
         notes.append(_told(screen, y, names))
     law.fit(w, y, given_counts, screen)
     if known is not None and times.max() > times.min():
         more = replicates.counts(times, known, law.noise_)
-        given_counts = more if given_counts is None else given_counts * more
+        given_counts = _times(more, given_counts)
         law.fit(w, y, given_counts, screen)
-    card = _card(task, law)
+    card = _card(task, law, examined.believed(np.arange(len(names))))
     _gate(card, objective, method, force, notes)
     floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
     _surface(task, law, given_counts, lines, max(bootstrap, 10), floor, screen)
     notes += objective.doubts(names, y_raw, source)
+    notes += objective.wrong_way(names, y_raw * sign, corpora, w)
     for metric in task.ceiling_names:
         if card.skill(metric) < MIN_SKILL:
             notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
@@ -148,7 +163,7 @@ def recommend(
 
     optima, regret = worth.draw_optima(task, best)
     within = max(regret, 1e-6)
-    low, high = near_optimal(task.function(), limits, limits.project(best), within, task.ceilings)
+    low, high = near_optimal(task.function(), limits, limits.project(best), within, task.ceilings, shown)
     both = np.stack([best, task.reference])
     at, centre = task.surface.predict(both), task.surface.mean(both)
     made = Recommendation(
@@ -207,12 +222,42 @@ def _told(screen: Screen, y: Array, names: Sequence[str]) -> str:
     return f"Screen of {len(screen.weights)} n-gram mixtures; its rank correlation with the proxies: {told}{rest}."
 
 
-def _card(task: Problem, law: CurveLaw) -> ReportCard:
+def _examine(
+    w: Array,
+    y: Array,
+    objective: Objective,
+    names: Sequence[str],
+    counts: Array | None,
+    screen: Screen | None,
+    method: str,
+    seed: int,
+) -> outliers.Examined:
+    """The losses that are believed; how sure one must be to say otherwise depends on how many metrics are in use."""
+    used = np.array([j for j, name in enumerate(names) if name in objective.weights or name in objective.ceilings])
+    law = cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
+    return outliers.examine(law, w, y, counts, screen, used)
+
+
+def _law(task: Problem) -> CurveLaw:
+    """The law that is searched, not yet fitted."""
+    law = cast(CurveLaw, make(task.method if task.method in methods.CONVEX else "law", task.seed))
+    law.tick = lambda part: task.progress.show("fitting the law")
+    return law
+
+
+def _times(more: Array, counts: Array | None) -> Array:
+    """`more` (runs,) times `counts` (runs,) or (runs, metrics)."""
+    if counts is None:
+        return more
+    return np.asarray(more * counts if counts.ndim == 1 else more[:, None] * counts)
+
+
+def _card(task: Problem, law: CurveLaw, keep: Flags) -> ReportCard:
     left_out, how = left_out_of(law, task.seed)
     if task.method in methods.SAMPLED:
         left_out, how = cross_validate(task.w, task.y, task.method, task.seed), "5-fold"
     truth, guess = np.c_[task.y, task.y @ task.coefficients], np.c_[left_out, left_out @ task.coefficients]
-    return report_card(truth, guess, [*task.names, "objective"], how)
+    return report_card(truth[keep], guess[keep], [*task.names, "objective"], how)
 
 
 def _gate(card: ReportCard, objective: Objective, method: str, force: bool, notes: list[str]) -> None:
@@ -275,13 +320,14 @@ def _surface(
         floor: known noise of one training and of a run of the table, (metrics,) each.
     """
     if task.method == "auto":
-        near = focus.counts(task.y @ task.coefficients)
-        near = near if counts is None else near * counts
-        law = cast(CurveLaw, make("law", task.seed)).fit(task.w, task.y, near, screen)
+        near = _times(focus.counts(task.y @ task.coefficients), counts)
+        law = _law(task).fit(task.w, task.y, near, screen)
     if floor is not None:
         # a law of few runs bends towards their noise, and its residuals then say too little of it
         law.noise_ = np.maximum(law.noise_, floor[1])
+    law.tick = lambda part: task.progress.update(part * bootstrap, "draws of the law")
     draws, noise = law.bootstrap(bootstrap), law.noise_
+    law.tick = None
     if floor is not None:
         noise = np.maximum(noise, floor[0])
     shift = stretch = None

@@ -15,11 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mixer.arrays import Array
-
-Numbers = npt.NDArray[np.signedinteger[Any]]
+from mixer.arrays import Array, Numbers
 
 MIN_FREE = 4
 """Fewer degrees of freedom than this say too little of a variance to be relied on: they are shown only."""

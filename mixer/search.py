@@ -21,7 +21,8 @@ from typing import Any
 
 from haigo import __version__, cli, files, redact
 from haigo.cli import HaigoError
-from mixer import methods, mixture, report, reuse, scales, screened
+from haigo.progress import Progress
+from mixer import methods, mixture, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
 from mixer.design import group_limits
 from mixer.focus import KL
@@ -119,23 +120,37 @@ def search(
         runs = [table.runs[int(i)] for i in fitted]
         judges = held.weights if held else None
         more["screen"] = screened.read(screen, runs, weights, table.corpora, table.metrics, judges)
-    made = recommend(
-        weights,
-        losses,
-        objective,
-        constraints,
-        seed,
-        bootstrap,
-        method,
-        metrics=table.metrics,
-        held_out=(held.weights, held.losses) if held else None,
-        held_out_names=held.runs if held else None,
-        force=force,
-        compare=compare,
-        beyond_proxies=beyond_proxies,
-        source=metrics,
-        **more,
-    )
+    apart = constraints
+    joint = together.joined(weights, constraints, table.notes)
+    judged = (held.weights, held.losses) if held else None
+    if joint is not None:
+        weights, constraints = joint.fold(weights), joint.constraints
+        more["screen"] = joint.fold_screen(more.get("screen"))
+        judged = judged and (joint.fold(judged[0]), judged[1])
+        large = more.get("target")
+        more["target"] = large and (joint.fold(large[0]), large[1])
+    with Progress("searching", None, "steps", after=5.0) as progress:
+        made = recommend(
+            weights,
+            losses,
+            objective,
+            constraints,
+            seed,
+            bootstrap,
+            method,
+            metrics=table.metrics,
+            held_out=judged,
+            held_out_names=held.runs if held else None,
+            force=force,
+            compare=compare,
+            beyond_proxies=beyond_proxies,
+            source=metrics,
+            runs=[table.runs[int(i)] for i in parts.fit] if parts is not None else table.runs,
+            progress=progress,
+            **more,
+        )
+    if joint is not None:
+        made = together.apart(made, joint, apart)
     made = reuse.without_retired(made, retired)
     made.notes[:0] = table.notes
     if output:

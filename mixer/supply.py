@@ -6,6 +6,7 @@ supply.csv has one row a corpus: `corpus`, and any of `tokens`, `min`, `max` (we
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from mixer.limits import Limit, Limits
 MAX_EPOCHS = 4.0
 """Up to about four passes a repeated token is worth nearly as much as a new one (Muennighoff et al. 2023)."""
 
+_GROUPED = re.compile(r"\d{1,3}(,\d{3})+")
 _COLUMNS = ("corpus", "tokens", "min", "max", "max_epochs", "group")
 
 
@@ -209,7 +211,7 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     if "corpus" not in table.columns:
         raise HaigoError(f"{path} has no column 'corpus'.", f"it needs: {', '.join(_COLUMNS)}")
     made: dict[str, dict[str, Any]] = {}
-    for line, row in enumerate(table.to_dict("records"), start=2):
+    for line, row in zip(table.attrs["lines"], table.to_dict("records"), strict=True):
         name = str(row["corpus"]).strip()
         if not name or name in made:
             raise HaigoError(f"{path}, line {line}: the corpus '{name}' is {'given twice' if name else 'unnamed'}.",
@@ -223,12 +225,15 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
             if column == "group":
                 entry["group"] = naming.column(cell, "group", f"{path}, line {line}")
                 continue
+            # 1,234,567 tokens are many, and a weight of 0,5 is no five
+            plain = cell.replace(",", "") if column == "tokens" and _GROUPED.fullmatch(cell) else cell
             try:
-                value = float(cell.replace("_", "").replace(",", ""))
+                value = float(plain)
             except ValueError:
                 value = float("nan")
             if not 0 <= value < LARGEST:
-                raise HaigoError(f"{path}, line {line}: {column} of '{name}' is {cell!r}.", "give a number >= 0")
+                fix = "give a number >= 0" if value == value else csvfile.why_no_number(cell)
+                raise HaigoError(f"{path}, line {line}: {column} of '{name}' is {cell!r}.", fix)
             entry[column] = value
         if entry.get("tokens") == 0:
             raise HaigoError(f"{path}, line {line}: '{name}' has 0 tokens.", "drop that corpus from all tables")

@@ -12,7 +12,8 @@ from mixer.arrays import Array
 from mixer.optimise import minimise, prices
 from mixer.problem import Problem
 
-_DRAWS = 24
+DRAWS = 24
+"""Draws behind the number of proxies that would halve the regret."""
 MANY = 16
 """Above this many times the proxies there are, more of the same kind is no plan."""
 
@@ -23,6 +24,7 @@ def draw_optima(task: Problem, best: Array) -> tuple[Array, float]:
     start = task.limits.project(best)
     for draw in range(len(task.surface.draws)):
         # by the draw's own ceilings: what is not known about them is not known about the answer either
+        task.progress.update(1, "optima of the draws")
         ceilings = task.ceilings_by(draw)
         found = minimise(task.function(draw), task.limits, [start], ceilings, effort=40)
         if ceilings is not None and (ceilings(found)[0] > 1e-3).any():
@@ -45,7 +47,7 @@ def proxies_to_halve(task: Problem, regret: float) -> int | None:
     kept, counts, noise = surface.draws, law.counts_, law.noise_
     own = law.draws_
     try:
-        few = min(_DRAWS, len(kept))
+        few = min(DRAWS, len(kept))
         surface.draws = kept[:few]
         best = minimise(task.function(), task.limits, [task.reference], task.ceilings)
         _, now = draw_optima(task, best)

@@ -1,0 +1,213 @@
+"""Losses that do not belong to their mixture: a run that diverged, was logged wrongly, or stands in the wrong row.
+
+One such run among 64 can move the answer for a single loss by a third of the weights, with every interval narrow. So a
+law is fitted that counts a run the less the farther it is off (iterated reweighting, as in robust regression), and each
+loss is compared with what this law says without its run. How far off a good run may be is taken from the table itself:
+from all runs, from those of like predicted losses and from those of like mixtures, whichever is widest, because no law
+is exact and is least so at the ends. A loss far beyond that counts next to nothing, and for all that needs a number
+(spreads, best runs) what the others expect takes its place. The limits were chosen on subsets of RegMix's runs: see
+docs/mixer.md for how often good runs are named and bad ones found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixer.arrays import Array, Flags, Numbers
+from mixer.curve_law import CurveLaw, left_out_of
+from mixer.laws_gp import GaussianProcess
+from mixer.screened import Screen
+
+TRUST = 1e-3
+"""How much a loss that is not believed counts, in runs."""
+
+_FAR, _FAR_MORE = 6.0, 1.6
+"""Widths of a good run at which one metric's loss is not believed, and what each e-fold of metrics in use adds: who
+looks at 13 metrics of a run sees a strange one more often."""
+_UNUSED = 2.0  # times as far for metrics that the answer does not rest on
+_LEAST_RUNS = 8  # with fewer runs a law bends to each of them
+_MATERIAL = 0.4  # standard deviations over the runs: nearer than this no loss is worth a word
+_MANY = 0.25  # a run that is off in more than this part of the metrics is not believed in the others either
+_AT_MOST = 0.2  # of the runs: where more are off, it is the law that is wrong
+_WILD = 6.0  # standard deviations of the losses themselves: the robust fit does not begin with such a loss
+_GOOD = 3.5  # widths within which a run counts in full in the robust fit
+_ROUNDS = 6
+_SECOND = 400  # runs that a second opinion is asked of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """One loss that is not believed."""
+
+    run: int
+    metric: int
+    measured: float
+    expected: float
+    far: float
+    """How many widths of a good run lie between."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examined:
+    """A table of losses (runs, metrics) after the examination."""
+
+    losses: Array
+    """(runs, metrics), what the others expect in place of what is not believed."""
+    trust: Array | None
+    """(runs, metrics), 1 or `TRUST`; None when all are believed."""
+    doubts: list[Doubt]
+
+    def counts(self, given: Array | None) -> Array | None:
+        """How much each loss tells, (runs, metrics) or as given, when each run tells `given` (runs,)."""
+        if self.trust is None:
+            return given
+        return self.trust if given is None else given[:, None] * self.trust
+
+    def believed(self, which: Numbers) -> Flags:
+        """Runs whose losses in the metrics `which` are all believed, (runs,)."""
+        bad = np.zeros(len(self.losses), dtype=bool)
+        bad[[doubt.run for doubt in self.doubts if doubt.metric in which]] = True
+        return ~bad
+
+
+def examine(
+    law: CurveLaw,
+    weights: Array,
+    losses: Array,
+    counts: Array | None = None,
+    screen: Screen | None = None,
+    used: Numbers | None = None,
+) -> Examined:
+    """Find the losses that are not believed.
+
+    Args:
+        law: a law of the kind to compare with; it is fitted here.
+        weights: (runs, corpora).
+        losses: (runs, metrics), lower is better.
+        counts: (runs,) how much each run tells; all the same when None.
+        used: numbers of the metrics that the answer rests on; all when None.
+    """
+    given = np.ones(len(weights)) if counts is None else np.asarray(counts, dtype=np.float64)
+    bad = np.zeros(losses.shape, dtype=bool)
+    expected = losses
+    if len(weights) >= _LEAST_RUNS:
+        _robust(law, weights, losses, given, screen)
+        expected, _ = left_out_of(law, law.seed)
+        far = distance(law, expected, losses, given)
+        limit = _limits(losses.shape[1], np.arange(losses.shape[1]) if used is None else used)
+        strange = (far > limit) & (np.abs(losses - expected) > _MATERIAL * _spread(losses))
+        far = far * _agreement(weights, losses, expected, strange)
+        bad = _not_believed(strange & (far > limit))
+    if not bad.any():
+        return Examined(losses=losses, trust=None, doubts=[])
+    doubts = [
+        Doubt(run=int(i), metric=int(j), measured=losses[i, j], expected=expected[i, j], far=float(far[i, j]))
+        for i, j in np.argwhere(bad)
+    ]
+    return Examined(losses=np.where(bad, expected, losses), trust=np.where(bad, TRUST, 1.0), doubts=doubts)
+
+
+def _robust(law: CurveLaw, weights: Array, losses: Array, given: Array, screen: Screen | None) -> None:
+    """Fit the law so that runs count the less the farther they are off it."""
+    middle, spread = np.median(losses, axis=0), _spread(losses)
+    reach = _WILD * spread
+    wild = np.where(np.abs(losses - middle) > reach, TRUST, 1.0)
+    near = np.where(reach > 0, np.clip(losses, middle - reach, middle + reach), losses)
+    law.fit(weights, near, given[:, None] * np.where(reach > 0, wild, 1.0), screen)
+    for _ in range(_ROUNDS):
+        rest = np.abs(losses - law.predict(weights)) / np.sqrt(
+            np.clip(1.0 - law.leverage(), 0.05, 1.0) / given[:, None]
+        )
+        width = np.maximum(_width(rest, 0.6, 0), 1e-300)
+        trust = np.clip(np.minimum(_GOOD * width / np.maximum(rest, 1e-300), 1.0) ** 3, TRUST, 1.0)
+        if law.recount(given[:, None] * trust) < 0.05:
+            break
+
+
+def _spread(values: Array) -> Array:
+    """Standard deviation of the bulk of each column."""
+    return np.asarray(1.4826 * np.median(np.abs(values - np.median(values, axis=0)), axis=0))
+
+
+def _width(rest: Array, part: float, axis: int) -> Array:
+    """The standard deviation for which normal errors `rest` would lie within this quantile as often."""
+    from scipy.special import ndtri
+
+    return np.asarray(np.quantile(rest, part, axis=axis) / ndtri(0.5 + part / 2))
+
+
+def distance(law: CurveLaw, expected: Array, losses: Array, counts: Array) -> Array:
+    """How far each loss is from what left-out runs expect, in widths of a good run, (runs, metrics)."""
+    # the more a run itself had held the law, the farther off is what the others expect there
+    rest = np.abs(losses - expected) * np.clip(1.0 - law.leverage(), 0.05, 1.0) ** 0.25 * np.sqrt(counts)[:, None]
+    near = max(5, len(rest) // 5)
+    width = np.tile(np.maximum(_width(rest, 0.5, 0), _width(rest, 0.85, 0)), (len(rest), 1))
+    for j in range(rest.shape[1]):
+        like = _width(rest[:, j][_nearest(expected[:, j : j + 1], near)], 0.7, 1)
+        width[:, j] = np.maximum(width[:, j], like)
+    width = np.maximum(width, _width(rest[_nearest(np.sqrt(law.weights_), near)], 0.7, 1))
+    return np.asarray(rest / np.maximum(width, 1e-300))
+
+
+def _nearest(points: Array, count: int) -> Numbers:
+    """The `count` other rows nearest to each row of `points` (n, d): row numbers (n, count)."""
+    square = (points**2).sum(1)
+    apart = square[:, None] + square[None] - 2.0 * points @ points.T
+    np.fill_diagonal(apart, np.inf)
+    return np.argpartition(apart, count - 1, axis=1)[:, :count]
+
+
+def _limits(metrics: int, used: Numbers) -> Array:
+    made = np.full(metrics, _UNUSED * (_FAR + _FAR_MORE * np.log(metrics)))
+    made[used] = _FAR + _FAR_MORE * np.log(max(len(used), 1))
+    return made
+
+
+def _agreement(weights: Array, losses: Array, expected: Array, strange: Flags) -> Array:
+    """How much of its distance from the law a strange loss also has from a second opinion, 0 to 1, (runs, metrics).
+
+    A Gaussian process of the other runs knows no law: where it finds the loss in order, the law is wrong, not the run.
+    """
+    made = np.ones_like(losses)
+    for j in np.flatnonzero(strange.any(axis=0)):
+        odd, others = np.flatnonzero(strange[:, j]), np.flatnonzero(~strange[:, j])
+        if len(others) < _LEAST_RUNS:
+            continue
+        others = others[:: max(1, len(others) // _SECOND)]
+        second = GaussianProcess().fit(weights[others], losses[others, j]).predict(weights[odd])
+        made[odd, j] = np.clip((losses[odd, j] - second) / (losses[odd, j] - expected[odd, j]), 0.0, 1.0)
+    return made
+
+
+def _not_believed(bad: Flags) -> Flags:
+    """The same where single metrics are concerned; whole runs where many are, and nothing where half the table is."""
+    runs, metrics = bad.shape
+    made = bad.copy()
+    made[:, bad.sum(0) > _AT_MOST * runs] = False
+    made[made.sum(1) > max(1.0, _MANY * metrics)] = True
+    return np.asarray(made)
+
+
+def told(examined: Examined, runs: Sequence[str], metrics: Sequence[str], sign: Array, source: str) -> list[str]:
+    """One sentence a run that is not believed: which metrics, how far off, and that it counts next to nothing.
+
+    Args:
+        sign: (metrics,) what the losses were multiplied by.
+    """
+    made = []
+    for run in dict.fromkeys(doubt.run for doubt in examined.doubts):
+        mine = sorted((doubt for doubt in examined.doubts if doubt.run == run), key=lambda doubt: -doubt.far)
+        said = [
+            f"{metrics[d.metric]} {sign[d.metric] * d.measured:.4g} where the other runs expect "
+            f"{sign[d.metric] * d.expected:.4g}, {d.far:.0f} times as far off as good runs are"
+            for d in mine[:2]
+        ]
+        more = f"; and {len(mine) - 2} more metric(s)" if len(mine) > 2 else ""
+        made.append(
+            f"{source}: the run '{runs[run]}' does not fit the others ({'; '.join(said)}{more}) and counts next to "
+            "nothing there: look at its log, and drop or repeat it."
+        )
+    return made
