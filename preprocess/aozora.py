@@ -29,6 +29,12 @@ _HIDDEN_CHAR = re.compile(f"[{chr(_LITERAL)}-{chr(_LITERAL + 0xFFF)}]")
 _GAIJI = re.compile(
     r"※?［＃(?:[^［］]{0,200}?、)?(?:第[34]水準)?(?:U\+([0-9A-Fa-f]{4,6})|([12])-(\d{1,2})-(\d{1,2}))[^［］]*］"
 )
+# those of the format's own signs that are described without a code
+_DESCRIBED = {
+    "始め二重山括弧": "《", "終わり二重山括弧": "》", "縦線": "｜", "始めきっこう": "〔", "終わりきっこう": "〕",
+    "始め角括弧": "［", "終わり角括弧": "］", "井げた": "＃", "井桁": "＃", "米印": "※",
+}  # fmt: skip
+_DESCRIBED_SIGN = re.compile(f"※［＃「?({'|'.join(_DESCRIBED)})[^［］]*］")
 _SMALL_KANA = re.compile(r"※［＃小書き[平片]仮名([ぁ-んァ-ヶ])、[^［］]*］")
 # a note on the sign ※ itself, not a character described in words
 _NOTE_ON_SIGN = re.compile(r"※(?=［＃「※」(?:は|に))")
@@ -114,6 +120,7 @@ def gaiji(text: str) -> str:
     if "［＃" not in text:
         return text
     text = _NOTE_ON_SIGN.sub(_SIGN_ITSELF, _GAIJI.sub(_character, text))
+    text = _DESCRIBED_SIGN.sub(lambda match: _DESCRIBED[match[1]].translate(_HIDDEN), text)
     return _UNKNOWN_GAIJI.sub("〓", _SMALL_KANA.sub(r"\1", text))
 
 

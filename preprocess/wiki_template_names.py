@@ -22,10 +22,14 @@ PLACES = {
             polytonic greek iast pie script/hebrew ハングル 簡体字 繁体字 ピン音 拼音 red blue green gray grey orange
             purple 赤 青 緑 chem2 ce sic ママ by by2 byk mlby mlbys baseball_year fy year overline sc smallcaps smcaps
             allcaps caps mark strikethrough flagathlete flagiocathlete flagiocmedalist flagmedalist url 要出典範囲
-            ruby-ja delimitnum num nts ntsh2 number nowraplinks plainlist flatlist 縦書き
+            ruby-ja delimitnum num nts ntsh2 number nowraplinks plainlist flatlist 縦書き pdflink
             """,
         ),
-        (2, "color fontsize resize rtl-lang langr lang rtl 拡張漢字 sort h:title htitle align css wikt-lang llang font-size"),
+        (
+            2,
+            "twitter facebook legend legend2 legend0 凡例 color fontsize resize rtl-lang langr lang rtl 拡張漢字 sort "
+            "h:title htitle align css wikt-lang llang font-size",
+        ),
         (3, "colors"),
         (
             -1,
@@ -54,7 +58,7 @@ NOTHING = frozenset(
         see see_also seealso further details otheruses otheruses2 otheruseslist about for 混同 redirect redirect2
         hatnote distinguish 暫定記事名 記事名の制約 小文字 dl 半保護 保護 pp-semi pp toc tocright toclimit 目次 nobots
         未査読 国際化 更新 現在進行 最近の出来事 normdaten authority_control commons commonscat commons_category
-        sisterlinks wikisource wikiquote wikinews wiktionary ウィキポータルリンク n q s c commonscat-inline
+        sisterlinks wikisource wikiquote wikinews wiktionary ウィキポータルリンク n fn fnb commonscat-inline
         commons-inline color_box colorbox color_sample colorsample 画像募集中 節スタブ 書きかけ good_article
         featured_article 秀逸な記事 良質な記事 デフォルトソート defaultsort nowrap_begin nowrap_end dagger
         double-dagger 参照方法 出典の明記 複数の問題 単一の出典 一次資料 wp_nopic multicol col-begin col-2 col-end
@@ -68,7 +72,7 @@ NOTHING_LIKE = re.compile(
     r"cite .*|cite[a-z]+|harvcol.*|.*stub|.*スタブ|.*-foot|pp-.*|infobox.*|基礎情報.*|navbox.*|sidebar.*|"
     r"(?:[a-z]{2,3}|yue|simple) icon|ipa(?:c|soundbox)?-audio|defaultsort:.*|デフォルトソート:.*|displaytitle:.*|表示名:.*|"
     r"#tag:.*|toc.*|otheruses.*|main.*|see also.*|commons.*|file:.*|ファイル:.*|要.*出典|flagicon.*|"
-    r".*(?:の画像提供依頼|アイコン)",
+    r"駅番号.*|.*route sign.*|.*(?:の画像提供依頼|アイコン)",
     re.DOTALL,
 )
 LANGUAGE_TEMPLATE = re.compile(r"lang-[a-z-]+|ipac?-[a-z]{2,4}|ipa-all|pron-[a-z]{2,3}|zh-?[a-z]{0,4}")

@@ -30,7 +30,7 @@ Named = dict[str, str]
 _NAMED = re.compile(r"\s*([\w -]{1,30}?)\s*=")
 _FUNCTION = re.compile(r"(formatnum|lc|uc|lcfirst|ucfirst)\s*:\s*([^|]*)", re.DOTALL | re.IGNORECASE)
 _PREFIX = re.compile(r"(?:template|テンプレート|msg|subst|safesubst)\s*:\s*", re.IGNORECASE)
-_NUMBER = re.compile(r"[+\-−±~約]?[\d,.]*\d[\d,.]*(?:[/⁄]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+\-−±~約]?(?:\d+\+)?[\d,.]*\d[\d,.]*(?:[/⁄]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 _CODE = re.compile(r"[A-Z]{2,4}")
 _SUPERSCRIPT = str.maketrans("0123456789+-−n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿ")
 _RAISED = re.compile(r"[+\-−]?\d{1,4}|[+\-−]|n")
@@ -42,6 +42,7 @@ _BETWEEN = {
     "または": "または",
     "x": "×", "by": "×", "×": "×", "xx": "×", "*": "×", "+/-": "±", "±": "±", "+-": "±", "to(-)": "–", "、": "、", ",": "、",
 }  # fmt: skip
+_UNITS = {"C": "°C", "F": "°F", "C-change": "°C", "F-change": "°F"}
 _SMALL_UNITS = frozenset({"in", "oz", "lb", "lbs", "ft", "yd", "pt", "ch", "furlong", "drf", "impoz", "usoz"})
 
 
@@ -178,7 +179,7 @@ def _convert(plain: Plain, named: Named, japanese: bool) -> str | None:
     if not made:
         return None
     if at < len(plain):
-        made += f" {plain[at]}"
+        made += f" {_UNITS.get(plain[at], plain[at])}"
         if at + 2 < len(plain) and _NUMBER.fullmatch(plain[at + 1]) and plain[at + 2] in _SMALL_UNITS:
             made += f" {plain[at + 1]} {plain[at + 2]}"
     return made
@@ -306,16 +307,12 @@ def _coordinates(plain: Plain, named: Named, japanese: bool) -> str | None:
     return made.strip() or None
 
 
+def _first(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return next((part for part in plain if part), None)
+
+
 def _listed(plain: Plain, named: Named, japanese: bool) -> str | None:
     return ("、" if japanese else ", ").join(part for part in plain if part)
-
-
-def _author_year(plain: Plain, named: Named, japanese: bool) -> str | None:
-    return " ".join(part for part in plain if part) or None
-
-
-def _legend(plain: Plain, named: Named, japanese: bool) -> str | None:
-    return plain[1] if len(plain) > 1 else ""
 
 
 def _foreign(plain: Plain, named: Named, japanese: bool) -> str | None:
@@ -347,10 +344,6 @@ def _spoken(plain: Plain, named: Named, japanese: bool) -> str | None:
     return "".join(part for part in plain if part.lower() not in ("lang", "pron", "us", "uk", "icon")) or ""
 
 
-def _post_nominals(plain: Plain, named: Named, japanese: bool) -> str | None:
-    return ", ".join(part for part in plain if part)
-
-
 _MADE: dict[str, Callable[[Plain, Named, bool], str | None]] = {
     **dict.fromkeys(("読み仮名", "読み仮名 ruby不使用", "よみがな", "読みがな", "yomi"), _reading),
     **dict.fromkeys(("nihongo", "nihongo2", "nihongo3", "nihongo foot", "日本語"), _nihongo),
@@ -373,14 +366,16 @@ _MADE: dict[str, Callable[[Plain, Named, bool], str | None]] = {
     **dict.fromkeys(("10^",), _ten),
     **dict.fromkeys(("chem", "gaps", "linktext", "sub", "下付き", "下付き文字", "subscript"), _joined),
     **dict.fromkeys(("hlist", "ubl", "unbulleted list", "plainlist2", "cslist", "comma separated entries", "enum"), _listed),
-    **dict.fromkeys(("harvnb", "harv", "harvtxt", "harvp", "harvard citation no brackets"), _author_year),
-    **dict.fromkeys(("legend", "legend2", "legend0", "凡例"), _legend),
+    **dict.fromkeys(
+        ("harvnb", "harv", "harvtxt", "harvp"), lambda plain, named, japanese: " ".join(filter(None, plain)) or None
+    ),
     **dict.fromkeys(("ill", "interlanguage link", "link-interwiki"), _foreign),
     **dict.fromkeys(("korean", "朝鮮語", "zh", "zh-full", "chinese", "中国語", "ko-hhrm", "lang-ko2", "vie"), _named_values),
     **dict.fromkeys(("ipac-en", "ipac-ja", "ipac-de", "ipac-fr"), _spoken),
     **dict.fromkeys(words("coord coor 座標 ウィキ座標 ウィキ座標度分秒 ウィキ座標度分 ウィキ座標2段度分秒"), _coordinates),
+    **dict.fromkeys(("sname", "snamei", "学名", "sp", "taxonlink"), _first),
     **dict.fromkeys(("audio", "audio-ipa", "audio-ja"), _audio),
-    "post-nominals": _post_nominals,
+    "post-nominals": lambda plain, named, japanese: ", ".join(filter(None, plain)),
     **dict.fromkeys(("key press", "キー", "keypress"), lambda plain, named, japanese: "+".join(plain)),
     "sqrt": lambda plain, named, japanese: f"√{plain[0]}" if plain else None,
     "radic": lambda plain, named, japanese: f"√{plain[0]}" if plain else None,
@@ -392,8 +387,5 @@ _MADE: dict[str, Callable[[Plain, Named, bool], str | None]] = {
     "ra": lambda plain, named, japanese: " ".join(f"{one}{unit}" for one, unit in zip(plain, "hms", strict=False)),
     "dec": lambda plain, named, japanese: " ".join(f"{one}{unit}" for one, unit in zip(plain, "°′″", strict=False)),
     "langwithname": lambda plain, named, japanese: f"{plain[1]}: {plain[2]}" if len(plain) > 2 else None,
-    "pdflink": lambda plain, named, japanese: plain[0] if plain else "",
-    "twitter": lambda plain, named, japanese: plain[1] if len(plain) > 1 else "",
-    "facebook": lambda plain, named, japanese: plain[1] if len(plain) > 1 else "",
     "sclass": lambda plain, named, japanese: f"{plain[0]}級{plain[1]}" if japanese and len(plain) > 1 else None,
 }  # fmt: skip

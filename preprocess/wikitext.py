@@ -27,8 +27,9 @@ _HIDDEN_CHAR = re.compile(f"[{chr(_LITERAL)}-{chr(_LITERAL + 0x7F)}]")
 
 _OWN = _LITERAL + 0x1001  # keeps what the page itself writes apart from what is left where something was dropped
 # empty brackets and doubled stops of the page's own
-_MEANT = ("「」", "『』", "【】", "（）", "()", "[]", "。。", "、、", "、。", "（・", "・）")
-_DOUBLED = {"、、": "、", "。。": "。", "、 、": "、", "。 。": "。", "、。": "。", "、 。": "。"}
+_MEANT = ("「」", "『』", "【】", "（）", "()", "[]", "、。", "（・", "・）")
+_DOTS = re.compile("。{3,}|、{3,}")
+_DOUBLED = {"、、": "、", "。。": "。", "、 、": "、", "。 。": "。", "、。": "。", "、 。": "。", ", ,": ","}
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _SELF_CLOSED = re.compile(r"<(?:ref|nowiki|references|section)\b[^<>]*/>", re.IGNORECASE)
 _NOT_TEXT = (
@@ -110,10 +111,12 @@ def comments_and_references(text: str) -> str:
 
     Formulas that need no TeX stay; others leave a mark, like templates whose text is not known.
     """
-    text = _COMMENT.sub("", text)
     for pair in _MEANT:
         while pair in text:
             text = text.replace(pair, f"{pair[0]}{chr(_OWN)}{pair[1]}")
+    if "。。。" in text or "、、、" in text:
+        text = _DOTS.sub(lambda match: chr(_OWN).join(match[0]), text)
+    text = _COMMENT.sub("", text)
     text = _elements(text, _VERBATIM, lambda name, inside: inside.translate(_HIDDEN))
     text = _elements(_SELF_CLOSED.sub("", text), _NOT_TEXT, lambda name, inside: "")
     return _elements(text, _FORMULA, _formula)

@@ -90,6 +90,8 @@ VALUES = {
     "{{convert|1300|km2|sqmi}}": "1300 km2",
     "{{Convert|10|to|20|km|mi|abbr=on}}": "10–20 km",
     "{{convert|6|ft|2|in|m}}": "6 ft 2 in",
+    "{{convert|1+1/2|in|mm}}": "1+1/2 in",
+    "{{convert|-5|C|F}}": "-5 °C",
     "{{val|12345}}": "12345",
     "{{val|1.2|0.1|e=5|u=kg}}": "1.2±0.1×10⁵ kg",
     "{{by|1991年}}": "1991年",
@@ -123,6 +125,8 @@ VALUES = {
     "{{誰2範囲|date=2013年7月|人々}}": "人々",
     "{{要出典|date=2010年1月}}駅": "駅",
     "{{知らない札|date=2010年1月}}駅": "駅",
+    "{{Snamei||Homo sapiens}}": "Homo sapiens",
+    "中央駅{{駅番号r|JY|17}}": "中央駅",
     "{{sfrac|1|2}}": "1/2",
     "{{fontsize|80%|字}}": "字",
     "{{color|red|字}}": "字",
@@ -208,10 +212,11 @@ def test_no_row_of_a_table_is_left_and_cells_stay_apart(cleaned, tmp_path):
 
 def test_what_removal_leaves_is_mended_and_the_pages_own_signs_stay(cleaned, tmp_path):
     raw = "甲{{cite web|x}}、{{cite web|y}}、乙。<ref>z</ref>。丙（{{audio|a.ogg}}）、丁（{{0}}、英: X）。"
+    raw += "戊（<!-- 注 -->）。<!-- 注 -->。"
     own = "鉤括弧「」と（）、main()関数、a[]も。そうか。。。（・_・）"
     path = dump(tmp_path / "d.xml", page(1, raw), page(2, own))
     found, _ = cleaned(path)
-    assert found == {"1": "甲、乙。丙、丁（英: X）。", "2": own}
+    assert found == {"1": "甲、乙。丙、丁（英: X）。戊。", "2": own}
 
 
 def test_raw_tags_in_a_text_are_its_markup(cleaned, tmp_path):
