@@ -113,6 +113,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentPars
     common.add_argument("--gap", type=float, help="seconds of pause after each reply (default: the source's)")
     common.add_argument("--tries", type=cli.count, default=6, help="how often a request is sent before giving up")
     common.add_argument("--timeout", type=float, default=60.0, help="longest silence of a server in seconds")
+    common.add_argument(
+        "--allow-private", "--allow_private", action="store_true", help="names and redirects may lead into this network"
+    )
     common.add_argument("--licence", help="put this licence into every document, in place of what the source says")
     common.add_argument("--max-documents", "--max_documents", type=cli.count, help="stop when this many are there")
     common.add_argument("--max-chars", "--max_chars", type=cli.count, help="stop when this many characters are there")
@@ -164,6 +167,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         obey_robots=source.obey_robots,
         tries=args.tries,
         timeout_s=args.timeout,
+        allow_private=args.allow_private,
     )
     files.check_output(args.output_dir, [getattr(args, name, None) for name in ("file", "index", "list")])
     made = fetch_corpus(source, args.output_dir, client, args.corpus)

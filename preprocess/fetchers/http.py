@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import email.utils
-import ipaddress
 import re
 import time
 import zlib
@@ -22,10 +21,12 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from haigo import __version__
 from haigo.cli import Failed, HaigoError
 
+from .inside import Inside, adapter, in_clear, is_private, require_outside
 from .turns import Clock, Turn, Turns
 
 if TYPE_CHECKING:
     import requests
+    from requests.adapters import HTTPAdapter
 
     from .robots import Robots
 
@@ -99,6 +100,7 @@ class Client:
         max_wait_s: a server that asks for more patience than this ends the run.
         clock: tells the time and waits.
         turns_folder: see `Turns`.
+        allow_private: names and redirects may lead to addresses inside this network.
 
     Attributes:
         requests: requests sent, redirects and robots.txt included.
@@ -117,6 +119,7 @@ class Client:
         max_wait_s: float = 3600.0,
         clock: Clock | None = None,
         turns_folder: Path | None = None,
+        allow_private: bool = False,
     ) -> None:
         self.agent = user_agent(contact)
         self.gap_s, self.tries, self.timeout_s = gap_s, max(1, tries), timeout_s
@@ -125,7 +128,9 @@ class Client:
         self.requests = 0
         self.repeats: dict[str, int] = {}
         self._turns = Turns(self.clock, turns_folder, max_wait_s)
+        self.allow_private = allow_private
         self._session: requests.Session | None = None
+        self._outside: HTTPAdapter | None = None
         self._robots: Robots | None = None
         if obey_robots:
             from .robots import Robots
@@ -207,15 +212,19 @@ class Client:
             HaigoError: robots.txt forbids it; an address that is none; too many redirects.
         """
         first = url
+        # whoever names an address of this network in clear means it; a name, a number or a redirect that leads there may not
+        inside = self.allow_private or (is_private(_host(url)) and in_clear(_host(url)))
         for _ in range(_REDIRECTS):
             host = _host(url)
+            if not inside and is_private(host):
+                raise Inside(host, host)
             gap = self.gap_s if is_private(host) else max(self.gap_s, MIN_GAP_S)
             if self._robots is not None:
                 self._robots.require(url)
                 gap = max(gap, self._robots.delay_s(url))
             with contextlib.ExitStack() as stack:
                 turn = stack.enter_context(self._turns.turn(urlsplit(url).netloc.rpartition("@")[2].lower(), gap))
-                response = stack.enter_context(self._send(url, headers))
+                response = stack.enter_context(self._send(url, headers, inside))
                 target = self._connected().get_redirect_target(response)
                 if target is None:
                     yield Opened(response, url, turn)
@@ -224,7 +233,8 @@ class Client:
             if _host(onward) != host:
                 # a key is for the host that it was meant for
                 headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
-                if is_private(_host(onward)) and not is_private(host):
+                inside = self.allow_private or (inside and is_private(_host(onward)))
+                if is_private(_host(onward)) and not inside:
                     raise HaigoError(
                         f"{url} leads to an address inside this network ({_host(onward)}).", "do not fetch from there"
                     )
@@ -232,7 +242,7 @@ class Client:
         raise HaigoError(f"{first} leads from address to address ({_REDIRECTS} times).", "check the address")
 
     @contextlib.contextmanager
-    def _send(self, url: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+    def _send(self, url: str, headers: Mapping[str, str], inside: bool) -> Iterator[requests.Response]:
         self.requests += 1
         sent = {"User-Agent": self.agent, "Accept": "*/*", **headers}
         import requests
@@ -243,7 +253,12 @@ class Client:
             # by the adapter: the session would take in the whole body of a redirect, and cookies
             settings = session.merge_environment_settings(prepared.url or url, {}, True, None, None)
             timeout = (min(30.0, self.timeout_s), self.timeout_s)
-            response = session.get_adapter(url).send(prepared, timeout=timeout, **settings)
+            way = session.get_adapter(url)
+            if not inside and requests.utils.select_proxy(url, settings["proxies"]):
+                require_outside(_host(url), None)  # the proxy connects: its other end cannot be seen
+            elif not inside:
+                way = self._outside = self._outside or adapter()
+            response = way.send(prepared, timeout=timeout, **settings)
         try:
             yield response
         finally:
@@ -311,16 +326,6 @@ def with_query(url: str, params: Mapping[str, Any] | None) -> str:
     if not params:
         return url
     return f"{url}{'&' if '?' in url else '?'}{urlencode(params)}"
-
-
-def is_private(host: str) -> bool:
-    """True for this machine and for addresses that are not of the Internet."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return not ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
 
 
 def _joined(url: str, target: str) -> str:
