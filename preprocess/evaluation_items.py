@@ -18,6 +18,7 @@ from haigo import files
 from haigo.cli import HaigoError, nearest
 
 from .sources.containers import expand
+from .sources.encodings import decode
 
 _CHOICES = [f"choice{number}" for number in range(10)]
 _TITLE = re.compile(r"^.{0,200}?\[SEP\]", re.DOTALL)
@@ -68,13 +69,10 @@ def read(path: Path, keys: Sequence[str] = (), label: str = "") -> list[Item]:
     Raises:
         HaigoError: not JSON, no item, or none of the keys; names file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise HaigoError(f"{path} is not UTF-8 text.", "name an evaluation file in JSON") from None
+    text = decode(path.read_bytes(), str(path))
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         whole = None
     if isinstance(whole, dict) and isinstance(whole.get("data"), list):
         items = list(_squad(path, whole["data"]))
@@ -97,7 +95,7 @@ def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise HaigoError(f"{path} line {number} is not valid JSON: {error}.", "mend that line") from None
 
 

@@ -19,6 +19,7 @@ Codes = npt.NDArray[np.uint32]
 Starts = npt.NDArray[np.int64]
 
 SHORT = 100
+_MARK = 1 << 24  # in a code point: it is punctuation
 _SLOW = 0xFFFFFFFF
 _PUNCTUATION = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po"})
 _BLANK = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
@@ -32,17 +33,8 @@ def dropped(char: str) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def _marks() -> npt.NDArray[np.bool_]:
-    """Code point -> it is punctuation, after NFKC."""
-    marks = np.zeros(sys.maxunicode + 1, dtype=bool)
-    for code in range(_TABLE_END):
-        marks[code] = unicodedata.category(chr(code)) in _PUNCTUATION
-    return marks
-
-
-@functools.lru_cache(maxsize=1)
 def _table() -> Codes:
-    """Code point -> code point of its normal form with punctuation, 0 for dropped, _SLOW where a look-up is not enough.
+    """Code point -> code point of its normal form (with _MARK in punctuation), 0 for blanks, _SLOW where that is not enough.
 
     Signs that are several of punctuation under NFKC (… ‥ ⁉) stay as they are: they are common, and one sign or three are
     the same to whoever drops them."""
@@ -67,6 +59,9 @@ def _table() -> Codes:
         else:
             table[code] = ord(kept[0]) if kept else 0
     table[0xE0000:0xE0200] = _SLOW
+    marks = np.zeros(len(table), dtype=np.uint32)
+    marks[[code for code in range(_TABLE_END) if unicodedata.category(chr(code)) in _PUNCTUATION]] = _MARK
+    table[table != _SLOW] |= marks[table[table != _SLOW]]
     return table
 
 
@@ -86,14 +81,17 @@ def batch(texts: Sequence[str]) -> tuple[Codes, Starts]:
 
 def without_marks(codes: Codes, starts: Starts) -> tuple[Codes, Starts]:
     """The same of what `batch_with_marks` gave."""
-    return _kept(codes, starts, ~_marks()[codes])
+    return _kept(codes, starts, codes < _MARK)
 
 
 def exact(codes: Codes, starts: Starts) -> tuple[Codes, Starts]:
     """What two texts must share to be equal: all punctuation in texts of fewer than SHORT characters; in longer ones that of
     ASCII, where a full stop more makes no other text and an operator does."""
-    long = np.repeat(np.diff(starts) >= SHORT, np.diff(starts))
-    return _kept(codes, starts, ~(long & (codes >= 0x80) & _marks()[codes]))
+    lengths = np.diff(starts)
+    plain = codes >= _MARK + 0x80
+    if lengths.size and lengths.min() < SHORT:
+        plain &= np.repeat(lengths >= SHORT, lengths)
+    return _kept(codes, starts, ~plain)
 
 
 def _kept(found: Codes, ends: Starts, kept: npt.NDArray[np.bool_]) -> tuple[Codes, Starts]:
@@ -130,7 +128,8 @@ def _slowly(text: str) -> Codes:
     # what is still marked could not be looked up, but is its own normal form now
     marked = np.flatnonzero(found == _SLOW)
     for place in marked.tolist():
-        found[place] = 0 if unicodedata.category(normal[place]) in _BLANK else ord(normal[place])
+        kind = unicodedata.category(normal[place])
+        found[place] = 0 if kind in _BLANK else ord(normal[place]) + _MARK * (kind in _PUNCTUATION)
     return found
 
 

@@ -234,7 +234,7 @@ _FOREIGN = re.compile(r"[^\x00-\x7f]")
 _NO_SIGN = re.compile("[\x80\xa0\uf8f0-\uf8f3]")  # what Python's cp932 makes of 0x80, 0xA0 and 0xFD to 0xFF
 _SUSPECT = re.compile("[^\n]*[\x80-\x9f\xa0｡-ﾟ\ue000-\uf8ff][^\n]*")
 _BESIDE_LATIN = re.compile(r"(?<=[A-Za-z])[^\x00-\x7f]|[^\x00-\x7f](?=[A-Za-z])")
-_WHOLE_TEXT = 20
+_WHOLE_TEXT = 10
 
 
 @functools.lru_cache(maxsize=1)

@@ -283,3 +283,65 @@ def test_the_command_prints_and_a_dry_run_writes_nothing(tmp_path, capsys):
     assert dedup.main([str(folder), "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["corpora"]["c"]["exact_duplicate"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+DIFFERENT = [
+    ("金利は1.5倍である。", "金利は15倍である。"),
+    ("金利は1,5倍である。", "金利は15倍である。"),
+    ("気温は-5度である。", "気温は5度である。"),
+    ("気温は−5度である。", "気温は5度である。"),
+    ("10:30に着く", "1030に着く"),
+    ("50%である", "50である"),
+    ("C++", "C"),
+    ("C#", "C"),
+    ("x = a - b", "x = a * b"),
+    ("本当？", "本当！"),
+    ("！！！", "？？？"),
+    ("♪♪♪", "♪♪"),
+    ("a.b", "ab"),
+    ("f(x)", "fx"),
+    ("「はい」", "はい"),
+    ("…", "。"),
+    # made by a template
+    (
+        "第15回会議は3月2日に開かれ、出席者は12名、議題は予算の承認であった。次回は未定である。",
+        "第16回会議は3月2日に開かれ、出席者は12名、議題は予算の承認であった。次回は未定である。",
+    ),
+    (
+        "第十五回会議は三月に開かれ、多くの者が出席して予算の承認を議題とし、長い議論の末に可決した。" * 3,
+        "第十六回会議は三月に開かれ、多くの者が出席して予算の承認を議題とし、長い議論の末に可決した。" * 3,
+    ),
+    ("The station is on line 4 and was opened in 1983. It has two tracks and one platform, and no staff.",
+     "The station is on line 4 and was opened in 1984. It has two tracks and one platform, and no staff."),
+    ("東京都の最低賃金は1.5倍になった。" + "この表は毎年の数字を並べたものであり、説明は別の頁にある。" * 2,
+     "東京都の最低賃金は15倍になった。" + "この表は毎年の数字を並べたものであり、説明は別の頁にある。" * 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["minhash", "exact"])
+@pytest.mark.parametrize("pair", DIFFERENT)
+def test_texts_that_mean_different_things_stay(tmp_path, pair, method):
+    folder = write(tmp_path / "c", "c", {"train": [("a", pair[0]), ("b", pair[1])]})
+    assert dedup.dedup([folder], None, method=method)["documents_out"] == 2
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("猫", "猫"),
+        ("ＡＢＣ　１．５", "ABC1.5"),
+        ("ｶﾞｲﾄﾞ", "ガイド"),
+        ("a b\nc", "abc"),
+        ("soft\u00adhyphen\u200b", "softhyphen"),
+        ("長い文章、とても長い文章である。" * 9, "長い文章とても長い文章である" * 9),
+    ],
+)
+def test_texts_that_are_equal_do_not(tmp_path, pair):
+    folder = write(tmp_path / "c", "c", {"train": [("a", pair[0]), ("b", pair[1])]})
+    assert dedup.dedup([folder], None, method="exact")["documents_out"] == 1
+
+
+def test_long_code_is_not_equal_for_one_operator(tmp_path):
+    code = "".join(f"total{n} = price{n} - discount{n} * amount{n}\n" for n in range(20))
+    folder = write(tmp_path / "c", "c", {"train": [("a", code), ("b", code.replace("price7 -", "price7 +"))]})
+    assert dedup.dedup([folder], None, method="exact")["documents_out"] == 2

@@ -15,7 +15,7 @@ import pytest
 import zstandard
 
 from haigo import cli
-from preprocess import clean, documents, index, tokenizer
+from preprocess import clean, documents, evaluation_items, index, tokenizer
 from preprocess.indexed_dataset import MMapReader
 from preprocess.sources import containers, structured
 
@@ -375,3 +375,18 @@ def test_an_overlong_line_is_passed_over_like_any_other(tmp_path, monkeypatch):
     assert cleaned(tmp_path, tmp_path / "x.jsonl")[0] == cli.BAD_INPUT
     code, found = cleaned(tmp_path, tmp_path / "x.jsonl", "--skip-broken", "1")
     assert code == 0 and len(found) == 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932", "euc_jp", "utf-16"])
+def test_evaluation_files_are_read_in_their_encoding(tmp_path, encoding):
+    (tmp_path / "x.jsonl").write_bytes((json.dumps({"text": SENTENCE}, ensure_ascii=False) + "\n").encode(encoding))
+    assert evaluation_items.read(tmp_path / "x.jsonl")[0].texts == (SENTENCE,)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"), [(b'{"text": "\xff"}', "byte 10"), (b'{"text": ' + b"[" * 100_000, "line 1")]
+)
+def test_evaluation_files_that_cannot_be_read_are_named(tmp_path, data, said):
+    (tmp_path / "x.jsonl").write_bytes(data)
+    with pytest.raises(cli.HaigoError, match=rf"x\.jsonl.*{said}"):
+        evaluation_items.read(tmp_path / "x.jsonl")
