@@ -6,7 +6,7 @@ import re
 
 _BEFORE = " \t:*#"
 _TAGS = re.compile(r"(?:</?[a-zA-Z][^<>\n]{0,200}>\s*+)+")
-_ROW_HEAD = re.compile(r"!.*(?:!!|\|\||(?:col|row)span|scope=|style=|width=|class=|align=)|!\s*[^\s|]+\s*\|")
+_ROW_HEAD = re.compile(r"!(?!!).*(?:!!|\|\||(?:col|row)span|scope=|style=|width=|class=|align=)|!\s*[^\s|]+\s*\|")
 _CELL = re.compile(r"</?t[dh]\b[^<>]{0,500}>", re.IGNORECASE)
 _ITEM = re.compile(r"<li\b[^<>]{0,500}>", re.IGNORECASE)
 _BLOCK = re.compile(
@@ -28,9 +28,10 @@ def drop(text: str) -> str:
     blank = False
     for line in text.split("\n"):
         start = _start(line) if "|" in line or "!" in line else ""
-        if not depth and stray and _ends_rows(line, start, blank):
+        # a table goes on to no heading: its end is missing, or a template writes it
+        if (stray and _ends_rows(line, start, blank)) or (depth and _is_heading(line)):
             kept += _without_rows(held)
-            held, stray = [], False
+            held, stray, depth = [], False, 0
         blank = not line.strip()
         if start.startswith("{|"):
             if stray:
@@ -66,9 +67,13 @@ def _is_row(start: str) -> bool:
     return start.startswith("|") or (start.startswith("!") and _ROW_HEAD.match(start) is not None)
 
 
+def _is_heading(line: str) -> bool:
+    return line.startswith("==") and line.rstrip().endswith("==")
+
+
 def _ends_rows(line: str, start: str, blank: bool) -> bool:
     """A heading, or prose after a blank line: the table was one of a few rows whose end a template wrote."""
-    if line.startswith("=") and line.rstrip().endswith("="):
+    if _is_heading(line):
         return True
     return blank and bool(line.strip()) and not _is_row(start) and "||" not in line
 

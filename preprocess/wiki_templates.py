@@ -31,6 +31,7 @@ _NAMED = re.compile(r"\s*([\w -]{1,30}?)\s*=")
 _FUNCTION = re.compile(r"(formatnum|lc|uc|lcfirst|ucfirst)\s*:\s*([^|]*)", re.DOTALL | re.IGNORECASE)
 _PREFIX = re.compile(r"(?:template|テンプレート|msg|subst|safesubst)\s*:\s*", re.IGNORECASE)
 _NUMBER = re.compile(r"[+\-−±~約]?(?:\d+\+)?[\d,.]*\d[\d,.]*(?:[/⁄]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
+_AMOUNT = re.compile(rf"{_NUMBER.pattern}[百千万億兆]*", re.IGNORECASE)
 _CODE = re.compile(r"[A-Z]{2,4}")
 _SUPERSCRIPT = str.maketrans("0123456789+-−n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿ")
 _RAISED = re.compile(r"[+\-−]?\d{1,4}|[+\-−]|n")
@@ -83,7 +84,7 @@ def _known(name: str, whole: str, plain: Plain, named: Named, japanese: bool) ->
         return _text(name, place, plain, named)
     if name in NOTHING or NOTHING_LIKE.fullmatch(name):
         return ""
-    if name in CURRENCIES and plain and _NUMBER.fullmatch(plain[0]):
+    if name in CURRENCIES and plain and _AMOUNT.fullmatch(plain[0]):
         before, after = CURRENCIES[name]
         return f"{before}{plain[0]}{after}"
     if name in COUNTRY_FIRST or name in COUNTRY_SECOND:
