@@ -212,6 +212,8 @@ def _cluster(args: argparse.Namespace) -> Any:
             first = next(iter(given), "slurm")
             raise HaigoError(f"--{first} is given without --engine neox.", "add --engine neox")
         return None
+    if args.seed == 0:
+        raise HaigoError("--seed is 0, and GPT-NeoX refuses the seed 0.", "give 1 or more, or --engine embedded")
     from launch.swarm.cluster import Cluster
 
     return Cluster(**given, more=named(args.slurm, "--slurm"))

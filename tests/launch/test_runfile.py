@@ -42,6 +42,7 @@ def test_defaults_and_overrides(tmp_path):
         (("output: runs/x", ""), "the key 'output' is missing"),
         (("  wiki: {files: b.xml, max: 0.5}\n", ""), "two corpora or more"),
         (("output: runs/x", "output: runs/x\nsplit: [0.9, 0.2, 0.1]"), "'split' must be three positive shares"),
+        (("output: runs/x", "output: runs/x\nseed: 0\nconfigs: {models: [1-3B]}"), "GPT-NeoX refuses the seed 0"),
         (("output: runs/x", "output: runs/x\nscores: {tasks: [a]}"), "1 tasks but 0 numbers of few-shots"),
         (("output: runs/x", "output: runs/x\noutput: y"), "given twice"),
         (("output: runs/x", "output: runs/x\nworkers: -3"), "'workers' is -3."),

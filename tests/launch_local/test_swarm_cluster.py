@@ -223,6 +223,8 @@ def test_a_swarm_of_gpt_neox_runs(world, catalogue, finished, pretending, capsys
     words = ["--ratios", "ratios.csv", "--catalogue", str(world.root / "corpora.yml"), "--config", "base.yml"]
     words += ["--output-dir", "out", "--tokens", "2560", "--engine", "neox", "--gpus", "0", "--workers", "1"]
     words = [str(pretending / word) if word in ("ratios.csv", "base.yml", "out") else word for word in words]
+    assert cli.run(proxies.main, [*words, "--seed", "0"]) == cli.BAD_INPUT
+    assert "GPT-NeoX refuses the seed 0" in capsys.readouterr().err and not (pretending / "out").exists()
     (pretending / "fails").write_text("")
     assert cli.run(proxies.main, words) == cli.OK
     assert "p000 failed and is tried again: GPT-NeoX ended with 1" in capsys.readouterr().err
