@@ -172,6 +172,8 @@ def apply(document: Document, profile: Profile, account: Account) -> Document:
     meta = document.meta
     if profile is PROFILES["aozora"]:
         meta = aozora.heading(line_ends(text)) | meta
+    elif profile is PROFILES["wikitext"]:
+        text = wikitext.titled(text, str(meta.get("title", "")))
     text = run(text, profile.steps, account)
     return Document(_SURROGATE.sub("", document.id), text, meta)
 

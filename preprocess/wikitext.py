@@ -106,6 +106,11 @@ def looks_like(text: str) -> bool:
     return signs[0] >= 3 and signs[1] + signs[2] >= 2 and head.count("'''") >= 1
 
 
+def titled(text: str, title: str) -> str:
+    """The markup with the page's title in place of {{PAGENAME}}."""
+    return text.replace("{{PAGENAME}}", title) if title and "{{PAGENAME}}" in text else text
+
+
 def comments_and_references(text: str) -> str:
     """Drop comments, references, galleries and formulas; set <nowiki> and <pre> text aside from the later steps.
 

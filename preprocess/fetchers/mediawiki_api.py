@@ -131,7 +131,7 @@ class MediaWikiApi(Source):
                 meta["timestamp"] = revisions[0].get("timestamp")
                 if not self.keep_wikitext:
                     lost: collections.Counter[str] = collections.Counter()
-                    text, meta["markup"] = wikitext.strip(text, lost), "plain"
+                    text, meta["markup"] = wikitext.strip(wikitext.titled(text, str(title)), lost), "plain"
                     skipped.note(HOLES, ", ".join(lost), count=lost.total())
                 if not text.strip():
                     skipped.note("nothing but markup", str(title))

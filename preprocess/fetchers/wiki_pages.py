@@ -179,7 +179,7 @@ def _stripped(work: Work, documents: list[Document], passed_over: collections.Co
     kept = []
     lost: collections.Counter[str] = collections.Counter()
     for document in documents:
-        text = wikitext.strip(document.text, lost)
+        text = wikitext.strip(wikitext.titled(document.text, str(document.meta.get("title", ""))), lost)
         if text.strip():
             kept.append(Document(document.id, text, document.meta | {"markup": "plain"}))
         else:

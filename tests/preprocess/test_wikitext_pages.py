@@ -222,6 +222,11 @@ def test_what_removal_leaves_is_mended_and_the_pages_own_signs_stay(cleaned, tmp
     assert found == {"1": "甲、乙。丙、丁（英: X）。戊。", "2": own}
 
 
+def test_a_page_knows_its_title(cleaned, tmp_path):
+    path = dump(tmp_path / "d.xml", page(7, "'''{{PAGENAME}}'''は頁である。"))
+    assert cleaned(path)[0] == fetched(path, tmp_path)[0] == {"7": "題7は頁である。"}
+
+
 def test_raw_tags_in_a_text_are_its_markup(cleaned, tmp_path):
     raw = "一段目。<br />二段目。<ref name='a'>出典<b>太</b></ref>三段目。四"
     path = dump(tmp_path / "d.xml", page(1, raw, escaped=False), page(2, "次の頁。"))
