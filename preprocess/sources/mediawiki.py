@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import BinaryIO, cast
 from xml.etree import ElementTree
 
 from haigo.cli import HaigoError
 
-from .containers import Entry, readable
+from .containers import MOST_BYTES, Entry, readable
 from .document import Document
 
 # as <model> names them; a page without one is wikitext, as all were before there were others
 _TEXT_MODELS = frozenset({"", "wikitext"})
 _TEXT_FORMATS = frozenset({"", "text/x-wiki", "text/plain"})
+_PAGE_BYTES = 2 * MOST_BYTES
 _REDIRECT = re.compile(r"\s*#(?:redirect|転送|リダイレクト)\s*:?\s*\[\[", re.IGNORECASE)
 
 
@@ -47,10 +49,33 @@ def read(
                 f"{entry.name} is not well-formed XML (line {error.position[0]}): {error.msg}.",
                 "fetch the dump again; it may be cut short",
             ) from None
+        except RecursionError:
+            raise HaigoError(
+                f"{entry.name} has a page with tags in tags without end.", "it is no dump of articles; leave it out"
+            ) from None
+
+
+class _Metered:
+    """A dump's bytes for the parser, which keeps a page whole: one larger than any is refused before it fills the memory."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self.count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._entry.stream.read(size)
+        self.count += len(data)
+        if self.count > _PAGE_BYTES:
+            raise HaigoError(
+                f"{self._entry.name} has a page of more than {_PAGE_BYTES >> 20} MB.",
+                "take a dump with the latest revisions only (pages-articles)",
+            )
+        return data
 
 
 def _pages(entry: Entry, namespaces: frozenset[str], passed_over: Counter[str]) -> Iterator[Document]:
-    events = ElementTree.iterparse(entry.stream, events=("start", "end"))
+    metered = _Metered(entry)
+    events = ElementTree.iterparse(cast(BinaryIO, metered), events=("start", "end"))
     root = next(events)[1]
     if _local(root.tag) != "mediawiki":
         raise HaigoError(
@@ -81,6 +106,7 @@ def _pages(entry: Entry, namespaces: frozenset[str], passed_over: Counter[str]) 
             number = (fields["id"].text or title) if "id" in fields else title
             yield Document(number, text, {"title": title, "markup": "wikitext"})
         root.clear()
+        metered.count = 0
 
 
 def _said(parts: dict[str, ElementTree.Element], name: str) -> str:

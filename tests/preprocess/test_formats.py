@@ -17,7 +17,7 @@ import zstandard
 from haigo import cli
 from preprocess import clean, documents, evaluation_items, index, tokenizer
 from preprocess.indexed_dataset import MMapReader
-from preprocess.sources import containers, structured
+from preprocess.sources import containers, mediawiki, structured
 
 ROOT = Path(__file__).parent.parent.parent
 SENTENCE = "これは試験のために書いた文章です。長さは四十文字を超えるように、もう一つ文を足してあります。"
@@ -365,6 +365,24 @@ def test_a_line_as_large_as_a_disk_is_named_in_little_memory(tmp_path, kind, pac
     code, peak = map(int, done.stdout.split())
     assert code == cli.BAD_INPUT and f"{path} has a line of more than 64 MB (line 1)" in done.stderr
     assert peak < 300, f"{peak} MB"
+
+
+PAGE = "<page><title>題</title><ns>0</ns><id>{}</id><revision><text>{}</text></revision></page>\n"
+
+
+def test_a_dump_is_read_page_by_page_and_none_is_larger_than_any(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(mediawiki, "_PAGE_BYTES", 200_000)
+    (tmp_path / "x.xml").write_text(
+        "<mediawiki>" + "".join(PAGE.format(n, SENTENCE * 300) for n in range(20)) + "</mediawiki>", encoding="utf-8"
+    )
+    assert cleaned(tmp_path, tmp_path / "x.xml")[0] == 0
+    (tmp_path / "y.xml").write_text("<mediawiki>" + PAGE.format(1, "a" * 300_000) + "</mediawiki>", encoding="utf-8")
+    (tmp_path / "z.xml").write_text(
+        "<mediawiki>" + PAGE.format(1, "<b>" * 9000 + "</b>" * 9000) + "</mediawiki>", encoding="utf-8"
+    )
+    for name in ("y.xml", "z.xml"):
+        assert cleaned(tmp_path, tmp_path / name)[0] == cli.BAD_INPUT
+        assert f"{name} has a page" in capsys.readouterr().err
 
 
 def test_an_overlong_line_is_passed_over_like_any_other(tmp_path, monkeypatch):
