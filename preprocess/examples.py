@@ -21,14 +21,15 @@ from .sources.containers import entries, lines, readable
 from .sources.jsonl import rows
 
 PAIR_KEYS = (
-    ("prompt", "response", None),
-    ("prompt", "completion", None),
-    ("context", "target", None),
-    ("instruction", "output", "input"),
-    ("instruction", "response", "context"),
-    ("question", "answer", None),
+    ("prompt", "response"),
+    ("prompt", "completion"),
+    ("context", "target"),
+    ("instruction", "output"),
+    ("instruction", "response"),
+    ("question", "answer"),
 )
-"""What is given, what is learned, and what follows the given part where a row has it."""
+CONTEXT_KEYS = ("input", "context")
+"""Of what stands below an instruction, where a row has it."""
 CHAT_KEYS = ("messages", "conversation", "conversations")
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "developer": "system"}
 
@@ -53,10 +54,11 @@ class Keys:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
-    """One example: where it stands (file and line), its parts, and the texts that are learned."""
+    """One example: where it stands (file and line), its parts, and the key of a context that no part holds."""
 
     where: str
     parts: tuple[Part, ...]
+    unused: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ def read(
     shape = template or Template()
     keys = Keys(prompt_key, response_key, context_key)
     broken = broken or Broken()
+    there = False
     for path, key in input_files(paths):
         for entry in entries(path, key):
             with readable(entry.name):
@@ -136,29 +139,40 @@ def read(
                 for number, row in rows(numbered, entry.name, broken):
                     where = f"{entry.name} (line {number})"
                     chat = form == "chat" or (form == "auto" and any(isinstance(row.get(k), list) for k in CHAT_KEYS))
+                    unused = ""
                     try:
-                        parts = _chat(row, where, shape, only_last) if chat else _pair(row, where, keys, shape)
+                        if chat:
+                            parts = _chat(row, where, shape, only_last)
+                        else:
+                            parts, unused = _pair(row, where, keys, shape)
                     except HaigoError as error:
                         broken.note(error)
                         continue
-                    yield Example(where, tuple(part for part in parts if part.text or part.ends))
+                    there = there or context_key in row
+                    yield Example(where, tuple(part for part in parts if part.text or part.ends), unused)
+    if context_key and not there:
+        raise HaigoError(f"no line has the key '{context_key}'.", "give the --context-key that the lines have")
 
 
-def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) -> list[Part]:
-    known = [Keys(keys.prompt or one, keys.response or two, keys.context or more) for one, two, more in PAIR_KEYS]
-    found = next((each for each in known if each.prompt in row and each.response in row), None)
-    if found is None or (keys.context and keys.context not in row):
+def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) -> tuple[list[Part], str]:
+    """The parts of a pair, and the key of a context that none of them holds."""
+    known = [(keys.prompt or one, keys.response or two) for one, two in PAIR_KEYS]
+    found = next(((one, two) for one, two in known if one in row and two in row), None)
+    if found is None:
         there = ", ".join(f"'{key}'" for key in list(row)[:12]) or "none"
         raise HaigoError(
             f"{where} has no keys of a pair; it has {there}.",
             "name them with --prompt-key and --response-key (and --context-key)",
         )
-    given, learned = (_text(row, str(key), where) for key in (found.prompt, found.response))
+    given, learned = (_text(row, key, where) for key in found)
+    others = [key for key in CONTEXT_KEYS if key not in found and row.get(key)]
+    context = keys.context or (others[0] if found[0] == "instruction" and others else None)
     # a context may be missing or null: not every instruction needs one
-    more = _text(row, found.context, where) if found.context and row.get(found.context) is not None else ""
+    more = _text(row, context, where) if context and row.get(context) is not None else ""
     if more:
         given = f"{given}\n{more}"
-    return [Part(template.pair.replace("{content}", given)), Part(learned, learned=True, ends=True)]
+    unused = next((key for key in others if key != context), "")
+    return [Part(template.pair.replace("{content}", given)), Part(learned, learned=True, ends=True)], unused
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:

@@ -17,6 +17,7 @@ import bisect
 import itertools
 import os
 import random
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,11 @@ def build(
     prefix = dataset_prefix(output_prefix)
     labels_prefix = dataset_prefix(output_prefix, "text_label")
     counts = {"examples": 0, "example_tokens": 0, "learned_tokens": 0, "without_answer": 0, "too_long": 0, "bytes": 0}
+    unused: dict[str, int] = {}
     broken = Broken(skip_broken)
     with Progress(f"pairs {prefix.name}", None, "examples") as progress:
         stream = examples.read(paths, form, prompt_key, response_key, template, only_last, context_key, broken)
-        rows = _encoded(stream, model, seq_length, counts, progress)
+        rows = _encoded(_noted(stream, unused), model, seq_length, counts, progress)
         made = _packed(rows, model, int(seq_length or 0), seed) if pack else rows
         first = next(made, None)
         if first is None:  # asked before anything is written: a dataset that is there stays
@@ -108,6 +110,7 @@ def build(
         "tokenizer_sha256": model.sha256,
         **counts,
         **broken.report(),
+        **({"unused_context": unused} if unused else {}),
         "padding_tokens": total["tokens"] - counts["example_tokens"],
         "masks_checked_by_decoding": counts["examples"],
         "seq_length": seq_length,
@@ -135,6 +138,14 @@ def neox_keys(output_prefix: str | os.PathLike[str], packed: bool, split: str = 
         "pack_impl": "packed" if packed else "pack_until_overflow",
         "finetune": True,
     }
+
+
+def _noted(stream: Iterator[Example], unused: dict[str, int]) -> Iterator[Example]:
+    """Pass examples on, counting those with a context that nothing is made of."""
+    for example in stream:
+        if example.unused:
+            unused[example.unused] = unused.get(example.unused, 0) + 1
+        yield example
 
 
 def _encoded(
@@ -282,6 +293,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         seed=args.seed,
         skip_broken=args.skip_broken,
     )
+    for key, count in made.get("unused_context", {}).items():
+        hint = f"--context-key {key} puts it below the prompt"
+        print(f"haigo: {count:,} examples have a text under '{key}' that is left out; {hint}", file=sys.stderr)
     import json
 
     if args.json:

@@ -104,6 +104,9 @@ def test_a_template(model_dir, tmp_path):
         ({"prompt": "a", "completion": "b"}, "a", "b"),
         ({"instruction": "a", "input": "c", "output": "b"}, "a\nc", "b"),
         ({"instruction": "a", "input": "", "output": "b"}, "a", "b"),
+        ({"instruction": "a", "context": "c", "response": "b"}, "a\nc", "b"),
+        ({"instruction": "a", "context": None, "response": "b"}, "a", "b"),
+        ({"instruction": "a", "context": "", "response": "b", "category": "qa"}, "a", "b"),
         ({"question": "a", "answer": "b"}, "a", "b"),
     ],
 )
@@ -112,6 +115,27 @@ def test_known_keys(tmp_path, row, given, learned):
     assert [(part.text, part.learned) for part in example.parts] == [(given, False), (learned, True)]
     (example,) = examples.read([write(tmp_path / "y.jsonl", [{"q": "1", "a": "2"}])], "pairs", "q", "a")
     assert [part.text for part in example.parts] == ["1", "2"]
+
+
+def test_a_context_is_never_lost_in_silence(model_dir, tmp_path, capsys):
+    rows = [{"question": "山", "answer": "雨", "context": "川"}, {"question": "山", "answer": "雨"}]
+    words = [
+        str(write(tmp_path / "x.jsonl", rows)),
+        "--tokenizer",
+        str(model_dir),
+        "--output-prefix",
+        str(tmp_path / "o"),
+    ]
+    assert cli.run(pairs.main, words) == 0
+    assert "1 examples have a text under 'context' that is left out; --context-key context" in capsys.readouterr().err
+    assert cli.run(pairs.main, [*words, "--context-key", "context"]) == 0 and "left out" not in capsys.readouterr().err
+    model = tokenizer.load(model_dir)
+    assert [model.decode(tokens) for tokens, _ in read(tmp_path / "o")] == ["山\n川雨", "山雨"]
+    assert cli.run(pairs.main, [*words, "--context-key", "contxt"]) == cli.BAD_INPUT
+    assert "no line has the key 'contxt'" in capsys.readouterr().err
+    rows = [{"instruction": "山", "output": "雨", "input": "川"}]
+    (example,) = examples.read([write(tmp_path / "y.jsonl", rows)], "auto", "instruction", "output")
+    assert example.parts[0].text == "山\n川"  # named or recognised: the same
 
 
 def test_what_teaches_nothing_is_left_out_and_counted(model_dir, tmp_path, capsys):
