@@ -40,13 +40,14 @@ from haigo.ownership import (
     open_notes,
     ours,
     require_ours,
+    reserve,
 )
 
 __all__ = [
     "JOURNAL", "LOCK", "SCRATCH",
     "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "link", "made",
     "move", "ours", "owner", "put_aside", "read_json", "read_record", "remove", "remove_leftovers", "remove_tree",
-    "require_space", "scratch", "sha256_file", "symlink", "write_json", "write_text",
+    "require_space", "reserve", "scratch", "sha256_file", "symlink", "write_json", "write_text",
 ]  # fmt: skip
 
 _RANDOM = re.compile(r"[0-9a-f]{16}")

@@ -65,6 +65,17 @@ def adopt_tree(folder: StrPath) -> None:
         adopt(Path(place) / name for name in names if name not in NOTES)
 
 
+def reserve(folder: StrPath, names: Iterable[str]) -> None:
+    """Enter names that a program of ours, which has no Haigo to ask, will write in `folder`.
+
+    Raises:
+        Refused: there is a file of that name that is not ours.
+    """
+    for name in names:
+        require_ours(Path(folder) / name)
+        enter(Path(folder) / name)
+
+
 def check_output(
     output: StrPath,
     inputs: Iterable[StrPath | None] = (),

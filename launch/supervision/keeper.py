@@ -168,6 +168,10 @@ def _stop(left: Callable[[], list[tuple[int, str]]], going: float, grace: float)
     return found
 
 
+NAMES = ("running.lock", "child.json", "exit.json", ".exit.reserved", ".child.json.tmp", "alive")
+"""What a keeper writes in its folder."""
+
+
 def main() -> int:
     folder, log, command = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
     for kind in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
@@ -227,7 +231,7 @@ def _end(reserved: Path, ending: Mapping[str, object]) -> None:
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
     os.replace(temporary, path)
 

@@ -9,9 +9,18 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError
+from launch.supervision import keeper
 from launch.supervision import training_child as children
 
 NAME = "run-folder"
+_NAMES = ("events.jsonl", "start.json", "places.json", "output.log", NAME)
+
+
+def _take_over(folder: Path) -> None:
+    """Enter what a watcher of an earlier version, which kept no journal, left in a run's folder: its lock and diary say so."""
+    if not files.ours(folder) and (folder / "running.lock").is_file() and (folder / "events.jsonl").is_file():
+        files.adopt(folder / name for name in (*keeper.NAMES, *_NAMES))
+        files.adopt([folder.parent / "haigo_run.json"] if folder.name == "haigo" else [])
 
 
 @contextlib.contextmanager
@@ -34,6 +43,8 @@ def alone(folder: Path, config: Mapping[str, Any], root: Path) -> Iterator[None]
         held.enter_context(files.owner(folder))
         if place != folder:
             held.enter_context(files.owner(place))
+        for each in {folder, place}:
+            _take_over(each)
         mark = place / NAME
         there = _named(mark, place)
         for other in {there, place} - {folder}:

@@ -108,6 +108,7 @@ def start(command: Sequence[str], cwd: Path, environment: Mapping[str, str], fol
         HaigoError: another keeper holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    files.reserve(folder, keeper.NAMES)
     with files.append(log, anyones=True) as output:
         process = subprocess.Popen(
             [sys.executable, "-I", str(Path(keeper.__file__).resolve()), str(folder), str(log), *command],

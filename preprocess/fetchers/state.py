@@ -237,6 +237,9 @@ def opened(
         files.remove_leftovers(folder)
         place = folder / FOLDER
         place.mkdir(exist_ok=True)
+        if (place / _FILE).is_file() and _head(place / _FILE) == b"SQLite format 3":
+            files.adopt([place / _FILE])  # of an earlier version, which kept no journal
+        files.append(place / _FILE).close()
         try:
             base = sqlite3.connect(place / _FILE)
             with contextlib.closing(base):
@@ -254,7 +257,9 @@ def opened(
                         f"{folder} holds another fetch ({_shown(before)}), this one is {_shown(identity)}.",
                         "name another --output-dir, or repeat the options of the first",
                     )
-                if not files.ours(folder):  # fetched by an earlier version, which kept no journal
+                if before is not None and not files.ours(
+                    folder
+                ):  # fetched by an earlier version, which kept no journal
                     files.adopt([*folder.glob("*.jsonl.zst"), *(folder / f"DATA_CARD.{end}" for end in ("json", "md"))])
                 files.check_output(folder, names=("DATA_CARD.json", "DATA_CARD.md"))
                 yield store
@@ -290,3 +295,8 @@ def _writable(document: Document) -> Document:
         for key, value in document.meta.items()
     }
     return Document(redact.urls(document.id), document.text, meta)
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as handle:
+        return handle.read(15)
