@@ -241,9 +241,6 @@ def _packed(rows: Iterator[_Row], model: Tokenizer, length: int, seed: int) -> I
 
 def _write(rows: Iterator[_Row], prefix: Path, labels_prefix: Path, model: Tokenizer) -> dict[str, int]:
     total = {"rows": 0, "tokens": 0}
-    for place in (prefix, labels_prefix):
-        files.remove(f"{place}.json")
-        put_sample_orders_aside(place)
     with MMapWriter(prefix, token_dtype(model.vocab_size)) as text, MMapWriter(labels_prefix, np.int32) as label:
         for tokens, labels in rows:
             text.add(tokens)
@@ -252,6 +249,9 @@ def _write(rows: Iterator[_Row], prefix: Path, labels_prefix: Path, model: Token
             label.end_document()
             total["rows"] += 1
             total["tokens"] += len(tokens)
+        for place in (prefix, labels_prefix):  # not before: a line that is no example leaves what is there as it is
+            files.remove(f"{place}.json")
+            put_sample_orders_aside(place)
     return total
 
 

@@ -138,6 +138,16 @@ def test_a_context_is_never_lost_in_silence(model_dir, tmp_path, capsys):
     assert example.parts[0].text == "山\n川"  # named or recognised: the same
 
 
+def test_a_late_line_that_is_no_example_leaves_the_dataset_there(model_dir, tmp_path):
+    pairs.build([write(tmp_path / "x.jsonl", PAIRS)], model_dir, tmp_path / "o")
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("o_*")}
+    assert len(before) == 6
+    rows = [*PAIRS[:1] * 600, {"prompt": "a"}]
+    with pytest.raises(HaigoError, match="line 601"):
+        pairs.build([write(tmp_path / "x.jsonl", rows)], model_dir, tmp_path / "o")
+    assert before == {path.name: path.read_bytes() for path in tmp_path.glob("o_*")}
+
+
 def test_what_teaches_nothing_is_left_out_and_counted(model_dir, tmp_path, capsys):
     rows = [*PAIRS, {"prompt": "山", "response": ""}, {"prompt": "雨" * 300, "response": "a"}]
     rows.append({"messages": [{"role": "user", "content": "a"}]})
