@@ -21,8 +21,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
-hypothesis.settings.register_profile("random", derandomize=False)
+SLOW = [hypothesis.HealthCheck.too_slow]  # the machine may be busy with something else
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, suppress_health_check=SLOW)
+hypothesis.settings.register_profile("random", derandomize=False, suppress_health_check=SLOW)
 hypothesis.settings.load_profile("repeatable")
 
 
