@@ -1,8 +1,8 @@
 """The answers of a run so far, so that a killed run goes on where it stopped.
 
-One JSON line an answer, flushed as it comes, beside the result. The first line says which model the answers are of; that of
-another model, or of the same folder with other weights, is thrown away. It is deleted once the result is written. While a run
-writes it no other may: two runs into one folder would mix their answers.
+One JSON line an answer with its checksum, flushed as it comes, beside the result. The first line says which model the answers
+are of; that of another model, or of the same folder with other weights, is thrown away. It is deleted once the result is
+written. While a run writes it no other may: two runs into one folder would mix their answers.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,38 @@ from haigo import files
 from haigo.cli import HaigoError
 
 NAME = "answers.partial.jsonl"
+_READ_WHOLE = 4 << 30
 
 
-def fingerprint(pretrained: str, words: str, shared: bool | None) -> dict[str, Any]:
-    """What must be the same for old answers to count: the model's files by size and time, and the options."""
-    folder = Path(pretrained)
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {
-        "model_args": words,
-        "shared": shared,
-        "files": [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files if f.is_file()],
-    }
+def fingerprint(pretrained: str, words: str, shared: bool | None, more: Iterable[str | Path] = ()) -> dict[str, Any]:
+    """What must be the same for old answers to count: the options, and the bytes of the model's files (those above 4 GiB by
+    size, inode and time of change).
+
+    Args:
+        more: other folders that take part (an adapter's, a tokenizer's).
+    """
+    folders = [Path(place) for place in (pretrained, *more)]
+    found = sorted(path for place in folders if place.is_dir() for path in place.iterdir() if path.is_file())
+    return {"model_args": words, "shared": shared, "files": [[path.name, *_bytes(path)] for path in found]}
+
+
+def _bytes(path: Path) -> list[Any]:
+    at = path.stat()
+    large = at.st_size > _READ_WHOLE
+    return [at.st_size, at.st_ino, at.st_ctime_ns] if large else [at.st_size, files.sha256_file(path)]
 
 
 def key(*parts: Any) -> str:
     """A short name of a question."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()[:32]
+
+
+def _sum(name: str, answer: Any) -> str:
+    return hashlib.sha256(json.dumps([name, answer]).encode()).hexdigest()[:8]
+
+
+def _line(name: str, answer: Any) -> str:
+    return json.dumps([name, answer, _sum(name, answer)])
 
 
 class Journal:
@@ -59,15 +76,16 @@ class Journal:
             ) from None
         lines = path.read_bytes().split(b"\n")
         same = False
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             same = bool(lines) and json.loads(lines[0]) == head
         if same:
             for line in lines[1:-1]:  # the last one is empty, or was cut off by the kill
-                with contextlib.suppress(ValueError):
-                    name, answer = json.loads(line)
-                    self.known[name] = answer
+                with contextlib.suppress(ValueError, TypeError, RecursionError):
+                    name, answer, stated = json.loads(line)
+                    if stated == _sum(name, answer):  # a damaged answer is asked again
+                        self.known[name] = answer
         self.resumed = len(self.known)
-        kept = [json.dumps(head), *(json.dumps([name, answer]) for name, answer in self.known.items())]
+        kept = [json.dumps(head), *(_line(name, answer) for name, answer in self.known.items())]
         self.handle.seek(0)
         self.handle.truncate()
         self.handle.write("\n".join(kept) + "\n")
@@ -76,7 +94,7 @@ class Journal:
     def add(self, name: str, answer: Any) -> None:
         """Keep an answer; it is on its way to the disk when this returns."""
         self.known[name] = answer
-        self.handle.write(json.dumps([name, answer], ensure_ascii=False) + "\n")
+        self.handle.write(_line(name, answer) + "\n")
         self.handle.flush()
 
     def close(self, done: bool) -> None:

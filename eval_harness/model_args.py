@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
@@ -53,3 +54,9 @@ def written(options: Mapping[str, Any]) -> str:
     if any(set(str(value)) & set(",=") or str(value).strip() != str(value) for value in options.values()):
         return json.dumps(dict(options), ensure_ascii=False)
     return ",".join(f"{word}={value}" for word, value in options.items())
+
+
+def folders(options: Mapping[str, Any]) -> list[Path]:
+    """Folders with weights or files of their own that the options name beside the model's (an adapter, a tokenizer)."""
+    named = [Path(str(options[word])) for word in ("peft", "delta", "tokenizer") if options.get(word)]
+    return [place for place in named if place.is_dir()]

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from eval_harness import exclude, harness, journal, metrics, result, stock, tasks
 from eval_harness.fewshot import LEADERBOARD_SEED
-from eval_harness.model_args import parse_args, written
+from eval_harness.model_args import folders, parse_args, written
 from eval_harness.sources import Limit, Source, read_sources, spread
 from haigo import cli, files
 from haigo.cli import HaigoError
@@ -144,7 +144,9 @@ def evaluate(
     start, cut_before, answers = time.monotonic(), lm.truncated, None
     pretrained = chosen["pretrained"]
     if output_path is not None and prepared and pretrained:
-        head = journal.fingerprint(pretrained, words, lm.share_context) | {"tokenizer": lm.tokenizer_record()}
+        head = journal.fingerprint(pretrained, words, lm.share_context, folders(chosen)) | {
+            "tokenizer": lm.tokenizer_record()
+        }
         answers = journal.Journal(Path(output_path) / journal.NAME, head)
         if answers.resumed:
             print(f"haigo: goes on after {answers.resumed:,} answers of a run that was stopped.", file=sys.stderr)

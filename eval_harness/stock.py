@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from eval_harness import tasks
 from eval_harness.journal import Journal, fingerprint, key
+from eval_harness.model_args import folders, parse_args
 from haigo import files
 from haigo.cli import Failed, HaigoError
 
@@ -265,7 +266,10 @@ def run(
     kept, done = None, False
     if output_path is not None:
         about, config = found["haigo"]["model"], found["config"]
-        head = fingerprint(about["pretrained"], config["model_args"], None) | {"tokenizer": lm.tokenizer_record()}
+        beside = folders(parse_args(config["model_args"]))
+        head = fingerprint(about["pretrained"], config["model_args"], None, beside) | {
+            "tokenizer": lm.tokenizer_record()
+        }
         kept = Journal(Path(output_path) / NAME, head)
         if kept.resumed:
             print(f"haigo: {kept.resumed:,} of lm-eval's tasks are done already.", file=sys.stderr)

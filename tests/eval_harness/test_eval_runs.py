@@ -244,3 +244,39 @@ def test_short_ids_are_the_leaderboards():
         "xlsum_ja-1.0-0.0",
     ]
     assert tasks.make("mgsm").name == "mgsm-1.0-0.0"
+
+
+def test_damaged_answers_are_asked_again(tmp_path):
+    """A flipped byte, lines of other shapes, lines run together and what is not UTF-8."""
+    one = journal.Journal(tmp_path / "j", {"model": 1})
+    for number in range(4):
+        one.add(f"q{number}", [[-1.5 * number - 1, True]])
+    one.close(done=False)
+    lines = (tmp_path / "j").read_bytes().split(b"\n")
+    lines[2] = lines[2].replace(b"-2.5", b"-2.4")
+    lines[3] += lines[4]
+    del lines[4]
+    lines[2:2] = [
+        b"3",
+        b'["q9", 1]',
+        b"[[1], 2, 3]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b"null",
+        b'{"a": 1, "b": 2, "c": 3}',
+        b"",
+    ]
+    (tmp_path / "j").write_bytes(b"\n".join(lines))
+    assert journal.Journal(tmp_path / "j", {"model": 1}).known == {"q0": [[-1.0, True]]}
+
+
+def test_weights_of_other_bytes_with_the_same_size_and_time(model_folder, tmp_path):
+    place = tmp_path / "m"
+    shutil.copytree(model_folder("spm"), place)
+    before, path = journal.fingerprint(str(place), "w", None), place / "model.safetensors"
+    at, content = path.stat(), bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
+    assert journal.fingerprint(str(place), "w", None) != before
+    assert journal.fingerprint("nowhere", "w", None, [place]) != journal.fingerprint("nowhere", "w", None)
