@@ -31,7 +31,7 @@ def read(path: Path) -> dict[str, set[str]]:
         raise HaigoError(f"--exclude {path} can not be read as text.", "name the file with the ids") from None
     try:
         whole = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _lines(path, text)
     if isinstance(whole, dict) and "id" not in whole and all(isinstance(ids, list) for ids in whole.values()):
         return {str(task): {str(each) for each in ids} for task, ids in whole.items()}
@@ -46,7 +46,7 @@ def _lines(path: Path, text: str) -> dict[str, set[str]]:
     for number, line in enumerate(lines, start=1):
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise HaigoError(f"{path} line {number} is not valid JSON.", "write one id or one object a line") from None
     return _rows(path, rows)
 

@@ -20,7 +20,7 @@ from typing import Any
 from eval_harness import significance
 from eval_harness.table import Table
 from eval_harness.tasks import canonical
-from haigo import cli, files
+from haigo import cli, files, shapes
 from haigo.cli import HaigoError
 
 PUBLISHED = Path(__file__).with_name("published.csv")
@@ -57,6 +57,26 @@ class Cell:
     """Why it may not be compared, apart from how it differs from the row it is compared with."""
 
 
+_NUMBER = (float, None)
+_SHAPE = {
+    "results": {str: {str: _NUMBER}},
+    "config": {"model_args": str},
+    "haigo": {
+        "tasks": {
+            str: {
+                "main_metric": str,
+                "main_scale": float,
+                "num_fewshot": int,
+                "not_comparable": [str],
+                "data": str,
+                "baseline": {str: _NUMBER},
+            }
+        }
+    },
+}
+"""What is read of a result.json."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One model."""
@@ -84,10 +104,13 @@ def ours(path: Path) -> Row:
     content = files.read_json(path)
     if not isinstance(content, dict) or not {"results", "haigo", "config"} <= set(content):
         raise HaigoError(f"{path} is not a result of eval_harness.run.", "name its result.json")
+    bad = shapes.unlike(content, _SHAPE, "")
     try:
-        return _read(path, content)
-    except (KeyError, TypeError, AttributeError, ValueError):
-        raise HaigoError(f"{path} is a damaged result.", "score the model again") from None
+        if bad is None:
+            return _read(path, content)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        bad = f"{type(error).__name__} {error}"
+    raise HaigoError(f"{path} is a damaged result: {bad.rstrip('.')}.", "score the model again")
 
 
 def _read(path: Path, content: dict[str, Any]) -> Row:
@@ -98,7 +121,7 @@ def _read(path: Path, content: dict[str, Any]) -> Row:
         error, column = figures.get(f"{metric}_stderr"), task.split("-")[0]
         percent = None if error is None else error * scale
         if error is None and about.get("main_stderr") is not None:
-            percent = 100 * about["main_stderr"]
+            percent = 100 * float(about["main_stderr"])
         if column in cells:
             hidden.append(task)  # the table has one column a data set; the first prompt stands for it
             continue

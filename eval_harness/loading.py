@@ -17,10 +17,24 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 
+from haigo import files
 from haigo.cli import HaigoError, Refused
 from haigo.pickles import refusal
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
+
+_SIZES = {
+    "vocab_size": (1, 10**8),
+    "hidden_size": (1, 10**6),
+    "n_embd": (1, 10**6),
+    "num_hidden_layers": (1, 10**4),
+    "n_layer": (1, 10**4),
+    "num_attention_heads": (1, 10**5),
+    "n_head": (1, 10**5),
+    "n_ctx": (2, 10**10),
+    "max_position_embeddings": (2, 10**10),
+}
+"""What numbers of config.json lie between in any model there is."""
 
 
 class _Watched:
@@ -50,8 +64,13 @@ class CheckedLM(HFLM):
 
     def __init__(self, pretrained: str, **more: Any) -> None:
         _check_folder(pretrained)
-        with quiet():
-            super().__init__(pretrained=pretrained, **more)
+        try:
+            with quiet():
+                super().__init__(pretrained=pretrained, **more)
+        except (ValueError, KeyError, AttributeError, ImportError) as error:  # between the parts that are caught below
+            raise HaigoError(
+                f"{pretrained} could not be loaded: {first_line(error)}", "check config.json and --model_args"
+            ) from None
         self.rows = int(self.model.get_input_embeddings().weight.shape[0])
         if self.tokenizer.vocab_size > self.rows:  # tokens added to it (a padding token) need not be embedded
             raise HaigoError(
@@ -154,6 +173,18 @@ def _check_folder(pretrained: str) -> None:
                          "name the folder that launch.convert or launch.local wrote")  # fmt: skip
     if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
         raise HaigoError(f"{pretrained} has no weights (model.safetensors).", "export the model again")
+    _check_numbers(folder / "config.json")
+
+
+def _check_numbers(path: Path) -> None:
+    """Raise where config.json has a size that no model has: transformers would build it for hours, or fail far from here."""
+    config = files.read_json(path)
+    if not isinstance(config, dict):
+        raise HaigoError(f"{path} is no config of a model.", "export the model again")
+    for name, (least, most) in _SIZES.items():
+        value = config.get(name)
+        if value is not None and not (type(value) is int and least <= value <= most):
+            raise HaigoError(f"{path}: {name} is {str(value)[:40]}, and no model has that.", "export the model again")
 
 
 def own_code(pretrained: object, error: BaseException) -> HaigoError | None:

@@ -26,7 +26,7 @@ def parse_args(model_args: str | Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         options: dict[str, Any] = dict(_split(model_args) if isinstance(model_args, str) else model_args)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, RecursionError):
         options = {}
     if not options.get("pretrained"):
         raise HaigoError(f"--model_args '{model_args}' names no model.", "write --model_args pretrained=MODEL_FOLDER")

@@ -76,12 +76,14 @@ def figures(path: Path, metric: str) -> dict[str, float]:
         HaigoError: not a samples file of this metric.
     """
     found = {}
-    with open(path, encoding="utf-8") as handle:
+    with open(path, "rb") as handle:
         for number, line in enumerate(handle, start=1):
             try:
                 row = json.loads(line)
-                found[f"{row['doc_id']} {row['id']}"] = float(row[metric])
-            except (ValueError, KeyError, TypeError):
+                figure = found[f"{row['doc_id']} {row['id']}"] = float(row[metric])
+                if not math.isfinite(figure):
+                    raise ValueError
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise HaigoError(
                     f"{path} line {number} is no sample with '{metric}'.", "score the model again"
                 ) from None

@@ -10,7 +10,6 @@ the whole text instead of before every part. Checked against transformers 4.46
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 from sentencepiece import SentencePieceProcessor
 from transformers import AddedToken
 
+from haigo import files
 from haigo.cli import HaigoError
 
 from .hf_tokenizer import HaigoTokenizer
@@ -268,7 +268,7 @@ def _read_marks(model: Path) -> _Marks:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_bytes()) if path.is_file() else {}
+    content = files.read_json(path) if path.is_file() else {}
     if not isinstance(content, dict):
         raise TypeError
     return content

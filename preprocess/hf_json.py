@@ -21,6 +21,7 @@ import tokenizers
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
+from haigo import files
 from haigo.cli import HaigoError, Refused
 
 from .hf_probes import probes
@@ -140,7 +141,13 @@ def load(folder: str | os.PathLike[str]) -> JsonTokenizer:
     _check_contradictions(place, fast, settings)
     roles = _add_tokens(place, fast, settings)
     fast.encode_special_tokens = bool(settings.config.get("split_special_tokens"))
-    made = JsonTokenizer(fast, roles, settings.config)
+    try:
+        made = JsonTokenizer(fast, roles, settings.config)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # values that transformers does not know
+        raise HaigoError(
+            f"{place / 'tokenizer_config.json'}: {(str(error) or type(error).__name__).splitlines()[0][:160]}",
+            "mend it",
+        ) from None
     for text in probes(spelled(fast)):
         if made.encode(text, add_special_tokens=False) != made.ids(text):
             raise Refused(
@@ -180,7 +187,7 @@ def _settings(folder: Path) -> Settings:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    content = json.loads(path.read_bytes()) if path.is_file() else {}
+    content = files.read_json(path) if path.is_file() else {}
     if not isinstance(content, dict):
         raise TypeError
     return content
