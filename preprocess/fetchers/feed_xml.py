@@ -74,14 +74,19 @@ def text(body: bytes, charset: str | None = None) -> str:
     """The characters: by the byte order mark, else UTF-8 where the bytes are, else as declared, as the server says, or as
     they look. Bytes that do not fit become U+FFFD."""
     body = body.lstrip(b" \t\r\n")
+    loose = []
     for codec in _codecs(body, charset):
         try:
             found = body.decode(codec)
             break
-        except (UnicodeError, LookupError):  # other bytes than declared, no such codec, one that is not of text
+        except UnicodeError:  # other bytes than declared
+            loose.append(codec)
+        except LookupError:  # no such codec, or one that is not of text
             continue
     else:
-        found = body.decode("utf-8" if _nearly(body) else detect(body), "replace")
+        found = min(
+            (body.decode(codec, "replace") for codec in loose or ["utf-8"]), key=lambda text: text.count("\ufffd")
+        )
     return _NO_CHARACTER.sub("", found.replace("\r\n", "\n").replace("\r", "\n")).removeprefix("\ufeff")
 
 
@@ -98,12 +103,19 @@ def _codecs(body: bytes, charset: str | None) -> list[str]:
     named = [_MEANT.get(name, name) for name in named if not name.startswith(("utf-16", "utf16", "utf-32", "ucs"))]
     high = _HIGH.findall(body)
     if not high:
-        return [*named, detect(body)]  # ISO-2022-JP, say
+        return [*named, *_guessed(body)]  # ISO-2022-JP, say
     # no text is UTF-8 by chance; and bytes beyond ASCII that come in rows are no Latin letters
     rows = sum(map(len, re.findall(rb"[\x80-\xff]{2,}", body))) > 0.8 * len(high)
     named = [name for name in named if not (rows and name == "cp1252")]
     wrong = "utf-8" in named or "utf8" in named
-    return ["utf-8-sig", *named, *([] if wrong and _nearly(body) else [detect(body)])]
+    return ["utf-8-sig", *named, *([] if wrong and _nearly(body) else _guessed(body))]
+
+
+def _guessed(body: bytes) -> list[str]:
+    try:
+        return [detect(body)]
+    except HaigoError:  # no encoding takes all of it
+        return []
 
 
 def _nearly(body: bytes) -> bool:
