@@ -69,20 +69,19 @@ def _says_nothing(cells: list[str]) -> bool:
 def _rows(path: str | os.PathLike[str]) -> tuple[Row, list[Row]]:
     text = _text(path)
     told = re.match(r"sep=(.)\r?\n", text)
+    first = 1 if told else 0  # a spreadsheet's note on itself is no row
     found: dict[str, list[Row]] = {}
     reason = ""
     for mark in [told[1]] if told else _DELIMITERS:
         try:
-            found[mark] = _split(text, mark)
+            found[mark] = _split(text, mark)[first:]
         except csv.Error as error:
-            reason = f": {error}"
-    if not found:
+            reason = f": {error}" if mark in text.partition("\n")[0] or not reason else reason
+    wide = {mark: rows for mark, rows in found.items() if rows and len(rows[0][1]) > 1}
+    if not found or (reason and not wide):
         raise HaigoError(f"{path} is not a CSV table{reason}.", _SAVE)
     if not any(found.values()):
         raise HaigoError(f"{path} is not a CSV table: it is empty.", _SAVE)
-    if told:
-        found[told[1]] = found[told[1]][1:]
-    wide = {mark: rows for mark, rows in found.items() if rows and len(rows[0][1]) > 1}
     alike = {mark: rows for mark, rows in wide.items() if len({len(cells) for _, cells in rows}) == 1}
     if len(alike) > 1:
         marks = " and ".join(_DELIMITERS.get(mark, mark) for mark in alike)

@@ -29,6 +29,9 @@ _FAR, _FAR_MORE = 6.0, 1.6
 looks at 13 metrics of a run sees a strange one more often."""
 _UNUSED = 2.0  # times as far for metrics that the answer does not rest on
 _LEAST_RUNS = 8  # with fewer runs a law bends to each of them
+_ENOUGH = (
+    24  # with fewer runs than this the width of a good run is not well known, and only what is farther off is named
+)
 _MATERIAL = 0.4  # standard deviations over the runs: nearer than this no loss is worth a word
 _MANY = 0.25  # a run that is off in more than this part of the metrics is not believed in the others either
 _AT_MOST = 0.2  # of the runs: where more are off, it is the law that is wrong
@@ -97,7 +100,7 @@ def examine(
         _robust(law, weights, losses, given, screen)
         expected, _ = left_out_of(law, law.seed)
         far = distance(law, expected, losses, given)
-        limit = _limits(losses.shape[1], np.arange(losses.shape[1]) if used is None else used)
+        limit = _limits(*losses.shape, np.arange(losses.shape[1]) if used is None else used)
         strange = (far > limit) & (np.abs(losses - expected) > _MATERIAL * _spread(losses))
         far = far * _agreement(weights, losses, expected, strange)
         bad = _not_believed(strange & (far > limit))
@@ -160,10 +163,10 @@ def _nearest(points: Array, count: int) -> Numbers:
     return np.argpartition(apart, count - 1, axis=1)[:, :count]
 
 
-def _limits(metrics: int, used: Numbers) -> Array:
+def _limits(runs: int, metrics: int, used: Numbers) -> Array:
     made = np.full(metrics, _UNUSED * (_FAR + _FAR_MORE * np.log(metrics)))
     made[used] = _FAR + _FAR_MORE * np.log(max(len(used), 1))
-    return made
+    return made * max(1.0, _ENOUGH / runs)
 
 
 def _agreement(weights: Array, losses: Array, expected: Array, strange: Flags) -> Array:

@@ -210,7 +210,8 @@ def apart(made: Recommendation, together: Together, constraints: Constraints) ->
             {
                 **row,
                 "weights": {
-                    name: round(row["weights"][_label(together, j)] * share[j], 4) for j, name in enumerate(names)
+                    name: round(float(row["weights"][_label(together, j)] * share[j]), 4)
+                    for j, name in enumerate(names)
                 },
             }
             for row in made.compared
