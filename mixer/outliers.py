@@ -100,7 +100,7 @@ def examine(
         _robust(law, weights, losses, given, screen)
         expected, _ = left_out_of(law, law.seed)
         far = distance(law, expected, losses, given)
-        limit = _limits(*losses.shape, np.arange(losses.shape[1]) if used is None else used)
+        limit = _limits(len(losses), losses.shape[1], np.arange(losses.shape[1]) if used is None else used)
         strange = (far > limit) & (np.abs(losses - expected) > _MATERIAL * _spread(losses))
         far = far * _agreement(weights, losses, expected, strange)
         bad = _not_believed(strange & (far > limit))

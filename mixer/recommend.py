@@ -30,6 +30,8 @@ DIGITS = 6
 MIN_SKILL = 0.1
 """Least part of the objective's variance that left-out runs must confirm before any advice is given."""
 
+MOST_DRAWS = 10_000
+
 _Z90 = 1.6448536
 
 
@@ -83,6 +85,8 @@ def recommend(
         raise HaigoError(
             f"there is no method '{method}'.{nearest(method, methods.ALL)}", f"known: {', '.join(methods.ALL)}"
         )
+    if bootstrap > MOST_DRAWS:
+        raise HaigoError(f"{bootstrap} bootstrap draws are too many.", f"100 are enough, {MOST_DRAWS} the most")
     names = [str(c) for c in getattr(losses, "columns", metrics or [])]
     corpora = list(constraints.corpora)
     given = getattr(weights, "columns", None)
@@ -104,7 +108,8 @@ def recommend(
     sign = objective.signs(names)
     shown = progress or Progress("", None)
     shown.quiet |= progress is None
-    shown.total = 2.0 * max(bootstrap, 10) + 2 * len(corpora) + 2 * worth.DRAWS
+    draws = max(bootstrap, 10)
+    shown.total = 2.0 * (draws + len(corpora) + min(draws, worth.DRAWS))
     labels = [str(name) for name in runs] if runs is not None else [str(i + 1) for i in range(len(w))]
     objective.check_values(names, y_raw, labels, source)
     each = None if counts is None else np.asarray(counts, dtype=np.float64)

@@ -108,8 +108,8 @@ class Constraints:
                 raise HaigoError(f"the supply of '{self.corpora[j]}' is 0 tokens.", "drop that corpus from all tables")
         if self.target_tokens is not None and not 0 < float(self.target_tokens) < np.inf:
             raise HaigoError(f"target_tokens is {self.target_tokens}.", "give the tokens of the target run, e.g. 20e9")
-        if self.kl is not None and not 0 <= float(self.kl) < np.inf:
-            raise HaigoError(f"the pull to the prior (kl) is {self.kl}.", "give a number of at least 0, e.g. 0.003")
+        if self.kl is not None and not 0 <= float(self.kl) <= 1e6:
+            raise HaigoError(f"the pull to the prior (kl) is {self.kl}.", "give a number from 0 to 1e6, e.g. 0.003")
         for name, (members, low, high) in self.groups.items():
             for member in members:
                 if member not in self.corpora:

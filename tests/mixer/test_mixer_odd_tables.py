@@ -258,3 +258,21 @@ def test_random_bytes_and_cuts_never_end_in_a_traceback(table, capsys):
         shown = capsys.readouterr()
         assert code in (0, 2, 3), shown.err
         assert "Traceback" not in shown.err and (code == 0 or "\n  fix: " in shown.err)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--bootstrap", "1e12"], "1000000000000 bootstrap draws are too many"),
+        (["--kl", "1e308"], "the pull to the prior (kl) is 1e+308"),
+        (["--score", "news_bpb=1e400"], "is not METRIC=ITEMS"),
+        (["--ceiling", "news_bpb=1e400"], "the ceiling of 'news_bpb' is inf"),
+        (["--max-epochs", "nan"], "max_epochs must be above 0"),
+        (["--target-tokens", "inf"], "target_tokens is inf"),
+        (["--objective", "wiki_bpb=nan"], "the weight nan"),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_absurd_numbers_on_the_command_line_are_named(table, capsys, more, words):
+    assert cli.run(search.main, [*table.write(), *table.words[:2], *more]) == cli.BAD_INPUT
+    assert words in capsys.readouterr().err
