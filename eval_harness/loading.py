@@ -178,13 +178,19 @@ def _check_folder(pretrained: str) -> None:
 
 def _check_numbers(path: Path) -> None:
     """Raise where config.json has a size that no model has: transformers would build it for hours, or fail far from here."""
-    config = files.read_json(path)
+    bad = None
+    try:
+        config = files.read_json(path)
+    except HaigoError as error:
+        config, bad = {}, error.problem.rstrip(".")
     if not isinstance(config, dict):
-        raise HaigoError(f"{path} is no config of a model.", "export the model again")
+        config, bad = {}, f"{path.name} holds no object"
     for name, (least, most) in _SIZES.items():
         value = config.get(name)
         if value is not None and not (type(value) is int and least <= value <= most):
-            raise HaigoError(f"{path}: {name} is {str(value)[:40]}, and no model has that.", "export the model again")
+            bad = f"{path.name} says {name} {str(value)[:40]}, which no model has"
+    if bad is not None:
+        raise HaigoError(f"{path.parent} is no model that transformers can read: {bad}.", "export the model again")
 
 
 def own_code(pretrained: object, error: BaseException) -> HaigoError | None:

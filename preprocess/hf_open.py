@@ -274,6 +274,11 @@ def _unproved(place: str | os.PathLike[str], options: dict[str, Any], why: str) 
 
 def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) -> Opened:
     """A folder without tokenizer.json, of a class whose SentencePiece model is not read here."""
+    if not any((folder / name).is_file() for name in (*_SLOW, *_ASKED)):
+        raise HaigoError(
+            f"{folder} has no tokenizer.",
+            "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER",
+        )
     model = _sentencepiece(folder)
     try:
         made = _opened_by_transformers(place, options)
