@@ -193,7 +193,13 @@ def trained(job: Slurm, checkout: Path, config: Path, tmp_path: Path, monkeypatc
     one.folder.mkdir()
     plan = {"save": str(one.save), "iters": 40, "every": 6, "pause": 0.6}
     monkeypatch.setenv("FAKE_TRAINING", json.dumps(plan))
-    keys = {"train_iters": 40, "checkpoint_factor": 6, "save": str(one.save), "load": str(one.save)}
+    keys = {
+        "train_iters": 40,
+        "lr_decay_iters": 40,
+        "checkpoint_factor": 6,
+        "save": str(one.save),
+        "load": str(one.save),
+    }
     yamlfile.write(config, {**yamlfile.read(config), **keys})
     return one
 
