@@ -43,8 +43,10 @@ class Chain:
             Refused: it does, or it holds files of which no run is known.
         """
         run, root = self.file, self.root
-        named = [path for corpus in run.corpora.values() for path in corpus.files if "{prepared}" not in path]
-        read = inputs.find_files([self.expand(each) for each in named], "", self.path.parent) if named else []
+        read: list[Path] = []
+        for name, corpus in run.corpora.items():
+            own = [self.expand(each) for each in corpus.files if "{prepared}" not in each]
+            read += inputs.find_files(own, name, self.path.parent)
         more = [*run.pairs.values(), *run.test_pairs.values(), *run.decontaminate.against, run.tokenizer.path]
         read += [Path(self.expand(each)) for each in (*more, run.scores.data_dir) if each and "{prepared}" not in each]
         if not (files.made(self.path) and self.path.resolve() == (root / "run.yml").resolve()):
