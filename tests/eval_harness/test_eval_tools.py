@@ -54,7 +54,7 @@ def test_headlines_from_a_corpus(news, tmp_path, loaded):
 
 def test_a_corpus_without_headlines_is_refused(tmp_path, capsys):
     (tmp_path / "x.jsonl").write_text('{"text": "短い"}\n', encoding="utf-8")
-    assert cli.run(headlines.main, [str(tmp_path / "x.jsonl"), "--output_dir", str(tmp_path)]) == 2
+    assert cli.run(headlines.main, [str(tmp_path / "x.jsonl"), "--output_dir", str(tmp_path / "o")]) == 2
     assert "5 different ones are needed" in capsys.readouterr().err
 
 
