@@ -117,7 +117,7 @@ def _params(config: Mapping[str, Any], kind: str, params: Mapping[str, Any]) -> 
     fused = kind == "adam" and not reader.value(config, "use_bnb_optimizer") and not reader.value(config, "use_mup")
     if params.get("amsgrad") and fused:
         yield _fail("optimizer", "amsgrad: the fused Adam ends on it.", "leave it out")
-    lr = params.get("lr")
+    lr = params.get("lr", 0.0)
     if "lr" not in params:
         yield Check("optimizer", "warn", "optimizer.params gives no lr: 0.001 is taken.", "write lr")
     elif not number(lr) or not lr > 0:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -202,6 +203,7 @@ class _Local(_Runner):
 
     def stop(self, running: Iterable[Any]) -> None:
         alive = list(running)
+        below = [pid for one in alive for pid in _descendants(one._process.pid)]
         for one in alive:
             one.cancel()
         deadline = time.monotonic() + 30
@@ -210,6 +212,19 @@ class _Local(_Runner):
                 one._process.wait(max(0.1, deadline - time.monotonic()))
             if one._process.poll() is None:
                 one._process.kill()
+        for pid in below:  # what a job started goes with it, also where submitit's own process had no time to end it
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    """Processes that a process started, and theirs."""
+    found = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for word in (task / "children").read_text(encoding="ascii").split():
+                found += [int(word), *_descendants(int(word))]
+    return found
 
 
 class _Slurm(_Runner):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import shlex
@@ -102,9 +103,23 @@ def test_what_runs_is_stopped_with_its_parent(importable, tmp_path):
     made = cluster.run(double, [("long", {"value": 1, "waits": 300})], Cluster(gpus=0), tmp_path / "jobs",
                        lambda name: tmp_path / name)  # fmt: skip
     assert next(made).kind == "started"
-    time.sleep(0.5)
+    folder = str(tmp_path / "jobs")
+    while not (works := _working_on(folder)) and time.monotonic() - started < 60:
+        time.sleep(0.1)
+    assert works
     made.close()
-    assert time.monotonic() - started < 120
+    assert time.monotonic() - started < 120 and not _working_on(folder)
+
+
+def _working_on(folder):
+    """Processes of submitit's that work in a folder of jobs."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if folder.encode() in words and any(b"_submit" in word for word in words):
+                found.append(int(path.parent.name))
+    return found
 
 
 @pytest.mark.slow
