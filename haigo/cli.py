@@ -65,6 +65,18 @@ class Failed(HaigoError):
     code = FAILED
 
 
+class Internal(Exception):
+    """What nobody foresaw in another process, where its traceback ends: in a sentence, and as that traceback for `--debug`."""
+
+    def __init__(self, told: str, trace: str) -> None:
+        super().__init__(told, trace)
+        self.told = told
+        self.trace = trace
+
+    def __str__(self) -> str:
+        return f"{self.told}\n\nin the process that raised it:\n{self.trace}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for a mistyped name, or an empty string when nothing is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
@@ -193,20 +205,26 @@ def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str]
     except Exception as error:
         if debug:
             raise
-        print(f"haigo: {_internal(error)}", file=sys.stderr)
+        print(f"haigo: {internal(error)}", file=sys.stderr)
         return INTERNAL
 
 
-def _internal(error: Exception) -> str:
+def internal(error: Exception) -> str:
     """One sentence for what nobody foresaw: what it was, where in our code, and the file that was being read."""
-    place, file, trace = "", "", error.__traceback__
+    if isinstance(error, Internal):
+        return error.told
+    place, file, elsewhere, trace = "", "", "", error.__traceback__
     while trace is not None:  # outermost first: the innermost that is known stays
         name = trace.tb_frame.f_globals.get("__name__", "")
+        held = list(trace.tb_frame.f_locals.values())
+        held += [field for each in held for field in list(getattr(each, "__dict__", {}).values())[:20]]
+        found = next((path for each in held if (path := _file(each))), "")
         if name.split(".")[0] in _ROOMS:
-            place = f"{name}:{trace.tb_lineno}"
-            files = [each for each in trace.tb_frame.f_locals.values() if isinstance(each, str | os.PathLike)]
-            file = next((os.fspath(each) for each in files if _is_file(each)), file)
+            place, file = f"{name}:{trace.tb_lineno}", found or file
+        else:
+            elsewhere = found or elsewhere  # of a library: its own files too
         trace = trace.tb_next
+    file = file or elsewhere
     told = " ".join(str(error).split())[:200]
     return (
         f"an internal error{f' at {place}' if place else ''}{f' with {file}' if file else ''}:"
@@ -215,11 +233,13 @@ def _internal(error: Exception) -> str:
     )
 
 
-def _is_file(path: str | os.PathLike[str]) -> bool:
+def _file(value: object) -> str:
+    """The path that a variable holds, where it is a file's; empty otherwise."""
     try:
-        return os.path.isfile(path)
+        path = os.fsdecode(value) if isinstance(value, str | os.PathLike) else ""
+        return path if os.path.isfile(path) else ""
     except ValueError:  # a text with a NUL
-        return False
+        return ""
 
 
 def os_problem(error: OSError) -> str:

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from haigo import shapes
 from haigo.cli import HaigoError, Refused
 from haigo.ownership import (
     JOURNAL,
@@ -42,12 +41,13 @@ from haigo.ownership import (
     require_ours,
     reserve,
 )
+from haigo.reading import read_json, read_record, read_text, require_file
 
 __all__ = [
     "JOURNAL", "LOCK", "SCRATCH",
     "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "link", "made",
-    "move", "ours", "owner", "put_aside", "read_json", "read_record", "remove", "remove_leftovers", "remove_tree",
-    "require_space", "reserve", "scratch", "sha256_file", "symlink", "write_json", "write_text",
+    "move", "ours", "owner", "put_aside", "read_json", "read_record", "read_text", "remove", "remove_leftovers",
+    "remove_tree", "require_file", "require_space", "reserve", "scratch", "sha256_file", "symlink", "write_json", "write_text",
 ]  # fmt: skip
 
 _RANDOM = re.compile(r"[0-9a-f]{16}")
@@ -316,38 +316,7 @@ def _remove_scratch(folder: Path) -> None:
         base.rmdir()
 
 
-# -- reading -----------------------------------------------------------------------------------------------------------
-
-
-def read_json(path: StrPath) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        HaigoError: the file is missing or is not JSON; the sentence names the file and the line.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HaigoError(f"{path} does not exist.", "check the path, or run the step that writes it") from None
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits and a lone \\ud800 are ValueErrors too
-        line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise HaigoError(f"{path} is not valid JSON{line}.", "write it again with the step that makes it") from None
-
-
-def read_record(path: StrPath, like: Any) -> Any:
-    """Read a JSON file that Haigo wrote, and check its shape.
-
-    Args:
-        like: what it must look like: a type (`float` takes whole numbers too), a tuple of those that are allowed, `[type]` for
-            a list, `{str: type}` for a mapping, `{"key": type, ...}` for an object with at least these keys; nested at will.
-
-    Raises:
-        HaigoError: missing, not JSON, or of another shape; the sentence names the file and the key.
-    """
-    value = read_json(path)
-    if (wrong := shapes.unlike(value, like, "")) is not None:
-        raise HaigoError(f"{path} is damaged: {wrong}.", "run the step that makes it again")
-    return value
+# -- digests ---------------------------------------------------------------------------------------------------------
 
 
 def sha256_file(path: StrPath) -> str:

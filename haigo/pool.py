@@ -13,11 +13,12 @@ import os
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from haigo.cli import Failed
+from haigo.cli import Failed, HaigoError, Internal, internal
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 1.0
@@ -54,6 +55,26 @@ def start_worker() -> None:
     os.environ["HAIGO_QUIET"] = "1"
 
 
+class Piece:
+    """A function as a worker calls it: what nobody foresaw arrives in the parent as a sentence, with file and place, though the
+    traceback stays behind, and though the error itself may be one that cannot be sent.
+
+    Args:
+        work: picklable.
+    """
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        self.work = work
+
+    def __call__(self, *given: Any) -> Any:
+        try:
+            return self.work(*given)
+        except (HaigoError, OSError, MemoryError, Internal):
+            raise
+        except Exception as error:
+            raise Internal(internal(error), traceback.format_exc()) from None
+
+
 def run(
     work: Mapping[str, Callable[[], Any]],
     workers: int,
@@ -72,7 +93,7 @@ def run(
             callers whose process has no threads and no torch.
 
     Raises:
-        whatever a piece raised: the others are stopped.
+        whatever a piece raised, or Internal for what it did not foresee: the others are stopped.
         Failed: a worker was killed (out of memory, most often).
     """
     # One thread a process: two OpenMP teams on one core cost several times what they gain.
@@ -82,7 +103,7 @@ def run(
     results: dict[str, Any] = {}
     executor = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker)
     try:
-        names = {executor.submit(piece): name for name, piece in work.items()}
+        names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
         waiting = set(names)
         while waiting:
             done, waiting = concurrent.futures.wait(waiting, _POLL_S, concurrent.futures.FIRST_COMPLETED)
@@ -124,9 +145,10 @@ def ordered(function: Callable[[Any], Any], items: Iterable[Any], workers: int) 
     os.environ.setdefault("MKL_NUM_THREADS", "1")
     executor = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker)
     under_way: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
+    piece = Piece(function)
     try:
         for item in items:
-            under_way.append(executor.submit(function, item))
+            under_way.append(executor.submit(piece, item))
             if len(under_way) > 2 * workers:
                 yield under_way.popleft().result()
         while under_way:
@@ -173,7 +195,7 @@ def interruptible(work: Callable[[], Any]) -> Any:
 def _answer(sender: Connection, work: Callable[[], Any]) -> None:
     start_worker()
     try:
-        sender.send((True, work()))
+        sender.send((True, Piece(work)()))
     except Exception as error:
         sender.send((False, error))
     sender.close()

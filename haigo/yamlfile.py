@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from haigo import files
+from haigo import files, shapes
 from haigo.cli import HaigoError
 
-DEEPEST = 100
-"""Levels of nesting."""
+DEEPEST = shapes.DEEPEST
 _UNFOLDED = 100_000
 """Values that aliases may stand for beside those that are written out."""
 _READ_AS = {"bool": "true or false", "null": "nothing", "int": "a number", "float": "a number", "timestamp": "a date"}
@@ -194,13 +192,7 @@ def read(path: str | os.PathLike[str]) -> Any:
     Raises:
         HaigoError: missing file, wrong encoding, or as `loads`.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise HaigoError(f"{path} does not exist.", "check the path") from None
-    except UnicodeDecodeError:
-        raise HaigoError(f"{path} is not UTF-8 text.", "save it as UTF-8") from None
-    return loads(text, str(path))
+    return loads(files.read_text(path), str(path))
 
 
 def dumps(value: Any) -> str:

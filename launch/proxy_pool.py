@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from haigo import pool
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, internal, os_problem
 from launch.local.device import WORKER
 
 Job = Callable[[Mapping[str, Any], Callable[[Any], None]], Any]
@@ -169,15 +169,13 @@ def _work(pipe: Connection, job: Job, number: int) -> None:
         except HaigoError as error:
             answer = ("failed", error.problem)
         except OSError as error:
-            from haigo.cli import os_problem
-
             answer = ("failed", os_problem(error).splitlines()[0])
         except Exception as error:  # a worker must live on: the sentence says what to look for
             if os.environ.get("HAIGO_DEBUG"):
                 import traceback
 
                 traceback.print_exc()
-            answer = ("failed", f"{type(error).__name__}: {error}")
+            answer = ("failed", internal(error).splitlines()[0].removesuffix("."))
         _send(pipe, answer)
 
 

@@ -199,7 +199,7 @@ def _in_order(calls: Iterable[Callable[[], Result]], workers: int) -> Iterator[R
     waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
     try:
         for call in calls:
-            waiting.append(executor.submit(call))
+            waiting.append(executor.submit(pool.Piece(call)))
             if len(waiting) >= 2 * workers:
                 yield waiting.popleft().result()
         while waiting:

@@ -274,3 +274,40 @@ def test_interruptible_gives_results_and_errors_and_stops_at_once():
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130 and "goes on from here" in said
+
+
+def explode(path: str) -> None:
+    text = Path(path).read_text()
+    raise KeyError(text)
+
+
+class Wilful(Exception):
+    """One that no pipe carries: it cannot be made again from its args."""
+
+    def __init__(self, a: int, b: int) -> None:
+        super().__init__("what it says")
+
+
+def wilful(path: str) -> None:
+    raise Wilful(1, 2)
+
+
+@pytest.mark.parametrize("how", ["run", "fork", "ordered", "interruptible"])
+@pytest.mark.parametrize("work", [explode, wilful])
+def test_what_nobody_foresaw_in_a_worker_names_its_file(how, work, tmp_path, capsys):
+    data = tmp_path / "data.txt"
+    data.write_text("x")
+
+    def main(argv):
+        if how == "ordered":
+            list(pool.ordered(work, [str(data)] * 3, 2))
+        elif how == "interruptible":
+            pool.interruptible(partial(work, str(data)))
+        else:
+            pool.run({"a": partial(work, str(data)), "b": partial(work, str(data))}, 2, fork=how == "fork")
+
+    assert cli.run(main, []) == cli.INTERNAL == 70
+    said = capsys.readouterr().err
+    assert said.count("\n") == 2 and str(data) in said and type(work) is type(explode) and "report" in said
+    with pytest.raises(cli.Internal, match=f"in {work.__name__}"):
+        cli.run(main, ["--debug"])
