@@ -201,15 +201,16 @@ def train_model(sentences: Iterable[str], options: Mapping[str, Any], seed: int)
     def run() -> bytes:
         sentencepiece.set_random_generator_seed(seed)
         target = io.BytesIO()
-        sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=itertools.chain([first], lines), model_writer=target, minloglevel=2, **options
-        )
+        text = itertools.chain([first], lines)
+        try:
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=text, model_writer=target, minloglevel=2, **options
+            )
+        except RuntimeError as error:
+            raise _refusal(str(error), int(options["vocab_size"])) from None
         return target.getvalue()
 
-    try:
-        return bytes(pool.interruptible(run))
-    except RuntimeError as error:
-        raise _refusal(str(error), int(options["vocab_size"])) from None
+    return bytes(pool.interruptible(run))
 
 
 def _refusal(said: str, vocab_size: int) -> HaigoError:

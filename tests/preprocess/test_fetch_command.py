@@ -249,7 +249,7 @@ class TestState:
 
     def test_a_damaged_state_is_told(self, tmp_path):
         self.fill(tmp_path, [some(3)])
-        for path in (tmp_path / ".fetch").iterdir():
+        for path in (tmp_path / ".fetch").glob("*.sqlite*"):
             path.write_bytes(b"rubbish" * 1000)
         with pytest.raises(HaigoError, match="is damaged"):
             self.fill(tmp_path, [some(3)])

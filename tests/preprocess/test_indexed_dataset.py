@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from haigo import files
 from haigo.cli import HaigoError
 from preprocess.indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, merge, token_dtype
 
@@ -63,7 +64,7 @@ def test_dtypes_must_agree_to_be_merged(tmp_path):
     write(tmp_path / "b", [[1]], np.int32)
     with pytest.raises(HaigoError, match="int32"):
         merge([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
-    assert not bin_path(tmp_path / "c").exists() and not list(tmp_path.glob(".*"))
+    assert not bin_path(tmp_path / "c").exists() and not (tmp_path / files.SCRATCH).exists()
 
 
 @pytest.mark.parametrize(("pieces", "dtype"), [(65499, np.uint16), (65500, np.int32), (50000, np.uint16)])
@@ -78,7 +79,7 @@ def test_a_failed_write_leaves_the_old_dataset(tmp_path):
         writer.add([9])
         raise RuntimeError
     assert idx_path(tmp_path / "x").read_bytes() == before and list(MMapReader(tmp_path / "x")[0]) == [1, 2]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.bin", "x.idx"]
+    assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "x.idx", files.JOURNAL}
 
 
 @pytest.mark.parametrize("change", [-1, -2, 2])

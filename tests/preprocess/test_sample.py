@@ -16,7 +16,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haigo import cli
+from haigo import cli, files
 from haigo.cli import HaigoError
 from preprocess import documents, sample, sample_choose, sample_shards
 from preprocess.sources import Document
@@ -66,7 +66,8 @@ def corpora(tmp_path_factory):
 
 
 def state(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}
+    found = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != files.JOURNAL]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
 def taken(folder, name):
@@ -85,7 +86,7 @@ def test_budgets_are_met_to_the_character(corpora, tmp_path):
     ] == 50_001
     for name, row in made["corpora"].items():
         assert without_ends(taken(tmp_path, name)) == row["characters"] == row["granted"] == row["budget"]
-    assert not list(tmp_path.glob(".*"))
+    assert {path.name for path in tmp_path.glob(".*")} == {files.JOURNAL}
 
 
 def test_every_line_is_one_of_the_corpus_and_nothing_comes_twice(corpora, tmp_path):
@@ -266,8 +267,7 @@ def test_kill_9_leaves_the_same_sample(corpora, tmp_path):
 def test_notes_left_by_a_kill_after_the_end_are_taken_away(corpora, tmp_path):
     made = sample.sample(corpora, tmp_path, characters=9_000)
     before = state(tmp_path)
-    (tmp_path / ".notes" / "a").mkdir(parents=True)
-    (tmp_path / ".notes" / "a" / "00000.lines.npz").write_bytes(b"left")
+    files.write_text(tmp_path / ".notes" / "a" / "00000.lines.npz", "left")
     assert sample.sample(corpora, tmp_path, characters=9_000) == made
     assert state(tmp_path) == before
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from haigo import files
 from haigo.cli import HaigoError, Refused
 from preprocess import clean, documents, tokenizer, tokenizer_folder, tokenizer_train
 from preprocess.sources import Document
@@ -62,7 +63,7 @@ def trained(cleaned, tmp_path_factory):
 def test_the_folder_holds_what_the_rooms_need(trained):
     folder, meta = trained
     names = {"spm.model", "meta.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
-    assert {path.name for path in folder.iterdir()} == names and tokenizer.meta(folder) == meta
+    assert {path.name for path in folder.iterdir()} == {*names, files.JOURNAL} and tokenizer.meta(folder) == meta
     model = tokenizer.load(folder)
     assert (meta["vocab_size"], meta["eod_id"], meta["pad_id"]) == (model.vocab_size, model.eod_id, model.pad_id)
     assert meta["eod_piece"] == "<|endoftext|>" and meta["sha256"] == model.sha256
@@ -392,7 +393,7 @@ def test_other_tokenizers_are_measured_beside(others, trained, cleaned, capsys):
     ("name", "message"),
     [
         ("gone", "does not exist"),
-        ("empty", "holds no tokenizer that can be read"),
+        ("empty", "has no tokenizer"),
         ("broken.json", "is not a tokenizer.json"),
         ("broken.model", "is not a SentencePiece model"),
     ],
