@@ -21,7 +21,7 @@ StrPath = str | os.PathLike[str]
 
 JOURNAL, SCRATCH, LOCK = ".haigo", ".haigo.tmp", ".haigo.lock"
 NOTES = frozenset({JOURNAL, SCRATCH, LOCK})  # names that are no content of a folder
-_HEADER = b"Names that Haigo made in this folder: it may replace or remove these, and nothing else.\n"
+HEADER = b"Names that Haigo made in this folder: it may replace or remove these, and nothing else.\n"
 _seen: dict[str, tuple[tuple[int, int, int], frozenset[str]]] = {}  # journal -> what it said when it looked like that
 
 
@@ -127,7 +127,7 @@ def names_in(folder: Path) -> frozenset[str]:
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
     names: set[str] = set()
-    for line in content[len(_HEADER) :].splitlines():
+    for line in content[len(HEADER) :].splitlines():
         with contextlib.suppress(ValueError):  # a line torn by a full disk: its file was never put in place
             name = json.loads(line[1:])
             (names.add if line[:1] == b"+" else names.discard)(name)
@@ -148,8 +148,8 @@ def open_notes(path: Path, flags: int) -> IO[bytes]:
             raise
         raise Refused(f"{path} is not the file that Haigo keeps its notes in.", "move it away") from None
     handle = os.fdopen(number, "r+b" if flags & os.O_RDWR else "rb", 0)
-    head = os.pread(handle.fileno(), len(_HEADER), 0)
-    if not (_HEADER.startswith(head) if path.name == JOURNAL else re.fullmatch(rb"(pid \d*)?", head)):
+    head = os.pread(handle.fileno(), len(HEADER), 0)
+    if not (HEADER.startswith(head) if path.name == JOURNAL else re.fullmatch(rb"(pid \d*)?", head)):
         handle.close()
         raise Refused(f"{path} is not the file that Haigo keeps its notes in.", "move it away")
     return handle
@@ -164,9 +164,9 @@ def enter(path: Path, sign: str = "+") -> None:
 def _note(folder: Path, line: bytes) -> None:
     """One short write at the journal's end, so that processes may do it side by side."""
     with open_notes(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND) as handle:
-        if os.fstat(handle.fileno()).st_size < len(_HEADER):
+        if os.fstat(handle.fileno()).st_size < len(HEADER):
             handle.truncate(0)
-            handle.write(_HEADER)
+            handle.write(HEADER)
         handle.write(line)
 
 

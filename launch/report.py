@@ -2,7 +2,8 @@
 
     python -m launch.report RUN_FOLDER
 
-Everything on it is read from the files that the stages left; nothing is computed anew but the figures.
+Everything on it is read from the files that the stages left, which must be as they left them; nothing is computed anew but the
+figures.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from haigo.cli import HaigoError
 from haigo.formats import mixture as mixtures
 from haigo.progress import clock
 from haigo.shown import html
-from launch.chain import runfile
-from launch.chain.summary import CHOSEN
+from launch.chain import runfile, verify
+from launch.chain.ledger import Ledger
+from launch.chain.summary import CHOSEN, require_trained
 from launch.local import log
 from launch.page import figures as report_figures
 from launch.page import style as report_style
@@ -32,7 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = made.parse_args(argv)
     if not (args.folder / "summary.json").exists():
         raise HaigoError(f"{args.folder} is not a finished run folder.", "run `python -m launch.pipeline` to its end")
-    print(write(args.folder, runfile.read(args.folder / "run.yml")))
+    verify.records(args.folder)
+    page = write(args.folder, runfile.read(args.folder / "run.yml"))
+    Ledger(args.folder).note(page.name)
+    print(page)
     return cli.OK
 
 
@@ -40,6 +45,7 @@ def write(root: Path, run: runfile.RunFile) -> Path:
     """Write `report.html`; its path."""
     summary = files.read_json(root / "summary.json")
     mixture = mixtures.read(root / "mixture.yml")
+    require_trained(root, mixture["weights"])
     parts = [
         _head(run, summary),
         _answer(summary, mixture),

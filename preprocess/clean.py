@@ -32,7 +32,7 @@ from typing import Any
 
 import orjson
 
-from haigo import __version__, cli, files, pool
+from haigo import __version__, cli, digests, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -170,7 +170,7 @@ def clean_corpus(
 
 def _inputs(found: list[tuple[Path, str]]) -> list[dict[str, Any]]:
     """What was read: each file, or one row for all when they are many (a source tree)."""
-    rows = [{"path": key, "bytes": path.stat().st_size, "sha256": files.sha256_file(path)} for path, key in found]
+    rows = [{"path": key, "bytes": path.stat().st_size, "sha256": digests.sha256(path)} for path, key in found]
     if len(rows) <= _LISTED_FILES:
         return rows
     together = {"path": f"{len(rows)} files", "bytes": sum(int(str(row["bytes"])) for row in rows)}

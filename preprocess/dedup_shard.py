@@ -5,7 +5,7 @@ Both go to files, so that a killed run goes on with what was finished and nothin
 
 from __future__ import annotations
 
-from pathlib import Path
+import zipfile
 
 import numpy as np
 
@@ -23,7 +23,7 @@ _BATCH_CHARS = 100_000
 
 def sketch(shard: Shard, shape: Shape, file: str) -> None:
     """The sketches of one shard, kept in `file`, of which the name tells what it was made from."""
-    if Path(file).is_file():
+    if _is_whole(file):
         return
     sketcher = Sketcher(shape)
     lots = [sketcher.sketch([])]
@@ -31,6 +31,15 @@ def sketch(shard: Shard, shape: Shape, file: str) -> None:
     made = near_pairs.join(lots)
     with files.create(file) as handle:
         np.savez(handle, **{name: getattr(made, name) for name in ARRAYS})
+
+
+def _is_whole(file: str) -> bool:
+    """Whether the sketches are there, and as they were written by the sums in their archive."""
+    try:
+        with np.load(file, allow_pickle=False) as held:
+            return all(len(held[name]) >= 0 for name in ARRAYS)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return False
 
 
 def shingles(shard: Shard, shape: Shape, places: list[int], file: str) -> None:

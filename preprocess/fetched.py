@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import digests, files
 from haigo.cli import HaigoError
 
 from .fetchers.card import JSON
@@ -23,7 +23,7 @@ _SHARD = re.compile(r"\d{5,}\.jsonl\.zst")
 
 
 def problem(paths: Sequence[str | os.PathLike[str]], found: Sequence[tuple[Path, str]]) -> str | None:
-    """What is wrong with the fetched folders among the input, in one sentence, as far as it can be told without reading.
+    """What is wrong with the fetched folders among the input, in one sentence.
 
     Args:
         paths: the input as it was given; of a folder in it every shard has to be there.
@@ -39,12 +39,15 @@ def problem(paths: Sequence[str | os.PathLike[str]], found: Sequence[tuple[Path,
         if card is None:
             return f"{folder / JSON} is no data card."
         sizes = {str(row["name"]): int(row["bytes"]) for row in card["shards"]}
+        sums = {str(row["name"]): row.get("sha256") for row in card["shards"]}
         read = [path for path, _ in found if path.parent == folder and _SHARD.fullmatch(path.name)]
         for path in read:
             if path.name not in sizes:
                 return f"{path} is not on the folder's data card ({folder / JSON})."
             if path.stat().st_size != sizes[path.name]:
                 return f"{path} has {path.stat().st_size:,} bytes, and its data card says {sizes[path.name]:,}."
+            if sums[path.name] not in (None, digests.sha256(path)):
+                return f"{path} was changed since it was fetched (its sha256 is not that of the data card, {folder / JSON})."
         gone = sorted(set(sizes) - {path.name for path in read})
         if gone and folder.resolve() in whole:
             return f"{folder / gone[0]} is missing, and the data card ({folder / JSON}) names it."

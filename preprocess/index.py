@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, cli, files, pool
+from haigo import __version__, cli, digests, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
+from . import manifest as manifests
 from . import sources, tokenizer
 from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, put_sample_orders_aside, token_dtype
 from .shard import Unit, Work, hold, make_shard
@@ -71,12 +72,12 @@ def index(
     model = tokenizer.load(tokenizer_path)
     prefix = dataset_prefix(output_prefix, json_key)
     found = sources.input_files(inputs)
-    digests = [{"file": key, "sha256": files.sha256_file(path), "bytes": path.stat().st_size} for path, key in found]
+    read = [{"file": key, "sha256": digests.sha256(path), "bytes": path.stat().st_size} for path, key in found]
     for path in (bin_path(prefix), idx_path(prefix), Path(f"{prefix}.json")):
         files.check_output(path, [each for each, _ in found], [Path(each) for each in inputs if Path(each).is_dir()])
     recipe = {
         "format": 1,
-        "input_sha256": files.digest([row["sha256"] for row in digests]),
+        "input_sha256": files.digest([row["sha256"] for row in read]),
         "tokenizer_sha256": model.sha256,
         "json_key": json_key,
         "append_eod": append_eod,
@@ -91,7 +92,7 @@ def index(
         return manifest
     with files.owner(parts):
         files.remove_leftovers(prefix.parent, below=False)
-        sums = [str(row["sha256"]) for row in digests]
+        sums = [str(row["sha256"]) for row in read]
         work = works(found, sums, model, parts, 0, append_eod, json_key, documents, split_bytes, skip_broken)
         counts = _run(work, workers, prefix.name, model)
         broken = Broken(skip_broken)
@@ -115,14 +116,13 @@ def index(
             "eod_id": model.eod_id,
             "vocab_size": model.vocab_size,
             **recipe,
-            "bin_sha256": files.sha256_file(bin_path(prefix)),
-            "idx_sha256": files.sha256_file(idx_path(prefix)),
+            **manifests.sums(prefix),
             "empty_texts_left_out": total["empty"],
             **broken.report(),
-            "input": digests,
+            "input": read,
             "tool": f"haigo {__version__}",
         }
-        files.write_json(f"{prefix}.json", manifest)
+        manifests.write(prefix, manifest)
     files.remove_tree(parts)
     return manifest
 
@@ -167,17 +167,27 @@ def works(
 
 def _finished(prefix: Path, recipe: dict[str, Any], skip_broken: int) -> dict[str, Any] | None:
     """The manifest at `prefix` when it was made by this very recipe and the files are whole."""
-    if not Path(f"{prefix}.json").is_file():
-        return None
     try:
-        manifest = files.read_json(f"{prefix}.json")
+        found = manifests.find(prefix)
         reader = MMapReader(prefix)
-    except HaigoError:
+        wrong = [str(path) for path in manifests.wrong(prefix, found or {})]
+    except HaigoError as error:
+        if manifests.path_of(prefix).is_file():
+            _tell(error.problem.removesuffix("."))
         return None
-    same = isinstance(manifest, dict) and all(manifest.get(key) == value for key, value in recipe.items())
-    if same and manifest.get("broken_rows", {}).get("count", 0) > skip_broken:
+    if found is None or any(found.get(key) != value for key, value in recipe.items()):
         return None
-    return manifest if same and len(reader.tokens) == manifest.get("tokens") else None
+    if found.get("broken_rows", {}).get("count", 0) > skip_broken:
+        return None
+    if found.get("tokens") != len(reader.tokens):
+        wrong = wrong or [str(manifests.path_of(prefix))]
+    for path in wrong:
+        _tell(f"{path} was changed since the dataset was made")
+    return None if wrong else found
+
+
+def _tell(what: str) -> None:
+    print(f"haigo: {what}: it is made again.", file=sys.stderr, flush=True)
 
 
 def _units(found: list[tuple[Path, str]], digests: list[str], split_bytes: int | None) -> Iterator[Unit]:

@@ -1,26 +1,52 @@
-"""The manifest `PREFIX.json` beside an indexed dataset; datasets that GPT-NeoX or Megatron-LM made have none."""
+"""The manifest `PREFIX.json` beside an indexed dataset, and whether the dataset holds the bytes that it speaks of.
+
+Datasets that GPT-NeoX or Megatron-LM made have none. A manifest is sealed (`haigo.sealed`): one with a changed byte is named.
+Those of the first edition have no seal; their digests of `.bin` and `.idx` are compared all the same. Above 4 GiB a file counts
+as whole by inode, ctime and size when it was read through before; what it was then is kept beside it (`.NAME.mark.json`), or in
+the user's cache where nothing can be written.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import files
-from haigo.cli import HaigoError
+from haigo import digests, files, sealed
+from haigo.cli import HaigoError, Refused
+
+from .indexed_dataset import bin_path, idx_path
+
+_REBUILD = "make the dataset again with the command that made it"
+_Prefix = str | os.PathLike[str]
 
 
-def find(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
+def path_of(prefix: _Prefix) -> Path:
+    """`PREFIX.json`; the prefix itself may hold dots."""
+    return Path(f"{os.fspath(prefix)}.json")
+
+
+def write(prefix: _Prefix, content: Mapping[str, Any]) -> None:
+    """Write a manifest, which comes last: the dataset is then whole."""
+    sealed.write(path_of(prefix), content)
+
+
+def find(prefix: _Prefix) -> dict[str, Any] | None:
     """The manifest of a dataset; None when there is none, that is for a dataset of other origin.
 
     Raises:
-        HaigoError: the file is damaged, or is no manifest.
+        HaigoError: the file is damaged, was changed since it was written, or is no manifest.
     """
-    path = Path(f"{os.fspath(prefix)}.json")
+    path = path_of(prefix)
     if not path.is_file():
         return None
-    found = files.read_json(path)
-    if not isinstance(found, dict) or not isinstance(found.get("tokens"), int):
+    try:
+        found, _ = sealed.read(path)
+    except HaigoError as error:
+        raise HaigoError(error.problem, _REBUILD) from None
+    if not isinstance(found.get("tokens"), int):
         raise HaigoError(f"{path} is not the manifest of a dataset.", "make the dataset with preprocess.index")
     return found
 
@@ -28,3 +54,45 @@ def find(prefix: str | os.PathLike[str]) -> dict[str, Any] | None:
 def checked(found: dict[str, Any] | None) -> bool:
     """Whether the ids of the dataset were held against a vocabulary when it was made."""
     return bool(found and found.get("vocab_size") and found.get("tokenizer_sha256"))
+
+
+def check(prefix: _Prefix) -> dict[str, Any] | None:
+    """The manifest of a dataset that holds the bytes which it speaks of; None when there is none.
+
+    Raises:
+        HaigoError: as `find`.
+        Refused: `.bin` or `.idx` was changed since the dataset was made.
+    """
+    found = find(prefix)
+    for path in wrong(prefix, found or {}):
+        raise Refused(f"{path} was changed since the dataset was made (its sha256 is not the manifest's).", _REBUILD)
+    return found
+
+
+def wrong(prefix: _Prefix, found: Mapping[str, Any]) -> list[Path]:
+    """Those of `.bin` and `.idx` that do not hold the bytes which the manifest speaks of."""
+    stated = {path: found.get(f"{path.suffix[1:]}_sha256") for path in (bin_path(prefix), idx_path(prefix))}
+    return [path for path, digest in stated.items() if digest is not None and digest != _sha256(path)]
+
+
+def sums(prefix: _Prefix) -> dict[str, str]:
+    """`bin_sha256` and `idx_sha256` of the files as they are."""
+    return {f"{each.suffix[1:]}_sha256": _sha256(each) for each in (bin_path(prefix), idx_path(prefix))}
+
+
+def _sha256(path: Path) -> str:
+    if path.stat().st_size <= digests.BIG_BYTES:
+        return digests.sha256(path)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haigo"
+    notes = [path.with_name(f".{path.name}.mark.json"), cache / f"{files.digest(str(path.resolve()))[:32]}.json"]
+    before: dict[str, Any] = {}
+    for note in notes:
+        with contextlib.suppress(HaigoError, OSError):
+            before = sealed.read(note)[0]
+            break
+    now = digests.mark(path, before)
+    for note in notes if now != before else []:
+        with contextlib.suppress(HaigoError, OSError):  # a folder that is only read
+            sealed.write(note, now)
+            break
+    return str(now["sha256"])

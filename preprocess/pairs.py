@@ -28,10 +28,10 @@ from haigo import __version__, cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.progress import Progress
 
-from . import examples, tokenizer
+from . import examples, manifest, tokenizer
 from .examples import Example, Template
 from .index import dataset_prefix
-from .indexed_dataset import MMapWriter, bin_path, idx_path, put_sample_orders_aside, token_dtype
+from .indexed_dataset import MMapWriter, put_sample_orders_aside, token_dtype
 from .inspect import MASKED
 from .sources import Broken, add_skip_broken, broken_lines, input_files
 from .tokenizer import Tokenizer
@@ -124,9 +124,8 @@ def build(
         (labels_prefix, "int32", "labels"),
         (prefix, str(token_dtype(model.vocab_size)), "tokens"),
     ):
-        sums = {"bin_sha256": files.sha256_file(bin_path(where)), "idx_sha256": files.sha256_file(idx_path(where))}
-        files.write_json(f"{where}.json", shared | {"kind": kind, "dtype": dtype} | sums)
-    return files.read_json(f"{prefix}.json")
+        manifest.write(where, shared | {"kind": kind, "dtype": dtype} | manifest.sums(where))
+    return manifest.find(prefix) or {}
 
 
 def neox_keys(output_prefix: str | os.PathLike[str], packed: bool, split: str = "train") -> dict[str, Any]:

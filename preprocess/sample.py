@@ -15,11 +15,12 @@ SAMPLE/sample.json last. A killed run goes on where it was.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, cli, files
+from haigo import __version__, cli, digests, files, sealed
 from haigo.cli import HaigoError
 from haigo.formats import mixture as mixture_file
 
@@ -87,11 +88,11 @@ def sample(
     for name in corpora:
         documents.claim(place / name, [], map(Path, corpora.values()))
     paths = {name: documents.shards(folder) for name, folder in corpora.items()}
-    digests = {name: [files.sha256_file(path) for path in found] for name, found in paths.items()}
+    read_from = {name: [digests.sha256(path) for path in found] for name, found in paths.items()}
     recipe = files.digest(
         {
             "format": 1,
-            "corpora": digests,
+            "corpora": read_from,
             "asked": [characters, weights, budgets, temperature, fill],
             "repeats": repeats,
             "seed": seed,
@@ -111,7 +112,7 @@ def sample(
         shards = {
             name: [
                 Shard(str(path), sha256, seed, str(notes / name / f"{number:05d}"), skip_broken)
-                for number, (path, sha256) in enumerate(zip(found, digests[name], strict=True))
+                for number, (path, sha256) in enumerate(zip(found, read_from[name], strict=True))
             ]
             for name, found in paths.items()
         }
@@ -151,7 +152,7 @@ def sample(
         }
         for name in corpora:  # the folder of each corpus is a cleaned corpus too, for every step that reads one
             files.write_json(place / name / documents.REPORT, {"corpus": name, "sample": rows[name]})
-        files.write_json(place / NAME, made)
+        sealed.write(place / NAME, made)
         files.remove_tree(notes)
     return made
 
@@ -162,8 +163,8 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         HaigoError: there is none.
     """
-    made = files.read_json(Path(folder) / NAME)
-    if not isinstance(made, dict) or not isinstance(made.get("corpora"), dict):
+    made, _ = sealed.read(Path(folder) / NAME)
+    if not isinstance(made.get("corpora"), dict):
         raise HaigoError(
             f"{Path(folder) / NAME} is not the report of a sample.", "draw it again with preprocess.sample"
         )
@@ -173,12 +174,19 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def _finished(place: Path, recipe: str) -> dict[str, Any] | None:
     if not (place / NAME).is_file():
         return None
-    made = read(place)
+    try:
+        made = read(place)
+    except HaigoError as error:
+        print(f"haigo: {error.problem.removesuffix('.')}: the sample is drawn again.", file=sys.stderr)
+        return None
     if made.get("recipe") != recipe:
         return None
     for name, rows in made["shards"].items():
         there = sorted((place / name / "train").glob("*.jsonl.zst"))
-        if [files.sha256_file(path) for path in there] != rows:
+        about = {"corpus": name, "sample": made["corpora"].get(name)}
+        noted = place / name / documents.REPORT
+        if [digests.sha256(path) for path in there] != rows or not noted.is_file() or files.read_json(noted) != about:
+            print(f"haigo: {place / name} was changed since it was drawn: the sample is drawn again.", file=sys.stderr)
             return None
     return made
 

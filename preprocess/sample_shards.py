@@ -7,15 +7,17 @@ that were chosen. Each leaves one file that says what it was made from, so that 
 from __future__ import annotations
 
 import array
+import contextlib
 import dataclasses
 import hashlib
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import zstandard
 
-from haigo import files
+from haigo import digests, files, sealed
 from haigo.cli import HaigoError
 
 from . import documents
@@ -118,10 +120,10 @@ def write(shard: Shard, chosen: Chosen, cap: int, target: str) -> dict[str, int]
     """
     marker = Path(f"{shard.notes}.written.json")
     recipe = files.digest(["written", 1, shard.sha256, shard.seed, cap, chosen.digest()])
-    if marker.is_file():
-        made = files.read_json(marker)
-        if made["recipe"] == recipe and Path(target).is_file():
-            return made["counts"]
+    with contextlib.suppress(HaigoError, OSError, KeyError, TypeError):  # none yet, or a damaged one: made again
+        made, _ = sealed.read(marker)
+        if made["recipe"] == recipe and digests.sha256(target) == made["sha256"]:
+            return dict(made["counts"])
     counts = {"documents": 0, "characters": 0, "bytes": 0}
     quota = dict(zip(chosen.numbers.tolist(), chosen.characters.tolist(), strict=True))
     dropped: dict[int, set[int]] = {}
@@ -145,7 +147,7 @@ def write(shard: Shard, chosen: Chosen, cap: int, target: str) -> dict[str, int]
                 out.write(documents.line(Document(document.id, text)).packed)
                 counts["documents"] += 1
                 counts["characters"] += sum(map(len, kept))
-    files.write_json(marker, {"recipe": recipe, "counts": counts})
+    sealed.write(marker, {"recipe": recipe, "counts": counts, "sha256": digests.sha256(target)})
     return counts
 
 
@@ -187,10 +189,10 @@ def _line_hash(line: str) -> int:
 
 
 def _is_made(path: str, recipe: str) -> bool:
+    """Whether a note is there, whole by the sums in its archive, and made of just this."""
     try:
-        with np.load(path, allow_pickle=False) as held:
-            return str(held["recipe"]) == recipe
-    except (OSError, ValueError, KeyError):
+        return str(load(path)["recipe"]) == recipe
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return False
 
 

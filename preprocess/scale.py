@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, files, pool, yamlfile
+from haigo import cli, digests, files, pool, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
 from haigo.progress import Progress
 
@@ -181,7 +181,7 @@ def _inputs_mark(run: Mapping[str, Any], only: str | None) -> str:
         found = [path for path, _ in input_files(run["inputs"])]
     else:
         found = sorted((Path(run["output"]) / "clean").rglob("*.jsonl.zst"))
-    return files.digest([[str(path), stat.st_size, stat.st_mtime_ns] for path in found for stat in [path.stat()]])
+    return files.digest([[str(path), digests.sha256(path)] for path in found])
 
 
 if __name__ == "__main__":

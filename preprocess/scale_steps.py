@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files
+from haigo import __version__, digests, files, sealed
 from haigo.cli import HaigoError
 
 from . import clean, documents, index, tokenizer
@@ -42,13 +43,34 @@ class Clean:
         for number, (path, _) in list(enumerate(input_files(self.inputs)))[rank::world_size]:
             folder = Path(self.output) / "clean" / f"{number:05d}"
             marker = folder.with_suffix(".json")
-            made_from = [files.sha256_file(path), self.corpus, self.options, __version__]
+            made_from = [digests.sha256(path), self.corpus, self.options, __version__]
             recipe = files.digest(made_from)
-            if marker.is_file() and (folder / documents.REPORT).is_file() and files.read_json(marker) == recipe:
+            if _finished(marker, folder, recipe):
                 continue
             files.remove(marker)
             clean.clean_corpus(self.corpus, [path], folder, **self.options)
-            files.write_json(marker, recipe)
+            sealed.write(marker, {"recipe": recipe, "outputs": _sums(folder)})
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): digests.sha256(path) for path in digests.below(folder)}
+
+
+def _finished(marker: Path, folder: Path, recipe: str) -> bool:
+    """Whether a file was cleaned with these options, and what it gave is as it was left."""
+    if not marker.is_file():
+        return False
+    content = files.read_json(marker)
+    if isinstance(content, str):  # of the first edition, which kept no digests
+        return content == recipe and (folder / documents.REPORT).is_file()
+    try:
+        known, _ = sealed.read(marker)
+        changed = known["recipe"] == recipe and known["outputs"] != _sums(folder)
+    except (HaigoError, KeyError):
+        known, changed = {}, True
+    if changed:
+        print(f"haigo: {folder} was changed since it was cleaned: it is cleaned again.", file=sys.stderr)
+    return known.get("recipe") == recipe and not changed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +96,7 @@ class Index:
         for split, (number, path) in pieces[rank::world_size]:
             parts = index.parts_folder(index.dataset_prefix(Path(self.output) / split))
             parts.mkdir(parents=True, exist_ok=True)
-            (work,) = index.works([(path, path.name)], [files.sha256_file(path)], model, parts, number, self.append_eod)
+            (work,) = index.works([(path, path.name)], [digests.sha256(path)], model, parts, number, self.append_eod)
             make_shard(work)
 
 

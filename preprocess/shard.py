@@ -1,7 +1,7 @@
 """One shard of an indexed dataset: what a single process does, and all that it needs to know for it.
 
-A shard's `.json` is written last and holds a digest of what the shard was made from: one that is there and fits is
-never made again. Joining shards is in `preprocess.index`.
+A shard's `.json` is written last and holds a digest of what the shard was made from and those of its bytes: one that is there
+and fits is never made again. Joining shards is in `preprocess.index`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from haigo import files
+from haigo import files, sealed
 from haigo.cli import HaigoError
 
-from . import sources, tokenizer
+from . import manifest, sources, tokenizer
 from .documents import batches
-from .indexed_dataset import MMapReader, MMapWriter, token_dtype
+from .indexed_dataset import MMapWriter, token_dtype
 from .sources import Broken, Document, jsonl
 from .sources.containers import MOST_BYTES, Entry, entries, lines
 
@@ -86,11 +86,11 @@ def make_shard(work: Work) -> dict[str, Any]:
     recipe = work.recipe()
     if marker.is_file():
         try:
-            done = files.read_json(marker)
-            if done["recipe"] == recipe and len(MMapReader(work.prefix).tokens) == done["counts"]["tokens"]:
-                return done["counts"]
-        except (HaigoError, KeyError, TypeError):
-            pass  # a shard of another run: made again
+            done, _ = sealed.read(marker)
+            if done["recipe"] == recipe and done["sums"] == manifest.sums(work.prefix):
+                return dict(done["counts"])
+        except (HaigoError, OSError, KeyError, TypeError):
+            pass  # a shard of another run, or a damaged one: made again
         files.remove(marker)
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
@@ -105,7 +105,7 @@ def make_shard(work: Work) -> dict[str, Any]:
                 writer.end_document()
             counts["documents"] += len(texts)
     counts |= broken.report()
-    files.write_json(marker, {"recipe": recipe, "counts": counts})
+    sealed.write(marker, {"recipe": recipe, "counts": counts, "sums": manifest.sums(work.prefix)})
     return counts
 
 

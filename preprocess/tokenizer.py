@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haigo import cli, files
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 
 if TYPE_CHECKING:
     from sentencepiece import SentencePieceProcessor
@@ -80,6 +80,7 @@ def load(folder_or_model: str | os.PathLike[str], *, require_eod: bool = True) -
     Raises:
         HaigoError: missing, not a SentencePiece model, or without the piece `<|endoftext|>` (GPT-NeoX would silently
             end every document with `<unk>`).
+        Refused: the model is not the one that the folder's `meta.json` speaks of.
     """
     path = model_path(folder_or_model)
     from sentencepiece import SentencePieceProcessor
@@ -98,7 +99,22 @@ def load(folder_or_model: str | os.PathLike[str], *, require_eod: bool = True) -
         )
     import hashlib
 
-    return Tokenizer(path.absolute(), processor, hashlib.sha256(blob).hexdigest())
+    sha256 = hashlib.sha256(blob).hexdigest()
+    _require_unchanged(path, sha256)
+    return Tokenizer(path.absolute(), processor, sha256)
+
+
+def _require_unchanged(path: Path, sha256: str) -> None:
+    """Refuse a model that is not the one which the folder's `meta.json` speaks of: its ids would mean other pieces."""
+    noted = path.with_name(META_NAME)
+    if path.name != MODEL_NAME or not noted.is_file():
+        return
+    known = files.read_json(noted)
+    if isinstance(known, dict) and "eod_piece" in known and known.get("sha256") not in (None, sha256):
+        raise Refused(
+            f"{path} was changed since the tokenizer was made (its sha256 is not that of {META_NAME}).",
+            "put the model back as it was, or make the tokenizer again",
+        )
 
 
 def model_path(folder_or_model: str | os.PathLike[str]) -> Path:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import files, pool, redact, yamlfile
+from haigo import digests, files, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
 from haigo.formats import mixture as mixture_file
 from launch.chain import runfile
@@ -54,9 +54,7 @@ def shard_digests(folder: str) -> dict[str, list[str]]:
     """Split -> the digest of every shard of a cleaned corpus."""
     from preprocess import documents
 
-    return {
-        split: [files.sha256_file(shard) for shard in documents.shards(folder, split)] for split in documents.SPLITS
-    }
+    return {split: [digests.sha256(shard) for shard in documents.shards(folder, split)] for split in documents.SPLITS}
 
 
 def tokenizer(given: str, corpora: list[str], folder: str, options: runfile.Tokenizer, seed: int) -> Any:
@@ -92,13 +90,21 @@ def index(corpus: str, tokenizer_folder: str, root: str, name: str) -> Any:
     return made
 
 
+def data_digests(root: str, name: str) -> dict[str, list[str]]:
+    """Split -> the digests of `.bin` and `.idx`, as the files are: what `index` gives."""
+    prefixes = {split: Path(root) / "data" / name / f"{split}_text_document" for split in ("train", "valid", "test")}
+    return {
+        split: [digests.sha256(f"{prefix}.bin"), digests.sha256(f"{prefix}.idx")] for split, prefix in prefixes.items()
+    }
+
+
 def design(root: str, options: runfile.Proxies, limits: Mapping[str, Any], seed: int) -> Any:
     """The mixtures of the proxy runs."""
     from mixer import design as designs
 
     table = designs.design(_constraints(root, limits), options.runs, seed, options.floor, options.held_out)
     designs.write_ratios(str(Path(root) / "design" / "ratios.csv"), table)
-    return files.sha256_file(Path(root) / "design" / "ratios.csv")
+    return digests.sha256(Path(root) / "design" / "ratios.csv")
 
 
 def proxies(
@@ -139,7 +145,7 @@ def proxies(
     if done.failed:
         name, why = next(iter(done.failed.items()))
         raise Failed(f"{len(done.failed)} proxies failed; {name}: {why}", "mend that and run the same command again")
-    return _table_digest(folder / "proxies" / "metrics.csv")
+    return table_digest(folder / "proxies" / "metrics.csv")
 
 
 def screen(root: str, options: runfile.Proxies, pairs: dict[str, str], seed: int) -> Any:
@@ -157,7 +163,7 @@ def screen(root: str, options: runfile.Proxies, pairs: dict[str, str], seed: int
         pairs=pairs,
         seed=seed,
     )
-    return files.sha256_file(path)
+    return digests.sha256(path)
 
 
 def search(
@@ -175,11 +181,13 @@ def search(
         held_out: the table has runs (h000, ...) that only judge the fit.
         screened: there is a screen.
     """
+    from launch.swarm import metrics
     from mixer import report
     from mixer.objective import Objective
     from mixer.search import search as find
 
     folder = Path(root)
+    metrics.rebuild(folder / "proxies")
     groups = {group: (low, high) for group, (low, high) in limits["groups"].items()}
     words = ["--ratios", "design/ratios.csv", "--metrics", "proxies/metrics.csv", "--supply", "supply.csv"]
     words += ["--objective", ",".join(f"{name}={weight:g}" for name, weight in objective.metrics.items())]
@@ -212,6 +220,11 @@ def search(
     files.write_json(folder / "search" / "held_out.json", made.held_out_predictions)
     files.write_text(folder / "search" / "answer.txt", report.text(made.document()))
     return dict(zip(made.corpora, made.weights.tolist(), strict=True))
+
+
+def chosen_weights(root: str) -> dict[str, float]:
+    """The weights in the search's answer, as the file is: what `search` gives."""
+    return dict(yamlfile.read(Path(root) / "search" / "mixture.yml")["weights"])
 
 
 def configs(root: str, options: runfile.Configs, seed: int) -> Any:
@@ -367,7 +380,7 @@ def _constraints(root: str, limits: Mapping[str, Any]) -> Any:
     )
 
 
-def _table_digest(path: Path) -> str:
+def table_digest(path: Path) -> str:
     """A digest of metrics.csv without the columns that differ from run to run (seconds)."""
     import pandas as pd
 

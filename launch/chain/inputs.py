@@ -1,15 +1,15 @@
-"""What a run file points at: variables in its paths, the raw files behind its patterns, and their digests."""
+"""What a run file points at: variables in its paths, and the raw files behind its patterns."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from haigo import files
 from haigo.cli import HaigoError
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
@@ -98,29 +98,30 @@ def _is_pattern(text: str) -> bool:
     return any(mark in text for mark in "*?[")
 
 
-class Digests:
-    """sha256 of raw files, remembered in `cache` by size and time of change, so that terabytes are read once."""
+_FIRST_EDITION = {
+    "Dedup": "method priority threshold shingle bands rows",
+    "Decontaminate": "against remove long short keys",
+    "Tokenizer": "path vocab_size chars_per_corpus model_type",
+    "Objective": "metrics ceilings",
+    "Search": "method bootstrap max_epochs target_tokens groups kl force",
+    "Train": "model tokens seq_length compare evaluations eval_tokens test_tokens",
+    "Scores": "tasks num_fewshot limit data_dir fewshot_pool data_version",
+    "Configs": "models cluster nodes tokens",
+}
 
-    def __init__(self, cache: Path) -> None:
-        self._cache = cache
-        self._known: dict[str, list[object]] = {}
-        with contextlib.suppress(HaigoError):
-            self._known = files.read_json(cache)
 
-    def of(self, paths: Iterable[Path]) -> list[list[str]]:
-        """[name, sha256] of every file, in order; of every file below a folder."""
-        digests = []
-        for path in paths:
-            below = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-            for each in below:
-                stat = each.stat()
-                key, state = str(each.resolve()), [stat.st_size, stat.st_mtime_ns]
-                known = self._known.get(key)
-                if known is None or known[:2] != state:
-                    known = [*state, files.sha256_file(each)]
-                    self._known[key] = known
-                digests.append([each.name, str(known[2])])
-        return digests
+def stated(options: Any) -> dict[str, Any]:
+    """A section of the run file as an input of a stage: what the first edition knew, and later keys where they are set. A new
+    key that a run file does not use must not make a finished stage another one."""
+    known = _FIRST_EDITION[type(options).__name__].split()
+    fields = dataclasses.fields(options)
+    return {
+        each.name: value
+        for each, value in zip(fields, dataclasses.astuple(options), strict=True)
+        if each.name in known or value != _default(each)
+    }
 
-    def save(self) -> None:
-        files.write_json(self._cache, self._known)
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    made = field.default_factory
+    return field.default if made is dataclasses.MISSING else made()

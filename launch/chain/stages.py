@@ -8,7 +8,6 @@ What a stage does is in `launch.chain.actions`; here stands what it depends on.
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 
 import pandas as pd
 
-from haigo import cli, files, pool
+from haigo import digests, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
-from launch.chain import actions, inputs, runfile, text_stages, words
+from launch.chain import actions, ahead, inputs, runfile, sizes, text_stages
+from launch.chain.ledger import Ledger
 from launch.chain.stage import Run, Stage
 
 CHOSEN = "chosen"
@@ -29,29 +29,18 @@ SPLITS = ("train", "valid", "test")
 class Chain:
     """One run of the whole chain in the folder `root`."""
 
-    def __init__(self, run: runfile.RunFile, path: Path, root: Path, *, dry_run: bool = False) -> None:
+    def __init__(
+        self, run: runfile.RunFile, path: Path, root: Path, *, dry_run: bool = False, ledger: Ledger | None = None
+    ) -> None:
         self.file, self.path, self.root = run, path, root
-        self.stages = Run(root, dry_run=dry_run)
+        self.digests = ledger or Ledger(root)
+        self.stages = Run(root, dry_run=dry_run, full=self.digests.full, moves=self.digests.moves())
         self.workers = run.workers or pool.cores()
         self.places = {"prepared": str((root / "raw").absolute()), "python": sys.executable}
-        self.digests = inputs.Digests(root / ".digests.json")
 
     def check_output(self) -> None:
-        """See, before anything is written, that the run folder holds none of the user's own files that the run reads.
-
-        Raises:
-            Refused: it does, or it holds files of which no run is known.
-        """
-        run, root = self.file, self.root
-        read: list[Path] = []
-        for name, corpus in run.corpora.items():
-            own = [self.expand(each) for each in corpus.files if "{prepared}" not in each]
-            read += inputs.find_files(own, name, self.path.parent)
-        more = [*run.pairs.values(), *run.test_pairs.values(), *run.decontaminate.against, run.tokenizer.path]
-        read += [Path(self.expand(each)) for each in (*more, run.scores.data_dir) if each and "{prepared}" not in each]
-        if not (files.made(self.path) and self.path.resolve() == (root / "run.yml").resolve()):
-            read.append(self.path)
-        files.check_output(root, read)
+        """See, before anything is written, that the run folder holds none of the user's own files; see `ahead`."""
+        ahead.check_output(self)
 
     def dry_run(self) -> list[tuple[str, str]]:
         """(state, stage) of every stage as far as it can be told without running any."""
@@ -65,7 +54,7 @@ class Chain:
         if dry and run.prepare and not (self.root / "raw").exists():
             self.stages.states.append(("to do", "everything after it"))
             return {}
-        self._check_ahead()
+        ahead.check(self)
         cleaned, contaminated = text_stages.decontaminate(self, text_stages.dedup(self, self._clean()))
         tokenizer = self._tokenizer(cleaned)
         indexed = self._index(cleaned, tokenizer)
@@ -92,7 +81,7 @@ class Chain:
         found = summary.collect(self.root, run)
         files.write_json(self.root / "summary.json", found)
         report.write(self.root, run)
-        self.digests.save()
+        self.digests.save([name for _, name in self.stages.states])
         return found
 
     # -- text ----------------------------------------------------------------------------------------------------------
@@ -104,62 +93,14 @@ class Chain:
         shown = [word.replace(str(self.root.absolute()), "RUN") for word in self.file.prepare]
         self.stages.do(Stage(name="raw", inputs=shown, action=partial(actions.prepare, command)))
 
-    def _check_ahead(self) -> None:
-        """What a late stage would stumble over is told before the first one starts."""
-        from eval_harness.run import read_sources
-        from mixer import methods, supply
-        from mixer.objective import Objective
-        from neox_configs import hardware, shipped
-
-        run = self.file
-        for model in (run.proxies.model, run.train.model, *run.configs.models):
-            shipped.find_model(model)
-        hardware.cluster(run.configs.cluster)
-        for key, each in (("proxies", run.proxies), ("train", run.train)):
-            step = _step(each.model, getattr(each, "seq_length", None))
-            if each.tokens < step:
-                raise HaigoError(
-                    f"{self.path}: '{key}.tokens' is {each.tokens:,}, less than one step of {step:,} tokens.",
-                    "give more tokens, or a model with a smaller batch",
-                )
-        for name in run.train.compare:
-            actions.check_name(name)
-        if run.search.method not in methods.ALL:
-            raise HaigoError(
-                f"{self.path}: there is no 'search.method' {run.search.method}."
-                f"{cli.nearest(run.search.method, methods.ALL)}",
-                f"choose from {', '.join(methods.ALL)}",
-            )
-        metrics = [f"{name}_bpb" for name in (*run.corpora, *run.pairs)]
-        wanted = Objective(weights=run.objective.metrics, ceilings=run.objective.ceilings, standardise=False)
-        wanted.resolve(metrics, str(self.path)).check_ceilings()
-        # the tokens are not known yet; what contradicts itself without them will not be mended by them
-        stated = {
-            name: {"min": each.min, "max": each.max} | ({"group": each.group} if each.group else {})
-            for name, each in run.corpora.items()
-        }
-        groups = {group: (low, high) for group, (low, high) in run.search.groups.items()}
-        supply.constraints_from(stated, groups=groups, source=str(self.path)).limits().check()
-        for name, path in (*run.pairs.items(), *run.test_pairs.items()):
-            _existing(self.expand(path), f"pairs '{name}'")
-        text_stages.check(self)
-        if run.tokenizer.path:
-            _existing(self.expand(run.tokenizer.path), "tokenizer.path")
-        if run.scores.tasks:
-            options = run.scores
-            folder = _existing(self.expand(options.data_dir or "."), "scores.data_dir")
-            limits = [options.limit] * len(options.tasks)
-            data = (folder, options.fewshot_pool, options.data_version)
-            words.within("scores", partial(read_sources, options.tasks, options.num_fewshot, limits, *data))
-
     def _clean(self) -> dict[str, Any]:
         stages = []
         found = {
             name: inputs.find_files([self.expand(each) for each in corpus.files], name, self.path.parent)
             for name, corpus in self.file.corpora.items()
         }
-        digests = {name: self.digests.of(paths) for name, paths in found.items()}
-        for line in inputs.read_twice(found, digests):
+        given = {name: self.digests.of(paths) for name, paths in found.items()}
+        for line in inputs.read_twice(found, given):
             print(f"haigo: {self.path}: {line}. Their text counts as often.", file=sys.stderr)
         for name, corpus in self.file.corpora.items():
             paths = found[name]
@@ -177,10 +118,16 @@ class Chain:
                 **({"skip_broken": corpus.skip_broken} if corpus.skip_broken else {}),
                 **({"unfinished": True} if corpus.unfinished else {}),
             }
-            action = partial(
-                actions.clean, name, [str(each) for each in paths], str(self.root / "corpora" / name), options
+            folder = str(self.root / "corpora" / name)
+            stages.append(
+                Stage(
+                    name=f"corpora/{name}",
+                    inputs=[options, given[name]],
+                    action=partial(actions.clean, name, [str(each) for each in paths], folder, options),
+                    exact=True,
+                    proof=partial(actions.shard_digests, folder),
+                )
             )
-            stages.append(Stage(name=f"corpora/{name}", inputs=[options, digests[name]], action=action))
         if not self.stages.dry_run:
             self.root.mkdir(parents=True, exist_ok=True)
             self.digests.save()
@@ -192,8 +139,9 @@ class Chain:
         given = self.digests.of([Path(source)]) if source and Path(source).exists() else source
         folders = [str(self.root / self.file.text_folder() / name) for name in self.file.corpora]
         action = partial(actions.tokenizer, source, folders, str(self.root / "tokenizer"), options, self.file.data_seed)
-        stated = [dataclasses.asdict(options), given, cleaned, self.file.data_seed]
-        return self.stages.do(Stage(name="tokenizer", inputs=stated, action=action))
+        stated = [inputs.stated(options), given, cleaned, self.file.data_seed]
+        proof = partial(digests.sha256, self.root / "tokenizer" / "spm.model")
+        return self.stages.do(Stage(name="tokenizer", inputs=stated, action=action, proof=proof))
 
     def _index(self, cleaned: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
         text, known = self.root / self.file.text_folder(), str(self.root / "tokenizer")
@@ -202,6 +150,7 @@ class Chain:
                 name=f"data/{name}",
                 inputs=[cleaned[f"corpora/{name}"], tokenizer],
                 action=partial(actions.index, str(text / name), known, str(self.root), name),
+                proof=partial(actions.data_digests, str(self.root), name),
             )
             for name in self.file.corpora
         ]
@@ -236,7 +185,7 @@ class Chain:
         run = self.file
         asked = [("proxies.model", run.proxies.model, None), ("train.model", run.train.model, run.train.seq_length)]
         asked += [("configs.models", model, None) for model in run.configs.models]
-        longest, key, model = max((_seq_length(model, given), key, model) for key, model, given in asked)
+        longest, key, model = max((sizes.seq_length(model, given), key, model) for key, model, given in asked)
         known = catalogue.read(self.root / "corpora.yml")
         evenly = dict.fromkeys(known.corpora, 1 / len(known.corpora))
         try:
@@ -253,36 +202,49 @@ class Chain:
         options = self.file.proxies
         stated = [options.runs, options.held_out, options.floor, self.file.seed, self._limits(), indexed]
         action = partial(actions.design, str(self.root), options, self._limits(), self.file.seed)
-        return self.stages.do(Stage(name="design", inputs=stated, action=action))
+        proof = partial(digests.sha256, self.root / "design" / "ratios.csv")
+        return self.stages.do(Stage(name="design", inputs=stated, action=action, proof=proof))
 
     def _proxies(self, design: Any, indexed: dict[str, Any]) -> Any:
         options = self.file.proxies
         pairs = {name: self.expand(path) for name, path in self.file.pairs.items()}
-        given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
-        stated = [_model(options.model), options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
+        given = [self.digests.of([ahead.existing(path, name)]) for name, path in pairs.items()]
+        stated = [
+            sizes.identity(options.model),
+            options.tokens,
+            options.eval_tokens,
+            design,
+            indexed,
+            self.file.seed,
+            given,
+        ]
         later = [self.expand(path) for path in self.file.test_pairs.values()]
         action = partial(actions.proxies, str(self.root), options, pairs, self.file.seed, self.file.workers, later)
-        return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True))
+        proof = partial(actions.table_digest, self.root / "proxies" / "metrics.csv")
+        return self.stages.do(Stage(name="proxies", inputs=stated, action=action, keep=True, proof=proof))
 
     def _screen(self, design: Any, indexed: dict[str, Any]) -> Any:
         options = self.file.proxies
         if not options.screen:
             return None
         pairs = {name: self.expand(path) for name, path in self.file.pairs.items()}
-        given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
+        given = [self.digests.of([ahead.existing(path, name)]) for name, path in pairs.items()]
         stated = [options.screen, options.tokens, options.eval_tokens, design, indexed, self.file.seed, given]
         action = partial(actions.screen, str(self.root), options, pairs, self.file.seed)
-        return self.stages.do(Stage(name="screen", inputs=stated, action=action))
+        proof = partial(digests.sha256, self.root / "screen" / "metrics.csv")
+        return self.stages.do(Stage(name="screen", inputs=stated, action=action, proof=proof))
 
     def _search(self, design: Any, metrics: Any, screen: Any) -> Any:
         options, objective = self.file.search, self.file.objective
-        stated = [dataclasses.asdict(options), dataclasses.asdict(objective), self._limits(), design, metrics]
+        stated = [inputs.stated(options), inputs.stated(objective), self._limits(), design, metrics]
         stated += [screen] if screen is not None else []
         held_out, screened = self.file.proxies.held_out > 0, screen is not None
         action = partial(
             actions.search, str(self.root), options, objective, self._limits(), self.file.seed, held_out, screened
         )
-        found = self.stages.do(Stage(name="search", inputs=[*stated, self.file.seed], action=action))
+        proof = partial(actions.chosen_weights, str(self.root))
+        stage = Stage(name="search", inputs=[*stated, self.file.seed], action=action, proof=proof)
+        found = self.stages.do(stage)
         if not self.stages.dry_run:
             chosen = (self.root / "search" / "mixture.yml").read_text(encoding="utf-8")
             files.write_text(self.root / "mixture.yml", chosen)
@@ -305,18 +267,21 @@ class Chain:
     # -- models --------------------------------------------------------------------------------------------------------
 
     def _configs(self, mixture: Any, indexed: dict[str, Any]) -> Any:
-        sizes = [_model(each) for each in self.file.configs.models]
-        stated = [dataclasses.asdict(self.file.configs), sizes, mixture, indexed, self.file.seed]
+        models = [sizes.identity(each) for each in self.file.configs.models]
+        stated = [inputs.stated(self.file.configs), models, mixture, indexed, self.file.seed]
         action = partial(actions.configs, str(self.root), self.file.configs, self.file.seed)
-        return self.stages.do(Stage(name="configs", inputs=stated, action=action))
+        # the configs name the datasets in full: in another place they are others
+        place = str(self.root.resolve())
+        former = [*stated, "moved"] if self.stages.moves else stated
+        return self.stages.do(Stage(name="configs", inputs=[*stated, place], action=action, former=former))
 
     def _train(self, mixture: Any, indexed: dict[str, Any]) -> dict[str, Any]:
         options = self.file.train
         pairs = {name: self.expand(path) for name, path in (self.file.test_pairs or self.file.pairs).items()}
-        given = [self.digests.of([_existing(path, name)]) for name, path in pairs.items()]
+        given = [self.digests.of([ahead.existing(path, name)]) for name, path in pairs.items()]
         stated = [
-            dataclasses.asdict(options) | {"compare": None},
-            _model(options.model),
+            inputs.stated(options) | {"compare": None},
+            sizes.identity(options.model),
             indexed,
             self.file.seed,
             given,
@@ -338,13 +303,13 @@ class Chain:
         if not options.tasks:
             return
         data_dir = self.expand(options.data_dir) if options.data_dir else None
-        given = self.digests.of([_existing(data_dir, "scores.data_dir")]) if data_dir else None
+        given = self.digests.of([ahead.existing(data_dir, "scores.data_dir")]) if data_dir else None
         ids = str(self.root / "decontaminate" / "contaminated.jsonl") if self.file.decontaminate.against else None
         stages = [
             Stage(
                 name=f"scores/{name.removeprefix('models/')}",
                 inputs=[
-                    dataclasses.asdict(options) | {"data_dir": None},
+                    inputs.stated(options) | {"data_dir": None},
                     given,
                     identity,
                     *([contaminated] if ids else []),
@@ -358,35 +323,6 @@ class Chain:
     def expand(self, text: str) -> str:
         """A path or command of the run file with its variables filled in."""
         return inputs.expand(text, self.places, str(self.path))
-
-
-def _model(name: str) -> Any:
-    """What a model's YAML says: a stage depends on that, not on the file's name."""
-    from neox_configs import reader, shipped
-
-    return [name, files.digest(reader.load(shipped.find_model(name)))]
-
-
-def _seq_length(model: str, given: int | None) -> int:
-    from neox_configs import reader, shipped
-
-    return given or int(reader.load(shipped.find_model(model)).get("seq_length", 2048))
-
-
-def _step(model: str, seq_length: int | None) -> int:
-    """Tokens of one step on this machine; where another length is asked for, the batch stays as large as it can."""
-    from neox_configs import reader, shipped
-
-    config = reader.load(shipped.find_model(model))
-    length, own = _seq_length(model, None), int(config.get("train_batch_size") or 1)
-    wanted = seq_length or length
-    return max(1, round(own * length / wanted)) * wanted
-
-
-def _existing(path: str, name: str) -> Path:
-    if not Path(path).exists():
-        raise HaigoError(f"{name}: {path} does not exist.", "check the path in the run file")
-    return Path(path)
 
 
 def _watch(bar: Progress, logs: list[Path]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo import files
+from haigo.cli import Refused
 from haigo.formats import mixture as mixtures
 from launch.chain import stage
 from launch.chain.runfile import RunFile
@@ -22,8 +23,12 @@ def collect(root: Path, run: RunFile) -> dict[str, Any]:
         headline: one sentence; weights: of the chosen mixture; models: name -> objective, held-out metrics (bits per byte),
         tokens, scores; ceilings: metric -> measured share of the token-share model's loss, where one is trained; seconds:
         of every stage.
+
+    Raises:
+        Refused: the mixture is not the one that the model was trained on.
     """
     mixture = mixtures.read(root / "mixture.yml")
+    require_trained(root, mixture["weights"])
     models: dict[str, Any] = {}
     for name in [CHOSEN, *run.train.compare]:
         result = files.read_json(root / "models" / name / "result.json")
@@ -44,6 +49,21 @@ def collect(root: Path, run: RunFile) -> dict[str, Any]:
         "ceilings": _ceilings(models, run),
         "seconds": stage.seconds_spent(root),
     }
+
+
+def require_trained(root: Path, weights: dict[str, float]) -> None:
+    """See that the mixture which is shown is the one that a model was trained on.
+
+    Raises:
+        Refused: it is not.
+    """
+    path = root / "models" / CHOSEN / "mixture.yml"
+    trained = mixtures.read(path)["weights"]
+    if {name: weight for name, weight in trained.items() if weight} != {n: w for n, w in weights.items() if w}:
+        raise Refused(
+            f"{root / 'mixture.yml'} is not the mixture that models/{CHOSEN} was trained on ({path}).",
+            "run `python -m launch.pipeline` with the run file again",
+        )
 
 
 def objective(metrics: dict[str, float], run: RunFile) -> float:

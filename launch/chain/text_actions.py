@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import digests
 from haigo.cli import HaigoError
 from launch.chain import runfile
 from launch.chain.actions import shard_digests
@@ -54,7 +54,7 @@ def decontaminate(
         workers=workers,
     )
     corpora = {Path(each).name: _left(folder, Path(each).name, "decontamination") for each in folders}
-    return {"corpora": corpora, "contaminated": files.sha256_file(Path(folder) / IDS)}
+    return {"corpora": corpora, "contaminated": digests.sha256(Path(folder) / IDS)}
 
 
 def _left(folder: str, name: str, step: str) -> dict[str, list[str]]:

@@ -6,7 +6,6 @@ of the stages that cleaned it (`corpora/NAME`): where a stage takes nothing away
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,8 +38,8 @@ def dedup(chain: Chain, cleaned: dict[str, Any]) -> dict[str, Any]:
     seed = chain.file.data_seed
     folders = [str(chain.root / name) for name in cleaned]
     action = partial(text_actions.dedup, folders, str(chain.root / "dedup"), options, seed, chain.workers)
-    stated = [dataclasses.asdict(options), list(cleaned), cleaned, seed]  # the order says whose copy stays
-    made = chain.stages.do(Stage(name="dedup", inputs=stated, action=action))
+    stated = [inputs.stated(options), list(cleaned), cleaned, seed]  # the order says whose copy stays
+    made = chain.stages.do(Stage(name="dedup", inputs=stated, action=action, exact=True))
     return {name: made and made[Path(name).name] for name in cleaned}
 
 
@@ -57,8 +56,8 @@ def decontaminate(chain: Chain, cleaned: dict[str, Any]) -> tuple[dict[str, Any]
     target = str(chain.root / "decontaminate")
     action = partial(text_actions.decontaminate, folders, list(map(str, paths)), target, options, chain.workers)
     given = [evaluation_items.labels(paths), chain.digests.of(paths)]
-    stated = [dataclasses.asdict(options) | {"against": None}, given, list(cleaned), cleaned]
-    made = chain.stages.do(Stage(name="decontaminate", inputs=stated, action=action))
+    stated = [inputs.stated(options) | {"against": None}, given, list(cleaned), cleaned]
+    made = chain.stages.do(Stage(name="decontaminate", inputs=stated, action=action, exact=True))
     return {name: made and made["corpora"][Path(name).name] for name in cleaned}, made and made["contaminated"]
 
 

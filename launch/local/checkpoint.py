@@ -1,19 +1,23 @@
 """Checkpoints: everything the next step depends on, in one file that is whole or not there.
 
-`run.json` holds what the run is made from (settings, digests of the data, budget); a checkpoint, or a finished result,
-is only ever used for exactly that.
+`run.json` holds what the run is made from (settings, digests of the data, budget), the digest of its checkpoint and, once the
+run is finished, those of what it left; a checkpoint, or a finished result, is only ever used for exactly that and with those
+bytes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pickle
-from collections.abc import Mapping
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haigo import files
+from haigo import digests, files, sealed
 from haigo.cli import HaigoError, Refused
 from haigo.pickles import refusal
 
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 
 NAME = "checkpoint.pt"
 IDENTITY = "run.json"
+RESULT = "result.json"
 
 
 def save(
@@ -43,21 +48,29 @@ def save(
     }
     with files.atomic(folder / NAME) as temporary:
         torch.save(state, temporary)
+        before = _content(folder).get("checkpoint") or {"sha256": []}
+        # told before it is put in place: after a kill between the two the one before is still known
+        sums = [files.sha256_file(temporary), *before["sha256"][:1]]
+        note(folder, checkpoint={"sha256": sums, "size": os.path.getsize(temporary)})
 
 
 def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]] | None:
     """Put the last checkpoint's state into model and optimizer.
 
     Returns:
-        (steps done, extra), or None when there is no checkpoint.
+        (steps done, extra), or None when there is no checkpoint, or none with the bytes that were written (which is said).
 
     Raises:
-        HaigoError: the file is damaged.
+        HaigoError: the file is cut short or cannot be read: the disk is at fault, and would be again.
     """
     import torch
 
     path = folder / NAME
     if not path.is_file():
+        return None
+    if not _whole(path, _content(folder).get("checkpoint")):
+        _tell(f"{path} was changed since it was written: the training starts anew")
+        remove(folder)
         return None
     try:
         state = torch.load(path, weights_only=True)
@@ -65,10 +78,27 @@ def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
     except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise refusal(path, error) or HaigoError(
-            f"{path} is damaged ({type(error).__name__}).", "delete it: the run then starts anew"
-        ) from None
+        raise refusal(path, error) or _damaged(path, type(error).__name__) from None
     return int(state["step"]), dict(state["extra"])
+
+
+def _whole(path: Path, noted: Mapping[str, Any] | None) -> bool:
+    """Whether a checkpoint has the bytes that were written; one of the first edition goes by the sums in its own archive."""
+    if noted is not None:
+        if files.sha256_file(path) in noted["sha256"]:
+            return True
+        if path.stat().st_size < noted["size"]:
+            raise _damaged(path, "cut short")
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        raise _damaged(path, type(error).__name__) from None
+
+
+def _damaged(path: Path, why: str) -> HaigoError:
+    return HaigoError(f"{path} is damaged ({why}).", "delete it: the run then starts anew")
 
 
 def remove(folder: Path) -> None:
@@ -96,12 +126,15 @@ def own(folder: Path) -> None:
         raise Refused(f"{folder / 'model'} holds files, and Haigo did not make them.", "take another --output-dir")
 
 
-def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+def claim(
+    folder: Path, identity: Mapping[str, Any], former: Callable[[], Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
     """Make `folder` the place of this run, or find that it already is. A run that got nowhere (no checkpoint, no
     result) holds no place.
 
     Args:
         identity: what the run is made from; a flat dict of plain values.
+        former: gives the identity as the first edition stated it.
 
     Returns:
         What `run.json` holds besides the identity (empty for a new run).
@@ -109,17 +142,20 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         Refused: the folder holds another run; the keys that differ are named.
     """
-    path = folder / IDENTITY
     plain = _plain(identity)
-    content = read(path) if path.is_file() else {}
-    if not content or not any((folder / name).is_file() for name in ("result.json", NAME)):
+    content = _content(folder)
+    if content is _CHANGED:
+        _tell(f"{folder / IDENTITY} was changed since it was written: the run starts anew")
+        clear(folder)
+        content = {}
+    if not content or not any((folder / name).is_file() for name in (RESULT, NAME)):
         if content.get("identity") != plain:
             content = {"identity": plain}
-            files.write_json(path, content)
+            sealed.write(folder / IDENTITY, content)
         return {key: value for key, value in content.items() if key != "identity"}
     before = content.get("identity", {})
     changed = sorted(key for key in {*before, *plain} if before.get(key) != plain.get(key))
-    if changed:
+    if changed and (former is None or before != _plain(former())):
         told = ", ".join(f"{key} ({_short(before.get(key))} -> {_short(plain.get(key))})" for key in changed[:6])
         more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
         raise Refused(
@@ -129,16 +165,79 @@ def claim(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key != "identity"}
 
 
-def same(folder: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether `folder` is the place of exactly this run."""
-    path = folder / IDENTITY
-    return path.is_file() and read(path).get("identity") == _plain(identity)
+def same(folder: Path, identity: Mapping[str, Any], former: Callable[[], Mapping[str, Any]] | None = None) -> bool:
+    """Whether `folder` is the place of exactly this run. Arguments as of `claim`."""
+    content = _content(folder)
+    if content is _CHANGED:
+        _tell(f"{folder / IDENTITY} was changed since it was written: the run starts anew")
+        return False
+    held = content.get("identity")
+    return held == _plain(identity) or (former is not None and held is not None and held == _plain(former()))
 
 
 def note(folder: Path, **facts: Any) -> None:
-    """Keep more facts beside the identity."""
-    content = read(folder / IDENTITY)
-    files.write_json(folder / IDENTITY, {**content, **facts})
+    """Keep more facts beside the identity; None takes one away."""
+    content = {**_content(folder), **facts}
+    sealed.write(folder / IDENTITY, {key: value for key, value in content.items() if value is not None})
+
+
+def close(folder: Path) -> None:
+    """After `result.json` is written: keep the digests of all that the run left. It is then finished."""
+    note(folder, outputs={str(path.relative_to(folder)): digests.mark(path) for path in _left(folder)}, checkpoint=None)
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The result of a finished run whose files are as it left them; None where it is not finished, or one is not (it is named).
+
+    Raises:
+        HaigoError: result.json is no result.
+    """
+    if not (folder / RESULT).is_file():
+        return None
+    content = _content(folder)
+    noted = content.get("outputs")
+    if noted is None:
+        result = read(folder / RESULT)
+        # of the first edition, or killed just before its end. What a stage of a pipeline holds is in the stage's own marker
+        if content and not any((place / ".done.json").is_file() for place in folder.absolute().parents):
+            with contextlib.suppress(HaigoError, OSError):  # a folder that is only read
+                close(folder)
+        return result
+    for path, row in noted.items():
+        file = folder / path
+        if not file.is_file() or digests.mark(file, row)["sha256"] != row["sha256"]:
+            what = "was changed" if file.is_file() else "was removed"
+            _tell(f"{file} {what} since the training ended: the run is trained anew")
+            return None
+    return read(folder / RESULT)
+
+
+def _left(folder: Path) -> list[Path]:
+    """What a finished run is: its result, its curve and its model."""
+    return [
+        *(each for each in (folder / RESULT, folder / "log.jsonl") if each.is_file()),
+        *digests.below(folder / "model"),
+    ]
+
+
+_CHANGED: dict[str, Any] = {}
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """What a run's run.json holds: nothing where there is none, `_CHANGED` where its bytes are not those that were written."""
+    path = folder / IDENTITY
+    if not path.is_file():
+        return {}
+    read(path)
+    try:
+        content, _ = sealed.read(path)
+    except HaigoError:
+        return _CHANGED
+    return content
+
+
+def _tell(what: str) -> None:
+    print(f"haigo: {what}.", file=sys.stderr, flush=True)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -158,7 +257,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def clear(folder: Path) -> None:
     """Forget the run in `folder`: identity, checkpoint, result and log."""
-    for name in ("result.json", NAME, IDENTITY, "log.jsonl"):
+    for name in (RESULT, NAME, IDENTITY, "log.jsonl"):
         files.remove(folder / name)
 
 

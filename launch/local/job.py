@@ -6,7 +6,6 @@ identity and nothing else. Nothing here trains, and nothing here needs torch.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import digests
 from haigo.cli import HaigoError
 from launch import data_order
 from launch.local import device as devices
@@ -55,11 +54,15 @@ class Job:
         """Where the training samples come from when the run has `plan.train_iters` steps."""
         return data_order.source({**self.config, "train_iters": plan.train_iters, "seed": plan.seed}, plan.batch)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self, former: bool = False) -> dict[str, Any]:
         """Everything that the run's numbers depend on, flat, by names that a user knows.
+
+        Args:
+            former: as the first edition stated it.
 
         Raises:
             HaigoError: a dataset or pairs file is missing or cut short.
+            Refused: a dataset is not the one that its manifest speaks of.
         """
         source = self.source(self.plan)
         made: dict[str, Any] = {**self.plan.as_dict(), "tokenizer": self.words.sha256, "split": source.split}
@@ -68,17 +71,17 @@ class Job:
         made["betas"] = list(self.plan.betas)
         made["train_data_weights"] = list(source.weights)
         for number, prefix in enumerate(source.prefixes):
-            made[f"train_data_paths[{number}]"] = fingerprint(prefix)
+            made[f"train_data_paths[{number}]"] = fingerprint(prefix, former)
         if self.device != "cpu":
             made |= {"device": devices.kind(self.device), "computed_in": self.precision}
         if self.init_from is not None:
             weights = f"{self.init_from}/model.safetensors"
-            made["init_from"] = _file_digest(weights, *_stamp(weights))
+            made["init_from"] = _file_digest(weights)
         for kind, group in (("valid", self.valid), ("test", self.test)):
             for name, prefix in group.items():
-                made[f"{kind}.{name}"] = fingerprint(prefix)
+                made[f"{kind}.{name}"] = fingerprint(prefix, former)
         for name, path in self.pairs.items():
-            made[f"pairs.{name}"] = _file_digest(path, *_stamp(path))
+            made[f"pairs.{name}"] = _file_digest(path)
         return made
 
 
@@ -176,30 +179,18 @@ def _words(group: Mapping[str, PathLike]) -> dict[str, str]:
     return {str(name): str(path) for name, path in group.items()}
 
 
-def _stamp(path: str) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        raise HaigoError(f"{path} does not exist.", "check the path") from None
-    return found.st_size, found.st_mtime_ns
-
-
-def fingerprint(prefix: str) -> str:
-    """A digest of a dataset's content.
+def fingerprint(prefix: str, former: bool = False) -> str:
+    """A digest of a dataset's content; see `vocabulary.fingerprint`.
 
     Raises:
         HaigoError: it is missing or cut short.
     """
     MMapReader(prefix)  # says what is missing or cut short
-    return _dataset_digest(prefix, *_stamp(f"{prefix}.idx"), *_stamp(f"{prefix}.bin"))
+    return vocabulary.fingerprint(prefix, former)
 
 
-# A table of proxies asks for the same few files hundreds of times; the stamps make a changed file a new key.
-@functools.lru_cache(maxsize=1024)
-def _dataset_digest(prefix: str, *stamp: int) -> str:
-    return vocabulary.fingerprint(prefix)
-
-
-@functools.lru_cache(maxsize=1024)
-def _file_digest(path: str, *stamp: int) -> str:
-    return files.sha256_file(path)
+def _file_digest(path: str) -> str:
+    try:
+        return digests.sha256(path)  # a table of proxies asks for the same few files hundreds of times: read once
+    except FileNotFoundError:
+        raise HaigoError(f"{path} does not exist.", "check the path") from None

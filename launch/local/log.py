@@ -44,18 +44,28 @@ def tokens_seen(path: str | os.PathLike[str]) -> int:
 
 
 @contextlib.contextmanager
-def writer(folder: Path, done: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
-    """Yield a function that appends an entry. Entries after step `done` (of a run that was killed) are dropped first."""
+def writer(folder: Path, kept: list[str]) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield a function that appends an entry.
+
+    Args:
+        kept: the lines that the log begins with: those up to the checkpoint that the run goes on from. What a run that was
+            killed wrote after it is dropped. Every further line is added to the list.
+    """
     path = folder / NAME
-    kept = [entry for entry in read(path) if entry["step"] <= done and "final" not in entry]
-    files.write_text(path, "".join(json.dumps(entry) + "\n" for entry in kept))
+    files.write_text(path, "".join(f"{line}\n" for line in kept))
     with files.append(path, "a", encoding="utf-8") as handle:
 
         def write(entry: Mapping[str, Any]) -> None:
-            handle.write(json.dumps(entry) + "\n")
+            kept.append(json.dumps(entry))
+            handle.write(f"{kept[-1]}\n")
             handle.flush()
 
         yield write
+
+
+def lines_up_to(folder: Path, step: int) -> list[str]:
+    """The lines up to step `step` as they stand in the log: for a checkpoint of the first edition, which does not hold them."""
+    return [json.dumps(each) for each in read(folder / NAME) if each["step"] <= step and "final" not in each]
 
 
 def append(folder: Path, entry: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ checkpoint. `result.json` is written last: a folder that has it is finished and 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import time
@@ -131,9 +132,14 @@ def train(
         checkpoint.own(folder)
         if overwrite:
             checkpoint.clear(folder)
-        kept = checkpoint.claim(folder, job.identity())
-        if (folder / "result.json").is_file():
-            return checkpoint.read(folder / "result.json")
+        former = functools.partial(job.identity, former=True)
+        kept = checkpoint.claim(folder, job.identity(), former)
+        result = checkpoint.finished(folder)
+        if result is not None:
+            return result
+        if (folder / checkpoint.RESULT).is_file():
+            checkpoint.clear(folder)
+            kept = checkpoint.claim(folder, job.identity())
         files.remove_leftovers(folder)
         run = _Run(job, folder)
         run.fix_steps(kept)
@@ -159,6 +165,7 @@ class _Run:
             self.tasks[name] = evaluate.pairs_task(path, job.words, job.plan.max_position_embeddings)
         self.step = 0
         self.losses: list[float] = []
+        self.logged: list[str] = []
         self.wall = self.cpu = self.train_cpu = 0.0
 
     def _corpus(self, prefix: str, tokens: int | None) -> evaluate.Task:
@@ -217,6 +224,7 @@ class _Run:
             if found is not None:
                 self.step, extra = found
                 self.losses = list(extra["losses"])
+                self.logged = list(extra["log"]) if "log" in extra else log.lines_up_to(self.folder, self.step)
                 self.wall, self.cpu, self.train_cpu = extra["wall"], extra["cpu"], extra["train_cpu"]
 
     def one_step(self, step: int) -> tuple[float, float]:
@@ -272,7 +280,7 @@ class _Run:
         checkpoint_factor = self.job.config.get("checkpoint_factor")
         every = max(1, plan.train_iters // _LOGGED_STEPS)
         saved = time.monotonic()
-        with log.writer(self.folder, self.step) as write, _shown(progress, plan, self.step) as show:
+        with log.writer(self.folder, self.logged) as write, _shown(progress, plan, self.step) as show:
             while self.step < plan.train_iters:
                 begin, cpu = time.monotonic(), time.process_time()
                 loss, rate = self.one_step(self.step)
@@ -300,7 +308,13 @@ class _Run:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        extra = {"losses": self.losses, "wall": self.wall, "cpu": self.cpu, "train_cpu": self.train_cpu}
+        extra = {
+            "losses": self.losses,
+            "log": self.logged,
+            "wall": self.wall,
+            "cpu": self.cpu,
+            "train_cpu": self.train_cpu,
+        }
         checkpoint.save(self.folder, self.step, self.model, self.optimizer, extra)
 
     def finish(self, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -339,7 +353,8 @@ class _Run:
         result["device"] = devices.name(self.job.device)
         result["tokens_per_cpu_s"] = round(result["tokens"] / max(self.train_cpu, 1e-9), 1)
         log.append(self.folder, {"step": self.step, "tokens": result["tokens"], "final": True, **result["metrics"]})
-        files.write_json(self.folder / "result.json", result)
+        files.write_json(self.folder / checkpoint.RESULT, result)
+        checkpoint.close(self.folder)
         if self.job.export:
             checkpoint.remove(self.folder)  # the model folder has the weights now
         return result

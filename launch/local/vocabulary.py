@@ -112,12 +112,21 @@ def check_model(folder: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
         )
 
 
-def fingerprint(prefix: str) -> str:
-    """A digest of a dataset's content: its manifest's, or of the index and the first and last megabyte of tokens."""
-    stated = (manifest.find(prefix) or {}).get("bin_sha256")
+def fingerprint(prefix: str, former: bool = False) -> str:
+    """A digest of a dataset's content, which must be that of its manifest where there is one.
+
+    Args:
+        former: as the first edition told a dataset without a manifest: by its index and the first and last megabyte of tokens.
+
+    Raises:
+        Refused: the manifest speaks of other bytes.
+    """
+    stated = (manifest.check(prefix) or {}).get("bin_sha256")
     size = os.path.getsize(f"{prefix}.bin")
     if stated:
         return files.digest([stated, size])
+    if size > 2 << 20 and not former:
+        return files.digest([size, manifest.sums(prefix)])
     with open(f"{prefix}.bin", "rb") as handle:
         head = handle.read(1 << 20)
         handle.seek(max(0, size - (1 << 20)))

@@ -87,12 +87,17 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
 
 
 def _digest(prefix: Path) -> str:
-    """Digest of the tokens: the manifest's, else of the index and the size of the tokens (which may be terabytes)."""
-    manifest = Path(f"{prefix}.json")
-    if manifest.is_file():
-        content = files.read_json(manifest)
-        if isinstance(content, dict) and isinstance(content.get("bin_sha256"), str):
-            return str(content["bin_sha256"])
+    """Digest of the tokens: the manifest's, which must be theirs, else of the index and the size of the tokens (which may be
+    terabytes that nobody has noted anything of).
+
+    Raises:
+        Refused: the tokens are not those that the manifest speaks of.
+    """
+    from preprocess import manifest
+
+    stated = (manifest.check(prefix) or {}).get("bin_sha256")
+    if isinstance(stated, str):
+        return stated
     return f"{files.sha256_file(f'{prefix}.idx')}+{os.path.getsize(f'{prefix}.bin')}"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import files, sealed
 from haigo.cli import Failed, HaigoError
 from launch import proxy_pool
 
@@ -27,13 +27,13 @@ def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], common: M
     path = folder / "budget.json"
     key = files.digest([seconds, {name: value for name, value in config.items() if name not in DATA_KEYS}])
     if path.is_file():
-        known = files.read_json(path)
+        known, _ = sealed.read(path)
         if known.get("key") == key:
             return int(known["tokens"])
     task = {"seconds": seconds, "config": dict(config), **common}
     for event in proxy_pool.run(_measure, [("measure", task)], 1):
         if event is not None and event.kind == "done":
-            files.write_json(path, {"key": key, "seconds": seconds, "tokens": event.value})
+            sealed.write(path, {"key": key, "seconds": seconds, "tokens": event.value})
             return int(event.value)
         if event is not None and event.kind == "failed":
             raise Failed(f"the speed of a proxy could not be measured: {event.value}.", "give --tokens instead")

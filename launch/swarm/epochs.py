@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ from launch.local import evaluate
 from launch.local.job import fingerprint
 from launch.local.vocabulary import Vocabulary
 from neox_configs.catalogue import Catalogue
-from preprocess.indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path
+from preprocess import manifest as manifests
+from preprocess.indexed_dataset import MMapReader, MMapWriter
 
 _SPARE = 1.005  # GPT-NeoX asks for half a percent more than a weight's share
 
@@ -143,8 +145,12 @@ def _cut(
     """The dataset with the first `wanted` tokens of the documents in their drawn order."""
     key = files.digest([fingerprint(str(prefix)), wanted, seed, corpus])[:16]
     made = folder / re.sub(r"[^\w.-]", "_", corpus) / key / "train_text_document"
-    if Path(f"{made}.json").is_file():  # written last
-        return made
+    try:
+        if manifests.check(made) is not None:  # written last
+            return made
+    except (HaigoError, FileNotFoundError) as error:
+        what = error.problem.removesuffix(".") if isinstance(error, HaigoError) else f"{made} is not whole"
+        print(f"haigo: {what}: it is cut again.", file=sys.stderr)
     drawn = np.random.default_rng([seed, int(hashlib.sha256(corpus.encode()).hexdigest()[:8], 16)])
     sizes = np.asarray(reader.sizes, dtype=np.int64)
     order = drawn.permutation(len(sizes))
@@ -161,7 +167,7 @@ def _cut(
             writer.end_document()
             text_bytes += int(words.piece_bytes[ids].sum())
             left -= len(ids)
-    manifest = {
+    content = {
         "tokens": wanted,
         "documents": count,
         "bytes": text_bytes,
@@ -169,10 +175,9 @@ def _cut(
         "eod_id": words.eod_id,
         "vocab_size": words.size,
         "tokenizer_sha256": words.sha256,
-        "bin_sha256": files.sha256_file(bin_path(made)),
-        "idx_sha256": files.sha256_file(idx_path(made)),
+        **manifests.sums(made),
         "cut_from": {"prefix": str(prefix), "tokens": int(ends[-1]), "seed": seed},
         "tool": f"haigo {__version__}",
     }
-    files.write_json(f"{made}.json", manifest)
+    manifests.write(made, content)
     return made

@@ -52,6 +52,8 @@ def merge(folders: Sequence[str | Path], output_dir: str | Path) -> Merged:
         if any(place.resolve() == other.resolve() for other in places[:number]):
             raise HaigoError(f"--merge names {place} twice.", "name it once")
     tables = [metrics.read(place) for place in places]
+    for table in tables:
+        metrics.check_own(table)
     first = tables[0]
     for other in tables[1:]:
         _check_common(first, other)

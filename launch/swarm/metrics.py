@@ -7,13 +7,14 @@ must have in common to be compared, under names that a user knows, and every run
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files
-from haigo.cli import HaigoError
+from haigo import __version__, files, sealed
+from haigo.cli import HaigoError, Refused
 
 ABOUT = ("size", "tokens", "seed", "seconds", "epochs_matched")
 """Columns of metrics.csv that are no metrics, in their order; the last only where it says something."""
@@ -41,6 +42,14 @@ class Table:
 
 def write(folder: Path, results: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> None:
     """Write metrics.csv: one row a finished run of `order`, one column a metric."""
+    header, made = table_of(results, order)
+    write_rows(folder / "metrics.csv", header, made)
+
+
+def table_of(
+    results: Mapping[str, Mapping[str, Any]], order: Sequence[str]
+) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Header and rows (run -> column -> cell) of metrics.csv, told by the runs' results."""
     rows = [(name, results[name]) for name in order if name in results]
     metrics = list(dict.fromkeys(metric for _, result in rows for metric in _values(result)))
     matched = any(result.get("epochs_matched") for _, result in rows)
@@ -54,7 +63,62 @@ def write(folder: Path, results: Mapping[str, Mapping[str, Any]], order: Sequenc
             target = (result.get("epochs_matched") or {}).get("target_tokens")
             cells["epochs_matched"] = "" if target is None else f"{target:g}"
         made[name] = cells
-    write_rows(folder / "metrics.csv", ["run", *metrics, *about], made)
+    return ["run", *metrics, *about], made
+
+
+def own_results(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Run -> its own result.json with the scores of its tasks, for those runs in the folder that are as they were left."""
+    from launch.local import checkpoint
+
+    found = {}
+    for name in names:
+        place = folder / "runs" / name
+        result = checkpoint.finished(place)
+        if result is not None:
+            scored = place / "scores.json"
+            more = {"scores": sealed.read(scored)[0]["metrics"]} if scored.is_file() else {}
+            found[name] = {**result, **more}
+    return found
+
+
+def rebuild(folder: Path) -> None:
+    """Write metrics.csv of a swarm anew from the runs' own results, where it does not say what they say."""
+    known = read(folder)
+    header, rows = table_of(own_results(folder, known.runs), list(known.runs))
+    if (known.header, known.rows) != (header, rows):
+        print(
+            f"haigo: {folder / 'metrics.csv'} did not say what its runs' results say: it is written anew.",
+            file=sys.stderr,
+        )
+        write_rows(folder / "metrics.csv", header, rows)
+
+
+def check_own(table: Table) -> None:
+    """See that the rows of a table are what those of its runs that lie beside it say.
+
+    Raises:
+        Refused: one is not, or the mixture that is noted of a run is not the one that it was trained on.
+    """
+    from launch.local import checkpoint
+
+    again = "run launch.proxies with its own options there once more: metrics.csv is then written anew from the runs' results"
+    own = own_results(table.folder, table.rows)
+    _, rows = table_of(own, list(own))
+    for name, cells in rows.items():
+        for column, cell in cells.items():
+            if table.rows[name].get(column) != cell:
+                raise Refused(
+                    f"{table.folder / 'metrics.csv'} says {column} {table.rows[name].get(column) or 'nothing'} of '{name}', "
+                    f"and the run's own result says {cell or 'nothing'}.",
+                    again,
+                )
+        weights = checkpoint.read(table.folder / "runs" / name / checkpoint.IDENTITY)["identity"].get(
+            "train_data_weights"
+        )
+        if weights is not None and weights != [each for each in table.runs[name]["weights"].values() if each > 0]:
+            raise Refused(
+                f"{table.folder / 'swarm.json'} notes another mixture of '{name}' than it was trained on.", again
+            )
 
 
 def _values(result: Mapping[str, Any]) -> dict[str, float]:

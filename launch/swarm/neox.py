@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import files, yamlfile
+from haigo import digests, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from launch import checkpoints, save_folder
 from launch.supervision import neox_log
@@ -61,18 +61,22 @@ def train(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
 
     place = Path(task["output_dir"])
     with files.owner(place):
-        if not checkpoint.same(place, task["identity"]):
+        digests.learn(task["digests"])
+        same = checkpoint.same(place, task["identity"])
+        result = checkpoint.finished(place) if same else None
+        if not same or (result is None and (place / checkpoint.RESULT).is_file()):
             checkpoint.clear(place)
             _clear(place / "neox")
             files.remove_tree(place / "model")
         checkpoint.claim(place, task["identity"])
-        done = (place / "result.json").is_file()
-        result = dict(files.read_json(place / "result.json")) if done else _train(task, place)
+        result = result or _train(task, place)
         found = scores.score(place, task["tasks"], task["tasks_key"], result) if task["tasks"] is not None else {}
     return result, found
 
 
 def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
+    from launch.local import checkpoint
+
     begin = time.monotonic()
     config = write_config(task, place)
     steps = int(task["steps"])
@@ -86,10 +90,11 @@ def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
         convert.convert(place / "neox" / "save", place / "model", **words)
     result = evaluate(task, place, steps)
     result["seconds"] = round(_spent(place) + time.monotonic() - begin, 3)
-    files.write_json(place / "result.json", result)
+    files.write_json(place / checkpoint.RESULT, result)
     _clear(place / "neox")
     if not task["export"]:
         files.remove_tree(place / "model")
+    checkpoint.close(place)
     return result
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import files, sealed
 from haigo.cli import HaigoError
 
 FILE = "scores.json"
@@ -84,8 +85,12 @@ def finished(place: Path, key: str, result: Mapping[str, Any]) -> dict[str, Any]
     path = place / FILE
     if not path.is_file():
         return None
-    content = files.read_json(path)
-    return dict(content) if content.get("key") == key and content.get("model") == _model(result) else None
+    try:
+        content, _ = sealed.read(path)
+    except HaigoError as error:
+        print(f"haigo: {error.problem.removesuffix('.')}: the model is scored again.", file=sys.stderr)
+        return None
+    return content if content.get("key") == key and content.get("model") == _model(result) else None
 
 
 def score(place: Path, tasks: Tasks, key: str, result: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +136,7 @@ def score(place: Path, tasks: Tasks, key: str, result: Mapping[str, Any]) -> dic
             made["items"][column] = about["n"]
             if about["baseline"].get("chance") is not None:
                 made["chance"][column] = about["baseline"]["chance"]
-    files.write_json(place / FILE, made)
+    sealed.write(place / FILE, made)
     return made
 
 

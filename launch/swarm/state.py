@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haigo import files
+from haigo import digests, files
 from launch import proxy_pool
 from launch.proxy_pool import Event
 from launch.swarm import board as boards
@@ -131,17 +131,21 @@ class Swarm:
 
         identity = {**job.identity(), **({"engine": neox.ENGINE} if self.cluster is not None else {})}
         place = self.folder / "runs" / unit.name
-        same = checkpoint.same(place, identity)
-        if same and (place / "result.json").is_file():
-            result = checkpoint.read(place / "result.json")
+        engine = {"engine": neox.ENGINE} if self.cluster is not None else {}
+        same = checkpoint.same(place, identity, lambda: {**job.identity(former=True), **engine})
+        result = checkpoint.finished(place) if same else None
+        if result is not None:
             found = scores.finished(place, self.tasks_key, result) if self.tasks_key is not None else {}
             if found is not None:
                 self._take(unit.name, result, found)
                 return
+        elif (place / checkpoint.RESULT).is_file():
+            same = False  # of another run, or not as it was left
         self.waiting[unit.name] = {
             "config": config,
             "output_dir": str(place),
             "overwrite": not same,
+            "digests": digests.known(),
             "checkpoints": self.checkpoints,
             "tokens_per_step": job.plan.tokens_per_step,
             "about": self.about.get(unit.name),
@@ -253,6 +257,7 @@ def _one(task: Mapping[str, Any], tell: Callable[[Any], None]) -> tuple[dict[str
     from launch.local.train import train
 
     options = dict(task)
+    digests.learn(options.pop("digests"))
     wanted = [options.pop(key) for key in ("config", "output_dir", "tokens_per_step", "tasks", "tasks_key")]
     config, place, tokens_per_step, tasks, key = wanted
     result = train(config, place, lock=False, progress=lambda tick: tell(tick.step * tokens_per_step), **options)

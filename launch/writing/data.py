@@ -96,12 +96,13 @@ def dataset(prefix: str | os.PathLike[str]) -> Dataset:
 
     Raises:
         HaigoError: a file is missing, is of another format, or is cut short.
+        Refused: its bytes are not those that its manifest speaks of.
     """
     from preprocess import manifest
     from preprocess.indexed_dataset import VERSION, MMapReader
 
     reader, again = MMapReader(prefix).of_tokens(), "make the dataset again with preprocess.index"
-    made = manifest.find(prefix)
+    made = manifest.check(prefix)
     if reader.version != VERSION:
         raise Refused(
             f"{prefix}.idx has version {reader.version}, and GPT-NeoX ends on any but {VERSION}.",

@@ -19,7 +19,7 @@ from typing import Any
 
 import zstandard
 
-from haigo import files, redact
+from haigo import digests, files, redact
 from haigo.cli import HaigoError, Refused
 
 from .. import documents
@@ -147,7 +147,7 @@ class Store:
         """Name, bytes and sha256 of every shard.
 
         Raises:
-            HaigoError: one was taken away.
+            HaigoError: one was taken away, or changed.
         """
         rows = [
             {"name": f"{number:05d}.jsonl.zst", "bytes": size, "sha256": sha256}
@@ -155,12 +155,17 @@ class Store:
         ]
         if self._held:
             path = self.folder / f"{len(rows):05d}.jsonl.zst"
-            rows.append({"name": path.name, "bytes": path.stat().st_size, "sha256": files.sha256_file(path)})
+            rows.append({"name": path.name, "bytes": path.stat().st_size, "sha256": digests.sha256(path)})
         for row in rows:
             if not (self.folder / str(row["name"])).is_file():
                 raise HaigoError(
                     f"{self.folder / str(row['name'])} is gone.",
                     "put it back, or fetch into another folder from the start",
+                )
+            if digests.sha256(self.folder / str(row["name"])) != row["sha256"]:
+                raise HaigoError(
+                    f"{self.folder / str(row['name'])} was changed since it was fetched.",
+                    "put it back as it was, or fetch into another folder from the start",
                 )
         return rows
 

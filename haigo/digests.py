@@ -1,0 +1,115 @@
+"""Which bytes a file holds: its sha256, read at most once in a process while the file stays as it is.
+
+A mark is what is noted of a file: {"sha256", "size", "inode", "ctime_ns"}. Whoever keeps marks compares bytes with them, not
+names or sizes. Only a file above 4 GiB counts as unchanged without being read, when inode, size and the time of its last
+change (ctime, which no program can set back) are those of its mark; `believed` says which files that were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from haigo.progress import Progress
+
+BIG_BYTES = 4 << 30
+_SHOWN_BYTES = 2 << 30  # from here on hashing takes long enough to be shown
+_CHUNK = 1 << 20
+_SETTLED_NS = 50_000_000  # a change within the same tick of the clock would leave ctime as it is
+_Key = tuple[int, int, int, int]
+
+_known: dict[_Key, str] = {}
+_believed: dict[str, None] = {}
+
+
+def sha256(path: str | os.PathLike[str], on_bytes: Callable[[int], None] | None = None) -> str:
+    """Hexadecimal sha256 of a file's bytes; a file that this process has read is read again only when it was touched."""
+    key = _key(os.stat(path))
+    found = _known.get(key)
+    if found is not None:
+        return found
+    digest = hashlib.sha256()
+    with open(path, "rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+            if on_bytes is not None:
+                on_bytes(len(chunk))
+    found = digest.hexdigest()
+    if _key(os.stat(path)) == key and time.time_ns() - key[3] > _SETTLED_NS:
+        _known[key] = found
+    return found
+
+
+def mark(
+    path: str | os.PathLike[str],
+    before: Mapping[str, Any] | None = None,
+    *,
+    full: bool = False,
+    on_bytes: Callable[[int], None] | None = None,
+) -> dict[str, Any]:
+    """What is to be noted of a file as it is now.
+
+    Args:
+        before: its mark of an earlier time, by which a file above 4 GiB need not be read.
+        full: read it all the same.
+        on_bytes: called with the number of bytes read, as they are read.
+    """
+    stat = os.stat(path)
+    now = {"size": stat.st_size, "inode": stat.st_ino, "ctime_ns": stat.st_ctime_ns}
+    if before and not full and stat.st_size > BIG_BYTES and all(before.get(key) == now[key] for key in now):
+        _believed[str(path)] = None
+        return {"sha256": str(before["sha256"]), **now}
+    return {"sha256": sha256(path, on_bytes), **now}
+
+
+def marks(
+    paths: Iterable[str | os.PathLike[str]],
+    before: Callable[[str], Mapping[str, Any] | None] = lambda path: None,
+    *,
+    full: bool = False,
+    label: str = "digests",
+) -> dict[str, dict[str, Any]]:
+    """Path -> mark of every file, in order; with a progress line when there is much to read."""
+    asked = [os.fspath(path) for path in paths]
+    total = sum(os.stat(path).st_size for path in asked)
+    if total < _SHOWN_BYTES:
+        return {path: mark(path, before(path), full=full) for path in asked}
+    with Progress(label, total, "bytes") as progress:
+        return {path: mark(path, before(path), full=full, on_bytes=progress.update) for path in asked}
+
+
+def believed() -> list[str]:
+    """The files above 4 GiB that this process took as unchanged without reading them."""
+    return list(_believed)
+
+
+def known() -> dict[_Key, str]:
+    """What this process has read, for another one to `learn`: a worker need not read again what its parent has."""
+    return dict(_known)
+
+
+def learn(more: Mapping[_Key, str]) -> None:
+    """Take over what another process of this machine has read; files touched since are told by their ctime."""
+    _known.update(more)
+
+
+def is_mark(value: Any) -> bool:
+    """Whether a JSON value has the form of a mark."""
+    return isinstance(value, dict) and isinstance(value.get("sha256"), str) and isinstance(value.get("size"), int)
+
+
+def below(folder: Path) -> list[Path]:
+    """The files below a folder that are content: no part of their path begins with a dot."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(each for each in folders if not each.startswith("."))
+        found += [Path(place) / name for name in sorted(names) if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())
+
+
+def _key(stat: os.stat_result) -> _Key:
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns
