@@ -19,16 +19,21 @@ KEY = "seal"
 _AGAIN = "delete it, and the work that it stands for is done again"
 
 
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its seal."""
+    body = {key: each for key, each in value.items() if key != KEY}
+    return {**body, KEY: files.digest(body)}
+
+
 def dumps(value: Mapping[str, Any]) -> str:
     """The text of a record, with its seal."""
-    body = {key: each for key, each in value.items() if key != KEY}
-    made = {**body, KEY: files.digest(body)}
-    return json.dumps(made, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return json.dumps(sealed(value), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
-def write(path: str | os.PathLike[str], value: Mapping[str, Any]) -> None:
-    """Write a record, atomically."""
+def write(path: str | os.PathLike[str], value: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a record, atomically; gives what is in the file."""
     files.write_text(path, dumps(value))
+    return sealed(value)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], bool]:

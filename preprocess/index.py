@@ -122,7 +122,7 @@ def index(
             "input": read,
             "tool": f"haigo {__version__}",
         }
-        manifests.write(prefix, manifest)
+        manifest = manifests.write(prefix, manifest)
     files.remove_tree(parts)
     return manifest
 

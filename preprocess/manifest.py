@@ -28,9 +28,9 @@ def path_of(prefix: _Prefix) -> Path:
     return Path(f"{os.fspath(prefix)}.json")
 
 
-def write(prefix: _Prefix, content: Mapping[str, Any]) -> None:
-    """Write a manifest, which comes last: the dataset is then whole."""
-    sealed.write(path_of(prefix), content)
+def write(prefix: _Prefix, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a manifest, which comes last: the dataset is then whole. Gives what is in the file."""
+    return sealed.write(path_of(prefix), content)
 
 
 def find(prefix: _Prefix) -> dict[str, Any] | None:
@@ -42,12 +42,13 @@ def find(prefix: _Prefix) -> dict[str, Any] | None:
     path = path_of(prefix)
     if not path.is_file():
         return None
+    found = files.read_json(path)
+    if not isinstance(found, dict) or not isinstance(found.get("tokens"), int):
+        raise HaigoError(f"{path} is not the manifest of a dataset.", "make the dataset with preprocess.index")
     try:
-        found, _ = sealed.read(path)
+        sealed.read(path)
     except HaigoError as error:
         raise HaigoError(error.problem, _REBUILD) from None
-    if not isinstance(found.get("tokens"), int):
-        raise HaigoError(f"{path} is not the manifest of a dataset.", "make the dataset with preprocess.index")
     return found
 
 

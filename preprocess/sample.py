@@ -152,7 +152,7 @@ def sample(
         }
         for name in corpora:  # the folder of each corpus is a cleaned corpus too, for every step that reads one
             files.write_json(place / name / documents.REPORT, {"corpus": name, "sample": rows[name]})
-        sealed.write(place / NAME, made)
+        made = sealed.write(place / NAME, made)
         files.remove_tree(notes)
     return made
 
@@ -163,7 +163,8 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         HaigoError: there is none.
     """
-    made, _ = sealed.read(Path(folder) / NAME)
+    sealed.read(Path(folder) / NAME)
+    made = files.read_json(Path(folder) / NAME)
     if not isinstance(made.get("corpora"), dict):
         raise HaigoError(
             f"{Path(folder) / NAME} is not the report of a sample.", "draw it again with preprocess.sample"
