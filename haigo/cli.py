@@ -237,7 +237,7 @@ def _file(value: object) -> str:
     """The path that a variable holds, where it is a file's; empty otherwise."""
     try:
         path = os.fsdecode(value) if isinstance(value, str | os.PathLike) else ""
-        return path if os.path.isfile(path) else ""
+        return path if os.path.isfile(path) and not path.endswith((".py", ".pyc", ".so")) else ""
     except ValueError:  # a text with a NUL
         return ""
 

@@ -41,12 +41,12 @@ from haigo.ownership import (
     require_ours,
     reserve,
 )
-from haigo.reading import read_json, read_record, read_text, require_file
+from haigo.reading import parse_json, read_json, read_record, read_text, require_file
 
 __all__ = [
     "JOURNAL", "LOCK", "SCRATCH",
     "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "link", "made",
-    "move", "ours", "owner", "put_aside", "read_json", "read_record", "read_text", "remove", "remove_leftovers",
+    "move", "ours", "owner", "parse_json", "put_aside", "read_json", "read_record", "read_text", "remove", "remove_leftovers",
     "remove_tree", "require_file", "require_space", "reserve", "scratch", "sha256_file", "symlink", "write_json", "write_text",
 ]  # fmt: skip
 

@@ -63,7 +63,7 @@ def fetch_corpus(
     folder = Path(output_dir)
     with state.opened(folder, source.identity(), source.unique) as store:
         card.remove(folder)
-        before = store.get("runs") or {"requests": 0, "repeats": {}, "first": today(client).isoformat()}
+        before = store.get("runs", card.RUNS) or {"requests": 0, "repeats": {}, "first": today(client).isoformat()}
 
         def runs() -> dict[str, Any]:
             repeats = collections.Counter(before["repeats"]) + collections.Counter(client.repeats)

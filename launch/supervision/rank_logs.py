@@ -65,14 +65,16 @@ class Gatherer:
             if match is None:
                 continue
             with open(self.folder / name, "rb") as handle:
-                handle.seek(places.get(name, 0))
+                at = places.get(name, 0)
+                at = at if 0 <= at <= os.fstat(handle.fileno()).st_size else 0  # cut meanwhile, or noted wrongly
+                handle.seek(at)
                 data = handle.read(_PIECE)
             full = len(data) == _PIECE
             more = more or full
             cut = max(data.rfind(b"\n"), data.rfind(b"\r")) + 1
             if (end and not full) or (full and not cut):  # a piece without any line end: it is not waited for
                 cut = len(data)
-            places[name] = places.get(name, 0) + cut
+            places[name] = at + cut
             gathered += [b"[rank %s] %s\n" % (match[1].encode(), line) for line in data[:cut].splitlines()]
         if gathered:
             from haigo import files  # late: this file is also run by GPT-NeoX's interpreter, which has no Haigo

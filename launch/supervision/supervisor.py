@@ -192,10 +192,8 @@ class Supervisor:
         gatherer = None
         if begun["ranks"] is not None:
             gatherer = rank_logs.Gatherer(self.folder / "ranks", self.log, set(begun["ranks"]))
-            with contextlib.suppress(HaigoError, ValueError, TypeError, AttributeError):
-                gatherer.places = {
-                    str(name): int(at) for name, at in files.read_json(self.folder / "places.json").items()
-                }
+            with contextlib.suppress(HaigoError, OSError):
+                gatherer.places = files.read_record(self.folder / "places.json", {str: int})
         patience = Patience(args.hang_factor, args.hang_seconds, args.hang_pause)
         dog = Watchdog(patience, time.monotonic(), int(reader.value(self.config, "log_interval")))
         guard = LossGuard(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -95,9 +94,9 @@ class Child:
 
 def ending_of(folder: Path) -> Ending | None:
     """How the run of a folder ended, as its keeper wrote it; None when it has not, or what is there is no such file."""
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-        content = json.loads((folder / "exit.json").read_text(encoding="utf-8"))
-        return Ending(int(content["code"]), bool(content["orphans"]), int(content.get("escaped", 0)))
+    with contextlib.suppress(HaigoError, OSError):
+        content = files.read_record(folder / "exit.json", {"code": int, "orphans": bool, "escaped?": int})
+        return Ending(content["code"], content["orphans"], content.get("escaped", 0))
     return None
 
 
@@ -178,12 +177,11 @@ def _beat(path: Path) -> float:
 
 
 def _read(folder: Path) -> tuple[int, str, str, str, str] | None:
-    try:
-        content = json.loads((folder / "child.json").read_text(encoding="utf-8"))
-        pid, started, host = int(content["pid"]), str(content["started"]), str(content["host"])
-        return pid, started, host, str(content["log"]), str(content["place"])
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        return None
+    like = {"pid": int, "started": str, "host": str, "log": str, "place": str}
+    with contextlib.suppress(HaigoError, OSError):
+        content = files.read_record(folder / "child.json", like)
+        return content["pid"], content["started"], content["host"], content["log"], content["place"]
+    return None
 
 
 class Follower:
@@ -212,7 +210,7 @@ class Follower:
         try:
             with open(self.path, "rb") as handle:
                 size = os.fstat(handle.fileno()).st_size
-                if size < self.offset:
+                if not 0 <= self.offset <= size:
                     self.offset = 0  # cut by logrotate or by hand: silence here would look like a hang
                     self._line()
                 handle.seek(self.offset)

@@ -16,6 +16,8 @@ from haigo import __version__, files, redact, shown
 from .state import Store
 
 JSON, MARKDOWN = "DATA_CARD.json", "DATA_CARD.md"
+RUNS = {"requests": int, "repeats": {str: int}, "first": str}
+"""What is remembered of earlier runs."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from .state import Skipped
 _RATIO, _SMALL = 200, 100 << 20
 _LINE = MOST_BYTES
 _BLOCK = 1 << 20
+STATE = {"rows?": int, "done?": (bool, str)}
+"""What is remembered of one file: how many rows were taken, or that all were."""
 
 
 class Metered(io.RawIOBase):

@@ -22,6 +22,14 @@ from haigo.cli import Failed, HaigoError
 from .http import BUSY, Again, Client, NotServed, Opened, TooLarge
 
 _BLOCK = 1 << 20
+_KNOWN = {
+    "url": str,
+    "size?": (int, None),
+    "whole?": bool,
+    "etag?": (str, None),
+    "modified?": (str, None),
+    "digest?": str,
+}
 _DIGESTS = {40: hashlib.sha1, 64: hashlib.sha256}
 
 
@@ -61,7 +69,9 @@ class Download(io.RawIOBase):
         folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(url.encode(errors="surrogatepass")).hexdigest()[:32]
         self.part, self._about = folder / f"{name}.part", folder / f"{name}.json"
-        self._known: dict[str, Any] = files.read_json(self._about) if self._about.is_file() else {}
+        self._known: dict[str, Any] = {}
+        with contextlib.suppress(HaigoError):  # damaged or not there: the file is fetched from its beginning
+            self._known = files.read_record(self._about, _KNOWN)
         if not self._known:
             files.remove(self.part)  # without its version nothing can be appended
         self._file = files.append(self.part, "ab+")

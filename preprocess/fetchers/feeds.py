@@ -29,6 +29,7 @@ from .state import Skipped, Store
 RIGHTS_RESERVED = "all rights reserved, unless the publisher says otherwise"
 _FEED_BYTES = 16 << 20
 _NOT_SOONER_S = 600  # a killed run, started again, does not ask the feeds again that it had
+_STATE = {"asked?": float, "etag?": (str, None), "modified?": (str, None)}
 _SELF_NAMED = re.compile(r"(?:https?|tag|urn):", re.IGNORECASE)
 
 
@@ -81,7 +82,7 @@ class Feeds(Source):
             for url in self.urls:
                 if self.limits.reached(store):
                     return
-                state = store.get(f"feed {redact.urls(url)}") or {}
+                state = store.get(f"feed {redact.urls(url)}", _STATE) or {}
                 if client.clock.time() - state.get("asked", 0) >= _NOT_SOONER_S:
                     self._feed(client, store, url, state)
                 progress.update(detail=f"{store.documents:,} entries")

@@ -34,6 +34,7 @@ PRESETS = {"mc4": ("allenai/c4", "multilingual/c4-{language}.tfrecord-*.json.gz"
 _READABLE = (".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 _BATCH = 1000
 _REPO = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+_KNOWN = {"sha": str, "files": [str], "licence": str}
 _LIST_BYTES = 256 << 20
 _WEB_TERMS = (
     "A data set's licence covers the collection. Pages in a crawl keep their authors' rights; each document names its URL.",
@@ -115,7 +116,7 @@ class Hub(Source):
         }
 
     def about(self, store: Store) -> About:
-        known = store.get("repo") or {}
+        known = store.get("repo", _KNOWN) or {}
         place = f"{self.base_url}/datasets/{self.repo}"
         terms = (f"The data set's own page has its terms: {place}", *_WEB_TERMS)
         return About(f"{self.repo} at commit {known.get('sha')}, files {', '.join(self.files)}", place, terms)
@@ -126,7 +127,7 @@ class Hub(Source):
             yield f"GET {self.base_url}/datasets/{self.repo}/resolve/COMMIT/FILE  for every FILE that matches {pattern}"
 
     def fetch(self, client: Client, store: Store) -> None:
-        known = store.get("repo")
+        known = store.get("repo", _KNOWN)
         if known is None:
             known = client.get(self._listing(), read=self._listed, headers=self._headers(), max_bytes=_LIST_BYTES)
             store.commit(state={"repo": known})
@@ -135,7 +136,7 @@ class Hub(Source):
             for number, path in enumerate(chosen, 1):
                 if self.limits.reached(store):
                     return
-                if not (store.get(f"file {path}") or {}).get("done"):
+                if not (store.get(f"file {path}", datafile.STATE) or {}).get("done"):
                     self._file(client, store, path, known, progress, f"file {number} of {len(chosen)}")
 
     def _file(
@@ -143,7 +144,7 @@ class Hub(Source):
     ) -> None:
         url = f"{self.base_url}/datasets/{self.repo}/resolve/{known['sha']}/{quote(path)}"
         name = f"file {path}"
-        done = (store.get(name) or {}).get("rows", 0)
+        done = (store.get(name, datafile.STATE) or {}).get("rows", 0)
         fetched = today(client).isoformat()
         folder = store.folder / FOLDER / "parts"
         with Download(client, url, folder, max_bytes=self.max_bytes, headers=self._headers()) as download:

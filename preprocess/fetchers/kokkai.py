@@ -37,6 +37,7 @@ _PAGE = {"speech": 100, "meeting": 10}
 _LIST = {"speech": "speechRecord", "meeting": "meetingRecord"}
 _KEY = {"speech": "speechID", "meeting": "issueID"}
 _QUERY_BYTES = 2000
+_DAY = {"asked?": str, "records?": int, "start?": int, "total?": (int, None), "ids?": [str]}
 _RESTARTS = 5
 # Minutes come weeks after the meeting: a day asked too early is asked again, once a week until it has settled.
 _SETTLED_DAYS, _ASK_AGAIN_DAYS = 120, 7
@@ -183,7 +184,7 @@ class Kokkai(Source):
                 if self.limits.reached(store):
                     return
                 day = self.first + datetime.timedelta(number)
-                if self._is_due(store.get(f"day {day}"), day, today(client)):
+                if self._is_due(store.get(f"day {day}", _DAY), day, today(client)):
                     self._day(client, store, day)
                 progress.update(detail=f"{day}, {store.documents:,} speeches")
 
@@ -194,9 +195,9 @@ class Kokkai(Source):
         return (asked - day).days < _SETTLED_DAYS and (now - asked).days >= _ASK_AGAIN_DAYS
 
     def _day(self, client: Client, store: Store, day: datetime.date) -> None:
-        state = store.get(f"day {day}") or {}
+        state = store.get(f"day {day}", _DAY) or {}
         walk = _Walk()
-        if "ids" in state:  # killed on the way
+        if {"ids", "start", "total"} <= set(state):  # killed on the way
             walk = _Walk(state["start"], state["total"], set(state["ids"]))
         for _ in range(_RESTARTS + 1):
             try:

@@ -29,6 +29,8 @@ from .state import Skipped, Store
 from .wiki_pages import HOLES
 
 _PAGES = 50
+_SITE = {"name": str, "articles": str, "licence": str}
+_WALK = {"continue?": {}, "open?": [int], "done?": str}
 _BUSY = ("maxlag", "ratelimited", "readonly", "internal_api_error", "search-busy")
 
 
@@ -67,7 +69,7 @@ class MediaWikiApi(Source):
         return {"source": self.name, "api": self.url, "keep_wikitext": self.keep_wikitext}
 
     def about(self, store: Store) -> About:
-        site = store.get("site") or {}
+        site = store.get("site", _SITE) or {}
         return About(str(site.get("name") or "A MediaWiki site"), self.url, terms(str(site.get("licence"))))
 
     def plan(self) -> Iterator[str]:
@@ -76,19 +78,19 @@ class MediaWikiApi(Source):
         yield f"... and on, {_PAGES} pages an answer, with what the answer says to continue with"
 
     def fetch(self, client: Client, store: Store) -> None:
-        site = store.get("site")
+        site = store.get("site", _SITE)
         if site is None:
             site = client.get(self.url, self._site(), read=lambda reply: _site_of(self._answer(client, reply)))
             store.commit(state={"site": site})
-        walk = store.get("walk") or {"continue": {}}
+        walk = store.get("walk", _WALK) or {"continue": {}}
         fetched = today(client).isoformat()
         with Progress("articles", None, "articles") as progress:
             while not walk.get("done") and not self.limits.reached(store):
                 answer = client.get(
-                    self.url, self._query(walk["continue"]), read=lambda reply: self._answer(client, reply)
+                    self.url, self._query(walk.get("continue", {})), read=lambda reply: self._answer(client, reply)
                 )
                 onward = answer.get("continue")
-                if onward is not None and onward == walk["continue"]:
+                if onward is not None and onward == walk.get("continue"):
                     raise HaigoError(
                         f"{self.url} answers with the same place to continue at again and again.", "report it"
                     )

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from haigo import cli, files, pool
+from haigo import cli, files, pool, shapes
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -39,6 +39,10 @@ _CC = dict.fromkeys(
     ("wikipedia", "wiktionary", "wikibooks", "wikiquote", "wikisource", "wikiversity", "wikivoyage", "wikimedia"),
     "CC BY-SA 4.0",
 ) | {"wikinews": "CC BY (the wiki's own page names the version)", "wikidata": "CC BY-SA 4.0 (data: CC0)"}
+
+
+_FILE = {"name": str, "size": (int, None), "sha1": (str, None)}
+_DUMP = {"date": str, "pairs": [{"dump": _FILE, "index": _FILE}]}
 
 
 class MediaWikiDump(Source):
@@ -131,8 +135,8 @@ class MediaWikiDump(Source):
         }
 
     def about(self, store: Store) -> About:
-        dump = store.get("dump") or {}
-        site = store.get("site") or {}
+        dump = store.get("dump", _DUMP) or {}
+        site = store.get("site", {str: str}) or {}
         title = f"Articles of {site.get('name') or self.wiki}"
         if dump:
             title += f", dump of {dump['date']}"
@@ -155,7 +159,7 @@ class MediaWikiDump(Source):
         if self.file is not None:
             self._read(client, store, "0", self.file, self.index)
             return
-        dump = store.get("dump")
+        dump = store.get("dump", _DUMP)
         if dump is None:
             dump = self._choose(client)
             store.commit(state={"dump": dump})
@@ -208,8 +212,10 @@ class MediaWikiDump(Source):
 
     def _read(self, client: Client, store: Store, number: str, dump: Path, index: Path | None) -> bool:
         """Read one dump file to its end (True) or to a limit (False)."""
-        state = store.get(f"read {number}") or {"taken": 0}
-        site = store.get("site")
+        state = store.get(f"read {number}", {"taken?": int, "done?": str}) or {"taken": 0}
+        if "done" in state:
+            return True
+        site = store.get("site", {str: str})
         if site is None:
             site = wiki_pages.site(dump)
             store.commit(state={"site": site})
@@ -257,6 +263,8 @@ def _pairs(reply: Reply) -> list[dict[str, Any]]:
                         for kind, each, its in (("dump", name, facts), ("index", other, found[other]))
                     }
                 )
+        if shapes.unlike(pairs, _DUMP["pairs"]):
+            raise TypeError
     except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
         raise Again("not the status of a dump") from None
     return pairs

@@ -19,7 +19,7 @@ from typing import Any
 
 import zstandard
 
-from haigo import digests, files, redact
+from haigo import digests, files, redact, shapes
 from haigo.cli import HaigoError, Refused
 
 from .. import documents
@@ -74,16 +74,23 @@ class Store:
     def __init__(self, folder: Path, base: sqlite3.Connection, unique: bool, shard_bytes: int) -> None:
         self.folder, self._base, self._unique, self._limit = folder, base, unique, shard_bytes
         self.also: Callable[[], dict[str, Any]] = dict
-        totals = self.get("totals") or {}
+        totals = self.get("totals", {"documents": int, "characters": int, "bytes": int}) or {}
         self.documents: int = totals.get("documents", 0)
         self.characters: int = totals.get("characters", 0)
         self.bytes: int = totals.get("bytes", 0)
         self._held: int = base.execute("SELECT COALESCE(SUM(LENGTH(line)), 0) FROM waiting").fetchone()[0]
 
-    def get(self, name: str) -> Any:
-        """What was committed under `name`, or None."""
+    def get(self, name: str, like: Mapping[str, Any] | None = None) -> Any:
+        """What was committed under `name`, or None.
+
+        Args:
+            like: its shape (see `haigo.shapes`); an object when left out.
+
+        Raises:
+            sqlite3.DatabaseError: it has another: the file is damaged.
+        """
         row = self._base.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else _value(row[0], {} if like is None else like, name)
 
     def commit(
         self, found: Iterable[Document] = (), state: Mapping[str, Any] | None = None, skipped: Skipped | None = None
@@ -176,7 +183,7 @@ class Store:
     def skipped(self) -> dict[str, dict[str, Any]]:
         """Reason -> count and samples."""
         rows = self._base.execute("SELECT reason, count, samples FROM skipped ORDER BY count DESC, reason")
-        return {reason: {"count": count, "samples": json.loads(samples)} for reason, count, samples in rows}
+        return {reason: {"count": count, "samples": _value(samples, [str], reason)} for reason, count, samples in rows}
 
     def _is_new(self, document: Document, skipped: Skipped) -> bool:
         key, digest = _hash(document.id, 16), _hash(document.text, 8)
@@ -198,7 +205,7 @@ class Store:
     def _note(self, skipped: Skipped) -> None:
         for reason, count in skipped.counts.items():
             row = self._base.execute("SELECT samples FROM skipped WHERE reason = ?", (reason,)).fetchone()
-            samples = [*(json.loads(row[0]) if row else []), *skipped.samples.get(reason, [])][:_SAMPLES]
+            samples = [*(_value(row[0], [str], reason) if row else []), *skipped.samples.get(reason, [])][:_SAMPLES]
             self._base.execute(
                 "INSERT INTO skipped VALUES (?, ?, ?) ON CONFLICT (reason) DO UPDATE SET count = count + ?, samples = ?",
                 (reason, count, json.dumps(samples), count, json.dumps(samples)),
@@ -220,6 +227,16 @@ class Store:
         with files.create(self.folder / f"{number:05d}.jsonl.zst") as handle:
             handle.write(packed)
         return number, len(packed), hashlib.sha256(packed).hexdigest()
+
+
+def _value(packed: object, like: Any, name: str) -> Any:
+    try:
+        found = files.parse_json(packed if isinstance(packed, str) else "", name)
+    except HaigoError as error:
+        raise sqlite3.DatabaseError(error.problem.rstrip(".")) from None
+    if (wrong := shapes.unlike(found, like)) is not None:
+        raise sqlite3.DatabaseError(f"{name}: {wrong}")
+    return found
 
 
 @contextlib.contextmanager

@@ -100,7 +100,7 @@ class Urls(Source):
             for url in self.urls:
                 if self.limits.reached(store):
                     return
-                if not (store.get(f"url {redact.urls(url)}") or {}).get("done"):
+                if not (store.get(f"url {redact.urls(url)}", datafile.STATE) or {}).get("done"):
                     self._one(client, store, url)
                 progress.update(detail=f"{store.documents:,} documents")
 
@@ -113,7 +113,7 @@ class Urls(Source):
                         self._read(client, store, url, download)
                         return
                     except Changed:
-                        if (store.get(f"url {redact.urls(url)}") or {}).get("rows"):
+                        if (store.get(f"url {redact.urls(url)}", datafile.STATE) or {}).get("rows"):
                             raise  # rows of the older version were taken already
                         download.discard()
             raise HaigoError(f"{url} changes while it is being fetched.", "leave it out")
@@ -139,7 +139,7 @@ class Urls(Source):
             store.commit(found, {name: {"done": fetched}}, skipped)
             download.discard()
             return
-        done = (store.get(name) or {}).get("rows", 0)
+        done = (store.get(name, datafile.STATE) or {}).get("rows", 0)
         stream = datafile.rows(download.part, url, url, self.text_key, skipped)
         for _ in itertools.islice(stream, done):
             pass
