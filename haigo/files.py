@@ -159,14 +159,17 @@ def scratch(folder: StrPath) -> Iterator[Path]:
     """A new, empty folder of the caller's own on the disk of `folder`; whatever it holds at the end is removed."""
     base = Path(folder) / SCRATCH
     for last in [False] * 100 + [True]:
-        base.mkdir(parents=True, exist_ok=True)
-        if not stat.S_ISDIR(os.lstat(base).st_mode):
-            raise Refused(f"{base} is not the folder that Haigo works in.", "move it away")
-        place = base / secrets.token_hex(8)
         try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(base)
+            if not stat.S_ISDIR(os.lstat(base).st_mode):
+                raise Refused(f"{base} is not the folder that Haigo works in.", "move it away")
+            place = base / secrets.token_hex(8)
             place.mkdir(mode=0o777)
+            alive = _hold(place, fcntl.LOCK_SH)
             break
-        except FileNotFoundError:  # another process was done and took the empty folder away
+        except (FileNotFoundError, BlockingIOError):  # another process was done, or tidies up
             if last:
                 raise
     try:
@@ -175,8 +178,27 @@ def scratch(folder: StrPath) -> Iterator[Path]:
         shutil.rmtree(
             place, ignore_errors=True
         )  # a read-only disk says no here too; the first error is the one to tell
+        os.close(alive)
         with contextlib.suppress(OSError):
             base.rmdir()
+
+
+def _hold(place: Path, how: int) -> int:
+    """A lock on a scratch folder, as an open file: who has it is alive, and what it writes there is no leftover.
+
+    Raises:
+        FileNotFoundError: the folder is gone. BlockingIOError: another holds it.
+    """
+    number = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(number, how | fcntl.LOCK_NB)
+        os.stat(place)
+    except OSError as error:
+        if isinstance(error, BlockingIOError | FileNotFoundError):
+            os.close(number)
+            raise
+        # a disk without locks on folders: then the lock of the output has to do
+    return number
 
 
 # -- removing and moving -----------------------------------------------------------------------------------------------
@@ -234,7 +256,7 @@ def _empty(place: Path) -> list[Path]:
             else:
                 foreign.append(path)
         if foreign or below:
-            for name in listed:
+            for name in sorted(listed):
                 enter(place / name, "-")
             return foreign
         for name in (LOCK, JOURNAL):
@@ -266,8 +288,10 @@ def move(source: StrPath, target: StrPath) -> None:
         return
     if not os.path.lexists(new):
         new.parent.mkdir(parents=True, exist_ok=True)
-        os.rename(old, new)
-        return
+        if all(set(names) <= names_in(Path(place)) | NOTES for place, _, names in os.walk(old)):
+            os.rename(old, new)
+            return
+        new.mkdir()  # somebody else's files stay behind
     if new.is_symlink() or not new.is_dir():
         raise Refused(f"{new} exists, and a folder is wanted there.", "move it away")
     ends = [(old / name, new / name) for name in sorted(names_in(old)) if os.path.lexists(old / name)]
@@ -309,9 +333,16 @@ def _remove_scratch(folder: Path) -> None:
     base = folder / SCRATCH
     if base.is_symlink() or not base.is_dir():
         return
-    for each in base.iterdir():
+    try:
+        found = list(base.iterdir())
+    except FileNotFoundError:  # its last user took it away
+        return
+    for each in found:
         if _RANDOM.fullmatch(each.name) and not each.is_symlink():
-            shutil.rmtree(each, ignore_errors=True)
+            with contextlib.suppress(OSError):  # of a process that is alive, or gone meanwhile
+                held = _hold(each, fcntl.LOCK_EX)
+                shutil.rmtree(each, ignore_errors=True)
+                os.close(held)
     with contextlib.suppress(OSError):
         base.rmdir()
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import IO
 
@@ -22,7 +23,7 @@ StrPath = str | os.PathLike[str]
 JOURNAL, SCRATCH, LOCK = ".haigo", ".haigo.tmp", ".haigo.lock"
 NOTES = frozenset({JOURNAL, SCRATCH, LOCK})  # names that are no content of a folder
 HEADER = b"Names that Haigo made in this folder: it may replace or remove these, and nothing else.\n"
-_seen: dict[str, tuple[tuple[int, int, int], frozenset[str]]] = {}  # journal -> what it said when it looked like that
+_seen: dict[str, tuple[tuple[int, int, int], bytes, set[str]]] = {}  # journal -> how it looked, what it said, the names
 
 
 def made(path: StrPath) -> bool:
@@ -51,12 +52,18 @@ def claim(folder: StrPath) -> None:
     _note(Path(folder), b"")
 
 
-def adopt(paths: Iterable[StrPath]) -> None:
+def adopt(paths: Iterable[StrPath], below: StrPath | None = None) -> None:
     """Enter files that exist into their folders' journals. The caller has proof that Haigo made them: a note of an older
-    version that lists them, or a program of ours that wrote them to a folder that was empty before."""
-    for path in paths:
-        if os.path.lexists(path):
-            enter(Path(path))
+    version that lists them, or a program of ours that wrote them to a folder that was empty before.
+
+    Args:
+        below: the folder that a note speaks of; what it lists elsewhere (`../a`, `/a`, through a link) stays somebody else's.
+    """
+    root = None if below is None else Path(os.path.realpath(below))
+    for path in map(Path, paths):
+        real = Path(os.path.realpath(path.parent)) if root else None
+        if os.path.lexists(path) and (real is None or root in (real, *real.parents)):
+            enter(path)
 
 
 def adopt_tree(folder: StrPath) -> None:
@@ -99,11 +106,11 @@ def check_output(
         if not each or not os.path.exists(each):
             continue
         source = Path(os.path.realpath(each))
-        if source == where or (where.exists() and os.path.samefile(where, source)):
+        if _same(where, source):
             raise Refused(f"the output {output} is the input {each} itself.", "name another output")
-        if where in source.parents:
+        if any(_same(where, above) for above in source.parents):
             raise Refused(f"the output {output} holds the input {each}.", "name a folder that no input lies in")
-        if each in deep and source in where.parents:
+        if each in deep and any(_same(source, above) for above in where.parents):
             raise Refused(
                 f"the output {output} lies inside {each}, which is read with everything below it.",
                 "name a folder outside it",
@@ -114,25 +121,47 @@ def check_output(
         require_ours(Path(output) / name)
 
 
-def names_in(folder: Path) -> frozenset[str]:
-    """The names that Haigo made in `folder`."""
+def _same(one: Path, other: Path) -> bool:
+    """Whether two paths are one place: also where a disk is mounted twice, or takes no notice of capitals."""
+    try:
+        return one == other or os.path.samefile(one, other)
+    except OSError:  # one of them is not there
+        return False
+
+
+def names_in(folder: Path) -> Set[str]:
+    """The names that Haigo made in `folder`; what this set holds may grow with the next name."""
     path = folder / JOURNAL
     try:
         with open_notes(path, os.O_RDONLY) as handle:
             look = os.fstat(handle.fileno())
             now = (look.st_ino, look.st_size, look.st_mtime_ns)
-            if str(path) in _seen and _seen[str(path)][0] == now:
-                return _seen[str(path)][1]
+            before, known, names = _seen.get(str(path), ((0, 0, 0), HEADER, set()))
+            if before == now:
+                return names
             content = handle.read()
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-    names: set[str] = set()
-    for line in content[len(HEADER) :].splitlines():
-        with contextlib.suppress(ValueError):  # a line torn by a full disk: its file was never put in place
-            name = json.loads(line[1:])
+    content = content[: content.rfind(b"\n") + 1]
+    if not content.startswith(known):
+        known, names = HEADER, set()
+    for line in content[len(known) :].splitlines():  # a journal only grows: each line is read once
+        name = _name(line[1:])
+        if name is not None:
             (names.add if line[:1] == b"+" else names.discard)(name)
-    _seen[str(path)] = (now, frozenset(names))
-    return _seen[str(path)][1]
+    _seen[str(path)] = (now, content, names)
+    return names
+
+
+def _name(text: bytes) -> str | None:
+    """The name in a line of a journal; None where a full disk tore it, or where it leads out of the folder or is none: somebody
+    else wrote it."""
+    try:
+        name = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    plain = isinstance(name, str) and name not in ("", ".", "..", *NOTES) and not {"/", "\0"} & set(name)
+    return name if plain else None
 
 
 def open_notes(path: Path, flags: int) -> IO[bytes]:
@@ -162,12 +191,19 @@ def enter(path: Path, sign: str = "+") -> None:
 
 
 def _note(folder: Path, line: bytes) -> None:
-    """One short write at the journal's end, so that processes may do it side by side."""
+    """One short write at the journal's end, so that processes may do it side by side.
+
+    Raises:
+        OSError: the disk took less than all of it; what it took says nothing.
+    """
     with open_notes(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND) as handle:
+        with contextlib.suppress(OSError):  # a disk without locks: only two that begin one journal at once need it
+            fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle.fileno()).st_size < len(HEADER):
             handle.truncate(0)
-            handle.write(HEADER)
-        handle.write(line)
+            line = HEADER + line
+        if handle.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(handle.name))
 
 
 def require_ours(path: Path) -> None:

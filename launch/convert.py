@@ -229,6 +229,13 @@ def _vocabulary(config: dict[str, Any], given: str | Path | None, root: Path) ->
     return vocabularies.find(config, place)
 
 
+_OURS = (
+    "conversion.json", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "model.safetensors", "model.safetensors.index.json",
+    "model-?????-of-?????.safetensors", "spm.model", "tokenizer.model",
+)  # fmt: skip
+
+
 def _free(out: Path, source: Path, force: bool) -> None:
     aside = _aside(out)
     if aside.exists() and not out.exists():  # killed between the two renames of --force
@@ -247,7 +254,7 @@ def _free(out: Path, source: Path, force: bool) -> None:
     if (out / "conversion.json").is_file() and not files.ours(
         out
     ):  # converted by an earlier version, which kept no journal
-        files.adopt(path for kind in ("*.json", "*.safetensors", "*.model") for path in out.glob(kind))
+        files.adopt(path for kind in _OURS for path in out.glob(kind))
     if not files.ours(out):
         raise Refused(
             f"{out} holds something else than a model of ours.", "name another folder with --out, or move that one away"

@@ -125,6 +125,7 @@ def claim(folder: Path, inputs: Iterable[Path], recursive: Iterable[Path] = ()) 
     Raises:
         Refused: `folder` is or holds an input or lies in one, or a split's folder there holds what Haigo did not make.
     """
+    inputs, recursive = list(inputs), list(recursive)
     files.check_output(folder, inputs, recursive)
     splits = [folder / split for split in SPLITS]
     if (folder / REPORT).is_file() and not files.made(folder / REPORT):
@@ -133,7 +134,8 @@ def claim(folder: Path, inputs: Iterable[Path], recursive: Iterable[Path] = ()) 
             files.adopt([folder / REPORT, *(shard for split in splits for shard in split.glob("[0-9]*.jsonl.zst"))])
     files.check_output(folder / REPORT)
     for split in splits:
-        if not files.ours(split):
+        files.check_output(split, inputs, recursive)
+        if split.is_symlink() or not files.ours(split):
             raise Refused(
                 f"{split} holds files, and Haigo did not make them.", "name another folder, or move them away"
             )

@@ -253,6 +253,8 @@ def read_marker(folder: Path) -> Marker | None:
     inputs, outputs, seconds = content.get("inputs"), content.get("outputs"), content.get("seconds")
     if not (isinstance(inputs, str) and isinstance(outputs, dict) and isinstance(seconds, int | float)):
         outputs = {"": None}
+    if any(os.path.isabs(each) or ".." in Path(each).parts for each in outputs):  # another's files are no output of it
+        outputs = {"": None}
     if all(digests.is_mark(each) if whole else type(each) is int for each in outputs.values()):
         return Marker(str(inputs), content.get("identity"), outputs, float(seconds or 0), not whole)
     raise HaigoError(f"{path} is damaged.", "delete it: the stage is then gone through again")
@@ -303,7 +305,7 @@ def _adopt(folder: Path) -> None:
         if marker is None:
             files.adopt_tree(folder)
         else:
-            files.adopt(folder / each for each in marker.outputs)
+            files.adopt((folder / each for each in marker.outputs), below=folder)
     files.adopt(folder / each for each in (DONE, INPUTS, ".lock"))
 
 

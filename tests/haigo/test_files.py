@@ -1,5 +1,6 @@
 """Nothing that Haigo did not make is replaced or removed; what it made is, whoever wrote it and however it was killed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli, files
+from haigo import cli, files, ownership
 from haigo.cli import HaigoError, Refused
 
 ROOT = Path(__file__).parent.parent.parent
@@ -100,6 +101,83 @@ def test_remove_tree_of_a_folder_in_use_is_refused(tmp_path):
         other.communicate("\n")
     files.remove_tree(tmp_path / "in")
     assert not (tmp_path / "in").exists()
+
+
+def test_a_planted_journal_reaches_nothing_outside_its_folder(tmp_path):
+    for folder in ("out/new", "out/old", "else"):
+        (tmp_path / folder).mkdir(parents=True)
+    names = ["..", ".", "", "../victim", "../../else/victim", str(tmp_path / "else" / "victim"), "sub/victim", "a\0b", [1],
+             {}, 3, None, ".haigo.lock"]  # fmt: skip
+    for place in ("out", "else", "out/new/sub"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "victim").write_text("mine")
+    files.write_text(tmp_path / "out" / "new" / "ours", "x")
+    for place in ("out/new", "out/old"):
+        files.claim(tmp_path / place)
+        with open(tmp_path / place / files.JOURNAL, "a", encoding="utf-8") as journal:
+            journal.write("".join(f"\n+{json.dumps(name)}\n" for name in names) + "\n+" + "[" * 5000 + "\n+\xff\n+")
+    before = tree(tmp_path)
+    files.move(tmp_path / "out" / "new", tmp_path / "out" / "old")
+    rest = {name: each for name, each in before.items() if "ours" not in name}
+    assert tree(tmp_path) == {**rest, "out/old/ours": b"x"}
+    files.remove_tree(tmp_path / "out")
+    assert tree(tmp_path) == rest
+
+
+def test_processes_that_write_one_folder_lose_neither_names_nor_work(tmp_path):
+    """Journals begun by several at once, scratch folders that come and go, and one that tidies up all the while."""
+    code = (
+        "import sys; from haigo import files\n"
+        "for number in range(60):\n"
+        "    files.write_text(f'{sys.argv[1]}/{number % 12}/{sys.argv[2]}-{number}', 'x')\n"
+        "    files.remove_leftovers(sys.argv[1])\n"
+    )
+    calls = [[sys.executable, "-c", code, str(tmp_path), str(number)] for number in range(4)]
+    running = [subprocess.Popen(call, cwd=ROOT, stderr=subprocess.PIPE, text=True) for call in calls]
+    for one in running:
+        said = one.communicate()[1]
+        assert one.returncode == 0, said
+    made = [path for path in tmp_path.rglob("*-*") if path.is_file()]
+    assert len(made) == 240 and all(map(files.made, made))
+
+
+def test_a_name_is_on_disk_before_its_file_is(tmp_path, monkeypatch):
+    """A full disk may take half of a line without an error: the file is then not put in place, for nobody would know it."""
+    files.write_text(tmp_path / "first", "x")
+    real = ownership.open_notes
+
+    class Full:
+        def __init__(self, handle):
+            self.handle, self.name, self.fileno = handle, handle.name, handle.fileno
+
+        def write(self, line):
+            return self.handle.write(line[:5])
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.handle.close()
+
+    monkeypatch.setattr(
+        ownership,
+        "open_notes",
+        lambda path, flags: Full(real(path, flags)) if flags & os.O_APPEND else real(path, flags),
+    )
+    with pytest.raises(OSError, match="No space left"):
+        files.write_text(tmp_path / "second", "x")
+    monkeypatch.undo()
+    assert not (tmp_path / "second").exists()
+    files.write_text(tmp_path / "second", "x")
+    assert files.made(tmp_path / "second") and files.made(tmp_path / "first")
+
+
+def test_a_journal_that_was_written_anew_is_read_anew(tmp_path):
+    files.write_text(tmp_path / "one", "x")
+    old = (tmp_path / files.JOURNAL).read_bytes()
+    assert files.made(tmp_path / "one")
+    (tmp_path / files.JOURNAL).write_bytes(old.replace(b"one", b"eno") + b'\n+"two"\n\n+"three"\n')  # the same inode
+    assert not files.made(tmp_path / "one") and files.made(tmp_path / "two") and files.made(tmp_path / "three")
 
 
 def test_what_another_program_wrote_to_scratch_is_moved_and_is_ours(tmp_path):

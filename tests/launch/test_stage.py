@@ -90,3 +90,21 @@ def test_cleaning_is_told_apart_by_what_it_wrote_not_by_how_much(tmp_path):
     assert len({json.dumps(each) for each in made}) > 1
     again = actions.clean("a", [str(tmp_path / "a.jsonl")], str(tmp_path / "again"), {**options, "seed": 0})
     assert again == made[0]
+
+
+def test_a_marker_of_an_earlier_version_takes_over_nothing_outside_its_folder(tmp_path):
+    run, mine = tmp_path / "run", tmp_path / "mine"
+    for path in (run / "a" / "out.txt", run / "a" / "notes.txt", mine / "b.txt", run / "c.txt"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("here")
+    (run / "a" / "link").symlink_to(mine)
+    named = {"out.txt": 4, "../c.txt": 4, "../../mine/b.txt": 4, "link/b.txt": 4, str(mine / "b.txt"): 4}
+    (run / "a" / ".done.json").write_text(
+        json.dumps({"inputs": "other", "identity": "x", "outputs": named, "seconds": 1.0})
+    )
+    (run / "a" / ".inputs").write_text("other")
+    Run(run).do(stage(run, "y"))
+    assert (run / "a" / "out.txt").read_text() == "y"
+    for path in (run / "c.txt", mine / "b.txt", run / "a" / "notes.txt"):
+        assert path.read_text() == "here" and not files.made(path)
+    assert [each.name for each in mine.iterdir()] == ["b.txt"]

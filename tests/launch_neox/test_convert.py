@@ -669,3 +669,13 @@ def test_json_and_record_hold_the_same(case, capsys):
     record = files.read_json(one.out / convert_check.RECORD)
     assert {key: told[key] for key in record} == record
     assert record["config"]["train_data_weights"] == [0.7, 0.3] and record["step"] == 4
+
+
+def test_force_takes_over_a_model_of_an_earlier_version_and_no_other_file(tmp_path):
+    out = tmp_path / "model"
+    out.mkdir()
+    ours = ("conversion.json", "config.json", "model.safetensors", "tokenizer.json", "spm.model")
+    for name in (*ours, "results.json", "adapter.safetensors", "my.model"):
+        (out / name).write_text("{}")
+    convert._free(out, tmp_path / "save", force=True)
+    assert {path.name for path in files.remove_tree(out)} == {"results.json", "adapter.safetensors", "my.model"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 from preprocess import clean, documents, rules, split
 from preprocess.sources import Document
 
@@ -238,3 +238,18 @@ def test_a_file_name_that_is_no_utf8(tmp_path):
     assert report["documents_out"] == 1
     assert documents.report(tmp_path / "out")["input"] == report["input"]
     assert [one.meta["file"] for one in documents.read(tmp_path / "out")] == ["\\x90V\\x95\\xb7.txt"]
+
+
+def test_a_split_that_is_a_link_to_other_work_is_refused_before_anything_is_touched(tmp_path):
+    clean.clean_corpus("a", corpus(tmp_path / "a.jsonl", rows(50)), tmp_path / "a", **OPTIONS)
+    clean.clean_corpus("b", corpus(tmp_path / "b.jsonl", rows(50, 1)), tmp_path / "b", **OPTIONS)
+    for name in ("elsewhere", "new"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "b" / "train").rename(tmp_path / "elsewhere" / "train")
+    (tmp_path / "b" / "train").symlink_to(tmp_path / "elsewhere" / "train")
+    (tmp_path / "new" / "train").symlink_to(tmp_path / "a" / "train")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    for output, said in (("b", "did not make them"), ("new", "holds the input")):
+        with pytest.raises(Refused, match=said):
+            clean.clean_corpus("c", [tmp_path / "a" / "train"], tmp_path / output, **OPTIONS)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
