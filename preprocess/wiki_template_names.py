@@ -22,18 +22,20 @@ PLACES = {
             polytonic greek iast pie script/hebrew ハングル 簡体字 繁体字 ピン音 拼音 red blue green gray grey orange
             purple 赤 青 緑 chem2 ce sic ママ by by2 byk mlby mlbys baseball_year fy year overline sc smallcaps smcaps
             allcaps caps mark strikethrough flagathlete flagiocathlete flagiocmedalist flagmedalist url 要出典範囲
-            ruby-ja delimitnum num nts ntsh2 number nowraplinks plainlist flatlist 縦書き pdflink
+            ruby-ja 強調 太字 斜体 等幅 monospace オーバーライン 上線 囲み 囲み文字 囲み線 ipaフォント hover_title
+            delimitnum num nts ntsh2 number nowraplinks plainlist flatlist 縦書き pdflink
             """,
         ),
         (
             2,
-            "twitter facebook legend legend2 legend0 凡例 color fontsize resize rtl-lang langr lang rtl 拡張漢字 sort "
+            "twitter facebook legend legend2 legend0 凡例 color fontsize resize rtl-lang langr lang rtl sort "
             "h:title htitle align css wikt-lang llang font-size",
         ),
         (3, "colors"),
         (
             -1,
-            "transl translit transliteration 翻字 font_color fontcolor script font weight フォント w columns-list columns 段組",
+            "transl translit transliteration 翻字 font_color fontcolor script font weight フォント w columns-list columns 段組 "
+            "拡張漢字 背景色 bgcolor background_color 文字色 読み上げ",
         ),
     )
     for name in words(names)
@@ -59,7 +61,7 @@ NOTHING = frozenset(
         hatnote distinguish 暫定記事名 記事名の制約 小文字 dl 半保護 保護 pp-semi pp toc tocright toclimit 目次 nobots
         未査読 国際化 更新 現在進行 最近の出来事 normdaten authority_control commons commonscat commons_category
         sisterlinks wikisource wikiquote wikinews wiktionary ウィキポータルリンク n fn fnb commonscat-inline
-        commons-inline color_box colorbox color_sample colorsample 画像募集中 節スタブ 書きかけ good_article
+        commons-inline 画像募集中 節スタブ 書きかけ good_article
         featured_article 秀逸な記事 良質な記事 デフォルトソート defaultsort nowrap_begin nowrap_end dagger
         double-dagger 参照方法 出典の明記 複数の問題 単一の出典 一次資料 wp_nopic multicol col-begin col-2 col-end
         div_col div_col_end en_icon 先代次代 参考文献 external_media refbegin refend spoken_wikipedia interlang enlink

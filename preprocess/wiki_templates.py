@@ -145,7 +145,7 @@ def _text(name: str, place: int, plain: Plain, named: Named) -> str | None:
         return named["label"]
     if len(plain) < place:
         # {{color|#f00}} and the like: nothing was given. {{lang|en|E=mc}} is a name and a value to MediaWiki
-        given = named.get("text") or named.get("quote") or named.get("content")
+        given = named.get("text") or named.get("quote") or named.get("content") or named.get("文章")
         return given or ("" if not named or "date" in named else None)
     return plain[place - 1]
 
@@ -371,7 +371,7 @@ _MADE: dict[str, Callable[[Plain, Named, bool], str | None]] = {
         ("harvnb", "harv", "harvtxt", "harvp"), lambda plain, named, japanese: " ".join(filter(None, plain)) or None
     ),
     **dict.fromkeys(("ill", "interlanguage link", "link-interwiki"), _foreign),
-    **dict.fromkeys(("korean", "朝鮮語", "zh", "zh-full", "chinese", "中国語", "ko-hhrm", "lang-ko2", "vie"), _named_values),
+    **dict.fromkeys(words("korean 朝鮮語 zh lang-zh zh-full chinese 中国語 ko-hhrm lang-ko2 vie"), _named_values),
     **dict.fromkeys(("ipac-en", "ipac-ja", "ipac-de", "ipac-fr"), _spoken),
     **dict.fromkeys(words("coord coor 座標 ウィキ座標 ウィキ座標度分秒 ウィキ座標度分 ウィキ座標2段度分秒"), _coordinates),
     **dict.fromkeys(("sname", "snamei", "学名", "sp", "taxonlink"), _first),

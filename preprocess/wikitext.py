@@ -29,6 +29,9 @@ _OWN = _LITERAL + 0x1001  # keeps what the page itself writes apart from what is
 # empty brackets and doubled stops of the page's own
 _MEANT = ("「」", "『』", "【】", "（）", "()", "[]", "、。", "（・", "・）")
 _DOTS = re.compile("。{3,}|、{3,}")
+_MEANT_BRACKETS = re.compile(
+    r"([（(])([、，,;；:：・/／\-\u3000 ]{1,3})([）)])"
+)  # 読点（、）, not what is left of a reading
 _DOUBLED = {"、、": "、", "。。": "。", "、 、": "、", "。 。": "。", "、。": "。", "、 。": "。", ", ,": ","}
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _SELF_CLOSED = re.compile(r"<(?:ref|nowiki|references|section)\b[^<>]*/>", re.IGNORECASE)
@@ -39,6 +42,7 @@ _FORMULA = "math|chem|ce|hiero|score"
 _SIMPLE_FORMULA = re.compile(r"[\w+\-−*/=().,^{}|!' :°%→↔\[\]]{1,80}")
 _POWER = re.compile(r"\^([+\-−]?\d{1,4}|n)(?![\d}])|\^\{([+\-−]?\d{1,4}|n)\}")
 _VERBATIM = "nowiki|pre|syntaxhighlight|source"
+_NOWIKI = re.compile(r"</?nowiki\s*/?>", re.IGNORECASE)
 
 _PARAMETER = re.compile(r"\{\{\{[^{}]*+\}\}\}")
 _TEMPLATE = re.compile(r"\{\{((?:[^{}]++|\{(?!\{)|\}(?!\}))*+)\}\}")
@@ -121,10 +125,15 @@ def comments_and_references(text: str) -> str:
             text = text.replace(pair, f"{pair[0]}{chr(_OWN)}{pair[1]}")
     if "。。。" in text or "、、、" in text:
         text = _DOTS.sub(lambda match: chr(_OWN).join(match[0]), text)
+    text = _MEANT_BRACKETS.sub(rf"\1{chr(_OWN)}\2{chr(_OWN)}\3", text)
     text = _COMMENT.sub("", text)
-    text = _elements(text, _VERBATIM, lambda name, inside: inside.translate(_HIDDEN))
+    text = _elements(text, _VERBATIM, _verbatim)
     text = _elements(_SELF_CLOSED.sub("", text), _NOT_TEXT, lambda name, inside: "")
     return _elements(text, _FORMULA, _formula)
+
+
+def _verbatim(name: str, inside: str) -> str:
+    return (_NOWIKI.sub("", inside) if name == "pre" else inside).translate(_HIDDEN)
 
 
 def _formula(name: str, inside: str) -> str:

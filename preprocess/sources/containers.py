@@ -20,21 +20,22 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from glob import glob, has_magic
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Self, cast
 
 import zstandard
 
 from haigo.cli import HaigoError
 
+from . import packed
 from .broken import Broken
 
 SUFFIXES = (".gz", ".zst", ".zstd", ".xz", ".bz2", ".tar", ".tgz", ".txz", ".tbz2", ".tzst")
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _MAGIC: tuple[tuple[bytes, Callable[[BinaryIO], io.IOBase]], ...] = (
-    (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw)),
+    (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw, mode="rb")),  # else it asks the layer below for its mode
     (_ZSTD, lambda raw: _Zstd(raw)),
-    (b"\xfd7zXZ\x00", lambda raw: lzma.LZMAFile(raw)),  # noqa: SIM115  (the caller closes it)
-    (b"BZh", lambda raw: bz2.BZ2File(raw)),
+    (b"\xfd7zXZ\x00", lambda raw: packed.Streams(raw, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ))),
+    (b"BZh", lambda raw: packed.Streams(raw, bz2.BZ2Decompressor)),
 )
 _BUFFER = 1 << 18
 HEAD_BYTES = 1 << 16
@@ -280,13 +281,29 @@ def entries(path: Path, key: str | None = None) -> Iterator[Entry]:
         if stream.peek(512)[257:262] != b"ustar":
             yield Entry(str(path), key, stream, path=path)
             return
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
             for member in archive:
                 if not member.isreg() or os.path.basename(member.name).startswith("."):
                     continue
                 handle = archive.extractfile(member)
                 if handle is not None:
                     yield Entry(f"{path}:{member.name}", member.name, unpack(cast(BinaryIO, handle)), in_tar=True)
+            while block := archive.fileobj.read(_BUFFER):
+                if block.strip(b"\0"):
+                    raise tarfile.ReadError("something follows the end of the archive: two archives in one file?")
+
+
+class _Member(tarfile.TarInfo):
+    """A member, where tarfile takes a broken header, or none at all, for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise  # its own end
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"after {archive.offset:,} bytes: {error}") from None
 
 
 def lines(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from haigo.cli import HaigoError
 
-from . import iso2022
+from . import eucms, iso2022
 
 Blocks = Callable[[], Iterable[bytes]]
 """Gives the bytes of a file in blocks, each time from the beginning."""
@@ -28,9 +28,10 @@ _BOMS = (
     (b"\xfe\xff", "utf-16"),
 )
 # those of 2004 only where the others do not fit: they know other signs in the places of Windows' own
-_JAPANESE, _OF_2004 = ("cp932", "euc_jp"), ("shift_jis_2004", "euc_jis_2004")
+_JAPANESE, _OF_WINDOWS, _OF_2004 = ("cp932", "euc_jp"), (eucms.NAME,), ("shift_jis_2004", "euc_jis_2004")
 _BLOCK = 1 << 18
 _SHIFTS = re.compile(rb"\x1b\$|\x1b\(I")
+_UTF7 = re.compile(rb"\+M[A-P][A-Za-z0-9+/]{4,}")  # kana and 、。 begin so
 
 # form feed, escape and the like do stand in texts
 _NO_TEXT = bytes([*range(9), *range(14, 27), *range(28, 32), 127])
@@ -71,21 +72,24 @@ def judge(again: Blocks, name: str) -> str:
             return _sound(again, encoding, name)
     first = _Trial("utf-8")
     size = controls = 0
-    shifts, tail = False, b""
+    shifts, seven, tail = False, False, b""
     for block in again():
         first.feed(block)
         size += len(block)
         controls += len(block) - len(block.translate(None, _NO_TEXT))
         shifts = shifts or _SHIFTS.search(tail + block) is not None
+        seven = seven or _UTF7.search(tail + block) is not None
         tail = block[-2:]
     first.feed(b"", True)
     if controls > _WIDE_SHARE * size:
-        for encoding in ("utf-16-le", "utf-16-be"):
-            if _is_text_of_two_bytes(again, encoding):
+        for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
+            if _is_wide_text(again, encoding):
                 return encoding
     if controls > max(_NO_TEXT_FEW, _NO_TEXT_SHARE * size):
         raise HaigoError(f"{name} is not text in any known encoding.", "name its format, or give another file")
     if first.error is None:
+        if first.ascii and seven:
+            _refuse_utf7(again, name)
         return _sound(again, "iso2022_jp", name) if shifts and first.ascii else "utf-8"
     tried = [first]
     if first.ascii or not _tried(again, "utf-8").has_kana():
@@ -98,7 +102,7 @@ def judge(again: Blocks, name: str) -> str:
 def _japanese(again: Blocks, tried: list[_Trial]) -> str | None:
     """The older Japanese encoding that takes all of a file and makes Japanese of it; adds the trials to `tried`."""
     private: list[_Trial] = []
-    for group in (_JAPANESE, _OF_2004):
+    for group in (_JAPANESE, _OF_WINDOWS, _OF_2004):
         trials = [_tried(again, encoding) for encoding in group]
         tried += trials
         found = [trial for trial in trials if trial.error is None and trial.is_japanese()]
@@ -108,6 +112,13 @@ def _japanese(again: Blocks, tried: list[_Trial]) -> str | None:
         if group is _JAPANESE:
             private = found
     return max(private, key=_Trial.likeness).encoding if private else None
+
+
+def _refuse_utf7(again: Blocks, name: str) -> None:
+    """Refuse UTF-7, which is ASCII to every other reader: +MEIwRDBG- is あいう."""
+    trial = _tried(again, "utf-7")
+    if trial.error is None and trial.is_japanese() and trial.has_kana():
+        raise HaigoError(f"{name} is UTF-7 (+MEIwRA- stands for あい).", _FIX.replace("ENCODING", "UTF-7"))
 
 
 def _unknown(tried: list[_Trial], name: str) -> HaigoError:
@@ -365,8 +376,9 @@ class _Trial:
         return f"byte {self.offset:,} (0x{value:02x}{f', line {self.line}' if line else ''})"
 
 
-def _is_text_of_two_bytes(again: Blocks, encoding: str) -> bool:
-    """Whether UTF-16 without its mark makes a text of the bytes: what Japanese and English are written with, and line ends."""
+def _is_wide_text(again: Blocks, encoding: str) -> bool:
+    """Whether UTF-16 or -32 without its mark makes a text of the bytes: what Japanese and English are written with, and line
+    ends."""
     trial = _Trial(encoding)
     size = good = 0
     for block in again():

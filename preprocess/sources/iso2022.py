@@ -65,11 +65,18 @@ def _sign(pair: bytes) -> str:
     try:
         return _high(pair).decode("euc_jp")
     except UnicodeDecodeError:
-        row, cell = pair[0] - 0x21, pair[-1] - 0x21
-        # the same place of the table in Shift_JIS, where Windows has signs that EUC-JP lacks
-        lead = (row >> 1) + (0x81 if row < 62 else 0xC1)
-        trail = cell + (0x9F if row & 1 else 0x40 + (cell >= 63))
-        return bytes((lead, trail)).decode("cp932")
+        return windows_sign(pair[0] - 0x21, pair[-1] - 0x21)
+
+
+def windows_sign(row: int, cell: int) -> str:
+    """What Windows has in a place of the table (from 0) where EUC-JP has nothing: the same place in Shift_JIS.
+
+    Raises:
+        UnicodeDecodeError: it has nothing there either.
+    """
+    lead = (row >> 1) + (0x81 if row < 62 else 0xC1)
+    trail = cell + (0x9F if row & 1 else 0x40 + (cell >= 63))
+    return bytes((lead, trail)).decode("cp932")
 
 
 def _high(part: bytes) -> bytes:

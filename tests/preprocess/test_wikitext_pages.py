@@ -132,6 +132,10 @@ VALUES = {
     "{{fontsize|80%|字}}": "字",
     "{{color|red|字}}": "字",
     "{{拡張漢字|B|&#137784;}}": "𡨸",
+    "{{拡張漢字|&#134071;}}野家": "𠮷野家",
+    "{{Lang-zh|s=中国|t=中國}}": "中国、中國",
+    "{{傍点|文章=字}}": "字",
+    "{{強調|字}}": "字",
     "{{formatnum:12345.6}}": "12345.6",
     "10{{sup|5}}": "10⁵",
     "10<sup>-3</sup>": "10⁻³",
@@ -169,6 +173,7 @@ HOLES = {
     "{{謎の箱|a=1}}\n橋がある。": ("橋がある。", 0),
     "{{謎の箱\n|a={{謎の値}}\n}}橋がある。": ("橋がある。", 0),
     "橋がある{{謎の札}}。川もある。{{謎の札|1}}": ("橋がある。川もある。", 0),
+    "{{Color box|red}}は赤である。橋がある。": ("橋がある。", 1),
     "The area is {{mystery}} wide. It is a bridge.": ("It is a bridge.", 1),
 }
 
@@ -216,7 +221,7 @@ def test_no_row_of_a_table_is_left_and_cells_stay_apart(cleaned, tmp_path):
 def test_what_removal_leaves_is_mended_and_the_pages_own_signs_stay(cleaned, tmp_path):
     raw = "甲{{cite web|x}}、{{cite web|y}}、乙。<ref>z</ref>。丙（{{audio|a.ogg}}）、丁（{{0}}、英: X）。"
     raw += "戊（<!-- 注 -->）。<!-- 注 -->。"
-    own = "鉤括弧「」と（）、main()関数、a[]も。そうか。。。（・_・）"
+    own = "鉤括弧「」と（）、main()関数、a[]も。そうか。。。（・_・）読点（、）と中黒（・）とコロン(:)と空白（　）。"
     path = dump(tmp_path / "d.xml", page(1, raw), page(2, own))
     found, _ = cleaned(path)
     assert found == {"1": "甲、乙。丙、丁（英: X）。戊。", "2": own}
