@@ -60,14 +60,15 @@ def _finished(marker: Path, folder: Path, recipe: str) -> bool:
     """Whether a file was cleaned with these options, and what it gave is as it was left."""
     if not marker.is_file():
         return False
-    content = files.read_json(marker)
-    if isinstance(content, str):  # of the first edition, which kept no digests
-        return content == recipe and (folder / documents.REPORT).is_file()
+    known: dict[str, Any] = {}
     try:
+        content = files.read_json(marker)
+        if isinstance(content, str):  # of the first edition, which kept no digests
+            return content == recipe and (folder / documents.REPORT).is_file()
         known, _ = sealed.read(marker)
         changed = known["recipe"] == recipe and known["outputs"] != _sums(folder)
     except (HaigoError, KeyError):
-        known, changed = {}, True
+        changed = True
     if changed:
         print(f"haigo: {folder} was changed since it was cleaned: it is cleaned again.", file=sys.stderr)
     return known.get("recipe") == recipe and not changed
