@@ -20,6 +20,7 @@ _SIGNS = re.compile(
 _HEAD_CHARS = 8000
 _COLOPHON = re.compile(r"^[ \t\u3000]*(?:底本[：:]|青空文庫作成ファイル[：:])", re.MULTILINE)
 _MADE_BY = re.compile(r"^[ \t\u3000]*(?:入力|校正|青空文庫作成ファイル)[：:]", re.MULTILINE)
+_PROSE = re.compile(r"^(?!※)(?![ \t\u3000]{2,}).*。[」』）]?[ \t\u3000]*$", re.MULTILINE)  # notes begin with ※
 _TAIL_CHARS = 4000
 _SHORT_COLOPHON = 12  # lines, of one that does not say who made the file
 _LITERAL = 0xF4000  # private plane in which signs that the text means hide until the last step
@@ -81,7 +82,7 @@ def _colophon(text: str) -> int | None:
         if chosen is None and not _MADE_BY.search(block) and block.count("\n") > _SHORT_COLOPHON:
             return None
         long = block.count("\n") > _SHORT_COLOPHON or max(map(len, block.split("\n"))) > 2 * _TITLE_CHARS
-        if chosen is not None and long and not _MADE_BY.search(block):
+        if chosen is not None and (long or _PROSE.search(block)) and not _MADE_BY.search(block):
             break  # prose lies between: that line is none of the colophon
         chosen = place
     return chosen

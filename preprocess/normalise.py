@@ -15,16 +15,21 @@ from haigo.cli import HaigoError, nearest
 from .rules import Step
 
 _JOINING = "\u0590-\u109f\u1700-\u18af\u1a20-\u1aaf\ua800-\ua8ff\uaa00-\uabff\U00010a00-\U00011fff"
-_EMOJI = "\u200d\ufe0e\ufe0f\u20e3\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001faff\U000e0020-\U000e007f"
+_EMOJI = (
+    "\u200d\ufe0e\ufe0f\u20e3\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u21ff\u2300-\u23ff\u24c2\u25a0-\u27bf\u2934\u2935"
+    "\u2b00-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff\U000e0020-\U000e007f"
+)
 _JOINER = re.compile(
-    f"(?<![{_JOINING}])\u200c(?![{_JOINING}])|(?<![{_JOINING}{_EMOJI}])\u200d|\u200d(?![{_JOINING}{_EMOJI}])"
+    f"(?<![{_JOINING}])\u200c(?![{_JOINING}])|(?<![{_JOINING}{_EMOJI}])\u200d|(?<=[{_EMOJI}])\u200d(?![{_JOINING}{_EMOJI}])"
 )
 _SPACE = re.compile(
     f"(?<![{_JOINING}])\u200b(?![{_JOINING}])|[\u180e\u2060-\u2064\u206a-\u206f\u034f\u115f\u1160\u3164\uffa0\ufff9-\ufffb]"
 )
 _TAGS = re.compile("(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0001\U000e0020-\U000e007f]+")
 _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u061b\u061d-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
 _HALF_WIDTH = re.compile("[｡-ﾟ]+")
 _MARK_ALONE = str.maketrans({"\u3099": "゛", "\u309a": "゜"})
 

@@ -33,7 +33,7 @@ def documents(
 ) -> Iterator[Document]:
     """The documents of numbered lines; blank lines are passed over."""
     broken = broken or Broken()
-    for number, row in rows(numbered, name, broken):
+    for number, row in rows(numbered, name, broken, text_key):
         try:
             document = from_row(row, text_key, f"{name} (line {number})")
         except HaigoError as error:
@@ -43,9 +43,9 @@ def documents(
 
 
 def rows(
-    numbered: Iterable[tuple[int, bytes]], name: str, broken: Broken | None = None
+    numbered: Iterable[tuple[int, bytes]], name: str, broken: Broken | None = None, once: str = ""
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of numbered lines.
+    """The objects of numbered lines; the key `once` twice in one of them is an error.
 
     Raises:
         HaigoError: as `read`; a file that is one JSON array is named as that.
@@ -61,7 +61,7 @@ def rows(
             _require_lines(line, name, number)
             begun = True
         try:
-            row = parse(line, name, number)
+            row = parse(line, name, number, once)
         except HaigoError as error:
             broken.note(error)
             continue
@@ -83,8 +83,8 @@ def _require_lines(line: bytes, name: str, number: int) -> None:
         )
 
 
-def parse(line: bytes, name: str, number: int) -> dict[str, Any]:
-    """One line as an object."""
+def parse(line: bytes, name: str, number: int, once: str = "") -> dict[str, Any]:
+    """One line as an object, which may not hold the key `once` twice: every reader would drop the first in silence."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -96,7 +96,22 @@ def parse(line: bytes, name: str, number: int) -> dict[str, Any]:
             raise HaigoError(f"{name} has a broken JSON line (line {number}): {reason}.", _MEND) from None
     if not isinstance(row, dict):
         raise HaigoError(f"{name} has a line that is not a JSON object (line {number}).", _MEND)
+    if once and line.count(f'"{once}"'.encode()) > 1 and _keys(line).count(once) > 1:
+        raise HaigoError(f"{name} has the key '{once}' twice (line {number}).", _MEND)
     return row
+
+
+def _keys(line: bytes) -> list[str]:
+    """The keys of the object itself, not of what is in it."""
+    import json
+
+    outer: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        outer[:] = [key for key, _ in pairs]  # the outermost object is complete last
+
+    json.loads(line, object_pairs_hook=note, strict=False)
+    return outer
 
 
 def _is_utf8(line: bytes) -> bool:

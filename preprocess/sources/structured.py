@@ -150,7 +150,8 @@ _OF_A_PAGE = re.compile(
 
 def _markup(start: str, whole: bool) -> str | None:
     if _DECLARED.match(start) or _ROOT.match(start):
-        return "HTML" if re.search(r"<(?:!doctype\s+html|html|head|body)\b", start[:4096], re.IGNORECASE) else "XML"
+        root = re.search(r"<!doctype\s+([\w:]+)|<([^\W\d][\w:.-]{0,60})[\s>/]", start[:4096], re.IGNORECASE)
+        return "HTML" if root and (root[1] or root[2]).lower() in ("html", "head", "body") else "XML"
     if re.match(r"<(?:doc|text|article|page|record|item)\s[^<>]{0,2000}=[^<>]{0,2000}>\s*\n", start, re.IGNORECASE):
         return "XML"
     if "</" not in start:
@@ -204,6 +205,16 @@ _HEADERS = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]{1,40}:[^\n]*\n(?:[ \t][^\n]*\n)*
 _MAIL = re.compile(r"^(?:Received|Return-Path|Message-ID|MIME-Version|Content-Type|Delivered-To):", re.I | re.M)
 
 
+_CATALOGUE = re.compile(r"(?:(?:msgctxt [^\n]*|msgid [^\n]*|\"[^\n]*)\n){1,20}msg(?:str|id_plural)\b")
+_MORPHEME = re.compile(r"[^\t]*\t[^\t]+(?:,|\t)|\* \d+ -?\d+D|\S+(?: \S+){6}|[#*+@] ")
+
+
+def _is_analysed(lines: list[str]) -> bool:
+    """Lines of words with what MeCab, ChaSen, CaboCha, Juman or KNP say of them; each sentence ends with EOS."""
+    ends = sum(line.strip() == "EOS" for line in lines)
+    return ends > 0 and sum(_MORPHEME.match(line) is not None for line in lines) > 0.9 * (len(lines) - ends) > 0
+
+
 def _archive(start: str, lines: list[str]) -> str | None:
     if re.match(r"WARC/\d\.\d\s*$", start[:20].split("\n")[0]) or start.startswith("filedesc://"):
         return "a web archive (WARC)"
@@ -213,6 +224,12 @@ def _archive(start: str, lines: list[str]) -> str | None:
         _HEADERS.match(start) and len(_MAIL.findall(start[:8192])) >= 2
     ):
         return "mail with its headers"
+    if _is_analysed(lines):
+        return "the output of a morphological analyser"
+    if sum(line.startswith(("msgid ", "msgstr ", "msgstr[")) for line in lines) >= 2 and _CATALOGUE.match(start):
+        return "a catalogue of translations (PO)"
+    if all(re.match(r"\{\s*'\w{1,40}'\s*:.*\}\s*$", line) for line in lines[:-1] or lines) and lines:
+        return "objects in Python's own notation"
     if re.match(r"BEGIN:V(?:CALENDAR|CARD)\s", start):
         return "a calendar or an address book"
     if re.match(

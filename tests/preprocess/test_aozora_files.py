@@ -113,6 +113,11 @@ def test_only_the_colophon_at_the_end_is_cut(cleaned):
     body = f"　序。\n底本：「甲」という本について書いた頁が前にある。\n{STORY}{STORY}"
     text, _ = cleaned(f"題\n著者\n\n{SIGNS}\n{body}{COLOPHON}".encode("cp932"))
     assert text == body.rstrip("\n")
+    body = f"{STORY}底本：という語で始まる文で終わる話である。\n　その後の文もある。\n"
+    assert cleaned(f"題\n著者\n\n{SIGNS}\n{body}{COLOPHON}".encode("cp932"))[0] == body.rstrip("\n")
+    two = COLOPHON.replace("入力", "底本の親本：「乙全集」乙書房\n※二つを見比べた。\n入力", 1)
+    two = two.replace("底本の", "底本：「丙」丙書房\n※第三章はこれによる。\n底本の")
+    assert cleaned(f"題\n著者\n\n{SIGNS}\n{STORY}{two}".encode("cp932"))[0] == STORY.rstrip("\n")
 
 
 @pytest.mark.parametrize("name", ["kunoji", "gaiji_signs"])

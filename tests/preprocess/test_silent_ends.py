@@ -124,3 +124,14 @@ def test_utf_7_is_named_and_what_only_looks_like_it_is_text(tmp_path, capsys):
     for text in ("C++ and a+b, +MDEabcde is a key.\n" * 9, f"A file:\n{noise}"):
         path.write_text(text)
         assert cleaned(tmp_path, path)[0] == 0
+
+
+def test_a_line_with_two_texts_is_broken(tmp_path, capsys):
+    twice = f'{{"text": "一{SENTENCE}", "text": "二{SENTENCE}"}}\n'.encode()
+    within = f'{{"text": "三{SENTENCE}", "a": {{"text": 1, "b": "\\"text\\""}}}}\n'.encode()
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(line(0) + twice + within)
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT
+    assert "has the key 'text' twice (line 2)" in capsys.readouterr().err
+    code, found = cleaned(tmp_path, path, "--skip-broken", "1")
+    assert code == 0 and [text[0] for text in found] == ["0", "三"]
