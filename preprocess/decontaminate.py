@@ -84,7 +84,8 @@ def decontaminate(
     if output_dir is None:
         return run.search()
     target = Path(output_dir)
-    rewrite.claim(found, target, paths)
+    ids = [f"{IDS_BY_FILE}/{Path(path).stem}.jsonl" for path in evaluation_items.labels(paths)]
+    rewrite.claim(found, target, REPORT, paths, [IDS, *ids])
     with files.owner(target):
         rewrite.remove_leftovers(found, target)
         files.remove_leftovers(target / IDS_BY_FILE)

@@ -81,7 +81,7 @@ def dedup(
         with tempfile.TemporaryDirectory() as scratch:
             return _Run(found, Path(scratch), method, threshold, shape, workers, skip_broken).report(False)
     target = Path(output_dir)
-    rewrite.claim(found, target)
+    rewrite.claim(found, target, REPORT)
     with files.owner(target):
         rewrite.remove_leftovers(found, target)
         run = _Run(found, target / rewrite.PARTIAL, method, threshold, shape, workers, skip_broken)

@@ -128,10 +128,9 @@ def claim(folder: Path, inputs: Iterable[Path], recursive: Iterable[Path] = ()) 
     inputs, recursive = list(inputs), list(recursive)
     files.check_output(folder, inputs, recursive)
     splits = [folder / split for split in SPLITS]
-    if (folder / REPORT).is_file() and not files.made(folder / REPORT):
-        with contextlib.suppress(HaigoError):  # of an earlier version, which kept no journal
-            files.read_record(folder / REPORT, {"corpus": str, "splits": {str: {"documents": int}}})
-            files.adopt([folder / REPORT, *(shard for split in splits for shard in split.glob("[0-9]*.jsonl.zst"))])
+    shards = [shard for split in splits for shard in split.glob("[0-9]*.jsonl.zst")]
+    for like in ({"splits": {str: {"documents": int}}}, {"sample": {"budget": int, "granted": int}}):
+        take_over(folder / REPORT, {"corpus": str, **like}, shards)
     files.check_output(folder / REPORT)
     for split in splits:
         files.check_output(split, inputs, recursive)
@@ -139,6 +138,19 @@ def claim(folder: Path, inputs: Iterable[Path], recursive: Iterable[Path] = ()) 
             raise Refused(
                 f"{split} holds files, and Haigo did not make them.", "name another folder, or move them away"
             )
+
+
+def take_over(note: Path, like: Any, made: Iterable[Path] = ()) -> None:
+    """Enter what an earlier version, which kept no journal, made: a note of the right shape is the proof.
+
+    Args:
+        like: the note's shape, as for `files.read_record`.
+        made: what it speaks of, beside itself.
+    """
+    if note.is_file() and not files.made(note):
+        with contextlib.suppress(HaigoError):
+            files.read_record(note, like)
+            files.adopt([note, *made])
 
 
 class ShardWriter:

@@ -25,7 +25,7 @@ from haigo.progress import Progress
 
 from . import manifest as manifests
 from . import sources, tokenizer
-from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, put_sample_orders_aside, token_dtype
+from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, put_sample_orders_aside, take_over, token_dtype
 from .shard import Unit, Work, hold, make_shard
 from .sources import Broken, add_skip_broken, broken_lines
 
@@ -73,6 +73,7 @@ def index(
     prefix = dataset_prefix(output_prefix, json_key)
     found = sources.input_files(inputs)
     read = [{"file": key, "sha256": digests.sha256(path), "bytes": path.stat().st_size} for path, key in found]
+    take_over(prefix)
     for path in (bin_path(prefix), idx_path(prefix), Path(f"{prefix}.json")):
         files.check_output(path, [each for each, _ in found], [Path(each) for each in inputs if Path(each).is_dir()])
     recipe = {

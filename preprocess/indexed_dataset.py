@@ -307,3 +307,13 @@ def merge(prefixes: Sequence[str | os.PathLike[str]], output_prefix: str | os.Pa
     with MMapWriter(output_prefix, MMapReader(prefixes[0]).dtype) as writer:
         for prefix in prefixes:
             writer.merge(prefix)
+
+
+def take_over(prefix: str | os.PathLike[str]) -> None:
+    """Enter a dataset of an earlier version, which kept no journal, as ours: its manifest has the digests of both files."""
+    note, made = Path(f"{os.fspath(prefix)}.json"), (bin_path(prefix), idx_path(prefix))
+    if note.is_file() and not files.made(note) and all(path.is_file() for path in made):
+        with contextlib.suppress(HaigoError):
+            told = files.read_record(note, {"tool": str, "bin_sha256": str, "idx_sha256": str})
+            if [told["bin_sha256"], told["idx_sha256"]] == [files.sha256_file(path) for path in made]:
+                files.adopt([note, *made])

@@ -31,7 +31,7 @@ from haigo.progress import Progress
 from . import examples, manifest, tokenizer
 from .examples import Example, Template
 from .index import dataset_prefix
-from .indexed_dataset import MMapWriter, put_sample_orders_aside, token_dtype
+from .indexed_dataset import MMapWriter, put_sample_orders_aside, take_over, token_dtype
 from .inspect import MASKED
 from .sources import Broken, add_skip_broken, broken_lines, input_files
 from .tokenizer import Tokenizer
@@ -81,6 +81,7 @@ def build(
     model = tokenizer.load(tokenizer_path)
     paths = list(inputs)
     for key in ("text", "text_label"):
+        take_over(dataset_prefix(output_prefix, key))
         for ending in ("bin", "idx", "json"):
             output = f"{dataset_prefix(output_prefix, key)}.{ending}"
             files.check_output(output, paths, [each for each in paths if os.path.isdir(each)])

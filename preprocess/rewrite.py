@@ -124,16 +124,23 @@ def run(label: str, work: Mapping[str, Any], workers: int) -> dict[str, Any]:
         return pool.run(work, min(workers, len(work)), progress.show, lambda *_: progress.update())
 
 
-def claim(found: Mapping[str, Path], output_dir: Path, reads: Iterable[Path] = ()) -> None:
+def claim(
+    found: Mapping[str, Path], output_dir: Path, report: str, reads: Iterable[Path] = (), names: Iterable[str] = ()
+) -> None:
     """Ask, before the work, whether the corpora may be written below `output_dir`, as `documents.claim` does for one.
 
     Args:
+        report: name of the step's own report.
         reads: further files that are read.
+        names: further files that are written, relative to `output_dir`.
 
     Raises:
         Refused: see there.
     """
     files.check_output(output_dir, [*found.values(), *reads])
+    like = {"corpora": {str: {"documents_in": int}}, "options": dict, "tool": str}
+    documents.take_over(output_dir / report, like, [output_dir / name for name in names])
+    files.check_output(output_dir, names=(report, *names))
     for name in found:
         documents.claim(output_dir / name, reads, found.values())
 

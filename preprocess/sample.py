@@ -85,6 +85,8 @@ def sample(
         raise HaigoError(f"the corpus '{missing[0]}' has no budget.", "give each corpus one, or leave its folder out")
     place = Path(output_dir)
     files.check_output(place, map(Path, corpora.values()))
+    documents.take_over(place / NAME, {"corpora": {str: {"budget": int}}, "recipe": str, "shards": {str: [str]}})
+    files.check_output(place, names=(NAME,))
     for name in corpora:
         documents.claim(place / name, [], map(Path, corpora.values()))
     paths = {name: documents.shards(folder) for name, folder in corpora.items()}
