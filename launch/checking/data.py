@@ -123,6 +123,9 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
             )
         ]
     begins = bool(reader.value(config, "finetune"))
+    found = [*_folders(config, base), *_other_weights(config, base)]
+    if found:
+        return found
     tag, wanted = save_folder.latest(base / folder) if folder else None, config.get("iteration")
     if wanted is not None and folder and not (base / folder / f"global_step{wanted}").is_dir():
         told = f"iteration {wanted} is to be loaded, and {base / folder} has no global_step{wanted}."
@@ -159,3 +162,45 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     if begins:
         return [Check("resume", "ok", f"starts at step 0 with the weights of {place / tag}")]
     return [Check("resume", "ok", f"goes on from {tag}")]
+
+
+def _folders(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
+    """Names that GPT-NeoX takes as they are, and a save folder that cannot be one."""
+    for key in ("save", "load"):
+        given = str(config.get(key) or "")
+        if (given.startswith("~") or "$" in given) and not (base / given).is_dir():
+            told = f"{key}: {given}: GPT-NeoX puts no value in place of ~ and $, and takes a folder of just that name."
+            yield Check("resume", "fail", told, "write the whole path")
+        elif given and (base / given).exists() and not (base / given).is_dir():
+            yield Check("resume", "fail", f"{key}: {base / given} is a file, not a folder.", "name a folder")
+
+
+def _other_weights(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
+    """Weights that the config seems to ask for, where GPT-NeoX says one line and trains random ones."""
+    own, folder, wanted = config.get("save"), config.get("load"), config.get("iteration")
+    if not folder and wanted is not None and not reader.value(config, "finetune"):
+        told = f"iteration: {wanted} does nothing without load: GPT-NeoX starts at step 0 from random weights."
+        yield Check("resume", "fail", told, "name the save folder to load from, or leave iteration out")
+    same = bool(own and folder) and (base / str(own)).resolve() == (base / str(folder)).resolve()
+    # without save nothing is kept anyway, which is told
+    if (
+        own
+        and folder
+        and not same
+        and wanted is None
+        and not save_folder.latest(base / folder)
+        and not _steps(base / folder)
+    ):
+        told = f"load: {base / folder} holds no checkpoint: GPT-NeoX would start at step 0 from random weights."
+        if not reader.value(config, "finetune"):  # told there with its own words
+            yield Check("resume", "fail", told, "name a save folder of GPT-NeoX as load, or leave it out")
+    if own and not same and not reader.value(config, "finetune") and save_folder.latest(base / own):
+        told = (
+            f"{base / own} holds checkpoints already, and load is {folder or 'not given'}: GPT-NeoX would start again "
+        )
+        told += "and write over them (launch.deepy goes on with a run that it started)."
+        yield Check("resume", "warn", told, f"write load: {own} to go on, or give another save folder")
+
+
+def _steps(folder: Path) -> list[int]:
+    return list(save_folder.steps(folder)) if folder.is_dir() else []

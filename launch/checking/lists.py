@@ -42,8 +42,19 @@ def checks(config: Mapping[str, Any]) -> Iterator[Check]:
         yield from _weights(split, weights, paths if paths is not None else config.get(f"pos_{split}_data_paths"))
     if config.get("train_data_paths") and config.get("train_data_weights") is None:
         yield Check("weights", "warn", "no train_data_weights: every corpus counts the same.", "give the mixture's")
+    yield from _seen(config)
     if config.get("data_path") is not None:
         yield from _split(reader.value(config, "split"))
+
+
+def _seen(config: Mapping[str, Any]) -> Iterator[Check]:
+    """Datasets that are trained on and measured with too."""
+    training = {path for path in config.get("train_data_paths") or [] if isinstance(path, str)}
+    for split in SPLITS[1:]:
+        for path in config.get(f"{split}_data_paths") or []:
+            if path in training:
+                told = f"{split}_data_paths names {path}, which is trained on: its loss tells nothing of unseen text."
+                yield Check("data", "warn", told, f"name a dataset of the {split} split")
 
 
 def _paths(split: str, paths: list[Any]) -> Iterator[Check]:

@@ -106,6 +106,55 @@ _RULES: tuple[_Rule, ...] = (
     ),
     _Rule(
         "training",
+        lambda g: g("train_impl") in ("dpo", "rm") and g("dataset_impl") != "pairwise",
+        "train_impl dpo and rm read pairs: GPT-NeoX ends at the first batch (a KeyError) of any other dataset.",
+        "write dataset_impl: pairwise, with pos_ and neg_train_data_paths",
+    ),
+    _Rule(
+        "training",
+        lambda g: g("train_impl") not in ("dpo", "rm") and g("dataset_impl") == "pairwise",
+        "dataset_impl pairwise is for train_impl dpo and rm: GPT-NeoX ends at the first batch of any other.",
+        "leave dataset_impl out",
+    ),
+    _Rule(
+        "training",
+        lambda g: g("train_impl") == "kto" and g("dataset_impl") == "gpt2" and not g("train_reward_data_paths"),
+        "train_impl kto without train_reward_data_paths: GPT-NeoX ends at the first batch (a KeyError).",
+        "give train_reward_data_paths",
+    ),
+    _Rule(
+        "training",
+        lambda g: g("train_impl") == "reinforce" and g("dataset_impl") != "online",
+        "train_impl reinforce reads rewards of a server: GPT-NeoX ends at the first batch (a KeyError) of any dataset.",
+        "write dataset_impl: online",
+    ),
+    _Rule(
+        "model",
+        lambda g: g("moe_num_experts") > 1 and g("moe_top_k") > g("moe_num_experts"),
+        "moe_top_k is above moe_num_experts: the first step ends the run.",
+        "write a smaller moe_top_k",
+    ),
+    _Rule(
+        "model",
+        lambda g: g("moe_num_experts") > 1 and g("moe_num_experts") % max(1, g("model_parallel_size")),
+        "moe_num_experts cannot be split over model_parallel_size: GPT-NeoX refuses it.",
+        "use a multiple of model_parallel_size",
+    ),
+    _Rule(
+        "model",
+        lambda g: g("use_mup") and not g("base_shapes_file"),
+        "use_mup without base_shapes_file: GPT-NeoX ends before training.",
+        "give base_shapes_file, written by a run with save_base_shapes: true",
+    ),
+    _Rule(
+        "model",
+        lambda g: g("use_mup") and (g("save_base_shapes") or g("coord_check")),
+        "save_base_shapes and coord_check end the run before its first step.",
+        "leave them out of the config that trains",
+        "warn",
+    ),
+    _Rule(
+        "training",
         lambda g: g("adlr_autoresume"),
         "adlr_autoresume needs a package of NVIDIA's own: GPT-NeoX ends with exit code 0 without it.",
         "leave it out; launch.deepy restarts runs",
@@ -192,9 +241,14 @@ def _layers(config: Mapping[str, Any]) -> Iterator[Check]:
         "GPT-NeoX refuses grouped query heads with other attention than global or flash.": grouped
         and {*kinds} - {"global", "flash"},
     }
+    if reader.value(config, "pos_emb") == "rpe" and "flash" in kinds:
+        trouble["flash attention leaves the rpe out, and GPT-NeoX says nothing."] = True
     for told, wrong in trouble.items():
         if wrong:
             yield Check("attention", "fail", told, "change one of the two")
+    if "flash" in kinds and blocks.precision(config) == "fp32":
+        told = "flash attention takes fp16 and bfloat16 only, and this run is in fp32: the first step ends it."
+        yield Check("attention", "warn", told, "write precision: bfloat16, or attention_config without flash")
 
 
 def _heads(config: Mapping[str, Any]) -> Iterator[Check]:

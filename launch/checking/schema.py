@@ -91,6 +91,23 @@ PASSES: dict[str, dict[str, str]] = {
     "bf16": {"immediate_grad_update": "bool"},
 }
 """The same for blocks in which it ignores other keys: only the types of these."""
+IGNORES: dict[str, str] = {
+    "activation_checkpointing": """partition_activations number_checkpoints contiguous_memory_optimization
+        synchronize_checkpoint_boundary cpu_checkpointing profile""",
+    "flops_profiler": "enabled recompute_fwd_factor profile_step module_depth top_modules detailed output_file",
+    "checkpoint": "tag_validation load_universal use_node_local_storage parallel_write",
+    "bf16": "enabled immediate_grad_update",
+    "deepspeed_extra_args": """activation_checkpointing aio amp autotuning bf16 bfloat16 checkpoint comms_logger
+        communication_data_type compile compression_training csv_monitor curriculum_learning data_efficiency data_types
+        dataloader_drop_last disable_allgather dump_state eigenvalue elasticity flops_profiler fp16
+        gradient_accumulation_steps gradient_clipping gradient_predivide_factor graph_harvesting hybrid_engine
+        memory_breakdown nebula optimizer pipeline prescale_gradients progressive_layer_drop scheduler
+        seq_parallel_communication_data_type sparse_attention sparse_gradients steps_per_print tensor_parallel tensorboard
+        timers train_batch_size train_micro_batch_size_per_gpu use_data_before_expert_parallelism
+        wandb comet wall_clock_breakdown weight_quantization
+        zero_allow_untested_optimizer zero_force_ds_cpu_optimizer zero_optimization""",
+}
+"""Block -> all keys that DeepSpeed reads there, for blocks in which it passes over the others without a word."""
 _IN_WORDS = {
     "bool": "true or false",
     "count": "a whole number from 0",
@@ -104,7 +121,7 @@ _IN_WORDS = {
 
 
 def checks(config: Mapping[str, Any]) -> Iterator[Check]:
-    """All checks of this page; only those that say no. The types of the top-level keys must have been checked before.
+    """All checks of this page; only those that say no, or beware. The types of the top-level keys must be checked before.
 
     Args:
         config: what `reader.load` gave.
@@ -126,6 +143,7 @@ def checks(config: Mapping[str, Any]) -> Iterator[Check]:
                 plain = kind.removesuffix("?")
                 words = _IN_WORDS.get(plain, plain)
                 yield Check(label, "fail", f"{name}.{key} is {value!r}, and must be {words}.", f"write {words}")
+    yield from _ignored(config)
     if (config.get("fp16") or {}).get("fp16_master_weights_and_grads") is True:
         stage = (config.get("zero_optimization") or {}).get("stage")
         if stage != 2:
@@ -133,6 +151,22 @@ def checks(config: Mapping[str, Any]) -> Iterator[Check]:
             yield Check("precision", "fail", told, "leave it out")
     elif reader.value(config, "prescale_gradients") and reader.value(config, "gradient_predivide_factor") == 0:
         yield Check("blocks", "fail", "gradient_predivide_factor is 0.", "write 1.0")
+
+
+def _ignored(config: Mapping[str, Any]) -> Iterator[Check]:
+    for name, words in IGNORES.items():
+        block, known = config.get(name), words.split()
+        for key in block if isinstance(block, Mapping) else ():
+            if key not in known:
+                told = f"{name}.{key} is read by nobody.{nearest(str(key), known)}"
+                yield Check("blocks", "warn", told, "mend it, or leave it out")
+    plan = config.get("curriculum_learning")
+    if isinstance(plan, Mapping) and plan.get("enabled"):
+        need = ("curriculum_type", "min_difficulty", "max_difficulty", "schedule_type")
+        lost = [key for key in need if key not in plan]
+        if lost:
+            told = f"curriculum_learning has no {lost[0]}, and the run ends before its first step."
+            yield Check("blocks", "fail", told, f"give {', '.join(need)}, or leave curriculum_learning out")
 
 
 def fits(value: Any, kind: str) -> bool:

@@ -27,7 +27,8 @@ class Cause:
 _MEMORY_FIX = "use a smaller micro batch or checkpoint_activations; launch.plan shows what fits"
 _LOG: tuple[tuple[str, Cause], ...] = (
     (
-        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation",
+        r"CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaErrorMemoryAllocation"
+        r"|Cuda failure \d* ?'out of memory'|HIP out of memory|C(?:UBLAS|UDNN)_STATUS_ALLOC_FAILED",
         Cause("a GPU ran out of memory.", _MEMORY_FIX),
     ),
     (
@@ -35,7 +36,12 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         Cause("the master port is in use.", "give another master_port, or end the run that holds it", PORT),
     ),
     (
-        r"No space left on device|Errno 28\b|Disk quota exceeded|Errno 122\b",
+        r"Bus error|insufficient shared memory|out of shared memory|</torch_\w+>: No space left on device",
+        Cause("/dev/shm is too small.", "give the container a larger one (--shm-size), or num_workers: 0"),
+    ),
+    (
+        r"No space left on device|Errno 28\b|Disk quota exceeded|Errno 122\b|デバイスに空き領域がありません"
+        r"|ディスク使用量制限を超過",
         Cause(
             "the disk is full.", "free space, or lower keep_last_n_checkpoints, and run the same command again", LASTING
         ),
@@ -58,8 +64,16 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"Skipped \d+ iterations in a row due to Overflow",
+        r"Skipped \d+ iterations in a row due to Overflow|[Ll]oss scale already at minimum",
         Cause("fp16 overflowed at every step.", "use a lower lr, or precision bfloat16", LASTING),
+    ),
+    (
+        r"Error\(s\) in loading state_dict|Missing key\(s\) in state_dict|loaded state dict contains a parameter group",
+        Cause(
+            "the checkpoint is of a model of another shape.",
+            "restore the model's keys of its config, or name another save and load folder",
+            LASTING,
+        ),
     ),
     (
         r"srcIndex < srcSelectDimSize|index(?:SelectLarge|SelectSmall|_select)\w*.*Assertion|embedding.*index out of range"
@@ -93,7 +107,7 @@ _LOG: tuple[tuple[str, Cause], ...] = (
     ),
     (
         r"CUDA error: (?:invalid device ordinal|no kernel image is available)|CUDA driver version is insufficient"
-        r"|Found no NVIDIA driver",
+        r"|Found no NVIDIA driver|Torch not compiled with CUDA enabled",
         Cause(
             "GPT-NeoX's torch cannot use the GPUs that it was given.",
             "compare num_gpus and CUDA_VISIBLE_DEVICES with `nvidia-smi`, and torch's CUDA with the driver",
@@ -101,8 +115,9 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"uncorrectable ECC|CUDA error: (?:unspecified launch failure|an illegal memory access|uncorrectable)"
-        r"|GPU is lost|fallen off the bus",
+        r"uncorrectable ECC|GPU is lost|fallen off the bus|NVRM: Xid|CUDA error: (?:unspecified launch failure|unknown error"
+        r"|an illegal (?:memory access|instruction)|uncorrectable|misaligned address|the launch timed out"
+        r"|all CUDA-capable devices are busy)|system not yet initialized|C(?:UBLAS|UDNN)_STATUS_EXECUTION_FAILED",
         Cause(
             "a GPU failed.",
             "look at `nvidia-smi -q` and dmesg (Xid) on that node; leave it out if it does so again",
@@ -110,7 +125,8 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"Permission denied \(publickey|Host key verification failed|was not reachable via ssh|No route to host",
+        r"Permission denied \(publickey|Host key verification failed|was not reachable via ssh|No route to host"
+        r"|Could not resolve hostname|ssh: connect to host",
         Cause(
             "a node cannot be reached by ssh.",
             "set up ssh without a password from here to every host of the hostfile",
@@ -118,14 +134,39 @@ _LOG: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"oom[-_]kill|Out of memory: Killed process|Cannot allocate memory|DefaultCPUAllocator: can't allocate",
+        r"oom[-_]kill|Out of memory: Killed process|Cannot allocate memory|DefaultCPUAllocator: can't allocate"
+        r"|killed by signal: Killed|\bMemoryError\b|_ArrayMemoryError: Unable to allocate",
         Cause(
             "the machine's memory ran out.", "use fewer num_workers, or ask the scheduler for more memory", TRANSIENT
         ),
     ),
     (
-        r"Bus error|insufficient shared memory|out of shared memory",
-        Cause("/dev/shm is too small.", "give the container a larger one (--shm-size), or num_workers: 0"),
+        r"Errno 24\b|Too many open files",
+        Cause(
+            "a process may not open so many files.", "raise `ulimit -n` on every node, or lower num_workers", LASTING
+        ),
+    ),
+    (
+        r"Errno (?:13|30)\b|Read-only file system",
+        Cause("a file or folder may not be written or read.", "the line with 'Errno' in the log names it", LASTING),
+    ),
+    (
+        r"Errno (?:5|107|116)\b|Stale file handle|Transport endpoint is not connected",
+        Cause("a file system failed.", "the line with 'Errno' in the log names the file; see its server", TRANSIENT),
+    ),
+    (
+        r"api_key not configured",
+        Cause(
+            "Weights & Biases asks for a key.", "run `wandb login` on every node, or write use_wandb: false", LASTING
+        ),
+    ),
+    (
+        r"Ninja is required to load|Error building extension|cannot open shared object file|undefined symbol: ",
+        Cause(
+            "GPT-NeoX's environment lacks a library or a compiler, or they do not fit together.",
+            "the log names which; install ninja, gcc and CUDA as torch was built for, then build its packages again",
+            LASTING,
+        ),
     ),
     (
         r"ModuleNotFoundError: No module named '([\w.]+)'",
@@ -154,11 +195,13 @@ _LOST: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        r"Connection (?:closed|reset) by peer|Socket Timeout|\bTCPStore\b.*(?:timed? out|failed)|Broken pipe",
+        r"Connection (?:closed|reset) by peer|Socket Timeout|\bTCPStore\b.*(?:timed? out|failed)|Broken pipe"
+        r"|client socket has timed out|Timed out initializing process group|Timed out after \d+ seconds waiting for clients"
+        r"|Temporary failure in name resolution",
         Cause("a connection between ranks was lost.", "see which rank ended first in the log", TRANSIENT),
     ),
 )
-_DEATHS = (137, 139, 241, 245, 247, 249)
+_DEATHS = (135, 137, 139, 241, 245, 247, 249)
 CODES = {
     1: Cause("an exception in GPT-NeoX.", "the traceback stands in the log"),
     130: Cause("it was interrupted.", "run the same command again: it goes on from the last checkpoint"),
@@ -168,6 +211,8 @@ CODES = {
     250: Cause("a rank was aborted (SIGABRT).", "the reason stands above in the log, often NCCL's watchdog"),
     249: Cause("a rank died of a bus error (often /dev/shm too small).", "give the container a larger --shm-size"),
     247: Cause("a rank was killed (often by the kernel, for want of memory).", "look at dmesg; use fewer num_workers"),
+    134: Cause("it was aborted (SIGABRT).", "the reason stands above in the log, often NCCL's watchdog"),
+    135: Cause("it died of a bus error (often /dev/shm too small).", "give the container a larger --shm-size"),
     127: Cause(
         "it could not be started.", "see the last line of its log: the program, or its log, cannot be opened", LASTING
     ),
