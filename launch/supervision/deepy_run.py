@@ -132,7 +132,7 @@ def _read(child: subprocess.Popen[bytes], outcome: Outcome, copy: IO[bytes] | No
             shown.raw(sys.stdout).write(shown.log(text))
             sys.stdout.flush()
         if copy is not None:
-            with contextlib.suppress(OSError):  # a full disk
+            with contextlib.suppress(OSError, ValueError):  # a full disk; closed, while orphans still print
                 copy.write(text.encode())
         outcome.read(neox_log.readable(text.encode()))
 

@@ -137,7 +137,7 @@ def _entry(row: Mapping[str, Any], where: str, base: Path) -> Entry:
     name = str(row.get("name", ""))
     if wrong := naming.problem(name, reserved=(STOP,)):
         raise HaigoError(
-            f"{where}: {name!r} is no name for a run: it {wrong}.", "use letters, digits, `.`, `-` and `_`"
+            f"{where}: {name[:80]!r} is no name for a run: it {wrong}.", "use letters, digits, `.`, `-` and `_`"
         )
     given = row.get("config")
     words = [str(word) for word in given] if isinstance(given, list) else str(given or "").split()

@@ -21,7 +21,7 @@ import pytest
 from test_supervise import ITERS, Run
 from test_supervise import run as run  # the fixture
 
-from haigo import yamlfile
+from haigo import files, yamlfile
 from haigo.cli import HaigoError
 from launch.checkpoints import Choice
 from launch.supervision import causes, keeper, neox_log, one_run, rank_logs, resume, supervise
@@ -292,7 +292,7 @@ def test_the_next_start_waits_for_the_last_keeper_to_go(tmp_path: Path) -> None:
     """It has told how the run ended, and holds its lock a moment longer."""
     folder = tmp_path / "run"
     folder.mkdir()
-    with open(folder / "running.lock", "a", encoding="utf-8") as lock:
+    with files.append(folder / "running.lock", "a", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         threading.Timer(1.0, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
         child = started(folder, "true")
