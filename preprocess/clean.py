@@ -155,6 +155,7 @@ def clean_corpus(
     with files.owner(folder):
         partial = folder / _PARTIAL
         files.remove_leftovers(folder, below=False)
+        documents.take_over_partial(folder, partial)
         files.remove_tree(partial)
         splits = run.write(_sampled(stream, run, seed, max_documents, max_chars), partial, shares)
         report = run.report(splits, inputs, format, options)

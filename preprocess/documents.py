@@ -153,6 +153,15 @@ def take_over(note: Path, like: Any, made: Iterable[Path] = ()) -> None:
             files.adopt([note, *made])
 
 
+def take_over_partial(folder: Path, partial: Path) -> None:
+    """Enter what an earlier version had in the making when it was killed: its lock stands beside, and the names are its own."""
+    lock = folder / ".lock"
+    if lock.is_file() and not lock.is_symlink() and re.fullmatch(rb"(pid \d+)?\s*", lock.read_bytes()[:40]):
+        for place, kind in ((f"**/{split}", "[0-9]*.jsonl.zst") for split in SPLITS):
+            files.adopt(partial.glob(f"{place}/{kind}"), below=partial)
+        files.adopt(partial.glob("sketch-*-[0-9]*-*"), below=partial)
+
+
 class ShardWriter:
     """Writes lines into numbered shards of at most 64 MB (raw) each. Give it a folder that nobody reads yet.
 

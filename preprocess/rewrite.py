@@ -147,6 +147,7 @@ def claim(
 
 def remove_leftovers(found: Mapping[str, Path], output_dir: Path) -> None:
     """Delete what a killed run was writing when it died, beside its `PARTIAL` folder."""
+    documents.take_over_partial(output_dir, output_dir / PARTIAL)
     for folder in (output_dir, output_dir / PARTIAL, *(output_dir / name for name in found)):
         files.remove_leftovers(folder, below=False)
 

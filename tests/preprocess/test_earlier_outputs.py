@@ -86,3 +86,20 @@ def test_a_users_file_under_a_name_of_ours_is_told_before_anything_is_written(ho
     assert call(f"mine/{out}".join(words) if out != "chat" else f"mine/{out}/".join(words)) == cli.REFUSED
     assert name in capsys.readouterr().err and look(house) == before
     mine.unlink()
+
+
+@pytest.mark.parametrize("step", ["clean/news", "dedup", "final"])
+def test_what_an_earlier_version_had_in_the_making_does_not_stand_in_the_way(house, monkeypatch, capsys, step):
+    monkeypatch.chdir(house)
+    if not (house / "tok").exists():
+        test_outputs_without_a_journal_are_taken_over(house, monkeypatch, capsys)
+    out = house / "killed" / step
+    for name in ("train/00000.jsonl.zst", "news/train/00000.jsonl.zst", "news/train/mine.txt", "train/mine.txt"):
+        (out / ".partial" / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / ".partial" / name).write_text("half")
+    words = f"killed/{step}".join(STEPS[step].rsplit(step, 1))
+    assert call(words) == cli.REFUSED, "no lock of ours: no proof"
+    (out / ".lock").write_text("pid 12345")
+    assert call(words) == 0, capsys.readouterr().err
+    assert sorted(path.name for path in (out / ".partial").rglob("*") if path.is_file() and path.name != files.JOURNAL) == [
+        "mine.txt", "mine.txt"]  # fmt: skip
