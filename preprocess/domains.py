@@ -165,7 +165,7 @@ DOMAINS: dict[str, Domain] = {
     "encyclopaedia": Domain(None, (), (_BROKEN, _japanese(0.3), _NO_SENTENCES), 80),
     "news": Domain(
         None,
-        (("news_related", news_related), ("news_sources", news_lists.drop)),
+        (("news_headed_lists", news_lists.headed), ("news_related", news_related), ("news_sources", news_lists.drop)),
         (_BROKEN, _japanese(0.3), _NO_SENTENCES, ("repeated_text", lambda found: found.repeated(20) > 0.3)),
         80,
     ),

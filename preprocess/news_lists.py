@@ -31,9 +31,43 @@ _NOTICE = re.compile(
     r"(?:この記事は|本記事は)?(?:.{1,12}語版)?(?:ウィキニュース|ウィキペディア|Wikipedia|Wikinews).{0,60}(?:翻訳|基づ|あります|翻訳です)[^。]{0,14}"
 )
 _SENTENCE_END = re.compile(r"[るたいだうくすつぬむんかなねよ](?:[」』）)])?$")
+_HEADING = re.compile(
+    r"(?:情報源|情報元|ニュース?ソース|ソース|出典|引用元|参考(?:文献|資料|記事)?|脚注|注釈|外部リンク"
+    r"|関連(?:する)?(?:記事|ニュース|リンク|動画|項目|情報)|関連|最新(?:記事|ニュース)|おすすめ記事|あわせて読みたい|写真特集"
+    r"|sources?|references|see also|related (?:news|articles|stories)|external links)",
+    re.IGNORECASE,
+)
+_AROUND_HEADING = " \t\u3000=*#;'■◆●▼▽【】＜＞<>［］[]()（）:："
+_ITEM = re.compile(r"[・*\-–—‐●○■□▪•◦▶►→>＞\[「『“\"]|\d{1,2}[.)．]|.*https?://")
+_ITEM_CHARS = 250
 _WEAK_CHARS = 60
 _BROKEN_LINES = 4
 _MOST_CHARS = 3000
+
+
+def headed(text: str) -> str:
+    """Take out what stands under the headings of sources and related articles at the end; the first line always stays."""
+    lines = text.split("\n")
+    begin = len(lines)
+    for at in range(len(lines) - 1, 0, -1):
+        if _is_heading(lines[at]):
+            begin = at
+        elif not _is_item(lines[at]) and not _entry(lines, at + 1):
+            break
+    return text if begin == len(lines) else "\n".join(lines[:begin]).rstrip("\n")
+
+
+def _is_heading(line: str) -> bool:
+    names = line.strip(_AROUND_HEADING)
+    return len(names) <= _WEAK_CHARS and all(map(_HEADING.fullmatch, re.split(r"[・、/／]|と", names)))
+
+
+def _is_item(line: str) -> bool:
+    """A line of a list, under a heading: no sentence of the article."""
+    bare = line.strip()
+    if _ITEM.match(bare) and not bare.endswith("。"):
+        return len(bare) <= _ITEM_CHARS
+    return "。" not in bare and _is_weak(bare)
 
 
 def drop(text: str) -> str:

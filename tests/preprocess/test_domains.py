@@ -209,6 +209,32 @@ def test_news_lose_their_sources_and_links(tmp_path):
     assert report["rules"]["news_sources"]["documents"] == 10
 
 
+HEADED = [
+    "情報源\n「公園が開く」 — 配合通信, 2024年1月2日",
+    "ソース\n配合通信『公園が開く』2024年1月2日\n配合放送「開園」",
+    "== 情報源 ==\n* {{ソース|url=http://x|title=公園|pub=配合放送}}\n* 『[http://x 公園が開く]』 — 配合通信",
+    "【出典・情報源】\n・公園が開く - 配合通信",
+    "関連記事：\n・公園が開く\n・市長が語る",
+    "■関連ニュース\n公園の花\n\n【情報源】\nhttp://example.com/公園が開く。html",
+    'Sources\n1. "Park opens". Haigo Press, January 2, 2024',
+    "情報源\n",
+]
+OF_THE_ARTICLE = [
+    "情報源\n警察は情報源を明かさなかった。\n記事はここまで続く。",
+    "情報源は複数ある。出典を示せ。",
+    "参加者は次のとおり。\n・山田太郎\n・佐藤花子",
+]
+
+
+def test_news_lose_what_stands_under_the_headings_of_sources(tmp_path):
+    bodies = [page(essay(one), essay(one + 90)) for one in range(30)]
+    texts = [page(bodies[at], ending) for at, ending in enumerate(HEADED)]
+    texts += [page(bodies[20 + at], ending) for at, ending in enumerate(OF_THE_ARTICLE)]
+    report, kept = cleaned(tmp_path, texts, profile="news")
+    assert list(kept.values()) == [*bodies[: len(HEADED)], *texts[len(HEADED) :]]
+    assert report["rules"]["news_headed_lists"]["documents"] == len(HEADED)
+
+
 def test_a_news_text_of_nothing_but_sources_is_not_emptied(tmp_path):
     text = page(*[f"『山で{count}度目の大きな火事があったとの知らせ』。" for count in range(9)])
     _, kept = cleaned(tmp_path, [text, essay(2)], profile="news", min_chars=1)
