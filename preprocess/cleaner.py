@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,6 +21,14 @@ from .sources import Document
 PROFILES = ("auto", *dict.fromkeys([*rules.PROFILES, *domains.DOMAINS]))
 MARKUPS = ("auto", *rules.PROFILES)
 LOT_CHARS = 500_000
+
+_LETTER = "0-9A-Za-z\u00c0-\u04ff０-９Ａ-Ｚａ-ｚ"
+_NO_WORD_BREAK = re.compile(f" (?![{_LETTER}])|(?<![{_LETTER}]) ")
+
+
+def _without_blanks(text: str) -> str:
+    """What makes documents equal: all but blanks, save those that part words and numbers (1 2 is not 12)."""
+    return _NO_WORD_BREAK.sub("", " ".join(text.split()))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,8 +111,7 @@ def clean_lot(recipe: Recipe, lot: Sequence[Document]) -> Lot:
     for raw in lot:
         document = _clean(raw, recipe, account, profiles, filters)
         if document is not None:
-            # blanks do not make two documents different
-            key = hashlib.blake2b("".join(document.text.split()).encode(), digest_size=16).digest()
+            key = hashlib.blake2b(_without_blanks(document.text).encode(), digest_size=16).digest()
             kept.append(Kept(key, split.number(raw, recipe.seed), documents.line(document)))
     for asked in recipe.pii:  # other rules' samples may show what is masked in the text
         for row in account.rules.values():

@@ -130,13 +130,14 @@ def read(
     """
     shape = template or Template()
     keys = Keys(prompt_key, response_key, context_key)
+    once = {*sum(PAIR_KEYS, ()), *CONTEXT_KEYS, *CHAT_KEYS, prompt_key, response_key, context_key} - {None}
     broken = broken or Broken()
     there = False
     for path, key in input_files(paths):
         for entry in entries(path, key):
             with readable(entry.name):
                 numbered = lines(cast(BinaryIO, entry.stream), entry.name, broken)
-                for number, row in rows(numbered, entry.name, broken):
+                for number, row in rows(numbered, entry.name, broken, once):
                     where = f"{entry.name} (line {number})"
                     chat = form == "chat" or (form == "auto" and any(isinstance(row.get(k), list) for k in CHAT_KEYS))
                     unused = ""

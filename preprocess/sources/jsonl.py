@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 import orjson
@@ -33,7 +33,7 @@ def documents(
 ) -> Iterator[Document]:
     """The documents of numbered lines; blank lines are passed over."""
     broken = broken or Broken()
-    for number, row in rows(numbered, name, broken, text_key):
+    for number, row in rows(numbered, name, broken, (text_key,)):
         try:
             document = from_row(row, text_key, f"{name} (line {number})")
         except HaigoError as error:
@@ -43,9 +43,9 @@ def documents(
 
 
 def rows(
-    numbered: Iterable[tuple[int, bytes]], name: str, broken: Broken | None = None, once: str = ""
+    numbered: Iterable[tuple[int, bytes]], name: str, broken: Broken | None = None, once: Collection[str] = ()
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of numbered lines; the key `once` twice in one of them is an error.
+    """The objects of numbered lines; a key of `once` twice in one of them is an error.
 
     Raises:
         HaigoError: as `read`; a file that is one JSON array is named as that.
@@ -83,8 +83,8 @@ def _require_lines(line: bytes, name: str, number: int) -> None:
         )
 
 
-def parse(line: bytes, name: str, number: int, once: str = "") -> dict[str, Any]:
-    """One line as an object, which may not hold the key `once` twice: every reader would drop the first in silence."""
+def parse(line: bytes, name: str, number: int, once: Collection[str] = ()) -> dict[str, Any]:
+    """One line as an object, which may not hold a key of `once` twice: every reader would drop the first in silence."""
     try:
         row = orjson.loads(line)
     except orjson.JSONDecodeError as error:
@@ -96,8 +96,9 @@ def parse(line: bytes, name: str, number: int, once: str = "") -> dict[str, Any]
             raise HaigoError(f"{name} has a broken JSON line (line {number}): {reason}.", _MEND) from None
     if not isinstance(row, dict):
         raise HaigoError(f"{name} has a line that is not a JSON object (line {number}).", _MEND)
-    if once and line.count(f'"{once}"'.encode()) > 1 and _keys(line).count(once) > 1:
-        raise HaigoError(f"{name} has the key '{once}' twice (line {number}).", _MEND)
+    for key in once:
+        if line.count(f'"{key}"'.encode()) > 1 and _keys(line).count(key) > 1:
+            raise HaigoError(f"{name} has the key '{key}' twice (line {number}).", _MEND)
     return row
 
 

@@ -20,7 +20,7 @@ from .document import Document
 _TEXT_MODELS = frozenset({"", "wikitext"})
 _TEXT_FORMATS = frozenset({"", "text/x-wiki", "text/plain"})
 _PAGE_BYTES = 2 * MOST_BYTES
-_REDIRECT = re.compile(r"\s*#(?:redirect|転送|リダイレクト)\s*:?\s*\[\[", re.IGNORECASE)
+_REDIRECT = re.compile(r"\s*[#＃](?:redirect|転送|リダイレクト)\s*:?\s*\[\[", re.IGNORECASE)
 
 
 def is_redirect(text: str) -> bool:

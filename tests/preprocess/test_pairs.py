@@ -138,6 +138,15 @@ def test_a_context_is_never_lost_in_silence(model_dir, tmp_path, capsys):
     assert example.parts[0].text == "山\n川"  # named or recognised: the same
 
 
+def test_a_line_that_answers_twice_is_broken(model_dir, tmp_path, capsys):
+    (tmp_path / "p.jsonl").write_text(
+        '{"instruction": "問", "output": "一つ目", "output": "二つ目"}\n', encoding="utf-8"
+    )
+    words = [str(tmp_path / "p.jsonl"), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "o")]
+    assert cli.run(pairs.main, words) == cli.BAD_INPUT
+    assert "has the key 'output' twice (line 1)" in capsys.readouterr().err
+
+
 def test_a_late_line_that_is_no_example_leaves_the_dataset_there(model_dir, tmp_path):
     pairs.build([write(tmp_path / "x.jsonl", PAIRS)], model_dir, tmp_path / "o")
     before = {path.name: path.read_bytes() for path in tmp_path.glob("o_*")}

@@ -135,3 +135,11 @@ def test_a_line_with_two_texts_is_broken(tmp_path, capsys):
     assert "has the key 'text' twice (line 2)" in capsys.readouterr().err
     code, found = cleaned(tmp_path, path, "--skip-broken", "1")
     assert code == 0 and [text[0] for text in found] == ["0", "三"]
+
+
+def test_blanks_that_part_words_and_numbers_make_documents_differ(tmp_path):
+    texts = ["A 1 2 円", "A 12 円", "the rapist", "therapist", "古池や 蛙", "x = a b", "x = ab"]
+    same = ["A\n1  2円", "古池や\u3000\n蛙", "x=a b"]
+    rows = [json.dumps({"text": text}) + "\n" for text in [*texts, *same]]
+    (tmp_path / "x.jsonl").write_text("".join(rows))
+    assert cleaned(tmp_path, tmp_path / "x.jsonl", "--min-chars", "1") == (0, texts)

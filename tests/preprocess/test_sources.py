@@ -159,7 +159,7 @@ WIKI = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">
 <page><title>山</title><ns>0</ns><id>3</id><revision><id>9</id>
 <text xml:space="preserve">'''山'''は[[高い]]。</text></revision></page>
 <page><title>転送</title><ns>0</ns><id>4</id><redirect title="山"/><revision><text>#REDIRECT [[山]]</text></revision></page>
-<page><title>旧転送</title><ns>0</ns><id>5</id><revision><text>#転送 [[山]]</text></revision></page>
+<page><title>旧転送</title><ns>0</ns><id>5</id><revision><text>＃転送 [[山]]</text></revision></page>
 <page><title>ノート:山</title><ns>1</ns><id>6</id><revision><text>話</text></revision></page>
 <page><title>空</title><ns>0</ns><id>7</id><revision><text/></revision></page>
 </mediawiki>
