@@ -18,6 +18,8 @@ from .sources import Document
 
 Step = tuple[str, Callable[[str], str]]
 
+# pages and lines of other programs, where nothing but they part the text: taken out, they would join two words
+_BREAK_WITHIN = re.compile(r"(?<=[^\s\x0b\x0c\x85])[\x0b\x0c\x85]+(?=[^\s\x0b\x0c\x85])")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_END_BLANKS = re.compile(r"(?<![ \t\u3000\xa0])[ \t\u3000\xa0]++(?=\n|\Z)")
@@ -38,10 +40,10 @@ _CONTEXT = 60
 
 
 def line_ends(text: str) -> str:
-    """CR LF, CR and the Unicode line and paragraph separators become LF."""
+    """CR LF, CR and the Unicode line and paragraph separators become LF, and so do page breaks between two words."""
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.replace("\u2028", "\n").replace("\u2029", "\n")
+    return _BREAK_WITHIN.sub("\n", text.replace("\u2028", "\n").replace("\u2029", "\n"))
 
 
 def lone_surrogates(text: str) -> str:

@@ -143,3 +143,9 @@ def test_blanks_that_part_words_and_numbers_make_documents_differ(tmp_path):
     rows = [json.dumps({"text": text}) + "\n" for text in [*texts, *same]]
     (tmp_path / "x.jsonl").write_text("".join(rows))
     assert cleaned(tmp_path, tmp_path / "x.jsonl", "--min-chars", "1") == (0, texts)
+
+
+def test_breaks_of_pages_and_other_programs_join_no_words(tmp_path):
+    text = f"one\x0ctwo\x0bthree\x85four\n\x0cfive {SENTENCE}"
+    (tmp_path / "x.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    assert cleaned(tmp_path, tmp_path / "x.jsonl") == (0, [f"one\ntwo\nthree\nfour\nfive {SENTENCE}"])
