@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ from haigo.pickles import refusal
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
 
+_NUMBER = re.compile(r"\.\d+\.")
 _SIZES = {
     "vocab_size": (1, 10**8),
     "hidden_size": (1, 10**6),
@@ -38,15 +40,18 @@ _SIZES = {
 
 
 class _Watched:
-    """A class of transformers' that keeps what a checkpoint lacks when it is loaded (its own warning is held back)."""
+    """A class of transformers' that keeps what a checkpoint lacks, or has too much (its own warning is held back)."""
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.missing: list[str] = []
+        self.unused: list[str] = []
+        self.used: set[str] = set()
 
     def from_pretrained(self, *args: Any, **more: Any) -> Any:
         model, said = self.inner.from_pretrained(*args, **more, output_loading_info=True)
-        self.missing = sorted(said["missing_keys"])
+        self.missing, self.unused = sorted(said["missing_keys"]), sorted(said["unexpected_keys"])
+        self.used = set(model.state_dict())
         return model
 
 
@@ -100,6 +105,8 @@ class CheckedLM(HFLM):
                 f"{pretrained} is no model that transformers can read: {first_line(error)}",
                 "check --model_args pretrained=: a model folder, or a name on the Hugging Face hub",
             ) from None
+        if not more.get("trust_remote_code"):
+            _check_kernels(pretrained, self.config)
 
     def _create_model(self, pretrained: Any, *args: Any, **more: Any) -> None:
         loader: Any = self.AUTO_MODEL_CLASS  # type: ignore[has-type]
@@ -126,6 +133,7 @@ class CheckedLM(HFLM):
                 "would fill them with random numbers.",
                 "convert the checkpoint again, or see that config.json is of the same model",
             )
+        _check_unused(pretrained, watched)
 
     def tokenizer_record(self) -> dict[str, Any]:
         """Which files the token ids come from and how they were proved (`preprocess.hf_open`)."""
@@ -191,6 +199,31 @@ def _check_numbers(path: Path) -> None:
             bad = f"{path.name} says {name} {str(value)[:40]}, which no model has"
     if bad is not None:
         raise HaigoError(f"{path.parent} is no model that transformers can read: {bad}.", "export the model again")
+
+
+def _check_kernels(pretrained: object, config: Any) -> None:
+    """Raise where a model's own config names a repository of the hub whose compiled code transformers would fetch and run."""
+    for kind in ("attn", "experts"):
+        named = getattr(config, f"_{kind}_implementation_internal", None)
+        if any("/" in str(one) for one in (named.values() if isinstance(named, dict) else [named])):
+            raise Refused(
+                f"{pretrained} names code of the hub as its {kind}_implementation ({named}), which is not run unasked.",
+                f"take {kind}_implementation out of config.json, or give --trust_remote_code if you trust it",
+            )
+
+
+def _check_unused(pretrained: object, watched: _Watched) -> None:
+    """Tell of weights that are passed over; refuse layers that are: config.json then is of a smaller model."""
+    if not watched.unused:
+        return
+    told = f"{pretrained} holds {len(watched.unused)} weights that the model of config.json has no place for"
+    shapes = {_NUMBER.sub(".0.", name) for name in watched.used}
+    layers = [name for name in watched.unused if _NUMBER.search(name) and _NUMBER.sub(".0.", name) in shapes]
+    if layers:
+        raise HaigoError(
+            f"{told}: {layers[0]} and others are whole layers.", "give config.json the number of layers of the weights"
+        )
+    print(f"haigo: {told}, {watched.unused[0]} first; they are not used.", file=sys.stderr)
 
 
 def own_code(pretrained: object, error: BaseException) -> HaigoError | None:

@@ -14,7 +14,7 @@ from typing import Any
 HIDDEN = "***"
 _NAME = re.compile(
     r"TOKEN(?!I[SZ])|SECRET|PASSW|PASSPHRASE|CREDENTIAL|KEY|AUTHORI[SZ]ATION|[A-Z]AUTH$"
-    r"|(?:^|[^A-Z])(?:AUTH|PASS|PWD|PAT|CREDS?|COOKIES?|BEARER)(?:$|[^A-Z])",
+    r"|WEBHOOK|SSHPASS|(?:^|[^A-Z])(?:AUTH|PASS|PWD|PW|PAT|CREDS?|COOKIES?|BEARER|JWT|DSN)(?:$|[^A-Z])",
     re.IGNORECASE,
 )
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -29,6 +29,11 @@ _URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>\\]+")
 # up to the last @ before the path; a password may hold a slash that nobody escaped, but a port is no password
 _USER = re.compile(r"(://)(?:[^\s/?#]*|[^\s/?#@:]*:(?!\d+(?:[/?#]|$))[^\s@]*)@")
 _GIVEN = re.compile(r"(?<![\w?&;#.%-])(-{0,2}[A-Za-z_][\w-]*)(\s?=\s?)(\"[^\"]*\"|'[^']*'|[^\s\"',;]+)")
+_SHAPED = re.compile(
+    r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeprs]-[\w-]{10,}"
+    r"|sk-(?:proj-|ant-\w+-)?[A-Za-z0-9]{20,}|AKIA[A-Z0-9]{16}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)|(?<=hooks\.slack\.com/services/)[\w/-]+"
+)
+"""Keys that are known by their form, wherever they stand."""
 _BEARER = re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/-]{8,}=*")
 _LINE = re.compile(r"^(\s*(?:# *)?(?:- )?[\"']?([A-Za-z_][\w.-]*)[\"']?\s*:\s+)(\S.*)$", re.MULTILINE)
 _PLAIN = re.compile(r"[-+]?\d[\d_.,]*(?:[eE][-+]?\d+)?|true|false|null|none|~|", re.IGNORECASE)
@@ -45,6 +50,11 @@ def urls(text: str) -> str:
     return _URL.sub(lambda found: _url(found[0]), text) if "://" in text else text
 
 
+def values(text: str) -> str:
+    """What is secret by itself, whatever its name: `urls`, and keys of a known form."""
+    return _SHAPED.sub(HIDDEN, urls(text))
+
+
 def _url(address: str) -> str:
     def value(found: re.Match[str]) -> str:
         hidden = secret(found[2]) or _SIGNED.match(found[2])
@@ -54,8 +64,8 @@ def _url(address: str) -> str:
 
 
 def exposed(value: str) -> bool:
-    """Whether a value holds a secret by itself: an address with a password."""
-    return urls(value) != value
+    """Whether a value holds a secret by itself: an address with a password, a key of a known form."""
+    return values(value) != value
 
 
 def value(name: str, held: Any) -> Any:
@@ -77,7 +87,7 @@ def text(held: str) -> str:
             return f"{found[1]}{found[2]}{_GIVEN.sub(given, found[3])}"
         return found[0] if _PLAIN.fullmatch(found[3]) else f"{found[1]}{found[2]}{HIDDEN}"
 
-    return _BEARER.sub(rf"\1 {HIDDEN}", _GIVEN.sub(given, urls(held)))
+    return _BEARER.sub(rf"\1 {HIDDEN}", _GIVEN.sub(given, values(held)))
 
 
 def config(held: str) -> str:

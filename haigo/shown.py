@@ -25,12 +25,12 @@ _COLOURED = re.compile("(\x1b\\[[0-9;]*m|\r)|" + _DRIVES.pattern)
 
 def text(value: object) -> str:
     """Several lines for a terminal: only line ends and tabs are kept of what is no visible character."""
-    return _DRIVES.sub(_escaped, redact.urls(str(value)))
+    return _DRIVES.sub(_escaped, redact.values(str(value)))
 
 
 def log(value: object) -> str:
     """The output of a program that the user started: its colours and its bar's carriage returns stay too."""
-    return _COLOURED.sub(lambda found: found[1] or _escaped(found), redact.urls(str(value)))
+    return _COLOURED.sub(lambda found: found[1] or _escaped(found), redact.values(str(value)))
 
 
 def line(value: object) -> str:

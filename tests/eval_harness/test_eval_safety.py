@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import pickle
 import shutil
 import sys
 
@@ -119,6 +121,70 @@ def test_a_folder_with_a_comma_is_scored_and_scored_again(model_folder, jglue, t
     assert json.loads(capsys.readouterr().out)["results"] == found["results"]
     assert cli.run(leaderboard.main, [str(out / "result.json")]) == 0
     assert f"{named} (this run)" in capsys.readouterr().out
+
+
+class Runs:
+    """An object whose pickle runs a command."""
+
+    def __init__(self, command):
+        self.command = command
+
+    def __reduce__(self):
+        return os.system, (self.command,)
+
+
+def _asked(folder, capsys, *words):
+    code = cli.run(ask.main, ["--model", str(folder), *QUESTION, *words])
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    return code, err
+
+
+@pytest.fixture
+def received(model_folder, tmp_path):
+    """A copy of a model folder; what changes its config.json."""
+    folder = tmp_path / "got"
+    shutil.copytree(model_folder("bpe"), folder)
+
+    def change(**keys):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **keys}))
+
+    return folder, change
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+def test_compiled_code_of_the_hub_is_not_fetched_for_a_models_config(received, capsys, key):
+    folder, change = received
+    change(**{key: "someone/kernel"})
+    code, err = _asked(folder, capsys)
+    assert code == 3 and "names code of the hub" in err and "someone/kernel" in err
+
+
+def test_a_config_with_fewer_layers_than_the_weights_is_no_model(received, capsys):
+    folder, change = received
+    change(num_hidden_layers=1)
+    code, err = _asked(folder, capsys)
+    assert code == 2 and "are whole layers" in err and "fix: " in err
+
+
+def test_weights_that_are_passed_over_are_told(received, capsys):
+    folder, _ = received
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"head.extra": weights["gpt_neox.final_layer_norm.bias"] + 1}, folder / "model.safetensors",
+              metadata={"format": "pt"})  # fmt: skip
+    code, err = _asked(folder, capsys)
+    assert code == 0 and "holds 1 weights" in err and "head.extra" in err
+
+
+def test_an_old_pickle_is_refused_without_torchs_advice(received, tmp_path, capsys):
+    folder, _ = received
+    mark = tmp_path / "ran"
+    (folder / "model.safetensors").unlink()
+    for protocol in (0, 4):  # torch's words differ
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Runs(f"touch {mark}"), protocol))
+        code, err = _asked(folder, capsys)
+        assert code == 3 and not mark.exists() and "weights_only" not in err and "do not load this file" in err
 
 
 HOSTILE = (

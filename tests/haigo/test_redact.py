@@ -2,7 +2,7 @@
 
 import pytest
 
-from haigo import redact
+from haigo import cli, redact, shown
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,43 @@ def test_words_values_and_files():
     given = '"lr": 0.1,\n  "wandb_api_key": "abc",\nhost: http://u:p@h/\ntokens: 5\ntokenizer_type: SPM\nmy_secret: |\n'
     shown = '"lr": 0.1,\n  "wandb_api_key": ***\nhost: http://***@h/\ntokens: 5\ntokenizer_type: SPM\nmy_secret: |\n'
     assert redact.config(given) == shown
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "hf_" + "aB3" * 10,
+        "ghp_" + "aB3" * 12,
+        "github_pat_" + "aB3_" * 10,
+        "xoxb-1234567890-abcdef",
+        "sk-" + "aB3" * 12,
+        "sk-proj-" + "aB3" * 12,
+        "AKIA" + "ABCDEFGH12345678",
+        "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl",
+        "https://hooks.slack.com/services/T0/B0/sesame",
+    ],
+)
+def test_keys_of_a_known_form_in_any_variable_and_on_the_terminal(key, capsys):
+    for told in (
+        redact.text(f"NCCL_NOTE {key}"),
+        redact.value("note", key),
+        shown.text(key),
+        redact.command(["x", key]),
+    ):
+        assert "***" in told and key not in told
+    assert redact.exposed(key)
+
+    def main(argv):
+        print(f"told: {key}")
+
+    assert cli.run(main, []) == 0
+    assert key not in capsys.readouterr().out
+    assert (
+        redact.urls("https://x.example/sk-learn-for-all-of-us-and-more")
+        == "https://x.example/sk-learn-for-all-of-us-and-more"
+    )
+
+
+@pytest.mark.parametrize("name", ["SSHPASS", "LDAP_BIND_PW", "SLACK_WEBHOOK_URL", "SENTRY_DSN", "MY_JWT"])
+def test_further_names_of_secrets(name):
+    assert redact.secret(name) and redact.value(name, "sesame") == "***"
