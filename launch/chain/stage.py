@@ -224,8 +224,8 @@ class Run:
 
     def _refuse_others(self, name: str, known: set[str]) -> None:
         folder = self.root / name
-        for path in digests.below(folder):
-            if str(path.relative_to(folder)) not in known:
+        for path in digests.below(folder):  # other files stay where they are and nothing reads them
+            if path.name.endswith(".jsonl.zst") and str(path.relative_to(folder)) not in known:
                 raise Refused(
                     f"{path} is not the run's, and later stages would read it with what is.",
                     "move it out of the run folder",

@@ -62,7 +62,7 @@ def main(run_file: str, kind: str, folder: str) -> None:
         except Exception as error:
             if attempts > 300:
                 raise
-            print(type(error).__name__, str(error)[:80], file=sys.stderr)
+            print(type(error).__name__, str(error), file=sys.stderr)
     print("ATTEMPTS", attempts)
 
 
