@@ -92,24 +92,25 @@ def write(output: Path, configs: Sequence[Path], job: sbatch.Job) -> Written:
     """Write the script, and the small config beside it where one is needed.
 
     Raises:
-        Refused: as `check`.
+        Refused: as `check`; a config would be written over.
         HaigoError: a config cannot be read.
     """
+    extra = output.resolve().with_name(f"{output.stem}-launcher.yml")
+    for target in (output, extra):
+        files.check_output(target, inputs=configs)
     groups = [[path] for path in configs] if job.array else [list(configs)]
     found = [check(reader.load(group), job.nodes, job.gpus, job.launcher) for group in groups]
     lacking = [keys for keys, _ in found]
     if any(keys != lacking[0] for keys in lacking):
         raise Refused("some of the configs have the launcher's keys and some do not.", "write them into all or none")
-    extra = None
     if lacking[0]:
-        extra = output.resolve().with_name(f"{output.stem}-launcher.yml")
         yamlfile.write(extra, lacking[0], f"keys for {output.name}: GPT-NeoX joins this file with the run's own")
-    absolute = [[*(str(path.resolve()) for path in group), *([str(extra)] if extra else [])] for group in groups]
+    absolute = [[*(str(path.resolve()) for path in group), *([str(extra)] if lacking[0] else [])] for group in groups]
     for group in absolute:
         reader.load(group)
     files.write_text(output, sbatch.script(job, absolute, dict(os.environ)))
     warnings = [f"{group[0].name}: {line}" for group, (_, lines) in zip(groups, found, strict=True) for line in lines]
-    return Written(output, extra, warnings)
+    return Written(output, extra if lacking[0] else None, warnings)
 
 
 def submit(script: Path) -> str:
