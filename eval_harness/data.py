@@ -20,6 +20,7 @@ from typing import Any
 from eval_harness import hub
 from eval_harness.origins import ORIGINS, places
 from haigo.cli import HaigoError
+from haigo.reading import require_file
 
 REPOSITORY = "https://github.com/yahoojapan/JGLUE"
 VERSIONS = ("v1.1", "v1.2", "v1.3")
@@ -211,6 +212,7 @@ def rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tup
         HaigoError: broken line, missing field, wrong type or no line at all; names the file and the line.
     """
     found = False
+    require_file(path)
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, start=1):
             if not line.strip():

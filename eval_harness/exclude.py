@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness.tasks.base import Rules
+from haigo import files
 from haigo.cli import HaigoError
 
 EVERY = ""
@@ -26,8 +27,8 @@ def read(path: Path) -> dict[str, set[str]]:
         HaigoError: no such file, or none of the forms above.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        text = files.read_text(path)
+    except (OSError, HaigoError):
         raise HaigoError(f"--exclude {path} can not be read as text.", "name the file with the ids") from None
     try:
         whole = json.loads(text)

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -205,14 +206,42 @@ def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str]
     except Exception as error:
         if debug:
             raise
-        print(f"haigo: {internal(error)}", file=sys.stderr)
-        return INTERNAL
+        known = foreseen(error)
+        print(f"haigo: {known or internal(error)}", file=sys.stderr)
+        return known.code if known else INTERNAL
+
+
+def foreseen(error: Exception) -> HaigoError | None:
+    """What an error of the library means that has one meaning wherever it comes from; None for all others."""
+    if isinstance(error, UnicodeDecodeError) and (file := _whence(error)[1]):
+        return HaigoError(f"{file} is not UTF-8 text.", "save it as UTF-8")
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return HaigoError(
+            "a path holds a NUL, which no file's name has.", "look at the names in the file that was read"
+        )
+    if isinstance(error, subprocess.TimeoutExpired):
+        words = [error.cmd] if isinstance(error.cmd, str) else list(map(str, error.cmd))
+        return Failed(
+            f"{words[0]} did not answer within {error.timeout:g} s.", f"try it by hand: {' '.join(words)[:200]}"
+        )
+    return None
 
 
 def internal(error: Exception) -> str:
     """One sentence for what nobody foresaw: what it was, where in our code, and the file that was being read."""
     if isinstance(error, Internal):
         return error.told
+    place, file = _whence(error)
+    told = " ".join(str(error).split())[:200]
+    return (
+        f"an internal error{f' at {place}' if place else ''}{f' with {file}' if file else ''}:"
+        f" {type(error).__name__}{f': {told}' if told else ''}.\n"
+        f"  fix: {f'look whether {file} is as it should be; ' if file else ''}--debug shows the rest; please report it"
+    )
+
+
+def _whence(error: Exception) -> tuple[str, str]:
+    """(place in our code, file that was being read) of an error, as far as its traceback knows them."""
     place, file, elsewhere, trace = "", "", "", error.__traceback__
     while trace is not None:  # outermost first: the innermost that is known stays
         name = trace.tb_frame.f_globals.get("__name__", "")
@@ -224,13 +253,7 @@ def internal(error: Exception) -> str:
         else:
             elsewhere = found or elsewhere  # of a library: its own files too
         trace = trace.tb_next
-    file = file or elsewhere
-    told = " ".join(str(error).split())[:200]
-    return (
-        f"an internal error{f' at {place}' if place else ''}{f' with {file}' if file else ''}:"
-        f" {type(error).__name__}{f': {told}' if told else ''}.\n"
-        f"  fix: {f'look whether {file} is as it should be; ' if file else ''}--debug shows the rest; please report it"
-    )
+    return place, file or elsewhere
 
 
 def _file(value: object) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.progress import Progress
+from haigo.reading import require_file
 
 BIG_BYTES = 4 << 30
 _SHOWN_BYTES = 2 << 30  # from here on hashing takes long enough to be shown
@@ -32,6 +33,7 @@ def sha256(path: str | os.PathLike[str], on_bytes: Callable[[int], None] | None 
     found = _known.get(key)
     if found is not None:
         return found
+    require_file(path)
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
         while chunk := handle.read(_CHUNK):

@@ -352,6 +352,7 @@ def _remove_scratch(folder: Path) -> None:
 
 def sha256_file(path: StrPath) -> str:
     """Hexadecimal sha256 of a file's bytes."""
+    require_file(path)
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
         while chunk := handle.read(_CHUNK):

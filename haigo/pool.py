@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from haigo.cli import Failed, HaigoError, Internal, internal
+from haigo.cli import Failed, HaigoError, Internal, foreseen, internal
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 1.0
@@ -72,7 +72,7 @@ class Piece:
         except (HaigoError, OSError, MemoryError, Internal):
             raise
         except Exception as error:
-            raise Internal(internal(error), traceback.format_exc()) from None
+            raise foreseen(error) or Internal(internal(error), traceback.format_exc()) from None
 
 
 def run(

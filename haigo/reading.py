@@ -79,8 +79,8 @@ def parse_json(text: str | bytes, name: str, fix: str = _FIX) -> Any:
     except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError too
         line = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise HaigoError(f"{name} is not valid JSON{line}.", fix) from None
-    if shapes.too_deep(value):
-        raise HaigoError(f"{name} is nested more than {shapes.DEEPEST} levels deep.", fix)
+    if (wrong := shapes.strange(value, numbers=False)) is not None:
+        raise HaigoError(f"{name}: {wrong}.", fix)
     return value
 
 
@@ -94,6 +94,6 @@ def read_record(path: StrPath, like: Any) -> Any:
         HaigoError: missing, not JSON, or of another shape; the sentence names the file and the key.
     """
     value = read_json(path)
-    if (wrong := shapes.unlike(value, like)) is not None:
+    if (wrong := shapes.unlike(value, like) or shapes.strange(value)) is not None:
         raise HaigoError(f"{path} is damaged: {wrong}.", "run the step that makes it again")
     return value

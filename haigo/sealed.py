@@ -36,15 +36,19 @@ def write(path: str | os.PathLike[str], value: Mapping[str, Any]) -> dict[str, A
     return sealed(value)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], bool]:
+def read(path: str | os.PathLike[str], like: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], bool]:
     """A record without its seal, and whether it had one.
+
+    Args:
+        like: what it must look like (see `haigo.shapes`).
 
     Raises:
         HaigoError: no such file, not a record, or not the bytes that were written.
     """
-    content = files.read_json(path)
-    if not isinstance(content, dict):
-        raise HaigoError(f"{path} is damaged: it holds no record.", _AGAIN)
+    try:
+        content = files.read_record(path, dict(like or {}))
+    except HaigoError as error:
+        raise HaigoError(error.problem, _AGAIN) from None
     if KEY in content:
         try:
             whole = dumps(content).encode("utf-8", "backslashreplace") == Path(path).read_bytes()

@@ -1,8 +1,8 @@
 """What a JSON value must look like, and in which words it does not.
 
 A shape is a type (`float` takes whole numbers too; numbers are finite and fit into 64 bits, text has no NUL), a tuple of those
-that are allowed, None for nothing, `[type]` for a list, `{str: type}` for a mapping, `{"key": type, ...}` for an object with at
-least these keys (`"key?"` may be missing), nested at will; `object` is anything.
+that are allowed, None for nothing, `[type]` for a list, `[type, type]` for one of that length, `{str: type}` for a mapping,
+`{"key": type, ...}` for an object with at least these keys (`"key?"` may be missing), nested at will; `object` is anything.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def unlike(value: Any, like: Any, where: str = "") -> str | None:
     if isinstance(like, list):
         if not isinstance(value, list):
             return f"{named} is no list"
-        return next((bad for i, each in enumerate(value) if (bad := unlike(each, like[0], f"{where}.{i}"))), None)
+        each = like if len(like) > 1 else like * len(value)
+        if len(each) != len(value):
+            return f"{named} has not {len(like)} values"
+        return next((bad for i, one in enumerate(value) if (bad := unlike(one, each[i], f"{where}.{i}"))), None)
     if isinstance(like, dict):
         if not isinstance(value, dict):
             return f"{named} is no object"
@@ -61,10 +64,13 @@ def _short(name: str) -> str:
     return name if len(name) <= 80 else f"{name[:77]}..."
 
 
-def too_deep(value: Any) -> bool:
-    """Whether lists and objects nest more than `DEEPEST` levels."""
+def strange(value: Any, *, numbers: bool = True) -> str | None:
+    """What no file of ours holds, wherever in `value`: nesting without end and, with `numbers`, one that is none or that
+    64 bits do not hold."""
     level = [value]
     for _ in range(DEEPEST + 1):
+        if numbers and not all(_fits(each) for each in level if isinstance(each, int | float)):
+            return "it holds a number that is none"
         level = [
             below
             for each in level
@@ -72,5 +78,5 @@ def too_deep(value: Any) -> bool:
             for below in (each.values() if isinstance(each, dict) else each)
         ]
         if not level:
-            return False
-    return True
+            return None
+    return f"it is nested more than {DEEPEST} levels deep"

@@ -187,7 +187,7 @@ def check_folder(
     if path.is_file() and not any(
         one.status == "fail" for one in found if one.name in ("weights", "numbers", "tokenizer")
     ):
-        record = files.read_json(path)
+        record = convert_check.read_record(path)
         losses = convert_check.loss(
             place,
             record["config"],

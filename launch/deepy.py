@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, redact
+from haigo import cli, files, redact
 from haigo.cli import HaigoError, Refused
 from launch import preflight
 from launch.checking import place as preflight_place
@@ -73,11 +73,17 @@ def interpreter(extra: Sequence[str] = ()) -> Path:
     if not (python.is_file() and os.access(python, os.X_OK)):
         raise HaigoError(f"GPT_NEOX_PYTHON={named} is not a program.", "name the bin/python of GPT-NeoX's environment")
     asked = subprocess.run(
-        [str(python), "-c", _PROBE, *_NEEDED, *extra], capture_output=True, text=True, timeout=120, check=False
+        [str(python), "-c", _PROBE, *_NEEDED, *extra],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=120,
+        check=False,
     )
     if asked.returncode != 0:
         raise HaigoError(f"{python} does not start as a Python.", "name the bin/python of GPT-NeoX's environment")
-    missing = json.loads(asked.stdout.strip().splitlines()[-1])
+    told = files.parse_json((asked.stdout.strip().splitlines() or [""])[-1], f"what {python} answers", "name another")
+    missing = told if isinstance(told, list) else []
     if missing:
         hint = "" if os.environ.get("GPT_NEOX_PYTHON") else ", or set GPT_NEOX_PYTHON to its bin/python"
         raise HaigoError(f"{python} has no package {missing[0]}.", f"install GPT-NeoX's requirements there{hint}")

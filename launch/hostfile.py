@@ -14,7 +14,6 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused, nearest
@@ -31,11 +30,9 @@ def read(path: str | os.PathLike[str]) -> dict[str, int]:
             refuses too).
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise HaigoError(f"the hostfile {path} does not exist.", "write one line `HOST slots=GPUS` a node") from None
-    except UnicodeDecodeError:
-        raise HaigoError(f"the hostfile {path} is not UTF-8 text.", "write one line `HOST slots=GPUS` a node") from None
+        text = files.read_text(path)
+    except HaigoError as error:
+        raise HaigoError(f"the hostfile {error.problem}", "write one line `HOST slots=GPUS` a node") from None
     return parse(text, str(path))
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import haigo
-from haigo import cli, files
+from haigo import cli, files, shapes
 from haigo.cli import HaigoError
 from haigo.formats import mixture as mixtures
 from haigo.progress import clock
 from haigo.shown import html
 from launch.chain import runfile, verify
+from launch.chain import summary as summaries
 from launch.chain.ledger import Ledger
 from launch.chain.summary import CHOSEN, require_trained
 from launch.local import log
@@ -26,6 +27,29 @@ from launch.page import figures as report_figures
 from launch.page import style as report_style
 from launch.page import text as report_text
 from launch.page.style import table
+
+_CARD = {"spearman": float, "r2": float, "rmse": float}
+_MIXTURE = {
+    "token_share": {str: float},
+    "interval?": {str: [float, float]},
+    "epochs?": {str: float},
+    "binding?": [{"constraint": str, "price": float}],
+    "fit": {"cross_validation": {"metrics": {str: _CARD}}},
+    "provenance?": {},
+}
+_HELD_OUT = {"metrics": {str: {"measured": [float], "predicted": [float]}}}
+_PLAN = {
+    "model": str,
+    "layout": str,
+    "nodes": int,
+    "memory_gb": float,
+    "epochs": float,
+    "file": str,
+    "tokens_per_s": [float, float],
+    "days": [float, float],
+}
+_PLANS = {"configs": [_PLAN], "tokens": float, "cluster": str, "notes?": [str]}
+_ENVIRONMENT = {"platform": str, "cores": int, "packages": {str: (str, None)}}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,8 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write(root: Path, run: runfile.RunFile) -> Path:
     """Write `report.html`; its path."""
-    summary = files.read_json(root / "summary.json")
+    summary = summaries.read(root)
     mixture = mixtures.read(root / "mixture.yml")
+    if (wrong := shapes.unlike(mixture, _MIXTURE)) is not None:
+        raise HaigoError(f"{root / 'mixture.yml'} is damaged: {wrong}.", "run the pipeline again")
     require_trained(root, mixture["weights"])
     parts = [
         _head(run, summary),
@@ -113,16 +139,20 @@ def _answer(summary: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:
 
 
 def _proxies(root: Path, mixture: Mapping[str, Any]) -> str:
-    held_out = files.read_json(root / "search" / "held_out.json") or {"metrics": {}}
+    held_out = files.read_record(root / "search" / "held_out.json", (_HELD_OUT, None)) or {"metrics": {}}
     figure = f"<figure>{report_figures.fit(held_out['metrics'])}</figure>" if held_out["metrics"] else ""
     judged = mixture["fit"]["cross_validation"]["metrics"]
     rows = [[metric, *(f"{card[key]:.3f}" for key in ("spearman", "r2", "rmse"))] for metric, card in judged.items()]
     card = table(["metric", "Spearman", "R²", "RMSE"], rows)
     import pandas as pd
 
-    metrics = pd.read_csv(root / "proxies" / "metrics.csv")
-    ratios = pd.read_csv(root / "design" / "ratios.csv")
-    both = ratios.merge(metrics, on="run", how="left")
+    try:
+        metrics = pd.read_csv(root / "proxies" / "metrics.csv")
+        ratios = pd.read_csv(root / "design" / "ratios.csv")
+        both = ratios.merge(metrics, on="run", how="left")
+    except (ValueError, KeyError) as error:
+        told = f"{root / 'proxies' / 'metrics.csv'} and {root / 'design' / 'ratios.csv'} do not belong together"
+        raise HaigoError(f"{told}: {error}", "run the pipeline again") from None
     shown = [str(column) for column in both if column != "seed"]
     runs = table(shown, [[_cell(value) for value in row] for row in both[shown].itertuples(index=False)])
     return (
@@ -193,7 +223,7 @@ def _without(rest: Mapping[str, Any] | None) -> str:
 
 
 def _plan(root: Path) -> str:
-    plans = files.read_json(root / "configs" / "plan.json")
+    plans = files.read_record(root / "configs" / "plan.json", _PLANS)
     rows = [
         [
             each["model"],
@@ -217,8 +247,8 @@ def _plan(root: Path) -> str:
 
 
 def _provenance(root: Path, mixture: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-    environment = files.read_json(root / "env.json")
-    command = (root / "command.txt").read_text(encoding="utf-8").strip()
+    environment = files.read_record(root / "env.json", _ENVIRONMENT)
+    command = files.read_text(root / "command.txt").strip()
     seconds = table(["stage", "time"], [[name, clock(spent)] for name, spent in summary["seconds"].items()])
     facts = [
         ["command", command],

@@ -124,7 +124,7 @@ def submit(script: Path) -> str:
     if program is None:
         raise HaigoError("there is no sbatch here.", f"run it on a login node: sbatch {script}")
     done = subprocess.run(
-        [program, "--parsable", str(script)], capture_output=True, text=True, timeout=120, check=False
+        [program, "--parsable", str(script)], capture_output=True, text=True, errors="replace", timeout=120, check=False
     )
     number = done.stdout.strip().split(";")[0]
     if done.returncode != 0 or not re.fullmatch(r"\d+", number):

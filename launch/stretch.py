@@ -63,6 +63,7 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
                 [str(python), pickles.__file__, str(path), str(new / path.name), str(length)],
                 capture_output=True,
                 text=True,
+                errors="replace",
                 check=False,
             )
             if done.returncode != 0:

@@ -184,7 +184,7 @@ class _Run:
 
     def _require_memory(self) -> None:
         """Refuse what would be killed half-way, as far as the reports tell how many documents there are."""
-        count = sum(int(documents.report(folder).get("documents_out", 0)) for folder in self.found.values())
+        count = sum(documents.report(folder).get("documents_out", 0) for folder in self.found.values())
         need = count * self._bytes_per_document()
         try:
             with open("/proc/meminfo", encoding="ascii") as handle:

@@ -27,6 +27,18 @@ SPLITS = ("train", "valid", "test")
 REPORT = "clean.json"
 SHARD_BYTES = 64 << 20
 _LEVEL = 3
+_COUNTS = {"documents": int, "characters": int}
+_LIKE = {
+    "corpus": str,
+    "documents_in?": int,
+    "documents_out?": int,
+    "characters_in?": int,
+    "characters_out?": int,
+    "rules?": {str: {**_COUNTS, "samples?": [object]}},
+    "splits?": {"train": {**_COUNTS, "bytes": int}, "valid": _COUNTS, "test": _COUNTS},
+    "steps?": [object],
+}
+"""A report; that of a sample's corpus has its name and little more."""
 T = TypeVar("T")
 
 
@@ -48,8 +60,16 @@ def shards(folder: str | os.PathLike[str], split: str = "train") -> list[Path]:
 
 
 def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The cleaning report of a folder (see `preprocess.clean`)."""
-    return files.read_json(Path(folder) / REPORT)
+    """The cleaning report of a folder (see `preprocess.clean`).
+
+    Raises:
+        HaigoError: there is none, it is damaged, or its corpus has a name that no folder can have.
+    """
+    path = Path(folder) / REPORT
+    found = files.read_record(path, _LIKE)
+    if found["corpus"] in ("", ".", "..") or "/" in found["corpus"]:
+        raise HaigoError(f"{path} names no corpus.", "clean the corpus again")
+    return dict(found)
 
 
 def read(folder: str | os.PathLike[str], split: str = "train") -> Iterator[Document]:

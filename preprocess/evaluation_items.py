@@ -69,6 +69,7 @@ def read(path: Path, keys: Sequence[str] = (), label: str = "") -> list[Item]:
     Raises:
         HaigoError: not JSON, no item, or none of the keys; names file and line.
     """
+    files.require_file(path)
     text = decode(path.read_bytes(), str(path))
     try:
         whole = json.loads(text)

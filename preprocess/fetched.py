@@ -19,6 +19,7 @@ from .fetchers.card import JSON
 from .fetchers.state import FOLDER
 
 FIX = "run the same preprocess.fetch to its end, or clean what is there all the same with --unfinished"
+_LIKE = {"documents": int, "shards": [{"name": str, "bytes": int, "sha256?": str}]}
 _SHARD = re.compile(r"\d{5,}\.jsonl\.zst")
 
 
@@ -67,8 +68,6 @@ def is_fetched(folder: Path) -> bool:
 
 def _card(folder: Path) -> dict[str, Any] | None:
     try:
-        card = dict(files.read_json(folder / JSON))
-        int(card["documents"]), [(row["name"], int(row["bytes"])) for row in card["shards"]]
-        return card
-    except (HaigoError, OSError, KeyError, TypeError, ValueError):
+        return dict(files.read_record(folder / JSON, _LIKE))
+    except (HaigoError, OSError):
         return None

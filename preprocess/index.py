@@ -176,7 +176,11 @@ def _finished(prefix: Path, recipe: dict[str, Any], skip_broken: int) -> dict[st
         if manifests.path_of(prefix).is_file():
             _tell(error.problem.removesuffix("."))
         return None
-    if found is None or any(found.get(key) != value for key, value in recipe.items()):
+    if (
+        found is None
+        or not {"documents", "dtype"} <= set(found)
+        or any(found.get(key) != value for key, value in recipe.items())
+    ):
         return None
     if found.get("broken_rows", {}).get("count", 0) > skip_broken:
         return None

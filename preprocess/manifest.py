@@ -20,6 +20,27 @@ from haigo.cli import HaigoError, Refused
 from .indexed_dataset import bin_path, idx_path
 
 _REBUILD = "make the dataset again with the command that made it"
+_MAYBE = (int, None)
+_LIKE = {
+    "tokens": int,
+    "documents?": int,
+    "bytes?": int,
+    "vocab_size?": _MAYBE,
+    "eod_id?": _MAYBE,
+    "tokenizer_sha256?": (str, None),
+    "bin_sha256?": str,
+    "idx_sha256?": str,
+    "dtype?": str,
+    "append_eod?": bool,
+    "empty_texts_left_out?": int,
+    "seq_length?": _MAYBE,
+    "rows?": _MAYBE,
+    "packed?": bool,
+    "kind?": str,
+    "broken_rows?": {"count": int},
+    "input?": [object],
+}
+"""What is read of a manifest, by `preprocess.index`, `preprocess.pairs` and whoever trains on the dataset."""
 _Prefix = str | os.PathLike[str]
 
 
@@ -43,10 +64,10 @@ def find(prefix: _Prefix) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     found = files.read_json(path)
-    if not isinstance(found, dict) or not isinstance(found.get("tokens"), int):
+    if not isinstance(found, dict) or "tokens" not in found:
         raise HaigoError(f"{path} is not the manifest of a dataset.", "make the dataset with preprocess.index")
     try:
-        sealed.read(path)
+        sealed.read(path, _LIKE)
     except HaigoError as error:
         raise HaigoError(error.problem, _REBUILD) from None
     return found
@@ -89,7 +110,7 @@ def _sha256(path: Path) -> str:
     before: dict[str, Any] = {}
     for note in notes:
         with contextlib.suppress(HaigoError, OSError):
-            before = sealed.read(note)[0]
+            before = sealed.read(note, {"sha256": str, "size": int, "inode": int, "ctime_ns": int})[0]
             break
     now = digests.mark(path, before)
     for note in notes if now != before else []:

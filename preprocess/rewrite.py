@@ -63,9 +63,7 @@ def corpora(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
                 f"{folder} holds no cleaned corpus ({documents.REPORT} is missing).",
                 "run preprocess.clean with this --output-dir",
             )
-        name = documents.report(folder).get("corpus")
-        if not isinstance(name, str) or not name or name in (".", "..") or set(name) & {"/", "\0"}:
-            raise HaigoError(f"{folder / documents.REPORT} names no corpus.", "clean the corpus again")
+        name = documents.report(folder)["corpus"]
         if name in found:
             raise HaigoError(
                 f"{found[name]} and {folder} are both the corpus '{name}'.", "clean one of them with another --corpus"

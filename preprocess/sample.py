@@ -30,6 +30,10 @@ from .sample_shards import Shard
 from .sources import add_skip_broken, broken_lines
 
 NAME = "sample.json"
+_ROW = dict.fromkeys(
+    ("budget", "granted", "documents", "characters", "bytes", "characters_there", "documents_there", "longest_excerpt",
+     "repeated_characters_left_out"), int)  # fmt: skip
+_LIKE = {"characters": int, "corpora": {str: _ROW}, "shards": {str: [str]}, "recipe": str}
 SEED = 1234
 
 
@@ -165,13 +169,8 @@ def read(folder: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         HaigoError: there is none.
     """
-    sealed.read(Path(folder) / NAME)
-    made = files.read_json(Path(folder) / NAME)
-    if not isinstance(made.get("corpora"), dict):
-        raise HaigoError(
-            f"{Path(folder) / NAME} is not the report of a sample.", "draw it again with preprocess.sample"
-        )
-    return made
+    sealed.read(Path(folder) / NAME, _LIKE)
+    return dict(files.read_json(Path(folder) / NAME))
 
 
 def _finished(place: Path, recipe: str) -> dict[str, Any] | None:
@@ -212,7 +211,7 @@ def corpora_of(folders: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in folders:
         documents.shards(folder)
-        name = str(documents.report(folder)["corpus"])
+        name = documents.report(folder)["corpus"]
         if name in found:
             raise HaigoError(f"{found[name]} and {folder} are both the corpus '{name}'.", "name each folder once")
         found[name] = folder

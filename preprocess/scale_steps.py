@@ -65,9 +65,9 @@ def _finished(marker: Path, folder: Path, recipe: str) -> bool:
         content = files.read_json(marker)
         if isinstance(content, str):  # of the first edition, which kept no digests
             return content == recipe and (folder / documents.REPORT).is_file()
-        known, _ = sealed.read(marker)
+        known, _ = sealed.read(marker, {"recipe": str, "outputs": {str: str}})
         changed = known["recipe"] == recipe and known["outputs"] != _sums(folder)
-    except (HaigoError, KeyError):
+    except HaigoError:
         changed = True
     if changed:
         print(f"haigo: {folder} was changed since it was cleaned: it is cleaned again.", file=sys.stderr)

@@ -25,6 +25,7 @@ from .sources import Broken, Document, jsonl
 from .sources.containers import MOST_BYTES, Entry, entries, lines
 
 _BATCH_CHARS = 1_000_000
+_COUNTS = ("documents", "tokens", "bytes", "empty")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,15 +87,15 @@ def make_shard(work: Work) -> dict[str, Any]:
     recipe = work.recipe()
     if marker.is_file():
         try:
-            done, _ = sealed.read(marker)
+            done, _ = sealed.read(marker, {"recipe": object, "sums": {str: str}, "counts": dict.fromkeys(_COUNTS, int)})
             if done["recipe"] == recipe and done["sums"] == manifest.sums(work.prefix):
                 return dict(done["counts"])
-        except (HaigoError, OSError, KeyError, TypeError):
+        except (HaigoError, OSError):
             pass  # a shard of another run, or a damaged one: made again
         files.remove(marker)
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
-    counts: dict[str, Any] = {"documents": 0, "tokens": 0, "bytes": 0, "empty": 0}
+    counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
     broken = Broken(work.skip_broken)
     with MMapWriter(work.prefix, dtype) as writer:
         for texts in batches(_texts(work, counts, broken), _BATCH_CHARS, len):

@@ -85,6 +85,7 @@ def load(folder_or_model: str | os.PathLike[str], *, require_eod: bool = True) -
     path = model_path(folder_or_model)
     from sentencepiece import SentencePieceProcessor
 
+    files.require_file(path)
     blob = path.read_bytes()
     processor = SentencePieceProcessor()
     try:

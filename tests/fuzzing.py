@@ -229,14 +229,15 @@ class Bench:
 
     def __init__(self, house):
         self.house = Path(house)
-        self.said = ""
+        self.code, self.said = 0, ""
+        """Of the last trial."""
 
     def reads(self, step, run):
         """Every file of the house that `run` opens, or that lies below a path in the step's words."""
         global _opened
         _opened = set()
         try:
-            with _quiet():
+            with quiet():
                 run()
         finally:
             seen, _opened = _opened, None
@@ -264,7 +265,7 @@ class Bench:
                 shutil.copytree(place, held / str(number), symlinks=True)
             _place(path, mutant)
             try:
-                return self._ended(step, words)
+                return self.ended(step.verb, importlib.import_module(module(step.verb)).main, words)
             finally:
                 for number, place in enumerate(keep):
                     shutil.rmtree(place, ignore_errors=True)
@@ -275,9 +276,9 @@ class Bench:
         finally:
             shutil.rmtree(held, ignore_errors=True)
 
-    def _ended(self, step, words):
-        main = importlib.import_module(module(step.verb)).main
-        with _quiet() as said:
+    def ended(self, verb, main, words):
+        """Run a verb; what is wrong with how it ended, or an empty text."""
+        with quiet() as said:
             try:
                 with _limits():
                     code = cli.run(main, words)
@@ -285,8 +286,8 @@ class Bench:
                 return f"no end after {SECONDS} s"
             except BaseException as error:  # whatever escapes is what is looked for
                 return f"escaped: {error!r:.500}"
-            self.said = said()
-        return wrong(step.verb, code, self.said)
+            self.code, self.said = code, said()
+        return wrong(verb, code, self.said)
 
 
 def wrong(verb, code, said):
@@ -319,7 +320,7 @@ def _take_away(path):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """Catch what this process and its children write to standard error; yields a function that gives it."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -169,7 +169,7 @@ class Chain:
         catalogue.write(self.root / "corpora.yml", (self.root / "tokenizer").absolute(), prefixes)
         rows = []
         for name, corpus in self.file.corpora.items():
-            manifest = files.read_json(self.root / "data" / name / "train_text_document.json")
+            manifest = files.read_record(self.root / "data" / name / "train_text_document.json", {"tokens": int})
             epochs = corpus.max_epochs if corpus.max_epochs is not None else self.file.search.max_epochs
             rows.append([name, manifest["tokens"], corpus.min, corpus.max, epochs, corpus.group])
         table = pd.DataFrame(rows, columns=["corpus", "tokens", "min", "max", "max_epochs", "group"])
@@ -246,9 +246,9 @@ class Chain:
         stage = Stage(name="search", inputs=[*stated, self.file.seed], action=action, proof=proof)
         found = self.stages.do(stage)
         if not self.stages.dry_run:
-            chosen = (self.root / "search" / "mixture.yml").read_text(encoding="utf-8")
+            chosen = files.read_text(self.root / "search" / "mixture.yml")
             files.write_text(self.root / "mixture.yml", chosen)
-            print((self.root / "search" / "answer.txt").read_text(encoding="utf-8"), flush=True)
+            print(files.read_text(self.root / "search" / "answer.txt"), flush=True)
         return found
 
     def _limits(self) -> dict[str, Any]:

@@ -5,15 +5,47 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from haigo import files
-from haigo.cli import Refused
+from haigo import files, shapes
+from haigo.cli import HaigoError, Refused
 from haigo.formats import mixture as mixtures
 from launch.chain import stage
 from launch.chain.runfile import RunFile
+from launch.local import checkpoint
 
 CHOSEN = "chosen"
 # the last is there only where the text was searched for evaluation items
 _ABOUT = ("n", "num_fewshot", "data", "baseline", "not_comparable", "without_excluded")
+
+
+_TASK = {"n": int, "num_fewshot": int, "data": str, "baseline": {str: (float, None)}, "not_comparable": [str]}
+_SCORES = {"results": {str: {str: (float, None)}}, "haigo": {"tasks": {str: _TASK}}}
+_MODEL = {
+    "objective": float,
+    "metrics": {str: float},
+    "tokens": int,
+    "weights": {str: float},
+    "scores": {str: {"about": {**_TASK, "without_excluded?": ({"excluded": int, "results?": {str: float}}, None)}}},
+}
+_LIKE = {
+    "headline": str,
+    "weights": {str: float},
+    "models": {CHOSEN: _MODEL, "token_share?": _MODEL},
+    "ceilings": {str: float},
+    "seconds": {str: float},
+}
+
+
+def read(root: Path) -> dict[str, Any]:
+    """`summary.json` of a finished run.
+
+    Raises:
+        HaigoError: there is none, or it is damaged.
+    """
+    path = root / "summary.json"
+    found = files.read_record(path, _LIKE)
+    if wrong := shapes.unlike(found["models"], {str: _MODEL}):
+        raise HaigoError(f"{path} is damaged: {wrong}.", "run the pipeline again")
+    return dict(found)
 
 
 def collect(root: Path, run: RunFile) -> dict[str, Any]:
@@ -31,7 +63,7 @@ def collect(root: Path, run: RunFile) -> dict[str, Any]:
     require_trained(root, mixture["weights"])
     models: dict[str, Any] = {}
     for name in [CHOSEN, *run.train.compare]:
-        result = files.read_json(root / "models" / name / "result.json")
+        result = checkpoint.read(root / "models" / name / checkpoint.RESULT)
         # the pairs that trained models are asked are held out already: they stand under "metrics"
         asked = {metric: result["metrics"][metric] for metric in (f"{each}_bpb" for each in run.pairs)}
         held_out = {**result["metrics_test"], **asked}
@@ -95,6 +127,6 @@ def _scores(path: Path) -> dict[str, Any]:
     """Task -> its figures, and under "about" how many documents, the chance level and why it is no leaderboard number."""
     if not path.exists():
         return {}
-    found = files.read_json(path)
+    found = files.read_record(path, _SCORES)
     about = {task: {key: told[key] for key in _ABOUT if key in told} for task, told in found["haigo"]["tasks"].items()}
     return {task: {**figures, "about": about[task]} for task, figures in found["results"].items()}

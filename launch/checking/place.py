@@ -139,7 +139,13 @@ def _ssh(hosts: list[str], environ: Mapping[str, str]) -> list[Check]:
         words = ["ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", *more, host, "true"]
         try:
             done = subprocess.run(
-                words, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL, check=False
+                words,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=20,
+                stdin=subprocess.DEVNULL,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return "no answer within 20 s"
@@ -238,7 +244,9 @@ _ASK = (
 def deepspeed(config: Mapping[str, Any], python: str) -> list[Check]:
     """Whether the installed DeepSpeed is GPT-NeoX's fork, asked without importing it."""
     try:
-        done = subprocess.run([python, "-c", _ASK], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [python, "-c", _ASK], capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
         version, fork = done.stdout.split()
     except (ValueError, OSError, subprocess.TimeoutExpired):
         return [

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import files, shapes
 from haigo.cli import HaigoError
 from launch.checking.check import Check
 from launch.writing import data as config_data
@@ -72,6 +72,8 @@ def _pieces(kind: str, path: Path | None, name: str) -> int | None:
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if not isinstance(vocabulary, dict | list):
         raise HaigoError(f"{path} is not a tokenizer.json of Hugging Face.", "name the tokenizer.json")
-    pieces = {*vocabulary} if isinstance(vocabulary, dict) else {row[0] for row in vocabulary if row}
     added = content.get("added_tokens") or []
-    return len(pieces | {one["content"] for one in added if isinstance(one, dict) and "content" in one})
+    if shapes.unlike([*vocabulary], [(str, [object])]) or shapes.unlike(added, [{"content": str}]):
+        raise HaigoError(f"{path} is not a tokenizer.json of Hugging Face.", "name the tokenizer.json")
+    pieces = {*vocabulary} if isinstance(vocabulary, dict) else {str(row[0]) for row in vocabulary if row}
+    return len(pieces | {one["content"] for one in added})

@@ -93,11 +93,17 @@ def plan(
 def _flavour(python: str, real: bool) -> tuple[str, list[str]]:
     """DeeperSpeed or DeepSpeed, by looking for --comment in the launcher of GPT-NeoX's environment (nothing is imported)."""
     if real:
-        done = subprocess.run([python, "-c", _WHERE], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [python, "-c", _WHERE], capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
         for place in done.stdout.splitlines():
             runner = Path(place) / "launcher" / "runner.py"
             if runner.is_file():
-                return ("deeperspeed" if '"--comment"' in runner.read_text(encoding="utf-8") else "deepspeed"), []
+                return (
+                    "deeperspeed"
+                    if '"--comment"' in runner.read_text(encoding="utf-8", errors="replace")
+                    else "deepspeed"
+                ), []
     return "deeperspeed", ["which DeepSpeed is installed: GPT-NeoX's pin, DeeperSpeed 0.16.5, is taken"]
 
 

@@ -82,7 +82,7 @@ def decode(text: str) -> Any:
     """
     try:
         return json.loads(base64.urlsafe_b64decode(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise HaigoError(f"{text[:20]}... is not base64 of JSON.", "give a word that deepy.py printed") from None
 
 

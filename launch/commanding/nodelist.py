@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 
+from haigo import files
 from haigo.cli import HaigoError, Refused
 from launch.commanding import gpus
 
@@ -347,8 +347,8 @@ def pbs(path: str, gpus_per_node: int | None = None, say: Callable[[str], None] 
         Refused: it names each host once, which tells no number of GPUs.
     """
     try:
-        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):
+        lines = [line.strip() for line in files.read_text(path).splitlines() if line.strip()]
+    except (OSError, HaigoError):
         raise HaigoError(f"PBS_NODEFILE={path} cannot be read.", "run inside the job") from None
     counted = _counted(lines)
     check(list(counted))

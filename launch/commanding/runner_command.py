@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from haigo import redact
+from haigo import files, redact
 from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfiles
 from launch.commanding import neox_command
@@ -238,7 +238,7 @@ def _exports(
     for place in (environ.get("HOME") or os.path.expanduser("~"), folder):
         file = Path(place) / environ.get("DS_ENV_FILE", ".deepspeed_env")
         if file.is_file():
-            for line in file.read_text(encoding="utf-8").splitlines():
+            for line in files.read_text(file).splitlines():
                 name, equals, value = line.partition("=")
                 if not equals:
                     raise Refused(f"{file} has a line without `=`: {line[:40]!r}.", "keep only lines NAME=value")

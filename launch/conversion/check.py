@@ -18,6 +18,19 @@ from launch.local.vocabulary import Vocabulary
 from launch.local.vocabulary import load as load_vocabulary
 
 RECORD = "conversion.json"
+_LIKE = {
+    "step": int,
+    "checkpoint": str,
+    "config": {},
+    "model": {},
+    "dtype": str,
+    "vocab": str,
+    "tokenizer_sha256": str,
+    "unequal": {str: float},
+    "tensor_ranks": int,
+    "data_ranks": (int, None),
+    "losses?": ([{"status": str}], None),
+}
 UNLOGGED_SAMPLES = 8
 """How much of the batch is looked at when there is no logged value to compare with."""
 
@@ -44,10 +57,12 @@ def structure(folder: Path) -> list[Finding]:
     Raises:
         HaigoError: the folder is no GPT-NeoX model of Hugging Face at all.
     """
-    config = files.read_json(folder / "config.json")
-    if not isinstance(config, dict) or config.get("model_type") != "gpt_neox":
+    config = files.read_record(
+        folder / "config.json", {"vocab_size?": int, "num_hidden_layers?": int, "rope_parameters?": ({}, None)}
+    )
+    if config.get("model_type") != "gpt_neox":
         raise HaigoError(f"{folder} is no gpt_neox model of Hugging Face.", "name a folder that launch.convert wrote")
-    found = [_names(folder)]
+    found = [_names(folder, config)]
     if found[0].status == "ok":
         found.append(_numbers(folder))
     found += _tokenizer(folder, config)
@@ -55,19 +70,34 @@ def structure(folder: Path) -> list[Finding]:
     return found
 
 
-def _names(folder: Path) -> Finding:
+def _model(folder: Path) -> Any:
+    """What config.json asks for, without its numbers."""
     import torch
     from transformers import AutoConfig, GPTNeoXForCausalLM
 
-    with torch.device("meta"):
-        model = GPTNeoXForCausalLM(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    try:
+        with torch.device("meta"):
+            return GPTNeoXForCausalLM(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+    except Exception as error:  # transformers and torch have many for a config that is none
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise HaigoError(
+            f"{folder / 'config.json'} is no model's: {told[:200]}", "convert the checkpoint again"
+        ) from None
+
+
+def _names(folder: Path, config: Mapping[str, Any]) -> Finding:
+    headers = {path: convert_mend.header(path) for path in convert_mend.shards(folder)}
+    layers, tensors = config.get("num_hidden_layers", 0), sum(map(len, headers.values()))
+    if layers > tensors:  # before a model of so many is built
+        return Finding("weights", "fail", f"there are {tensors} tensors, and config.json asks for {layers:,} layers")
+    model = _model(folder)
     wanted = {name.replace("lm_head.", "embed_out."): tuple(value.shape) for name, value in model.state_dict().items()}
     if model.config.tie_word_embeddings:
         wanted.pop("embed_out.weight", None)
     here: dict[str, tuple[int, ...]] = {}
     kinds: set[str] = set()
-    for path in convert_mend.shards(folder):
-        for name, (shape, kind) in convert_mend.header(path).items():
+    for header in headers.values():
+        for name, (shape, kind) in header.items():
             if not name.endswith(
                 (".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
             ):  # buffers of old versions
@@ -115,7 +145,7 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
     for text in PROBES:
         if adapter.encode(text, add_special_tokens=False) != vocabulary.tokenizer.encode(text):
             return [Finding("tokenizer", "fail", f"the adapter gives other ids than spm.model for {text[:20]!r}")]
-    rows = int(config["vocab_size"])
+    rows = int(config.get("vocab_size", 0))
     if vocabulary.size > rows:
         text = f"it has {vocabulary.size:,} pieces and the model {rows:,} rows"
         return [Finding("tokenizer", "fail", text)]
@@ -128,7 +158,7 @@ def _ids(path: Path, vocabulary: Vocabulary) -> Finding:
     name = f"ids in {path.name}"
     if not path.is_file():
         return Finding(name, "fail", "the file is missing")
-    content = files.read_json(path)
+    content = files.read_record(path, {})
     right = {"eos_token_id": vocabulary.eod_id, "bos_token_id": vocabulary.eod_id, "pad_token_id": vocabulary.pad_id}
     wrong = [
         f"{key} is {content.get(key)} and not {value}" for key, value in right.items() if content.get(key) != value
@@ -142,7 +172,7 @@ def _record(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
     path = folder / RECORD
     if not path.is_file():
         return [Finding("origin", "skip", f"no {RECORD}: the folder was not written by launch.convert")]
-    record = files.read_json(path)
+    record = read_record(path)
     found = []
     wrong = [
         f"{key} is {_stated(config, key)!r} and not {value!r}"
@@ -162,6 +192,15 @@ def _record(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
     return found
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """What `launch.convert` noted of a model.
+
+    Raises:
+        HaigoError: it is damaged.
+    """
+    return dict(files.read_record(path, _LIKE))
+
+
 def _stated(config: Mapping[str, Any], key: str) -> Any:
     """A value of config.json, also where newer versions of transformers keep it."""
     rope = config.get("rope_parameters") or {}
@@ -174,7 +213,9 @@ def _stated(config: Mapping[str, Any], key: str) -> Any:
 
 def _same(one: Any, other: Any) -> bool:
     if isinstance(one, float) or isinstance(other, float):
-        return isinstance(one, int | float) and abs(one - other) <= 1e-12 * abs(other)
+        return (
+            isinstance(one, int | float) and isinstance(other, int | float) and abs(one - other) <= 1e-12 * abs(other)
+        )
     return bool(one == other)
 
 

@@ -11,14 +11,13 @@ Shards of the weights are rewritten one at a time.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haigo import files
+from haigo import files, shapes
 from haigo.cli import Failed, HaigoError
 from launch.conversion.checkpoint import Checkpoint, common_name
 from launch.local import settings
@@ -93,9 +92,11 @@ def shards(folder: Path) -> list[Path]:
         HaigoError: there are none, or one that the index names is missing.
     """
     index = folder / INDEX
-    names = sorted(set(files.read_json(index)["weight_map"].values())) if index.is_file() else [SINGLE]
+    names = [SINGLE]
+    if index.is_file():
+        names = sorted(set(files.read_record(index, {"weight_map": {str: str}})["weight_map"].values()))
     for name in names:
-        if not (folder / name).is_file():
+        if os.path.basename(name) != name or not (folder / name).is_file():
             raise HaigoError(f"{folder / name} is missing.", "convert the checkpoint again")
     return [folder / name for name in names]
 
@@ -126,7 +127,7 @@ def rewrite(folder: Path, change: Callable[[str, torch.Tensor], torch.Tensor]) -
         changed += here
     index = folder / INDEX
     if changed and index.is_file():
-        content = files.read_json(index)
+        content = files.read_record(index, {"weight_map": {str: str}, "metadata?": {}})
         content.setdefault("metadata", {})["total_size"] = total
         files.write_json(index, content)
     return changed
@@ -180,7 +181,7 @@ def finish(folder: Path, dtype: str, rows: int) -> None:
     os.umask(mask := os.umask(0o022))
     for path in shards(folder):  # transformers writes them for the owner alone; a team wants to read them
         path.chmod(0o666 & ~mask)
-    content = files.read_json(folder / "config.json")
+    content = files.read_record(folder / "config.json", {})
     content.pop("dtype", None)
     # `torch_dtype` is what every version of transformers reads
     files.write_json(folder / "config.json", {**content, "vocab_size": rows, "torch_dtype": dtype})
@@ -190,7 +191,7 @@ def describe(folder: Path, checkpoint: Checkpoint, vocabulary: Vocabulary) -> No
     """Write what config.json and generation_config.json should have said, and the tokenizer's files."""
     config = checkpoint.config
     ids = {"bos_token_id": vocabulary.eod_id, "eos_token_id": vocabulary.eod_id, "pad_token_id": vocabulary.pad_id}
-    content = files.read_json(folder / "config.json")
+    content = files.read_record(folder / "config.json", {})
     content |= {
         **ids,
         "hidden_act": settings.activation(
@@ -202,7 +203,7 @@ def describe(folder: Path, checkpoint: Checkpoint, vocabulary: Vocabulary) -> No
     }
     files.write_json(folder / "config.json", content)
     place = folder / "generation_config.json"
-    generation = files.read_json(place) if place.is_file() else {"_from_model_config": True}
+    generation = files.read_record(place, {}) if place.is_file() else {"_from_model_config": True}
     files.write_json(place, {**generation, **ids})
     from preprocess.tokenizer import hf_adapter
 
@@ -239,11 +240,13 @@ def header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
     try:
         with open(path, "rb") as handle:
             size = int.from_bytes(handle.read(8), "little")
-            content: dict[str, Any] = json.loads(handle.read(size)) if 0 < size < 1 << 28 else {}
+            text = handle.read(size) if 0 < size < 1 << 28 else b"{}"
+        content: dict[str, Any] = files.parse_json(text, str(path))
         content.pop("__metadata__", None)
-        end = max((one["data_offsets"][1] for one in content.values()), default=0)
-        if path.stat().st_size != 8 + size + end:
-            raise ValueError
-        return {name: (tuple(one["shape"]), one["dtype"]) for name, one in content.items()}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        raise HaigoError(f"{path} is damaged.", "convert the checkpoint again") from None
+        like = {str: {"data_offsets": [int], "shape": [int], "dtype": str}}
+        end = max((one["data_offsets"][-1] for one in content.values()), default=0)
+        if shapes.unlike(content, like) is None and path.stat().st_size == 8 + size + end:
+            return {name: (tuple(one["shape"]), one["dtype"]) for name, one in content.items()}
+    except (OSError, HaigoError, AttributeError, LookupError, TypeError):
+        pass
+    raise HaigoError(f"{path} is damaged.", "convert the checkpoint again")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pickle
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
@@ -27,6 +26,20 @@ if TYPE_CHECKING:
 NAME = "checkpoint.pt"
 IDENTITY = "run.json"
 RESULT = "result.json"
+_MARK = {"sha256": str, "size": int}
+_LIKE: dict[str, dict[str, Any]] = {
+    IDENTITY: {"identity?": {}, "outputs?": {str: _MARK}, "checkpoint?": {"sha256": [str], "size": int}},
+    RESULT: {
+        "tokens": int,
+        "steps": int,
+        "loss": float,
+        "seed": int,
+        "seconds": float,
+        "metrics": {str: float},
+        "metrics_test?": {str: float},
+        "epochs_matched?": ({"target_tokens?": (float, None)}, None),
+    },
+}
 
 
 def save(
@@ -77,9 +90,12 @@ def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])
-    except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        step, extra = int(state["step"]), dict(state["extra"])
+    except MemoryError:
+        raise
+    except Exception as error:  # every way of being damaged has an error of its own
         raise refusal(path, error) or _damaged(path, type(error).__name__) from None
-    return int(state["step"]), dict(state["extra"])
+    return step, extra
 
 
 def _whole(path: Path, noted: Mapping[str, Any] | None) -> bool:
@@ -93,7 +109,7 @@ def _whole(path: Path, noted: Mapping[str, Any] | None) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # zipfile's and zlib's are of many kinds
         raise _damaged(path, type(error).__name__) from None
 
 
@@ -230,10 +246,9 @@ def _content(folder: Path) -> dict[str, Any]:
         return {}
     read(path)
     try:
-        content, _ = sealed.read(path)
+        return sealed.read(path, _LIKE[IDENTITY])[0]
     except HaigoError:
         return _CHANGED
-    return content
 
 
 def _tell(what: str) -> None:
@@ -247,12 +262,9 @@ def read(path: Path) -> dict[str, Any]:
         HaigoError: a failing disk, or somebody's editor, left something else there.
     """
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise HaigoError(f"{path} is damaged.", f"delete {path.parent}: the run is then trained anew")
-    return content
+        return dict(files.read_record(path, _LIKE.get(path.name, {})))
+    except HaigoError as error:
+        raise HaigoError(error.problem, f"delete {path.parent}: the run is then trained anew") from None
 
 
 def clear(folder: Path) -> None:

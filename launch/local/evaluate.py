@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from haigo import files
 from haigo.cli import HaigoError
 from launch.local import device as devices
 from launch.local.vocabulary import Vocabulary, check_dataset
@@ -137,25 +138,25 @@ def pairs_task(path: str | os.PathLike[str], vocabulary: Vocabulary, positions: 
 
 
 def _read_pairs(path: Path) -> Iterable[tuple[str, str]]:
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")  # not splitlines(): a text may hold U+2028
-    except FileNotFoundError:
-        raise HaigoError(f"{path} does not exist.", "check the path given with --pairs") from None
-    except UnicodeDecodeError:
-        raise HaigoError(f"{path} is not UTF-8 text.", "save it as UTF-8") from None
+    lines = files.read_text(path).split("\n")  # not splitlines(): a text may hold U+2028
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             pair = json.loads(line)
             context, target = pair["context"], pair["target"]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             context = target = None
-        if not isinstance(context, str) or not isinstance(target, str) or not target:
+        if not isinstance(context, str) or not isinstance(target, str) or not target or not _whole(context + target):
             raise HaigoError(
                 f'{path} (line {number}) is not {{"context": text, "target": text}} with a target.', "mend that line"
             )
         yield context, target
+
+
+def _whole(text: str) -> bool:
+    """Whether UTF-8 can hold it: JSON may carry half a surrogate pair."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def score(model: GPTNeoXForCausalLM, task: Task, device: str = "cpu") -> Score:

@@ -13,20 +13,31 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import files
+from haigo import files, shapes
+from haigo.cli import HaigoError
 
 NAME = "log.jsonl"
 _TAIL_BYTES = 4096
+_LIKE = {"step": int, "tokens": int}
 
 
 def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """All entries; a line that a kill tore is left out. Empty when there is no log yet."""
+    """All entries; a line that a kill or a disk tore is left out. Empty when there is no log yet."""
     entries = []
     with contextlib.suppress(FileNotFoundError):
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
-            with contextlib.suppress(ValueError):
-                entries.append(json.loads(line))
+        files.require_file(path)
+        for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines():
+            if (entry := _entry(line)) is not None:
+                entries.append(entry)
     return entries
+
+
+def _entry(line: str) -> dict[str, Any] | None:
+    with contextlib.suppress(HaigoError):
+        found = files.parse_json(line, NAME)
+        if shapes.unlike(found, _LIKE) is None and shapes.unlike(found, {str: (float, bool, str, None)}) is None:
+            return dict(found)
+    return None
 
 
 def tokens_seen(path: str | os.PathLike[str]) -> int:
@@ -37,10 +48,8 @@ def tokens_seen(path: str | os.PathLike[str]) -> int:
             lines = handle.read().decode("utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return 0
-    for line in reversed(lines):
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            return int(json.loads(line)["tokens"])
-    return 0
+    entries = (entry for line in reversed(lines) if (entry := _entry(line)) is not None)
+    return next((int(entry["tokens"]) for entry in entries), 0)
 
 
 @contextlib.contextmanager

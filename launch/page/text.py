@@ -9,14 +9,38 @@ from haigo.shown import html
 from launch.chain import runfile
 from launch.page.style import table
 
+_TOKENIZER = {"corpora": {str: {"characters_per_token": float}}}
+_RULE = {"documents": int, "characters": int, "samples?": [object]}
+_CLEAN = {
+    **dict.fromkeys(("documents_in", "documents_out", "characters_in", "characters_out"), int),
+    "rules": {str: _RULE},
+}
+_SIDE = {"corpus": str, "text": str}
+_DEDUP = {
+    "documents_in": int,
+    "documents_out": int,
+    "corpora": {
+        str: {"documents_in": int, "exact_duplicate": int, "near_duplicate": int, "repeats_of": {str: int}},
+    },
+    "samples": [{"rule": str, "similarity": float, "removed": _SIDE, "kept": _SIDE}],
+}
+_ITEMS = {
+    "tasks": {str: dict.fromkeys(("items", "searched", "found", "found_in_training"), int)},
+    "corpora": {
+        str: {"documents_in": int, "contaminated": dict.fromkeys(("train", "valid", "test"), int), "tasks": {str: int}},
+    },
+    "samples": [{"task": str, "item": object, "item_text": str, **_SIDE}],
+    "against": [object],
+}
+
 
 def text(root: Path, run: runfile.RunFile) -> str:
     """The section on the text: what was read, kept and removed, corpus by corpus."""
     rows, removed = [], []
-    compression = files.read_json(root / "tokenizer" / "meta.json")["corpora"]
+    compression = files.read_record(root / "tokenizer" / "meta.json", _TOKENIZER)["corpora"]
     for name in run.corpora:
-        clean = files.read_json(root / run.text_folder() / name / "clean.json")
-        manifest = files.read_json(root / "data" / name / "train_text_document.json")
+        clean = files.read_record(root / run.text_folder() / name / "clean.json", _CLEAN)
+        manifest = files.read_record(root / "data" / name / "train_text_document.json", {"tokens": int})
         rows.append(
             [
                 name,
@@ -45,7 +69,7 @@ def _repeated(root: Path, run: runfile.RunFile) -> str:
     """What dedup took out; nothing where it is off."""
     if run.dedup.method == "none":
         return ""
-    found = files.read_json(root / "dedup" / "dedup.json")
+    found = files.read_record(root / "dedup" / "dedup.json", _DEDUP)
     rows = [
         [
             name,
@@ -78,7 +102,7 @@ def _evaluation(root: Path, run: runfile.RunFile) -> str:
     """What decontamination found and took out; nothing where it is off."""
     if not run.decontaminate.against:
         return ""
-    found = files.read_json(root / "decontaminate" / "decontaminate.json")
+    found = files.read_record(root / "decontaminate" / "decontaminate.json", _ITEMS)
     tasks = [
         [task, *(f"{row[key]:,}" for key in ("items", "searched", "found", "found_in_training"))]
         for task, row in found["tasks"].items()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import naming, yamlfile
+from haigo import files, naming, yamlfile
 from haigo.cli import HaigoError, nearest
 from launch import hostfile as hostfiles
 from neox_configs import reader
@@ -96,6 +96,7 @@ def read(path: str | os.PathLike[str]) -> list[Entry]:
 
 def _csv(source: Path) -> list[dict[str, Any]]:
     try:
+        files.require_file(source)
         with open(source, encoding="utf-8-sig", newline="") as handle:
             rows = list(csv.reader(handle))
     except UnicodeDecodeError:

@@ -241,8 +241,11 @@ class _Slurm(_Runner):
         path = place / "job.json"
         if not path.is_file():
             return None
-        noted = files.read_json(path)
-        if noted.get("executor") != self.kind or not self._known(str(noted.get("id"))):
+        try:
+            noted = files.read_record(path, {"executor": str, "id": str})
+        except HaigoError as error:
+            raise HaigoError(error.problem, f"cancel the job of {place.name} if there is one, and delete it") from None
+        if noted["executor"] != self.kind or not self._known(noted["id"]):
             return None
         return self.submitit.SlurmJob(folder=self.folder, job_id=str(noted["id"]))
 
@@ -288,7 +291,7 @@ class _Slurm(_Runner):
         if not re.fullmatch(r"\d+(_\d+)?", job_id):
             return False
         words = ["squeue", "--noheader", "--jobs", job_id, "--format", "%T"]
-        asked = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        asked = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=60, check=False)
         if asked.returncode != 0 and "Invalid job id" not in asked.stderr:
             return True  # Slurm does not answer just now: it will again
         return bool(asked.stdout.strip())
@@ -308,6 +311,8 @@ def visible_gpus() -> list[int]:
             )
         return [int(word) for word in named]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        asked = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False)
+        asked = subprocess.run(
+            ["nvidia-smi", "-L"], capture_output=True, text=True, errors="replace", timeout=30, check=False
+        )
         return list(range(sum(line.startswith("GPU ") for line in asked.stdout.splitlines())))
     return []

@@ -166,6 +166,7 @@ def read(folder: Path) -> Table:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise HaigoError(f"{folder / 'swarm.json'} has not the form of this version.", again) from None
     try:
+        files.require_file(path)
         with open(path, encoding="utf-8-sig", newline="") as handle:
             lines = [row for row in csv.reader(handle) if row]
     except (UnicodeDecodeError, csv.Error):

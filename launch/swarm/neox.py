@@ -10,6 +10,7 @@ that start together would read each other's half-written ones.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
@@ -208,7 +209,9 @@ def _run(place: Path, config: Path) -> None:
 def _spent(place: Path) -> float:
     """Seconds of earlier starts of this run."""
     path = place / "neox" / "spent.json"
-    return float(files.read_json(path)["seconds"]) if path.is_file() else 0.0
+    with contextlib.suppress(HaigoError):  # none yet, or a damaged one: it is only told
+        return float(files.read_record(path, {"seconds": float})["seconds"])
+    return 0.0
 
 
 def evaluate(task: Mapping[str, Any], place: Path, steps: int) -> dict[str, Any]:

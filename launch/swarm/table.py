@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from haigo import naming
+from haigo import files, naming
 from haigo.cli import HaigoError, nearest
 
 PathLike = str | os.PathLike[str]
@@ -41,6 +41,7 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
         HaigoError: not such a table; the line or the column is named.
     """
     try:
+        files.require_file(path)
         with open(path, encoding="utf-8-sig", newline="") as handle:
             rows = list(csv.reader(handle))
     except FileNotFoundError:

@@ -11,11 +11,10 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from haigo import redact
+from haigo import files, redact
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -172,10 +171,7 @@ def listed(path: str | None) -> list[str]:
     """
     if path is None:
         return []
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise HaigoError(f"{path} is not UTF-8 text.", "give a file with an address a line") from None
+    lines = files.read_text(path, "give a file with an address a line").splitlines()
     found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not found:
         raise HaigoError(f"{path} holds no address.", "write an address a line")

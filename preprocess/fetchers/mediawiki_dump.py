@@ -42,6 +42,7 @@ _CC = dict.fromkeys(
 
 
 _FILE = {"name": str, "size": (int, None), "sha1": (str, None)}
+_READ = {"taken?": int, "done?": str}
 _DUMP = {"date": str, "pairs": [{"dump": _FILE, "index": _FILE}]}
 
 
@@ -164,7 +165,7 @@ class MediaWikiDump(Source):
             dump = self._choose(client)
             store.commit(state={"dump": dump})
         for number, pair in enumerate(dump["pairs"]):
-            if (store.get(f"read {number}") or {}).get("done"):
+            if (store.get(f"read {number}", _READ) or {}).get("done"):
                 continue
             if self.limits.reached(store):
                 return
@@ -212,7 +213,7 @@ class MediaWikiDump(Source):
 
     def _read(self, client: Client, store: Store, number: str, dump: Path, index: Path | None) -> bool:
         """Read one dump file to its end (True) or to a limit (False)."""
-        state = store.get(f"read {number}", {"taken?": int, "done?": str}) or {"taken": 0}
+        state = store.get(f"read {number}", _READ) or {"taken": 0}
         if "done" in state:
             return True
         site = store.get("site", {str: str})

@@ -80,17 +80,17 @@ class Store:
         self.bytes: int = totals.get("bytes", 0)
         self._held: int = base.execute("SELECT COALESCE(SUM(LENGTH(line)), 0) FROM waiting").fetchone()[0]
 
-    def get(self, name: str, like: Mapping[str, Any] | None = None) -> Any:
+    def get(self, name: str, like: Any = object) -> Any:
         """What was committed under `name`, or None.
 
         Args:
-            like: its shape (see `haigo.shapes`); an object when left out.
+            like: its shape (see `haigo.shapes`).
 
         Raises:
             sqlite3.DatabaseError: it has another: the file is damaged.
         """
         row = self._base.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
-        return None if row is None else _value(row[0], {} if like is None else like, name)
+        return None if row is None else _value(row[0], like, name)
 
     def commit(
         self, found: Iterable[Document] = (), state: Mapping[str, Any] | None = None, skipped: Skipped | None = None
@@ -269,7 +269,7 @@ def opened(
                 base.execute("PRAGMA synchronous = FULL")
                 base.executescript(_TABLES)
                 store = Store(folder, base, unique, shard_bytes)
-                before = store.get("identity")
+                before = store.get("identity", {})
                 if before is None:
                     if any(folder.glob("*.jsonl.zst")):
                         raise Refused(f"{folder} holds shards that were not fetched.", "name a new folder")

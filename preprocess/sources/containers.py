@@ -25,6 +25,7 @@ from typing import BinaryIO, Self, cast
 import zstandard
 
 from haigo.cli import HaigoError
+from haigo.reading import require_file
 
 from . import packed
 from .broken import Broken
@@ -276,6 +277,7 @@ def entries(path: Path, key: str | None = None) -> Iterator[Entry]:
         HaigoError: the file or a layer of it is damaged.
     """
     key = key or path.name
+    require_file(path)
     with open(path, "rb") as raw, readable(str(path)):
         stream = unpack(cast(BinaryIO, raw))
         if stream.peek(512)[257:262] != b"ustar":
