@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("preprocess.inspect", __doc__)
     parser.add_argument("prefixes", nargs="+", metavar="PREFIX", help="path without .bin or .idx")
     parser.add_argument("--verify", action="store_true", help="check digests, structure and ids")
-    parser.add_argument("--sample", type=int, default=0, metavar="N", help="show N documents")
+    parser.add_argument("--sample", type=cli.count, default=0, metavar="N", help="show N documents")
     parser.add_argument("--tokenizer", help="tokenizer folder or model: decodes samples, refuses another vocabulary")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
