@@ -25,6 +25,12 @@ class Batch:
     """Sequences a step (`train_batch_size`)."""
 
 
+_COUNTS = (
+    "pipe_parallel_size", "model_parallel_size", "train_batch_size", "train_micro_batch_size_per_gpu",
+    "gradient_accumulation_steps",
+)  # fmt: skip
+
+
 def batch(config: Mapping[str, Any], gpus: int) -> Batch:
     """GPT-NeoX's own batch arithmetic, its traps included.
 
@@ -34,6 +40,10 @@ def batch(config: Mapping[str, Any], gpus: int) -> Batch:
     Raises:
         HaigoError: the numbers do not fit together, as GPT-NeoX would find after start-up.
     """
+    for key in _COUNTS:
+        given = config.get(key)
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
+            raise HaigoError(f"{key} is {str(given)[:60]!r}, and a whole number is needed.", "write a whole number")
     pipe = max(1, reader.value(config, "pipe_parallel_size"))
     tensor = max(1, reader.value(config, "model_parallel_size"))
     if gpus < 1 or gpus % (pipe * tensor):
