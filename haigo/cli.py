@@ -28,6 +28,8 @@ from haigo import shown
 OK, BAD_INPUT, REFUSED, FAILED, INTERNAL, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 70, 130, 143
 
 
+MOST, _FEW = 10**15, 10**6
+_NO_ROOM = re.compile(r"can't allocate memory|out of memory|not enough memory", re.IGNORECASE)
 _ROOMS = ("haigo", "neox_configs", "preprocess", "mixer", "launch", "eval_harness", "examples")
 
 
@@ -113,8 +115,29 @@ def show(result: Any, text: Callable[[Any], str], as_json: bool) -> None:
 def count(text: str) -> int:
     """An argument that counts something: a whole number of at least 1, written as `50000`, `50_000` or `5e4`."""
     value = _whole(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
+    if not 1 <= value <= MOST:
+        raise argparse.ArgumentTypeError(
+            f"{text:.40} is not a number of at least 1{', nor so large' if value > 1 else ''}"
+        )
+    return value
+
+
+def few(text: str) -> int:
+    """A `count` of what each costs something of its own: processes, threads, tasks, pieces; up to a million."""
+    value = count(text)
+    if value > _FEW:
+        raise argparse.ArgumentTypeError(f"{text:.40} is more than {_FEW:,}")
+    return value
+
+
+def amount(text: str) -> float:
+    """An argument that measures something: a number above 0, up to 10^15."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text:.40} is not a number") from None
+    if not 0 < value <= MOST:
+        raise argparse.ArgumentTypeError(f"{text:.40} is not a number above 0 that anything here has")
     return value
 
 
@@ -131,9 +154,9 @@ def _whole(text: str) -> int:
         value = float(text) if re.search("[.eE]", text) else int(text)
         whole = int(value)
     except (ValueError, OverflowError):
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number") from None
+        raise argparse.ArgumentTypeError(f"{text:.40} is not a whole number") from None
     if whole != value:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number")
+        raise argparse.ArgumentTypeError(f"{text:.40} is not a whole number")
     return whole
 
 
@@ -219,6 +242,10 @@ def foreseen(error: Exception) -> HaigoError | None:
         return HaigoError(
             "a path holds a NUL, which no file's name has.", "look at the names in the file that was read"
         )
+    if isinstance(error, ValueError) and "has an empty name" in str(error):
+        return HaigoError("a path is empty where a file is to be named.", "name a file in the options")
+    if isinstance(error, RuntimeError) and _NO_ROOM.search(str(error)):  # torch's own words for a MemoryError
+        return Failed("out of memory.", "use a smaller model or batch, fewer --workers, or a smaller input")
     if isinstance(error, subprocess.TimeoutExpired):
         words = [error.cmd] if isinstance(error.cmd, str) else list(map(str, error.cmd))
         return Failed(

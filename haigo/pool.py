@@ -22,6 +22,7 @@ from haigo.cli import Failed, HaigoError, Internal, foreseen, internal
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 1.0
+_MOST_AHEAD = 16
 _KILLED = "a worker process was killed (the system's out-of-memory killer is the usual cause)."
 
 
@@ -141,6 +142,7 @@ def ordered(function: Callable[[Any], Any], items: Iterable[Any], workers: int) 
     if workers <= 1:
         yield from map(function, items)
         return
+    workers = min(workers, _MOST_AHEAD * cores())  # more would only fill the memory with work that waits
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
     executor = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker)

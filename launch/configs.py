@@ -353,7 +353,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser.add_argument(
         "--checkpoint-minutes",
         "--checkpoint_minutes",
-        type=float,
+        type=cli.amount,
         default=30.0,
         help="about how much work a crash may cost (default: 30)",
     )

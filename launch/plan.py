@@ -399,10 +399,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", required=True, help="a100-40gb, a100-80gb, h100-80gb, local-cpu, or a file")
     parser.add_argument("--nodes", type=int, default=1, help="machines (default: 1)")
     parser.add_argument("--gpus-per-node", "--gpus_per_node", type=int, help="default: the cluster's own")
-    parser.add_argument("--tokens", type=float, default=20e9, help="training tokens (default: 20e9)")
+    parser.add_argument("--tokens", type=cli.amount, default=20e9, help="training tokens (default: 20e9)")
     parser.add_argument("--seq-length", "--seq_length", type=int, help="default: the model's own")
     parser.add_argument(
-        "--global-batch-tokens", "--global_batch_tokens", type=float, help="tokens a step (default: the model's own)"
+        "--global-batch-tokens",
+        "--global_batch_tokens",
+        type=cli.amount,
+        help="tokens a step (default: the model's own)",
     )
     parser.add_argument(
         "--attention", choices=("global", "flash"), default="global", help="flash needs flash-attn (default: global)"

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from haigo import cli
-from haigo.cli import HaigoError, Refused
+from haigo.cli import Refused
 from launch import data_order
 
 _TEXT_SHOWN = 60
@@ -77,14 +77,12 @@ def digest(samples: Sequence[Sequence[int] | np.ndarray]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("launch.samples", __doc__)
     parser.add_argument("configs", nargs="+", metavar="CONFIG.yml", help="GPT-NeoX configs, as deepy.py takes them")
-    parser.add_argument("--first", type=int, default=100, help="how many samples (default 100)")
+    parser.add_argument("--first", type=cli.few, default=100, help="how many samples (default 100)")
     parser.add_argument("--split", choices=("train", "valid", "test"), default="train")
     parser.add_argument("--tokens", action="store_true", help="show the token ids")
     parser.add_argument("--tokenizer", metavar="FOLDER", help="show the beginning of each sample's text")
     parser.add_argument("--json", action="store_true", help="print a JSON list")
     args = parser.parse_args(argv)
-    if args.first < 1:
-        raise HaigoError(f"--first {args.first} shows nothing.", "give a number of at least 1")
     from neox_configs import reader
 
     config = reader.load(args.configs)

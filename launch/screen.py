@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from haigo import cli, files, naming
 from haigo.cli import HaigoError
 from launch.local.__main__ import count, pairs_files
+from mixer.design import MOST_RUNS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -133,8 +134,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--pairs", action="append", default=[], metavar="NAME=FILE", help="jsonl of context and target")
     add("--seed", type=cli.seed, default=0)
     args = parser.parse_args(argv)
-    if args.mixtures < 0:
-        raise HaigoError(f"--mixtures {args.mixtures} is below 0.", "give 0 or more")
+    if not 0 <= args.mixtures <= MOST_RUNS:
+        raise HaigoError(f"--mixtures {str(args.mixtures)[:40]} is not from 0 to {MOST_RUNS:,}.", "give such a number")
     for name in ("tokens", "sample"):
         if getattr(args, name) < 1:
             raise HaigoError(f"--{name} {getattr(args, name)} is not at least 1.", "give the number of tokens")

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FLOOR = 0.01
+MOST_RUNS = 100_000
 DIGITS = 6
 # Dirichlet strengths around the reference: small ones give mixtures of a few corpora, large ones stay near it.
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0)
@@ -274,6 +275,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     parser.add_argument("--output", required=True, help="ratios.csv to write")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
     args = parser.parse_args(argv)
+    if max(args.runs, args.held_out) > MOST_RUNS:
+        raise HaigoError(f"a table of more than {MOST_RUNS:,} runs is asked for.", "give smaller --runs and --held-out")
     files.check_output(args.output, [args.supply, args.history, args.history_metrics])
     supply = read_supply(args.supply) if args.supply else None
     named = [name.strip() for name in args.corpora.split(",") if name.strip()] if args.corpora else None

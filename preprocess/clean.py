@@ -339,7 +339,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--unfinished", action="store_true", help="take a fetched folder that is not whole all the same"
     )
     add_skip_broken(parser)
-    parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=cli.few, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what would be done")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)

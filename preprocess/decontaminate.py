@@ -328,7 +328,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--short", type=cli.count, default=20, help="least length of a whole text (default 20)")
     parser.add_argument("--keys", default="", help="where other jsonl has its texts: question,answer (default text)")
     add_skip_broken(parser)
-    parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=cli.few, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what is found")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)

@@ -345,7 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=cli.count, default=8, help="MinHash rows of a band (default 8)")
     parser.add_argument("--seed", type=cli.seed, default=1234, help="of the hashes (default 1234)")
     add_skip_broken(parser)
-    parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=cli.few, default=1, help="processes (default 1)")
     parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what would go")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)

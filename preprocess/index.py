@@ -247,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="text",
         help="key or column of the text (default text)",
     )
-    parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=cli.few, default=1, help="processes (default 1)")
     parser.add_argument("--append-eod", "--append_eod", action="store_true", help="accepted; it is the default")
     parser.add_argument("--no-append-eod", "--no_append_eod", action="store_true", help="leave the end piece out")
     parser.add_argument(

@@ -231,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=cli.count, default=1, help="times that a line may repeat (default 1)")
     parser.add_argument("--seed", type=cli.seed, default=SEED, help=f"key of the draw (default {SEED})")
     add_skip_broken(parser)
-    parser.add_argument("--workers", type=cli.count, default=1, help="processes (default 1)")
+    parser.add_argument("--workers", type=cli.few, default=1, help="processes (default 1)")
     parser.add_argument("--json", action="store_true", help="print sample.json")
     args = parser.parse_args(argv)
     if args.characters is None and not args.budget:

@@ -52,8 +52,8 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
     made: dict[str, Any] = {"clean": {}, "tasks": 1, "workers": 1, "executor": "pool", "slurm": {}} | content
     made["inputs"] = [inputs] if isinstance(inputs, str) else list(inputs)
     for key in ("tasks", "workers"):
-        if isinstance(made[key], bool) or not isinstance(made[key], int) or made[key] < 1:
-            raise HaigoError(f"{path}: '{key}' is not a number of at least 1.", "mend that line")
+        if isinstance(made[key], bool) or not isinstance(made[key], int) or not 1 <= made[key] <= 10**6:
+            raise HaigoError(f"{path}: '{key}' is not a number of at least 1 and at most 1,000,000.", "mend that line")
     for key in ("clean", "slurm"):
         if not isinstance(made[key], dict):
             raise HaigoError(f"{path}: '{key}' holds no keys of its own.", "write them indented below it")
@@ -139,8 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN.yml")
     parser.add_argument("--executor", choices=EXECUTORS, help="instead of the run file's")
     parser.add_argument("--only", choices=STEPS, help="one step (default: all three)")
-    parser.add_argument("--tasks", type=cli.count, help="instead of the run file's")
-    parser.add_argument("--workers", type=cli.count, help="tasks at a time, instead of the run file's")
+    parser.add_argument("--tasks", type=cli.few, help="instead of the run file's")
+    parser.add_argument("--workers", type=cli.few, help="tasks at a time, instead of the run file's")
     args = parser.parse_args(argv)
     run = read(args.run)
     run |= {key: value for key in ("executor", "tasks", "workers") if (value := getattr(args, key)) is not None}

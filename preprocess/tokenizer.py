@@ -169,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("preprocess.tokenizer", __doc__)
     parser.add_argument("corpora", nargs="+", metavar="CLEANED_DIR", help="folders written by preprocess.clean")
     parser.add_argument("--output-dir", "--output_dir", required=True, help="tokenizer folder to write")
-    parser.add_argument("--vocab-size", "--vocab_size", type=cli.count, default=50000, help="pieces (default 50000)")
+    parser.add_argument("--vocab-size", "--vocab_size", type=cli.few, default=50000, help="pieces (default 50000)")
     parser.add_argument("--sample", help="folder written by preprocess.sample: its text is trained on")
     parser.add_argument(
         "--chars-per-corpus",
@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--model-type", "--model_type", choices=("unigram", "bpe"), default="unigram")
     parser.add_argument("--seed", type=cli.seed, default=1234, help="draws the training text (default 1234)")
-    parser.add_argument("--threads", type=cli.count, default=1, help="other numbers may give other pieces (default 1)")
+    parser.add_argument("--threads", type=cli.few, default=1, help="other numbers may give other pieces (default 1)")
     parser.add_argument("--unseen", nargs="+", default=[], metavar="CLEANED_DIR", help="corpora that are only checked")
     parser.add_argument("--compare", nargs="+", default=[], metavar="OTHER", help="other tokenizers, measured beside")
     parser.add_argument("--adopt", metavar="MODEL", help="take this model in and measure it, instead of training one")

@@ -6,7 +6,6 @@ A key that is unknown (the nearest is named), missing, of another type or out of
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -90,17 +89,22 @@ def _value(hint: Any, raw: Any, name: str, where: str) -> Any:
         if isinstance(raw, bool):
             return raw
     elif hint is int:
-        if not isinstance(raw, bool) and isinstance(raw, int | float) and math.isfinite(raw) and raw == int(raw):
+        if _counts(raw) and raw == int(raw):
             return int(raw)  # 2e6 is a fine way to write tokens
     elif hint is float:
-        if not isinstance(raw, bool) and isinstance(raw, int | float) and math.isfinite(raw):
+        if _counts(raw):
             return float(raw)
     elif hint is str and isinstance(raw, str | int) and not isinstance(raw, bool):
         return str(raw)
     fix = "see docs/runfile.md"
     if hint is str and isinstance(raw, bool | float):  # `no`, `1.10`: what stood there is not known any more
         fix = "put it in quotes, as it is to be read"
-    raise HaigoError(f"{name}: '{where}' is {raw!r}, which is not {spell(hint)}.", fix)
+    raise HaigoError(f"{name}: '{where}' is {raw!r:.80}, which is not {spell(hint)}.", fix)
+
+
+def _counts(raw: Any) -> bool:
+    """Whether it is a number that something here can have: no NaN, nothing beyond 10^15."""
+    return not isinstance(raw, bool) and isinstance(raw, int | float) and abs(raw) <= cli.MOST
 
 
 def _allowed(value: Any, rule: Mapping[str, Any], name: str, where: str) -> None:

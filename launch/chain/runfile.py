@@ -116,7 +116,7 @@ class Tokenizer:
     """A tokenizer is trained unless `path` names one."""
 
     path: str | None = _key("an existing tokenizer folder or SentencePiece model; empty: train one", None)
-    vocab_size: int = _key("number of pieces", 50000, least=300)
+    vocab_size: int = _key("number of pieces", 50000, least=300, most=1_000_000)
     chars_per_corpus: int = _key("how many characters of each corpus it is trained on", 10_000_000, least=1)
     model_type: str = _key("unigram or bpe", "unigram", among=("unigram", "bpe"))
 
@@ -139,8 +139,8 @@ class Proxies:
     """The small runs that the mixing laws are fitted on."""
 
     model: str = _key("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
-    runs: int = _key("how many mixtures are trained for the fit", 32, least=4)
-    held_out: int = _key("how many more are trained only to check the fit", 6, least=0)
+    runs: int = _key("how many mixtures are trained for the fit", 32, least=4, most=100_000)
+    held_out: int = _key("how many more are trained only to check the fit", 6, least=0, most=100_000)
     tokens: int = _key("training tokens of each proxy", 300_000, least=1)
     floor: float = _key(
         "least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01, least=0, most=1
@@ -150,6 +150,7 @@ class Proxies:
         "so many more mixtures are judged by n-gram counts (seconds, `launch.screen`), which help the fit where `runs` are few",
         0,
         least=0,
+        most=100_000,
     )
 
 

@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--precision", help="fp32: train a half-precision config in fp32; on CUDA also bfloat16")
     parser.add_argument("--device", default="auto", help="auto (CUDA where there is a device), cpu, cuda or cuda:N")
     parser.add_argument("--init-from", "--init_from", metavar="FOLDER", help="start from these Hugging Face weights")
-    parser.add_argument("--threads", type=int, default=1, help="threads of matrix products (default 1)")
+    parser.add_argument("--threads", type=cli.few, default=1, help="threads of matrix products (default 1)")
     parser.add_argument("--no-export", "--no_export", action="store_true", help="do not write DIR/model")
     parser.add_argument("--overwrite", action="store_true", help="forget the run that DIR holds")
     parser.add_argument("--json", action="store_true", help="print result.json")

@@ -17,7 +17,7 @@ from haigo import digests
 from haigo.cli import HaigoError
 from launch import data_order
 from launch.local import device as devices
-from launch.local import precision, settings, vocabulary
+from launch.local import precision, settings, size, vocabulary
 from launch.local.settings import Settings
 from launch.local.vocabulary import Vocabulary
 from preprocess.indexed_dataset import MMapReader
@@ -130,6 +130,7 @@ def prepare(
             "give more tokens, or a config with a smaller batch",
         )
     words = tokenizer if isinstance(tokenizer, Vocabulary) else vocabulary.find(config, tokenizer)
+    size.require(plan, -(-words.size // plan.vocab_multiple) * plan.vocab_multiple)
     sets = named_sets(config.get("valid_data_paths") or []) if valid is None else valid
     both = [name for name in (pairs or {}) if name in sets]
     if both:

@@ -332,5 +332,7 @@ def _positive(value: Any, name: str) -> int:
     if value is None:
         raise HaigoError(f"the config gives no {name}.", f"add {name}")
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise HaigoError(f"{name}: {value!r} is not a whole number of at least 1.", "write a whole number")
+        raise HaigoError(f"{name}: {value!r:.60} is not a whole number of at least 1.", "write a whole number")
+    if value >= 1 << 31:  # torch's and GPT-NeoX's own limit
+        raise HaigoError(f"{name}: {value!s:.40} is more than anything here has.", "write a smaller number")
     return value

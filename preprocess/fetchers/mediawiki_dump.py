@@ -100,7 +100,7 @@ class MediaWikiDump(Source):
         parser.add_argument("--date", default="latest", help="of the dump, such as 20260101 (default: the latest)")
         parser.add_argument("--file", type=Path, help="a dump at hand, in place of fetching one")
         parser.add_argument("--index", type=Path, help="the index of --file, if it is a multistream dump")
-        parser.add_argument("--workers", type=cli.count, default=0, help="processes (default: one a core)")
+        parser.add_argument("--workers", type=cli.few, default=0, help="processes (default: one a core)")
         parser.add_argument("--keep-wikitext", "--keep_wikitext", action="store_true", help="do not strip the markup")
         parser.add_argument(
             "--keep-downloads", "--keep_downloads", action="store_true", help="keep the dump when all is done"
