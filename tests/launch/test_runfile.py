@@ -1,9 +1,11 @@
 """launch.chain.runfile: the run file is checked key by key, and its documentation is made from it."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from haigo import digests, files
 from haigo.cli import HaigoError
 from launch import pipeline
 from launch.chain import docs as runfile_docs
@@ -81,16 +83,14 @@ def test_missing_corpus_file_is_named(tmp_path):
         inputs.find_files(["nowhere/*.gz"], "news", tmp_path)
 
 
-def test_digests_are_remembered_until_the_file_changes(tmp_path):
+def test_digests_follow_the_bytes_though_size_and_time_stay(tmp_path):
     path = tmp_path / "a"
     path.write_text("1")
-    digests = inputs.Digests(tmp_path / "cache.json")
-    first = digests.of([path])
-    digests.save()
-    again = inputs.Digests(tmp_path / "cache.json")
-    assert again.of([path]) == first
-    path.write_text("22")
-    assert again.of([path]) != first
+    before, stat = digests.sha256(path), path.stat()
+    assert digests.sha256(path) == before == files.sha256_file(path)
+    path.write_text("2")
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert digests.sha256(path) == files.sha256_file(path) != before
 
 
 def test_reference_page_is_up_to_date():
