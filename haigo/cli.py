@@ -238,6 +238,11 @@ def foreseen(error: Exception) -> HaigoError | None:
     """What an error of the library means that has one meaning wherever it comes from; None for all others."""
     if isinstance(error, UnicodeDecodeError) and (file := _whence(error)[1]):
         return HaigoError(f"{file} is not UTF-8 text.", "save it as UTF-8")
+    if isinstance(error, UnicodeEncodeError):  # bytes of an option that are no UTF-8, "\\ud800" in JSON
+        file = _whence(error)[1]
+        return HaigoError(f"a text{f' of {file}' if file else ''} or an option holds half a character.", "take it out")
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):
+        return HaigoError(f"{str(error).partition(' from ')[2]} is a link that leads to itself.", "name a file")
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return HaigoError(
             "a path holds a NUL, which no file's name has.", "look at the names in the file that was read"

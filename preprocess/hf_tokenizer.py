@@ -41,7 +41,7 @@ class HaigoTokenizer(PreTrainedTokenizer):
 
     def __init__(self, vocab_file: str, **kwargs: Any) -> None:
         self.vocab_file = vocab_file
-        self.sp_model = sentencepiece.SentencePieceProcessor(model_file=vocab_file)
+        self.sp_model = sentencepiece.SentencePieceProcessor(model_proto=Path(vocab_file).read_bytes())
         unk = self.sp_model.id_to_piece(self.sp_model.unk_id())
         pad_known = self.sp_model.piece_to_id(PAD_PIECE) != self.sp_model.unk_id()
         defaults: dict[str, Any] = {

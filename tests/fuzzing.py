@@ -29,6 +29,8 @@ from haigo.ownership import NOTES
 
 STARTS = {"launch.proxies", "launch.pipeline", "launch.deepy", "launch.runs", "launch.convert"}
 """Verbs that start something: it may have failed (exit 4)."""
+VERDICTS = {"launch.convert", "launch.checkpoints"}
+"""Verbs that print what they found on standard output and end with 3 where something is wrong."""
 SECONDS = 120
 ROOM = 6 << 30  # bytes of address space a verb may take on top of what the process has
 
@@ -296,7 +298,7 @@ def wrong(verb, code, said):
         return f"exit {code}: {said[-1500:]}"
     if "Traceback" in said:
         return f"a traceback: {said[-3000:]}"
-    if code != cli.OK and "haigo: " not in said:
+    if code != cli.OK and "haigo: " not in said and not (code == cli.REFUSED and verb in VERDICTS):
         return f"exit {code} without a sentence: {said[-500:]}"
     return ""
 

@@ -230,6 +230,8 @@ def expand(
         HaigoError: a path does not exist or a pattern matches nothing.
     """
     wanted, unwanted = list(patterns), [*exclude, ".*", _CARD]
+    if not all(pattern.strip("/.") for pattern in wanted):
+        raise HaigoError("a pattern for files is empty.", "write one such as '*.py', or leave it out")
     for given in paths:
         place = Path(given)
         if place.is_dir():

@@ -311,3 +311,70 @@ def test_what_nobody_foresaw_in_a_worker_names_its_file(how, work, tmp_path, cap
     assert said.count("\n") == 2 and str(data) in said and type(work) is type(explode) and "report" in said
     with pytest.raises(cli.Internal, match=f"in {work.__name__}"):
         cli.run(main, ["--debug"])
+
+
+def test_errors_of_the_library_that_have_one_meaning(tmp_path, capsys):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "bad").write_bytes(b"\xff")
+
+    def slow():
+        raise subprocess.TimeoutExpired(["scontrol", "show"], 60)
+
+    def room():
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    for work, code, told in [
+        (lambda: (tmp_path / "bad").read_text(encoding="utf-8"), 2, "is not UTF-8"),
+        (lambda: (tmp_path / "loop").resolve(strict=True), 2, "loop"),
+        (lambda: (tmp_path / "a\0b").read_text(), 2, "NUL"),
+        (lambda: Path("").with_name("x"), 2, "empty"),
+        (lambda: "\ud800".encode(), 2, "half a character"),
+        (slow, 4, "scontrol did not answer within 60 s"),
+        (room, 4, "out of memory"),
+    ]:  # fmt: skip
+
+        def main(argv, work=work):
+            path = tmp_path / "bad"
+            work()
+            return path
+
+        assert cli.run(main, []) == code
+        said = capsys.readouterr().err
+        assert told in said and "fix: " in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "place", ["folder", "fifo", "empty", "deep", "cut", "bytes", "huge", "nan", "nul", "shape", "socket"]
+)
+def test_whatever_stands_in_a_records_place_is_named(tmp_path, place):
+    import socket
+
+    path = tmp_path / "a.json"
+    contents = {"empty": b"", "deep": b"[" * 100_000, "cut": b'{"a": 1', "bytes": b"\xff\xfe", "huge": b'{"a": 1e999}',
+                "nan": b'{"a": NaN}', "nul": b'{"a": 1, "b": "x\\u0000"}', "shape": b'{"a": "x"}'}  # fmt: skip
+    if place == "folder":
+        path.mkdir()
+    elif place == "fifo":
+        os.mkfifo(path)
+    elif place == "socket":
+        socket.socket(socket.AF_UNIX).bind(str(path))
+    else:
+        path.write_bytes(contents[place])
+    with pytest.raises(HaigoError, match=r"a\.json"):
+        files.read_record(path, {"a": float, "b?": str})
+
+
+@pytest.mark.parametrize(
+    ("value", "like", "wrong"),
+    [
+        ({"a": 1}, {"a": int}, None), ({}, {"a?": int}, None), ({"a": None}, {"a?": int}, "'a' is no int"),
+        ([1, 2], [int, int], None), ([1], [int, int], "it has not 2 values"), ({"x": [1]}, {str: [int]}, None),
+        ({"a": True}, {"a": int}, "'a' is no int"), (2**63, int, "it is a number that nothing holds"),
+        (float("inf"), float, "it is a number that nothing holds"), ("a\0", str, "it holds a character that is none"),
+        ({"a": {"b": 1}}, {"a": {"b": str}}, "'a.b' is no str"), (None, (int, None), None),
+    ],
+)  # fmt: skip
+def test_shapes(value, like, wrong):
+    from haigo import shapes
+
+    assert shapes.unlike(value, like) == wrong
