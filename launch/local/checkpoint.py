@@ -264,7 +264,8 @@ def read(path: Path) -> dict[str, Any]:
     try:
         return dict(files.read_record(path, _LIKE.get(path.name, {})))
     except HaigoError as error:
-        raise HaigoError(error.problem, f"delete {path.parent}: the run is then trained anew") from None
+        why = error.problem.removeprefix(f"{path}").removeprefix(" is damaged").strip(" :.")
+        raise HaigoError(f"{path} is damaged: {why}.", f"delete {path.parent}: the run is then trained anew") from None
 
 
 def clear(folder: Path) -> None:
