@@ -15,6 +15,7 @@ MOST = 1024
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _NOTE = re.compile(r"\((?:S|IDX):[^)]*\)")  # which sockets or numbers: `gpu:a100:4(IDX:0-3)`
 _PART = re.compile(r"(?:(?:gres[:/])?gpu[:=])?(?:(?P<kind>(?=[^:=]*[A-Za-z])\w[\w.-]*)[:=])?(?P<count>[0-9]+)", re.A)
+_SHARED = re.compile(r"(?:^|[/:=])(shard|mps)(?:[:=]|$)", re.I)  # what Slurm gives of a GPU that others use too
 _MIG = re.compile(r"(?:^|[_-])[0-9]+g\.[0-9]+gb", re.I)
 _FIX = "give --gpus-per-node N"
 
@@ -28,9 +29,10 @@ def number(name: str, text: str) -> int:
 
     Raises:
         HaigoError: it has another form, or is no sensible number.
-        Refused: it names several kinds of GPU, or parts of GPUs (MIG).
+        Refused: it names several kinds of GPU, parts of GPUs (MIG) or shares of them (shard, mps).
     """
     parts = [part.strip() for part in _NOTE.sub("", text).split(",")]
+    refuse_shares(name, text)
     found = [_PART.fullmatch(part) for part in parts]
     if not all(found):
         raise HaigoError(f"{name}={text[:60]} is not a number of GPUs.", _FIX)
@@ -54,6 +56,7 @@ def of_tres(name: str, text: str) -> int | None:
         HaigoError, Refused: as `number`.
     """
     parts = [part.strip() for part in _NOTE.sub("", text).split(",")]
+    refuse_shares(name, text)
     ours = [part for part in parts if re.match(r"(gres[:/])?gpu\b", part)]
     return number(name, ",".join(ours)) if ours else None
 
@@ -97,6 +100,19 @@ def visible(environ: Mapping[str, str]) -> list[str] | None:
     if text.strip() in ("", "-1", "NoDevFiles"):
         return []
     return devices("CUDA_VISIBLE_DEVICES", text, ranges=False)
+
+
+def refuse_shares(name: str, text: str) -> None:
+    """See that a text names no shares of GPUs: `shard:4` and `mps:100` are numbers of those, not of GPUs.
+
+    Raises:
+        Refused: it does.
+    """
+    if any(_SHARED.search(part.strip()) for part in text.split(",")):
+        raise Refused(
+            f"{name}={text[:60]} is a number of shares (shard, mps) of GPUs that others use too.",
+            "ask for whole GPUs, or give --gpus-per-node N to go on all the same",
+        )
 
 
 def _refuse_parts(name: str, text: str, words: list[str]) -> None:

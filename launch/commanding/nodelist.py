@@ -271,6 +271,8 @@ def _told(environ: Mapping[str, str], nodes: int) -> _Told:
         if any(number % share for number in tasks):
             raise Refused(f"{name}={share} does not divide SLURM_TASKS_PER_NODE={given}.", "give --gpus-per-node N")
         each[name] = [number // share for number in tasks]
+    if environ.get("SLURM_SHARDS_ON_NODE"):
+        gpus.refuse_shares("SLURM_SHARDS_ON_NODE", f"shard:{environ['SLURM_SHARDS_ON_NODE']}")
     here = {}
     name = "SLURM_GPUS_ON_NODE"
     if environ.get(name):
