@@ -33,7 +33,7 @@ print(json.dumps({"command_mb": sizes[0], "worker_mb": sizes[1], "tokens": made[
 _MERGE = """
 import json, resource, sys
 import numpy as np
-from preprocess.indexed_dataset import MMapWriter, merge
+from haigo.formats.dataset.indexed import MMapWriter, merge
 folder, count = sys.argv[1], int(sys.argv[2])
 raw = np.array([5, 6, 1], np.uint16).tobytes()
 if sys.argv[3] == "write":

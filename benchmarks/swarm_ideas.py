@@ -127,8 +127,8 @@ def ideas(own: Ideas) -> dict[str, tuple[Predict, float]]:
 
 def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> tuple[Array, float]:
     """Losses in nats a token over a vocabulary of the most frequent pieces and 256 buckets for the rest."""
+    from haigo.formats.dataset.indexed import MMapReader, MMapWriter
     from launch.local import vocabulary
-    from preprocess.indexed_dataset import MMapReader, MMapWriter
 
     folder = own.folder / f"vocabulary{size}"
     words = vocabulary.load(own.known.tokenizer)

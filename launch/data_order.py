@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from haigo.cli import HaigoError
-from preprocess.indexed_dataset import MMapReader
+from haigo.formats.dataset.indexed import MMapReader
 
 Int64 = npt.NDArray[np.int64]
 _SPARE = 1.005  # GPT-NeoX asks each dataset of a blend for half a percent more than its share

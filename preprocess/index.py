@@ -21,11 +21,19 @@ from typing import Any
 
 from haigo import __version__, cli, digests, files, pool
 from haigo.cli import HaigoError
+from haigo.formats.dataset import manifest as manifests
+from haigo.formats.dataset.indexed import (
+    MMapReader,
+    MMapWriter,
+    bin_path,
+    idx_path,
+    put_sample_orders_aside,
+    take_over,
+    token_dtype,
+)
 from haigo.progress import Progress
 
-from . import manifest as manifests
 from . import sources, tokenizer
-from .indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, put_sample_orders_aside, take_over, token_dtype
 from .shard import Unit, Work, hold, make_shard
 from .sources import Broken, add_skip_broken, broken_lines
 

@@ -18,11 +18,11 @@ import numpy as np
 
 from haigo import cli, files
 from haigo.cli import Refused
+from haigo.formats.dataset import ids, manifest
+from haigo.formats.dataset.ids import MASKED as MASKED
+from haigo.formats.dataset.indexed import VERSION, MMapReader, bin_path, idx_path
 
-from . import ids, manifest
 from . import tokenizer as tokenizers
-from .ids import MASKED as MASKED
-from .indexed_dataset import VERSION, MMapReader, bin_path, idx_path
 
 _SHOWN_TOKENS = 120
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from haigo import files, sealed
 from haigo.cli import HaigoError
+from haigo.formats.dataset import manifest
+from haigo.formats.dataset.indexed import MMapWriter, token_dtype
 
-from . import manifest, sources, tokenizer
+from . import sources, tokenizer
 from .documents import batches
-from .indexed_dataset import MMapWriter, token_dtype
 from .sources import Broken, Document, jsonl
 from .sources.containers import MOST_BYTES, Entry, entries, lines
 

@@ -17,19 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from haigo.cli import HaigoError, Refused
+from haigo.formats.dataset.ids import MASKED
+from haigo.formats.dataset.indexed import MMapReader
 from haigo.progress import Progress
 from launch import data_order
 from launch.local.settings import batch_sizes
 from launch.supervision import neox_log
 from neox_configs import reader
-from preprocess.indexed_dataset import MMapReader
 
 if TYPE_CHECKING:
     import torch
     from transformers import GPTNeoXForCausalLM
 
 Int64 = npt.NDArray[np.int64]
-IGNORED = -100
 TOLERANCE = {"fp32": 2e-5, "fp16": 5e-3, "bfloat16": 1e-2}
 """Largest relative difference, by the precision that GPT-NeoX ran in: 5 digits in fp32; its own rounding otherwise."""
 _ITERATION = re.compile(r"\biteration\s+([0-9]{1,12})/\s*([0-9]{1,12})\s*\|.*?\blm_loss: (\S+)")
@@ -166,9 +166,9 @@ def rows(
         else:
             parts = [masks[which][document][at : at + size] for document, at, size in dataset.pieces(index)]
             labels[row] = np.concatenate(parts)[1:]
-    labels[labels < 0] = IGNORED
+    labels[labels < 0] = MASKED
     if reader.value(config, "eod_mask_loss"):
-        labels[tokens[:, :-1] == eod] = IGNORED
+        labels[tokens[:, :-1] == eod] = MASKED
     return tokens[:, :-1], labels
 
 
@@ -200,7 +200,7 @@ def cross_entropy(model: GPTNeoXForCausalLM, inputs: Int64, labels: Int64, micro
             nats: torch.Tensor = token_nats(body(model, given), model.lm_head.weight, wanted.reshape(-1))
             sums[start : start + len(given)] = nats.reshape(wanted.shape).double().sum(1).cpu().numpy()
             progress.update(len(given))
-    counts = (labels != IGNORED).sum(1)
+    counts = (labels != MASKED).sum(1)
     means = []
     for start in range(0, len(inputs), micro):
         counted = int(counts[start : start + micro].sum())

@@ -24,15 +24,15 @@ import numpy.typing as npt
 
 from haigo import files
 from haigo.cli import HaigoError
+from haigo.formats.dataset.ids import MASKED
+from haigo.formats.dataset.indexed import MMapReader
 from launch.local import device as devices
 from launch.local.vocabulary import Vocabulary, check_dataset
-from preprocess.indexed_dataset import MMapReader
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM
 
 Int64 = npt.NDArray[np.int64]
-_IGNORED = -100
 _BATCH_TOKENS = 4096
 
 
@@ -84,13 +84,13 @@ def corpus_task(prefix: str | os.PathLike[str], vocabulary: Vocabulary, seq_leng
     wanted = windows if limit is None else max(1, min(windows, round(limit / seq_length)))
     chosen = np.arange(wanted, dtype=np.int64) * windows // wanted
     inputs = np.zeros((wanted, seq_length), dtype=np.int64)
-    labels = np.full((wanted, seq_length), _IGNORED, dtype=np.int64)
+    labels = np.full((wanted, seq_length), MASKED, dtype=np.int64)
     for row, window in enumerate(chosen):
         start = int(window) * seq_length
         piece = stream[start : start + seq_length + 1].astype(np.int64)
         inputs[row, : len(piece) - 1] = piece[:-1]
         labels[row, : len(piece) - 1] = piece[1:]
-    asked = labels[labels != _IGNORED]
+    asked = labels[labels != MASKED]
     check_ids(asked, str(prefix), vocabulary)
     count = int(vocabulary.piece_bytes[asked].sum())
     if not count:
@@ -129,7 +129,7 @@ def pairs_task(path: str | os.PathLike[str], vocabulary: Vocabulary, positions: 
         rows.append((ids[-(positions + 1) :], len(target)))
     length = max(len(ids) for ids, _ in rows) - 1
     inputs = np.zeros((len(rows), length), dtype=np.int64)
-    labels = np.full((len(rows), length), _IGNORED, dtype=np.int64)
+    labels = np.full((len(rows), length), MASKED, dtype=np.int64)
     # sorted by length, so that a batch holds rows of about one length and is cut to its longest
     for row, (ids, asked) in enumerate(sorted(rows, key=lambda pair: len(pair[0]))):
         inputs[row, : len(ids) - 1] = ids[:-1]
@@ -179,12 +179,12 @@ def score(model: GPTNeoXForCausalLM, task: Task, device: str = "cpu") -> Score:
     with torch.no_grad():
         for start in range(0, len(task.inputs), per_batch):
             labels = task.labels[start : start + per_batch]
-            used = labels != _IGNORED
+            used = labels != MASKED
             length = int(np.flatnonzero(used.any(axis=0))[-1]) + 1
             labels = np.ascontiguousarray(labels[:, :length]).reshape(-1)
             inputs = np.ascontiguousarray(task.inputs[start : start + per_batch, :length])
             hidden = body(model, devices.place(torch.from_numpy(inputs), device))
-            asked = np.flatnonzero(labels != _IGNORED)
+            asked = np.flatnonzero(labels != MASKED)
             if len(asked) < len(labels):  # pairs ask for few of their tokens: no logits for the rest
                 hidden = hidden[devices.place(torch.from_numpy(asked), device)]
                 labels = labels[asked]

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
+from haigo.formats.dataset.ids import MASKED
+
 CHUNK = 256
 CUDA_CHUNK = 4096
-IGNORED = -100
 
 
 class _FusedCrossEntropy(torch.autograd.Function):
@@ -27,7 +28,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
         if hidden.dtype != weight.dtype:
             return _mixed(ctx, hidden, weight, labels, chunk)
         rows, vocabulary = hidden.shape[0], weight.shape[0]
-        kept = labels != IGNORED
+        kept = labels != MASKED
         count = kept.sum().clamp(min=1).item()
         targets = labels.clamp(min=0)
         total = hidden.new_zeros((), dtype=torch.float64)
@@ -72,7 +73,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
 def _mixed(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int) -> torch.Tensor:
     """The same with hidden states in a shorter format than the weights: products in that format, everything else in the
     weights' own."""
-    kept = labels != IGNORED
+    kept = labels != MASKED
     count = kept.sum().clamp(min=1)
     targets, short = labels.clamp(min=0), weight.to(hidden.dtype)
     total = torch.zeros((), dtype=torch.float64, device=hidden.device)
@@ -126,4 +127,4 @@ def token_nats(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor,
         logits.sub_(logits.amax(dim=1, keepdim=True))
         right = logits.gather(1, labels[start:end, None].clamp(min=0))[:, 0]
         out[start:end] = logits.exp_().sum(dim=1).log_().sub_(right)
-    return out.mul_(labels != IGNORED)
+    return out.mul_(labels != MASKED)

@@ -20,6 +20,7 @@ import numpy as np
 
 from haigo import files
 from haigo.cli import Failed
+from haigo.formats.dataset.ids import MASKED
 from haigo.progress import Progress
 from launch import data_order
 from launch.local import checkpoint, evaluate, log
@@ -231,7 +232,7 @@ class _Run:
         """Train step `step` (from 0). Gives (loss in nats, learning rate)."""
         import torch
 
-        from launch.local.loss import IGNORED, fused_cross_entropy
+        from launch.local.loss import fused_cross_entropy
         from launch.local.model import body
 
         plan, device = self.plan, self.job.device
@@ -250,7 +251,7 @@ class _Run:
             batch = devices.place(torch.from_numpy(samples), device)
             inputs, labels = batch[:, :-1], batch[:, 1:].reshape(-1)
             if plan.eod_mask_loss:
-                labels = labels.masked_fill(inputs.reshape(-1) == self.words.eod_id, IGNORED)
+                labels = labels.masked_fill(inputs.reshape(-1) == self.words.eod_id, MASKED)
             with devices.products(device, self.job.precision):
                 hidden = body(self.model, inputs)
             if self.job.precision == "bfloat16":

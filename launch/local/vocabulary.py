@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
-from preprocess import ids, manifest
+from haigo.formats.dataset import ids, manifest
 from preprocess import tokenizer as tokenizers
 
 _TOKENIZERS = (tokenizers.MODEL_NAME, "tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")

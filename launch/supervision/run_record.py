@@ -36,8 +36,8 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
     Raises:
         HaigoError: a dataset is missing or damaged.
     """
+    from haigo.formats.dataset.indexed import MMapReader
     from launch import data_order  # late: it needs numpy, and the commands' help does not
-    from preprocess.indexed_dataset import MMapReader
 
     length = int(reader.value(config, "seq_length") or 0)
     iterations = config.get("train_iters")
@@ -93,7 +93,7 @@ def _digest(prefix: Path) -> str:
     Raises:
         Refused: the tokens are not those that the manifest speaks of.
     """
-    from preprocess import manifest
+    from haigo.formats.dataset import manifest
 
     stated = (manifest.check(prefix) or {}).get("bin_sha256")
     if isinstance(stated, str):

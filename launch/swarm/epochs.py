@@ -21,12 +21,12 @@ import numpy as np
 
 from haigo import __version__, files
 from haigo.cli import HaigoError
+from haigo.formats.dataset import manifest as manifests
+from haigo.formats.dataset.indexed import MMapReader, MMapWriter
 from launch.local import evaluate
 from launch.local.job import fingerprint
 from launch.local.vocabulary import Vocabulary
 from neox_configs.catalogue import Catalogue
-from preprocess import manifest as manifests
-from preprocess.indexed_dataset import MMapReader, MMapWriter
 
 _SPARE = 1.005  # GPT-NeoX asks for half a percent more than a weight's share
 

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from haigo.cli import HaigoError
+from haigo.formats.dataset.indexed import MMapReader
 from haigo.progress import Progress
 from launch.local import evaluate, vocabulary
 from launch.local.vocabulary import Vocabulary
 from neox_configs.catalogue import Catalogue
-from preprocess.indexed_dataset import MMapReader
 
 Array = np.ndarray
 

@@ -98,8 +98,8 @@ def dataset(prefix: str | os.PathLike[str]) -> Dataset:
         HaigoError: a file is missing, is of another format, or is cut short.
         Refused: its bytes are not those that its manifest speaks of.
     """
-    from preprocess import manifest
-    from preprocess.indexed_dataset import VERSION, MMapReader
+    from haigo.formats.dataset import manifest
+    from haigo.formats.dataset.indexed import VERSION, MMapReader
 
     reader, again = MMapReader(prefix).of_tokens(), "make the dataset again with preprocess.index"
     made = manifest.check(prefix)
@@ -132,8 +132,8 @@ def check_match(one: Dataset, tokenizer: Mapping[str, Any], labels: bool = False
     """
     import numpy as np
 
-    from preprocess import ids, manifest
-    from preprocess.indexed_dataset import token_dtype
+    from haigo.formats.dataset import ids, manifest
+    from haigo.formats.dataset.indexed import token_dtype
 
     again = "index the corpus again with this tokenizer, or name the tokenizer that made it"
     made, digest, size = one.manifest or {}, tokenizer["sha256"], tokenizer["vocab_size"]

@@ -5,8 +5,8 @@ import json
 import numpy as np
 
 from haigo import cli
+from haigo.formats.dataset.indexed import MMapWriter
 from launch import samples
-from preprocess.indexed_dataset import MMapWriter
 
 
 def made(folder, manifest):

@@ -11,8 +11,8 @@ import pytest
 import sentencepiece
 
 from haigo import files
+from haigo.formats.dataset.indexed import MMapWriter, token_dtype
 from preprocess import tokenizer
-from preprocess.indexed_dataset import MMapWriter, token_dtype
 
 
 class World:

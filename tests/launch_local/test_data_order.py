@@ -12,8 +12,8 @@ import pytest
 
 from haigo import yamlfile
 from haigo.cli import HaigoError
+from haigo.formats.dataset.indexed import MMapWriter
 from launch import data_order, samples
-from preprocess.indexed_dataset import MMapWriter
 
 SEQ = 16
 

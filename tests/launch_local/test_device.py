@@ -137,7 +137,8 @@ def test_precision_on_cuda(world):
 def test_loss_of_bfloat16_hidden_states(rows):
     import torch
 
-    from launch.local.loss import IGNORED, fused_cross_entropy, token_nats
+    from haigo.formats.dataset.ids import MASKED
+    from launch.local.loss import fused_cross_entropy, token_nats
 
     generator = torch.Generator().manual_seed(rows)
     exact = torch.randn(rows, 24, generator=generator)
@@ -145,7 +146,7 @@ def test_loss_of_bfloat16_hidden_states(rows):
     weight = torch.randn(130, 24, generator=generator, requires_grad=True)
     labels = torch.randint(130, (rows,), generator=generator)
     if rows > 1:
-        labels[::3] = IGNORED
+        labels[::3] = MASKED
     # the reference: the same products in bfloat16, everything after them in float32
     logits = (hidden @ weight.to(torch.bfloat16).t()).float()
     stock = torch.nn.functional.cross_entropy(logits, labels)
@@ -160,7 +161,7 @@ def test_loss_of_bfloat16_hidden_states(rows):
     # scores are always in float32
     nats = token_nats(hidden.detach(), weight.detach(), labels, 64)
     plain = torch.nn.functional.cross_entropy(
-        hidden.detach().float() @ weight.detach().t(), labels, reduction="none", ignore_index=IGNORED
+        hidden.detach().float() @ weight.detach().t(), labels, reduction="none", ignore_index=MASKED
     )
     assert nats.dtype == torch.float32 and torch.allclose(nats, plain, atol=1e-4)
 

@@ -26,14 +26,15 @@ def plan_of(world, **changes):
 def test_fused_cross_entropy_equals_stock(rows, chunk):
     import torch
 
-    from launch.local.loss import IGNORED, fused_cross_entropy, token_nats
+    from haigo.formats.dataset.ids import MASKED
+    from launch.local.loss import fused_cross_entropy, token_nats
 
     generator = torch.Generator().manual_seed(rows)
     hidden = torch.randn(rows, 24, generator=generator, requires_grad=True)
     weight = torch.randn(130, 24, generator=generator, requires_grad=True)
     labels = torch.randint(130, (rows,), generator=generator)
     if rows > 4:
-        labels[::3] = IGNORED
+        labels[::3] = MASKED
     stock = torch.nn.functional.cross_entropy(hidden @ weight.t(), labels)
     expected = torch.autograd.grad(stock, [hidden, weight])
     ours = fused_cross_entropy(hidden, weight, labels, chunk)

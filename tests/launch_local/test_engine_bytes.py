@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from haigo import cli, digests, files, sealed, yamlfile
+from haigo.formats.dataset import manifest
 from launch import preflight, proxies
 from launch.local import __main__ as local
 from launch.local import checkpoint
 from launch.local.train import train
 from neox_configs import catalogue as catalogues
-from preprocess import manifest
 
 
 def flip(path, at=None):
@@ -195,8 +195,8 @@ def test_a_changed_dataset_is_named_by_whoever_trains_on_it(world, tmp_path, cap
 
 def test_the_middle_of_a_dataset_without_a_manifest_counts_too(world, tmp_path, monkeypatch, capsys):
     """The first edition told such a dataset by its first and last megabyte."""
+    from haigo.formats.dataset.indexed import MMapWriter
     from launch.local import vocabulary
-    from preprocess.indexed_dataset import MMapWriter
 
     prefix = tmp_path / "foreign"
     with MMapWriter(prefix, "uint16") as writer:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from haigo import yamlfile
+from haigo.formats.dataset.indexed import MMapWriter
 from launch.local import log
 from launch.local.train import train
-from preprocess.indexed_dataset import MMapWriter
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden_curves.json"

@@ -13,12 +13,12 @@ import pytest
 
 from haigo import cli
 from haigo.cli import HaigoError
+from haigo.formats.dataset.indexed import MMapReader
 from launch import proxies, screen
 from launch.local import vocabulary
 from launch.swarm import ngram
 from mixer import search
 from neox_configs import catalogue as catalogues
-from preprocess.indexed_dataset import MMapReader
 
 TABLE = "run,plain,rhyme\na,0.8,0.2\nb,0.3,0.7\nc,0.5,0.5\nd,0.1,0.9\n"
 

@@ -16,12 +16,12 @@ import pytest
 
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
+from haigo.formats.dataset.indexed import MMapReader
 from launch import data_order, proxies
 from launch.local import job as jobs
 from launch.swarm import epochs, merge, table
 from mixer.proxies import read
 from neox_configs import catalogue as catalogues
-from preprocess.indexed_dataset import MMapReader
 
 ROOT = Path(__file__).resolve().parents[2]
 RATIOS = "run,plain,rhyme\np000,0.8,0.2\np001,0.3,0.7\np002,0.5,0.5\np003,0.6,0.4\n"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from haigo import files
+from haigo.formats.dataset.indexed import MMapWriter, token_dtype
 from launch import proxies
 from launch.local.train import train
 from launch.swarm import scores
 from mixer.objective import parse
 from neox_configs import catalogue as catalogues
-from preprocess.indexed_dataset import MMapWriter, token_dtype
 
 TASK = "jcommonsenseqa-1.1-0.3"
 COLUMN = f"{TASK}_acc"

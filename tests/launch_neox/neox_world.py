@@ -12,8 +12,8 @@ import numpy as np
 import sentencepiece
 
 from haigo import files, yamlfile
+from haigo.formats.dataset.indexed import MMapWriter, bin_path
 from neox_configs import catalogue
-from preprocess.indexed_dataset import MMapWriter, bin_path
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -22,13 +22,13 @@ from safetensors.torch import load_file, save_file
 
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
+from haigo.formats.dataset.indexed import MMapWriter
 from launch import convert
 from launch.conversion import check as convert_check
 from launch.conversion import checkpoint as convert_checkpoint
 from launch.conversion import loss as convert_loss
 from launch.conversion import mend as convert_mend
 from preprocess import tokenizer
-from preprocess.indexed_dataset import MMapWriter
 
 # what GPT-NeoX's converter does, but for the weights: those the test has written to FAKE_CONVERTED
 CONVERTER = """

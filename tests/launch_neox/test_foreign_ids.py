@@ -10,9 +10,9 @@ import pytest
 from neox_world import World
 
 from haigo import cli, yamlfile
+from haigo.formats.dataset.indexed import MMapReader, MMapWriter
 from launch import configs, preflight
 from launch.local.__main__ import main as local
-from preprocess.indexed_dataset import MMapReader, MMapWriter
 
 
 def sound(world: World) -> Path:

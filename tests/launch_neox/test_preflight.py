@@ -14,9 +14,9 @@ from neox_world import World, sentences, train_tokenizer
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
+from haigo.formats.dataset.indexed import MMapReader, MMapWriter
 from launch import configs, hostfile, preflight
 from neox_configs import neox_args
-from preprocess.indexed_dataset import MMapReader, MMapWriter
 
 
 def sound(world: World, **changes: Any) -> Path:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from haigo import cli
-from preprocess import ids, inspect
-from preprocess.indexed_dataset import MMapReader
+from haigo.formats.dataset import ids
+from haigo.formats.dataset.indexed import MMapReader
+from preprocess import inspect
 from tests.conftest import shared
 
 CODES = {"uint8": 1, "int8": 2, "int16": 3, "int32": 4, "int64": 5, "float32": 6, "float64": 7, "uint16": 8}

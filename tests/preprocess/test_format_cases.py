@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from haigo import cli
+from haigo.formats.dataset.indexed import MMapReader
 from preprocess import clean, dedup, documents, index, pairs
-from preprocess.indexed_dataset import MMapReader
 
 
 @pytest.fixture(scope="module")

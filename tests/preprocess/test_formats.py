@@ -15,8 +15,8 @@ import pytest
 import zstandard
 
 from haigo import cli
+from haigo.formats.dataset.indexed import MMapReader
 from preprocess import clean, documents, evaluation_items, index, tokenizer
-from preprocess.indexed_dataset import MMapReader
 from preprocess.sources import containers, mediawiki, structured
 
 ROOT = Path(__file__).parent.parent.parent

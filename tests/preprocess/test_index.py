@@ -17,8 +17,8 @@ import zstandard
 
 from haigo import files
 from haigo.cli import HaigoError
+from haigo.formats.dataset.indexed import MMapReader
 from preprocess import index, shard, tokenizer
-from preprocess.indexed_dataset import MMapReader
 
 # What GPT-NeoX's preprocess_data (commit ea7aefd) writes for hand_model.TEXTS and the hand-made model with
 # --append-eod; test_gpt_neox_writes_the_same_bytes compares with the program itself where it is installed.

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 import zstandard
 
+from haigo.formats.dataset.indexed import MMapReader, merge
 from preprocess import index, sources
-from preprocess.indexed_dataset import MMapReader, merge
 
 pytestmark = [pytest.mark.neox, pytest.mark.slow]
 

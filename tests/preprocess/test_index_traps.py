@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 from haigo import cli
 from haigo.cli import HaigoError
-from preprocess import index, indexed_dataset, inspect, tokenizer
-from preprocess.indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path
+from haigo.formats.dataset import indexed
+from haigo.formats.dataset.indexed import MMapReader, MMapWriter, bin_path, idx_path
+from preprocess import index, inspect, tokenizer
 
 
 def jsonl(texts, key="text"):
@@ -96,7 +97,7 @@ def test_gpt_neox_and_megatron_would_take_the_same_end(model_dir):
 def test_offsets_beyond_32_bits():
     """40 thousand million tokens: sums of lengths must be 64-bit from the start."""
     sizes = np.full(100, 2**31 - 1, dtype=np.int32)
-    offsets = indexed_dataset._offsets(sizes, 2)
+    offsets = indexed._offsets(sizes, 2)
     assert offsets.dtype == np.int64 and int(offsets[-1]) == 99 * (2**31 - 1) * 2 > 2**38
 
 
@@ -104,14 +105,14 @@ def test_the_index_is_written_in_pieces_and_is_the_same(tmp_path, monkeypatch):
     rng = np.random.default_rng(1)
     lengths = rng.integers(0, 9, 400)
     for piece, name in ((7, "a"), (1 << 20, "b")):
-        monkeypatch.setattr(indexed_dataset, "_CHUNK", piece)
+        monkeypatch.setattr(indexed, "_CHUNK", piece)
         with MMapWriter(tmp_path / name, np.uint16) as writer:
             for length in lengths:
                 writer.add(np.arange(length))
                 writer.end_document()
         assert not MMapReader(tmp_path / name).problems()
     assert idx_path(tmp_path / "a").read_bytes() == idx_path(tmp_path / "b").read_bytes()
-    monkeypatch.setattr(indexed_dataset, "_CHUNK", 5)
+    monkeypatch.setattr(indexed, "_CHUNK", 5)
     raw = bytearray(idx_path(tmp_path / "a").read_bytes())
     count = int(np.count_nonzero(lengths))
     raw[34 + 4 * count + 8 * (count - 2)] ^= 2
@@ -124,7 +125,7 @@ def test_a_dataset_that_lost_its_document_index_is_not_merged(tmp_path):
         writer.add([1])
         writer.add([2])
     with pytest.raises(HaigoError, match=r"x\.idx: the document index ends at 0, not at 2"):
-        indexed_dataset.merge([tmp_path / "x"], tmp_path / "y")
+        indexed.merge([tmp_path / "x"], tmp_path / "y")
     assert not list(tmp_path.glob("y*"))
 
 

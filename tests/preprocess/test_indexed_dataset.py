@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from haigo import files
 from haigo.cli import HaigoError
-from preprocess.indexed_dataset import MMapReader, MMapWriter, bin_path, idx_path, merge, token_dtype
+from haigo.formats.dataset.indexed import MMapReader, MMapWriter, bin_path, idx_path, merge, token_dtype
 
 
 def write(prefix, documents, dtype=np.uint16):

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
+from haigo.formats.dataset.indexed import MMapReader
 from preprocess import examples, inspect, pairs, tokenizer
-from preprocess.indexed_dataset import MMapReader
 
 PAIRS = [
     {"prompt": "国会とは?\n", "response": "会議である。"},

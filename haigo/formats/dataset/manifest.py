@@ -17,7 +17,7 @@ from typing import Any
 from haigo import digests, files, sealed
 from haigo.cli import HaigoError, Refused
 
-from .indexed_dataset import bin_path, idx_path
+from .indexed import bin_path, idx_path
 
 _REBUILD = "make the dataset again with the command that made it"
 _MAYBE = (int, None)

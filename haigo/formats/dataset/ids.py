@@ -17,7 +17,7 @@ import numpy as np
 from haigo.cli import Refused
 from haigo.progress import Progress
 
-from .indexed_dataset import MMapReader, bin_path
+from .indexed import MMapReader, bin_path
 
 MASKED = -100
 """Label of a token whose loss does not count."""

@@ -1,0 +1,1 @@
+"""A tokenized corpus: `indexed` (`PREFIX.bin`, `PREFIX.idx`), `manifest` (`PREFIX.json`), `ids` (which ids it holds)."""
