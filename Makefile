@@ -1,6 +1,7 @@
 # make demo   the whole chain on the sample world: text in, mixture, model, scores and report out
 # make test   all tests            make lint   ruff and mypy
-# make bench  the benchmarks       make clean  takes away everything that the others made
+# make bench  the benchmarks       make size   how large the house is, room by room
+# make clean  takes away everything that the others made
 #
 # The first call makes a virtual environment in .venv; nothing outside this folder but pip's cache is touched.
 # PYTHON=/path/to/python3.11 and PIP_FLAGS='--index-url …' are honoured.
@@ -20,7 +21,7 @@ export HF_HOME := $(CURDIR)/.cache/huggingface
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 
-.PHONY: demo test test-fast lint bench clean
+.PHONY: demo test test-fast lint bench size clean
 demo: $(READY)
 	$(RUN) -m launch.pipeline examples/mini.yml
 
@@ -39,6 +40,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(RUN) $$script || exit $$?; done
+
+size: $(READY)
+	$(RUN) benchmarks/house_size.py
 
 # pip's own cache stays where pip keeps it: XDG_CACHE_HOME is for what the project's packages write
 $(READY): setup.cfg constraints.txt

@@ -39,18 +39,30 @@ class HaigoError(Exception):
     Args:
         problem: one sentence that names the file or option concerned.
         fix: one sentence that says what to do about it; may be empty.
+        option: the field, or fields, of an options class that the sentences speak of, as `--text-key`; who has another name for
+            it (a key of a run file) says that instead: `spelled`.
     """
 
     code = BAD_INPUT
 
-    def __init__(self, problem: str, fix: str = "") -> None:
+    def __init__(self, problem: str, fix: str = "", option: str | tuple[str, ...] = ()) -> None:
         super().__init__(problem)
         self.problem = problem
         self.fix = fix
+        self.options = (option,) if isinstance(option, str) else option
 
-    def __reduce__(self) -> tuple[type[HaigoError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[HaigoError], tuple[str, str, tuple[str, ...]]]:
         # so that an error raised in a worker process arrives whole in its parent
-        return type(self), (self.problem, self.fix)
+        return type(self), (self.problem, self.fix, self.options)
+
+    def spelled(self, name: Callable[[str], str | None]) -> HaigoError:
+        """The same error with every option under the name that `name` gives it; None leaves it as it is."""
+        problem, fix = self.problem, self.fix
+        for option in self.options:
+            if (key := name(option)) is not None:
+                flag = re.compile(rf"`?--{re.escape(option).replace('_', '[-_]')}`?(?![\w-])")
+                problem, fix = flag.sub(f"'{key}'", problem), flag.sub(f"'{key}'", fix)
+        return type(self)(problem, fix, self.options)
 
     def __str__(self) -> str:
         return f"{self.problem}\n  fix: {self.fix}" if self.fix else self.problem
@@ -114,7 +126,7 @@ def show(result: Any, text: Callable[[Any], str], as_json: bool) -> None:
 
 def count(text: str) -> int:
     """An argument that counts something: a whole number of at least 1, written as `50000`, `50_000` or `5e4`."""
-    value = _whole(text)
+    value = whole(text)
     if not 1 <= value <= MOST:
         raise argparse.ArgumentTypeError(
             f"{text:.40} is not a number of at least 1{', nor so large' if value > 1 else ''}"
@@ -132,10 +144,7 @@ def few(text: str) -> int:
 
 def amount(text: str) -> float:
     """An argument that measures something: a number above 0, up to 10^15."""
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text:.40} is not a number") from None
+    value = number(text)
     if not 0 < value <= MOST:
         raise argparse.ArgumentTypeError(f"{text:.40} is not a number above 0 that anything here has")
     return value
@@ -143,13 +152,22 @@ def amount(text: str) -> float:
 
 def seed(text: str) -> int:
     """An argument that is a seed: a whole number from 0 to 2,147,483,647, which every generator takes."""
-    value = _whole(text)
+    value = whole(text)
     if not 0 <= value < 1 << 31:
         raise argparse.ArgumentTypeError(f"{text} is not a seed from 0 to {(1 << 31) - 1}")
     return value
 
 
-def _whole(text: str) -> int:
+def number(text: str) -> float:
+    """An argument that is a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text:.40} is not a number") from None
+
+
+def whole(text: str) -> int:
+    """An argument that is a whole number, also written as `50_000` or `5e4`."""
     try:
         value = float(text) if re.search("[.eE]", text) else int(text)
         whole = int(value)

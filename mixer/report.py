@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from haigo import cli, shown
+from haigo import cli, flags, shown
 from haigo.cli import HaigoError
+from haigo.options import Options, option
 from mixer import mixture
 
 _JA = {
@@ -170,25 +172,29 @@ def text(document: Mapping[str, Any], markdown: bool = False, language: str = "e
     return "\n".join(parts)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Options):
+    """What `mixer.report` shows of a mixture."""
+
+    mixture: str = option("mixture.yml", positional=True)
+    language: str = option("of the headings", "en", among=("en", "ja"))
+    markdown: bool = option("for a page instead of a terminal", False)
+    json: bool = option("the document as JSON", False)
+
+
 def main(argv: Sequence[str] | None = None) -> int | None:
-    parser = cli.parser("mixer.report", __doc__)
-    parser.add_argument("mixture", help="mixture.yml")
-    parser.add_argument("--language", choices=("en", "ja"), default="en")
-    parser.add_argument("--markdown", action="store_true")
-    parser.add_argument("--json", action="store_true", help="the document as JSON")
-    args = parser.parse_args(argv)
-    document = mixture.read(args.mixture)
-    if args.json:
+    options = flags.parse("mixer.report", __doc__, ReportOptions, argv)
+    document = mixture.read(options.mixture)
+    if options.json:
         print(json.dumps(document, ensure_ascii=False, indent=2))
-    else:
-        try:
-            told = text(document, args.markdown, args.language)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise HaigoError(
-                f"{args.mixture} is not as mixer.search writes it ({type(error).__name__}: {error}).",
-                "write it again with mixer.search",
-            ) from None
-        print(told)
+        return cli.OK
+    try:
+        print(text(document, options.markdown, options.language))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise HaigoError(
+            f"{options.mixture} is not as mixer.search writes it ({type(error).__name__}: {error}).",
+            "write it again with mixer.search",
+        ) from None
     return cli.OK
 
 

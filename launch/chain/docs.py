@@ -6,13 +6,11 @@ python -m launch.chain.docs > docs/runfile.md
 from __future__ import annotations
 
 import dataclasses
-import typing
 from collections.abc import Sequence
 from typing import Any
 
 import launch.chain.runfile as runfile
-from haigo import cli, yamlfile
-from launch.chain import keys as runfile_keys
+from haigo import cli, options, yamlfile
 
 _SECTIONS: dict[str, type] = {
     "corpora": runfile.Corpus,
@@ -50,34 +48,19 @@ def page() -> str:
         "(`run`, `size`, `tokens` ...) are taken. What YAML reads as something else than it looks like is refused with its",
         "line: the key `no:`, `0777`, `1:30`, dates; put it in quotes.",
         "",
-        *_table(runfile.RunFile, ""),
+        *options.table(runfile.RunFile, ""),
     ]
     for name, cls in _SECTIONS.items():
         prefix = "corpora.NAME" if name == "corpora" else name
-        lines += ["", f"## `{prefix}`", "", " ".join((cls.__doc__ or "").split()), "", *_table(cls, prefix + ".")]
+        lines += [
+            "",
+            f"## `{prefix}`",
+            "",
+            " ".join((cls.__doc__ or "").split()),
+            "",
+            *options.table(cls, prefix + "."),
+        ]
     return "\n".join(lines) + "\n"
-
-
-def _table(cls: type, prefix: str) -> list[str]:
-    hints = typing.get_type_hints(cls)
-    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    for each in dataclasses.fields(cls):
-        meaning = each.metadata["doc"].replace("|", "\\|")
-        rows.append(
-            f"| `{prefix}{each.name}` | {runfile_keys.spell(hints[each.name])} | {_default(each)} | {meaning} |"
-        )
-    return rows
-
-
-def _default(each: dataclasses.Field[Any]) -> str:
-    if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING:
-        return "**required**"
-    value = each.default
-    if each.default_factory is not dataclasses.MISSING:
-        value = each.default_factory()
-    if dataclasses.is_dataclass(value):
-        return "see below"
-    return "" if value in (None, "", [], {}) else f"`{yamlfile.inline(value)}`"
 
 
 def template(corpora: dict[str, list[str]]) -> str:
@@ -104,7 +87,7 @@ def template(corpora: dict[str, list[str]]) -> str:
         elif each.name in given:
             lines += [f"{each.name}: {yamlfile.inline(given[each.name])}   # {each.metadata['doc']}"]
         else:
-            lines += [f"# {each.name}: {_default(each).strip('`')}   # {each.metadata['doc']}"]
+            lines += [f"# {each.name}: {options.shown_default(each).strip('`')}   # {each.metadata['doc']}"]
     return "\n".join(lines) + "\n"
 
 
@@ -114,7 +97,7 @@ def _doc(cls: type, name: str) -> str:
 
 def _commented(cls: type, indent: str, skip: set[str]) -> list[str]:
     return [
-        f"{indent}# {each.name}: {_default(each).strip('`')}   # {each.metadata['doc']}"
+        f"{indent}# {each.name}: {options.shown_default(each).strip('`')}   # {each.metadata['doc']}"
         for each in dataclasses.fields(cls)
         if each.name not in skip
     ]
@@ -124,7 +107,7 @@ def _active(cls: type, indent: str) -> list[str]:
     """A section's keys with their defaults; the empty ones commented out."""
     lines = []
     for each in dataclasses.fields(cls):
-        value = _default(each).strip("`")
+        value = options.shown_default(each).strip("`")
         lines.append(f"{indent}{'' if value else '# '}{each.name}: {value}   # {each.metadata['doc']}")
     return lines
 

@@ -15,23 +15,20 @@ from typing import Any
 
 from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
-from launch.chain.keys import build
-from launch.chain.keys import key as _key
-
-_SEEDS = 2**31 - 1
+from haigo.options import SEEDS, Options, build, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corpus:
+class Corpus(Options):
     """One corpus: its raw files and the limits on its weight."""
 
-    files: list[str] = _key("raw files; shell patterns such as `news/*.jsonl.gz` are expanded")
-    format: str = _key(
+    files: list[str] = option("raw files; shell patterns such as `news/*.jsonl.gz` are expanded")
+    format: str = option(
         "jsonl, parquet, txt, mediawiki, kokkai, files (each compressed or in a tar too); `auto` looks at the content",
         "auto",
         among=("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files"),
     )
-    profile: str = _key(
+    profile: str = option(
         "which cleaning rules: auto (markup only) or what the corpus is: web, encyclopaedia, news, minutes, literature, code,"
         " english; plain, wikitext and aozora name the markup",
         "auto",
@@ -49,104 +46,104 @@ class Corpus:
             "aozora",
         ),
     )
-    markup: str = _key(
+    markup: str = option(
         "what every document is written in, where the profile leaves that open; `auto` tells it of each document by its text",
         "auto",
         among=("auto", "plain", "code", "minutes", "wikitext", "aozora"),
     )
-    text_key: str = _key("the field that holds the text, in jsonl and parquet", "text")
-    min_chars: int | None = _key(
+    text_key: str = option("the field that holds the text, in jsonl and parquet", "text")
+    min_chars: int | None = option(
         "documents shorter than this are dropped; empty: the profile's own limit", None, least=0
     )
-    max_chars: int | None = _key(
+    max_chars: int | None = option(
         "take at most so many characters, documents drawn at random; empty: all", None, least=1
     )
-    normalise: list[str] | None = _key(
+    normalise: list[str] | None = option(
         "characters that are taken out or made ordinary: `invisible` (zero-width, soft hyphens, direction marks), `kana`"
         " (half-width), or none; empty: the profile's own",
         None,
         among=("invisible", "kana", "none"),
     )
-    skip_broken: int = _key("so many rows that cannot be read are passed over, counted and named", 0, least=0)
-    unfinished: bool = _key(
+    skip_broken: int = option("so many rows that cannot be read are passed over, counted and named", 0, least=0)
+    unfinished: bool = option(
         "take a fetched folder that was broken off, or does not fit its data card, all the same", False
     )
-    min: float = _key("least weight in the mixture", 0.0, least=0, most=1)
-    max: float = _key("greatest weight in the mixture", 1.0, above=0, most=1)
-    max_epochs: float | None = _key("how often it may be repeated; empty: `search.max_epochs`", None, above=0)
-    group: str = _key("a name shared by corpora that have a common limit in `search.groups`, e.g. ja, en, code", "")
+    min: float = option("least weight in the mixture", 0.0, least=0, most=1)
+    max: float = option("greatest weight in the mixture", 1.0, above=0, most=1)
+    max_epochs: float | None = option("how often it may be repeated; empty: `search.max_epochs`", None, above=0)
+    group: str = option("a name shared by corpora that have a common limit in `search.groups`, e.g. ja, en, code", "")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dedup:
+class Dedup(Options):
     """Documents that repeat others, in any corpus, are taken out after cleaning; off unless `method` is set."""
 
-    method: str = _key(
+    method: str = option(
         "none; exact: equal after NFKC, without blanks and punctuation; minhash: nearly equal ones too",
         "none",
         among=("none", "exact", "minhash"),
     )
-    priority: list[str] = _key("corpora whose copy stays, best first; the others follow as they stand here", [])
-    threshold: float = _key("Jaccard similarity from which on two documents are nearly equal", 0.8, above=0, most=1)
-    shingle: int = _key("characters of a shingle", 5, least=1, most=100)
-    bands: int = _key("MinHash bands", 14, least=1, most=256)
-    rows: int = _key("MinHash rows of a band", 8, least=1, most=64)
+    priority: list[str] = option("corpora whose copy stays, best first; the others follow as they stand here", [])
+    threshold: float = option("Jaccard similarity from which on two documents are nearly equal", 0.8, above=0, most=1)
+    shingle: int = option("characters of a shingle", 5, least=1, most=100)
+    bands: int = option("MinHash bands", 14, least=1, most=256)
+    rows: int = option("MinHash rows of a band", 8, least=1, most=64)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decontaminate:
+class Decontaminate(Options):
     """Texts of evaluation files are taken out after dedup, and the scores are also given without the items found; off
     unless `against` names a file."""
 
-    against: list[str] = _key(
+    against: list[str] = option(
         "evaluation files or folders of them: JGLUE's, the leaderboard's other tasks', any jsonl", []
     )
-    remove: str = _key(
+    remove: str = option(
         "what goes: the document, or only the lines with the text (paragraph), or none",
         "document",
         among=("document", "paragraph", "none"),
     )
-    long: int = _key("characters in a row that give an evaluation text away", 50, least=8, most=1000)
-    short: int = _key("least characters at which a whole text does", 20, least=8, most=1000)
-    keys: list[str] = _key("where other jsonl has its texts, e.g. [question, answer]; empty: text", [])
+    long: int = option("characters in a row that give an evaluation text away", 50, least=8, most=1000)
+    short: int = option("least characters at which a whole text does", 20, least=8, most=1000)
+    keys: list[str] = option("where other jsonl has its texts, e.g. [question, answer]; empty: text", [])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tokenizer:
+class Tokenizer(Options):
     """A tokenizer is trained unless `path` names one."""
 
-    path: str | None = _key("an existing tokenizer folder or SentencePiece model; empty: train one", None)
-    vocab_size: int = _key("number of pieces", 50000, least=300, most=1_000_000)
-    chars_per_corpus: int = _key("how many characters of each corpus it is trained on", 10_000_000, least=1)
-    model_type: str = _key("unigram or bpe", "unigram", among=("unigram", "bpe"))
+    path: str | None = option("an existing tokenizer folder or SentencePiece model; empty: train one", None)
+    vocab_size: int = option("number of pieces", 50000, least=300, most=1_000_000)
+    chars_per_corpus: int = option("how many characters of each corpus it is trained on", 10_000_000, least=1)
+    model_type: str = option("unigram or bpe", "unigram", among=("unigram", "bpe"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Objective:
+class Objective(Options):
     """What the mixture is chosen for. Every metric is bits per byte, lower is better."""
 
-    metrics: dict[str, float] = _key(
+    metrics: dict[str, float] = option(
         "metric -> weight. `CORPUS_bpb`: held-out loss on a corpus; `NAME_bpb`: loss on the right answers of `pairs`",
         above=0,
     )
-    ceilings: dict[str, str] = _key(
+    ceilings: dict[str, str] = option(
         "metric (or pattern such as `*_bpb`) -> how much worse than at token share it may be predicted, e.g. `+5%`", {}
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proxies:
+class Proxies(Options):
     """The small runs that the mixing laws are fitted on."""
 
-    model: str = _key("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
-    runs: int = _key("how many mixtures are trained for the fit", 32, least=4, most=100_000)
-    held_out: int = _key("how many more are trained only to check the fit", 6, least=0, most=100_000)
-    tokens: int = _key("training tokens of each proxy", 300_000, least=1)
-    floor: float = _key(
+    model: str = option("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
+    runs: int = option("how many mixtures are trained for the fit", 32, least=4, most=100_000)
+    held_out: int = option("how many more are trained only to check the fit", 6, least=0, most=100_000)
+    tokens: int = option("training tokens of each proxy", 300_000, least=1)
+    floor: float = option(
         "least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01, least=0, most=1
     )
-    eval_tokens: int = _key("validation tokens of each corpus", 20_000, least=1)
-    screen: int = _key(
+    eval_tokens: int = option("validation tokens of each corpus", 20_000, least=1)
+    screen: int = option(
         "so many more mixtures are judged by n-gram counts (seconds, `launch.screen`), which help the fit where `runs` are few",
         0,
         least=0,
@@ -155,92 +152,94 @@ class Proxies:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search:
+class Search(Options):
     """How the mixture is chosen."""
 
-    method: str = _key("mixing law; see `python -m mixer.search --help`", "law")
-    bootstrap: int = _key("how many refits the intervals come from", 100, least=2)
-    max_epochs: float = _key("how often any corpus may be repeated at `target_tokens`", 4.0, above=0)
-    target_tokens: int | None = _key("tokens of the run that the mixture is for; empty: `train.tokens`", None, least=1)
-    groups: dict[str, list[float]] = _key(
+    method: str = option("mixing law; see `python -m mixer.search --help`", "law")
+    bootstrap: int = option("how many refits the intervals come from", 100, least=2)
+    max_epochs: float = option("how often any corpus may be repeated at `target_tokens`", 4.0, above=0)
+    target_tokens: int | None = option(
+        "tokens of the run that the mixture is for; empty: `train.tokens`", None, least=1
+    )
+    groups: dict[str, list[float]] = option(
         "group -> [least, greatest] total weight, e.g. `ja: [0.5, 0.9]`", {}, least=0, most=1
     )
-    kl: float | None = _key("pull towards token share; empty: the search's own default", None, least=0)
-    force: bool = _key("go on although the fit is no better than token share", False)
+    kl: float | None = option("pull towards token share; empty: the search's own default", None, least=0)
+    force: bool = option("go on although the fit is no better than token share", False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(Options):
     """The small models trained side by side, with equal budget, on the chosen mixture and on others."""
 
-    model: str = _key("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
-    tokens: int = _key("training tokens of each model", 2_000_000, least=1)
-    seq_length: int | None = _key("tokens of a sample; empty: the model's own", None, least=2)
-    compare: list[str] = _key("mixtures beside the chosen one: token_share, uniform, temperature", ["token_share"])
-    evaluations: int = _key("points on each learning curve", 10, least=1)
-    eval_tokens: int = _key("validation tokens of each corpus, for the curve", 6_000, least=1)
-    test_tokens: int = _key("test tokens of each corpus, for the figures at the end", 60_000, least=1)
+    model: str = option("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
+    tokens: int = option("training tokens of each model", 2_000_000, least=1)
+    seq_length: int | None = option("tokens of a sample; empty: the model's own", None, least=2)
+    compare: list[str] = option("mixtures beside the chosen one: token_share, uniform, temperature", ["token_share"])
+    evaluations: int = option("points on each learning curve", 10, least=1)
+    eval_tokens: int = option("validation tokens of each corpus, for the curve", 6_000, least=1)
+    test_tokens: int = option("test tokens of each corpus, for the figures at the end", 60_000, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scores:
+class Scores(Options):
     """Tasks that the trained models are scored on; an empty list scores nothing."""
 
-    tasks: list[str] = _key("task-version-prompt, as the leaderboard names them", [])
-    num_fewshot: list[int] = _key("examples in the prompt, one number a task", [], least=0)
-    limit: int | None = _key("documents of each task; empty: all", None, least=1)
-    data_dir: str | None = _key("folder with the JGLUE files", None)
-    fewshot_pool: str = _key(
+    tasks: list[str] = option("task-version-prompt, as the leaderboard names them", [])
+    num_fewshot: list[int] = option("examples in the prompt, one number a task", [], least=0)
+    limit: int | None = option("documents of each task; empty: all", None, least=1)
+    data_dir: str | None = option("folder with the JGLUE files", None)
+    fewshot_pool: str = option(
         "train, or test where the train file cannot be had (recorded in the result)", "train", among=("train", "test")
     )
-    data_version: str = _key("the JGLUE release that the file names carry: v1.1 or v1.3", "v1.1")
+    data_version: str = option("the JGLUE release that the file names carry: v1.1 or v1.3", "v1.1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Configs:
+class Configs(Options):
     """The GPT-NeoX configs written for the real training."""
 
-    models: list[str] = _key("sizes in neox_configs/models", ["1-3B", "2-7B", "7B", "13B"])
-    cluster: str = _key("a name in neox_configs/clusters", "a100-40gb")
-    nodes: int = _key(
+    models: list[str] = option("sizes in neox_configs/models", ["1-3B", "2-7B", "7B", "13B"])
+    cluster: str = option("a name in neox_configs/clusters", "a100-40gb")
+    nodes: int = option(
         "number of nodes; where a size does not fit, the smallest number that does is taken and said", 1, least=1
     )
-    tokens: int = _key("training tokens", 20_000_000_000, least=1)
+    tokens: int = option("training tokens", 20_000_000_000, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunFile:
+class RunFile(Options):
     """The whole chain."""
 
-    output: str = _key("the run folder")
-    title: str = _key("headline of the report", "Haigo run")
-    note: str = _key("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
-    seed: int = _key("seed of the design, the proxies, the search and the training", 1, least=0, most=_SEEDS)
-    data_seed: int = _key(
+    output: str = option("the run folder")
+    title: str = option("headline of the report", "Haigo run")
+    note: str = option("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
+    seed: int = option("seed of the design, the proxies, the search and the training", 1, least=0, most=SEEDS)
+    data_seed: int = option(
         "seed of the train/valid/test split, of dedup's hashes and of the tokenizer's sample",
         1234,
         least=0,
-        most=_SEEDS,
+        most=SEEDS,
     )
-    workers: int | None = _key(
+    workers: int | None = option(
         "processes side by side; empty: all cores (proxies on CUDA: what the devices hold)", None, least=1
     )
-    prepare: list[str] = _key("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
-    corpora: dict[str, Corpus] = _key("name -> corpus")
-    split: list[float] = _key("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])
-    dedup: Dedup = _key("repeated documents", Dedup())
-    decontaminate: Decontaminate = _key("texts of evaluation files", Decontaminate())
-    tokenizer: Tokenizer = _key("the tokenizer", Tokenizer())
-    pairs: dict[str, str] = _key(
+    prepare: list[str] = option("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
+    corpora: dict[str, Corpus] = option("name -> corpus")
+    split: list[float] = option("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])
+    dedup: Dedup = option("repeated documents", Dedup())
+    decontaminate: Decontaminate = option("texts of evaluation files", Decontaminate())
+    tokenizer: Tokenizer = option("the tokenizer", Tokenizer())
+    pairs: dict[str, str] = option(
         "name -> jsonl of {context, target}: the loss on the targets is the metric `NAME_bpb` of every proxy", {}
     )
-    test_pairs: dict[str, str] = _key("the same names, other questions: used for the trained models only", {})
-    objective: Objective = _key("what the mixture is chosen for")
-    proxies: Proxies = _key("proxy runs", Proxies())
-    search: Search = _key("mixture search", Search())
-    train: Train = _key("the trained models", Train())
-    scores: Scores = _key("scoring", Scores())
-    configs: Configs = _key("configs for the real training", Configs())
+    test_pairs: dict[str, str] = option("the same names, other questions: used for the trained models only", {})
+    objective: Objective = option("what the mixture is chosen for")
+    proxies: Proxies = option("proxy runs", Proxies())
+    search: Search = option("mixture search", Search())
+    train: Train = option("the trained models", Train())
+    scores: Scores = option("scoring", Scores())
+    configs: Configs = option("configs for the real training", Configs())
 
     def text_folder(self) -> str:
         """The folder of the run with the text that is trained on: that of the last of the stages that are on."""

@@ -1,0 +1,133 @@
+"""haigo.options and haigo.flags: one declaration gives the command line, a file's keys, the reference and a call's words."""
+
+import dataclasses
+import pickle
+from pathlib import Path
+
+import pytest
+
+from haigo import flags, options
+from haigo.cli import HaigoError, Refused
+from haigo.options import Options, again, count, few, option, seed
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Everything(Options):
+    inputs: list[str] = option("files", positional=True, metavar="FILE")
+    text_key: str = option("the field of the text", "text", flags=("--text-key", "--field"))
+    size: float | None = option("how large", None, above=0, most=10)
+    tokens: int = count("tokens", 1000)
+    kind: str = option("which", "auto", among=("auto", "plain"))
+    soft: bool = option("not so hard", True, flags=("--hard",))
+    quick: bool = option("quicker", False)
+    skip: int | None = option("how many", None, nargs=None, const=3)
+    names: list[str] = option("several", [])
+    keys: list[str] = option("several after one flag", [], nargs="+")
+    pairs: dict[str, str] = option("NAME=FILE", {})
+    weights: dict[str, float] = option("NAME=WEIGHT", {}, least=0, most=1)
+    earlier: list[tuple[str, str]] = option("two words each", [])
+    folder: Path | None = option("a folder", None)
+    seed: int = seed()
+    inner: str = option("not on the command line", "x", hidden=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Section(Options):
+    tokens: int = again(Everything, "tokens", default=5, most=100)
+    workers: int | None = few("processes", None)
+
+
+def parsed(*words: str) -> Everything:
+    return flags.parse("room.verb", "What it does.", Everything, list(words))
+
+
+SPELLED = [
+    (["a"], {}),
+    (["a", "b", "--text-key", "body"], {"inputs": ["a", "b"], "text_key": "body"}),
+    (["a", "--text_key", "body"], {"text_key": "body"}),
+    (["a", "--field", "body"], {"text_key": "body"}),
+    (["a", "--tokens", "5e4"], {"tokens": 50_000}),
+    (["a", "--tokens", "50_000"], {"tokens": 50_000}),
+    (["a", "--size", "0.5"], {"size": 0.5}),
+    (["a", "--hard"], {"soft": False}),
+    (["a", "--quick"], {"quick": True}),
+    (["a", "--skip"], {"skip": 3}),
+    (["a", "--skip", "7"], {"skip": 7}),
+    (["a", "--names", "x", "--names", "y z"], {"names": ["x", "y z"]}),
+    (["a", "--keys", "x", "y"], {"keys": ["x", "y"]}),
+    (["a", "--pairs", "n=f=g", "--pairs", "m=h"], {"pairs": {"n": "f=g", "m": "h"}}),
+    (["a", "--weights", "n=0.25"], {"weights": {"n": 0.25}}),
+    (["a", "--earlier", "r", "m", "--earlier", "r2", "m2"], {"earlier": [("r", "m"), ("r2", "m2")]}),
+    (["a", "--folder", "x/y"], {"folder": Path("x/y")}),
+    (["a", "--seed", "2147483647"], {"seed": 2_147_483_647}),
+]
+
+
+@pytest.mark.parametrize(("words", "values"), SPELLED)
+def test_words_become_values_and_words_again(words, values):
+    made = parsed(*words)
+    assert made == Everything(**{"inputs": ["a"], **values})
+    assert parsed(*flags.argv(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ([], "required: FILE"),
+        (["a", "--tokns", "3"], "Did you mean '--tokens'?"),
+        (["a", "--tokens", "0"], "--tokens is 0"),
+        (["a", "--tokens", "2.5"], "--tokens: 2.5 is not a whole number"),
+        (["a", "--tokens", "1e99"], "--tokens"),
+        (["a", "--size", "nan"], "--size is nan"),
+        (["a", "--size", "0"], "--size is 0"),
+        (["a", "--kind", "plane"], "--kind: invalid choice: 'plane'"),
+        (["a", "--pairs", "x"], "x is not NAME=VALUE"),
+        (["a", "--pairs", "x=1", "--pairs", "x=2"], "--pairs names 'x' twice"),
+        (["a", "--weights", "x=2"], "--weights.x is 2"),
+        (["a", "--seed", "-1"], "--seed is -1"),
+        (["a", "--inner", "y"], "--inner"),
+    ],
+)
+def test_what_is_wrong_is_named(words, problem):
+    with pytest.raises(HaigoError) as caught:
+        parsed(*words)
+    assert problem in str(caught.value)
+
+
+def test_limits_hold_for_whoever_makes_the_object():
+    with pytest.raises(HaigoError, match="--tokens is 0") as caught:
+        Everything(inputs=["a"], tokens=0)
+    assert caught.value.options == ("tokens",)
+    with pytest.raises(HaigoError, match="--kind is 'plane'"):
+        Everything(inputs=["a"], kind="plane")
+    assert Everything(inputs=["a"]).replaced(seed=3).seed == 3
+
+
+def test_an_option_of_another_class_keeps_its_sentence():
+    assert Section().tokens == 5
+    assert [each.metadata["doc"] for each in dataclasses.fields(Section)] == ["tokens", "processes"]
+    with pytest.raises(HaigoError, match="at least 1 and at most 100"):
+        Section(tokens=101)
+
+
+def test_keys_of_a_file():
+    assert options.build(Section, {"tokens": 7}, "run.yml", "train") == Section(tokens=7)
+    for raw, problem in [
+        ({"token": 7}, "run.yml: unknown key 'train.token'. Did you mean 'tokens'?"),
+        ({"tokens": 0}, "run.yml: 'train.tokens' is 0."),
+        ({"tokens": "many"}, "run.yml: 'train.tokens' is 'many', which is not whole number."),
+        ([], "run.yml: 'train' must hold keys"),
+    ]:
+        with pytest.raises(HaigoError) as caught:
+            options.build(Section, raw, "run.yml", "train")
+        assert problem in caught.value.problem
+    assert options.table(Section, "train.")[2] == "| `train.tokens` | whole number | `5` | tokens |"
+
+
+def test_an_error_says_the_option_as_its_reader_knows_it():
+    error = Refused("--text-key 'x' is in no row, nor with --text-key-too.", "give `--text_key`", option="text_key")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    told = error.spelled({"text_key": "corpora.news.text_key"}.get)
+    assert type(told) is Refused and told.fix == "give 'corpora.news.text_key'"
+    assert told.problem == "'corpora.news.text_key' 'x' is in no row, nor with --text-key-too."
+    assert error.spelled(lambda name: None).problem == error.problem
