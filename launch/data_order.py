@@ -25,8 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from haigo import memory
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader
+from neox_configs import reader
 
 Int64 = npt.NDArray[np.int64]
 _SPARE = 1.005  # GPT-NeoX asks each dataset of a blend for half a percent more than its share
@@ -72,6 +74,14 @@ class Dataset:
             raise HaigoError(
                 f"{self.prefix} holds {self.tokens_per_epoch} tokens, too few for two samples of {seq_length}.",
                 "index more text, give the corpus weight 0, or use a smaller seq_length",
+            )
+        # int32 and int64 of every document and epoch, int64 of every sample, and one sample
+        need = len(ids) * self.epochs * 12 + self.count * 8 + seq_length * 8
+        if need > memory.available():
+            raise HaigoError(
+                f"the order of {samples:,} samples of {seq_length:,} tokens from {self.prefix} takes at least "
+                f"{need / 1e9:,.0f} GB of memory, and {memory.available() / 1e9:,.1f} GB can be had.",
+                "check seq_length, train_iters and the batch size",
             )
         random = np.random.RandomState(seed)
         order = np.tile(ids, self.epochs)
@@ -244,6 +254,43 @@ class Source:
         return Blend(datasets, shares)
 
 
+def _known(config: Mapping[str, Any]) -> None:
+    """See that the config asks for the order that this page computes.
+
+    Raises:
+        HaigoError: for another.
+    """
+    asked = [
+        (name, allowed)
+        for name, allowed in (
+            ("pack_impl", "packed"),
+            ("data_impl", "mmap"),
+            ("dataset_impl", "gpt2"),
+            ("train_impl", "normal"),
+            ("train_epochs", None),
+            ("weight_by_num_documents", False),
+        )
+        if reader.value(config, name) != allowed
+    ]
+    for name, allowed in asked:
+        raise HaigoError(
+            f"{name}: {config.get(name)!r:.60}: the order of its samples is not known here.",
+            f"write {name}: {allowed}" if allowed else f"leave {name} out",
+        )
+
+
+def _whole(config: Mapping[str, Any], name: str, least: int, most: int = (1 << 31) - 1) -> int:
+    """A number of the config, or GPT-NeoX's default for it.
+
+    Raises:
+        HaigoError: no whole number, or out of range.
+    """
+    value = reader.value(config, name)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise HaigoError(f"{name} {value!r:.40} is not a whole number from {least} to {most}.", "write another number")
+    return value
+
+
 def source(config: Mapping[str, Any], batch: int, part: str = "train") -> Source:
     """Read one split's data keys from a GPT-NeoX config.
 
@@ -253,21 +300,14 @@ def source(config: Mapping[str, Any], batch: int, part: str = "train") -> Source
         part: train, valid or test.
 
     Raises:
-        HaigoError: no data is named, or both ways of naming it are used.
+        HaigoError: no data is named, or both ways of naming it are used; a number out of range, or an order not known here.
     """
+    _known(config)
     for name in ("train_iters", "seq_length"):
-        if not isinstance(config.get(name), int):
+        if config.get(name) is None:
             raise HaigoError(f"the config gives no {name}, which decides the order of the samples.", f"add {name}")
-    iters = int(config["train_iters"])
-    evaluations, between = (
-        default if config.get(name) is None else config[name]
-        for name, default in (("eval_iters", 100), ("eval_interval", 1000))
-    )
-    if evaluations < 0 or between < 1:
-        raise HaigoError(
-            f"eval_iters {evaluations} and eval_interval {between} are no plan of evaluations.",
-            "write numbers from 0 and from 1",
-        )
+    iters = _whole(config, "train_iters", 0)
+    evaluations, between = _whole(config, "eval_iters", 0), _whole(config, "eval_interval", 1)
     asked = {
         "train": iters * batch,
         "valid": (iters // between + 1) * evaluations * batch,
@@ -275,8 +315,8 @@ def source(config: Mapping[str, Any], batch: int, part: str = "train") -> Source
     }
     common: dict[str, Any] = {
         "samples": asked[part],
-        "seq_length": int(config["seq_length"]),
-        "seed": int(config.get("seed", 1234)),
+        "seq_length": _whole(config, "seq_length", 1),
+        "seed": _whole(config, "seed", 0, (1 << 32) - 1),
     }
     listed, plain = config.get("train_data_paths"), config.get("data_path")
     if listed and plain:

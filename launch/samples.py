@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from haigo import cli
-from haigo.cli import Refused
+from haigo import cli, memory
+from haigo.cli import HaigoError, Refused
 from launch import data_order
 
 _TEXT_SHOWN = 60
+_BYTES = 40  # of a token in a list
 
 
 def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "train") -> list[dict[str, Any]]:
@@ -45,6 +46,12 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
 
     _, batch = batch_sizes(config)
     source = data_order.source(config, batch, split)
+    held = first * source.seq_length * _BYTES
+    if held > memory.available():
+        raise HaigoError(
+            f"{first:,} samples of {source.seq_length:,} tokens take at least {held / 1e9:,.0f} GB of memory.",
+            "show fewer with --first",
+        )
     data = source.open()
     found = []
     for number in range(first):

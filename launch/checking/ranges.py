@@ -108,11 +108,11 @@ def inside(value: float, limits: _Range) -> bool:
     return (value > least if open_least else value >= least) and (value < most if open_most else value <= most)
 
 
-def in_words(limits: _Range) -> str:
-    """A range as a sentence says it."""
+def in_words(limits: _Range, value: float) -> str:
+    """A range as a sentence about `value` says it."""
     least, most, open_least, open_most = limits
     low = f"above {least:g}" if open_least else f"of at least {least:g}"
-    if most in (math.inf, _INT):
+    if most == math.inf or (most == _INT and value <= most):
         return low
     return f"{low} and {'below' if open_most else 'at most'} {most:.10g}"
 
@@ -136,7 +136,7 @@ def _fix(config: Mapping[str, Any], name: str, value: float, limits: _Range) -> 
         return f"write warmup: {value / steps:.4g} for {value:g} of {steps} steps"
     if name == "eval_interval" and value == 0:
         return "write eval_iters: 0 for a run without evaluation, and an eval_interval of at least 1"
-    return f"write {'a share' if limits[1] == 1 else 'a number'} {in_words(limits)}"
+    return f"write {'a share' if limits[1] == 1 else 'a number'} {in_words(limits, value)}"
 
 
 def _words(config: Mapping[str, Any]) -> Iterator[Check]:

@@ -100,7 +100,9 @@ def _labels(config: Mapping[str, Any], base: Path) -> list[Check]:
     for split, labels in given.items():
         paths = config.get(f"{split}_data_paths") or []
         if len(labels) == len(paths):
-            found += [one for pair in zip(paths, labels, strict=True) for one in _aligned(base, *map(str, pair))]
+            found += [
+                one for pair in zip(paths, labels, strict=True) for one in _aligned(config, base, *map(str, pair))
+            ]
         elif labels or split == "train":
             told = f"{len(labels)} {split} label datasets for {len(paths)} of text."
             found.append(Check("labels", "fail", told, "give one for each, in the same order"))
@@ -110,22 +112,15 @@ def _labels(config: Mapping[str, Any], base: Path) -> list[Check]:
     return found
 
 
-def _aligned(base: Path, text: str, label: str) -> list[Check]:
+def _aligned(config: Mapping[str, Any], base: Path, text: str, label: str) -> list[Check]:
     try:
         one = config_data.dataset(base / text)
     except HaigoError:
         return []  # told by the checks of the data
     try:
-        marks = config_data.dataset(base / label)
+        finetune.check_labels(one, base / label, config.get("seq_length"))
     except HaigoError as error:
         return [Check("labels", "fail", error.problem, error.fix)]
-    if (one.tokens, one.sequences) != (marks.tokens, marks.sequences):
-        sizes = f"{marks.tokens:,} labels in {marks.sequences:,} rows", f"{one.tokens:,} tokens in {one.sequences:,}"
-        told = f"{label} has {sizes[0]}, {text} {sizes[1]}."
-        return [Check("labels", "fail", told, "make both again with preprocess.pairs")]
-    if marks.dtype.startswith("u"):
-        told = f"{label} holds {marks.dtype}, which cannot say -100: nothing would be masked."
-        return [Check("labels", "fail", told, "make it again with preprocess.pairs")]
     return []
 
 

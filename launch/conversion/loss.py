@@ -132,19 +132,6 @@ def rows(
     Raises:
         HaigoError: a dataset is not there, or the config asks for an order that is not known here.
     """
-    for name, allowed in (
-        ("pack_impl", "packed"),
-        ("data_impl", "mmap"),
-        ("dataset_impl", "gpt2"),
-        ("train_impl", "normal"),
-    ):
-        if reader.value(config, name) != allowed:
-            raise HaigoError(
-                f"{name}: {config.get(name)!r}: the order of its samples is not known here.",
-                f"the loss can be compared for {name} {allowed} only",
-            )
-    if config.get("train_epochs") or config.get("weight_by_num_documents"):
-        raise HaigoError("train_epochs and weight_by_num_documents: this order is not known here.", "compare without")
     keyed = dict(config)
     for name in ("data_path", f"{part}_data_paths", f"{part}_label_data_paths"):
         if keyed.get(name):

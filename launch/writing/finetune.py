@@ -45,6 +45,30 @@ def examples_of(one: config_data.Dataset) -> int:
     return stated if isinstance(stated, int) and stated > 0 else max(1, one.sequences)
 
 
+def check_labels(one: config_data.Dataset, label: str | os.PathLike[str], seq_length: Any) -> None:
+    """See that labels belong to their tokens, and that packed rows are as long as the samples.
+
+    Args:
+        one: the dataset of tokens.
+        label: prefix of its labels.
+        seq_length: tokens a sample.
+
+    Raises:
+        HaigoError: the labels are missing or damaged.
+        Refused: they are not those of these tokens, or the rows were packed for another length.
+    """
+    from haigo.formats.dataset import ids
+
+    config_data.dataset(label)
+    ids.require_labels(one.prefix, label)
+    facts = one.manifest or {}
+    if facts.get("packed") and facts.get("seq_length") != seq_length:
+        raise Refused(
+            f"{one.prefix} was packed for samples of {facts.get('seq_length')} tokens, and the config has {seq_length}.",
+            "give the same seq_length, or pack again",
+        )
+
+
 def pairs(
     prefixes: Mapping[str, str | os.PathLike[str] | None], tokenizer: Mapping[str, Any], seq_length: int, piped: bool
 ) -> Pairs:
@@ -78,20 +102,10 @@ def pairs(
                 raise HaigoError(
                     f"{place}.idx does not exist.", f"give --{split}-pairs the prefix that preprocess.pairs wrote"
                 )
-        one, labels = config_data.dataset(text), config_data.dataset(label)
+        one = config_data.dataset(text)
         config_data.check_match(one, tokenizer)
-        if (one.tokens, one.sequences) != (labels.tokens, labels.sequences):
-            raise Refused(
-                f"{label}.bin has {labels.tokens:,} labels for {one.tokens:,} tokens.",
-                "make both with preprocess.pairs",
-            )
-        facts = one.manifest or {}
-        rows = bool(facts.get("packed"))
-        if rows and facts.get("seq_length") != seq_length:
-            raise Refused(
-                f"{text} was packed for samples of {facts.get('seq_length')} tokens, and the config has {seq_length}.",
-                "give the same --seq-length, or pack again",
-            )
+        check_labels(one, label, seq_length)
+        rows = bool((one.manifest or {}).get("packed"))
         if packed is not None and rows != packed:
             raise Refused(f"{text} is {'' if rows else 'not '}packed, unlike the training set.", "make both alike")
         packed = rows

@@ -3,8 +3,9 @@
 import json
 
 import numpy as np
+import pytest
 
-from haigo import cli
+from haigo import cli, memory
 from haigo.formats.dataset.indexed import MMapWriter
 from launch import samples
 
@@ -51,3 +52,34 @@ def test_another_tokenizer_is_refused_with_and_without_a_manifest(tmp_path, caps
         assert cli.run(samples.main, words) == 0
         assert cli.run(samples.main, [*words, "--tokenizer", str(tmp_path / "spm.model")]) == 3
         assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("seq_length", 0),
+        ("seq_length", 1 << 40),
+        ("train_iters", (1 << 31) - 1),
+        ("train_iters", True),
+        ("seed", -1),
+        ("seed", 1 << 40),
+        ("seed", "x"),
+        ("eval_iters", "x"),
+        ("pack_impl", "pack_until_overflow"),
+        ("weight_by_num_documents", True),
+        ("train_epochs", 2),
+        ("data_impl", "lazy"),
+    ],
+)
+def test_what_no_order_can_be_computed_of_is_named(tmp_path, capsys, key, value):
+    config = made(tmp_path, True)
+    config.write_text(json.dumps({**json.loads(config.read_text()), key: value}))
+    assert cli.run(samples.main, [str(config), "--first", "3"]) == 2
+    err = capsys.readouterr().err
+    assert key in err and "fix:" in err and len(err) < 600
+
+
+def test_more_samples_than_memory_holds(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10_000)
+    assert cli.run(samples.main, [str(made(tmp_path, True)), "--first", "1000"]) == 2
+    assert "--first" in capsys.readouterr().err

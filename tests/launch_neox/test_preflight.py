@@ -270,6 +270,36 @@ def test_label_datasets(world: World, labelled: dict[str, Any]) -> None:
     assert "labels" in [check.name for check in preflight.preflight([path]).failed]
 
 
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        (lambda row: [-100, *row[:-1]], "is not the token there, nor -100"),
+        (lambda row: [-100] * len(row), "is -100 throughout"),
+    ],
+    ids=["another's labels", "nothing to learn"],
+)
+def test_labels_that_are_not_their_tokens(
+    world: World, labelled: dict[str, Any], label: Any, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text, prefix = MMapReader(world.prefix("news")), Path(labelled["train_label_data_paths"][0])
+    with MMapWriter(prefix, np.int32) as writer:
+        for row in range(len(text)):
+            writer.add(label(list(map(int, text[row]))))
+            writer.end_document()
+    assert cli.run(preflight.main, [str(sound(world, **labelled)), "--gpus", "1"]) == cli.REFUSED
+    err = capsys.readouterr().err
+    assert said in err and str(prefix) in err and "fix:" in err
+
+
+def test_rows_packed_for_another_length(
+    world: World, labelled: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = Path(f"{world.prefix('news')}.json")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "packed": True, "seq_length": 48}))
+    assert cli.run(preflight.main, [str(sound(world, **labelled)), "--gpus", "1"]) == cli.REFUSED
+    assert "was packed for samples of 48 tokens" in capsys.readouterr().err
+
+
 def test_packing_until_overflow(world: World, labelled: dict[str, Any]) -> None:
     told = found_by(sound(world, **labelled, pack_impl="pack_until_overflow"), "packing")
     assert told[0] == "warn" and "RecursionError" in told[1]

@@ -122,6 +122,52 @@ def require_inside(prefix: str | os.PathLike[str], vocab_size: int, name: str, l
         )
 
 
+def require_labels(text: str | os.PathLike[str], label: str | os.PathLike[str]) -> None:
+    """Refuse labels that are not those of their tokens. Asked again for the same files, it does not read them.
+
+    Args:
+        text, label: paths without extension; a label is its token, or -100 where the loss does not count.
+
+    Raises:
+        HaigoError: a dataset cannot be read.
+        Refused: other lengths, a label that is another token, or none that counts.
+    """
+    one, marks, again = MMapReader(text).of_tokens(), MMapReader(label).of_tokens(), "make both with preprocess.pairs"
+    if (len(one.tokens), len(one)) != (len(marks.tokens), len(marks)) or not np.array_equal(one.sizes, marks.sizes):
+        sizes = f"{len(marks.tokens):,} labels in {len(marks):,} rows, {len(one.tokens):,} tokens in {len(one):,}"
+        raise Refused(
+            f"{bin_path(label)} does not belong to {bin_path(text)}: {sizes}, or rows of other lengths.", again
+        )
+    if marks.dtype.kind == "u":
+        raise Refused(f"{bin_path(label)} holds {marks.dtype}, which cannot say -100: nothing would be masked.", again)
+    stamp = tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in (bin_path(text), bin_path(label)))
+    other, counted = _labels(os.fspath(text), os.fspath(label), stamp)
+    if other is not None:
+        raise Refused(
+            f"{bin_path(label)} does not belong to {bin_path(text)}: the label {other.value:,} (token {other.offset:,} of "
+            f"sequence {other.sequence:,}) is not the token there, nor -100.",
+            again,
+        )
+    if not counted:
+        raise Refused(
+            f"{bin_path(label)} is -100 throughout: no token would be learnt, and the loss is no number.", again
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _labels(text: str, label: str, stamp: tuple[tuple[int, int], ...]) -> tuple[Outside | None, int]:
+    """The first label that is not its token, and how many count up to there."""
+    one, marks = MMapReader(text), MMapReader(label)
+    counted = 0
+    for at, part in _parts(marks):
+        learnt = part != MASKED
+        wrong = learnt & (part != one.tokens[at : at + len(part)])
+        if wrong.any():
+            return _where(marks, at + int(wrong.argmax())), counted
+        counted += int(learnt.sum())
+    return None, counted
+
+
 @functools.lru_cache(maxsize=1024)
 def _outside(prefix: str, vocab_size: int, labels: bool, stamp: tuple[int, int]) -> Outside | None:
     return outside(MMapReader(prefix).of_tokens(), vocab_size, labels)
