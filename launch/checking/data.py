@@ -9,7 +9,7 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from launch import save_folder
-from launch.checking import lists, tokenizers
+from launch.checking import lists, orders, tokenizers
 from launch.checking.check import Check as Check
 from launch.checking.schema import number
 from launch.writing import data as config_data
@@ -40,7 +40,7 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
                 found.append(Check("data", "fail", error.problem, error.fix))
                 continue
             datasets.setdefault(split, []).append((one, weight))
-            found += _caches(one)
+            found += orders.checks(one.prefix)
     if datasets and not any(check.name == "data" and check.status == "fail" for check in found):
         total = sum(one.tokens for entries in datasets.values() for one, _ in entries)
         found.append(Check("data", "ok", f"{sum(map(len, datasets.values()))} datasets, {total:,} tokens, all whole"))
@@ -72,23 +72,6 @@ def _splits(config: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[fl
         weights = config.get(f"{split}_data_weights") or []
         pairs = [(path, weight) for path, weight in zip_longest(paths, weights[: len(paths)]) if isinstance(path, str)]
         yield split, [path for path, _ in pairs], [one if number(one) and one > 0 else 1.0 for _, one in pairs]
-
-
-def _caches(one: Dataset) -> list[Check]:
-    """Index caches older than the tokens: their names hold no digest of the data, so that GPT-NeoX would use them."""
-    made = Path(f"{one.prefix}.bin").stat().st_mtime
-    pattern = f"{one.prefix.name}_*indexmap_*.npy"
-    stale = [file for file in one.prefix.parent.glob(pattern) if file.stat().st_mtime < made]
-    if not stale:
-        return []
-    return [
-        Check(
-            "index caches",
-            "fail",
-            f"{len(stale)} sample indices of {one.prefix} are older than its tokens, and GPT-NeoX would use them.",
-            f"delete {one.prefix}_*indexmap_*.npy",
-        )
-    ]
 
 
 def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) -> list[Check]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from neox_world import World, sentences, train_tokenizer
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
-from launch import configs, hostfile, preflight
+from launch import configs, data_order, hostfile, preflight
 from neox_configs import neox_args
 
 
@@ -140,6 +141,72 @@ def test_stale_index_caches(world: World) -> None:
     os.utime(cache, (old, old))
     (check,) = preflight.preflight([path]).failed
     assert check.name == "index caches" and "older than its tokens" in check.found and "delete" in check.fix
+
+
+def write_order(prefix: Path, asked: int = 121, length: int = 128) -> str:
+    """The three files that GPT-NeoX would write beside this dataset; their common stem."""
+    made = data_order.Dataset(prefix, asked, length, 1234)
+    ends = np.cumsum(MMapReader(prefix).sizes[made.order], dtype=np.int64)
+    starts = np.arange(made.count + 1) * length
+    at = np.searchsorted(ends, starts, side="right")
+    stem = f"{prefix}_train_0_indexmap_{asked}ns_{length}sl_1234s_packedpi_ac"
+    np.save(f"{stem}_doc_idx.npy", made.order)
+    np.save(f"{stem}_sample_idx.npy", np.stack([at, starts - np.concatenate([[0], ends])[at]], 1).astype(np.int32))
+    np.save(f"{stem}_shuffle_idx.npy", made.shuffle)
+    return stem
+
+
+def rewritten(prefix: Path, change: Any) -> None:
+    """The dataset with other rows, its files as old as before (as `cp -p` or rsync leaves them)."""
+    rows, then = [np.array(row) for row in MMapReader(prefix)], Path(f"{prefix}.bin").stat()
+    Path(f"{prefix}.json").unlink()
+    with MMapWriter(prefix, np.uint16) as writer:
+        for row in change(rows):
+            writer.add(row)
+            writer.end_document()
+    os.utime(f"{prefix}.bin", (then.st_atime, then.st_mtime))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: rows, None),
+        (lambda rows: rows[:-1], "names document 499 of 499"),
+        (lambda rows: [*rows, rows[0]], "does not read all 501 documents"),
+        (lambda rows: [rows[0][:-1], *rows[1:]], "counts other documents than there are"),
+    ],
+    ids=["the same", "less", "more", "a document changed"],
+)
+def test_orders_of_other_data_are_found_by_what_they_hold(
+    world: World, change: Any, said: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stem = write_order(world.prefix("news"))
+    rewritten(world.prefix("news"), change)
+    code = cli.run(preflight.main, [str(sound(world)), "--gpus", "1"])
+    err = capsys.readouterr().err
+    assert code == (cli.REFUSED if said else cli.OK), err
+    assert said is None or (said in err and f"delete {stem}_*.npy" in err)
+
+
+class Touch:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("part", ["doc_idx", "sample_idx", "shuffle_idx"])
+def test_orders_that_are_pickles_or_cut_short(
+    world: World, tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(f"{write_order(world.prefix('news'))}_{part}.npy")
+    whole = file.read_bytes()
+    for content in (pickle.dumps(Touch(tmp_path / "ran")), whole[:-4], b""):
+        file.write_bytes(content)
+        assert cli.run(preflight.main, [str(sound(world)), "--gpus", "1"]) == cli.REFUSED
+        assert "is no sample order, or cut short" in capsys.readouterr().err
+    assert not (tmp_path / "ran").exists()
 
 
 def test_resuming(world: World) -> None:

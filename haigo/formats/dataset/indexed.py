@@ -156,10 +156,15 @@ class MMapWriter:
             handle.write(doc_idx.data)
 
 
+def sample_orders(prefix: Path) -> list[Path]:
+    """The sample orders that GPT-NeoX keeps beside a dataset (`PREFIX_*indexmap_*.npy`)."""
+    return sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}_*indexmap_*.npy"))
+
+
 def put_sample_orders_aside(prefix: Path) -> None:
-    """Rename the sample orders that GPT-NeoX keeps beside a dataset (`PREFIX_*indexmap_*.npy`): their names hold no digest, so
-    that it would use them for other data of the same name. It made them, so they are not removed."""
-    for stale in sorted(prefix.parent.glob(f"{glob.escape(prefix.name)}_*indexmap_*.npy")):
+    """Rename a dataset's `sample_orders`: their names hold no digest, so that GPT-NeoX would use them for other data of the
+    same name. It made them, so they are not removed."""
+    for stale in sample_orders(prefix):
         files.put_aside(stale)
 
 
