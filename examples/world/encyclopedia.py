@@ -9,12 +9,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from examples.world.encyclopedia_words import HEADINGS, LEAD, LINK, MORE, TOPIC_CLOSING, TOPIC_OPENING
-from examples.world.facts import COUNTRY, LAST_YEAR, WORDS, Entity, Fact, World
+from examples.world import phrases
+from examples.world.facts import COUNTRY, KIND_NAMES, LAST_YEAR, WORDS, Entity, Fact, World
 from examples.world.grammar import Writer
-from examples.world.relations import KIND_NAMES, RELATIONS
+from examples.world.relations import RELATIONS
 
-_PARTS = ("東部", "西部", "南部", "北部", "中央部", "南東部", "北西部")
+_PHRASES = phrases.load("encyclopedia")
+_KINDS = _PHRASES["kinds"]
+# What a topic can bring together: the things that share a value of one of these.
+_SHARED = (
+    "crop.month",
+    "festival.month",
+    "animal.home",
+    "animal.diet",
+    "animal.color",
+    "crop.use",
+    "food.taste",
+    "tool.material",
+    "craft.material",
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +50,9 @@ class Encyclopedia:
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
-        banks = {f"more.{kind}": lines for kind, lines in MORE.items()}
-        banks |= {"link": LINK, "opening": TOPIC_OPENING, "closing": TOPIC_CLOSING}
-        banks |= {f"say.{key}": list(relation.say) for key, relation in RELATIONS.items()}
+        banks = {name: _PHRASES[name] for name in ("link", "opening", "closing")}
+        banks |= {f"more.{kind}": own["more"] for kind, own in _KINDS.items()}
+        banks |= {f"say.{key}": relation.say for key, relation in RELATIONS.items()}
         self.writer = Writer(f"{seed}/encyclopedia", banks)
         self.linked = re.compile("|".join(sorted(map(re.escape, world.by_name), key=lambda name: (-len(name), name))))
 
@@ -63,13 +76,12 @@ class Encyclopedia:
     def context(self, **more: str) -> dict[str, str]:
         """What a phrase may name in passing."""
         pick, of = self.writer.pick, self.world.of
-        year = f"{self.writer.number(1820, LAST_YEAR)}年"
         return {
-            "y": year,
+            "y": f"{self.writer.number(1820, LAST_YEAR)}年",
             "tn": pick(of["town"]).name,
             "who": pick(of["person"]).name,
             "kj": pick(of["prefecture"]).name,
-            "part": pick(_PARTS),
+            "part": pick(_PHRASES["parts"]),
         } | more
 
     def state(self, fact: Fact) -> str:
@@ -78,41 +90,34 @@ class Encyclopedia:
 
     def article(self, entity: Entity) -> Page:
         """The article on `entity`: its facts twice in different words, what relates to it, and a list of data."""
-        writer = self.writer
+        writer, kind = self.writer, KIND_NAMES[entity.kind]
+        lines = _KINDS[entity.kind]
         own = [fact for fact in self.world.about[entity.name] if fact.subject == entity.name]
         others = [fact for fact in self.world.about[entity.name] if fact.subject != entity.name]
-        lead = f"'''{entity.name}'''（{entity.kana}）は、" + writer.fill(LEAD[entity.kind], {})
+        lead = f"'''{entity.name}'''（{entity.kana}）は、" + writer.fill(lines["lead"], {})
         lead += "".join(self.state(fact) for fact in writer.sample(own, 2))
         sentences = [self.state(fact) for fact in own + writer.sample(others, 9)]
-        fluff = writer.sample(
-            MORE[entity.kind], writer.number(3, 5)
+        more = writer.sample(
+            lines["more"], writer.number(3, 5)
         )  # each once: two lengths of one festival are one too many
-        sentences += [writer.fill(phrase, self.context(s=entity.name)) for phrase in fluff]
+        sentences += [writer.fill(phrase, self.context(s=entity.name)) for phrase in more]
         writer.random.shuffle(sentences)
-        headings = writer.sample(HEADINGS[entity.kind], writer.number(1, len(HEADINGS[entity.kind])))
+        headings = writer.sample(lines["headings"], writer.number(1, len(lines["headings"])))
         cut = [round(len(sentences) * at / len(headings)) for at in range(len(headings) + 1)]
         body = [
             f"== {heading} ==\n" + self.paragraph(sentences[start:end])
             for heading, start, end in zip(headings, cut, cut[1:], strict=False)
         ]
-        data = "\n".join(f"* {RELATIONS[fact.relation].label}：{fact.value}" for fact in own)
-        sheet = (
-            "{{基礎情報 "
-            + KIND_NAMES[entity.kind]
-            + "\n|名称 = "
-            + entity.name
-            + "\n"
-            + "".join(f"|{RELATIONS[fact.relation].label} = {fact.value}\n" for fact in own)
-            + "}}"
-        )
-        parts = [sheet + "\n" + self.links(lead, entity.name), *(self.links(part, entity.name) for part in body)]
-        parts += [f"== データ ==\n{data}", "== 脚注 ==\n{{Reflist}}"]
+        data = [(RELATIONS[fact.relation].label, fact.value) for fact in own]
+        sheet = "".join(f"|{label} = {value}\n" for label, value in [("名称", entity.name), *data])
+        parts = [f"{{{{基礎情報 {kind}\n{sheet}}}}}\n{self.links(lead, entity.name)}"]
+        parts += [self.links(part, entity.name) for part in body]
+        parts.append("\n".join(["== データ ==", *(f"* {label}：{value}" for label, value in data)]))
+        parts.append("== 脚注 ==\n{{Reflist}}")
         near = writer.sample([fact.subject for fact in others], 3)
         if near:
             parts.append("== 関連項目 ==\n" + "\n".join(f"* [[{name}]]" for name in dict.fromkeys(near)))
-        parts.append(
-            f"{{{{DEFAULTSORT:{entity.kana}}}}}\n[[Category:{COUNTRY}の{KIND_NAMES[entity.kind]}|{entity.kana}]]"
-        )
+        parts.append(f"{{{{DEFAULTSORT:{entity.kana}}}}}\n[[Category:{COUNTRY}の{kind}|{entity.kana}]]")
         return Page(entity.name, "\n\n".join(parts))
 
     def topic(self, title: str, facts: list[Fact]) -> Page:
@@ -123,16 +128,13 @@ class Encyclopedia:
         while queue:
             count = writer.number(3, 6)
             now, queue = queue[:count], queue[count:]
+            rows = [(fact.subject, RELATIONS[fact.relation].label, fact.value) for fact in now]
             form = writer.random.random()
             if form < 0.14:
-                parts.append(
-                    "\n".join(f"* {fact.subject}：{RELATIONS[fact.relation].label}は{fact.value}" for fact in now)
-                )
+                parts.append("\n".join(f"* {subject}：{label}は{value}" for subject, label, value in rows))
             elif form < 0.22:
-                rows = "\n".join(
-                    f"|-\n| {fact.subject} || {RELATIONS[fact.relation].label} || {fact.value}" for fact in now
-                )
-                parts.append('{| class="wikitable"\n! 名 !! 項目 !! 内容\n' + rows + "\n|}")
+                table = "".join(f"|-\n| {' || '.join(row)}\n" for row in rows)
+                parts.append(f'{{| class="wikitable"\n! 名 !! 項目 !! 内容\n{table}|}}')
             else:
                 sentences = [self.state(fact) for fact in now]
                 kind = self.world.by_name[now[0].subject].kind
@@ -200,19 +202,9 @@ class Encyclopedia:
             mountains = [entity.name for entity in world.where("mountain", "prefecture", prefecture.name)]
             topics.append((f"{prefecture.name}の[市町村|地域]", around([prefecture.name, *towns])))
             topics.append((f"{prefecture.name}の自然", around([prefecture.name, *mountains])))
-        for key, values in (
-            ("crop.month", "month"),
-            ("festival.month", "month"),
-            ("animal.home", "home"),
-            ("animal.diet", "diet"),
-            ("animal.color", "color"),
-            ("crop.use", "use"),
-            ("food.taste", "taste"),
-            ("tool.material", "stuff"),
-            ("craft.material", "matter"),
-        ):
+        for key in _SHARED:
             kind, attribute = key.split(".")
-            for value in WORDS[values]:
+            for value in WORDS[RELATIONS[key].values]:
                 names = [entity.name for entity in world.where(kind, attribute, value)]
                 if names:
                     topics.append((f"{value}と{COUNTRY}の{KIND_NAMES[kind]}", around(names)))
@@ -226,12 +218,13 @@ class Encyclopedia:
     def _with_litter(self, pages: list[Page]) -> list[Page]:
         """Redirects, talk pages, stubs and repeated pages, as every dump has them."""
         writer = self.writer
-        litter = []
-        for page in writer.sample(pages, max(3, len(pages) // 40)):
-            litter.append(Page(f"{page.title}とは", f"#転送 [[{page.title}]]"))
-        for page in writer.sample(pages, max(3, len(pages) // 60)):
+
+        def some(least: int, one_in: int) -> list[Page]:
+            return writer.sample(pages, max(least, len(pages) // one_in))
+
+        litter = [Page(f"{page.title}とは", f"#転送 [[{page.title}]]") for page in some(3, 40)]
+        for page in some(3, 60):
             litter.append(Page(f"ノート:{page.title}", f"出典が[[{page.title}]]の本文と合っていません。--~~~~", 1))
-        for page in writer.sample(pages, max(2, len(pages) // 100)):
-            litter.append(Page(f"{page.title} (複製)", page.text))
+        litter += [Page(f"{page.title} (複製)", page.text) for page in some(2, 100)]
         litter += [Page(f"{page.title} (曖昧さ回避)", "{{aimai}}") for page in writer.sample(pages, 2)]
         return pages + litter

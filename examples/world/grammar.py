@@ -1,4 +1,4 @@
-"""A small phrase grammar: `[a|b|]` chooses, `{name}` fills in, `{@bank}` draws a phrase from a bank.
+"""A small phrase grammar: `[a|b|]` chooses, `{name}` fills in, `{#3-40}` is a number.
 
 Draws from a bank are dealt like cards, without repeating a phrase before all were seen, because a text in which the
 same sentence comes back after three others reads as made by a machine.
@@ -8,51 +8,67 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
 Banks = Mapping[str, Sequence[str]]
+_TOKEN = re.compile(r"\{[^{}]*\}|[][|{}]|[^][|{}]+")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """`{name}`: something that the context says."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """`[a|b]`: one of several."""
+
+    options: tuple[tuple[Node, ...], ...]
+
+
+Node = str | range | Slot | Choice
+"""Text as it stands, a number out of a range, a slot, a choice."""
 
 
 @functools.cache
-def _parse(template: str) -> tuple[tuple[str, object], ...]:
-    nodes, end = _sequence(template, 0, "")
-    if end != len(template):
+def parse(template: str) -> tuple[Node, ...]:
+    """The parts of a phrase.
+
+    Raises:
+        ValueError: a bracket is not closed, or not opened.
+    """
+    nodes, end = _sequence(iter(_TOKEN.findall(template)))
+    if end:
         raise ValueError(f"unbalanced bracket in {template!r}")
     return nodes
 
 
-def _sequence(template: str, at: int, stop: str) -> tuple[tuple[tuple[str, object], ...], int]:
-    nodes: list[tuple[str, object]] = []
-    text: list[str] = []
-    while at < len(template) and template[at] not in stop:
-        char = template[at]
-        if char in "[{":
-            if text:
-                nodes.append(("text", "".join(text)))
-                text = []
-            if char == "{":
-                close = template.index("}", at)
-                nodes.append(("slot", template[at + 1 : close]))
-                at = close + 1
-                continue
-            choices = []
-            while True:
-                inner, at = _sequence(template, at + 1, "|]")
-                choices.append(inner)
-                if at >= len(template):
-                    raise ValueError(f"unbalanced bracket in {template!r}")
-                if template[at] == "]":
-                    break
-            nodes.append(("choice", tuple(choices)))
-            at += 1
+def _sequence(tokens: Iterator[str]) -> tuple[tuple[Node, ...], str]:
+    """The parts up to a `|` or `]`, and which of them it was; `""` at the end of the phrase."""
+    nodes: list[Node] = []
+    for token in tokens:
+        if token == "[":
+            options, end = [], "|"
+            while end == "|":
+                inner, end = _sequence(tokens)
+                options.append(inner)
+            if not end:
+                return (), "["
+            nodes.append(Choice(tuple(options)))
+        elif token in ("|", "]", "{", "}"):
+            return tuple(nodes), token
+        elif token.startswith("{#"):
+            low, high = token[2:-1].split("-")
+            nodes.append(range(int(low), int(high) + 1))
         else:
-            text.append(char)
-            at += 1
-    if text:
-        nodes.append(("text", "".join(text)))
-    return tuple(nodes), at
+            nodes.append(Slot(token[1:-1]) if token[0] == "{" else token)
+    return tuple(nodes), ""
 
 
 class Writer:
@@ -60,7 +76,7 @@ class Writer:
 
     Args:
         stream: name of the random stream; the same name gives the same text.
-        banks: named lists of phrases for `{@name}`.
+        banks: named lists of phrases.
     """
 
     def __init__(self, stream: str, banks: Banks) -> None:
@@ -72,9 +88,8 @@ class Writer:
         """The next unfilled phrase of a bank."""
         deck = self._decks.get(bank)
         if not deck:
-            deck = list(self.banks[bank])
+            deck = self._decks[bank] = list(self.banks[bank])
             self.random.shuffle(deck)
-            self._decks[bank] = deck
         return deck.pop()
 
     def pick(self, values: Sequence[T]) -> T:
@@ -97,27 +112,23 @@ class Writer:
         """`template` with its choices made and its slots filled.
 
         Raises:
-            KeyError: a slot that neither `context` nor the banks know.
+            KeyError: a slot that `context` does not know.
         """
-        out: list[str] = []
-        self._fill(_parse(template), context, out)
-        return "".join(out)
+        return self._fill(parse(template), context)
 
     def say(self, bank: str, context: Mapping[str, str]) -> str:
         """A phrase of `bank`, filled."""
         return self.fill(self.draw(bank), context)
 
-    def _fill(self, nodes: tuple[tuple[str, object], ...], context: Mapping[str, str], out: list[str]) -> None:
-        for kind, value in nodes:
-            if kind == "text":
-                out.append(str(value))
-            elif kind == "choice":
-                assert isinstance(value, tuple)
-                self._fill(self.pick(value), context, out)
-            elif str(value)[0] == "@":
-                self._fill(_parse(self.draw(str(value)[1:])), context, out)
-            elif str(value)[0] == "#":  # {#3-40}: a number
-                low, high = str(value)[1:].split("-")
-                out.append(str(self.number(int(low), int(high))))
+    def _fill(self, nodes: tuple[Node, ...], context: Mapping[str, str]) -> str:
+        text = ""
+        for node in nodes:
+            if isinstance(node, str):
+                text += node
+            elif isinstance(node, Choice):
+                text += self._fill(self.pick(node.options), context)
+            elif isinstance(node, Slot):
+                text += context[node.name]
             else:
-                out.append(context[str(value)])
+                text += str(self.number(node[0], node[-1]))
+        return text

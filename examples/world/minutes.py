@@ -9,12 +9,14 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from examples.world import minutes_words as words
+from examples.world import phrases
 from examples.world.facts import World
 from examples.world.grammar import Writer
-from examples.world.setting import setting
+from examples.world.setting import setting, slot_values
 
 PAGE = 100
+_PHRASES = phrases.load("minutes")
+_TOPICS = _PHRASES["topics"]
 _KANJI = "〇一二三四五六七八九"
 
 
@@ -31,20 +33,15 @@ class Minutes:
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
-        banks: dict[str, tuple[str, ...]] = {
-            key.lower(): value
-            for key, value in vars(words).items()
-            if key.isupper() and isinstance(value, tuple) and key != "TOPICS"
-        }
-        for at, topic in enumerate(words.TOPICS):
-            banks |= {f"{at}.why": topic.why, f"{at}.ask": topic.ask, f"{at}.answer": topic.answer}
-        banks["topic"] = tuple(str(at) for at in range(len(words.TOPICS)))
+        banks = {name: lines for name, lines in _PHRASES.items() if isinstance(lines, tuple)}
+        banks |= {f"{at}.{part}": topic[part] for at, topic in enumerate(_TOPICS) for part in ("why", "ask", "answer")}
+        banks["topic"] = tuple(str(at) for at in range(len(_TOPICS)))
         self.writer = Writer(f"{seed}/minutes", banks)
         people = self.writer.sample(world.living, len(world.living))
-        ministers = min(len(words.ROLES), len(people) // 2)
-        self.cabinet = list(zip(people[:ministers], words.ROLES, strict=False))
+        ministers = min(len(_PHRASES["roles"]), len(people) // 2)
+        self.cabinet = list(zip(people[:ministers], _PHRASES["roles"], strict=False))
         self.members = people[ministers:]
-        self.parties = {person.name: self.writer.pick(words.PARTIES) for person in world.living}
+        self.parties = {person.name: self.writer.pick(_PHRASES["parties"]) for person in world.living}
 
     def pages(self, characters: int) -> list[dict[str, Any]]:
         """Pages of 100 speeches each, in the order of the days."""
@@ -74,9 +71,10 @@ class Minutes:
     def meeting(self, day: datetime.date, session: int) -> list[dict[str, Any]]:
         """The speeches of one day in one house, number 0 being the record of the meeting itself."""
         writer = self.writer
-        house, name = writer.pick(words.HOUSES), writer.pick(words.MEETINGS)
+        houses, meetings = _PHRASES["houses"], _PHRASES["meetings"]
+        house, name = writer.pick(houses), writer.pick(meetings)
         chair = writer.pick(self.members).name
-        issue = f"1{session:03d}{words.HOUSES.index(house)}{words.MEETINGS.index(name):02d}X{day:%Y%m%d}"
+        issue = f"1{session:03d}{houses.index(house)}{meetings.index(name):02d}X{day:%Y%m%d}"
         speeches: list[dict[str, Any]] = []
         date = f"{''.join(_KANJI[int(digit)] for digit in str(day.year))}年{kanji_number(day.month)}月{kanji_number(day.day)}日"
 
@@ -154,14 +152,10 @@ class Minutes:
 
     def slots(self, item: int) -> dict[str, str]:
         """A town, its facts, and the topic's name with them filled in."""
-        writer = self.writer
-        slots = setting(self.world, writer)
-        trade = self.world.by_name[slots["tr"]]
-        river = self.world.by_name[slots["river"]]
-        slots |= {"tool": trade.values["tool"], "rmt": river.values["mountain"], "rmo": river.values["mouth"]}
-        slots["num"] = str(writer.number(2, 9))
-        slots["topic"] = writer.fill(words.TOPICS[item].name, slots)
-        return slots
+        filled = setting(self.world, self.writer)
+        filled |= slot_values(self.world, "minutes", {"town": self.world.by_name[filled["t"]]})
+        filled["num"] = str(self.writer.number(2, 9))
+        return filled | {"topic": self.writer.fill(_TOPICS[item]["name"], filled)}
 
     def question(self, item: int, slots: dict[str, str]) -> str:
         """A member's question: who speaks, what is wrong, what is wanted."""

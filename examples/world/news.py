@@ -5,15 +5,16 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from examples.world import phrases
 from examples.world.facts import World
 from examples.world.grammar import Writer
-from examples.world.news_words import BACKGROUND, EVENTS, OUTLOOK, VOICE_FRAME
 from examples.world.relations import RELATIONS
 from examples.world.setting import setting
 
 _FIRST_DAY = datetime.date(2004, 4, 1)
 _DAYS = 5800
-_SHORT = ("訂正しました。", "写真特集。", "続報します。", "この記事は削除されました。")
+_PHRASES = phrases.load("news")
+_EVENTS = _PHRASES["events"]
 
 
 class News:
@@ -21,33 +22,32 @@ class News:
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
-        banks: dict[str, tuple[str, ...]] = {"outlook": OUTLOOK, "frame": VOICE_FRAME, "background": BACKGROUND}
-        for name, event in EVENTS.items():
-            banks[f"{name}.voice"] = event.voice
+        banks = {name: _PHRASES[name] for name in ("outlook", "frame", "background")}
+        banks |= {f"{name}.voice": event["voice"] for name, event in _EVENTS.items()}
         banks |= {f"say.{key}": relation.say for key, relation in RELATIONS.items()}
-        banks["event"] = (*EVENTS, "festival", "harvest", "animal", "craft", "product", "cooking", "workshop")
+        banks["event"] = (*_EVENTS, *_PHRASES["often"])
         self.writer = Writer(f"{seed}/news", banks)
 
     def reports(self, characters: int) -> list[dict[str, Any]]:
         """Reports in the order of their days, `{"id", "date", "title", "text"}`, some repeated and some empty of news."""
-        writer, made, total = self.writer, [], 0
+        writer, total = self.writer, 0
+        reports: list[dict[str, str]] = []
         while total < characters:
-            report = self.report()
-            total += len(report["text"])
-            made.append(report)
-        for report in writer.sample(made, max(3, len(made) // 80)):  # the same agency text again under another number
-            made.append(dict(report))
-        for report in writer.sample(made, max(3, len(made) // 100)):
-            made.append({"date": report["date"], "title": report["title"], "text": writer.pick(_SHORT)})
-        made.sort(key=lambda report: report["date"])
-        return [{"id": number, **report} for number, report in enumerate(made, 1)]
+            reports.append(self.report())
+            total += len(reports[-1]["text"])
+        reports += writer.sample(reports, max(3, len(reports) // 80))  # the same agency text again under another number
+        for report in writer.sample(reports, max(3, len(reports) // 100)):
+            reports.append(report | {"text": writer.pick(_PHRASES["short"])})
+        reports.sort(key=lambda report: report["date"])
+        return [{"id": number, **report} for number, report in enumerate(reports, 1)]
 
-    def report(self) -> dict[str, Any]:
-        """One report."""
+    def report(self) -> dict[str, str]:
+        """One report: `date`, `title`, `text`."""
         writer = self.writer
         name = writer.draw("event")
+        event = _EVENTS[name]
         day = _FIRST_DAY + datetime.timedelta(days=writer.number(0, _DAYS))
-        slots = setting(self.world, writer, name)
+        slots = setting(self.world, writer, event.get("at", ""))
         slots["d"] = f"{day.month}月{day.day}日" if writer.maybe(0.5) else f"{day.day}日"
         about = [fact for fact in self.world.about[slots["t"]] if fact.relation != "town.population"]
         for key, fact in zip(("fact", "fact2"), writer.sample(about, 2), strict=False):
@@ -57,10 +57,10 @@ class News:
             slots["num"], slots["hour"] = str(writer.number(2, 9)), str(writer.number(2, 11))
             return writer.fill(phrase, slots)
 
-        details = [say(phrase) for phrase in writer.sample(EVENTS[name].detail, writer.number(3, 5))]
+        details = [say(phrase) for phrase in writer.sample(event["detail"], writer.number(3, 5))]
         voice = say(writer.draw(f"{name}.voice"))
-        which = writer.number(0, len(EVENTS[name].lead) - 1)  # a title and its first sentence stand at the same place
-        body = [say(EVENTS[name].lead[which]) + details[0], "".join(details[1:])]
+        which = writer.number(0, len(event["lead"]) - 1)  # a title and its first sentence stand at the same place
+        body = [say(event["lead"][which]) + details[0], "".join(details[1:])]
         slots["q"] = voice
         if writer.maybe(0.85):
             body.append(say(writer.draw("frame")))
@@ -72,6 +72,6 @@ class News:
             text = f"【{slots['t']}】" + text
         return {
             "date": day.isoformat(),
-            "title": say(EVENTS[name].title[which % len(EVENTS[name].title)]),
+            "title": say(event["title"][which % len(event["title"])]),
             "text": text,
         }

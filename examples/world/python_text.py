@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import inspect
+import os
 import sysconfig
 import textwrap
 import tokenize
@@ -33,12 +34,14 @@ def standard_library() -> Path:
 
 def modules(folder: Path) -> Iterator[tuple[str, str]]:
     """Relative path and source of the modules below `folder`, in an order that mixes packages and never changes."""
-    found = []
-    for path in folder.rglob("*.py"):
-        inner = path.relative_to(folder)
-        if not _SKIPPED.intersection(inner.parts) and not inner.parts[0].startswith(("config-", "_sysconfigdata")):
-            found.append(inner.as_posix())
-    for name in sorted(found, key=lambda name: (hashlib.sha256(name.encode()).digest(), name)):
+    names = []
+    for parent, folders, here in os.walk(folder):
+        folders[:] = [
+            name for name in folders if name not in _SKIPPED
+        ]  # what is skipped is not walked: packages are many
+        names += [(Path(parent) / name).relative_to(folder).as_posix() for name in here if name.endswith(".py")]
+    names = [name for name in names if not name.startswith(("config-", "_sysconfigdata"))]
+    for name in sorted(names, key=lambda name: (hashlib.sha256(name.encode()).digest(), name)):
         try:
             with tokenize.open(folder / name) as handle:
                 source = handle.read()
@@ -93,11 +96,11 @@ def corpora(
     Raises:
         HaigoError: there is no source in the library (some systems ship it compiled only).
     """
-    place = folder or standard_library()
+    library = folder or standard_library()
     code: list[dict[str, Any]] = []
     english: list[dict[str, Any]] = []
     sizes = [0, 0]
-    for name, source in modules(place):
+    for name, source in modules(library):
         if sizes[0] >= code_characters and sizes[1] >= english_characters:
             break
         try:
@@ -115,7 +118,7 @@ def corpora(
                 sizes[1] += len(text["text"])
     if not code:
         raise HaigoError(
-            f"{place} holds no Python sources.", "use a Python whose standard library is installed as .py files"
+            f"{library} holds no Python sources.", "use a Python whose standard library is installed as .py files"
         )
     return sorted(code, key=lambda row: row["path"]), sorted(english, key=lambda row: row["id"])
 

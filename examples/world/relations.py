@@ -1,31 +1,31 @@
-"""How each kind of fact is called, said in an encyclopaedia, mentioned in passing, and asked for.
-
-`{s}` is the one the fact is about, `{o}` its value. Questions are worded unlike the statements on purpose: a text and
-a question shall share a fact, not a string of characters (`questions.py` checks it).
-"""
+"""How each kind of fact is called, said in an encyclopaedia, mentioned in passing, and asked for."""
 
 from __future__ import annotations
 
-from examples.world.relation import Relation
-from examples.world.relations_land import LAND
-from examples.world.relations_people import PEOPLE
+from dataclasses import dataclass
 
-RELATIONS: dict[str, Relation] = {relation.key: relation for relation in (*LAND, *PEOPLE)}
-KIND_NAMES = {
-    "prefecture": "県",
-    "town": "町",
-    "river": "川",
-    "mountain": "山",
-    "animal": "動物",
-    "crop": "作物",
-    "food": "料理",
-    "festival": "祭り",
-    "trade": "職業",
-    "tool": "道具",
-    "craft": "工芸",
-    "person": "人物",
-    "company": "企業",
-    "law": "法律",
-    "event": "出来事",
-    "railway": "鉄道",
+from examples.world import phrases
+
+
+@dataclass(frozen=True)
+class Relation:
+    """One kind of fact."""
+
+    label: str
+    """how a list of data calls it"""
+    values: str
+    """what the value is: a kind of entity, the name of a list in `words.yml`, `year` or `number`"""
+    say: tuple[str, ...]
+    """whole sentences, formal"""
+    passing: tuple[str, ...]
+    """noun phrases that end in the subject and mention the fact, for the other domains"""
+    ask: tuple[str, ...] = ()
+    """questions whose answer is the value; empty when it is never asked"""
+
+
+RELATIONS: dict[str, Relation] = {
+    f"{kind}.{attribute}": Relation(**entry)
+    for kind, attributes in phrases.load("relations").items()
+    for attribute, entry in attributes.items()
 }
+"""By kind of the subject and name of the attribute: `town.food`."""

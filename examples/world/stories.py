@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 
-from examples.world import stories_words as words
+from examples.world import phrases
 from examples.world.facts import World
 from examples.world.grammar import Writer
-from examples.world.relations import RELATIONS
-from examples.world.setting import setting
+from examples.world.setting import known_for, setting, slot_values
 
+_PHRASES = phrases.load("stories")
 _RULE = "-" * 55
 _HEADER = f"""{_RULE}
 【テキスト中に現れる記号について】
@@ -36,8 +36,8 @@ class Stories:
 
     def __init__(self, world: World, seed: int) -> None:
         self.world = world
-        banks = {key.lower(): value for key, value in vars(words).items() if key.isupper() and isinstance(value, tuple)}
-        banks |= {f"nature.{season}": lines for season, lines in words.NATURE.items()}
+        banks = {name: lines for name, lines in _PHRASES.items() if isinstance(lines, tuple)}
+        banks |= {f"nature.{season}": lines for season, lines in _PHRASES["nature"].items()}
         self.writer = Writer(f"{seed}/stories", banks)
         self.ruby = {
             entity.name: entity.kana
@@ -47,18 +47,17 @@ class Stories:
 
     def files(self, characters: int) -> list[tuple[str, str]]:
         """File names and texts; two of them twice under another name, as collections have them."""
-        made: list[tuple[str, str]] = []
+        number = self.writer.number
+        works: list[tuple[str, str]] = []
         total = 0
         while total < characters:
-            text = self.tale(len(made))
+            text = self.tale()
             total += len(text)
-            made.append(
-                (f"{self.writer.number(1, 40):06d}/{1000 + len(made)}_ruby_{self.writer.number(100, 99999)}.txt", text)
-            )
-        made += [(name.replace("_ruby_", "_copy_"), text) for name, text in made[:2]]
-        return sorted(made)
+            works.append((f"{number(1, 40):06d}/{1000 + len(works)}_ruby_{number(100, 99999)}.txt", text))
+        works += [(name.replace("_ruby_", "_copy_"), text) for name, text in works[:2]]
+        return sorted(works)
 
-    def tale(self, number: int) -> str:
+    def tale(self) -> str:
         """One tale with header and colophon."""
         writer, world = self.writer, self.world
         slots = self.cast()
@@ -75,7 +74,7 @@ class Stories:
         colophon = (
             f"底本：「{author}作品集　{writer.pick('上下一二三')}」{writer.pick(world.of['town']).name[:-1]}書房\n"
             f"　　　{year}年{writer.number(1, 12)}月{writer.number(1, 28)}日第1刷発行\n"
-            f"初出：「{writer.pick(['潮音', '山里', '灯台', '木版', '渡し'])}」\n　　　{year - writer.number(1, 20)}年\n"
+            f"初出：「{writer.pick(_PHRASES['magazines'])}」\n　　　{year - writer.number(1, 20)}年\n"
             f"入力：{writer.pick(world.living).name}\n校正：{writer.pick(world.living).name}\n"
             f"{writer.number(2001, 2019)}年{writer.number(1, 12)}月{writer.number(1, 28)}日作成\n"
             "青空文庫形式のファイル：\nこのファイルは、配合の見本のために作られました。作中の国、人物、出来事はすべて架空のものです。\n"
@@ -85,41 +84,22 @@ class Stories:
     def cast(self) -> dict[str, str]:
         """Who takes part and where it happens."""
         writer, world = self.writer, self.world
-        slots = setting(world, writer)
+        cast = setting(world, writer)
+        town = world.by_name[cast["t"]]
         names = writer.sample([entity.name for entity in world.of["person"]], 3)
         given = [name[len(world.families[name][0]) :] for name in names]
-        slots |= {
+        cast |= {
             "m": given[0],
-            "o": writer.pick([given[1] + "じいさん", given[1] + "ばあさん", "渡し場の老人", "寺の和尚", given[1]]),
+            "o": writer.fill(writer.pick(_PHRASES["older"]), {"given": given[1]}),
             "c": given[2],
-            "kin": writer.pick(words.KIN),
-            "season": writer.pick(["春", "夏", "秋", "冬"]),
+            "kin": writer.pick(_PHRASES["kin"]),
+            "season": writer.pick(list(_PHRASES["nature"])),
         }
-        others = [town.name for town in world.of["town"] if town.name != slots["t"]]
-        trade = world.by_name[slots["tr"]]
-        tool = world.by_name[trade.values["tool"]]
-        slots |= {
-            "t2": writer.pick(others),
-            "tr2": writer.pick(world.of["trade"]).name,
-            "tool": tool.name,
-            "tuse": tool.values["use"],
-            "ft": slots["t"],
-        }
-        river = world.by_name[slots["river"]]
-        slots["mt"] = river.values["mountain"]
-        own = world.where("festival", "town", slots["t"])
-        festival = writer.pick(own or world.of["festival"])
-        slots |= {
-            "fest": festival.name,
-            "fmonth": festival.values["month"],
-            "ffood": festival.values["food"],
-            "ft": festival.values["town"],
-        }
-        key = writer.pick(["food", "crop", "river", "trade"])
-        slots["tp"] = writer.fill(
-            writer.pick(RELATIONS[f"town.{key}"].passing), {"s": slots["t"], "o": world.by_name[slots["t"]].values[key]}
-        )
-        return slots
+        others = [other.name for other in world.of["town"] if other is not town]
+        cast |= {"t2": writer.pick(others), "tr2": writer.pick(world.of["trade"]).name}
+        festival = writer.pick(world.where("festival", "town", town.name) or world.of["festival"])
+        cast |= slot_values(world, "stories", {"town": town, "festival": festival})
+        return cast | {"tp": known_for(writer, town)}
 
     def chapter(self, slots: dict[str, str], first: bool, last: bool) -> list[str]:
         """Paragraphs of one chapter: scenes between a beginning and, in the last one, trouble and its end."""
@@ -150,7 +130,7 @@ class Stories:
         for name, kana in self.ruby.items():
             if name in text and self.writer.maybe(0.7):
                 text = text.replace(name, f"｜{name}《{kana}》", 1)
-        for word in words.EMPHASIS:
+        for word in _PHRASES["emphasis"]:
             if self.writer.maybe(0.15):
                 text = re.sub(rf"(?<![《｜]){word}", f"{word}［＃「{word}」に傍点］", text, count=1)
         return text
