@@ -1,7 +1,7 @@
 """Pickles that came from elsewhere: what to say of one that names what no data need. A pickle is a program: whoever loads
 one without a list of what it may name runs what its maker wrote.
 
-Who may load them: `launch.conversion.pickles` (checkpoints of GPT-NeoX), torch's own `weights_only`, and `plain` here.
+Who may load them: `launch.neox.conversion.pickles` (checkpoints of GPT-NeoX), torch's own `weights_only`, and `plain` here.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import Any
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
-from launch import save_folder
+from launch.neox import save_folder
 from neox_configs import reader
 
 _SHARD = re.compile(r"^(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt$")

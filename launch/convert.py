@@ -71,11 +71,11 @@ def convert(
         Failed: GPT-NeoX's converter did not end well.
     """
     from launch import deepy
-    from launch.conversion import check as convert_check
-    from launch.conversion import checkpoint as convert_checkpoint
-    from launch.conversion import mend as convert_mend
-    from launch.conversion import run as convert_run
     from launch.local import settings
+    from launch.neox.conversion import check as convert_check
+    from launch.neox.conversion import checkpoint as convert_checkpoint
+    from launch.neox.conversion import repair as convert_mend
+    from launch.neox.conversion import run as convert_run
     from neox_configs import derive
 
     root = deepy.checkout()
@@ -94,7 +94,7 @@ def convert(
         )
     shared = convert_mend.replicated(checkpoint)
     if log is not None:  # before the long work
-        from launch.conversion import loss as convert_loss
+        from launch.neox.conversion import loss as convert_loss
 
         convert_loss.logged(Path(log), checkpoint.step, config, convert_loss.batches(config, checkpoint.data_ranks)[1])
     python = deepy.interpreter()
@@ -178,8 +178,8 @@ def check_folder(
     Raises:
         HaigoError: not a gpt_neox model, or a log without `conversion.json`.
     """
-    from launch.conversion import check as convert_check
     from launch.local import vocabulary as vocabularies
+    from launch.neox.conversion import check as convert_check
 
     place = Path(folder)
     found = convert_check.structure(place)

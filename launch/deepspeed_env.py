@@ -19,7 +19,7 @@ from pathlib import Path
 
 from haigo import cli, files, redact
 from haigo.cli import HaigoError, Refused, nearest
-from launch.commanding.runner_command import written
+from launch.neox.launcher import written
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LAUNCHERS = ("pdsh", "openmpi", "slurm")

@@ -29,8 +29,9 @@ from haigo.cli import HaigoError, Refused
 from launch import preflight
 from launch.checking import place as preflight_place
 from launch.checking.data import Check
-from launch.commanding import deepy_show
-from launch.supervision import deepy_run, supervise
+from launch.neox import dry_run as deepy_show
+from launch.train import outcome as deepy_run
+from launch.train import supervise
 
 _PROBE = (
     "import importlib.util as u, json, sys; "

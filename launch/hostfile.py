@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused, nearest
-from launch.commanding import gpus, nodelist
+from launch.neox import gpus, nodelist
 
 _LINE = re.compile(r"^(\S+)\s+slots=([0-9]{1,9})$")
 

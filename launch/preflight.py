@@ -28,7 +28,7 @@ from launch.checking import rules as preflight_rules
 from launch.checking import traps as preflight_traps
 from launch.checking.data import Check
 from launch.checking.schema import number
-from launch.commanding import gpus as gpu_lists
+from launch.neox import gpus as gpu_lists
 from neox_configs import derive, reader
 
 

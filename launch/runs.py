@@ -24,10 +24,11 @@ from typing import Any
 from haigo import cli, files, redact, shown
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
-from launch.supervision import neox_log, runs_table
-from launch.supervision import training_child as children
-from launch.supervision.runs_table import STOP, Entry
-from launch.supervision.training_child import Child, Follower
+from launch.neox import log as neox_log
+from launch.train import process as children
+from launch.train import runs_table
+from launch.train.process import Child, Follower
+from launch.train.runs_table import STOP, Entry
 
 _POLL_S = 0.3
 _SLICE_S = 0.3  # for reading one run's new output; the others wait meanwhile

@@ -3,7 +3,7 @@
     python -m launch.samples CONFIG.yml [MORE.yml] [--first 100] [--split train|valid|test] [--tokens]
            [--tokenizer FOLDER] [--json]
 
-The order is GPT-NeoX's own for that config (`launch.data_order`), computed from the `.bin`/`.idx` files alone: nothing is
+The order is GPT-NeoX's own for that config (`launch.neox.data_order`), computed from the `.bin`/`.idx` files alone: nothing is
 trained and nothing is written. The last line is one digest over all samples shown. `--tokens` adds the token ids,
 `--tokenizer` the text.
 """
@@ -20,7 +20,7 @@ import numpy as np
 
 from haigo import cli, memory
 from haigo.cli import HaigoError, Refused
-from launch import data_order
+from launch.neox import data_order
 
 _TEXT_SHOWN = 60
 _BYTES = 40  # of a token in a list
@@ -40,7 +40,7 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
         and tokens (seq_length + 1 ids).
 
     Raises:
-        HaigoError: as `launch.data_order` and `launch.local.settings`.
+        HaigoError: as `launch.neox.data_order` and `launch.local.settings`.
     """
     from launch.local.settings import batch_sizes
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
-from launch.commanding import sbatch
+from launch.neox import sbatch
 from neox_configs import derive, reader
 
 _KEYS: dict[str, dict[str, Any]] = {

@@ -17,8 +17,8 @@ from pathlib import Path
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.pickles import refusal
-from launch.conversion import pickles
 from launch.deepy import interpreter
+from launch.neox.conversion import pickles
 from launch.writing import recipes as config_recipes
 from neox_configs import reader
 

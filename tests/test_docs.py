@@ -258,7 +258,7 @@ def test_quoted_plans_are_what_the_planner_says(command, answer, capsys):
 
 
 def test_the_guide_explains_every_exit_code():
-    from launch.supervision import causes
+    from launch.train import causes
 
     rows = re.findall(r"^\| ([\d, ]+) \|", text_of(ROOT / "docs" / "guide-a100.md"), re.MULTILINE)
     told = {int(code) for row in rows for code in row.split(",")}

@@ -10,7 +10,7 @@ ROOMS = ("haigo", "neox_configs", "preprocess", "mixer", "launch", "eval_harness
 OWNERS = {"haigo/files.py", "haigo/ownership.py"}
 ALONE = {
     # run by other interpreters, which have no Haigo; its folder is claimed before it starts (training_child.start)
-    "launch/supervision/keeper.py",
+    "launch/train/runner.py",
 }
 # names that remove, move or write whatever they are called on; `open` and `replace` are looked at more closely
 HARMFUL = {

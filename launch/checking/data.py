@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
-from launch import save_folder
 from launch.checking import lists, orders, tokenizers
 from launch.checking.check import Check as Check
 from launch.checking.schema import number
+from launch.neox import save_folder
 from launch.writing import data as config_data
 from launch.writing.data import Dataset
 from neox_configs import reader

@@ -16,11 +16,11 @@ from typing import Any
 from haigo import digests
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader
-from launch import data_order
 from launch.local import device as devices
 from launch.local import precision, settings, size, vocabulary
 from launch.local.settings import Settings
 from launch.local.vocabulary import Vocabulary
+from launch.neox import data_order
 
 PathLike = str | os.PathLike[str]
 EVAL_TOKENS = 65536

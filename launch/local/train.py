@@ -22,11 +22,11 @@ from haigo import files
 from haigo.cli import Failed
 from haigo.formats.dataset.ids import MASKED
 from haigo.progress import Progress
-from launch import data_order
 from launch.local import checkpoint, evaluate, log
 from launch.local import device as devices
 from launch.local import job as jobs
 from launch.local.job import EVAL_TOKENS, PathLike
+from launch.neox import data_order
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM

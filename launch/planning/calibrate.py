@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
+from launch.neox import log as neox_log
 from launch.planning.layouts import Layout, layout
 from launch.planning.memory import Shape, Split
 from launch.planning.stacks import Stack
-from launch.supervision import neox_log
 from neox_configs import derive, reader, shipped
 from neox_configs.hardware import Cluster
 

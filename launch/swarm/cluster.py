@@ -22,7 +22,7 @@ from typing import Any
 
 from haigo import files, pickles
 from haigo.cli import HaigoError
-from launch.commanding import gpus as gpu_lists
+from launch.neox import gpus as gpu_lists
 from launch.proxy_pool import Event
 
 EXECUTORS = ("local", "slurm")

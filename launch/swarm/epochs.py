@@ -4,7 +4,7 @@ A small run never repeats what a large run will read four times, so its losses s
 which the target run has S tokens is given to a proxy as S * proxy_tokens / target_tokens tokens: at equal weights both
 pass over it equally often. The cut is made on disk, as a dataset of its own: documents in a random order drawn
 from the seed, as many as are needed, the last one cut short. So the order of samples is GPT-NeoX's as always
-(`launch.data_order`), in either engine; and a larger cut by the same seed holds the smaller one.
+(`launch.neox.data_order`), in either engine; and a larger cut by the same seed holds the smaller one.
 """
 
 from __future__ import annotations

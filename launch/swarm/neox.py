@@ -21,9 +21,10 @@ from typing import Any
 
 from haigo import digests, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
-from launch import checkpoints, save_folder
-from launch.supervision import neox_log
-from launch.supervision.training_child import Follower
+from launch import checkpoints
+from launch.neox import log as neox_log
+from launch.neox import save_folder
+from launch.train.process import Follower
 
 ENGINE = "gpt-neox"
 _TAIL_BYTES = 8192

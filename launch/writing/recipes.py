@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError, Refused, nearest
-from launch import save_folder
+from launch.neox import save_folder
 from launch.plan import Plan
 from launch.planning.layouts import Layout
 from neox_configs import reader, shipped

@@ -13,7 +13,8 @@ import pytest
 from haigo import yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapWriter
-from launch import data_order, samples
+from launch import samples
+from launch.neox import data_order
 
 SEQ = 16
 

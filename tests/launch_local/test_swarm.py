@@ -17,8 +17,9 @@ import pytest
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.indexed import MMapReader
-from launch import data_order, proxies
+from launch import proxies
 from launch.local import job as jobs
+from launch.neox import data_order
 from launch.swarm import epochs, merge, table
 from mixer.proxies import read
 from neox_configs import catalogue as catalogues

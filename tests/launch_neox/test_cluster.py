@@ -1,6 +1,6 @@
 """On a real (private) Slurm, with real pdsh and mpirun: jobs, hostfiles, and what arrives of odd values.
 
-GPT-NeoX is a small checkout whose deepy.py starts what the real one starts (`launch.commanding.runner_command`, which
+GPT-NeoX is a small checkout whose deepy.py starts what the real one starts (`launch.neox.launcher`, which
 test_real_deepy.py compares with the real one) and whose train.py writes down what it sees.
 """
 
@@ -26,14 +26,16 @@ from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from launch import configs, hostfile
 from launch import slurm as slurm_command
-from launch.commanding import neox_command, nodelist, runner_command, sbatch
+from launch.neox import launch_command as neox_command
+from launch.neox import launcher as runner_command
+from launch.neox import nodelist, sbatch
 
 _DEEPY = """
 import json, os, subprocess, sys
 sys.path.insert(0, {repo!r})
 from pathlib import Path
-from launch.commanding import neox_command
-from launch.commanding import runner_command
+from launch.neox import launch_command as neox_command
+from launch.neox import launcher as runner_command
 words = sys.argv[1:]
 at = words.index("--hostfile")
 over = {{"user_script": words[0], "hostfile": words[at + 1]}}

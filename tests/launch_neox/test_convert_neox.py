@@ -14,7 +14,7 @@ from neox_world import LOSSLESS, World, make_world, sentences
 
 from haigo import cli, files, yamlfile
 from launch import convert
-from launch.conversion import loss as convert_loss
+from launch.neox.conversion import loss as convert_loss
 from preprocess import tokenizer
 
 pytestmark = [pytest.mark.neox, pytest.mark.slow]
@@ -168,9 +168,9 @@ def test_the_unchanged_converter_still_errs(runs, neox, bare, tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    from launch.conversion import checkpoint as convert_checkpoint
-    from launch.conversion import run as convert_run
     from launch.local import vocabulary
+    from launch.neox.conversion import checkpoint as convert_checkpoint
+    from launch.neox.conversion import run as convert_run
 
     checkpoint = convert_checkpoint.load(runs.folder("mp2 pp0") / "save", iteration=STEP)
     words = vocabulary.load(runs.world.root / "tokenizer")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import deepspeed_env
-from launch.commanding import runner_command
+from launch.neox import launcher as runner_command
 
 VALUE = st.text(
     st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=30

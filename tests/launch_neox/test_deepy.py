@@ -16,7 +16,7 @@ from neox_world import REPO, World
 
 from haigo import cli, yamlfile
 from launch import configs, deepy
-from launch.supervision import deepy_run
+from launch.train import outcome as deepy_run
 
 LINE = (
     " samples/sec: 1.0 | iteration {:8d}/{:8d} | learning rate: 1.0E-04 | lm_loss: {} | number of nan iterations:   0 |"

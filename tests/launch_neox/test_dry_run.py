@@ -17,7 +17,9 @@ from neox_world import World
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError, Refused
 from launch import configs, deepy
-from launch.commanding import deepy_show, neox_command, runner_command
+from launch.neox import dry_run as deepy_show
+from launch.neox import launch_command as neox_command
+from launch.neox import launcher as runner_command
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_commands.json").read_text())
 

@@ -6,7 +6,7 @@ import pytest
 from test_supervise import Run
 from test_supervise import run as run  # the fixture
 
-from launch.supervision import causes
+from launch.train import causes
 
 MEMORY = "a GPU ran out of memory"
 SAID = [

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from haigo import cli
 from haigo.cli import HaigoError
 from launch import hostfile
-from launch.commanding import nodelist
+from launch.neox import nodelist
 
 STEM = st.from_regex(r"[a-z][a-z0-9-]{0,4}[a-z]", fullmatch=True)
 HOSTS = st.lists(st.tuples(STEM, st.from_regex(r"([0-9]{1,4})?", fullmatch=True)).map("".join), min_size=1, unique=True)

@@ -20,8 +20,8 @@ import torch
 
 from haigo import cli, pickles
 from launch import stretch
-from launch.conversion import checkpoint
-from launch.conversion import pickles as checkpoints
+from launch.neox.conversion import checkpoint
+from launch.neox.conversion import pickles as checkpoints
 
 STEP = "global_step20"
 

@@ -16,7 +16,8 @@ from neox_world import World, sentences, train_tokenizer
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
-from launch import configs, data_order, hostfile, preflight
+from launch import configs, hostfile, preflight
+from launch.neox import data_order
 from neox_configs import neox_args
 
 

@@ -18,7 +18,8 @@ from neox_world import World
 
 from haigo.cli import HaigoError
 from launch import configs, hostfile
-from launch.commanding import neox_command, runner_command
+from launch.neox import launch_command as neox_command
+from launch.neox import launcher as runner_command
 
 pytestmark = pytest.mark.neox
 ODD = {

@@ -19,7 +19,8 @@ from neox_world import REPO, World
 
 from haigo import cli, files, yamlfile
 from launch import configs, runs
-from launch.supervision import keeper, runs_table
+from launch.train import runner as keeper
+from launch.train import runs_table
 
 
 class Several:

@@ -14,7 +14,7 @@ from haigo import cli
 from launch import configs, deepspeed_env, deepy
 from launch.checking import place
 from launch.checking.data import Check
-from launch.commanding import runner_command
+from launch.neox import launcher as runner_command
 
 
 @pytest.fixture

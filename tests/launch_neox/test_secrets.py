@@ -11,8 +11,10 @@ from neox_world import World
 
 from haigo import cli, files
 from launch import configs, deepspeed_env, deepy, pipeline
-from launch.commanding import neox_command
-from launch.supervision import deepy_run, diary, run_record
+from launch.neox import launch_command as neox_command
+from launch.train import event_log as diary
+from launch.train import outcome as deepy_run
+from launch.train import record as run_record
 
 SECRETS = {
     "WANDB_API_KEY": "sesame",

@@ -16,7 +16,7 @@ from private_slurm import Slurm
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import hostfile, preflight
-from launch.commanding import gpus, nodelist
+from launch.neox import gpus, nodelist
 from launch.swarm import cluster
 
 ROOT = Path(__file__).resolve().parents[2]

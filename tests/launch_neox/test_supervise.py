@@ -20,7 +20,7 @@ from neox_world import REPO, World
 
 from haigo import cli, yamlfile
 from launch import configs, deepy
-from launch.supervision import keeper
+from launch.train import runner as keeper
 
 ITERS, EVERY = 20, 6
 

@@ -24,9 +24,12 @@ from test_supervise import run as run  # the fixture
 from haigo import files, yamlfile
 from haigo.cli import HaigoError
 from launch.checkpoints import Choice
-from launch.supervision import causes, keeper, neox_log, one_run, rank_logs, resume, supervise
-from launch.supervision import training_child as children
-from launch.supervision.training_child import Child, Follower
+from launch.neox import log as neox_log
+from launch.train import causes, rank_logs, resume, supervise
+from launch.train import exclusive as one_run
+from launch.train import process as children
+from launch.train import runner as keeper
+from launch.train.process import Child, Follower
 
 
 def started(folder: Path, *command: str, log: Path | None = None) -> Child:

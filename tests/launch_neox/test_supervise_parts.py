@@ -15,13 +15,17 @@ from neox_world import World, sentences, write_dataset
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import checkpoints, data_order
+from launch import checkpoints
 from launch.checking.data import Check
 from launch.checkpoints import Layout
-from launch.supervision import causes, live, neox_log, requeue, restarts, resume, run_record, supervise
-from launch.supervision.loss_guard import LossGuard, Rule
-from launch.supervision.neox_log import Step
-from launch.supervision.watchdog import Patience, Watchdog
+from launch.neox import data_order
+from launch.neox import log as neox_log
+from launch.neox.log import Step
+from launch.train import causes, requeue, restarts, resume, supervise
+from launch.train import record as run_record
+from launch.train import status_display as live
+from launch.train.loss_guard import LossGuard, Rule
+from launch.train.watchdog import Patience, Watchdog
 from neox_configs import reader, shipped
 from tests.conftest import shared
 

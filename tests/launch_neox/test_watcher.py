@@ -20,13 +20,16 @@ from test_supervise import Run
 from test_supervise import run as run  # the fixture
 
 from haigo import yamlfile
-from launch.conversion import loss
+from launch.neox import log as neox_log
+from launch.neox.conversion import loss
+from launch.neox.log import Step
 from launch.planning import calibrate
-from launch.supervision import causes, deepy_run, keeper, neox_log, rank_logs
-from launch.supervision.neox_log import Step
-from launch.supervision.training_child import Child, Follower
-from launch.supervision.watchdog import Patience, Watchdog
 from launch.swarm import neox as swarm
+from launch.train import causes, rank_logs
+from launch.train import outcome as deepy_run
+from launch.train import runner as keeper
+from launch.train.process import Child, Follower
+from launch.train.watchdog import Patience, Watchdog
 
 SHARED = Path(os.environ.get("HAIGO_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
@@ -387,7 +390,7 @@ def peak(pid: int) -> int:
 def test_a_flood_of_an_unsupervised_run(tmp_path: Path) -> None:
     code = f"import os\nfor _ in range(40): os.write(1, b'x' * (1 << 20))\nos.write(1, b'\\n' + {LINE.encode()!r} + b'\\n')"
     script = (
-        "import os, sys; from pathlib import Path; from launch.supervision import deepy_run\n"
+        "import os, sys; from pathlib import Path; from launch.train import outcome as deepy_run\n"
         f"words, folder = [sys.executable, '-c', {code!r}], Path({str(tmp_path)!r})\n"
         "one = deepy_run.run(words, folder, os.environ, folder / 'log')\n"
         "kept = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1]\n"

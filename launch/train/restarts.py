@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from launch.supervision import causes
-from launch.supervision.causes import Cause
+from launch.train import causes
+from launch.train.causes import Cause
 
 FIRST_WAIT_S = 10.0
 LONGEST_WAIT_S = 600.0

@@ -15,7 +15,7 @@ from itertools import product
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
-from launch.commanding import gpus
+from launch.neox import gpus
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 MOST = 65_536

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from haigo.cli import HaigoError
-from launch.commanding import sbatch
+from launch.neox import sbatch
 
 
 def next_save(config: Mapping[str, Any], iteration: int) -> int | None:

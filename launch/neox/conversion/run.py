@@ -14,8 +14,8 @@ from typing import Any
 from haigo import files, pool, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.progress import Progress
-from launch.conversion.checkpoint import Checkpoint
 from launch.local.vocabulary import Vocabulary
+from launch.neox.conversion.checkpoint import Checkpoint
 from neox_configs import derive, reader
 
 SCRIPT = Path("tools") / "ckpts" / "convert_neox_to_hf.py"

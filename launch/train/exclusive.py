@@ -9,8 +9,8 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError
-from launch.supervision import keeper
-from launch.supervision import training_child as children
+from launch.train import process as children
+from launch.train import runner as keeper
 
 NAME = "run-folder"
 _NAMES = ("events.jsonl", "start.json", "places.json", "output.log", NAME)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
-from launch import save_folder
-from launch.supervision import requeue, resume, signals
+from launch.neox import save_folder
+from launch.train import requeue, resume, signals
 
 RESERVE_S = 5.0
 """Of the grace, for stopping the ranks themselves."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from haigo import files, redact
 from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfiles
-from launch.commanding import neox_command
+from launch.neox import launch_command as neox_command
 
 FLAVOURS = ("deeperspeed", "deepspeed")
 PREFIXES = ("MLFLOW", "PYTHON", "MV2", "UCX")

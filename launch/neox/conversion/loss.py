@@ -2,7 +2,8 @@
 
 A checkpoint of step k holds the weights that met batch k + 1, so that the training loss logged at step k + 1 can be had from
 it, to the digit; with pipe_parallel_size 0 so can the validation loss at step k. Samples are taken in GPT-NeoX's own order
-(`launch.data_order`), a loss is put together as it does: the mean over micro batches of the mean over the tokens that count.
+(`launch.neox.data_order`), a loss is put together as it does: the mean over micro batches of the mean over their tokens that
+count.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.ids import MASKED
 from haigo.formats.dataset.indexed import MMapReader
 from haigo.progress import Progress
-from launch import data_order
 from launch.local.settings import batch_sizes
-from launch.supervision import neox_log
+from launch.neox import data_order
+from launch.neox import log as neox_log
 from neox_configs import reader
 
 if TYPE_CHECKING:

@@ -17,15 +17,19 @@ from typing import Any
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError
 from haigo.progress import clock
-from launch.supervision import causes, deepy_run, neox_log, one_run, options, rank_logs, resume, run_record, stopping
-from launch.supervision import live as lives
-from launch.supervision import training_child as children
-from launch.supervision.diary import note
-from launch.supervision.loss_guard import LossGuard, Rule
-from launch.supervision.restarts import Budget
-from launch.supervision.stopping import Stop, Stopping
-from launch.supervision.training_child import Child, Ending
-from launch.supervision.watchdog import Patience, Watchdog
+from launch.neox import log as neox_log
+from launch.train import causes, options, rank_logs, resume, stopping
+from launch.train import exclusive as one_run
+from launch.train import outcome as deepy_run
+from launch.train import process as children
+from launch.train import record as run_record
+from launch.train import status_display as lives
+from launch.train.event_log import note
+from launch.train.loss_guard import LossGuard, Rule
+from launch.train.process import Child, Ending
+from launch.train.restarts import Budget
+from launch.train.stopping import Stop, Stopping
+from launch.train.watchdog import Patience, Watchdog
 from launch.writing import data as config_data
 from neox_configs import reader
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from haigo.cli import HaigoError
-from launch.commanding.runner_command import KEPT, PREFIXES
+from launch.neox.launcher import KEPT, PREFIXES
 
 SETTINGS = {
     "account": "account to charge",

@@ -16,7 +16,8 @@ from typing import Any
 from haigo import redact
 from haigo.cli import HaigoError, Refused
 from launch.checking.data import Check
-from launch.commanding import neox_command, runner_command
+from launch.neox import launch_command as neox_command
+from launch.neox import launcher as runner_command
 
 NO_CHECKOUT, NO_PYTHON = runner_command.UNKNOWN
 _WHERE = "import importlib.util as u; print('\\n'.join(u.find_spec('deepspeed').submodule_search_locations))"

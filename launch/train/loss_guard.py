@@ -11,7 +11,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
-from launch.supervision.neox_log import Step
+from launch.neox.log import Step
 
 STOP, WARN, OFF = "stop", "warn", "off"
 _ENOUGH = 20

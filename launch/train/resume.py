@@ -19,7 +19,7 @@ from haigo import files, yamlfile
 from haigo.cli import Refused
 from launch import checkpoints
 from launch.checkpoints import Checkpoint, Choice
-from launch.supervision import run_record
+from launch.train import record as run_record
 
 ASIDE = "aside"
 

@@ -16,8 +16,10 @@ from typing import IO, Any
 
 from haigo import files, redact, shown
 from haigo.cli import Failed
-from launch import save_folder
-from launch.supervision import causes, keeper, neox_log, signals
+from launch.neox import log as neox_log
+from launch.neox import save_folder
+from launch.train import causes, signals
+from launch.train import runner as keeper
 
 _GRACE_S = 15.0
 

@@ -14,11 +14,13 @@ from typing import Any
 
 from haigo.cli import HaigoError, Refused
 from launch.checking.data import Check
-from launch.supervision import one_run, options, resume, run_record
-from launch.supervision import training_child as children
-from launch.supervision.diary import note
-from launch.supervision.options import add_arguments, wanted
-from launch.supervision.supervisor import Supervisor, free_port
+from launch.train import exclusive as one_run
+from launch.train import options, resume
+from launch.train import process as children
+from launch.train import record as run_record
+from launch.train.event_log import note
+from launch.train.options import add_arguments, wanted
+from launch.train.run import Supervisor, free_port
 from neox_configs import reader
 
 __all__ = ["Supervisor", "add_arguments", "going_on", "ready", "settle_port", "still_trains", "wanted"]

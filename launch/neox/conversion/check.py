@@ -11,11 +11,11 @@ from typing import Any
 from haigo import files
 from haigo.cli import HaigoError
 from haigo.progress import Progress
-from launch.conversion import loss as convert_loss
-from launch.conversion import mend as convert_mend
 from launch.local import settings
 from launch.local.vocabulary import Vocabulary
 from launch.local.vocabulary import load as load_vocabulary
+from launch.neox.conversion import loss as convert_loss
+from launch.neox.conversion import repair as convert_mend
 
 RECORD = "conversion.json"
 _LIKE = {

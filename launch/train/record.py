@@ -37,7 +37,7 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
         HaigoError: a dataset is missing or damaged.
     """
     from haigo.formats.dataset.indexed import MMapReader
-    from launch import data_order  # late: it needs numpy, and the commands' help does not
+    from launch.neox import data_order  # late: it needs numpy, and the commands' help does not
 
     length = int(reader.value(config, "seq_length") or 0)
     iterations = config.get("train_iters")

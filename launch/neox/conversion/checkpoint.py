@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError
 from haigo.pickles import refusal
-from launch import save_folder
-from launch.conversion import pickles
 from launch.local import keys, settings
+from launch.neox import save_folder
+from launch.neox.conversion import pickles
 from neox_configs import reader
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from typing import Any
 from haigo import shown
 from haigo.cli import HaigoError
 from haigo.progress import clock
+from launch.neox.log import Step
 from launch.planning import layouts as plan_layouts
 from launch.planning.memory import Shape, Split
-from launch.supervision.neox_log import Step
 from neox_configs import derive, hardware, reader, shipped
 
 LINE_EVERY_S = 10.0

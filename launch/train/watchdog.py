@@ -11,7 +11,7 @@ import statistics
 from collections import deque
 from dataclasses import dataclass
 
-from launch.supervision.neox_log import Step
+from launch.neox.log import Step
 
 _UNKNOWN_STEP_S = 120.0  # what a step may take as long as none has been seen
 

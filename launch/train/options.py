@@ -12,7 +12,7 @@ from typing import Any
 from haigo import cli
 from haigo.cli import HaigoError
 from launch import preflight
-from launch.supervision import requeue
+from launch.train import requeue
 from neox_configs import derive
 
 

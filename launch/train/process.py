@@ -14,7 +14,8 @@ from pathlib import Path
 
 from haigo import files
 from haigo.cli import HaigoError
-from launch.supervision import keeper, neox_log
+from launch.neox import log as neox_log
+from launch.train import runner as keeper
 
 _START_S = 30.0
 _PIECE = 1 << 18

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from haigo import files, shapes
 from haigo.cli import Failed, HaigoError
-from launch.conversion.checkpoint import Checkpoint, common_name
 from launch.local import settings
 from launch.local.vocabulary import Vocabulary
+from launch.neox.conversion.checkpoint import Checkpoint, common_name
 from neox_configs import reader
 
 if TYPE_CHECKING:

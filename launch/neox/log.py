@@ -110,7 +110,7 @@ def step(line: str) -> Step | None:
 
 def last_good(path: Path) -> int:
     """The last step in a log whose loss is a number; 0 when there is none, or no such file."""
-    from launch.supervision.training_child import Follower
+    from launch.train.process import Follower
 
     last = 0
     for raw in Follower(path).within(math.inf, end=True):
