@@ -215,7 +215,9 @@ def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str]
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
         with _sigterm_unwinds():
-            return main(words) or OK
+            code = main(words) or OK
+            sys.stdout.flush()  # `> FILE` on a full disk is told, not found out by nobody at the end of Python
+            return code
     except HaigoError as error:
         if debug:
             raise
@@ -230,10 +232,6 @@ def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str]
             file=sys.stderr,
         )
         return TERMINATED if terminated else INTERRUPTED
-    except BrokenPipeError:
-        # `| head` closed our output: not an error, and Python must not complain again when it flushes at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except OSError as error:
         if debug:
             raise

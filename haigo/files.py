@@ -45,7 +45,7 @@ from haigo.reading import parse_json, read_json, read_record, read_text, require
 
 __all__ = [
     "JOURNAL", "LOCK", "SCRATCH",
-    "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "link", "made",
+    "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "made",
     "move", "ours", "owner", "parse_json", "put_aside", "read_json", "read_record", "read_text", "remove", "remove_leftovers",
     "remove_tree", "require_file", "require_space", "reserve", "scratch", "sha256_file", "symlink", "write_json", "write_text",
 ]  # fmt: skip
@@ -127,20 +127,6 @@ def copy(source: StrPath, target: StrPath) -> None:
     """Copy a file's bytes, atomically."""
     with open(source, "rb") as old, create(target) as new:
         shutil.copyfileobj(old, new, _CHUNK)
-
-
-def link(source: StrPath, target: StrPath) -> None:
-    """A second name for a file's bytes, or a copy on another disk."""
-    new = Path(target)
-    require_ours(new)
-    with scratch(new.parent) as place:
-        try:
-            os.link(source, place / new.name)
-        except OSError:
-            copy(source, new)
-            return
-        enter(new)
-        os.replace(place / new.name, new)
 
 
 def symlink(path: StrPath, target: StrPath) -> None:

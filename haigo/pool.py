@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
+from haigo import shown
 from haigo.cli import Failed, HaigoError, Internal, foreseen, internal
 
 _PR_SET_PDEATHSIG = 1
@@ -54,6 +55,7 @@ def start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked one has its parent's handler
     os.environ["HAIGO_QUIET"] = "1"
+    shown.filter_streams()
 
 
 class Piece:

@@ -8,8 +8,11 @@ it is lost: such a character is written as its JSON escape, so that what a comma
 from __future__ import annotations
 
 import contextlib
+import errno
 import html as _html
+import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
@@ -49,6 +52,47 @@ def html(value: object) -> str:
     return _html.escape(text(value))
 
 
+class Unheard:
+    """A text stream whose reader may go away (`2>&1 | head`, a closed terminal): what is said after that goes nowhere, and
+    the work and its exit code stay what they are."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, written: str) -> int:
+        """As of the stream."""
+        with self._whoever_reads():
+            self.stream.write(written)
+        return len(written)
+
+    def flush(self) -> None:
+        """As of the stream."""
+        with self._whoever_reads():
+            self.stream.flush()
+
+    @contextlib.contextmanager
+    def _whoever_reads(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            # a terminal that was closed gives EIO, and so does a failing disk, which is another thing
+            if error.errno != errno.EPIPE and not (error.errno == errno.EIO and self._is_device()):
+                raise
+            with contextlib.suppress(OSError, ValueError):  # ValueError: a stream without a file behind it
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self.stream.fileno())
+                os.close(nowhere)
+
+    def _is_device(self) -> bool:
+        try:
+            return stat.S_ISCHR(os.fstat(self.stream.fileno()).st_mode)
+        except (OSError, ValueError):
+            return False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
 class Filtered:
     """A text stream whose every character is safe for a terminal. `raw` is the stream behind it.
 
@@ -76,11 +120,21 @@ class Filtered:
 def filtered() -> Iterator[None]:
     """Standard output and standard error are `Filtered` within the block."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (cast(TextIO, Filtered(raw(stream))) for stream in before)
+    filter_streams()
     try:
         yield
     finally:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()  # here, where a reader that went away is no error; at the end of Python it would be
         sys.stdout, sys.stderr = before
+
+
+def filter_streams() -> None:
+    """Make standard output and standard error `Filtered` for good: in a worker process."""
+    sys.stdout, sys.stderr = (
+        cast(TextIO, Filtered(cast(TextIO, Unheard(raw(stream))))) for stream in (sys.stdout, sys.stderr)
+    )
 
 
 def raw(stream: TextIO) -> TextIO:

@@ -4,8 +4,8 @@
 
 GPT-NeoX compares `max_position_embeddings` of config and checkpoint and refuses another, although rotary positions have no
 weights. The copy holds the weights as they are, the new number, and no optimizer: `launch.configs --recipe long-context` starts
-from it. Files of layers are linked where the file system allows it; those that hold the number are written anew by the
-interpreter of GPT-NeoX's environment (GPT_NEOX_PYTHON). What they name beyond tensors and plain data is refused, not run.
+from it. Files of layers are copied, those that hold the number written anew by the interpreter of GPT-NeoX's environment
+(GPT_NEOX_PYTHON). What they name beyond tensors and plain data is refused, not run.
 """
 
 from __future__ import annotations
@@ -52,12 +52,13 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
         raise HaigoError(f"{old} has no mp_rank_*_model_states.pt.", "name a whole checkpoint of GPT-NeoX")
     size = sum(path.stat().st_size for path in old.glob("*model*states.pt"))
     place.parent.mkdir(parents=True, exist_ok=True)
+    files.remove_leftovers(place.parent, below=False)
     files.require_space(place.parent, size, "a copy of the checkpoint")
     with files.scratch(place.parent) as partial:
         new = partial / tag
         new.mkdir(parents=True)
         for path in sorted(old.glob("layer_*-model*states.pt")):
-            files.link(path, new / path.name)
+            files.copy(path, new / path.name)  # no second name: a training that saves over it would change the source
         for path in models:
             done = subprocess.run(
                 [str(python), pickles.__file__, str(path), str(new / path.name), str(length)],

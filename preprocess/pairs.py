@@ -86,6 +86,7 @@ def build(
         for ending in ("bin", "idx", "json"):
             output = f"{dataset_prefix(output_prefix, key)}.{ending}"
             files.check_output(output, paths, [each for each in paths if os.path.isdir(each)])
+    files.remove_leftovers(dataset_prefix(output_prefix).parent, below=False)
     digests = [{"file": key, "sha256": files.sha256_file(path)} for path, key in input_files(paths)]
     prefix = dataset_prefix(output_prefix)
     labels_prefix = dataset_prefix(output_prefix, "text_label")

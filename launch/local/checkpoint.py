@@ -122,6 +122,13 @@ def remove(folder: Path) -> None:
     files.remove(folder / NAME)
 
 
+def tidy(folder: Path) -> None:
+    """Delete the checkpoint that a run, killed just after its end, left beside what it is finished with."""
+    if files.made(folder / NAME):
+        with contextlib.suppress(OSError):  # a folder that is only read
+            remove(folder)
+
+
 def own(folder: Path) -> None:
     """See that a run may write to `folder`; what an earlier version, which kept no journal, left of one is taken over.
 

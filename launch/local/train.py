@@ -137,6 +137,8 @@ def train(
         kept = checkpoint.claim(folder, job.identity(), former)
         result = checkpoint.finished(folder)
         if result is not None:
+            if job.export:
+                checkpoint.tidy(folder)
             return result
         if (folder / checkpoint.RESULT).is_file():
             checkpoint.clear(folder)

@@ -135,6 +135,7 @@ class Swarm:
         same = checkpoint.same(place, identity, lambda: {**job.identity(former=True), **engine})
         result = checkpoint.finished(place) if same else None
         if result is not None:
+            checkpoint.tidy(place)
             found = scores.finished(place, self.tasks_key, result) if self.tasks_key is not None else {}
             if found is not None:
                 self._take(unit.name, result, found)

@@ -91,6 +91,21 @@ def test_a_changed_checkpoint_is_named_and_never_resumed(world, command, tmp_pat
     assert broken["metrics"] == whole["metrics"] and broken["loss"] == whole["loss"]
 
 
+@pytest.mark.parametrize("name", ["close", "remove"])
+def test_a_kill_just_after_the_end_leaves_no_checkpoint_for_good(world, command, tmp_path, monkeypatch, name):
+    out = tmp_path / "out"
+    stopped(world, out, 4)
+
+    def die(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, name, die)
+        assert command() == cli.INTERRUPTED
+    assert (out / checkpoint.NAME).is_file() and (out / checkpoint.RESULT).is_file()
+    assert command() == 0 and not (out / checkpoint.NAME).exists()
+
+
 def test_the_curve_of_a_resumed_run_is_the_checkpoints_own(world, command, tmp_path):
     out = tmp_path / "out"
     stopped(world, out, 4)

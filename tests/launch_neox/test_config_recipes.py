@@ -211,7 +211,10 @@ def test_longer_samples(place: World, base: Path, tmp_path: Path) -> None:
     state = torch.load(copy / "global_step20" / "mp_rank_00_model_states.pt", weights_only=True)
     assert state["args"] == {"max_position_embeddings": 512} and state["optimizer"] is None
     assert torch.equal(state["module"]["w"], torch.ones(3))
-    assert (copy / "global_step20" / "layer_00-model_00-model_states.pt").read_bytes() == b"weights"
+    layer = Path("global_step20", "layer_00-model_00-model_states.pt")
+    assert (copy / layer).read_bytes() == b"weights"
+    (copy / layer).write_bytes(b"trained on")  # as torch.save does it
+    assert (base / layer).read_bytes() == b"weights"
     assert config_recipes.base(copy).config["max_position_embeddings"] == 512
     with pytest.raises(HaigoError, match="exists already"):
         stretch.stretch(base, 512, tmp_path / "copy", Path(sys.executable))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haigo import cli
+from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.indexed import MMapReader
 from preprocess import examples, inspect, pairs, tokenizer
@@ -67,6 +67,16 @@ def test_pairs(model_dir, tmp_path):
     assert made["learned_tokens"] == sum(label != pairs.MASKED for _, labels in rows for label in labels)
     for name in ("text", "text_label"):
         assert inspect.verify(tmp_path / f"o_{name}_document") == []
+
+
+def test_what_a_killed_run_had_in_the_making_goes(model_dir, tmp_path):
+    source = write(tmp_path / "x.jsonl", PAIRS)
+    left = tmp_path / "out" / files.SCRATCH / "0123456789abcdef" / "o_text_document.bin"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"a hundred gigabytes")
+    words = [str(source), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "out" / "o")]
+    assert cli.run(pairs.main, words) == cli.OK
+    assert not (tmp_path / "out" / files.SCRATCH).exists()
 
 
 def test_chats(model_dir, tmp_path):
