@@ -43,9 +43,8 @@ def search(here: World, law: Any, w: Array, y: Array, coefficients: Array, near:
 
 def regmix(here: World, w: Array, y: Array, coefficients: Array, seed: int, samples: int) -> Array:
     """RegMix's recipe within the caps."""
-    limits = here.constraints.limits()
     free = np.full(y.shape[1], np.inf)
-    return methods.sampled("regmix", w, y, coefficients, here.constraints, limits, free, seed, samples)
+    return methods.sampled("regmix", w, y, coefficients, here.constraints, free, seed, samples)
 
 
 def objectives(here: World) -> dict[str, list[Array]]:

@@ -79,7 +79,7 @@ def main() -> None:
         began = time.process_time()
         losses = peer.losses(metrics)[:n].mean(axis=1, keepdims=True)
         free = np.array([np.inf])
-        found = methods.sampled("regmix", random[:n], losses, np.ones(1), limits, limits.limits(), free, args.seed)
+        found = methods.sampled("regmix", random[:n], losses, np.ones(1), limits, free, args.seed)
         fit = time.process_time() - began
         chosen[f"RegMix's recipe, {n}"] = (n, peer.part(n).seconds + fit, found)
         chosen[f"best of {n} random"] = (n, peer.part(n).seconds, random[int(losses[:, 0].argmin())])

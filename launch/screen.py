@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from haigo import cli, files, naming
 from haigo.cli import HaigoError
 from launch.local.__main__ import count, pairs_files
-from mixer.design import MOST_RUNS
+from mixer.options import MOST_RUNS
 
 if TYPE_CHECKING:
     import numpy as np

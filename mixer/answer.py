@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mixer.arrays import Array
-from mixer.laws import ReportCard
 from mixer.objective import Objective
+from mixer.report_card import ReportCard
 
 
 @dataclass(kw_only=True)

@@ -15,6 +15,9 @@ Numbers = npt.NDArray[np.signedinteger[Any]]
 """Numbers of rows or columns."""
 Flags = npt.NDArray[np.bool_]
 
+MIN_RUNS = 4
+"""Fewer proxies than this fit no law."""
+
 LARGEST = 1e100
 """Nothing in a table is as large as this; sums of squares of larger numbers overflow."""
 
@@ -37,3 +40,9 @@ def as_matrix(values: Any, name: str) -> Array:
     if len(bad):
         raise HaigoError(f"{name} row {bad[0][0]}, column {bad[0][1]} is not finite.", "leave that run out or mend it")
     return np.ascontiguousarray(made)
+
+
+def check_runs(runs: int, source: str) -> None:
+    """Refuse a table that no law can be fitted to."""
+    if runs < MIN_RUNS:
+        raise HaigoError(f"{source} has {runs} usable run(s).", f"at least {MIN_RUNS} are needed; 16 or more are wise")

@@ -11,10 +11,11 @@ from mixer import methods
 from mixer.answer import Recommendation, decimals, significant
 from mixer.arrays import Array
 from mixer.curve_law import CurveLaw
-from mixer.laws import GaussianProcess, cross_validate, make, rank_correlation
+from mixer.laws import GaussianProcess, cross_validate, make
 from mixer.mixture import rounded
 from mixer.optimise import Surface, least_excess, minimise
 from mixer.problem import Problem
+from mixer.report_card import rank_correlation
 
 
 def starting_points(task: Problem) -> list[Array]:
@@ -44,9 +45,7 @@ def other(task: Problem, method: str) -> Array:
     if method in methods.FREE:
         return methods.free(method, task.constraints, task.limits)
     if method in methods.SAMPLED:
-        return methods.sampled(
-            method, task.w, task.y, task.coefficients, task.constraints, task.limits, task.tops, task.seed
-        )
+        return methods.sampled(method, task.w, task.y, task.coefficients, task.constraints, task.tops, task.seed)
     law = cast(CurveLaw, make("law" if method == "auto" else method, task.seed)).fit(task.w, task.y)
     function = Surface(law, law.theta_[None], task.constraints).weighted(
         task.coefficients, task.pull, task.constraints.reference

@@ -6,20 +6,28 @@ the curves. Every target is fitted by itself, all of them side by side (`least_s
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from haigo.cli import HaigoError
 from mixer import least_squares
-from mixer.arrays import Array, as_matrix
+from mixer.arrays import MIN_RUNS, Array, as_matrix
 from mixer.least_squares import Problems
-from mixer.screened import Screen
 
-MIN_RUNS = 4
 _LEAVE_ONE_OUT_UP_TO = 64
+
+
+class Screen(Protocol):
+    """Losses of n-gram models that take part in a fit (`mixer.screened`)."""
+
+    @property
+    def weights(self) -> Array: ...
+
+    def anchors(self, measured: Array, keep: Array | None = None) -> tuple[Array, Array]: ...
 
 
 class CurveLaw(ABC):
@@ -213,6 +221,12 @@ class CurveLaw(ABC):
         own, n = jacobian[:, : self.runs_], self.runs_
         spread = (np.linalg.solve(hessian, own.transpose(0, 2, 1)).transpose(0, 2, 1) * own).sum(2)
         return np.asarray((spread * precision[:, :n]).T)
+
+    def as_if_repeated(self, times: float) -> Self:
+        """A copy that draws as if every run had been trained `times` times: the data pull harder, their noise averages out."""
+        made = copy.copy(self)
+        made.noise_, made._pull = self.noise_ / np.sqrt(times), self._pull / times
+        return made
 
     # --- using a fit -------------------------------------------------------------------------------------------------
     def predict(self, weights: Any) -> Array:

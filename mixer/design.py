@@ -20,18 +20,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haigo import cli, files, naming
+from haigo import cli, files, flags, naming
 from haigo.cli import HaigoError
 from mixer.arrays import Array, as_matrix
 from mixer.limits import Limits, project_box
 from mixer.mixture import rounded
-from mixer.supply import MAX_EPOCHS, Constraints, constraints_from, read_supply
+from mixer.options import FLOOR, DesignOptions
+from mixer.supply import Constraints, constraints_from, read_supply
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FLOOR = 0.01
-MOST_RUNS = 100_000
 DIGITS = 6
 # Dirichlet strengths around the reference: small ones give mixtures of a few corpora, large ones stay near it.
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0)
@@ -108,7 +107,7 @@ def propose(
         HaigoError: the limits cannot hold together; names them.
     """
     if n < 1:
-        raise HaigoError(f"{n} runs are no design.", "give --runs 16 or more")
+        raise HaigoError(f"{n} runs are no design.", "give --runs 16 or more", option="runs")
     limited = constraints.with_floor(floor) if floor > 0 else constraints
     limits = limited.limits()
     limits.check()
@@ -220,92 +219,55 @@ def _cell(name: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
 
 
-def group_limits(words: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """`ja=0.3:0.8` -> {"ja": (0.3, 0.8)}; either side may be empty."""
-    made = {}
-    for word in words:
-        name, _, given = word.partition("=")
-        low, colon, high = given.partition(":")
-        try:
-            made[name] = (float(low or 0.0), float(high or 1.0)) if colon else (float(low), float(low))
-        except ValueError:
-            raise HaigoError(f"--group {word} is not NAME=LOW:HIGH.", "write e.g. --group ja=0.3:0.8") from None
-    return made
-
-
-def _trained(args: Any) -> tuple[list[str], Any, Any]:
+def _trained(options: DesignOptions) -> tuple[list[str], Any, Any]:
     """Corpora, history and objective as `propose` takes them, from the files named on the command line."""
-    from mixer import objective as wanted
+    from mixer import objective as objectives
     from mixer import outliers
     from mixer.laws_share import EffectiveShareLaw
     from mixer.proxies import read, read_ratios
 
-    if not args.history_metrics:
-        _, columns, weights, _ = read_ratios(args.history)
+    if not options.history_metrics:
+        _, columns, weights, _ = read_ratios(options.history or "")
         return columns, weights, None
-    goal = wanted.parse(args.objective, [], args.maximise, [], True, [])
-    table = read(args.history, args.history_metrics, list(goal.weights))
-    goal = goal.resolve(table.metrics, args.history_metrics)
-    losses = table.losses * goal.signs(table.metrics)
-    examined = outliers.examine(EffectiveShareLaw(), table.weights, losses)
-    for note in outliers.told(examined, table.runs, table.metrics, goal.signs(table.metrics), args.history_metrics):
+    goal = objectives.parse(options.objective, {}, options.maximise)
+    table = read(options.history or "", options.history_metrics, list(goal.weights))
+    goal = goal.resolve(table.metrics, options.history_metrics)
+    sign = goal.signs(table.metrics)
+    examined = outliers.examine(EffectiveShareLaw(), table.weights, table.losses * sign)
+    for note in outliers.notes(examined, table.runs, table.metrics, sign, options.history_metrics):
         print(note, file=sys.stderr)
     losses = examined.losses
     return table.corpora, (table.weights, losses), goal.coefficients(table.metrics, losses.std(axis=0))
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
-    parser = cli.parser("mixer.design", __doc__)
-    parser.add_argument("--supply", help="supply.csv: corpus, tokens, min, max, max_epochs, group")
-    parser.add_argument("--corpora", help="names separated by commas, when there is no supply table")
-    parser.add_argument("--runs", type=int, default=32, help="proxies to fit (32)")
-    parser.add_argument("--held-out", "--held_out", type=int, default=0, help="further proxies that judge the fit (0)")
-    parser.add_argument("--floor", type=float, default=FLOOR, help="smallest weight of a corpus (0.01)")
-    parser.add_argument("--target-tokens", "--target_tokens", type=float, help="tokens of the target run: sets caps")
-    parser.add_argument("--max-epochs", "--max_epochs", type=float, default=MAX_EPOCHS, help="repetition limit (4)")
-    parser.add_argument("--group", action="append", default=[], metavar="NAME=LOW:HIGH", help="limits on a group")
-    parser.add_argument("--history", help="ratios.csv of runs already trained; new ones keep away from them")
-    parser.add_argument("--history-metrics", "--history_metrics", metavar="METRICS",
-                        help="their metrics.csv: new runs go around the optimum they say (--objective)")  # fmt: skip
-    parser.add_argument("--objective", action="append", default=[], metavar="METRIC[=WEIGHT],...",
-                        help="what to lower (or raise), as for mixer.search")  # fmt: skip
-    parser.add_argument("--maximise", "--maximize", action="append", default=[], metavar="METRIC",
-                        help="this one is better when higher")  # fmt: skip
-    parser.add_argument("--seed", type=cli.seed, default=0)
-    parser.add_argument("--output", required=True, help="ratios.csv to write")
-    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
-    args = parser.parse_args(argv)
-    if max(args.runs, args.held_out) > MOST_RUNS:
-        raise HaigoError(f"a table of more than {MOST_RUNS:,} runs is asked for.", "give smaller --runs and --held-out")
-    files.check_output(args.output, [args.supply, args.history, args.history_metrics])
-    supply = read_supply(args.supply) if args.supply else None
-    named = [name.strip() for name in args.corpora.split(",") if name.strip()] if args.corpora else None
+    options = flags.parse("mixer.design", __doc__, DesignOptions, argv)
+    files.check_output(options.output, [options.supply, options.history, options.history_metrics])
+    named = [name.strip() for name in options.corpora.split(",") if name.strip()] if options.corpora else None
     history = objective = None
     columns: list[str] = []
-    if bool(args.history_metrics) != bool(args.objective) or (args.history_metrics and not args.history):
+    together = bool(options.history_metrics), bool(options.objective)
+    if together in ((True, False), (False, True)) or (options.history_metrics and not options.history):
         raise HaigoError("--history-metrics, --history and --objective belong together.", "give all three or none")
-    if args.history:
-        columns, history, objective = _trained(args)
-        if named is None:
-            named = columns
-    if supply is None and named is None:
+    if options.history:
+        columns, history, objective = _trained(options)
+        named = named or columns
+    if options.supply is None and named is None:
         raise HaigoError("neither --supply nor --corpora is given.", "name the corpora")
-    constraints = constraints_from(
-        supply, named, args.target_tokens, args.max_epochs, group_limits(args.group), args.supply or "the supply table"
-    )
+    constraints = constraints_from(read_supply(options.supply) if options.supply else None, named, options)
     if history is not None and columns != list(constraints.corpora):
-        raise HaigoError(f"{args.history} has other corpora.", "use the same corpora in the same order")
-    if not args.history:  # names that a table has already may be somebody else's
-        naming.check_all(constraints.corpora, "corpus", args.supply or "--corpora")
-    table = design(constraints, args.runs, args.seed, args.floor, args.held_out, history, objective)
-    write_ratios(args.output, table)
-    if args.json:
-        print(json.dumps({"output": args.output, "runs": list(table["run"]), "corpora": list(constraints.corpora)}))
-    else:
-        low, high = table.iloc[:, 1:].min(), table.iloc[:, 1:].max()
-        print(f"{len(table)} proxy mixtures of {len(constraints.corpora)} corpora in {args.output}", file=sys.stdout)
-        for name in constraints.corpora:
-            print(f"  {name:<24} {low[name]:.3f} to {high[name]:.3f}")
+        raise HaigoError(f"{options.history} has other corpora.", "use the same corpora in the same order")
+    if not options.history:  # names that a table has already may be somebody else's
+        naming.check_all(constraints.corpora, "corpus", options.supply or "--corpora")
+    table = design(constraints, options.runs, options.seed, options.floor, options.held_out, history, objective)
+    write_ratios(options.output, table)
+    if options.json:
+        print(json.dumps({"output": options.output, "runs": list(table["run"]), "corpora": list(constraints.corpora)}))
+        return cli.OK
+    low, high = table.iloc[:, 1:].min(), table.iloc[:, 1:].max()
+    print(f"{len(table)} proxy mixtures of {len(constraints.corpora)} corpora in {options.output}")
+    for name in constraints.corpora:
+        print(f"  {name:<24} {low[name]:.3f} to {high[name]:.3f}")
     return cli.OK
 
 

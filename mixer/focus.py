@@ -13,10 +13,8 @@ import numpy as np
 from mixer.arrays import Array
 from mixer.laws_share import EffectiveShareLaw
 from mixer.optimise import Surface, minimise
+from mixer.options import KL
 from mixer.supply import Constraints
-
-KL = 0.003
-"""Default pull to the prior, in standard deviations of the objective over the proxies per nat of divergence."""
 
 REACH = 1.0
 """A proxy worse than the best one by this many standard deviations of the objective counts 1/e as much."""

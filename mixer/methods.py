@@ -52,7 +52,6 @@ def sampled(
     losses: Array,
     coefficients: Array,
     constraints: Constraints,
-    limits: Limits,
     ceilings: Array,
     seed: int,
     samples: int = _SAMPLES,
@@ -72,4 +71,4 @@ def sampled(
     over = np.maximum(predicted - ceilings[needed], 0.0).sum(1)
     value = value + 1e6 * np.where(np.isfinite(over), over, 0.0)
     best = np.argsort(value, kind="stable")[: min(_BEST, max(1, samples // 100))]
-    return limits.project(pool[best].mean(axis=0))
+    return constraints.limits().project(pool[best].mean(axis=0))

@@ -6,12 +6,14 @@ import fnmatch
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
 from haigo.cli import HaigoError
 from mixer.arrays import Array
 from mixer.proxies import find, short_names
+from mixer.report_card import rank_correlation
 
 _SCORE_LIKE = re.compile(r"(^|[_/\-.])(acc|acc_norm|accuracy|f1|em|exact|exact_match|score|bleu|rouge\w*)($|[_/\-.,])")
 _LOSS_LIKE = re.compile(r"(^|[_/\-.])(bpb|loss|ppl|perplexity|nll|nats|error)($|[_/\-.,])")
@@ -49,6 +51,10 @@ class Objective:
         for name, way in self.direction.items():
             if way not in ("min", "max"):
                 raise HaigoError(f"the direction of '{name}' is '{way}'.", 'it is "min" or "max"')
+
+    def metrics(self) -> list[str]:
+        """Every metric that is named, as the user names it."""
+        return [*self.weights, *self.ceilings, *self.direction]
 
     def resolve(self, metrics: Sequence[str], source: str) -> Objective:
         """The same with full metric names, wildcards in ceilings spread out.
@@ -135,8 +141,6 @@ class Objective:
             values: (runs, metrics), lower is better.
             weights: (runs, corpora).
         """
-        from mixer.laws import rank_correlation
-
         short, known = short_names(metrics, "metric"), short_names(corpora, "corpus")
         made = []
         for name in [*self.weights, *self.ceilings]:
@@ -257,13 +261,13 @@ def limit_value(limit: float | str, reference: float, sign: float, name: str) ->
 
 def parse(
     words: Sequence[str],
-    ceilings: Sequence[str],
+    ceilings: Mapping[str, float | str] = MappingProxyType({}),
     maximise: Sequence[str] = (),
     minimise: Sequence[str] = (),
     standardise: bool = True,
     scores: Sequence[str] = (),
 ) -> Objective:
-    """An objective from the command line: `news_bpb=1.0,other_bpb=0.5`, `wiki_bpb=+5%`, scores `qa_acc=1119:0.2`."""
+    """An objective from the command line: `news_bpb=1.0,other_bpb=0.5`, scores `qa_acc=1119:0.2`."""
     weights: dict[str, float] = {}
     for word in ",".join(words).split(","):
         name, _, value = word.strip().rpartition("=") if "=" in word else (word.strip(), "", "1")
@@ -273,12 +277,6 @@ def parse(
             weights[name.strip()] = float(value)
         except ValueError:
             raise HaigoError(f"--objective {word}: '{value}' is no number.", "write METRIC=WEIGHT") from None
-    limits: dict[str, float | str] = {}
-    for word in ceilings:
-        name, equals, value = word.strip().rpartition("=")
-        if not equals or not name:
-            raise HaigoError(f"--ceiling {word} is not METRIC=LIMIT.", "write e.g. --ceiling 'wiki_bpb=+5%'")
-        limits[name] = value.strip()
     ways = {**dict.fromkeys(minimise, "min"), **dict.fromkeys(maximise, "max")}
     items: dict[str, int] = {}
     chance: dict[str, float] = {}
@@ -294,5 +292,5 @@ def parse(
         if not equals or not name:
             raise HaigoError(f"--score {word} is not METRIC=ITEMS[:CHANCE].", "write e.g. --score qa_acc=1119:0.2")
     return Objective(
-        weights=weights, direction=ways, ceilings=limits, standardise=standardise, items=items, chance=chance
+        weights=weights, direction=ways, ceilings=dict(ceilings), standardise=standardise, items=items, chance=chance
     )

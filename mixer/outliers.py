@@ -194,7 +194,7 @@ def _not_believed(bad: Flags) -> Flags:
     return np.asarray(made)
 
 
-def told(examined: Examined, runs: Sequence[str], metrics: Sequence[str], sign: Array, source: str) -> list[str]:
+def notes(examined: Examined, runs: Sequence[str], metrics: Sequence[str], sign: Array, source: str) -> list[str]:
     """One sentence a run that is not believed: which metrics, how far off, and that it counts next to nothing.
 
     Args:

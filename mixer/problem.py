@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,6 +61,12 @@ class Problem:
         self._limited = which
         self.tops[which] = self._tops(None)
         self.ceilings = self.ceilings_by(None)
+
+    def with_draws(self, draws: Array) -> Problem:
+        """The same problem with other draws of the law, (draws, targets, p)."""
+        made = copy.copy(self)
+        made.surface = replace(self.surface, draws=draws)
+        return made
 
     def _tops(self, draw: int | None) -> Array:
         """The ceilings as numbers: those relative to the reference are taken from the law as fitted, or from one draw."""

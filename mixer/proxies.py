@@ -18,8 +18,7 @@ import numpy as np
 from haigo import naming
 from haigo.cli import HaigoError, nearest
 from mixer import csvfile, replicates
-from mixer.arrays import LARGEST, Array
-from mixer.laws import check_runs
+from mixer.arrays import LARGEST, Array, check_runs
 from mixer.mixture import check_weights
 from mixer.scales import scales
 

@@ -5,24 +5,25 @@ object out; no files. `mixer.search` is the command around it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from haigo.cli import HaigoError, Refused, nearest
 from haigo.progress import Progress
-from mixer import focus, methods, outliers, replicates, scales, worth
+from mixer import focus, methods, outliers, replicates, scales, value_of_information
 from mixer.answer import Recommendation, significant
 from mixer.arrays import Array, Flags, as_matrix
 from mixer.compare import compared, other, starting_points
 from mixer.curve_law import CurveLaw
-from mixer.focus import KL
-from mixer.laws import ReportCard, cross_validate, left_out_of, make, rank_correlation, report_card
+from mixer.laws import cross_validate, left_out_of, make
 from mixer.mixture import check_weights, rounded
 from mixer.objective import Objective
 from mixer.optimise import Surface, minimise, near_optimal
+from mixer.options import KL, RecommendOptions
 from mixer.problem import Problem
+from mixer.report_card import ReportCard, rank_correlation, report_card
 from mixer.screened import Screen
 from mixer.supply import Constraints
 
@@ -30,9 +31,55 @@ DIGITS = 6
 MIN_SKILL = 0.1
 """Least part of the objective's variance that left-out runs must confirm before any advice is given."""
 
-MOST_DRAWS = 10_000
-
 _Z90 = 1.6448536
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Proxy runs, and what is known about them."""
+
+    weights: Any
+    """(runs, corpora) array or DataFrame in the order of the constraints' corpora."""
+    losses: Any
+    """(runs, metrics) array or DataFrame."""
+    metrics: Sequence[str] | None = None
+    """Names of the columns of `losses`; a DataFrame brings its own."""
+    runs: Sequence[str] | None = None
+    """Names of the runs, for messages; numbers from 1 when None."""
+    counts: Any = None
+    """(runs,) how much each run tells; all the same when None."""
+    repeats: Any = None
+    """(runs,) how many trainings each row is the mean of."""
+    run_noise: Any = None
+    """(metrics,) known standard deviation of one training."""
+    target: tuple[Any, Any] | None = None
+    """Weights and losses of a few runs of the target's scale (at least 3). Predictions are then of that scale, recalibrated
+    per metric (`mixer.scales`), and so are intervals, gains and prices."""
+    screen: Screen | None = None
+    """n-gram losses of these and other mixtures (`mixer.screened`); only for methods that fit the law."""
+    held_out: tuple[Any, Any] | None = None
+    """Weights and losses of runs that only judge the fit."""
+    held_out_names: Sequence[str] | None = None
+    source: str = "the proxy table"
+
+    def matrices(self, corpora: list[str]) -> tuple[Array, Array, list[str]]:
+        """Weights (runs, corpora), losses (runs, metrics) as they were measured, and the metrics' names.
+
+        Raises:
+            HaigoError: bad tables, or other corpora.
+        """
+        names = [str(c) for c in getattr(self.losses, "columns", self.metrics or [])]
+        weights, given = self.weights, getattr(self.weights, "columns", None)
+        if given is not None and list(given) != corpora:
+            if set(given) != set(corpora):
+                raise HaigoError(
+                    f"{self.source} and the constraints name different corpora.", "use the same names in both"
+                )
+            weights = weights[corpora]
+        losses = as_matrix(self.losses, "losses")
+        if len(names) != losses.shape[1]:
+            raise HaigoError(f"{len(names)} metric names for {losses.shape[1]} columns of losses.", "pass `metrics`")
+        return check_weights(as_matrix(weights, "weights"), corpora, source=self.source)[0], losses, names
 
 
 def recommend(
@@ -43,137 +90,152 @@ def recommend(
     seed: int = 0,
     bootstrap: int = 100,
     method: str = "auto",
-    *,
-    metrics: Sequence[str] | None = None,
-    held_out: tuple[Any, Any] | None = None,
-    held_out_names: Sequence[str] | None = None,
-    force: bool = False,
-    compare: bool = False,
-    beyond_proxies: bool = False,
-    counts: Any = None,
-    target: tuple[Any, Any] | None = None,
-    repeats: Any = None,
-    run_noise: Any = None,
-    screen: Screen | None = None,
-    source: str = "the proxy table",
-    runs: Sequence[str] | None = None,
-    progress: Progress | None = None,
+    **more: Any,
 ) -> Recommendation:
-    """Choose the mixture.
+    """Choose the mixture from arrays.
 
     Args:
         weights: (runs, corpora) array or DataFrame in the order of `constraints.corpora`.
         losses: (runs, metrics) array or DataFrame.
-        metrics: names of the columns of `losses`; a DataFrame brings its own.
-        held_out: weights and losses of runs that only judge the fit.
-        force: go on when the fit knows no more than the mean of the proxies.
-        compare: also evaluate every other method.
-        beyond_proxies: allow a corpus less than the least weight it had in any proxy. What the law says there is
-            extrapolation, and losses of corpora near weight 0 move fast.
-        counts: (runs,) how much each run tells; all the same when None.
-        target: weights and losses of a few runs of the target's scale (at least 3). Predictions are then of that
-            scale, recalibrated per metric (`mixer.scales`), and so are intervals, gains and prices.
-        screen: n-gram losses of these and other mixtures (`mixer.screened`); only for methods that fit the law.
-        runs: names of the runs, for messages; numbers from 1 when None.
-        progress: shows how far the search is; nothing is shown when None.
+        more: fields of `Evidence` (metrics, runs, held_out ...), of `RecommendOptions` (force, compare, beyond_proxies) and
+            `progress`, which shows how far the search is.
 
     Raises:
         HaigoError: bad tables, unknown metrics, limits that cannot hold together.
         Refused: left-out runs do not confirm the fit, or the ceilings cannot be met.
     """
-    if method not in methods.ALL:
+    progress = more.pop("progress", None)
+    how = {name: more.pop(name) for name in ("force", "compare", "beyond_proxies") if name in more}
+    options = RecommendOptions(seed=seed, bootstrap=max(bootstrap, 1), method=method, **how)
+    return choose(Evidence(weights=weights, losses=losses, **more), objective, constraints, options, progress)
+
+
+def choose(
+    evidence: Evidence,
+    objective: Objective,
+    constraints: Constraints,
+    options: RecommendOptions,
+    progress: Progress | None = None,
+) -> Recommendation:
+    """Choose the mixture; arguments and errors as of `recommend`."""
+    if options.method not in methods.ALL:
+        near = nearest(options.method, methods.ALL)
         raise HaigoError(
-            f"there is no method '{method}'.{nearest(method, methods.ALL)}", f"known: {', '.join(methods.ALL)}"
+            f"there is no method '{options.method}'.{near}", f"known: {', '.join(methods.ALL)}", option="method"
         )
-    if bootstrap > MOST_DRAWS:
-        raise HaigoError(f"{bootstrap} bootstrap draws are too many.", f"100 are enough, {MOST_DRAWS} the most")
-    names = [str(c) for c in getattr(losses, "columns", metrics or [])]
-    corpora = list(constraints.corpora)
-    given = getattr(weights, "columns", None)
-    if given is not None and list(given) != corpora:
-        if set(given) != set(corpora):
-            raise HaigoError(f"{source} and the constraints name different corpora.", "use the same names in both")
-        weights = weights[corpora]
-    y_raw = as_matrix(losses, "losses")
-    if len(names) != y_raw.shape[1]:
-        raise HaigoError(f"{len(names)} metric names for {y_raw.shape[1]} columns of losses.", "pass `metrics`")
-    w, _ = check_weights(as_matrix(weights, "weights"), corpora, source=source)
-    objective = objective.resolve(names, source)
+    w, measured, names = evidence.matrices(list(constraints.corpora))
+    objective = objective.resolve(names, evidence.source)
     constraints.limits().check()
     notes: list[str] = []
-    if not beyond_proxies:
+    if not options.beyond_proxies:
         constraints = _within_tested(constraints, w, notes)
-    limits = constraints.limits()
-
+    labels = [str(name) for name in evidence.runs or range(1, len(w) + 1)]
+    objective.check_values(names, measured, labels, evidence.source)
     sign = objective.signs(names)
+    given = None if evidence.counts is None else np.asarray(evidence.counts, dtype=np.float64)
+    screen = None if evidence.screen is None else evidence.screen.signed(sign)
+    examined = _examine(w, measured * sign, objective, names, given, screen, options)
+    y, counts = examined.losses, examined.counts(given)
+    measured = y * sign
+    notes += outliers.notes(examined, labels, names, sign, evidence.source)
+    lines = None
+    if evidence.target is not None:
+        y, lines = _lift(evidence.target, Runs(w, y, counts), sign, list(constraints.corpora), options.seed, notes)
+    task = _problem(w, y, names, objective, constraints, options, progress)
+    law = _law(task)
+    if screen is not None:
+        notes.append(_screen_note(screen, y, names))
+    law.fit(w, y, counts, screen)
+    times = np.ones(len(w)) if evidence.repeats is None else np.asarray(evidence.repeats, dtype=np.float64)
+    noise = evidence.run_noise if evidence.target is None else None  # of the small scale
+    known = None if noise is None else np.asarray(noise, dtype=np.float64)
+    if known is not None and times.max() > times.min():
+        counts = _times(replicates.counts(times, known, law.noise_), counts)
+        law.fit(w, y, counts, screen)
+    card = _card(task, law, examined.believed(np.arange(len(names))))
+    _gate(card, objective, options, notes)
+    floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
+    _surface(task, law, counts, lines, max(options.bootstrap, 10), floor, screen)
+    notes += objective.doubts(names, measured, evidence.source)
+    notes += objective.wrong_way(names, measured * sign, list(constraints.corpora), w)
+    for metric in task.ceiling_names:
+        if card.skill(metric) < MIN_SKILL:
+            notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
+    made = _answer(task, _best(task), law, card, options, notes)
+    if evidence.held_out is not None:
+        _judge(task, made, evidence.held_out, evidence.held_out_names)
+    if options.compare:
+        made.compared = compared(task, made)
+    return made
+
+
+class Runs(NamedTuple):
+    """Proxies as they are fitted: weights (runs, corpora), losses (runs, metrics) to lower, and how much each counts."""
+
+    weights: Array
+    losses: Array
+    counts: Array | None
+
+
+def _problem(
+    w: Array,
+    y: Array,
+    names: list[str],
+    objective: Objective,
+    constraints: Constraints,
+    options: RecommendOptions,
+    progress: Progress | None,
+) -> Problem:
+    limits, coefficients = constraints.limits(), objective.coefficients(names, y.std(axis=0))
     shown = progress or Progress("", None)
     shown.quiet |= progress is None
-    draws = max(bootstrap, 10)
-    shown.total = 2.0 * (draws + len(corpora) + min(draws, worth.DRAWS))
-    labels = [str(name) for name in runs] if runs is not None else [str(i + 1) for i in range(len(w))]
-    objective.check_values(names, y_raw, labels, source)
-    each = None if counts is None else np.asarray(counts, dtype=np.float64)
-    screen = None if screen is None else screen.signed(sign)
-    examined = _examine(w, y_raw * sign, objective, names, each, screen, method, seed)
-    y, given_counts = examined.losses, examined.counts(each)
-    y_raw = y * sign
-    notes += outliers.told(examined, labels, names, sign, source)
-    known = None if run_noise is None or target is not None else np.asarray(run_noise, dtype=np.float64)
-    times = np.ones(len(w)) if repeats is None else np.asarray(repeats, dtype=np.float64)
-    lines = None
-    if target is not None:
-        y, lines = _lift(w, y, target, sign, corpora, given_counts, seed, notes)
-    coefficients = objective.coefficients(names, y.std(axis=0))
+    draws = max(options.bootstrap, 10)
+    shown.total = 2.0 * (draws + len(constraints.corpora) + min(draws, value_of_information.DRAWS))
     kl = KL if constraints.kl is None else float(constraints.kl)
-    task = Problem(
+    return Problem(
         w=w,
         y=y,
         names=names,
-        sign=sign,
+        sign=objective.signs(names),
         coefficients=coefficients,
         objective=objective,
         constraints=constraints,
         limits=limits,
         reference=limits.project(constraints.reference),
-        method=method,
-        seed=seed,
+        method=options.method,
+        seed=options.seed,
         pull=kl * float(np.std(y @ coefficients)),
         progress=shown,
     )
-    law = _law(task)
-    if screen is not None:
-        notes.append(_told(screen, y, names))
-    law.fit(w, y, given_counts, screen)
-    if known is not None and times.max() > times.min():
-        more = replicates.counts(times, known, law.noise_)
-        given_counts = _times(more, given_counts)
-        law.fit(w, y, given_counts, screen)
-    card = _card(task, law, examined.believed(np.arange(len(names))))
-    _gate(card, objective, method, force, notes)
-    floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
-    _surface(task, law, given_counts, lines, max(bootstrap, 10), floor, screen)
-    notes += objective.doubts(names, y_raw, source)
-    notes += objective.wrong_way(names, y_raw * sign, corpora, w)
-    for metric in task.ceiling_names:
-        if card.skill(metric) < MIN_SKILL:
-            notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
 
-    if method in methods.EXACT:
+
+def _best(task: Problem) -> Array:
+    """The mixture that the method chooses, (corpora,), rounded within the limits."""
+    limits = task.limits
+    if task.method in methods.EXACT:
         best = minimise(task.function(), limits, starting_points(task), task.ceilings)
     else:
         if task.ceilings is not None:
             starting_points(task)  # says so when the ceilings cannot be met
-        best = other(task, method)
-    best = rounded(best, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
+        best = other(task, task.method)
+    return rounded(best, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
 
-    optima, regret = worth.draw_optima(task, best)
+
+def _answer(
+    task: Problem, best: Array, law: CurveLaw, card: ReportCard, options: RecommendOptions, notes: list[str]
+) -> Recommendation:
+    """Everything that is said about the mixture `best`."""
+    constraints = task.constraints
+    optima, regret = value_of_information.draw_optima(task, best)
     within = max(regret, 1e-6)
-    low, high = near_optimal(task.function(), limits, limits.project(best), within, task.ceilings, shown)
+    start = task.limits.project(best)
+    low, high = near_optimal(task.function(), task.limits, start, within, task.ceilings, task.progress)
     both = np.stack([best, task.reference])
     at, centre = task.surface.predict(both), task.surface.mean(both)
-    made = Recommendation(
-        corpora=corpora,
-        metrics=names,
+    exact = task.method in methods.EXACT
+    return Recommendation(
+        corpora=list(constraints.corpora),
+        metrics=task.names,
         weights=best,
         interval=np.quantile(optima, [0.05, 0.95], axis=0).T,
         near_optimal=np.stack([low, high], axis=1),
@@ -185,23 +247,18 @@ def recommend(
         prediction=_prediction(task, at, centre),
         gain=_gain(task, at, centre),
         expected_regret=regret * task.unit,
-        more_proxies=worth.proxies_to_halve(task, regret) if method in methods.EXACT else None,
-        binding=worth.binding(task, best),
+        more_proxies=value_of_information.proxies_to_halve(task, regret) if exact else None,
+        binding=value_of_information.binding(task, best),
         transfer=cast(Any, law).transfer(),
         card=card,
         held_out=None,
-        objective=objective,
-        method=method,
-        seed=seed,
-        bootstrap=bootstrap,
-        kl=kl,
+        objective=task.objective,
+        method=task.method,
+        seed=task.seed,
+        bootstrap=options.bootstrap,
+        kl=KL if constraints.kl is None else float(constraints.kl),
         notes=notes,
     )
-    if held_out is not None:
-        _judge(task, made, held_out, held_out_names)
-    if compare:
-        made.compared = compared(task, made)
-    return made
 
 
 def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Constraints:
@@ -218,7 +275,7 @@ def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Cons
     return made
 
 
-def _told(screen: Screen, y: Array, names: Sequence[str]) -> str:
+def _screen_note(screen: Screen, y: Array, names: Sequence[str]) -> str:
     """What the note on a screen says."""
     agree = screen.agreement(y)
     known = np.isfinite(agree)
@@ -234,18 +291,22 @@ def _examine(
     names: Sequence[str],
     counts: Array | None,
     screen: Screen | None,
-    method: str,
-    seed: int,
+    options: RecommendOptions,
 ) -> outliers.Examined:
     """The losses that are believed; how sure one must be to say otherwise depends on how many metrics are in use."""
     used = np.array([j for j, name in enumerate(names) if name in objective.weights or name in objective.ceilings])
-    law = cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
+    law = _convex(options.method, options.seed)
     return outliers.examine(law, w, y, counts, screen, used)
+
+
+def _convex(method: str, seed: int) -> CurveLaw:
+    """The convex law of a method; the default one where it has none of its own."""
+    return cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
 
 
 def _law(task: Problem) -> CurveLaw:
     """The law that is searched, not yet fitted."""
-    law = cast(CurveLaw, make(task.method if task.method in methods.CONVEX else "law", task.seed))
+    law = _convex(task.method, task.seed)
     law.tick = lambda part: task.progress.show("fitting the law")
     return law
 
@@ -265,42 +326,37 @@ def _card(task: Problem, law: CurveLaw, keep: Flags) -> ReportCard:
     return report_card(truth[keep], guess[keep], [*task.names, "objective"], how)
 
 
-def _gate(card: ReportCard, objective: Objective, method: str, force: bool, notes: list[str]) -> None:
+def _gate(card: ReportCard, objective: Objective, options: RecommendOptions, notes: list[str]) -> None:
     skill, rho = card.skill("objective"), card.spearman[-1]
     # a rank correlation that chance alone reaches in one of twenty tables of this size proves nothing either
     chance = _Z90 / np.sqrt(max(card.runs - 1, 1))
-    if method in methods.FREE or (skill > MIN_SKILL and rho > chance):
+    if options.method in methods.FREE or (skill > MIN_SKILL and rho > chance):
         return
     problem = (
         f"the fit is no better than taking the mean of the proxies (left-out runs: R2 {skill:.2f}, "
         f"Spearman {rho:.2f} for {', '.join(objective.weights)})."
     )
-    if not force:
-        raise Refused(problem, "train more or longer proxies, choose another metric, or go on anyway with --force")
+    if not options.force:
+        fix = "train more or longer proxies, choose another metric, or go on anyway with --force"
+        raise Refused(problem, fix, option="force")
     notes.append("Forced: " + problem)
 
 
 def _lift(
-    w: Array,
-    y: Array,
-    target: tuple[Any, Any],
-    sign: Array,
-    corpora: list[str],
-    counts: Array | None,
-    seed: int,
-    notes: list[str],
+    target: tuple[Any, Any], small: Runs, sign: Array, corpora: list[str], seed: int, notes: list[str]
 ) -> tuple[Array, scales.Lines]:
     """The losses of the small runs as they would be at the target's scale."""
+    y = small.losses
     w_large, _ = check_weights(as_matrix(target[0], "weights of the target's scale"), corpora)
     y_large = as_matrix(target[1], "losses of the target's scale") * sign
-    small = cast(CurveLaw, make("law", seed)).fit(w, y, counts).predict(w_large)
-    lines = scales.lines(small, y_large, y.std(axis=0))
+    guessed = cast(CurveLaw, make("law", seed)).fit(*small).predict(w_large)
+    lines = scales.lines(guessed, y_large, y.std(axis=0))
     notes.append(f"Recalibrated to the target's scale with {lines.runs} runs; intervals include what that leaves open.")
     if lines.runs > scales.MIN_RUNS:
         guess = np.empty_like(y_large)
         for i in range(lines.runs):
             keep = np.arange(lines.runs) != i
-            guess[i] = scales.lines(small[keep], y_large[keep], y.std(axis=0)).apply(small[i])
+            guess[i] = scales.lines(guessed[keep], y_large[keep], y.std(axis=0)).apply(guessed[i])
         error = ((guess - y_large) ** 2).sum(0)
         skill = 1.0 - error / np.maximum(((y_large - y_large.mean(0)) ** 2).sum(0), 1e-300)
         rho = np.mean([rank_correlation(guess[:, j], y_large[:, j]) for j in range(y.shape[1])])

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from haigo import cli, flags, shown
 from haigo.cli import HaigoError
-from haigo.options import Options, option
 from mixer import mixture
+from mixer.options import ReportOptions
 
 _JA = {
     "corpus": "コーパス", "weight": "重み", "90 % interval": "90 % 区間", "near-optimal": "準最適範囲", "epochs": "エポック",
@@ -170,16 +169,6 @@ def text(document: Mapping[str, Any], markdown: bool = False, language: str = "e
             )
         parts.append("")
     return "\n".join(parts)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportOptions(Options):
-    """What `mixer.report` shows of a mixture."""
-
-    mixture: str = option("mixture.yml", positional=True)
-    language: str = option("of the headings", "en", among=("en", "ja"))
-    markdown: bool = option("for a page instead of a terminal", False)
-    json: bool = option("the document as JSON", False)
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:

@@ -20,6 +20,7 @@ import numpy as np
 from haigo.cli import HaigoError
 from mixer import scales
 from mixer.arrays import Array
+from mixer.report_card import rank_correlation
 
 COUNT = 2.0
 """What all screened mixtures together count, in runs."""
@@ -72,8 +73,6 @@ class Screen:
 
     def agreement(self, measured: Array) -> Array:
         """Rank correlation of the screen with the proxies, (metrics,); NaN where a metric was not screened."""
-        from mixer.laws import rank_correlation
-
         pairs = zip(self.at_runs.T, measured.T, strict=True)
         return np.array([rank_correlation(a, b) if np.isfinite(a).all() else np.nan for a, b in pairs])
 

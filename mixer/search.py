@@ -15,150 +15,143 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, cli, files, redact
+import numpy as np
+
+from haigo import __version__, cli, files, flags, redact
 from haigo.cli import HaigoError
 from haigo.progress import Progress
-from mixer import methods, mixture, report, reuse, scales, screened, together
+from mixer import mixture, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
-from mixer.design import group_limits
-from mixer.focus import KL
 from mixer.objective import Objective, parse
+from mixer.options import SearchOptions
 from mixer.proxies import ProxyTable, find, read
-from mixer.recommend import recommend
-from mixer.supply import MAX_EPOCHS, Constraints, FullRepetition, SoftRepetition, constraints_from, read_supply
+from mixer.recommend import Evidence, choose, recommend
+from mixer.supply import Constraints, FullRepetition, SoftRepetition, constraints_from, read_supply
 
-__all__ = ["Constraints", "Objective", "Recommendation", "recommend", "search"]
+__all__ = ["Constraints", "Objective", "Recommendation", "SearchOptions", "recommend", "search"]
 
 
-def search(
-    ratios: str,
-    metrics: str,
-    objective: Objective,
-    output: str | None = None,
-    *,
-    supply: str | None = None,
-    target_tokens: float | None = None,
-    max_epochs: float = MAX_EPOCHS,
-    groups: dict[str, tuple[float, float]] | None = None,
-    prior: str | None = None,
-    kl: float | None = None,
-    soft_repetition: bool = True,
-    held_out: str | None = None,
-    method: str = "auto",
-    bootstrap: int = 100,
-    seed: int = 0,
-    force: bool = False,
-    compare: bool = False,
-    beyond_proxies: bool = False,
-    target_size: str | None = None,
-    target_runs: str | None = None,
-    earlier: Sequence[tuple[str, str]] = (),
-    splits: Mapping[str, Mapping[str, float]] | None = None,
-    screen: str | None = None,
-    command: str = "",
-) -> Recommendation:
-    """Read the tables, recommend, and write mixture.yml when `output` is given. Arguments as on the command line.
+def search(options: SearchOptions, command: str = "") -> Recommendation:
+    """Read the tables, recommend, and write mixture.yml when `options.output` is given.
 
     Args:
-        prior: a mixture.yml to stay near instead of token share.
-        target_size: the scale to predict for, when metrics.csv has several (column `size`); the largest when None.
-        target_runs: prefix of the names of the runs of the target's scale, instead of `target_size`.
-        earlier: (ratios, metrics) of swarms with other corpora; see `mixer.reuse`.
-        splits: a corpus of the earlier swarms -> what it became, with shares.
-        screen: folder that launch.screen wrote for these ratios.
         command: kept in the provenance.
-    """
-    import numpy as np
 
-    table = read(ratios, metrics, [*objective.weights, *objective.ceilings, *objective.direction], others=True)
-    current = list(table.corpora)
-    if earlier:
-        swarms = [read(*pair, [*objective.weights, *objective.ceilings], others=True) for pair in earlier]
-        table = reuse.joined(table, swarms, splits or {})
-    retired = [name for name in table.corpora if name not in current]
-    known = _supply_for(table, supply) if supply else None
-    constraints = constraints_from(
-        known,
-        current,
-        target_tokens,
-        max_epochs,
-        groups,
-        supply or "the supply table",
-        kl=kl,
-        repetition=SoftRepetition() if soft_repetition else FullRepetition(),
+    Raises:
+        HaigoError: as of `mixer.proxies.read` and `recommend`; Refused: as of `recommend`.
+    """
+    objective = parse(
+        options.objective,
+        options.ceilings,
+        options.maximise,
+        options.minimise,
+        options.standardise,
+        options.scores,
     )
-    constraints = _once(constraints, table)
-    if prior:
-        near = mixture.read(prior, current)["weights"]
-        constraints = _with_prior(constraints, [near[name] for name in current])
-    constraints = reuse.with_retired(constraints, retired)
+    table = read(options.ratios, options.metrics, objective.metrics(), others=True)
+    current = list(table.corpora)
+    if options.earlier:
+        swarms = [read(*pair, [*objective.weights, *objective.ceilings], others=True) for pair in options.earlier]
+        table = reuse.joined(table, swarms, reuse.parse(options.split))
+    retired = [name for name in table.corpora if name not in current]
+    constraints = reuse.with_retired(_constraints(options, table, current), retired)
     held: ProxyTable | None = None
-    if held_out:
-        table, held = table.split(held_out)
-    weights, losses = table.weights, table.losses
-    more: dict[str, Any] = {"repeats": table.repeats or None, "run_noise": table.noise}
-    parts = None
-    if target_runs or target_size or len(set(table.scales)) > 1:
-        is_target = np.array([name.startswith(target_runs) for name in table.runs]) if target_runs else None
-        if is_target is not None and (not is_target.any() or is_target.all()):
-            which = "no run" if not is_target.any() else "every run"
-            raise HaigoError(f"{which} of {metrics} starts with '{target_runs}'.", "check --target-runs")
-        parts = scales.sort(weights, losses, table.scales, target_size, metrics, is_target)
-        large = (weights[parts.target], losses[parts.target]) if len(parts.target) else None
-        weights, losses = weights[parts.fit], parts.losses
-        repeats = [table.repeats[int(i)] for i in parts.fit] if table.repeats else None
-        more |= {"counts": parts.counts, "target": large, "repeats": repeats}
-        table.notes.extend(parts.notes)
-    if screen:
-        if earlier:
-            raise HaigoError("--screen knows nothing of the corpora of --earlier.", "leave one of them out")
-        fitted = parts.fit if parts is not None else range(len(table.runs))
-        runs = [table.runs[int(i)] for i in fitted]
-        judges = held.weights if held else None
-        more["screen"] = screened.read(screen, runs, weights, table.corpora, table.metrics, judges)
-    apart = constraints
-    joint = together.joined(weights, constraints, table.notes)
-    judged = (held.weights, held.losses) if held else None
-    if joint is not None:
-        weights, constraints = joint.fold(weights), joint.constraints
-        more["screen"] = joint.fold_screen(more.get("screen"))
-        judged = judged and (joint.fold(judged[0]), judged[1])
-        large = more.get("target")
-        more["target"] = large and (joint.fold(large[0]), large[1])
+    if options.held_out:
+        table, held = table.split(options.held_out)
+    evidence = _evidence(options, table, held)
+    joint = together.joined(evidence.weights, constraints, table.notes)
     with Progress("searching", None, "steps", after=5.0) as progress:
-        made = recommend(
-            weights,
-            losses,
-            objective,
-            constraints,
-            seed,
-            bootstrap,
-            method,
-            metrics=table.metrics,
-            held_out=judged,
-            held_out_names=held.runs if held else None,
-            force=force,
-            compare=compare,
-            beyond_proxies=beyond_proxies,
-            source=metrics,
-            runs=[table.runs[int(i)] for i in parts.fit] if parts is not None else table.runs,
-            progress=progress,
-            **more,
-        )
-    if joint is not None:
-        made = together.apart(made, joint, apart)
+        if joint is None:
+            made = choose(evidence, objective, constraints, options, progress)
+        else:
+            made = choose(_folded(evidence, joint), objective, joint.constraints, options, progress)
+            made = together.apart(made, joint, constraints)
     made = reuse.without_retired(made, retired)
     made.notes[:0] = table.notes
-    if output:
-        inputs = {"ratios": ratios, "metrics": metrics, "supply": supply, "prior": prior}
-        if screen:
-            inputs["screen"] = str(Path(screen) / "metrics.csv")
-        mixture.write(output, made.document(provenance(inputs, len(table.runs), command)))
+    if options.output:
+        inputs = {name: getattr(options, name) for name in ("ratios", "metrics", "supply", "prior")}
+        if options.screen:
+            inputs["screen"] = str(Path(options.screen) / "metrics.csv")
+        mixture.write(options.output, made.document(provenance(inputs, len(table.runs), command)))
     return made
+
+
+def _constraints(options: SearchOptions, table: ProxyTable, current: list[str]) -> Constraints:
+    """The limits on the corpora of `current`, with the prior and how repetition counts."""
+    known = _supply_for(table, options.supply) if options.supply else None
+    repetition = SoftRepetition() if options.soft_repetition else FullRepetition()
+    made = _once(constraints_from(known, current, options, kl=options.kl, repetition=repetition), table)
+    if options.prior:
+        near = mixture.read(options.prior, current)["weights"]
+        made = replace(made, prior=np.array([near[name] for name in current]))
+    return made
+
+
+def _evidence(options: SearchOptions, table: ProxyTable, held: ProxyTable | None) -> Evidence:
+    """The runs that the law is fitted to, with those of the target's scale and the screen, where there are any."""
+    made = Evidence(
+        weights=table.weights,
+        losses=table.losses,
+        metrics=table.metrics,
+        runs=table.runs,
+        repeats=table.repeats or None,
+        run_noise=table.noise,
+        held_out=(held.weights, held.losses) if held else None,
+        held_out_names=held.runs if held else None,
+        source=options.metrics,
+    )
+    if options.target_runs or options.target_size or len(set(table.scales)) > 1:
+        parts = _scales(options, table)
+        target, fit = parts.target, [int(i) for i in parts.fit]
+        made = replace(
+            made,
+            weights=table.weights[parts.fit],
+            losses=parts.losses,
+            counts=parts.counts,
+            runs=[table.runs[i] for i in fit],
+            repeats=[table.repeats[i] for i in fit] if table.repeats else None,
+            target=(table.weights[target], table.losses[target]) if len(target) else None,
+        )
+    if options.screen:
+        if options.earlier:
+            raise HaigoError("--screen knows nothing of the corpora of --earlier.", "leave one of them out")
+        judges = held.weights if held else None
+        runs = list(made.runs or [])
+        screen = screened.read(options.screen, runs, made.weights, table.corpora, table.metrics, judges)
+        made = replace(made, screen=screen)
+    return made
+
+
+def _scales(options: SearchOptions, table: ProxyTable) -> scales.Sorted:
+    """Runs of several scales told apart."""
+    is_target = None
+    if options.target_runs:
+        is_target = np.array([name.startswith(options.target_runs) for name in table.runs])
+        if not is_target.any() or is_target.all():
+            which = "no run" if not is_target.any() else "every run"
+            raise HaigoError(
+                f"{which} of {options.metrics} starts with '{options.target_runs}'.", "check --target-runs"
+            )
+    parts = scales.sort(table.weights, table.losses, table.scales, options.target_size, options.metrics, is_target)
+    table.notes.extend(parts.notes)
+    return parts
+
+
+def _folded(evidence: Evidence, joint: together.Together) -> Evidence:
+    """The evidence on corpora that never vary apart, as one corpus each."""
+    held, target = evidence.held_out, evidence.target
+    return replace(
+        evidence,
+        weights=joint.fold(evidence.weights),
+        screen=joint.fold_screen(evidence.screen),
+        held_out=held and (joint.fold(held[0]), held[1]),
+        target=target and (joint.fold(target[0]), target[1]),
+    )
 
 
 def provenance(inputs: dict[str, str | None], runs: int, command: str) -> dict[str, Any]:
@@ -174,8 +167,6 @@ def provenance(inputs: dict[str, str | None], runs: int, command: str) -> dict[s
 def _once(constraints: Constraints, table: ProxyTable) -> Constraints:
     """The constraints for proxies that repeat every corpus as the target run will: what repetition costs is in their
     losses, and must not be taken off a second time."""
-    from dataclasses import replace
-
     matched, target = table.epochs_matched, constraints.target_tokens
     if matched is None:
         return constraints
@@ -191,14 +182,6 @@ def _once(constraints: Constraints, table: ProxyTable) -> Constraints:
     return replace(constraints, repetition=FullRepetition())
 
 
-def _with_prior(constraints: Constraints, weights: list[float]) -> Constraints:
-    from dataclasses import replace
-
-    import numpy as np
-
-    return replace(constraints, prior=np.array(weights))
-
-
 def _supply_for(table: ProxyTable, path: str) -> dict[str, dict[str, Any]]:
     """The supply table under the proxy table's own (perhaps longer) corpus names."""
     made = {}
@@ -211,104 +194,16 @@ def _supply_for(table: ProxyTable, path: str) -> dict[str, dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
-    parser = cli.parser("mixer.search", __doc__)
-    add = parser.add_argument
-    add("--ratios", required=True, help="ratios.csv: run, one column a corpus")
-    add("--metrics", required=True, help="metrics.csv: run, one column a metric")
-    add("--objective", required=True, action="append", metavar="METRIC[=WEIGHT],...", help="what to lower (or raise)")
-    add(
-        "--maximise", "--maximize", action="append", default=[], metavar="METRIC", help="this one is better when higher"
-    )
-    add("--minimise", "--minimize", action="append", default=[], metavar="METRIC", help="this one is better when lower")
-    add(
-        "--ceiling",
-        action="append",
-        default=[],
-        metavar="METRIC=LIMIT",
-        help="'wiki_bpb=+5%%' or '*_bpb=+5%%' or a number",
-    )
-    add(
-        "--score",
-        action="append",
-        default=[],
-        metavar="METRIC=ITEMS[:CHANCE]",
-        help="a score of ITEMS items, better when higher, e.g. qa_acc=1119:0.2",
-    )
-    add("--no-standardise", "--no_standardise", action="store_true", help="sum the metrics in their own units")
-    add("--supply", help="supply.csv: corpus, tokens, min, max, max_epochs, group")
-    add("--target-tokens", "--target_tokens", type=float, help="tokens of the target run: sets epochs and caps")
-    add("--max-epochs", "--max_epochs", type=float, default=MAX_EPOCHS, help=f"repetition limit ({MAX_EPOCHS:g})")
-    add(
-        "--hard-repetition",
-        "--hard_repetition",
-        action="store_true",
-        help="count repeated tokens in full up to the cap",
-    )
-    add("--group", action="append", default=[], metavar="NAME=LOW:HIGH", help="limits on a group of the supply table")
-    add("--prior", help="a mixture.yml to stay near instead of token share")
-    add("--kl", type=float, help=f"pull to the prior ({KL:g})")
-    add("--held-out", "--held_out", metavar="PREFIX", help="runs whose name starts so only judge the fit")
-    add("--method", default="auto", help=f"{', '.join(methods.ALL)}")
-    add("--bootstrap", type=cli.count, default=100, help="draws behind the intervals (100)")
-    add("--seed", type=cli.seed, default=0)
-    add("--compare", action="store_true", help="also say what every other method would choose")
-    add("--target-size", "--target_size", help="scale to predict for when metrics.csv has several sizes (the largest)")
-    add("--target-runs", "--target_runs", metavar="PREFIX", help="runs of the target's scale by name, at least 3")
-    add(
-        "--earlier",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("RATIOS", "METRICS"),
-        help="an earlier swarm with other corpora; what it lacks had the weight 0",
-    )
-    add(
-        "--split",
-        action="append",
-        default=[],
-        metavar="OLD=A:SHARE,B:SHARE",
-        help="a corpus of --earlier that is now several (or has another name: OLD=NEW)",
-    )
-    add("--screen", metavar="DIR", help="n-gram losses of launch.screen: they help where proxies are few")
-    add("--beyond-proxies", "--beyond_proxies", action="store_true", help="allow weights below those of all proxies")
-    add("--force", action="store_true", help="go on although the fit is no better than the mean of the proxies")
-    add("--output", help="mixture.yml to write")
-    add("--json", action="store_true", help="print the document as JSON")
-    args = parser.parse_args(argv)
-    words = [str(word) for word in (argv if argv is not None else sys.argv[1:])]
-    if args.output:
-        earlier = [path for pair in args.earlier for path in pair]
-        files.check_output(args.output, [args.ratios, args.metrics, args.supply, args.prior, args.screen, *earlier])
-    made = search(
-        args.ratios,
-        args.metrics,
-        parse(args.objective, args.ceiling, args.maximise, args.minimise, not args.no_standardise, args.score),
-        args.output,
-        supply=args.supply,
-        target_tokens=args.target_tokens,
-        max_epochs=args.max_epochs,
-        groups=group_limits(args.group),
-        prior=args.prior,
-        kl=args.kl,
-        soft_repetition=not args.hard_repetition,
-        held_out=args.held_out,
-        method=args.method,
-        bootstrap=args.bootstrap,
-        seed=args.seed,
-        force=args.force,
-        compare=args.compare,
-        beyond_proxies=args.beyond_proxies,
-        target_size=args.target_size,
-        target_runs=args.target_runs,
-        earlier=[(pair[0], pair[1]) for pair in args.earlier],
-        splits=reuse.parse(args.split),
-        screen=args.screen,
-        command=redact.command(["python", "-m", "mixer.search", *words]),
-    )
-    document = made.document()
-    print(json.dumps(document, ensure_ascii=False, indent=2) if args.json else report.text(document))
-    if args.output and not args.json:
-        print(f"Written: {args.output}")
+    options = flags.parse("mixer.search", __doc__, SearchOptions, argv)
+    if options.output:
+        earlier = [path for pair in options.earlier for path in pair]
+        inputs = [options.ratios, options.metrics, options.supply, options.prior, options.screen, *earlier]
+        files.check_output(options.output, inputs)
+    command = redact.command(["python", "-m", "mixer.search", *map(str, sys.argv[1:] if argv is None else argv)])
+    document = search(options, command).document()
+    print(json.dumps(document, ensure_ascii=False, indent=2) if options.json else report.text(document))
+    if options.output and not options.json:
+        print(f"Written: {options.output}")
     return cli.OK
 
 

@@ -18,8 +18,8 @@ from haigo.cli import HaigoError, nearest
 from mixer import csvfile
 from mixer.arrays import LARGEST, Array
 from mixer.limits import Limit, Limits
+from mixer.options import MAX_EPOCHS, LimitOptions
 
-MAX_EPOCHS = 4.0
 """Up to about four passes a repeated token is worth nearly as much as a new one (Muennighoff et al. 2023)."""
 
 _GROUPED = re.compile(r"\d{1,3}(,\d{3})+")
@@ -246,10 +246,7 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
 def constraints_from(
     supply: Mapping[str, Mapping[str, Any]] | None,
     corpora: Sequence[str] | None = None,
-    target_tokens: float | None = None,
-    max_epochs: float = MAX_EPOCHS,
-    groups: Mapping[str, tuple[float, float]] | None = None,
-    source: str = "the supply table",
+    options: LimitOptions | None = None,
     **more: Any,
 ) -> Constraints:
     """Constraints from a supply table.
@@ -257,14 +254,19 @@ def constraints_from(
     Args:
         supply: as `read_supply` gives it; None when nothing is known.
         corpora: order of the corpora; must be the same set as the table's. The table's order when None.
-        groups: limits (smallest, largest) on the groups that the table's `group` column names.
+        options: target_tokens, max_epochs, groups (limits on those that the table's `group` column names), and the table's
+            name for messages.
         more: passed to `Constraints` (prior, kl, repetition).
     """
+    options = options or LimitOptions()
+    source, target_tokens, max_epochs = options.supply or "the supply table", options.target_tokens, options.max_epochs
     if supply is None:
         if corpora is None:
             raise HaigoError("no corpora are named.", "give a supply table")
-        if groups:
-            raise HaigoError("group limits need a supply table with a `group` column.", "give --supply")
+        if options.groups:
+            raise HaigoError(
+                "group limits need a supply table with a `group` column.", "give --supply", option="supply"
+            )
         return Constraints(corpora=list(corpora), target_tokens=target_tokens, max_epochs=max_epochs, **more)
     names = list(supply) if corpora is None else list(corpora)
     for name in names:
@@ -283,7 +285,7 @@ def constraints_from(
         if "group" in supply[name]:
             members.setdefault(supply[name]["group"], []).append(name)
     limited = {}
-    for group, (low, high) in (groups or {}).items():
+    for group, (low, high) in options.groups.items():
         if group not in members:
             raise HaigoError(f"{source} has no group '{group}'.{nearest(group, members)}", "check its `group` column")
         limited[group] = (members[group], low, high)

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import digests, files, pool, redact, yamlfile
+from haigo import digests, files, flags, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
 from haigo.formats import mixture as mixture_file
 from launch.chain import runfile
@@ -183,39 +183,36 @@ def search(
     """
     from launch.swarm import metrics
     from mixer import report
-    from mixer.objective import Objective
+    from mixer.search import SearchOptions
     from mixer.search import search as find
 
     folder = Path(root)
     metrics.rebuild(folder / "proxies")
-    groups = {group: (low, high) for group, (low, high) in limits["groups"].items()}
-    words = ["--ratios", "design/ratios.csv", "--metrics", "proxies/metrics.csv", "--supply", "supply.csv"]
-    words += ["--objective", ",".join(f"{name}={weight:g}" for name, weight in objective.metrics.items())]
-    words += [word for name, limit in objective.ceilings.items() for word in ("--ceiling", f"{name}={limit}")]
-    words += [word for name, (low, high) in groups.items() for word in ("--group", f"{name}={low:g}:{high:g}")]
-    words += ["--target-tokens", str(limits["target_tokens"]), "--max-epochs", f"{options.max_epochs:g}"]
-    words += ["--held-out", "h"] if held_out else []
-    words += ["--method", options.method, "--bootstrap", str(options.bootstrap), "--seed", str(seed)]
-    words += ["--no-standardise", *(["--kl", f"{options.kl:g}"] if options.kl is not None else [])]
-    words += [*(["--force"] if options.force else []), *(["--screen", "screen"] if screened else [])]
-    made = find(
-        str(folder / "design" / "ratios.csv"),
-        str(folder / "proxies" / "metrics.csv"),
-        # every metric is in bits per byte already: nothing to standardise
-        Objective(weights=objective.metrics, ceilings=objective.ceilings, standardise=False),
-        str(folder / "search" / "mixture.yml"),
-        supply=str(folder / "supply.csv"),
+    asked = SearchOptions(
+        ratios="design/ratios.csv",
+        metrics="proxies/metrics.csv",
+        supply="supply.csv",
+        objective=[f"{name}={weight!r}" for name, weight in objective.metrics.items()],
+        ceilings=objective.ceilings,
+        standardise=False,  # every metric is in bits per byte already
+        groups=limits["groups"],
         target_tokens=limits["target_tokens"],
         max_epochs=options.max_epochs,
-        groups=groups or None,
-        kl=options.kl,
         held_out="h" if held_out else None,
         method=options.method,
         bootstrap=options.bootstrap,
         seed=seed,
+        kl=options.kl,
         force=options.force,
-        screen=str(folder / "screen") if screened else None,
-        command=redact.command(["python", "-m", "mixer.search", *words, "--output", "mixture.yml"]),
+        screen="screen" if screened else None,
+        output="mixture.yml",
+    )
+    paths = {
+        name: str(folder / path) for name in ("ratios", "metrics", "supply", "screen") if (path := getattr(asked, name))
+    }
+    made = find(
+        asked.replaced(**paths, output=str(folder / "search" / "mixture.yml")),
+        redact.command(["python", "-m", "mixer.search", *flags.argv(asked)]),
     )
     files.write_json(folder / "search" / "held_out.json", made.held_out_predictions)
     files.write_text(folder / "search" / "answer.txt", report.text(made.document()))
@@ -368,14 +365,13 @@ def check_name(name: str) -> str:
 
 
 def _constraints(root: str, limits: Mapping[str, Any]) -> Any:
+    from mixer.options import LimitOptions
     from mixer.supply import constraints_from, read_supply
 
     path = Path(root) / "supply.csv"
     return constraints_from(
         read_supply(path),
-        target_tokens=limits["target_tokens"],
-        groups={group: (low, high) for group, (low, high) in limits["groups"].items()},
-        source=str(path),
+        options=LimitOptions(supply=str(path), target_tokens=limits["target_tokens"], groups=limits["groups"]),
         **({"kl": limits["kl"]} if limits.get("kl") is not None else {}),
     )
 

@@ -54,6 +54,7 @@ def check(chain: Chain) -> None:
     from eval_harness.run import read_sources
     from mixer import methods, supply
     from mixer.objective import Objective
+    from mixer.options import LimitOptions
     from neox_configs import hardware, shipped
 
     run = chain.file
@@ -83,8 +84,8 @@ def check(chain: Chain) -> None:
         name: {"min": each.min, "max": each.max} | ({"group": each.group} if each.group else {})
         for name, each in run.corpora.items()
     }
-    groups = {group: (low, high) for group, (low, high) in run.search.groups.items()}
-    supply.constraints_from(stated, groups=groups, source=str(chain.path)).limits().check()
+    named = LimitOptions(supply=str(chain.path), groups=run.search.groups)
+    supply.constraints_from(stated, options=named).limits().check()
     for name, path in (*run.pairs.items(), *run.test_pairs.items()):
         existing(chain.expand(path), f"pairs '{name}'")
     text_stages.check(chain)

@@ -107,15 +107,14 @@ def test_earlier_swarm_with_other_corpora(tmp_path):
     older = frames(tmp_path, old, small(as_now) + 0.2 * old[:, 3:4], ["news", "web", "code", "gone"], name="old_")
     w = design(Constraints(corpora=NAMES), 8, 0).iloc[:, 1:].to_numpy()
     newer = frames(tmp_path, w, small(w), name="new_")
-    both = command.search(
-        *newer, Objective(weights={"news_bpb": 1.0}), bootstrap=10, earlier=[older],
-        splits=reuse.parse(["web=wiki:0.5,tales:0.5"]), beyond_proxies=True, force=True,
-    )  # fmt: skip
+    how = {"objective": ["news_bpb"], "bootstrap": 10, "beyond_proxies": True, "force": True, "earlier": [older]}
+    names = {"ratios": newer[0], "metrics": newer[1]}
+    both = command.search(command.SearchOptions(**names, **how, split=["web=wiki:0.5,tales:0.5"]))
     assert both.corpora == NAMES and round(float(both.weights.sum()), 9) == 1
     assert both.card.runs == 28 and both.transfer.shape == (3, 4)
     assert any("gone" in note for note in both.notes)
     with pytest.raises(HaigoError, match="Did you mean 'web'"):
-        command.search(*newer, Objective(weights={"news_bpb": 1.0}), earlier=[older], splits={"wob": {"wiki": 1.0}})
+        command.search(command.SearchOptions(**names, **how, split=["wob=wiki"]))
     with pytest.raises(HaigoError, match="sum to 1"):
         reuse.parse(["web=wiki:0.5,tales:0.2"])
     merged = reuse.parse(["blog=web"])

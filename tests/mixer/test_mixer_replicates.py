@@ -12,7 +12,7 @@ from haigo.cli import HaigoError
 from mixer import proxies, replicates
 from mixer.objective import Objective
 from mixer.recommend import recommend
-from mixer.search import search
+from mixer.search import SearchOptions, search
 from mixer.supply import Constraints
 
 CORPORA = ["news", "wiki", "code"]
@@ -137,7 +137,7 @@ def test_known_noise_is_the_least_of_an_interval():
 
 def test_a_search_over_replicates_says_so(tmp_path):
     files = write(tmp_path, *swarm(mixtures=16, noise=0.005))
-    made = search(*files, Objective(weights={"news_bpb": 1.0}), bootstrap=10)
+    made = search(SearchOptions(ratios=files[0], metrics=files[1], objective=["news_bpb"], bootstrap=10))
     assert any("16 run(s) were trained several times" in note for note in made.notes)
     assert made.weights[0] > 0.5
 
@@ -145,12 +145,11 @@ def test_a_search_over_replicates_says_so(tmp_path):
 def test_matched_repetition_is_not_discounted_twice(tmp_path):
     names, seeds, w, losses = swarm(mixtures=16, times=1, noise=0.002)
     (tmp_path / "supply.csv").write_text("corpus,tokens\nnews,1e9\nwiki,8e9\ncode,9e9\n")
-    goal = Objective(weights={"news_bpb": 1.0})
 
     def answer(extra="", cells="", target=10e9):
         files = write(tmp_path, names, seeds, w, losses, extra=extra, cells=cells)
-        return search(*files, goal, supply=str(tmp_path / "supply.csv"), target_tokens=target, max_epochs=9,
-                      bootstrap=10, kl=0.0)  # fmt: skip
+        limits = {"supply": str(tmp_path / "supply.csv"), "target_tokens": target, "max_epochs": 9, "kl": 0.0}
+        return search(SearchOptions(ratios=files[0], metrics=files[1], objective=["news_bpb"], bootstrap=10, **limits))
 
     plain, matched = answer(), answer(",epochs_matched", ",1e+10")
     hard = answer()

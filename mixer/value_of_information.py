@@ -43,27 +43,16 @@ def proxies_to_halve(task: Problem, regret: float) -> int | None:
     """
     if regret <= 0:
         return 0
-    law, surface = task.law, task.surface
-    kept, counts, noise = surface.draws, law.counts_, law.noise_
-    own = law.draws_
-    try:
-        few = min(DRAWS, len(kept))
-        surface.draws = kept[:few]
-        best = minimise(task.function(), task.limits, [task.reference], task.ceilings)
-        _, now = draw_optima(task, best)
-        # twice the runs: the data pull twice as hard against the prior and their noise averages out
-        law.noise_ = noise / np.sqrt(2.0)
-        law._pull = law._pull / 2.0
-        surface.draws = law.bootstrap(few)
-        _, then = draw_optima(task, best)
-    finally:
-        surface.draws, law.counts_, law.noise_, law.draws_ = kept, counts, noise, own
-        law._pull = law._pull * 2.0
+    few = task.with_draws(task.surface.draws[:DRAWS])
+    best = minimise(few.function(), few.limits, [few.reference], few.ceilings)
+    _, now = draw_optima(few, best)
+    repeated = task.law.as_if_repeated(2.0)
+    _, then = draw_optima(few.with_draws(repeated.bootstrap(len(few.surface.draws))), best)
     if not 0 < then < now:
         return None
     rate = np.log2(now / then)
     factor = 2.0 ** (1.0 / rate)
-    return int(np.ceil(law.runs_ * (factor - 1.0))) if factor <= MANY + 1 else None
+    return int(np.ceil(task.law.runs_ * (factor - 1.0))) if factor <= MANY + 1 else None
 
 
 def binding(task: Problem, best: Array) -> list[dict[str, Any]]:
