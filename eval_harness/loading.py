@@ -84,7 +84,7 @@ class CheckedLM(HFLM):
             )
 
     def _create_tokenizer(self, pretrained: Any, tokenizer: Any = None, **more: Any) -> None:
-        from preprocess.tokenizer import open_hf
+        from haigo.formats.tokenizer import open_hf
 
         self.tokenizer_place = str(tokenizer or pretrained)
         known = ("revision", "trust_remote_code", "gguf_file", "add_bos_token", "subfolder")
@@ -136,7 +136,7 @@ class CheckedLM(HFLM):
         _check_unused(pretrained, watched)
 
     def tokenizer_record(self) -> dict[str, Any]:
-        """Which files the token ids come from and how they were proved (`preprocess.hf_open`)."""
+        """Which files the token ids come from and how they were proved (`haigo.formats.tokenizer`)."""
         return {"read_by": self.opened.kind, "folder": self.tokenizer_place, **self.opened.record}
 
     @property

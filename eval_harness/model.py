@@ -9,7 +9,7 @@ jp-stable (`hf-causal`) and stock lm-eval differ here, and the differences move 
   encodes to nothing; special tokens stay in the answer, which is then cut at the stop string. One prompt at a time, greedy.
 - weights run in float32 whatever the checkpoint holds, unless `dtype` says otherwise.
 - token ids are those of sentencepiece or of `tokenizer.json` itself, not of what transformers makes of them
-  (`preprocess.hf_open`).
+  (`haigo.formats.tokenizer`).
 Import it only where a model is about to run: it brings in torch and lm-eval.
 """
 

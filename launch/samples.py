@@ -97,7 +97,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     samples = first_samples(config, args.first, args.split)
     text = None
     if args.tokenizer:
-        from preprocess import inspect, tokenizer
+        from haigo.formats import tokenizer
+        from preprocess import inspect
 
         text = tokenizer.load(args.tokenizer)
         for prefix in dict.fromkeys(sample["prefix"] for sample in samples):

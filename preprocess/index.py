@@ -21,6 +21,7 @@ from typing import Any
 
 from haigo import __version__, cli, digests, files, pool
 from haigo.cli import HaigoError
+from haigo.formats import tokenizer
 from haigo.formats.dataset import manifest as manifests
 from haigo.formats.dataset.indexed import (
     MMapReader,
@@ -33,7 +34,7 @@ from haigo.formats.dataset.indexed import (
 )
 from haigo.progress import Progress
 
-from . import sources, tokenizer
+from . import sources
 from .shard import Unit, Work, hold, make_shard
 from .sources import Broken, add_skip_broken, broken_lines
 

@@ -18,11 +18,10 @@ import numpy as np
 
 from haigo import cli, files
 from haigo.cli import Refused
+from haigo.formats import tokenizer as tokenizers
 from haigo.formats.dataset import ids, manifest
 from haigo.formats.dataset.ids import MASKED as MASKED
 from haigo.formats.dataset.indexed import VERSION, MMapReader, bin_path, idx_path
-
-from . import tokenizer as tokenizers
 
 _SHOWN_TOKENS = 120
 

@@ -10,7 +10,7 @@ import array
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ from haigo.cli import HaigoError
 from . import documents
 from .sources import Document
 from .sources.keyed import BITS, keyed_hash
-from .tokenizer_train import training_lines
 
+LINE_CHARS = 2000  # longer lines are cut, not dropped; the trainer's own limit is set far above
 REPEAT_CHARS = 20
 _LEVEL = 3
 _COUNTS = ("documents", "characters", "bytes")
@@ -177,6 +177,19 @@ def load(path: str) -> dict[str, np.ndarray]:
     """The arrays of a note."""
     with np.load(path, allow_pickle=False) as held:
         return {name: held[name] for name in held.files}
+
+
+def training_lines(sample: Iterable[Document]) -> Iterator[str]:
+    """Lines of the documents without their ends; long ones cut at sentence ends where that is possible."""
+    for document in sample:
+        for line in document.text.split("\n"):
+            while len(line) > LINE_CHARS:
+                cut = max(line.rfind(mark, LINE_CHARS // 2, LINE_CHARS) for mark in "。．！？.!? ")
+                at = cut + 1 if cut > 0 else LINE_CHARS
+                yield line[:at]
+                line = line[at:]
+            if line:
+                yield line
 
 
 def _read(shard: Shard) -> Iterator[Document]:

@@ -16,8 +16,9 @@ from typing import Any
 
 from haigo import __version__, digests, files, sealed
 from haigo.cli import HaigoError
+from haigo.formats import tokenizer
 
-from . import clean, documents, index, tokenizer
+from . import clean, documents, index
 from .shard import make_shard
 from .sources import input_files
 

@@ -17,10 +17,11 @@ import numpy as np
 
 from haigo import files, sealed
 from haigo.cli import HaigoError
+from haigo.formats import tokenizer
 from haigo.formats.dataset import manifest
 from haigo.formats.dataset.indexed import MMapWriter, token_dtype
 
-from . import sources, tokenizer
+from . import sources
 from .documents import batches
 from .sources import Broken, Document, jsonl
 from .sources.containers import MOST_BYTES, Entry, entries, lines

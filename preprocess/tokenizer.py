@@ -1,4 +1,4 @@
-"""The only tokenizer adapter of Haigo (SentencePiece ids, exactly), and the command that trains a model.
+"""Trains a SentencePiece model that gives every text back unchanged, and checks it on the corpora.
 
     python -m preprocess.tokenizer CLEANED_DIR... --vocab-size 50000 --output-dir TOKENIZER
            [--sample SAMPLE | --chars-per-corpus N] [--model-type unigram|bpe] [--seed 1234] [--threads 1]
@@ -9,160 +9,18 @@ training starts, and what will not fit in the machine's memory is refused (exit 
 tokenizer folder holds `spm.model`, `meta.json` (options, seed, end-of-document piece; losslessness and characters a token of
 every corpus, also of --unseen ones; the differences of `tokenizer.json`) and the files that Hugging Face reads. --compare
 prints characters a token beside other tokenizers: SentencePiece models or Hugging Face folders.
-Training is in `preprocess.tokenizer_train`, the Hugging Face side in `preprocess.hf_tokenizer`.
+Training is in `preprocess.tokenizer_train`, reading a tokenizer in `haigo.formats.tokenizer`.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from haigo import cli, files
-from haigo.cli import HaigoError, Refused
+from haigo import cli
+from haigo.cli import HaigoError
+from haigo.formats.tokenizer import Tokenizer, foreign, hf_adapter, load, meta, model_path, open_hf
 
-if TYPE_CHECKING:
-    from sentencepiece import SentencePieceProcessor
-
-    from .hf_foreign import ForeignTokenizer
-    from .hf_open import Opened
-    from .hf_tokenizer import HaigoTokenizer
-
-EOD_PIECE = "<|endoftext|>"
-PAD_PIECE = "<|padding|>"
-MODEL_NAME = "spm.model"
-META_NAME = "meta.json"
-
-
-class Tokenizer:
-    """SentencePiece behind the few words that the rooms use. Encoding adds nothing: no BOS, no EOD.
-
-    Attributes:
-        path: the model file.
-        vocab_size: number of pieces, unpadded.
-        eod_id: id of `<|endoftext|>`, which ends a document.
-        pad_id: id of `<|padding|>`, or None when the model has no such piece.
-        sha256: digest of the model file.
-        processor: the SentencePieceProcessor itself.
-    """
-
-    def __init__(self, path: Path, processor: SentencePieceProcessor, sha256: str) -> None:
-        self.path, self.processor, self.sha256 = path, processor, sha256
-        self.vocab_size: int = processor.get_piece_size()
-        self.eod_id: int = processor.piece_to_id(EOD_PIECE)
-        pad = processor.piece_to_id(PAD_PIECE)
-        self.pad_id: int | None = None if pad == processor.unk_id() else pad
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return load, (self.path,)
-
-    def encode(self, text: str) -> list[int]:
-        """Ids of one text."""
-        return self.processor.encode(text)
-
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """Ids of many texts, in one thread; faster than one by one."""
-        return self.processor.encode(texts, num_threads=1)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids; `<|endoftext|>` and `<|padding|>` give nothing."""
-        return self.processor.decode([int(token) for token in ids])
-
-
-def load(folder_or_model: str | os.PathLike[str], *, require_eod: bool = True) -> Tokenizer:
-    """Load a tokenizer folder, or a SentencePiece model file.
-
-    Args:
-        require_eod: refuse a model without the piece `<|endoftext|>`. Models of other projects end a text with another
-            token; their `eod_id` here is that of `<unk>`.
-
-    Raises:
-        HaigoError: missing, not a SentencePiece model, or without the piece `<|endoftext|>` (GPT-NeoX would silently
-            end every document with `<unk>`).
-        Refused: the model is not the one that the folder's `meta.json` speaks of.
-    """
-    path = model_path(folder_or_model)
-    from sentencepiece import SentencePieceProcessor
-
-    files.require_file(path)
-    blob = path.read_bytes()
-    processor = SentencePieceProcessor()
-    try:
-        if not blob or not processor.LoadFromSerializedProto(blob) or not processor.get_piece_size():
-            raise RuntimeError
-    except RuntimeError:
-        raise HaigoError(f"{path} is not a SentencePiece model.", "name a tokenizer folder or its spm.model") from None
-    if require_eod and processor.piece_to_id(EOD_PIECE) == processor.unk_id():
-        raise HaigoError(
-            f"{path} has no piece {EOD_PIECE}, so documents could not be ended (GPT-NeoX would use <unk> in silence).",
-            "train the model with that piece as a control symbol, as preprocess.tokenizer does",
-        )
-    import hashlib
-
-    sha256 = hashlib.sha256(blob).hexdigest()
-    _require_unchanged(path, sha256)
-    return Tokenizer(path.absolute(), processor, sha256)
-
-
-def _require_unchanged(path: Path, sha256: str) -> None:
-    """Refuse a model that is not the one which the folder's `meta.json` speaks of: its ids would mean other pieces."""
-    noted = path.with_name(META_NAME)
-    if path.name != MODEL_NAME or not noted.is_file():
-        return
-    known = files.read_json(noted)
-    if isinstance(known, dict) and "eod_piece" in known and known.get("sha256") not in (None, sha256):
-        raise Refused(
-            f"{path} was changed since the tokenizer was made (its sha256 is not that of {META_NAME}).",
-            "put the model back as it was, or make the tokenizer again",
-        )
-
-
-def model_path(folder_or_model: str | os.PathLike[str]) -> Path:
-    """The model file of a tokenizer folder, or the file itself.
-
-    Raises:
-        HaigoError: there is none.
-    """
-    given = Path(folder_or_model)
-    path = given / MODEL_NAME if given.is_dir() else given
-    if not path.is_file():
-        raise HaigoError(f"{path} does not exist.", "name a tokenizer folder or a SentencePiece model file")
-    return path
-
-
-def meta(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What training recorded (`meta.json`)."""
-    return files.read_json(Path(folder) / META_NAME)
-
-
-def hf_adapter(folder: str | os.PathLike[str]) -> HaigoTokenizer:
-    """The tokenizer as a transformers object with sentencepiece's ids; see `preprocess.hf_tokenizer`."""
-    from .hf_tokenizer import HaigoTokenizer
-
-    return HaigoTokenizer(vocab_file=str(model_path(folder)))
-
-
-def foreign(folder: str | os.PathLike[str]) -> ForeignTokenizer | None:
-    """The SentencePiece model of another project in a model folder, with its own ids; None when there is none."""
-    from .hf_foreign import ForeignTokenizer, find
-
-    return ForeignTokenizer(folder) if find(folder) else None
-
-
-def open_hf(place: str | os.PathLike[str], **options: Any) -> Opened:
-    """The tokenizer of a model folder or of a name on the Hugging Face hub, whatever its kind, with ids that are proved; see
-    `preprocess.hf_open`."""
-    from .hf_open import open_tokenizer
-
-    return open_tokenizer(place, **options)
-
-
-def plain_probes() -> Sequence[str]:
-    """Texts on which tokenizers are told apart; see `preprocess.hf_probes`."""
-    from .hf_probes import PLAIN
-
-    return PLAIN
+__all__ = ["Tokenizer", "foreign", "hf_adapter", "load", "main", "meta", "model_path", "open_hf"]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

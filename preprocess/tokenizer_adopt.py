@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from haigo.formats.tokenizer import load
+
 from . import tokenizer_folder
-from .tokenizer import load
 
 
 def adopt(

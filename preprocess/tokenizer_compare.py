@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
+from haigo.formats.tokenizer import MODEL_NAME, load, open_hf
 from haigo.progress import Progress
 
 from . import documents
 from .sources import Document
-from .tokenizer import MODEL_NAME, load
 
 CHARACTERS = 500_000
 _MODELS = (MODEL_NAME, "spiece.model", "tokenizer.model")
@@ -132,9 +132,9 @@ def _sentencepiece(name: str, path: Path) -> Contender:
 
 
 def _json(name: str, path: Path) -> Contender:
-    from . import hf_json
+    from haigo.formats.tokenizer import json_file
 
-    fast = hf_json.read(path)
+    fast = json_file.read(path)
 
     def encode(texts: list[str]) -> list[list[int]]:
         return [one.ids for one in fast.encode_batch(texts, add_special_tokens=False)]
@@ -149,9 +149,7 @@ def _json(name: str, path: Path) -> Contender:
 
 def _opened(path: Path) -> Contender:
     """A Hugging Face folder, with the ids that a model of it is scored with."""
-    from .hf_open import open_tokenizer
-
-    made = open_tokenizer(path)
+    made = open_hf(path)
     for warning in made.warnings:
         print(f"haigo: {warning}", file=sys.stderr)
 

@@ -11,29 +11,17 @@ from typing import Any
 
 from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
+from haigo.formats.tokenizer.model import EOD_PIECE, META_NAME, MODEL_NAME, Tokenizer, load
+from haigo.formats.tokenizer.probes import TRAPS
 from haigo.progress import Progress
 
 from . import documents
 from .sources import Document
-from .tokenizer import EOD_PIECE, META_NAME, MODEL_NAME, Tokenizer, load
 
 _BATCH_CHARS = 1_000_000
 _HF_CHECK_CHARS = 500_000
 _SAMPLES = 3
 _TRAINED = ".trained.json"
-PROBES = (
-    "",
-    " ",
-    "\n\n\n",
-    "def f(x):\n    if x:\n\treturn  {\n\t    'a':   1,\n        }\n",
-    "\r\n\tmixed\r\n   indentation\t\t \t",
-    "絵文字👩‍👩‍👧‍👦🏳️‍🌈👍🏽🇯🇵①㍿ｱｲｳ が゛e\u0301",
-    "𠮟る𩸽 \u200b\ufeff\u00a0\u3000全角\uff01",
-    "<|endoftext|><|padding|><unk><0x41></s>",
-    "0123456789 3.14 １２３ −1e-8 ∑∫√",
-    "Русский العربية हिन्दी 한국어 ไทย",
-)
-"""Texts that tokenizers often get wrong: blanks, indentation, emoji, spelled-out special pieces, other scripts."""
 
 
 def write(
@@ -72,7 +60,9 @@ def write(
         Refused: a document does not come back from decode(encode(text)), and `strict` asks for it; or the adapter for
             Hugging Face gives other ids than sentencepiece.
     """
-    from . import hf_tokenizer, tokenizer_compare
+    from haigo.formats.tokenizer import adapter
+
+    from . import tokenizer_compare
 
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +80,7 @@ def write(
         checked.setdefault(name, {})["training"] = what
     for name in unseen or {}:
         checked[name]["unseen"] = True
-    hf_tokenizer.write_hf_files(tokenizer.processor, folder)
+    adapter.write_hf_files(tokenizer.processor, folder)
     meta = {
         "vocab_size": tokenizer.vocab_size,
         "eod_piece": EOD_PIECE,
@@ -218,12 +208,12 @@ def _adapter_differences(
 ) -> dict[str, Any]:
     """How often the adapter (never) and tokenizer.json (at ties) cut otherwise than sentencepiece.
 
-    On a drawn sample of every corpus, and on `PROBES`.
+    On a drawn sample of every corpus, and on `TRAPS`.
 
     Raises:
         Refused: the adapter differs.
     """
-    from .hf_tokenizer import HaigoTokenizer
+    from haigo.formats.tokenizer.adapter import HaigoTokenizer
 
     adapter = HaigoTokenizer(vocab_file=str(folder / MODEL_NAME))
     fast = None
@@ -235,7 +225,7 @@ def _adapter_differences(
     counts: dict[str, Any] = {}
     with Progress("compare adapters", len(corpora) + 1, "texts") as progress:
         for name, place in [*corpora.items(), ("", None)]:
-            texts = list(PROBES)
+            texts = list(TRAPS)
             if place is not None:
                 texts = [one.text for one in documents.draw(_documents(place, None, 0), _HF_CHECK_CHARS, seed)]
             ours = tokenizer.encode_batch(texts)

@@ -20,14 +20,15 @@ from typing import Any
 
 from haigo import files, pool
 from haigo.cli import HaigoError
+from haigo.formats.tokenizer.model import EOD_PIECE, PAD_PIECE
 from haigo.progress import Progress
 
 from . import documents, tokenizer_compare, tokenizer_cost, tokenizer_folder
+from . import sample as samples
+from .sample_shards import LINE_CHARS, training_lines
 from .sources import Document
 from .sources.keyed import keyed_hash
-from .tokenizer import EOD_PIECE, PAD_PIECE
 
-_LINE_CHARS = 2000  # longer lines are cut, not dropped; the trainer's own limit is set far above
 _REPEAT_CHARS = 20  # exact repeats of lines this long count once (committee openings, licence headers)
 _DOCUMENTS_AT_LEAST = 30
 _LEAST_EXCERPT = 2000
@@ -84,7 +85,8 @@ def train(
     del others
     budgets: dict[str, int] | str
     if sample is not None:
-        recipe, amount = str(sample_report(sample)["recipe"]), int(sample_report(sample)["characters"])
+        drawn = samples.read(sample)
+        recipe, amount = str(drawn["recipe"]), int(drawn["characters"])
         budgets = "sample"
     else:
         budgets = {
@@ -133,21 +135,14 @@ def _drawn(
     return sentences, used
 
 
-def sample_report(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The report of a sample (see `preprocess.sample`)."""
-    from . import sample  # which itself cuts lines with `training_lines`
-
-    return sample.read(folder)
-
-
 def _sample_rows(folder: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
-    rows = sample_report(folder)["corpora"]
+    rows = samples.read(folder)["corpora"]
     return {name: {key: row[key] for key in ("documents", "characters")} for name, row in rows.items()}
 
 
 def _sampled(folder: str | os.PathLike[str]) -> Iterator[str]:
     """Lines of a sample, read while they are handed on: SentencePiece holds them itself."""
-    for name in sample_report(folder)["corpora"]:
+    for name in samples.read(folder)["corpora"]:
         if any((Path(folder) / name / "train").glob("*.jsonl.zst")):
             yield from training_lines(documents.read(Path(folder) / name))
 
@@ -173,7 +168,7 @@ def trainer_options(vocab_size: int, model_type: str = "unigram", threads: int =
         "allow_whitespace_only_pieces": True,
         "user_defined_symbols": ["\n"],
         "character_coverage": 0.9995,
-        "max_sentence_length": 16 * _LINE_CHARS,
+        "max_sentence_length": 16 * LINE_CHARS,
         "hard_vocab_limit": False,
         "unk_id": 0,
         "eos_id": 1,
@@ -239,19 +234,6 @@ def _excerpts(population: Iterable[Document], budget: int, seed: int) -> Iterato
         else:
             start = keyed_hash(document, seed, b"excerpt") % (spare + 1)
             yield Document(document.id, document.text[start : start + most])
-
-
-def training_lines(sample: Iterable[Document]) -> Iterator[str]:
-    """Lines of the documents without their ends; long ones cut at sentence ends where that is possible."""
-    for document in sample:
-        for line in document.text.split("\n"):
-            while len(line) > _LINE_CHARS:
-                cut = max(line.rfind(mark, _LINE_CHARS // 2, _LINE_CHARS) for mark in "。．！？.!? ")
-                at = cut + 1 if cut > 0 else _LINE_CHARS
-                yield line[:at]
-                line = line[at:]
-            if line:
-                yield line
 
 
 def _fresh(lines: Iterable[str], seen: set[int]) -> Iterator[str]:

@@ -14,7 +14,7 @@ MAY_KNOW = {
     "neox_configs": {"haigo"},
     "preprocess": {"haigo", "neox_configs"},
     "mixer": {"haigo", "neox_configs"},
-    "eval_harness": {"haigo", "neox_configs", "preprocess.tokenizer"},
+    "eval_harness": {"haigo", "neox_configs"},
     "launch": {"haigo", "neox_configs", "preprocess", "mixer", "eval_harness"},
 }
 ROOMS = set(MAY_KNOW)

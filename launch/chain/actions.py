@@ -226,10 +226,10 @@ def chosen_weights(root: str) -> dict[str, float]:
 
 def configs(root: str, options: runfile.Configs, seed: int) -> Any:
     """One GPT-NeoX config for each size; a size that does not fit gets the smallest number of nodes that holds it."""
+    from haigo.formats import tokenizer as tokenizers
     from launch.configs import write_config
     from launch.plan import plan
     from neox_configs import catalogue
-    from preprocess import tokenizer as tokenizers
 
     folder = Path(root)
     vocab = tokenizers.load(catalogue.read(folder / "corpora.yml").tokenizer).vocab_size

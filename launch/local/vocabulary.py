@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
+from haigo.formats import tokenizer as tokenizers
 from haigo.formats.dataset import ids, manifest
-from preprocess import tokenizer as tokenizers
+from haigo.formats.tokenizer.probes import PLAIN
 
 _TOKENIZERS = (tokenizers.MODEL_NAME, "tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
 
@@ -99,7 +100,7 @@ def check_model(folder: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
         )
         return
     made = tokenizers.open_hf(place)
-    wrong = [text for text in tokenizers.plain_probes() if made.ids(text) != vocabulary.tokenizer.encode(text)]
+    wrong = [text for text in PLAIN if made.ids(text) != vocabulary.tokenizer.encode(text)]
     if not wrong and made.kind == "sentencepiece":
         mine, theirs = vocabulary.tokenizer.processor, made.tokenizer.sp_model
         pieces = range(min(mine.get_piece_size(), theirs.get_piece_size()))

@@ -10,7 +10,7 @@ import synthetic_jglue
 from synthetic_hard import ODD
 
 from haigo.cli import HaigoError
-from preprocess.tokenizer import foreign
+from haigo.formats.tokenizer import foreign
 
 WANTED = json.loads((foreign_cases.GOLDEN / "tokenizers.json").read_text(encoding="utf-8"))
 

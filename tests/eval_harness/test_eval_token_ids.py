@@ -16,7 +16,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer
 
 from haigo import cli
-from preprocess.tokenizer import open_hf
+from haigo.formats.tokenizer import open_hf
 
 WANTED = json.loads(token_cases.GOLDEN.read_text(encoding="utf-8"))
 
@@ -202,7 +202,7 @@ def test_a_name_on_the_hub_has_the_same_ids(tmp_path):
     (cache / "refs").mkdir()
     (cache / "refs" / "main").write_text("a" * 40)
     code = (
-        "import json; from preprocess.tokenizer import open_hf; m = open_hf('some/model'); "
+        "import json; from haigo.formats.tokenizer import open_hf; m = open_hf('some/model'); "
         "print(json.dumps([m.kind, m.ids('㌔ＡＢＣ')]))"
     )
     environment = os.environ | {"HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}

@@ -109,7 +109,7 @@ def _foreign(folder, name, **special):
 @pytest.mark.parametrize("name", ["spiece.model", "tokenizer.model"])
 @pytest.mark.parametrize("prefix", [True, False])
 def test_models_of_others_have_sentencepieces_ids(tmp_path, name, prefix):
-    from preprocess.hf_foreign import ForeignTokenizer
+    from haigo.formats.tokenizer.foreign_model import ForeignTokenizer
 
     special = {"user_defined_symbols": ["<NL>", "\n"], "remove_extra_whitespaces": False}
     processor = _foreign(tmp_path / "f", name, add_dummy_prefix=prefix, **special)
@@ -133,7 +133,7 @@ def test_models_of_others_have_sentencepieces_ids(tmp_path, name, prefix):
 )
 def test_special_tokens_around_a_text_where_they_are_asked_for(tmp_path, name, config, around):
     """In lm-eval's own tasks: as transformers 4's Llama class, and no end token between a question and its answer."""
-    from preprocess.hf_foreign import ForeignTokenizer
+    from haigo.formats.tokenizer.foreign_model import ForeignTokenizer
 
     _foreign(tmp_path / "f", name)
     (tmp_path / "f" / "tokenizer_config.json").write_text(json.dumps(config), encoding="utf-8")
@@ -145,7 +145,7 @@ def test_special_tokens_around_a_text_where_they_are_asked_for(tmp_path, name, c
 
 def test_a_text_that_spells_a_control_piece(tmp_path):
     """As transformers 4.46's slow classes: its id where nothing else stands between blanks, the unknown id otherwise."""
-    from preprocess.hf_foreign import ForeignTokenizer
+    from haigo.formats.tokenizer.foreign_model import ForeignTokenizer
 
     _foreign(tmp_path / "f", "spiece.model")
     made = ForeignTokenizer(tmp_path / "f")
@@ -154,7 +154,7 @@ def test_a_text_that_spells_a_control_piece(tmp_path):
 
 
 def test_added_tokens_have_their_ids(tmp_path):
-    from preprocess.hf_foreign import ForeignTokenizer
+    from haigo.formats.tokenizer.foreign_model import ForeignTokenizer
 
     processor = _foreign(tmp_path / "f", "tokenizer.model")
     config = {"added_tokens_decoder": {"900": {"content": "<|chat|>"}}, "eos_token": "<|chat|>"}
@@ -176,7 +176,7 @@ def test_a_model_with_such_a_tokenizer_is_scored(tmp_path, jglue):
 
 
 def test_a_file_that_is_no_sentencepiece_model_is_left_to_transformers(tmp_path):
-    from preprocess.hf_foreign import find
+    from haigo.formats.tokenizer.foreign_model import find
 
     shutil.copytree(GOLDEN / "bpe", tmp_path / "m")
     (tmp_path / "m" / "tokenizer.model").write_text("IQ== 0\n", encoding="utf-8")  # tiktoken's format

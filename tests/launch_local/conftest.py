@@ -11,8 +11,8 @@ import pytest
 import sentencepiece
 
 from haigo import files
+from haigo.formats import tokenizer
 from haigo.formats.dataset.indexed import MMapWriter, token_dtype
-from preprocess import tokenizer
 
 
 class World:

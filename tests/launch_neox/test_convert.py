@@ -22,13 +22,13 @@ from safetensors.torch import load_file, save_file
 
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
+from haigo.formats import tokenizer
 from haigo.formats.dataset.indexed import MMapWriter
 from launch import convert
 from launch.neox.conversion import check as convert_check
 from launch.neox.conversion import checkpoint as convert_checkpoint
 from launch.neox.conversion import loss as convert_loss
 from launch.neox.conversion import repair as convert_mend
-from preprocess import tokenizer
 
 # what GPT-NeoX's converter does, but for the weights: those the test has written to FAKE_CONVERTED
 CONVERTER = """

@@ -13,9 +13,9 @@ import pytest
 from neox_world import LOSSLESS, World, make_world, sentences
 
 from haigo import cli, files, yamlfile
+from haigo.formats import tokenizer
 from launch import convert
 from launch.neox.conversion import loss as convert_loss
-from preprocess import tokenizer
 
 pytestmark = [pytest.mark.neox, pytest.mark.slow]
 HERE = Path(__file__).parent

@@ -13,7 +13,10 @@ import re
 
 import pytest
 
-from preprocess import hf_foreign, hf_tokenizer, sources, tokenizer
+from haigo.formats import tokenizer
+from haigo.formats.tokenizer import adapter as adapters
+from haigo.formats.tokenizer import foreign_model
+from preprocess import sources
 
 pytestmark = [pytest.mark.corpora, pytest.mark.slow]
 NAMES = ("wiki_ja", "english", "diet", "news", "literature", "techdoc", "code")
@@ -79,10 +82,10 @@ def test_ids_are_sentencepieces_own_on_every_document(kind, texts, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"extra_ids": 0}), encoding="utf-8")
     plain = sentencepiece.SentencePieceProcessor(model_proto=made.getvalue())
     if kind == "haigo":
-        adapter, marks = hf_tokenizer.HaigoTokenizer(vocab_file=str(tmp_path / name)), None
+        adapter, marks = adapters.HaigoTokenizer(vocab_file=str(tmp_path / name)), None
         encode = tokenizer.load(tmp_path).encode
     else:
-        adapter = hf_foreign.ForeignTokenizer(tmp_path)
+        adapter = foreign_model.ForeignTokenizer(tmp_path)
         encode, marks = adapter.ids, re.compile("(" + "|".join(map(re.escape, adapter.special_ids)) + ")")
     spelled = 0
     for number, text in enumerate(texts):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
-from preprocess import clean, documents, tokenizer, tokenizer_folder, tokenizer_train
+from haigo.formats.tokenizer.probes import TRAPS
+from preprocess import clean, documents, sample_shards, tokenizer, tokenizer_folder, tokenizer_train
 from preprocess.sources import Document
 
 WORDS = [
@@ -152,7 +153,7 @@ def test_bpe_has_no_tokenizer_json_but_the_same_contract(cleaned, tmp_path):
 
 def test_long_lines_are_cut_and_not_dropped():
     text = "あ" * 1500 + "。" + "い" * 4000 + "\n短い行\n\n"
-    lines = list(tokenizer_train.training_lines([Document("x", text)]))
+    lines = list(sample_shards.training_lines([Document("x", text)]))
     assert "".join(lines) == text.replace("\n", "") and max(map(len, lines)) <= 2000 and lines[0].endswith("。")
 
 
@@ -321,17 +322,17 @@ def test_memory_is_found_out():
 
 
 def test_a_wrong_adapter_would_be_refused(trained, cleaned, tmp_path, monkeypatch):
-    from preprocess import hf_tokenizer
+    from haigo.formats.tokenizer import adapter
 
-    monkeypatch.setattr(hf_tokenizer.HaigoTokenizer, "_convert_token_to_id", lambda self, token: 5)
+    monkeypatch.setattr(adapter.HaigoTokenizer, "_convert_token_to_id", lambda self, token: 5)
     with pytest.raises(Refused, match="adapter gives other ids than sentencepiece"):
         tokenizer_folder.write((trained[0] / "spm.model").read_bytes(), tmp_path, {}, options={}, seed=1)
 
 
 def test_probes_are_lossless(trained):
     model, adapter = tokenizer.load(trained[0]), _adapter(trained[0])
-    assert len(tokenizer_folder.PROBES) >= 10
-    for text in tokenizer_folder.PROBES:
+    assert len(TRAPS) >= 10
+    for text in TRAPS:
         assert model.decode(model.encode(text)) == text and adapter.encode(text) == model.encode(text)
 
 

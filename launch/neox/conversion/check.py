@@ -134,15 +134,15 @@ def _numbers(folder: Path) -> Finding:
 
 
 def _tokenizer(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
-    from preprocess.tokenizer import hf_adapter
-    from preprocess.tokenizer_folder import PROBES
+    from haigo.formats.tokenizer import hf_adapter
+    from haigo.formats.tokenizer.probes import TRAPS
 
     try:
         vocabulary = load_vocabulary(folder)
     except HaigoError as error:
         return [Finding("tokenizer", "fail", error.problem)]
     adapter = hf_adapter(folder)
-    for text in PROBES:
+    for text in TRAPS:
         if adapter.encode(text, add_special_tokens=False) != vocabulary.tokenizer.encode(text):
             return [Finding("tokenizer", "fail", f"the adapter gives other ids than spm.model for {text[:20]!r}")]
     rows = int(config.get("vocab_size", 0))

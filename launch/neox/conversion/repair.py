@@ -205,7 +205,7 @@ def describe(folder: Path, checkpoint: Checkpoint, vocabulary: Vocabulary) -> No
     place = folder / "generation_config.json"
     generation = files.read_record(place, {}) if place.is_file() else {"_from_model_config": True}
     files.write_json(place, {**generation, **ids})
-    from preprocess.tokenizer import hf_adapter
+    from haigo.formats.tokenizer import hf_adapter
 
     hf_adapter(vocabulary.tokenizer.path).save_pretrained(folder)
 

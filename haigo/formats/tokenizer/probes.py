@@ -40,6 +40,19 @@ PLAIN = (
     "ユーザー: こんにちは<NL>システム: ",
 )
 """Without special tokens of any tokenizer in particular."""
+TRAPS = (
+    "",
+    " ",
+    "\n\n\n",
+    "def f(x):\n    if x:\n\treturn  {\n\t    'a':   1,\n        }\n",
+    "\r\n\tmixed\r\n   indentation\t\t \t",
+    "絵文字👩‍👩‍👧‍👦🏳️‍🌈👍🏽🇯🇵①㍿ｱｲｳ が゛e\u0301",
+    "𠮟る𩸽 \u200b\ufeff\u00a0\u3000全角\uff01",
+    "<|endoftext|><|padding|><unk><0x41></s>",
+    "0123456789 3.14 １２３ −1e-8 ∑∫√",
+    "Русский العربية हिन्दी 한국어 ไทย",
+)
+"""A few texts that tokenizers often get wrong: blanks, indentation, emoji, spelled-out special pieces, other scripts."""
 SPELLED = (
     "<s>",
     "</s>",

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizer
 
 from haigo import files
 
-from .tokenizer import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE
+from .model import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE
 
 if TYPE_CHECKING:
     import tokenizers
@@ -26,7 +26,24 @@ FILES = (MODEL_NAME, META_NAME, "tokenizer.json", "tokenizer_config.json", "spec
 _BYTE_PIECE_PENALTY = 100.0
 
 
-class HaigoTokenizer(PreTrainedTokenizer):
+class OwnText:
+    """What a tokenizer of transformers asks its class to decode, as a list of ids; `_text_of` says what they are."""
+
+    def _decode(
+        self,
+        token_ids: int | list[int],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+        **kwargs: Any,
+    ) -> str:
+        ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
+        return self._text_of(ids, skip_special_tokens, clean_up_tokenization_spaces)
+
+    def _text_of(self, ids: list[int], skip_special: bool, clean_up: bool | None) -> str:
+        raise NotImplementedError
+
+
+class HaigoTokenizer(OwnText, PreTrainedTokenizer):
     """A transformers tokenizer whose ids are sentencepiece's.
 
     Special pieces are never read out of text, and nothing is added to it. `save_pretrained(folder)` copies the
@@ -78,16 +95,9 @@ class HaigoTokenizer(PreTrainedTokenizer):
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         return self.sp_model.decode_pieces(list(tokens))
 
-    def _decode(
-        self,
-        token_ids: int | list[int],
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **kwargs: Any,
-    ) -> str:
-        ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
+    def _text_of(self, ids: list[int], skip_special: bool, clean_up: bool | None) -> str:
         ids = [token for token in ids if token < self.vocab_size]  # a model's padded vocabulary has more, without text
-        if skip_special_tokens:
+        if skip_special:
             return self.sp_model.decode(ids)
         parts: list[str] = []
         run: list[int] = []

@@ -1,9 +1,9 @@
 """The tokenizer of a model folder, or of a name on the Hugging Face hub, with ids that are proved.
 
 Which file is read: `spm.model`, else another project's SentencePiece model where T5's or Llama's class goes with it, else
-`tokenizer.json`; each by its own library and not by transformers, which changes ids (`preprocess.hf_foreign`,
-`preprocess.hf_json`). What has none of these is transformers' own: the few classes that were checked against transformers 4.46
-and those that do not rebuild anything are taken, all others refused. `Opened.record` says what was read and how it was proved.
+`tokenizer.json`; each by its own library and not by transformers, which changes ids (`foreign_model`, `json_file`). What has
+none of these is transformers' own: the few classes that were checked against transformers 4.46 and those that do not rebuild
+anything are taken, all others refused. `Opened.record` says what was read and how it was proved.
 """
 
 from __future__ import annotations
@@ -17,20 +17,19 @@ from typing import Any
 from haigo import files
 from haigo.cli import HaigoError, Refused
 
-from . import hf_foreign, hf_json
-from .hf_probes import PLAIN, probes
-from .tokenizer import META_NAME, MODEL_NAME, hf_adapter
-from .tokenizer import load as load_model
+from . import beside, foreign_model, json_file
+from .adapter import HaigoTokenizer
+from .model import META_NAME, MODEL_NAME
+from .model import load as load_model
+from .probes import PLAIN, probes
 
 Ids = Callable[[str], list[int]]
 _ASKED = (
     MODEL_NAME,
     META_NAME,
-    *hf_foreign.MODEL_NAMES,
-    hf_json.NAME,
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
+    *foreign_model.MODEL_NAMES,
+    json_file.NAME,
+    *beside.FILES,
 )
 _SLOW = ("vocab.json", "merges.txt", "vocab.txt", "qwen.tiktoken", "tokenizer.model", "spiece.model")
 _CHECKED = ("GPT2Tokenizer", "Qwen2Tokenizer", "CodeGenTokenizer", "RobertaTokenizer", "BertTokenizer")
@@ -76,10 +75,10 @@ def open_tokenizer(place: str | os.PathLike[str], **options: Any) -> Opened:
         return _unproved(place, options, "the model's own code makes them" if own_code else "no file to compare with")
     if (folder / MODEL_NAME).is_file():
         return _ours(folder)
-    found = hf_foreign.ForeignTokenizer(folder) if hf_foreign.find(folder) else None
+    found = foreign_model.ForeignTokenizer(folder) if foreign_model.find(folder) else None
     if found is not None:
         return _foreign(folder, found)
-    if (folder / hf_json.NAME).is_file():
+    if (folder / json_file.NAME).is_file():
         return _json(folder, place, options)
     return _rebuilt(folder, place, options)
 
@@ -128,7 +127,8 @@ def _record(folder: Path, names: tuple[str, ...], proof: str, count: int, **more
 
 
 def _ours(folder: Path) -> Opened:
-    model, adapter = load_model(folder), hf_adapter(folder)
+    model = load_model(folder)
+    adapter = HaigoTokenizer(vocab_file=str(model.path))
     texts = probes()
     for text in texts:
         if adapter.encode(text, add_special_tokens=False) != model.encode(text):
@@ -136,12 +136,6 @@ def _ours(folder: Path) -> Opened:
                 f"{folder}: the adapter gives other ids than {MODEL_NAME} for {text[:30]!r}.",
                 "use the versions of transformers and sentencepiece in constraints.txt",
             )
-    stated = _meta(folder).get("sha256")
-    if isinstance(stated, str) and stated != model.sha256:
-        raise Refused(
-            f"{folder / MODEL_NAME} is not the model that {META_NAME} beside it speaks of.",
-            "copy all files of the tokenizer folder again, all of one tokenizer",
-        )
     differs = _beside(folder, MODEL_NAME, model.processor, model.encode)
     return Opened(
         adapter,
@@ -151,12 +145,7 @@ def _ours(folder: Path) -> Opened:
     )
 
 
-def _meta(folder: Path) -> dict[str, Any]:
-    content = files.read_json(folder / META_NAME) if (folder / META_NAME).is_file() else {}
-    return content if isinstance(content, dict) else {}
-
-
-def _foreign(folder: Path, found: hf_foreign.ForeignTokenizer) -> Opened:
+def _foreign(folder: Path, found: foreign_model.ForeignTokenizer) -> Opened:
     name = Path(found.vocab_file).name
     texts = probes(list(found.special_ids))
     for text in texts:
@@ -169,12 +158,12 @@ def _foreign(folder: Path, found: hf_foreign.ForeignTokenizer) -> Opened:
     warnings = []
     if differs:
         warnings.append(
-            f"{folder}: {hf_json.NAME} gives other ids than {name} for {differs} of {len(texts)} probes; {name} is used. "
-            f"If the model was trained with {hf_json.NAME}, name a folder without {name}: --model_args tokenizer=FOLDER."
+            f"{folder}: {json_file.NAME} gives other ids than {name} for {differs} of {len(texts)} probes; {name} is used. "
+            f"If the model was trained with {json_file.NAME}, name a folder without {name}: --model_args tokenizer=FOLDER."
         )
     record = _record(
         folder,
-        (name, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        (name, *beside.FILES),
         "sentencepiece's own ids, as transformers 4's slow class cut the text for it",
         len(texts),
         tokenizer_json_different=differs,
@@ -188,26 +177,26 @@ def _beside(folder: Path, name: str, processor: Any, ids: Ids) -> int | None:
     Raises:
         Refused: it is of another vocabulary.
     """
-    if not (folder / hf_json.NAME).is_file():
+    if not (folder / json_file.NAME).is_file():
         return None
-    fast = hf_json.read(folder / hf_json.NAME)
+    fast = json_file.read(folder / json_file.NAME)
     added = fast.get_added_tokens_decoder()
     for number in range(processor.get_piece_size()):
         piece = processor.id_to_piece(number)
         if number not in added and fast.id_to_token(number) != piece:
             raise Refused(
-                f"{folder}: {name} and {hf_json.NAME} are two tokenizers: id {number:,} is {piece!r} in one and "
+                f"{folder}: {name} and {json_file.NAME} are two tokenizers: id {number:,} is {piece!r} in one and "
                 f"{fast.id_to_token(number)!r} in the other.",
                 "keep the one that the model was trained with (another folder can be named with --model_args "
                 "tokenizer=FOLDER)",
             )
-    texts = probes(hf_json.spelled(fast))
+    texts = probes(json_file.spelled(fast))
     return sum(list(fast.encode(text, add_special_tokens=False).ids) != ids(text) for text in texts)
 
 
 def _json(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) -> Opened:
-    made = hf_json.load(folder)
-    texts = probes(hf_json.spelled(made.backend_tokenizer))
+    made = json_file.load(folder)
+    texts = probes(json_file.spelled(made.backend_tokenizer))
     theirs, different = _theirs(place, options), None
     if theirs is not None:
         different = sum(_encode(theirs, text) != made.ids(text) for text in texts)
@@ -218,12 +207,12 @@ def _json(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) 
     warnings = []
     if different:
         warnings.append(
-            f"{folder}: transformers' class {type(theirs).__name__} gives other ids than {hf_json.NAME} for {different} of "
+            f"{folder}: transformers' class {type(theirs).__name__} gives other ids than {json_file.NAME} for {different} of "
             f"{len(texts)} probes; the file's own ids are used."
         )
     record = _record(
         folder,
-        (hf_json.NAME, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+        (json_file.NAME, *beside.FILES),
         "the file's own ids, by the tokenizers library",
         len(texts),
         different=different,
@@ -310,7 +299,7 @@ def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any
         proof, count = f"{kind}'s ids were checked against transformers 4.46", 0
     else:
         raise Refused(
-            f"{folder} has no {hf_json.NAME} and no SentencePiece model, and transformers builds {kind} anew: nothing "
+            f"{folder} has no {json_file.NAME} and no SentencePiece model, and transformers builds {kind} anew: nothing "
             "proves its ids.",
             _WRITE_JSON,
         )
@@ -319,7 +308,7 @@ def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any
 
 
 def _sentencepiece(folder: Path) -> Any:
-    for name in hf_foreign.MODEL_NAMES:
+    for name in foreign_model.MODEL_NAMES:
         if (folder / name).is_file():
             try:
                 return load_model(folder / name, require_eod=False)

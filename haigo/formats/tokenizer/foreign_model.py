@@ -12,24 +12,22 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sentencepiece import SentencePieceProcessor
 from transformers import AddedToken
 
-from haigo import files
 from haigo.cli import HaigoError
 
-from .hf_tokenizer import HaigoTokenizer
-from .tokenizer import load
+from . import beside
+from .adapter import HaigoTokenizer
+from .beside import DEFAULTS, ROLES
+from .model import load
 
 MODEL_NAMES = ("spiece.model", "tokenizer.model")
 _BLANK = "\u2581"
-_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_T5 = {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
-_LLAMA = {"eos_token": "</s>", "unk_token": "<unk>", "bos_token": "<s>"}
 _T5_EXTRA_IDS = 100
 _NO_PREFIX = b"\x1a\x02\x18\x00"
 """Behind a serialized model: normalizer_spec (field 3) with add_dummy_prefix (field 3) false; a parser merges it in."""
@@ -40,19 +38,19 @@ _CLASSES = ("", "T5Tokenizer", "LlamaTokenizer", "PreTrainedTokenizer")
 class _Marks:
     """What stands beside a SentencePiece model in its folder."""
 
-    kind: str = ""
+    kind: str
     """Class that transformers 4 would take, without `Fast`."""
-    roles: dict[str, str] = field(default_factory=dict)
-    more: list[str] = field(default_factory=list)
+    roles: dict[str, str]
+    more: list[str]
     """Further special tokens."""
-    added: dict[str, int] = field(default_factory=dict)
-    strips: dict[str, tuple[bool, bool]] = field(default_factory=dict)
+    added: dict[str, int]
+    strips: dict[str, tuple[bool, bool]]
     """Tokens that swallow the blanks before and after them."""
-    legacy: bool = True
-    prefix: bool = True
+    legacy: bool
+    prefix: bool
     """Without `legacy`: whether a text begins with a blank."""
-    extra_ids: int = 0
-    around: str = "none"
+    extra_ids: int
+    around: str
     """transformers' word for what stands around a text where special tokens are asked for: the beginning token with Llama's
     class. (T5's end token would stand between a question and its answer; it is left out.)"""
 
@@ -95,7 +93,7 @@ class ForeignTokenizer(HaigoTokenizer):
             marks.added |= {
                 name: size + marks.extra_ids - 1 - n for n, name in enumerate(names) if name not in marks.added
             }
-        special = list(dict.fromkeys([*(marks.roles[role] for role in _ROLES if role in marks.roles), *marks.more]))
+        special = list(dict.fromkeys([*(marks.roles[role] for role in ROLES if role in marks.roles), *marks.more]))
         ids, unknown = dict(marks.added), processor.id_to_piece(processor.unk_id())
         last = size + sum(number >= size for number in ids.values())
         for token in special:  # what the model does not know gets the next ids
@@ -116,7 +114,7 @@ class ForeignTokenizer(HaigoTokenizer):
         beyond = {
             number: AddedToken(token, special=True, normalized=False) for token, number in ids.items() if number >= size
         }
-        named = {role: token for role, token in marks.roles.items() if role in _ROLES}
+        named = {role: token for role, token in marks.roles.items() if role in ROLES}
         super().__init__(
             str(path),
             added_tokens_decoder=beyond,
@@ -176,14 +174,7 @@ class ForeignTokenizer(HaigoTokenizer):
     def _convert_id_to_token(self, index: int) -> str:
         return self.by_id.get(index) or super()._convert_id_to_token(index)
 
-    def _decode(
-        self,
-        token_ids: int | list[int],
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **kwargs: Any,
-    ) -> str:
-        ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
+    def _text_of(self, ids: list[int], skip_special: bool, clean_up: bool | None) -> str:
         # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
         tokens = [
             self._convert_id_to_token(number) for number in ids if number in self.by_id or number < self.vocab_size
@@ -191,7 +182,7 @@ class ForeignTokenizer(HaigoTokenizer):
         texts: list[str] = []
         run: list[str] = []
         for token in tokens:
-            if skip_special_tokens and token in self.spoken:
+            if skip_special and token in self.spoken:
                 continue
             if token in self.joined:
                 if run and (text := self.convert_tokens_to_string(run)):
@@ -203,7 +194,7 @@ class ForeignTokenizer(HaigoTokenizer):
         if run:
             texts.append(self.convert_tokens_to_string(run))
         text = " ".join(texts)
-        return self.clean_up_tokenization(text) if clean_up_tokenization_spaces else text
+        return self.clean_up_tokenization(text) if clean_up else text
 
     def convert_tokens_to_string(self, tokens: list[str]) -> str:
         """The text of pieces, with blanks where T5's and Llama's classes put them."""
@@ -229,55 +220,26 @@ class ForeignTokenizer(HaigoTokenizer):
 
 def _read_marks(model: Path) -> _Marks:
     """Special and added tokens of the folder of a SentencePiece model, and what its class does with them."""
-    like_t5 = model.name == "spiece.model"
-    found = _Marks(roles=dict(_T5 if like_t5 else _LLAMA))
-    try:
-        config = _json(model.parent / "tokenizer_config.json")
-        found.kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
-        if found.kind not in ("T5Tokenizer", "LlamaTokenizer"):
-            known = found.kind in _CLASSES
-            found.kind = ("T5Tokenizer" if like_t5 else "LlamaTokenizer") if known else found.kind
-        found.roles = dict(_T5 if found.kind == "T5Tokenizer" else _LLAMA)
-        found.extra_ids = int(config.get("extra_ids", _T5_EXTRA_IDS))
-        found.legacy = config.get("legacy") is not False
-        found.prefix = config.get("add_prefix_space") is not False
-        if found.kind == "LlamaTokenizer":
-            sides = (config.get("add_bos_token") is not False, config.get("add_eos_token") is True)
-            found.around = "_".join(name for name, there in zip(("bos", "eos"), sides, strict=True) if there) or "none"
-        tables = [config]
-        if "added_tokens_decoder" not in config:  # as older versions wrote it
-            tables.append(_json(model.parent / "special_tokens_map.json"))
-            found.added |= {str(t): int(n) for t, n in _json(model.parent / "added_tokens.json").items()}
-        for number, token in (config.get("added_tokens_decoder") or {}).items():
-            found.added[_content(token)] = int(number)
-            _strips(found, token)
-        for table in tables:
-            for role in _ROLES:
-                if table.get(role):
-                    found.roles[role] = _content(table[role])
-                    _strips(found, table[role])
-            for token in table.get("additional_special_tokens") or []:
-                found.more.append(_content(token))
-                _strips(found, token)
-    except (ValueError, AttributeError, KeyError, TypeError):
-        raise HaigoError(
-            f"the tokenizer's files in {model.parent} are not what transformers writes.", "get them again"
-        ) from None
-    found.more = list(dict.fromkeys(found.more))
-    return found
-
-
-def _json(path: Path) -> dict[str, Any]:
-    content = files.read_json(path) if path.is_file() else {}
-    if not isinstance(content, dict):
-        raise TypeError
-    return content
-
-
-def _strips(found: _Marks, token: Any) -> None:
-    if isinstance(token, dict) and (token.get("lstrip") or token.get("rstrip")):
-        found.strips[_content(token)] = (bool(token.get("lstrip")), bool(token.get("rstrip")))
-
-
-def _content(token: Any) -> str:
-    return str(token["content"] if isinstance(token, dict) else token)
+    noted, like_t5 = beside.read(model.parent), model.name == "spiece.model"
+    kind, config = noted.kind, noted.config
+    if kind not in ("T5Tokenizer", "LlamaTokenizer") and kind in _CLASSES:
+        kind = "T5Tokenizer" if like_t5 else "LlamaTokenizer"
+    defaults = DEFAULTS["T5Tokenizer" if kind == "T5Tokenizer" else "LlamaTokenizer"]
+    around = "none"
+    if kind == "LlamaTokenizer":
+        sides = (config.get("add_bos_token") is not False, config.get("add_eos_token") is True)
+        around = "_".join(name for name, there in zip(("bos", "eos"), sides, strict=True) if there) or "none"
+    extra_ids = config.get("extra_ids", _T5_EXTRA_IDS)
+    if not isinstance(extra_ids, int):
+        raise beside.unlike(model.parent)
+    return _Marks(
+        kind=kind,
+        roles={**defaults, **{role: token.content for role, token in noted.roles.items()}},
+        more=list(dict.fromkeys(token.content for token in noted.more)),
+        added={token.content: number for number, token in noted.added.items()},
+        strips={t.content: (t.lstrip, t.rstrip) for t in noted.spoken_of if t.lstrip or t.rstrip},
+        legacy=config.get("legacy") is not False,
+        prefix=config.get("add_prefix_space") is not False,
+        extra_ids=extra_ids,
+        around=around,
+    )

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,29 +20,15 @@ import tokenizers
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerFast
 
-from haigo import files
 from haigo.cli import HaigoError, Refused
 
-from .hf_probes import probes
+from . import beside
+from .adapter import OwnText
+from .beside import DEFAULTS, Beside
+from .probes import probes
 
 NAME = "tokenizer.json"
-_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _NO_CLASS = ("", "PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
-_GPT = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
-_LLAMA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
-_DEFAULTS: dict[str, dict[str, str]] = {
-    "GPT2Tokenizer": _GPT,
-    "GPTNeoXTokenizer": _GPT,
-    "CodeGenTokenizer": _GPT,
-    "Qwen2Tokenizer": {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"},
-    "LlamaTokenizer": _LLAMA,
-    "CodeLlamaTokenizer": _LLAMA,
-    "T5Tokenizer": {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"},
-    "BloomTokenizer": {**_LLAMA, "pad_token": "<pad>"},
-    "GemmaTokenizer": {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
-    "BertTokenizer": {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]"},
-}
-"""Special tokens of classes of transformers 4 that a folder need not name."""
 _CLASS_SETTINGS = {
     "ByteLevel": {"add_prefix_space": "add_prefix_space"},
     "BertNormalizer": {
@@ -55,20 +40,7 @@ _CLASS_SETTINGS = {
 """Part of tokenizer.json -> key of tokenizer_config.json -> the part's word for it."""
 
 
-@dataclass(slots=True)
-class Settings:
-    """What stands beside a tokenizer.json."""
-
-    kind: str = ""
-    """The class's name without `Fast`."""
-    roles: dict[str, AddedToken] = field(default_factory=dict)
-    more: list[AddedToken] = field(default_factory=list)
-    """Further special tokens."""
-    added: dict[int, AddedToken] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-
-
-class JsonTokenizer(PreTrainedTokenizerFast):
+class JsonTokenizer(OwnText, PreTrainedTokenizerFast):
     """A transformers tokenizer that does what a `tokenizers` object does.
 
     Args:
@@ -96,16 +68,9 @@ class JsonTokenizer(PreTrainedTokenizerFast):
         """Token ids of a text by itself; nothing is added."""
         return list(self.fast.encode(text, add_special_tokens=False).ids)
 
-    def _decode(
-        self,
-        token_ids: int | list[int],
-        skip_special_tokens: bool = False,
-        clean_up_tokenization_spaces: bool | None = None,
-        **kwargs: Any,
-    ) -> str:
-        ids = [token_ids] if isinstance(token_ids, int) else [int(token) for token in token_ids]
-        text = str(self.fast.decode(ids, skip_special_tokens=skip_special_tokens))
-        cleans = self.cleans if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces
+    def _text_of(self, ids: list[int], skip_special: bool, clean_up: bool | None) -> str:
+        text = str(self.fast.decode(ids, skip_special_tokens=skip_special))
+        cleans = self.cleans if clean_up is None else clean_up
         return str(self.clean_up_tokenization(text)) if cleans else text
 
 
@@ -137,7 +102,7 @@ def load(folder: str | os.PathLike[str]) -> JsonTokenizer:
         Refused: tokenizer.json and tokenizer_config.json contradict each other, or the adapter gives other ids.
     """
     place = Path(folder)
-    fast, settings = read(place / NAME), _settings(place)
+    fast, settings = read(place / NAME), beside.read(place)
     _check_contradictions(place, fast, settings)
     roles = _add_tokens(place, fast, settings)
     fast.encode_special_tokens = bool(settings.config.get("split_special_tokens"))
@@ -162,48 +127,7 @@ def spelled(fast: tokenizers.Tokenizer) -> list[str]:
     return [token.content for _, token in sorted(fast.get_added_tokens_decoder().items())]
 
 
-def _settings(folder: Path) -> Settings:
-    found = Settings()
-    try:
-        config = _object(folder / "tokenizer_config.json")
-        found.config, found.kind = config, str(config.get("tokenizer_class") or "").removesuffix("Fast")
-        tables = [config]
-        if "added_tokens_decoder" not in config:  # as older versions wrote it
-            tables.append(_object(folder / "special_tokens_map.json"))
-            old = _object(folder / "added_tokens.json")
-            found.added |= {int(number): AddedToken(str(token)) for token, number in old.items()}
-        for number, token in (config.get("added_tokens_decoder") or {}).items():
-            found.added[int(number)] = _token(token)
-        for table in tables:
-            found.roles |= {role: _token(table[role]) for role in _ROLES if table.get(role)}
-            for key in ("additional_special_tokens", "extra_special_tokens"):
-                more = table.get(key) or []
-                found.more += [_token(token) for token in (more.values() if isinstance(more, dict) else more)]
-    except (ValueError, AttributeError, KeyError, TypeError):
-        raise HaigoError(
-            f"the tokenizer's files in {folder} are not what transformers writes.", "get them again"
-        ) from None
-    return found
-
-
-def _object(path: Path) -> dict[str, Any]:
-    content = files.read_json(path) if path.is_file() else {}
-    if not isinstance(content, dict):
-        raise TypeError
-    return content
-
-
-def _token(given: Any) -> AddedToken:
-    if isinstance(given, str):
-        return AddedToken(given, special=True, normalized=False)
-    words = ("single_word", "lstrip", "rstrip", "special")
-    flags = {word: bool(given[word]) for word in words if word in given}
-    return AddedToken(
-        str(given["content"]), normalized=bool(given.get("normalized", not flags.get("special"))), **flags
-    )
-
-
-def _add_tokens(folder: Path, fast: tokenizers.Tokenizer, settings: Settings) -> dict[str, str]:
+def _add_tokens(folder: Path, fast: tokenizers.Tokenizer, settings: Beside) -> dict[str, str]:
     """Give ids to the tokens that the file lacks; the roles that have a token."""
     known = {token.content: token for token in fast.get_added_tokens_decoder().values()}
     changed = [t for t in settings.added.values() if t.content in known and _flags(known[t.content]) != _flags(t)]
@@ -226,7 +150,7 @@ def _add_tokens(folder: Path, fast: tokenizers.Tokenizer, settings: Settings) ->
         if token.content not in spoken:
             fast.add_special_tokens([token])
     roles = {role: token.content for role, token in settings.roles.items()}
-    for role, content in _DEFAULTS.get(settings.kind, {}).items():
+    for role, content in DEFAULTS.get(settings.kind, {}).items():
         if role not in roles and fast.token_to_id(content) is not None:
             roles[role] = content
     return roles
@@ -247,7 +171,7 @@ def _check_same(folder: Path, fast: tokenizers.Tokenizer, other: tokenizers.Toke
             )
 
 
-def _check_contradictions(folder: Path, fast: tokenizers.Tokenizer, settings: Settings) -> None:
+def _check_contradictions(folder: Path, fast: tokenizers.Tokenizer, settings: Beside) -> None:
     """Settings that a class of transformers 4 put in place of the file's, where tokenizer_config.json names them."""
     if settings.kind in _NO_CLASS:
         return

@@ -1,0 +1,52 @@
+"""Tokenizers: the model of a tokenizer folder, and whatever a model folder of others holds, with ids that are proved.
+
+What is light stands here as it is; what needs transformers is imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .model import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE, Tokenizer, load, meta, model_path
+
+if TYPE_CHECKING:
+    from .adapter import HaigoTokenizer
+    from .foreign_model import ForeignTokenizer
+    from .proved import Opened
+
+__all__ = [
+    "EOD_PIECE",
+    "META_NAME",
+    "MODEL_NAME",
+    "PAD_PIECE",
+    "Tokenizer",
+    "foreign",
+    "hf_adapter",
+    "load",
+    "meta",
+    "model_path",
+    "open_hf",
+]
+
+
+def hf_adapter(folder: str | os.PathLike[str]) -> HaigoTokenizer:
+    """The tokenizer as a transformers object with sentencepiece's ids; see `adapter`."""
+    from .adapter import HaigoTokenizer
+
+    return HaigoTokenizer(vocab_file=str(model_path(folder)))
+
+
+def foreign(folder: str | os.PathLike[str]) -> ForeignTokenizer | None:
+    """The SentencePiece model of another project in a model folder, with its own ids; None when there is none."""
+    from .foreign_model import ForeignTokenizer, find
+
+    return ForeignTokenizer(folder) if find(folder) else None
+
+
+def open_hf(place: str | os.PathLike[str], **options: Any) -> Opened:
+    """The tokenizer of a model folder or of a name on the Hugging Face hub, whatever its kind, with ids that are proved; see
+    `proved`."""
+    from .proved import open_tokenizer
+
+    return open_tokenizer(place, **options)
