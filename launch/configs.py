@@ -28,6 +28,7 @@ from typing import Any
 import haigo
 from haigo import cli, files, redact, yamlfile
 from haigo.cli import HaigoError, Refused
+from haigo.formats.tokenizer import load
 from launch import plan as planning
 from launch.plan import Plan
 from launch.planning.layouts import Layout
@@ -140,7 +141,7 @@ def make_config(
             seq_length = begun.config.get("seq_length")
     datasets = catalogues.read(catalogue)
     source = "the mixture" if isinstance(mixture, Mapping) else str(mixture)
-    tokenizer = config_data.tokenizer_facts(datasets.tokenizer)
+    tokenizer = load(datasets.tokenizer)
     length = int(seq_length or own.get("seq_length") or 2048)
     weights: dict[str, float] = {}
     taught: finetune.Pairs | None = None
@@ -153,9 +154,7 @@ def make_config(
         raise HaigoError("no mixture is given.", "give --mixture mixture.yml")
     else:
         weights = config_data.in_order(config_data.read_weights(mixture), datasets, source)
-    plan = planning.plan(
-        model, place, nodes, tokens, seq_length, tokenizer["vocab_size"], global_batch_tokens, attention
-    )
+    plan = planning.plan(model, place, nodes, tokens, seq_length, tokenizer.vocab_size, global_batch_tokens, attention)
     best = config_recipes.layout(plan, begun)
     training: dict[str, config_data.Dataset] = {}
     if taught is None:
@@ -177,7 +176,7 @@ def make_config(
         **_schedule(own, plan, best, iterations, checkpoint_minutes, place),
         **data,
         "tokenizer_type": "SPMTokenizer",
-        "vocab_file": str(tokenizer["model"]),
+        "vocab_file": str(tokenizer.path.resolve()),
         "data_impl": "mmap",
         "save": str(folder.resolve()),
         "load": str(folder.resolve()),

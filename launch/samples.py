@@ -98,12 +98,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = None
     if args.tokenizer:
         from haigo.formats import tokenizer
-        from preprocess import inspect
+        from haigo.formats.dataset import belongs
 
         text = tokenizer.load(args.tokenizer)
         for prefix in dict.fromkeys(sample["prefix"] for sample in samples):
             if Path(f"{prefix}.json").is_file():  # a dataset made by GPT-NeoX's own tool has no manifest
-                inspect.require_tokenizer(prefix, text)
+                belongs.require(prefix, text)
         held = [token for sample in samples for token in sample["tokens"]]
         odd = max(held) if max(held) >= text.vocab_size else min(held)
         if not 0 <= odd < text.vocab_size:

@@ -19,31 +19,11 @@ import numpy as np
 from haigo import cli, files
 from haigo.cli import Refused
 from haigo.formats import tokenizer as tokenizers
-from haigo.formats.dataset import ids, manifest
+from haigo.formats.dataset import belongs, ids, manifest
 from haigo.formats.dataset.ids import MASKED as MASKED
 from haigo.formats.dataset.indexed import VERSION, MMapReader, bin_path, idx_path
 
 _SHOWN_TOKENS = 120
-
-
-def require_tokenizer(prefix: str | os.PathLike[str], model: tokenizers.Tokenizer) -> None:
-    """Make sure that a dataset was made with this very tokenizer; of one without a manifest, that all its ids are in it.
-
-    Raises:
-        Refused: it was made with another one, or holds an id that this one does not have.
-        HaigoError: the dataset cannot be read.
-    """
-    found = manifest.find(prefix)
-    if found is None or not found.get("tokenizer_sha256"):
-        ids.require_inside(prefix, model.vocab_size, str(model.path))
-        return
-    made_with = found["tokenizer_sha256"]
-    if made_with != model.sha256:
-        raise Refused(
-            f"{prefix} was made with another tokenizer ({str(made_with)[:12]}…) than {model.path} "
-            f"({model.sha256[:12]}…), so its ids mean other pieces.",
-            "name the tokenizer it was made with, or make it again with preprocess.index",
-        )
 
 
 def verify(prefix: str | os.PathLike[str]) -> list[str]:
@@ -162,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prefix = given[:-4] if given.endswith((".bin", ".idx")) else given
         if model is not None:
             MMapReader(prefix).of_tokens()  # says what is missing or cut short
-            require_tokenizer(prefix, model)
+            belongs.require(prefix, model)
         problems = verify(prefix) if args.verify else []
         if problems:
             raise Refused(f"{problems[0]}." + (f" {len(problems) - 1} more." if problems[1:] else ""), _REMAKE)

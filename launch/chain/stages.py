@@ -179,6 +179,7 @@ class Chain:
         """The datasets against the longest samples that any model takes, before anything is trained on them."""
         if self.stages.dry_run:
             return
+        from haigo.formats.tokenizer import load
         from launch.writing import data as config_data
         from neox_configs import catalogue
 
@@ -189,7 +190,7 @@ class Chain:
         known = catalogue.read(self.root / "corpora.yml")
         evenly = dict.fromkeys(known.corpora, 1 / len(known.corpora))
         try:
-            config_data.data_keys(evenly, known, config_data.tokenizer_facts(known.tokenizer), longest)
+            config_data.data_keys(evenly, known, load(known.tokenizer), longest)
         except HaigoError as error:
             raise type(error)(
                 f"{error.problem.removesuffix('.')} ('{key}' has {model}).",

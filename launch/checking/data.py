@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
+from haigo.formats.dataset import belongs
+from haigo.formats.dataset.belongs import Pieces
+from haigo.formats.tokenizer import Tokenizer
 from launch.checking import lists, orders, tokenizers
 from launch.checking.check import Check as Check
 from launch.checking.schema import number
@@ -35,7 +38,7 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
             try:
                 one = config_data.dataset(base / prefix)
                 if tokenizer is not None:
-                    config_data.check_match(one, tokenizer)
+                    belongs.require(one.prefix, tokenizer)
             except HaigoError as error:
                 found.append(Check("data", "fail", error.problem, error.fix))
                 continue
@@ -49,16 +52,18 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
     return found + _resume(config, base)
 
 
-def _labels(config: Mapping[str, Any], base: Path, tokenizer: Mapping[str, Any] | None) -> Iterator[Check]:
+def _labels(config: Mapping[str, Any], base: Path, tokenizer: Tokenizer | Pieces | None) -> Iterator[Check]:
     """Label datasets of other origin: their ids, which the loss would look up, must be in the vocabulary too."""
-    for split in lists.SPLITS if tokenizer is not None else ():
+    if tokenizer is None:
+        return
+    for split in lists.SPLITS:
         for prefix in config.get(f"{split}_label_data_paths") or []:
             try:
                 one = config_data.dataset(base / str(prefix))
             except HaigoError:
                 continue  # told with the datasets that they belong to
             try:
-                config_data.check_match(one, tokenizer or {}, labels=True)
+                belongs.require(one.prefix, tokenizer, labels=True)
             except HaigoError as error:
                 yield Check("data", "fail", error.problem, error.fix)
 

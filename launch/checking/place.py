@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
+from haigo.formats.tokenizer import load
 from launch import hostfile as hostfiles
 from launch.checking.data import Check
-from launch.writing import data as config_data
 from neox_configs import derive, reader
 
 _PROGRAMS = {
@@ -283,7 +283,7 @@ def _disk(config: Mapping[str, Any], base: Path) -> list[Check]:
         place = place.parent
     free = shutil.disk_usage(place).free
     try:
-        vocabulary = config_data.tokenizer_facts(base / str(config.get("vocab_file")))["vocab_size"]
+        vocabulary = load(base / str(config.get("vocab_file"))).vocab_size
         _, parameters = derive.parameters(config, derive.padded_vocab(config, vocabulary))
     except HaigoError:
         return [Check("disk", "ok", f"{free / 1e9:.0f} GB free in {place}; the size of a checkpoint is not known")]

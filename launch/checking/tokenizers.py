@@ -8,8 +8,9 @@ from typing import Any
 
 from haigo import files, shapes
 from haigo.cli import HaigoError
+from haigo.formats.dataset.belongs import Pieces
+from haigo.formats.tokenizer import EOD_PIECE, Tokenizer, load
 from launch.checking.check import Check
-from launch.writing import data as config_data
 from neox_configs import reader
 
 _TIKTOKEN = {"cl100k_base": 100_277, "o200k_base": 200_019, "p50k_base": 50_281, "r50k_base": 50_257, "gpt2": 50_257}
@@ -18,8 +19,8 @@ _GPT2 = 50_257
 _NEEDS_FILE = ("spmtokenizer", "hftokenizer", "gpt2bpetokenizer", "tiktokentokenizer")
 
 
-def checks(config: Mapping[str, Any], base: Path) -> tuple[dict[str, Any] | None, list[Check]]:
-    """The tokenizer's facts (model, vocab_size, sha256, which is None where it is not known), or None, and what was found.
+def checks(config: Mapping[str, Any], base: Path) -> tuple[Tokenizer | Pieces | None, list[Check]]:
+    """The tokenizer, or how many pieces it has, or None, and what was found.
 
     Args:
         config: what `reader.load` gave.
@@ -36,17 +37,14 @@ def checks(config: Mapping[str, Any], base: Path) -> tuple[dict[str, Any] | None
         return None, [Check("tokenizer", "fail", told, "name its merges.txt as merge_file")]
     try:
         if lower == "spmtokenizer":
-            facts = config_data.tokenizer_facts(base / str(file))
-            told = f"{facts['vocab_size']:,} pieces, {config_data.EOD} is {facts['eod_id']}"
-        else:
-            size = _pieces(lower, base / str(file) if file else None, str(file))
-            if size is None:
-                return None, [Check("tokenizer", "ok", f"{kind}: not looked into")]
-            facts = {"model": base / str(file) if file else kind, "vocab_size": size, "sha256": None}
-            told = f"{kind}, {size:,} pieces"
+            model = load(base / str(file))
+            return model, [Check("tokenizer", "ok", f"{model.vocab_size:,} pieces, {EOD_PIECE} is {model.eod_id}")]
+        size = _pieces(lower, base / str(file) if file else None, str(file))
     except HaigoError as error:
         return None, [Check("tokenizer", "fail", error.problem, error.fix or "name the tokenizer's own file")]
-    return facts, [Check("tokenizer", "ok", told)]
+    if size is None:
+        return None, [Check("tokenizer", "ok", f"{kind}: not looked into")]
+    return Pieces(base / str(file) if file else kind, size), [Check("tokenizer", "ok", f"{kind}, {size:,} pieces")]
 
 
 def _pieces(kind: str, path: Path | None, name: str) -> int | None:

@@ -24,10 +24,11 @@ import numpy.typing as npt
 
 from haigo import files
 from haigo.cli import HaigoError
+from haigo.formats.dataset import belongs
 from haigo.formats.dataset.ids import MASKED
 from haigo.formats.dataset.indexed import MMapReader
 from launch.local import device as devices
-from launch.local.vocabulary import Vocabulary, check_dataset
+from launch.local.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM
@@ -74,7 +75,7 @@ def corpus_task(prefix: str | os.PathLike[str], vocabulary: Vocabulary, seq_leng
         HaigoError: the dataset is missing, truncated, empty or holds ids beyond the tokenizer's vocabulary.
         Refused: another tokenizer made it.
     """
-    check_dataset(str(prefix), vocabulary)
+    belongs.require(prefix, vocabulary.tokenizer)
     reader = MMapReader(prefix)
     stream = reader.tokens
     total = len(stream)

@@ -15,7 +15,7 @@ from typing import Any
 
 from haigo import digests
 from haigo.cli import HaigoError
-from haigo.formats.dataset.indexed import MMapReader
+from haigo.formats.dataset import belongs, manifest
 from launch.local import device as devices
 from launch.local import precision, settings, size, vocabulary
 from launch.local.settings import Settings
@@ -71,7 +71,7 @@ class Job:
         made["betas"] = list(self.plan.betas)
         made["train_data_weights"] = list(source.weights)
         for number, prefix in enumerate(source.prefixes):
-            made[f"train_data_paths[{number}]"] = fingerprint(prefix, former)
+            made[f"train_data_paths[{number}]"] = manifest.fingerprint(prefix, former)
         if self.device != "cpu":
             made |= {"device": devices.kind(self.device), "computed_in": self.precision}
         if self.init_from is not None:
@@ -79,7 +79,7 @@ class Job:
             made["init_from"] = _file_digest(weights)
         for kind, group in (("valid", self.valid), ("test", self.test)):
             for name, prefix in group.items():
-                made[f"{kind}.{name}"] = fingerprint(prefix, former)
+                made[f"{kind}.{name}"] = manifest.fingerprint(prefix, former)
         for name, path in self.pairs.items():
             made[f"pairs.{name}"] = _file_digest(path)
         return made
@@ -155,7 +155,7 @@ def prepare(
     if init_from is not None:
         vocabulary.check_model(init_from, words)
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
-        vocabulary.check_dataset(prefix, words)
+        belongs.require(prefix, words.tokenizer)
     return job
 
 
@@ -178,16 +178,6 @@ def named_sets(prefixes: Sequence[str]) -> dict[str, str]:
 
 def _words(group: Mapping[str, PathLike]) -> dict[str, str]:
     return {str(name): str(path) for name, path in group.items()}
-
-
-def fingerprint(prefix: str, former: bool = False) -> str:
-    """A digest of a dataset's content; see `vocabulary.fingerprint`.
-
-    Raises:
-        HaigoError: it is missing or cut short.
-    """
-    MMapReader(prefix)  # says what is missing or cut short
-    return vocabulary.fingerprint(prefix, former)
 
 
 def _file_digest(path: str) -> str:

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from haigo import files
 from haigo.cli import HaigoError, Refused
 from haigo.formats import tokenizer as tokenizers
-from haigo.formats.dataset import ids, manifest
 from haigo.formats.tokenizer.probes import PLAIN
 
 _TOKENIZERS = (tokenizers.MODEL_NAME, "tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
@@ -67,25 +65,6 @@ def find(config: Mapping[str, Any], given: str | os.PathLike[str] | None) -> Voc
     return load(place)
 
 
-def check_dataset(prefix: str, vocabulary: Vocabulary) -> None:
-    """Refuse a dataset that another tokenizer made; of one without a manifest, one with an id that this one does not have.
-
-    Raises:
-        HaigoError: the dataset cannot be read.
-        Refused: the manifest names another tokenizer, or an id is outside the vocabulary.
-    """
-    found = manifest.find(prefix)
-    stated = (found or {}).get("tokenizer_sha256")
-    if stated and stated != vocabulary.sha256:
-        raise Refused(
-            f"{prefix} was made with another tokenizer than {vocabulary.folder} "
-            f"({str(stated)[:12]} and {vocabulary.sha256[:12]}).",
-            "name the tokenizer that made the dataset, or index the text again",
-        )
-    if not stated:
-        ids.require_inside(prefix, vocabulary.size, str(vocabulary.folder))
-
-
 def check_model(folder: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
     """Refuse weights to start from that another tokenizer's ids belong to. Where the folder has no tokenizer, a line says so.
 
@@ -111,25 +90,3 @@ def check_model(folder: str | os.PathLike[str], vocabulary: Vocabulary) -> None:
             "other tokens.",
             "train with the tokenizer of the model, or start from another model",
         )
-
-
-def fingerprint(prefix: str, former: bool = False) -> str:
-    """A digest of a dataset's content, which must be that of its manifest where there is one.
-
-    Args:
-        former: as the first edition told a dataset without a manifest: by its index and the first and last megabyte of tokens.
-
-    Raises:
-        Refused: the manifest speaks of other bytes.
-    """
-    stated = (manifest.check(prefix) or {}).get("bin_sha256")
-    size = os.path.getsize(f"{prefix}.bin")
-    if stated:
-        return files.digest([stated, size])
-    if size > 2 << 20 and not former:
-        return files.digest([size, manifest.sums(prefix)])
-    with open(f"{prefix}.bin", "rb") as handle:
-        head = handle.read(1 << 20)
-        handle.seek(max(0, size - (1 << 20)))
-        tail = handle.read()
-    return files.digest([files.sha256_file(f"{prefix}.idx"), size, head.hex(), tail.hex()])

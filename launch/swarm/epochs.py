@@ -24,7 +24,6 @@ from haigo.cli import HaigoError
 from haigo.formats.dataset import manifest as manifests
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
 from launch.local import evaluate
-from launch.local.job import fingerprint
 from launch.local.vocabulary import Vocabulary
 from neox_configs.catalogue import Catalogue
 
@@ -143,7 +142,7 @@ def _cut(
     reader: MMapReader, prefix: Path, wanted: int, folder: Path, corpus: str, seed: int, words: Vocabulary
 ) -> Path:
     """The dataset with the first `wanted` tokens of the documents in their drawn order."""
-    key = files.digest([fingerprint(str(prefix)), wanted, seed, corpus])[:16]
+    key = files.digest([manifests.fingerprint(prefix), wanted, seed, corpus])[:16]
     made = folder / re.sub(r"[^\w.-]", "_", corpus) / key / "train_text_document"
     try:
         if manifests.check(made) is not None:  # written last

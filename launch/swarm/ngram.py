@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from haigo.cli import HaigoError
+from haigo.formats.dataset import belongs
 from haigo.formats.dataset.indexed import MMapReader
 from haigo.progress import Progress
 from launch.local import evaluate, vocabulary
@@ -148,7 +149,7 @@ def _training_stream(catalogue: Catalogue, corpus: str, words: Vocabulary) -> Ar
     if "train" not in splits:
         raise HaigoError(f"the catalogue has no training set of {corpus}.", "index its train split")
     prefix = str(splits["train"])
-    vocabulary.check_dataset(prefix, words)
+    belongs.require(prefix, words.tokenizer)
     stream: Array = MMapReader(prefix).tokens
     if len(stream) < 2:
         raise HaigoError(f"{prefix} holds {len(stream)} tokens: nothing to count.", "index more text")

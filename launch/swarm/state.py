@@ -166,7 +166,7 @@ class Swarm:
 
     def write_facts(self, known: catalogues.Catalogue, seed: int, seeds: str) -> None:
         """swarm.json: what the runs of this table share, and what each is."""
-        from launch.local.job import fingerprint
+        from haigo.formats.dataset.manifest import fingerprint
 
         corpora = dict.fromkeys(name for unit in self.units for name, weight in unit.weights.items() if weight > 0)
         self.facts |= {
@@ -175,7 +175,7 @@ class Swarm:
             "seeds": seeds,
             "tokens": self.summary.tokens,
         }
-        self.facts |= {f"train.{name}": fingerprint(str(known.prefix(name, "train"))) for name in corpora}
+        self.facts |= {f"train.{name}": fingerprint(known.prefix(name, "train")) for name in corpora}
         if self.tasks is not None and self.tasks_key is not None:
             self.facts |= scores.as_facts(self.tasks, self.tasks_key)
         self._write_facts()

@@ -36,6 +36,7 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
     Raises:
         HaigoError: a dataset is missing or damaged.
     """
+    from haigo.formats.dataset import manifest
     from haigo.formats.dataset.indexed import MMapReader
     from launch.neox import data_order  # late: it needs numpy, and the commands' help does not
 
@@ -68,7 +69,7 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
                 "data": prefix,
                 "weight": weight,
                 "tokens": tokens,
-                "digest": _digest(Path(base) / prefix),
+                "digest": manifest.brief(Path(base) / prefix),
                 "epochs": data_order.epochs_needed(tokens, length, wanted)
                 if wanted and length and tokens > 1
                 else None,
@@ -84,21 +85,6 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
         "label_data": [str(path) for path in labels] if labels else None,
         "corpora": corpora,
     }
-
-
-def _digest(prefix: Path) -> str:
-    """Digest of the tokens: the manifest's, which must be theirs, else of the index and the size of the tokens (which may be
-    terabytes that nobody has noted anything of).
-
-    Raises:
-        Refused: the tokens are not those that the manifest speaks of.
-    """
-    from haigo.formats.dataset import manifest
-
-    stated = (manifest.check(prefix) or {}).get("bin_sha256")
-    if isinstance(stated, str):
-        return stated
-    return f"{files.sha256_file(f'{prefix}.idx')}+{os.path.getsize(f'{prefix}.bin')}"
 
 
 def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError
+from haigo.formats.tokenizer import load
 from haigo.progress import clock
 from launch.neox import log as neox_log
 from launch.train import causes, options, rank_logs, resume, stopping
@@ -30,7 +31,6 @@ from launch.train.process import Child, Ending
 from launch.train.restarts import Budget
 from launch.train.stopping import Stop, Stopping
 from launch.train.watchdog import Patience, Watchdog
-from launch.writing import data as config_data
 from neox_configs import reader
 
 _POLL_S = 0.4
@@ -88,7 +88,7 @@ class Supervisor:
         if not (vocab and self.config.get("peak_theoretical_tflops")):
             return None
         with contextlib.suppress(HaigoError):
-            return lives.planned(self.config, self.gpus, config_data.tokenizer_facts(self.root / vocab)["vocab_size"])
+            return lives.planned(self.config, self.gpus, load(self.root / vocab).vocab_size)
         return None
 
     # -- the whole run

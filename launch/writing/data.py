@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError, Refused, nearest
 from haigo.formats import mixture as mixtures
 from neox_configs.catalogue import SPLITS, Catalogue
 
-EOD = "<|endoftext|>"
+if TYPE_CHECKING:
+    from haigo.formats.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -62,35 +62,6 @@ def in_order(weights: Mapping[str, float], catalogue: Catalogue, name: str = "th
     return {corpus: weight / total for corpus, weight in kept.items()}
 
 
-def tokenizer_facts(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """What GPT-NeoX will get from a SentencePiece model: its file, size, EOD id and digest.
-
-    Args:
-        folder: a tokenizer folder with `spm.model`, or a `.model` file.
-
-    Raises:
-        HaigoError: no model there.
-        Refused: the model has no `<|endoftext|>` piece: GPT-NeoX would silently take the unknown piece for it.
-    """
-    model = Path(folder) / "spm.model" if Path(folder).is_dir() else Path(folder)
-    if not model.is_file():
-        raise HaigoError(f"{model} does not exist.", "name a tokenizer folder, or train one with preprocess.tokenizer")
-    import sentencepiece
-
-    try:
-        processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
-    except (RuntimeError, OSError):
-        raise HaigoError(f"{model} is not a SentencePiece model.", "name the spm.model of a tokenizer folder") from None
-    eod = processor.piece_to_id(EOD)
-    if eod == processor.unk_id():
-        raise Refused(
-            f"{model} has no piece {EOD}: GPT-NeoX would end every document with the unknown piece, silently.",
-            "train the tokenizer with preprocess.tokenizer, which adds it",
-        )
-    digest = hashlib.sha256(model.read_bytes()).hexdigest()
-    return {"model": model.resolve(), "vocab_size": processor.get_piece_size(), "eod_id": eod, "sha256": digest}
-
-
 def dataset(prefix: str | os.PathLike[str]) -> Dataset:
     """Read a dataset's size from its index, and see that `.bin` is whole.
 
@@ -119,46 +90,8 @@ def dataset(prefix: str | os.PathLike[str]) -> Dataset:
     return Dataset(Path(prefix), len(reader.tokens), len(reader), reader.dtype.name, made)
 
 
-def check_match(one: Dataset, tokenizer: Mapping[str, Any], labels: bool = False) -> None:
-    """See that a dataset was made with this tokenizer; of one without a manifest, that the tokenizer has all its ids.
-
-    Args:
-        one: the dataset.
-        tokenizer: vocab_size, model (its path) and sha256 (None: not known).
-        labels: -100 is allowed.
-
-    Raises:
-        Refused: its manifest names another tokenizer, or it holds an id that the vocabulary does not have.
-    """
-    import numpy as np
-
-    from haigo.formats.dataset import ids, manifest
-    from haigo.formats.dataset.indexed import token_dtype
-
-    again = "index the corpus again with this tokenizer, or name the tokenizer that made it"
-    made, digest, size = one.manifest or {}, tokenizer["sha256"], tokenizer["vocab_size"]
-    if digest is not None and made.get("tokenizer_sha256") not in (None, digest):
-        raise Refused(
-            f"{one.prefix}.bin was made with another tokenizer ({made['tokenizer_sha256'][:12]}) than "
-            f"{tokenizer['model']} ({digest[:12]}).",
-            again,
-        )
-    if made.get("vocab_size") not in (None, size):
-        raise Refused(
-            f"{one.prefix}.bin has a vocabulary of {made['vocab_size']:,}, and {tokenizer['model']} has {size:,}.",
-            again,
-        )
-    if one.manifest is None and np.dtype(one.dtype).itemsize < token_dtype(size).itemsize:
-        raise Refused(
-            f"{one.prefix}.bin holds {one.dtype}, and a vocabulary of {size:,} is stored as {token_dtype(size).name}.",
-            again,
-        )
-    if not manifest.checked(one.manifest):
-        ids.require_inside(one.prefix, size, str(tokenizer["model"]), labels)
-
-
 def data_keys(
-    weights: Mapping[str, float], catalogue: Catalogue, tokenizer: Mapping[str, Any], seq_length: int
+    weights: Mapping[str, float], catalogue: Catalogue, tokenizer: Tokenizer, seq_length: int
 ) -> tuple[dict[str, Any], dict[str, Dataset], list[str]]:
     """The `*_data_paths` and `*_data_weights` of a config.
 
@@ -167,7 +100,7 @@ def data_keys(
     Args:
         weights: corpus -> weight, in the catalogue's order, all above 0.
         catalogue: where the datasets are.
-        tokenizer: what `tokenizer_facts` gave.
+        tokenizer: whose ids the datasets must hold.
         seq_length: tokens a sample.
 
     Returns:
@@ -177,6 +110,8 @@ def data_keys(
         HaigoError: a dataset is missing, damaged or too short.
         Refused: a dataset does not belong to the tokenizer.
     """
+    from haigo.formats.dataset import belongs
+
     keys: dict[str, Any] = {}
     training: dict[str, Dataset] = {}
     remarks = []
@@ -184,7 +119,7 @@ def data_keys(
         paths, shares = [], []
         for corpus, weight in weights.items():
             one = dataset(catalogue.prefix(corpus, split))
-            check_match(one, tokenizer)
+            belongs.require(one.prefix, tokenizer)
             # GPT-NeoX takes (tokens - 1) // seq_length samples and never uses the last
             if (one.tokens - 1) // seq_length < 2:
                 if split == "train":

@@ -11,10 +11,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError, Refused
 from launch.writing import data as config_data
+
+if TYPE_CHECKING:
+    from haigo.formats.tokenizer import Tokenizer
 
 EXAMPLES = 64
 """Examples a step, unless they are too few for that."""
@@ -70,13 +73,13 @@ def check_labels(one: config_data.Dataset, label: str | os.PathLike[str], seq_le
 
 
 def pairs(
-    prefixes: Mapping[str, str | os.PathLike[str] | None], tokenizer: Mapping[str, Any], seq_length: int, piped: bool
+    prefixes: Mapping[str, str | os.PathLike[str] | None], tokenizer: Tokenizer, seq_length: int, piped: bool
 ) -> Pairs:
     """The data keys of a finetuning run.
 
     Args:
         prefixes: split -> `--output-prefix` of preprocess.pairs (train is needed; the others default to train's).
-        tokenizer: what `config_data.tokenizer_facts` gave.
+        tokenizer: whose ids the datasets must hold.
         seq_length: tokens a sample.
         piped: the run has a pipeline, and cannot evaluate.
 
@@ -84,6 +87,7 @@ def pairs(
         HaigoError: a dataset is missing or too small. Refused: it is of another tokenizer or length, its labels do not belong
             to its tokens, or GPT-NeoX could not read it.
     """
+    from haigo.formats.dataset import belongs
     from preprocess.index import dataset_prefix
 
     made: dict[str, Any] = {"data_impl": "mmap"}
@@ -103,7 +107,7 @@ def pairs(
                     f"{place}.idx does not exist.", f"give --{split}-pairs the prefix that preprocess.pairs wrote"
                 )
         one = config_data.dataset(text)
-        config_data.check_match(one, tokenizer)
+        belongs.require(one.prefix, tokenizer)
         check_labels(one, label, seq_length)
         rows = bool((one.manifest or {}).get("packed"))
         if packed is not None and rows != packed:

@@ -211,16 +211,15 @@ def test_a_changed_dataset_is_named_by_whoever_trains_on_it(world, tmp_path, cap
 def test_the_middle_of_a_dataset_without_a_manifest_counts_too(world, tmp_path, monkeypatch, capsys):
     """The first edition told such a dataset by its first and last megabyte."""
     from haigo.formats.dataset.indexed import MMapWriter
-    from launch.local import vocabulary
 
     prefix = tmp_path / "foreign"
     with MMapWriter(prefix, "uint16") as writer:
         for _ in range(1300):
             writer.add([5] * 1000)
             writer.end_document()
-    new, old = vocabulary.fingerprint(str(prefix)), vocabulary.fingerprint(str(prefix), former=True)
+    new, old = manifest.fingerprint(str(prefix)), manifest.fingerprint(str(prefix), former=True)
     flip(Path(f"{prefix}.bin"))
-    assert vocabulary.fingerprint(str(prefix)) != new and vocabulary.fingerprint(str(prefix), former=True) == old
+    assert manifest.fingerprint(str(prefix)) != new and manifest.fingerprint(str(prefix), former=True) == old
 
 
 def test_above_four_gib_a_file_goes_by_inode_ctime_and_size(world, tmp_path, monkeypatch):

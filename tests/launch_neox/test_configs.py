@@ -230,15 +230,15 @@ def test_datasets_of_another_tokenizer(world: World) -> None:
 
 
 def test_datasets_of_another_vocabulary_without_a_manifest(world: World) -> None:
-    from launch.writing import data as config_data
+    from haigo.formats.dataset import belongs
+    from haigo.formats.tokenizer import load
 
     model = world.root / "tokenizer" / "spm.model"
     prefix = world.root / "data" / "foreign"
     write_dataset(prefix, sentences(1, 50), model, manifest=False)
-    facts = config_data.tokenizer_facts(model)
-    config_data.check_match(config_data.dataset(prefix), facts)
+    belongs.require(prefix, load(model))
     with pytest.raises(Refused, match="holds uint16, and a vocabulary of 70,000 is stored as int32"):
-        config_data.check_match(config_data.dataset(prefix), {**facts, "vocab_size": 70_000})
+        belongs.require(prefix, belongs.Pieces(model, 70_000))
 
 
 def test_manifest_of_other_tokens(world: World) -> None:

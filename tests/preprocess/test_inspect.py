@@ -8,6 +8,7 @@ import pytest
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
+from haigo.formats.dataset import belongs
 from preprocess import index, inspect, tokenizer
 
 
@@ -65,4 +66,4 @@ def test_another_vocabulary_is_refused(dataset, tmp_path, capsys):
     assert run(dataset, "--tokenizer", tmp_path / "other.model") == cli.REFUSED
     assert "was made with another tokenizer" in capsys.readouterr().err
     with pytest.raises(Refused):
-        inspect.require_tokenizer(dataset, tokenizer.load(tmp_path / "other.model"))
+        belongs.require(dataset, tokenizer.load(tmp_path / "other.model"))

@@ -17,7 +17,7 @@ from typing import Any
 from haigo import digests, files, sealed
 from haigo.cli import HaigoError, Refused
 
-from .indexed import bin_path, idx_path
+from .indexed import MMapReader, bin_path, idx_path
 
 _REBUILD = "make the dataset again with the command that made it"
 _MAYBE = (int, None)
@@ -100,6 +100,45 @@ def wrong(prefix: _Prefix, found: Mapping[str, Any]) -> list[Path]:
 def sums(prefix: _Prefix) -> dict[str, str]:
     """`bin_sha256` and `idx_sha256` of the files as they are."""
     return {f"{each.suffix[1:]}_sha256": _sha256(each) for each in (bin_path(prefix), idx_path(prefix))}
+
+
+def stated(prefix: _Prefix) -> str | None:
+    """The digest of the tokens that the manifest speaks of, which must be theirs; None where nobody noted one.
+
+    Raises:
+        HaigoError, Refused: as `check`.
+    """
+    digest = (check(prefix) or {}).get("bin_sha256")
+    return digest if isinstance(digest, str) and digest else None
+
+
+def brief(prefix: _Prefix) -> str:
+    """A digest of a dataset for the record of a run: the tokens' where it is noted, else of the index, and the size of the
+    tokens (which may be terabytes that nobody has noted anything of)."""
+    return stated(prefix) or f"{files.sha256_file(idx_path(prefix))}+{os.path.getsize(bin_path(prefix))}"
+
+
+def fingerprint(prefix: _Prefix, former: bool = False) -> str:
+    """A digest of a dataset's content, for what may be used again.
+
+    Args:
+        former: as the first edition told a dataset without a manifest: by its index and the first and last megabyte of tokens.
+
+    Raises:
+        HaigoError: it is missing or cut short.
+        Refused: as `check`.
+    """
+    MMapReader(prefix)  # says what is missing or cut short
+    digest, size = stated(prefix), os.path.getsize(bin_path(prefix))
+    if digest:
+        return files.digest([digest, size])
+    if size > 2 << 20 and not former:
+        return files.digest([size, sums(prefix)])
+    with open(bin_path(prefix), "rb") as handle:
+        head = handle.read(1 << 20)
+        handle.seek(max(0, size - (1 << 20)))
+        tail = handle.read()
+    return files.digest([files.sha256_file(idx_path(prefix)), size, head.hex(), tail.hex()])
 
 
 def _sha256(path: Path) -> str:
