@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from . import facts, news_lists
 from .facts import Facts
+from .sources import misread
 
 Step = tuple[str, Callable[[str], str]]
 Drop = tuple[str, Callable[[Facts], bool]]
@@ -116,6 +117,8 @@ def _japanese(least: float, kana: bool = True) -> Drop:
 
 
 _BROKEN: Drop = ("broken_characters", lambda found: found.share(facts.BROKEN) > 0.005)
+# 縺薙ｌ縺ｯ and the like: a text that was read in the wrong encoding and written again
+_MISREAD: Drop = ("misread", lambda found: misread.share(found.text) > misread.MOST)
 _NO_SENTENCES: Drop = ("no_sentences", lambda found: found.prose < 0.1)
 
 
@@ -152,6 +155,7 @@ DOMAINS: dict[str, Domain] = {
         ),
         (
             _BROKEN,
+            _MISREAD,
             _japanese(0.5),
             ("little_hiragana", lambda found: found.share(facts.HIRAGANA) < 0.1),
             ("mostly_symbols", lambda found: found.share(facts.SYMBOL, facts.DIGIT) > 0.3),
@@ -162,21 +166,22 @@ DOMAINS: dict[str, Domain] = {
         ),
         200,
     ),
-    "encyclopaedia": Domain(None, (), (_BROKEN, _japanese(0.3), _NO_SENTENCES), 80),
+    "encyclopaedia": Domain(None, (), (_BROKEN, _MISREAD, _japanese(0.3), _NO_SENTENCES), 80),
     "news": Domain(
         None,
         (("news_headed_lists", news_lists.headed), ("news_related", news_related), ("news_sources", news_lists.drop)),
-        (_BROKEN, _japanese(0.3), _NO_SENTENCES, ("repeated_text", lambda found: found.repeated(20) > 0.3)),
+        (_BROKEN, _MISREAD, _japanese(0.3), _NO_SENTENCES, ("repeated_text", lambda found: found.repeated(20) > 0.3)),
         80,
     ),
     # a speech may be no more than a name: no kana is asked for
-    "minutes": Domain("minutes", (), (_BROKEN, _japanese(0.3, kana=False)), 20),
-    "literature": Domain(None, (), (_BROKEN, _japanese(0.5)), 100),
+    "minutes": Domain("minutes", (), (_BROKEN, _MISREAD, _japanese(0.3, kana=False)), 20),
+    "literature": Domain(None, (), (_BROKEN, _MISREAD, _japanese(0.5)), 100),
     "code": Domain(
         "code",
         (),
         (
             _BROKEN,
+            _MISREAD,
             ("long_lines", lambda found: found.longest_line > 1000 or found.mean_line > 100),
             ("few_letters", lambda found: found.share(facts.LATIN, facts.HIRAGANA, facts.KATAKANA, facts.KANJI) < 0.25),
             ("generated", lambda found: bool(_GENERATED.search("\n".join(found.text.split("\n", 6)[:6])))),
@@ -188,6 +193,7 @@ DOMAINS: dict[str, Domain] = {
         (),
         (
             _BROKEN,
+            _MISREAD,
             ("not_english", lambda found: found.of_letters(facts.LATIN) < 0.9),
             ("few_stop_words", _few_stop_words),
             ("word_length", _word_length),

@@ -179,7 +179,7 @@ class Sketcher:
 
 def _numbers(text: str) -> int:
     """A hash of the numbers of a text with their signs, in order."""
-    found = _NUMBER.findall("".join(unicodedata.normalize("NFKC", text).split()))
+    found = _NUMBER.findall(" ".join(unicodedata.normalize("NFKC", text).split()))
     return int.from_bytes(hashlib.blake2b("\0".join(found).encode(), digest_size=8).digest(), "little") >> 1
 
 

@@ -23,6 +23,8 @@ _SOURCE = re.compile(
     r"|[^。、\nぁ-ん]{1,60}、"
     rf"|[^。\nぁ-ん]{{1,80}}、{_ENGLISH_DATE}"
 )
+# when or by whom, or a title with a full stop behind its brackets, as Wikinews writes them
+_TELLS = re.compile(r"(?:19|20)\d\d|\d{1,2}月\d{1,2}日|、。?\s*$|[』\"”]。\s*$|ウィキ|Wiki|https?://")
 _ENGLISH_LIST = re.compile(r"[\"”][.,、]\s?[^。]{0,80}(?:19|20)\d\d")
 _RELATED = re.compile(
     r".*[-–(（【]+(?:19|20)\d\d年\d{1,2}月\d{1,2}日(?:付|[^。]{0,6})[)）】]+|(?:.{0,80}(?:19|20)\d\d年\d{1,2}月\d{1,2}日(?:\(.\)|付)?[:：]){2}.*"
@@ -83,7 +85,10 @@ def drop(text: str) -> str:
         if not taken or taken >= end:
             break
         end -= taken
-    return text if end == len(lines) else "\n".join(lines[:end]).rstrip("\n")
+    # quoted words alone are no list: an article may end with what somebody said, or with the works that won
+    if not any(_TELLS.search(line) or _NOTICE.fullmatch(line.strip().rstrip("。.")) for line in lines[end:]):
+        return text
+    return "\n".join(lines[:end]).rstrip("\n")
 
 
 def _entry(lines: list[str], end: int) -> int:

@@ -1,8 +1,9 @@
 """Text as dedup and decontamination compare it: NFKC, then everything that is blank, punctuation or control dropped.
 
-Punctuation may be kept: 1.5 and 15, C and C++ and C#, -5 and 5 are equal without it and mean different things. The normal
-form is an array of code points. Per character the work is a look-up in a table; texts in which characters join or grow under
-NFKC (combining marks, ℃, ㍿) go through `unicodedata`, with the same result as for any other text.
+Punctuation may be kept: 1.5 and 15, C and C++ and C#, -5 and 5 are equal without it and mean different things; so may the
+blanks that part numbers (1 2 is not 12). The normal form is an array of code points. Per character the work is a
+look-up in a table; texts in which characters join or grow under NFKC (combining marks, ℃, ㍿) go through `unicodedata`, with
+the same result as for any other text.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ Starts = npt.NDArray[np.int64]
 
 SHORT = 100
 _MARK = 1 << 24  # in a code point: it is punctuation
+_GAP = 1 << 25  # in place of a blank
 _SLOW = 0xFFFFFFFF
 _PUNCTUATION = frozenset({"Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po"})
 _BLANK = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
@@ -34,7 +36,8 @@ def dropped(char: str) -> bool:
 
 @functools.lru_cache(maxsize=1)
 def _table() -> Codes:
-    """Code point -> code point of its normal form (with _MARK in punctuation), 0 for blanks, _SLOW where that is not enough.
+    """Code point -> code point of its normal form (with _MARK in punctuation), _GAP for blanks, 0 for controls, _SLOW where
+    that is not enough.
 
     Signs that are several of punctuation under NFKC (… ‥ ⁉) stay as they are: they are common, and one sign or three are
     the same to whoever drops them."""
@@ -57,11 +60,12 @@ def _table() -> Codes:
             letters = sum(unicodedata.category(each) not in _PUNCTUATION for each in kept)
             table[code] = _SLOW if letters or unicodedata.category(char) not in _PUNCTUATION else code
         else:
-            table[code] = ord(kept[0]) if kept else 0
+            table[code] = ord(kept[0]) if kept else _GAP * char.isspace()
     table[0xE0000:0xE0200] = _SLOW
     marks = np.zeros(len(table), dtype=np.uint32)
     marks[[code for code in range(_TABLE_END) if unicodedata.category(chr(code)) in _PUNCTUATION]] = _MARK
-    table[table != _SLOW] |= marks[table[table != _SLOW]]
+    signs = (table != _SLOW) & (table != _GAP)
+    table[signs] |= marks[table[signs]]
     return table
 
 
@@ -85,13 +89,36 @@ def without_marks(codes: Codes, starts: Starts) -> tuple[Codes, Starts]:
 
 
 def exact(codes: Codes, starts: Starts) -> tuple[Codes, Starts]:
-    """What two texts must share to be equal: all punctuation in texts of fewer than SHORT characters; in longer ones that of
-    ASCII, where a full stop more makes no other text and an operator does."""
-    lengths = np.diff(starts)
+    """What two texts must share to be equal: all punctuation in texts of fewer than SHORT characters, in longer ones that of
+    ASCII, where a full stop more makes no other text and an operator does; and one blank between two numbers."""
+    gaps = np.flatnonzero(codes == _GAP)
+    lengths = np.diff(starts) - np.diff(np.searchsorted(gaps, starts))
     plain = codes >= _MARK + 0x80
     if lengths.size and lengths.min() < SHORT:
-        plain &= np.repeat(lengths >= SHORT, lengths)
+        plain &= np.repeat(lengths >= SHORT, np.diff(starts))
+        plain[gaps] = True
+    plain[_parting(codes, starts, gaps)] = False
     return _kept(codes, starts, ~plain)
+
+
+def _parting(codes: Codes, starts: Starts, gaps: Starts) -> Starts:
+    """Which of the blanks part two numbers of one text; of several in a row the first."""
+    after = codes[np.minimum(gaps + 1, len(codes) - 1)]
+    first = gaps[_digit(codes[np.maximum(gaps - 1, 0)]) & (_digit(after) | (after == _GAP)) & (gaps > 0)]
+    parting = []
+    for place in first.tolist():  # few: blanks behind a digit
+        end = place
+        while end < len(codes) and codes[end] == _GAP:
+            end += 1
+        if end < len(codes) and _digit(codes[end]):
+            parting.append((place, end))
+    found = np.array(parting, dtype=np.int64).reshape(-1, 2)
+    # no text begins between the two
+    return found[np.searchsorted(starts, found[:, 0], "left") == np.searchsorted(starts, found[:, 1], "right"), 0]
+
+
+def _digit(codes: Codes) -> npt.NDArray[np.bool_]:
+    return (codes >= 48) & (codes <= 57)
 
 
 def _kept(found: Codes, ends: Starts, kept: npt.NDArray[np.bool_]) -> tuple[Codes, Starts]:
@@ -129,7 +156,8 @@ def _slowly(text: str) -> Codes:
     marked = np.flatnonzero(found == _SLOW)
     for place in marked.tolist():
         kind = unicodedata.category(normal[place])
-        found[place] = 0 if kind in _BLANK else ord(normal[place]) + _MARK * (kind in _PUNCTUATION)
+        blank = _GAP * normal[place].isspace()
+        found[place] = blank if kind in _BLANK else ord(normal[place]) + _MARK * (kind in _PUNCTUATION)
     return found
 
 

@@ -14,13 +14,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import aozora, wiki_holes, wikitext
-from .sources import Document
+from .sources import CODE_SUFFIXES, Document
 
 Step = tuple[str, Callable[[str], str]]
 
 # pages and lines of other programs, where nothing but they part the text: taken out, they would join two words
 _BREAK_WITHIN = re.compile(r"(?<=[^\s\x0b\x0c\x85])[\x0b\x0c\x85]+(?=[^\s\x0b\x0c\x85])")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
+# separators of fields and records (also \x01 of Hive), where nothing but they part two words
+_PARTS_WITHIN = re.compile(r"(?<=[^\s\x00-\x1f])[\x01\x1c-\x1f]+(?=[^\s\x00-\x1f])")
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,500}(?:\x07|\x1b\\))")  # colours of a terminal
+# what Windows has in the places of the controls, where its bytes were read as Latin-1: don\x92t is don't
+_OF_WINDOWS = {
+    code: bytes((code,)).decode("cp1252")
+    for code in range(0x80, 0xA0)
+    if code not in (0x81, 0x85, 0x8D, 0x8F, 0x90, 0x9D)
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LINE_END_BLANKS = re.compile(r"(?<![ \t\u3000\xa0])[ \t\u3000\xa0]++(?=\n|\Z)")
 _MANY_BLANK_LINES = re.compile(r"\n{3,}")
@@ -31,10 +40,6 @@ _RULED_OFF = re.compile(
     f"{_DASHES}(?={_DASHES}{{4}}|{_DASHES}{{2,3}}{_SIGN}{_DASHES}{{3}}){_DASHES}*+(?:{_SIGN}{_DASHES}{{3,}}+)*+"
 )
 _SPEECH = re.compile(r"○[^\n]{1,40}君[）)]|○会議録情報|○[^\s。、○]{1,8}(?:委員長?|議長|会長|主査|事務総長)")
-_CODE_SUFFIXES = frozenset(
-    {".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".cxx", ".java", ".js", ".ts", ".tsx", ".go", ".rs", ".rb"}
-    | {".php", ".sh", ".pl", ".scala", ".kt", ".swift", ".sql", ".lua", ".jl", ".r", ".cs", ".hs", ".ml", ".css"}
-)
 _SAMPLES = 3
 _CONTEXT = 60
 
@@ -52,8 +57,12 @@ def lone_surrogates(text: str) -> str:
 
 
 def control_characters(text: str) -> str:
-    """Take out control characters (tab and LF apart) and byte order marks."""
-    return _CONTROL.sub("", text)
+    """Take out control characters (tab and LF apart) and byte order marks; where they stand for a sign of Windows' or part
+    two words, that sign or a blank comes in their place."""
+    if not _CONTROL.search(text):
+        return text
+    text = _PARTS_WITHIN.sub(" ", _ESCAPES.sub("", text) if "\x1b" in text else text)
+    return _CONTROL.sub("", text if text.isascii() else text.translate(_OF_WINDOWS))
 
 
 def block_u2581(text: str) -> str:
@@ -124,7 +133,7 @@ def profile_for(document: Document) -> str:
     if kind in PROFILES:
         return str(kind)
     name = str(document.meta.get("path") or document.meta.get("file") or document.id)
-    if os.path.splitext(name)[1].lower() in _CODE_SUFFIXES:
+    if os.path.splitext(name)[1].lower() in CODE_SUFFIXES:
         return "code"
     if aozora.looks_like(document.text):
         return "aozora"

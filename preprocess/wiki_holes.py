@@ -17,6 +17,10 @@ _UNSAFE = re.compile(rf"[{_OPEN}{_CLOSE}\[\]{{}}|<>'=*#:;&\n]+")
 _BEFORE_ROW = re.compile(rf"(?:{_OPEN}[^{_CLOSE}]*{_CLOSE}[ \t]*+)+(?=$|[|!{{=*#:;]|''')")
 _ALONE = re.compile(rf"[ \t*#:;\u3000・]*+(?:(?:{_OPEN}[^{_CLOSE}]*{_CLOSE}|<[^<>]*>)[ \t、,・]*+)+")
 _STOP = re.compile(r"[。．！？!?]+[」』）)\"”’]*|\.[\"”’)]*(?=\s+[A-Z0-9(\"“]|\s*$)")
+_ABBREVIATED = re.compile(
+    r"(?:^|[^\w.])(?:[A-Zcprv]|[A-Za-z](?:\.[A-Za-z])+|Dr|Mr|Mrs|Ms|St|Ste|Nos?|vs|fl|ca|Jr|Sr|Prof|Gen|Col|Lt|Sgt|Capt|Rev|Hon|Mt"
+    r"|Ft|Co|Corp|Inc|Ltd|approx|est|[Vv]ols?|pp|eds?|cf|al)$"
+)  # a full stop behind it ends no sentence
 _OPENING, _CLOSING = "（(「『【〈《“", "）)」』】〉》”"
 _LIST = re.compile(r"[ \t]*[*#:;・]+[ \t]*")
 _COMPLETE = re.compile(r"[るたいだすうくぐつぬぶむんか](?:[)）」』])*$|[a-z\d]$")  # a predicate, before the full stop
@@ -99,6 +103,8 @@ def _sentences(text: str) -> list[str]:
             depth = max(0, depth - 1)
         depths.append(depth)
     for stop in _STOP.finditer(text):
+        if text[stop.start()] == "." and _ABBREVIATED.search(text[max(0, stop.start() - 12) : stop.start()]):
+            continue
         if depths[stop.end() - 1] == 0 or depth > 0:
             starts.append(stop.end())
     return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True) if end > start]
@@ -141,7 +147,8 @@ def _aside(before: str, after: str) -> str | None:
     item_after = _ITEM.split(_bare(inside_after))[0].strip()
     if not item_before and not item_after:
         return before + after
-    return before[:opened] + after[closed + 1 :]
+    start, rest = before[:opened], after[closed + 1 :]
+    return start + (rest.lstrip(" ") if start.endswith((" ", "\u3000")) or not start else rest)
 
 
 def _needed(before: str, after: str) -> bool:

@@ -23,13 +23,13 @@ PLACES = {
             purple 赤 青 緑 chem2 ce sic ママ by by2 byk mlby mlbys baseball_year fy year overline sc smallcaps smcaps
             allcaps caps mark strikethrough flagathlete flagiocathlete flagiocmedalist flagmedalist url 要出典範囲
             ruby-ja 強調 太字 斜体 等幅 monospace オーバーライン 上線 囲み 囲み文字 囲み線 ipaフォント hover_title
-            delimitnum num nts ntsh2 number nowraplinks plainlist flatlist 縦書き pdflink
+            delimitnum num nts ntsh2 number nowraplinks plainlist flatlist 縦書き pdflink not_a_typo proper_name
             """,
         ),
         (
             2,
             "twitter facebook legend legend2 legend0 凡例 color fontsize resize rtl-lang langr lang rtl sort "
-            "h:title htitle align css wikt-lang llang font-size",
+            "h:title htitle align css wikt-lang llang font-size langx",
         ),
         (3, "colors"),
         (

@@ -43,6 +43,7 @@ _BETWEEN = {
     "または": "または",
     "x": "×", "by": "×", "×": "×", "xx": "×", "*": "×", "+/-": "±", "±": "±", "+-": "±", "to(-)": "–", "、": "、", ",": "、",
 }  # fmt: skip
+_MONTHS = " January February March April May June July August September October November December"
 _UNITS = {"C": "°C", "F": "°F", "C-change": "°C", "F-change": "°F"}
 _SMALL_UNITS = frozenset({"in", "oz", "lb", "lbs", "ft", "yd", "pt", "ch", "furlong", "drf", "impoz", "usoz"})
 
@@ -294,6 +295,20 @@ def _joined(plain: Plain, named: Named, japanese: bool) -> str | None:
     return "".join(plain)
 
 
+def _as_of(plain: Plain, named: Named, japanese: bool) -> str | None:
+    """{{as of|2010|3|lc=y}}: as of March 2010."""
+    found = _numbers(plain)
+    if named.get("alt") or found is None or not 1 <= len(found) <= 3 or not 1 <= [*found, 1][1] <= 12:
+        return named.get("alt")
+    begun = "since" if named.get("since") else "as of"
+    written = [*map(str, found[2:]), *(_MONTHS.split(" ")[month] for month in found[1:2]), str(found[0])]
+    return " ".join((begun if named.get("lc") else begun.capitalize(), *written))
+
+
+def _dated(sign: str) -> Callable[[Plain, Named, bool], str | None]:
+    return lambda plain, named, japanese: sign + "–".join(filter(None, plain)) if any(plain) else None
+
+
 def _coordinates(plain: Plain, named: Named, japanese: bool) -> str | None:
     """{{coord|35|41|N|139|45|E}}: 35°41′N 139°45′E, unless it is shown beside the title only."""
     if named.get("display", "inline").replace(" ", "") in ("title", "t"):
@@ -362,6 +377,11 @@ _MADE: dict[str, Callable[[Plain, Named, bool], str | None]] = {
     **dict.fromkeys(("死亡年月日と没年齢", "death date and age", "没年月日と年齢", "dda", "死亡日と没年齢"), _died),
     **dict.fromkeys(("没年齢", "没年齢2"), _age_at_death),
     "和暦": _era,
+    **{
+        name: _dated(sign)
+        for name, sign in (("circa", "c. "), ("c.", "c. "), ("floruit", "fl. "), ("fl.", "fl. "), ("reign", "r. "))
+    },
+    **dict.fromkeys(("as of", "asof"), _as_of),
     **dict.fromkeys(("sup", "smallsup", "上付き", "上付き文字", "superscript"), _raised),
     **dict.fromkeys(("e", "x10^", "×10^"), _power),
     **dict.fromkeys(("10^",), _ten),

@@ -21,6 +21,7 @@ from .document import Document, content_id
 from .encodings import glimpse
 
 __all__ = [
+    "CODE_SUFFIXES",
     "FORMATS",
     "Broken",
     "Document",
@@ -39,10 +40,18 @@ _BY_SUFFIX = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
     ".txt": "txt",
-    ".md": "files",
-    ".rst": "files",
-    ".py": "files",
 }
+CODE_SUFFIXES = frozenset(
+    {".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".cxx", ".java", ".js", ".ts", ".tsx", ".go", ".rs", ".rb"}
+    | {".php", ".sh", ".pl", ".scala", ".kt", ".swift", ".sql", ".lua", ".jl", ".r", ".cs", ".hs", ".ml", ".css"}
+    | {".jsx", ".mjs", ".cjs", ".vue", ".hh", ".hxx", ".inl", ".cu", ".cuh", ".m", ".mm", ".pm", ".bash", ".zsh"}
+    | {".dart", ".ex", ".erl", ".clj", ".lisp", ".el", ".scm", ".fs", ".vb", ".ps1", ".groovy", ".f90", ".pas"}
+    | {".zig", ".nim", ".cmake", ".mk", ".proto", ".vim", ".awk", ".scss", ".asm", ".s", ".v", ".sv", ".vhd", ".sol"}
+)
+"""Of source code: a file is one document, blank lines part nothing in it."""
+_TEXT_SUFFIXES = frozenset({".md", ".rst", ".tex", ".org", ".adoc", ".yml", ".yaml", ".toml", ".ini", ".cfg"})
+_LOOKED_INTO = frozenset({".sql", ".php", ".vue"}) | _TEXT_SUFFIXES - {".md", ".rst"}
+"""A dump may be called .sql, and HTML .php."""
 _API = re.compile(rb'"(?:numberOfRecords|speechRecord|meetingRecord)"')
 
 
@@ -152,6 +161,9 @@ def detect_format(entry: Entry) -> str:
     if start.startswith(b"{") and _API.search(head[:4096]) and ending not in (".jsonl", ".ndjson"):
         return "kokkai"
     known = _BY_SUFFIX.get(ending)
+    whole = ending in CODE_SUFFIXES or ending in _TEXT_SUFFIXES
+    if whole and ending not in _LOOKED_INTO:
+        return "files"
     if known not in (None, "txt") and not (known == "jsonl" and head and not start.startswith(b"{")):
         return str(known)
     named = structured.named(ending)
@@ -168,7 +180,7 @@ def detect_format(entry: Entry) -> str:
         raise HaigoError(
             f"{entry.name} is not text of a known kind.", "give jsonl, parquet, txt, a MediaWiki dump or minutes"
         )
-    return "txt"
+    return "files" if whole else "txt"
 
 
 def _fix(found: str, head: bytes) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from haigo.cli import HaigoError
 
-from . import eucms, iso2022
+from . import eucms, iso2022, misread
 
 Blocks = Callable[[], Iterable[bytes]]
 """Gives the bytes of a file in blocks, each time from the beginning."""
@@ -31,7 +31,6 @@ _BOMS = (
 _JAPANESE, _OF_WINDOWS, _OF_2004 = ("cp932", "euc_jp"), (eucms.NAME,), ("shift_jis_2004", "euc_jis_2004")
 _BLOCK = 1 << 18
 _SHIFTS = re.compile(rb"\x1b\$|\x1b\(I")
-_UTF7 = re.compile(rb"\+M[A-P][A-Za-z0-9+/]{4,}")  # kana and 、。 begin so
 
 # form feed, escape and the like do stand in texts
 _NO_TEXT = bytes([*range(9), *range(14, 27), *range(28, 32), 127])
@@ -72,13 +71,13 @@ def judge(again: Blocks, name: str) -> str:
             return _sound(again, encoding, name)
     first = _Trial("utf-8")
     size = controls = 0
-    shifts, seven, tail = False, False, b""
+    shifts, seven, tail = False, "", b""
     for block in again():
         first.feed(block)
         size += len(block)
         controls += len(block) - len(block.translate(None, _NO_TEXT))
         shifts = shifts or _SHIFTS.search(tail + block) is not None
-        seven = seven or _UTF7.search(tail + block) is not None
+        seven = seven or (misread.seven_bits(block) or "" if misread.suspicious(block) else "")
         tail = block[-2:]
     first.feed(b"", True)
     if controls > _WIDE_SHARE * size:
@@ -89,7 +88,12 @@ def judge(again: Blocks, name: str) -> str:
         raise HaigoError(f"{name} is not text in any known encoding.", "name its format, or give another file")
     if first.error is None:
         if first.ascii and seven:
-            _refuse_utf7(again, name)
+            raise HaigoError(f"{name} is {seven}, which is ASCII to every other reader.", _FIX)
+        if first.signs > misread.MOST * first.shown:
+            raise HaigoError(
+                f"{name} is UTF-8 of a text that was read in the wrong encoding (as 縺薙ｌ縺ｯ is これは).",
+                "make it again from the original with the right encoding, or read it as it stands with --encoding utf-8",
+            )
         return _sound(again, "iso2022_jp", name) if shifts and first.ascii else "utf-8"
     tried = [first]
     if first.ascii or not _tried(again, "utf-8").has_kana():
@@ -112,13 +116,6 @@ def _japanese(again: Blocks, tried: list[_Trial]) -> str | None:
         if group is _JAPANESE:
             private = found
     return max(private, key=_Trial.likeness).encoding if private else None
-
-
-def _refuse_utf7(again: Blocks, name: str) -> None:
-    """Refuse UTF-7, which is ASCII to every other reader: +MEIwRDBG- is あいう."""
-    trial = _tried(again, "utf-7")
-    if trial.error is None and trial.is_japanese() and trial.has_kana():
-        raise HaigoError(f"{name} is UTF-7 (+MEIwRA- stands for あい).", _FIX.replace("ENCODING", "UTF-7"))
 
 
 def _unknown(tried: list[_Trial], name: str) -> HaigoError:
@@ -268,7 +265,7 @@ class _Trial:
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding
         self.error: UnicodeDecodeError | None = None
-        self.private = 0
+        self.private = self.signs = self.shown = 0
         self.ascii, self.line = True, 1
         self._decoder = _decoder(encoding)
         self._read = self.offset = self._counted = 0
@@ -302,7 +299,11 @@ class _Trial:
 
     def feed(self, block: bytes, final: bool = False) -> None:
         """Try a block, and forget its text."""
-        self.ascii = self.text(block, final).isascii() and self.ascii
+        text = self.text(block, final)
+        if not text.isascii():
+            self.ascii = False
+            self.signs += misread.signs(text)
+        self.shown += len(text)
 
     def count(self, text: str) -> None:
         """Count what tells Japanese from bytes that only look like it; a line of another encoding is an error."""

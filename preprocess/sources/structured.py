@@ -77,7 +77,12 @@ def what(text: str, whole: bool) -> str | None:
         return "one JSON array"
     lines = [line for line in text.lstrip("\ufeff").split("\n", _RECORDS)[:_RECORDS] if line.strip()]
     return (
-        _markup(start, whole) or _subtitles(lines) or _archive(start, lines) or _sql(text, start) or _table(text, whole)
+        _markup(start, whole)
+        or _subtitles(lines)
+        or _archive(start, lines)
+        or _sql(text, start)
+        or _table(text, whole)
+        or _escaped(text, lines)
     )
 
 
@@ -174,6 +179,27 @@ def _markup(start: str, whole: bool) -> str | None:
         return None
     lines = [line for line in start.split("\n") if line.strip()]
     return "HTML" if sum(line.lstrip().startswith("<") for line in lines) > 0.6 * len(lines) else None
+
+
+# --- text in escapes
+
+_ESCAPES = (
+    (re.compile(r"&#(?:x[0-9A-Fa-f]{2,6}|\d{3,7});"), "text written in references (&#12354;)"),
+    (re.compile(r"\\u[0-9A-Fa-f]{4}"), "text written in escapes (\\u3042)"),
+    (re.compile(r"(?:%[89A-Fa-f][0-9A-Fa-f])+"), "text written as in addresses (%E3%81%82)"),
+    (re.compile(r"(?:=[89A-F][0-9A-F])+"), "text in quoted-printable (=E3=81=82)"),
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{60,76}")
+
+
+def _escaped(text: str, lines: list[str]) -> str | None:
+    """Text most of which is characters written in signs of ASCII."""
+    for pattern, kind in _ESCAPES:
+        if 2 * sum(map(len, pattern.findall(text))) > len(text):
+            return kind
+    if len(lines) > 3 and all(_BASE64.fullmatch(line.strip()) for line in lines[:-1]):
+        return "data in base64"
+    return None
 
 
 # --- subtitles, archives, dumps
@@ -324,6 +350,8 @@ def _is_table(rows: list[list[str]], mark: str, whole: bool) -> bool:
         return False
     if is_header and len(rows) > 1 and (named or (len(rows) > 2 and all(row[0].strip().isdigit() for row in rows[1:]))):
         return True
+    if columns == 2 and len(rows) >= 6 and _has_numbers(rows):
+        return True
     if mark == "\t":
         return not rows[0][0].isspace() and all(row[0].strip() for row in rows) and _is_no_dialogue(rows)
     # without a header that is known: no prose has the same number of bare commas in every line
@@ -331,6 +359,15 @@ def _is_table(rows: list[list[str]], mark: str, whole: bool) -> bool:
     return (
         columns >= 3 and not spaced and len(rows) >= (3 if is_header else 6) and mark != "|" and _has_short_fields(rows)
     )
+
+
+def _has_numbers(rows: list[list[str]]) -> bool:
+    """Of two columns one is a number in every row, a label or an id, and the other is a text: not the rest of 1,000."""
+    for number, text in ((0, 1), (1, 0)):
+        beside = [row[text][:1] for row in rows]
+        if all(re.fullmatch(r"[+-]?\d+(?:\.\d+)?", row[number]) for row in rows) and not any(map(str.isspace, beside)):
+            return 2 * sum(map(str.isdecimal, beside)) < len(rows)
+    return False
 
 
 def _is_no_dialogue(rows: list[list[str]]) -> bool:

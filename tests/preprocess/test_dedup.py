@@ -300,6 +300,10 @@ DIFFERENT = [
     ("♪♪♪", "♪♪"),
     ("a.b", "ab"),
     ("f(x)", "fx"),
+    ("11 2", "1 12"),
+    ("１　２\t３", "12\t3"),
+    ("第1節の得点は 1 12 11 であり、以上がこの大会のすべての結果の表である。" * 2,
+     "第1節の得点は 11 2 11 であり、以上がこの大会のすべての結果の表である。" * 2),
     ("「はい」", "はい"),
     ("…", "。"),
     # made by a template
@@ -332,6 +336,8 @@ def test_texts_that_mean_different_things_stay(tmp_path, pair, method):
         ("ＡＢＣ　１．５", "ABC1.5"),
         ("ｶﾞｲﾄﾞ", "ガイド"),
         ("a b\nc", "abc"),
+        ("1 - 2  3\n", " 1-2 3"),
+        ("3月　1 日\u200b", "3 月1日"),
         ("soft\u00adhyphen\u200b", "softhyphen"),
         ("長い文章、とても長い文章である。" * 9, "長い文章とても長い文章である" * 9),
     ],
@@ -345,3 +351,13 @@ def test_long_code_is_not_equal_for_one_operator(tmp_path):
     code = "".join(f"total{n} = price{n} - discount{n} * amount{n}\n" for n in range(20))
     folder = write(tmp_path / "c", "c", {"train": [("a", code), ("b", code.replace("price7 -", "price7 +"))]})
     assert dedup.dedup([folder], None, method="exact")["documents_out"] == 2
+
+
+def test_equal_texts_are_equal_in_any_lot():
+    rng = random.Random(2)
+    lot = ["".join(rng.choice("12 a \n-あe\u0301") for _ in range(rng.randrange(6))) * rng.choice((1, 40)) for _ in range(900)]
+    sketcher = Sketcher(Shape())
+    alone = np.concatenate([sketcher.sketch([text]).digests for text in lot])
+    for size in (2, 7, 900):
+        parts = [sketcher.sketch(lot[at : at + size]).digests for at in range(0, len(lot), size)]
+        assert (np.concatenate(parts) == alone).all()

@@ -304,3 +304,18 @@ def test_hostile_pages_end_soon(hostile):
     start = time.process_time()
     wikitext.strip(hostile)
     assert time.process_time() - start < 5
+
+
+ENGLISH = {
+    "The '''Rhine''' ({{langx|de|Rhein}}, {{langx|fr|Rhin}}) is a river.": "The Rhine (Rhein, Rhin) is a river.",
+    "Built {{circa|1200}} under John ({{reign|1199|1216}}).": "Built c. 1200 under John (r. 1199–1216).",
+    "{{As of|2010|3}}, it had 5,000 people.": "As of March 2010, it had 5,000 people.",
+    "The town ({{unknown|x}} y) is old.": "The town is old.",
+    # a full stop behind an abbreviation ends no sentence: nothing of one with a hole stays
+    "It is old. The song by Dr. Dre in the U.S. Army had {{unknown|x}} sales. It was loud.": "It is old. It was loud.",
+}
+
+
+def test_english_sentences_are_whole_or_gone(cleaned, tmp_path):
+    path = dump(tmp_path / "d.xml", *(page(number, text) for number, text in enumerate(ENGLISH)))
+    assert list(cleaned(path)[0].values()) == list(ENGLISH.values())

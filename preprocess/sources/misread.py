@@ -1,0 +1,71 @@
+"""Bytes that every reader takes for a text and that are none: encodings of seven bits, which are ASCII by their bytes, and
+text that was read in the wrong encoding and written again as UTF-8 (縺薙ｌ縺ｯ was これは)."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import unicodedata
+
+from . import iso2022
+
+MOST = 0.1
+"""Share of a text in such signs from which on it is not to be read."""
+_SIGNS = re.compile(
+    "[縺繧繝].?"  # UTF-8 read as Shift_JIS: 縺 is the beginning of every hiragana
+    "|ã[\x80-\xbf‚ƒ€]|[äåæçèé][\x80-\xbf…†‡ˆ‰Š‹Œ‘’“”•–—˜™š›œžŸ€‚„ƒ]"  # UTF-8 as Latin-1 or Windows-1252
+    "|[\x82\x83‚ƒ][^\\s\x00-\x1f]"  # Shift_JIS as these
+    "|[¤¥][¡-þ]"  # EUC-JP as these
+)
+_COMMAS, _HALF_WIDTH = 10, re.compile("[ｦ-ﾟ]")
+_JIS = re.compile(rb"\$B((?:[!-t][!-~]){2,})\(B")
+_HZ = re.compile(rb"~\{(?:[!-w][!-~])+~\}")
+_UTF7 = re.compile(rb"\+(?=[0-9/]*[A-Za-z])[A-Za-z0-9+/]{3,}(?![A-Za-z0-9+/])")
+_RUNS = 3
+
+
+def signs(text: str) -> int:
+    """Characters of a text that are the bytes of another one, read in the wrong encoding."""
+    if text.isascii():
+        return 0
+    found = sum(map(len, _SIGNS.findall(text)))
+    commas = text.count("､")
+    if commas >= _COMMAS:  # EUC-JP read as Shift_JIS: ､ begins every hiragana, and others have it after many
+        kana = len(_HALF_WIDTH.findall(text))
+        found += commas + kana if commas < kana < 4 * commas else 0
+    return found
+
+
+def share(text: str) -> float:
+    """The same, of all characters but blanks."""
+    found = signs(text)
+    return found / len("".join(text.split())) if found else 0.0
+
+
+def suspicious(block: bytes) -> bool:
+    """Whether ASCII may be one of the encodings of seven bits."""
+    return any(pattern.search(block) is not None for pattern in (_UTF7, _HZ, _JIS))
+
+
+def seven_bits(block: bytes) -> str | None:
+    """Which encoding of seven bits a part of a file is in, all of whose bytes are ASCII; None for plain ASCII."""
+    lines = block[: block.rfind(b"\n") + 1] or block
+    with contextlib.suppress(UnicodeDecodeError):
+        if _much(_HZ.findall(lines), lines) and not lines.decode("hz").isascii():
+            return "HZ"
+    with contextlib.suppress(UnicodeDecodeError):
+        if len(_UTF7.findall(lines)) >= _RUNS and _is_text(lines.decode("utf-7")):
+            return "UTF-7"
+    runs = _JIS.findall(lines)
+    with contextlib.suppress(UnicodeDecodeError):
+        if _much(runs, lines) and re.search("[ぁ-ん]", iso2022.decode(b"\x1b$B" + b"".join(runs))):
+            return "ISO-2022-JP without its escapes"
+    return None
+
+
+def _much(runs: list[bytes], lines: bytes) -> bool:
+    return 5 * sum(map(len, runs)) > len(lines)
+
+
+def _is_text(text: str) -> bool:
+    return all(char.isascii() or unicodedata.category(char)[0] in "LMNPSZ" for char in text)

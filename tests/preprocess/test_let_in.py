@@ -1,0 +1,147 @@
+"""What used to be let in, or torn, in silence: source files in pieces, encodings of seven bits, text read in the wrong one."""
+
+import json
+import quopri
+
+import pytest
+
+from haigo import cli
+from preprocess import clean, documents
+
+JA = "これは日本語の文章である。東京は日本の首都で、人口は約千四百万人である。\n吾輩は猫である。名前はまだ無い。\n" * 5
+ZH = "这是一个中文文本。北京是中国的首都，人口约两千万。\n" * 5
+FR = "Où êtes-vous allés hier? L'élève était très fatigué.\n" * 5
+SOURCE = "int one(void) {\n  return 1;\n}\n\n\nint two(void) {\n  return 2;\n}\n"
+
+
+def cleaned(folder, path, *words):
+    words = ["--min-chars", "1", "--split", "1,0,0", "--output-dir", str(folder / "out"), *words]
+    code = cli.run(clean.main, [str(path), "--corpus", "c", *words])
+    return code, [] if code else [one.text for one in documents.read(folder / "out")]
+
+
+@pytest.mark.parametrize("ending", ["c", "js", "java", "rs", "go", "sh", "sql", "php", "tex", "yml", "h", "py"])
+def test_a_source_file_is_one_document(tmp_path, ending):
+    path = tmp_path / f"a.{ending}"
+    path.write_text(SOURCE)
+    assert cleaned(tmp_path, path) == (0, [SOURCE.strip() if ending in ("c", "js", "java", "rs", "go", "sh", "sql", "php",
+                                           "h", "py") else SOURCE.strip().replace("\n\n\n", "\n\n")])  # fmt: skip
+
+
+def test_a_dump_called_sql_is_still_named(tmp_path, capsys):
+    path = tmp_path / "a.sql"
+    path.write_text("INSERT INTO t VALUES (1,'これは文章');\nINSERT INTO t VALUES (2,'これも文章');\n")
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT and "SQL dump" in capsys.readouterr().err
+
+
+SEVEN = {
+    "HZ": ZH.encode("hz"),
+    "UTF-7": FR.encode("utf-7"),
+    "UTF-7 ": JA.encode("utf-7"),
+    "ISO-2022-JP without": JA.encode("iso2022_jp").replace(b"\x1b", b""),
+}
+MISREAD = [("utf-8", "cp932"), ("utf-8", "latin-1"), ("utf-8", "cp1252"), ("cp932", "latin-1"), ("euc_jp", "latin-1"),
+           ("euc_jp", "cp932")]  # fmt: skip
+ESCAPED = {
+    "references": "".join(f"&#{ord(char)};" for char in JA),
+    "escapes": JA.encode("unicode_escape").decode(),
+    "quoted-printable": quopri.encodestring(JA.encode()).decode(),
+    "base64": "\n".join(["44GT44KM44Gv5pel5pys6Kqe44Gu5paH56ug44Gn44GC44KL44CC5p2x5Lqs44Gv"] * 9),
+}
+
+
+@pytest.mark.parametrize("kind", SEVEN)
+def test_seven_bits_are_named(tmp_path, capsys, kind):
+    path = tmp_path / "a.txt"
+    path.write_bytes(SEVEN[kind])
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT and kind.strip() in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["if (a+bcd- e) { x +Abcd; y+=1 } ~{x} $B + $C(B)\n" * 9, "call +12345678 or +81312345678, +MEIw\n" * 9],
+)
+def test_ascii_is_ascii(tmp_path, text):
+    path = tmp_path / "a.txt"
+    path.write_text(text)
+    assert cleaned(tmp_path, path) == (0, [text.strip()])
+
+
+@pytest.mark.parametrize(("was", "read"), MISREAD)
+def test_text_read_in_the_wrong_encoding(tmp_path, capsys, was, read):
+    """A file of it is named; of JSON lines a domain's profile drops it."""
+    wrong = JA.encode(was).decode(read, "ignore")
+    path = tmp_path / "a.txt"
+    path.write_text(wrong, newline="")
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT and "wrong encoding" in capsys.readouterr().err
+    rows = tmp_path / "b.jsonl"
+    rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in (wrong, JA)))
+    assert cleaned(tmp_path, rows, "--profile", "literature") == (0, [JA.strip()])
+
+
+@pytest.mark.parametrize(
+    "text", ["繧繝縁の畳である。", "東京･大阪､奈良､京都｡", "ﾃﾚﾋﾞ､ﾗｼﾞｵ､ｼﾝﾌﾞﾝ ﾅﾄﾞ", "É «déjà» – Größe, não, ¥5,000"]
+)
+def test_text_in_rare_signs_stays(tmp_path, text):
+    path = tmp_path / "a.txt"
+    path.write_text(f"{text}\n" + JA)
+    assert cleaned(tmp_path, path)[1] == [f"{text}\n{JA.strip()}"]
+
+
+@pytest.mark.parametrize("kind", ESCAPED)
+def test_text_in_escapes_is_named(tmp_path, capsys, kind):
+    path = tmp_path / "a.txt"
+    path.write_text(ESCAPED[kind])
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT and kind in capsys.readouterr().err
+
+
+CONTROLS = {
+    "don\x92t \x93go\x94 5\x966": "don’t “go” 5–6",
+    "one\x1ftwo\x1ethree\x01four": "one two three four",
+    "\x1b[1;31mred\x1b[0m and\x07 \x1b]0;title\x07plain": "red and plain",
+    "ab\x00c\x7fd": "abcd",
+}
+
+
+@pytest.mark.parametrize("text", CONTROLS)
+def test_controls_that_stand_for_something(tmp_path, text):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": text}))
+    assert cleaned(tmp_path, path) == (0, [CONTROLS[text]])
+
+
+@pytest.mark.parametrize(
+    "end", ['"We will never forget this day, and we will rebuild."', "山田太郎『春の海』\n鈴木花子『夏の山』"]
+)
+def test_an_article_may_end_with_what_was_said(tmp_path, end):
+    path = tmp_path / "a.jsonl"
+    text = f"{JA.strip()[:60]}町長は会見でこう語った。山の上で花が咲き、人々は朝まで歌った。\n{end}"
+    path.write_text(json.dumps({"text": text}))
+    assert cleaned(tmp_path, path, "--profile", "news") == (0, [text])
+
+
+TABLES = {
+    "label,text": [f"{row % 2},これは文章の{row}番目である。" for row in range(9)],
+    "text,label": [f'"これは、文章の{row}番目である。",{row % 2}' for row in range(9)],
+    "label\ttext": [f"{row % 2}\tThis is a film, the {row}th I saw." for row in range(9)],
+    "id,two lines": [f'{row},"一行目である。\n\n二行目、である。"' for row in range(9)],
+}
+NO_TABLES = {
+    "prices": [f"{row},000円の品物である。" for row in range(1, 10)],
+    "verses": [f"{row}, and the {row}th thing came to pass" for row in range(9)],
+    "dialogue": ["山田,君は来るか。", "鈴木,行くとも。"] * 4,
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_a_table_without_a_header_is_named(tmp_path, capsys, kind):
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(TABLES[kind]))
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT and "a table of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", NO_TABLES)
+def test_prose_with_commas_is_none(tmp_path, kind):
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(NO_TABLES[kind]))
+    assert cleaned(tmp_path, path) == (0, ["\n".join(NO_TABLES[kind])])
