@@ -355,7 +355,10 @@ def test_long_code_is_not_equal_for_one_operator(tmp_path):
 
 def test_equal_texts_are_equal_in_any_lot():
     rng = random.Random(2)
-    lot = ["".join(rng.choice("12 a \n-あe\u0301") for _ in range(rng.randrange(6))) * rng.choice((1, 40)) for _ in range(900)]
+    lot = [
+        "".join(rng.choice("12 a \n-あe\u0301") for _ in range(rng.randrange(6))) * rng.choice((1, 40))
+        for _ in range(900)
+    ]
     sketcher = Sketcher(Shape())
     alone = np.concatenate([sketcher.sketch([text]).digests for text in lot])
     for size in (2, 7, 900):
