@@ -16,6 +16,7 @@ _AROUND = frozenset({"nav", "header", "footer", "aside", "form", "button"})
 _BLOCK = frozenset(
     {"p", "div", "section", "article", "main", "h1", "h2", "h3", "h4", "h5", "h6", "ul", "ol", "li", "dl", "dt", "dd"}
     | {"table", "tr", "blockquote", "pre", "figure", "figcaption", "hr", "address", "body", "details", "summary", "br"}
+    | {"center", "caption", "fieldset", "legend", "menu", "dir", "dialog", "hgroup", "search", *_AROUND} - {"button"}
 )
 _READINGS = frozenset({"rt", "rp", "rtc"})
 TAGS = _DROPPED | _AROUND | _BLOCK | _READINGS
@@ -33,6 +34,8 @@ TAGS |= frozenset(
 _CDATA = "<![CDATA["
 _BLANKS = re.compile(r"[ \t\n\r\f\v]+")
 _MARKUP = re.compile(r"[<&]")
+_KEPT = {ord(" "): "\U000f5000", ord("\t"): "\U000f5001"}  # blanks of <pre> hide here until lines are stripped
+_SHOWN = {ord(hidden): chr(blank) for blank, hidden in _KEPT.items()}
 
 
 def text_of(markup: str) -> tuple[str, str]:
@@ -77,7 +80,7 @@ def text_of(markup: str) -> tuple[str, str]:
         held = element.text if begins else element.tail
         # what follows the end of the outermost element is outside
         if held and not hidden and not (ruby and ruby[-1]) and element is not root:
-            parts.append(held if verbatim else _BLANKS.sub(" ", held))
+            parts.append(held.translate(_KEPT) if verbatim else _BLANKS.sub(" ", held))
     return _tidy("".join(parts)), title
 
 
@@ -88,5 +91,5 @@ def without_cdata(markup: str) -> str:
 
 
 def _tidy(text: str) -> str:
-    kept = (line.strip(" \t\r") for line in text.split("\n"))
+    kept = (line.strip(" \t\r").translate(_SHOWN).rstrip(" \t") for line in text.split("\n"))
     return "\n".join(line for line in kept if line)

@@ -282,3 +282,11 @@ def test_a_password_in_an_address_is_used_and_told_to_nobody(verb, tmp_path, cap
     documents = list(sources.read([tmp_path / "o"]))
     assert documents and all("sesame" not in str((one.id, one.meta)) for one in documents)
     assert all(b"sesame" not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_code_keeps_its_indentation_and_blocks_are_lines(fetched):
+    body = (
+        "<pre>def f():\n    <b>return</b>  1  \n</pre><article><header>題</header>本文<center>中</center>後</article>"
+    )
+    code, texts, _, _ = fetched(rss(item("例", f"<![CDATA[{body}]]>")))
+    assert code == 0 and texts == {"例": "def f():\n    return  1\n題\n本文\n中\n後"}
