@@ -144,6 +144,14 @@ def _problem(path: Path, form: Layout, shards: int, deep: bool) -> str | None:
     return None
 
 
+def unreadable(path: str | os.PathLike[str]) -> str | None:
+    """Why no layout could load a checkpoint, in words after its name: no weights, or a torn file; None otherwise."""
+    found = sorted(Path(path).glob("*.pt"))
+    if not any("model_states" in file.name for file in found):
+        return "holds no weights"
+    return next((f"holds {file.name}, which {trouble}" for file in found if (trouble := torn(file))), None)
+
+
 def torn(path: str | os.PathLike[str], deep: bool = False) -> str | None:
     """What is wrong with a file written by torch.save, in words after its name; None when nothing is."""
     try:

@@ -29,6 +29,7 @@ from .sample_shards import LINE_CHARS, training_lines
 from .sources import Document
 from .sources.keyed import keyed_hash
 
+_BLANK = "\u2581"  # SentencePiece's sign for it
 _REPEAT_CHARS = 20  # exact repeats of lines this long count once (committee openings, licence headers)
 _DOCUMENTS_AT_LEAST = 30
 _LEAST_EXCERPT = 2000
@@ -103,6 +104,9 @@ def train(
         lines, used = (_sampled(sample), _sample_rows(sample)) if sample is not None else _drawn(corpora, budgets, seed)
         with Progress(f"train {vocab_size:,} pieces on {amount:,} characters ({cost})", None):
             model = train_model(lines, options, seed)
+            if not _keeps_blanks(model):
+                lines = _sampled(sample) if sample is not None else lines
+                model = train_model(lines, options | {"required_chars": _BLANK}, seed)
     tokenizer_folder.keep(output_dir, model, recipe, used)
     return tokenizer_folder.write(
         model,
@@ -206,6 +210,15 @@ def train_model(sentences: Iterable[str], options: Mapping[str, Any], seed: int)
         return target.getvalue()
 
     return bytes(pool.interruptible(run))
+
+
+def _keeps_blanks(model: bytes) -> bool:
+    """Whether a blank comes back. Text with next to none leaves SentencePiece without a piece for it, and the bytes that it
+    falls back to are those of its own sign for a blank."""
+    import sentencepiece
+
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+    return bool(processor.decode(processor.encode("a b")) == "a b")
 
 
 def _refusal(said: str, vocab_size: int) -> HaigoError:

@@ -11,6 +11,7 @@ from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs
 from haigo.formats.dataset.belongs import Pieces
 from haigo.formats.tokenizer import Tokenizer
+from launch import checkpoints
 from launch.checking import lists, orders, tokenizers
 from launch.checking.check import Check as Check
 from launch.checking.schema import number
@@ -147,6 +148,13 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
         tag = f"global_step{wanted}"
     if tag not in steps:
         return [Check("resume", "fail", f"{latest} names {tag}, which is not there.", "write a name that is")]
+    torn = checkpoints.unreadable(place / tag)
+    if torn is not None:
+        # its own last checkpoint is chosen again by launch.deepy, which passes over a torn one
+        own_one = bool(own) and wanted is None and (base / str(own)).resolve() == place.resolve() and not begins
+        told = f"{place / tag} {torn}: GPT-NeoX ends when it loads that."
+        fix = f"name another step as iteration, or see `python -m launch.checkpoints {place}`"
+        return [Check("resume", "warn" if own_one else "fail", told, fix)]
     if begins:
         return [Check("resume", "ok", f"starts at step 0 with the weights of {place / tag}")]
     return [Check("resume", "ok", f"goes on from {tag}")]
@@ -170,18 +178,13 @@ def _other_weights(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
         told = f"iteration: {wanted} does nothing without load: GPT-NeoX starts at step 0 from random weights."
         yield Check("resume", "fail", told, "name the save folder to load from, or leave iteration out")
     same = bool(own and folder) and (base / str(own)).resolve() == (base / str(folder)).resolve()
-    # without save nothing is kept anyway, which is told
-    if (
-        own
-        and folder
-        and not same
-        and wanted is None
-        and not save_folder.latest(base / folder)
-        and not _steps(base / folder)
-    ):
+    if folder and not same and wanted is None and not save_folder.latest(base / folder) and not _steps(base / folder):
         told = f"load: {base / folder} holds no checkpoint: GPT-NeoX would start at step 0 from random weights."
         if not reader.value(config, "finetune"):  # told there with its own words
-            yield Check("resume", "fail", told, "name a save folder of GPT-NeoX as load, or leave it out")
+            # without save nothing is kept anyway, which is told too
+            yield Check(
+                "resume", "fail" if own else "warn", told, "name a save folder of GPT-NeoX as load, or leave it out"
+            )
     if own and not same and not reader.value(config, "finetune") and save_folder.latest(base / own):
         told = (
             f"{base / own} holds checkpoints already, and load is {folder or 'not given'}: GPT-NeoX would start again "

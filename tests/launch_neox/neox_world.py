@@ -83,6 +83,12 @@ def write_dataset(prefix: Path, texts: list[str], model: Path, manifest: bool = 
         Path(f"{prefix}.json").write_text(json.dumps(facts))
 
 
+def write_weights(step: Path) -> None:
+    """A checkpoint's folder with a file of weights that looks whole (an old pickle of nothing)."""
+    step.mkdir(parents=True, exist_ok=True)
+    (step / "mp_rank_00_model_states.pt").write_bytes(b"\x80\x02N.")
+
+
 def make_world(root: Path, **tokenizer: object) -> World:
     """The world in `root`; `tokenizer`: further options of the SentencePiece trainer."""
     train_tokenizer(root / "tokenizer", sentences(1, 400) + sentences(2, 400), **tokenizer)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from neox_world import LOSSLESS, REPO, World, make_world, sentences
+from neox_world import LOSSLESS, REPO, World, make_world, sentences, write_weights
 
 from haigo import cli, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
@@ -66,6 +66,7 @@ def base(place: World) -> Path:
     folder = place.root / "base" / "checkpoints" / "base"
     for step in (10, 20):
         (folder / f"global_step{step}" / "configs").mkdir(parents=True)
+        write_weights(folder / f"global_step{step}")
         yamlfile.write(folder / f"global_step{step}" / "configs" / "base.yml", made.config)
     (folder / "latest").write_text("global_step20")
     return folder
@@ -222,6 +223,8 @@ def test_longer_samples(place: World, base: Path, tmp_path: Path) -> None:
     with pytest.raises(Failed, match="could not be rewritten"):
         stretch.stretch(base, 512, tmp_path / "other", Path(sys.executable))
     assert not list(tmp_path.glob(".other*")) and not (tmp_path / "other").exists()
+    write_weights(base / "global_step20")
+    (base / "global_step20" / "layer_00-model_00-model_states.pt").unlink()
     made = configs.make_config(**{**wanted, "start": copy})
     config = made.config
     reader.check_keys(config)

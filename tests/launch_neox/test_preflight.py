@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from neox_world import World, sentences, train_tokenizer
+from neox_world import World, sentences, train_tokenizer, write_weights
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
@@ -88,7 +88,7 @@ def test_warnings_do_not_stop_anything(shared_world: World) -> None:
     for changes, name in (
         ({"checkpoint_factor": 10}, "checkpoints"),
         ({"train_iters": 2000, "lr_decay_iters": 2000}, "epochs"),
-        ({"save": None}, "checkpoints"),
+        ({"save": None, "load": None}, "checkpoints"),
         ({"train_data_weights": None}, "weights"),
     ):
         report = preflight.preflight([sound(shared_world, **changes)])
@@ -214,7 +214,7 @@ def test_resuming(world: World) -> None:
     path = sound(world)
     folder = world.root / "run" / "checkpoints" / "tiny"
     for step in (9, 10):
-        (folder / f"global_step{step}").mkdir(parents=True)
+        write_weights(folder / f"global_step{step}")
     (check,) = preflight.preflight([path]).failed
     assert check.name == "resume" and "start from step 0" in check.found and "global_step10" in check.fix
     (folder / "latest").write_text("global_step10")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from neox_world import World
+from neox_world import World, write_weights
 
 from haigo import cli
 from launch import configs, preflight
@@ -74,6 +74,7 @@ def test_named(asked: Any, changes: dict[str, Any], said: str) -> None:
         ({"activation_checkpointing": {"partition_activation": True}}, "Did you mean 'partition_activations'?"),
         ({"flops_profiler": {"enabled": True, "profile_stp": 1}}, "flops_profiler.profile_stp is read by nobody"),
         ({"checkpoint": {"use_node_local": True}}, "checkpoint.use_node_local is read by nobody"),
+        ({"load": "/nowhere/at/all", "save": None, "checkpoint_factor": None}, "start at step 0 from random weights"),
         ({"precision": "fp32", "attention_config": [[["flash"], 24]]}, "flash attention takes fp16 and bfloat16 only"),
         ({"use_mup": True, "base_shapes_file": "x", "coord_check": True}, "end the run before its first step"),
     ],
@@ -92,7 +93,7 @@ def test_a_run_measured_on_what_it_was_trained_on(asked: Any, shared_world: Worl
 
 def test_checkpoints_of_another_run_in_the_save_folder(asked: Any, tmp_path: Path) -> None:
     save = tmp_path / "save"
-    (save / "global_step10").mkdir(parents=True)
+    write_weights(save / "global_step10")
     (save / "latest").write_text("global_step10")
     code, out = asked({"save": str(save), "load": None})
     assert code == cli.OK and "warn resume: " in out and "start again and write over them" in out
@@ -101,3 +102,21 @@ def test_checkpoints_of_another_run_in_the_save_folder(asked: Any, tmp_path: Pat
     # not there yet: the first start of a run that goes on by itself
     code, out = asked({"save": str(tmp_path / "new"), "load": f"{tmp_path}/./new"})
     assert code == cli.OK and "warn resume" not in out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "holds no weights"), (b"", "which is empty"), (b"PK\x03\x04" + b"x" * 90, "is cut short")],
+)
+def test_a_torn_checkpoint_to_load(asked: Any, tmp_path: Path, content: bytes | None, said: str) -> None:
+    step = tmp_path / "base" / "global_step7"
+    step.mkdir(parents=True)
+    (tmp_path / "base" / "latest").write_text("global_step7")
+    if content is not None:
+        (step / "mp_rank_00_model_states.pt").write_bytes(content)
+    for changes in ({"finetune": True}, {}, {"iteration": 7}):
+        code, out = asked({"load": str(tmp_path / "base"), **changes})
+        assert code == cli.REFUSED and said in out and "GPT-NeoX ends when it loads that" in out, out
+    # of its own checkpoints launch.deepy takes the last whole one
+    code, out = asked({"load": str(tmp_path / "base"), "save": str(tmp_path / "base")})
+    assert code == cli.OK and said in out, out

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from haigo import files
+from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.tokenizer.probes import TRAPS
 from preprocess import clean, documents, sample_shards, tokenizer, tokenizer_folder, tokenizer_train
@@ -187,6 +187,21 @@ def test_a_corpus_that_would_not_come_back_is_refused(tmp_path, trained):
     (tmp_path / "clean.json").write_text("{}", encoding="utf-8")
     with pytest.raises(Refused, match=r"changes 1 of 1 documents of 'x' \(bar\)"):
         tokenizer_folder.check(tokenizer.load(trained[0]), tmp_path, "x")
+
+
+@pytest.mark.parametrize("model_type", ["unigram", "bpe"])
+def test_blanks_come_back_where_the_training_text_has_none(tmp_path, capsys, model_type):
+    rng = random.Random(1)
+    lines = ["".join(f"{rng.choice(WORDS)}{rng.choice('はがをにの')}" for _ in range(40)) + "。" for _ in range(200)]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in lines), encoding="utf-8")
+    clean.clean_corpus("a", [tmp_path / "a.jsonl"], tmp_path / "a")
+    (tmp_path / "b.jsonl").write_text(json.dumps({"text": "a b  c d e f。" * 20}) + "\n", encoding="utf-8")
+    clean.clean_corpus("b", [tmp_path / "b.jsonl"], tmp_path / "b")
+    words = [str(tmp_path / "a"), "--unseen", str(tmp_path / "b"), "--output-dir", str(tmp_path / "tok")]
+    code = cli.run(tokenizer.main, [*words, "--vocab-size", "350", "--model-type", model_type])
+    assert code == cli.OK, capsys.readouterr().err
+    made = tokenizer.load(tmp_path / "tok")
+    assert made.decode(made.encode("東京 a  b")) == "東京 a  b"
 
 
 def test_the_hand_made_model_is_sound(model_dir):
