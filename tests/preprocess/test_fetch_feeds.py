@@ -136,7 +136,7 @@ def test_html():
     b</pre></article><footer>f<div>g</div></footer><p>終わり</body></html>"""
     text, title = html_text.text_of(page)
     assert title == "あ & い"
-    assert text.split("\n") == ["見出し", "本文太字 続き", "尾", "二行", "a", "b", "終わり"]
+    assert text.split("\n") == ["見出し", "本文太字 続き", "尾", "二行", "  a", "    b", "終わり"]
     assert html_text.text_of("plain\n text") == ("plain text", "")
     assert html_text.text_of("") == ("", "") == html_text.text_of("<!-- x")
 
