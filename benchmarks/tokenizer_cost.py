@@ -43,14 +43,14 @@ def main() -> int:
         print("tokenizer_cost: name cleaned corpora (folders written by preprocess.clean)")
         return 0
 
-    from preprocess import tokenizer_cost
-    from preprocess.sample import corpora_of, sample
+    from preprocess import documents, tokenizer_cost
+    from preprocess.sample import sample
 
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         for size in args.characters:
             folder = f"{scratch}/{int(size)}"
-            made = sample(corpora_of(args.corpora), folder, characters=int(size), temperature=1e9, fill=True)
+            made = sample(documents.corpora(args.corpora), folder, characters=int(size), temperature=1e9, fill=True)
             for kind in args.types:
                 words = [sys.executable, "-c", _RUN, folder, kind, str(args.vocab_size), str(args.threads)]
                 done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)

@@ -76,7 +76,7 @@ def decontaminate(
         raise HaigoError(f"there is no --remove {remove}.", f"use one of {', '.join(REMOVE)}")
     if not 8 <= short <= long <= 1000:
         raise HaigoError(f"--short {short} and --long {long} are out of range.", "8 <= --short <= --long <= 1000")
-    found = rewrite.corpora(folders)
+    found = documents.corpora(folders)
     paths = evaluation_items.find(against)
     sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
     asked = _Asked(tuple(map(str, paths)), sums, tuple(keys), long, short)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from haigo import __version__, cli, files
+from haigo import __version__, cli, files, memory
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
@@ -74,7 +74,7 @@ def dedup(
     """
     shape = shape or Shape()
     _check(method, threshold, shape)
-    found = rewrite.ordered(rewrite.corpora(folders), priority)
+    found = rewrite.ordered(documents.corpora(folders), priority)
     if output_dir is None:
         import tempfile
 
@@ -186,11 +186,7 @@ class _Run:
         """Refuse what would be killed half-way, as far as the reports tell how many documents there are."""
         count = sum(documents.report(folder).get("documents_out", 0) for folder in self.found.values())
         need = count * self._bytes_per_document()
-        try:
-            with open("/proc/meminfo", encoding="ascii") as handle:
-                free = next(int(line.split()[1]) * 1024 for line in handle if line.startswith("MemAvailable"))
-        except (OSError, StopIteration):
-            return
+        free = memory.available()
         if need > free:
             raise HaigoError(
                 f"{count:,} documents need about {need / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",

@@ -9,7 +9,7 @@ import contextlib
 import heapq
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -49,14 +49,16 @@ def shards(folder: str | os.PathLike[str], split: str = "train") -> list[Path]:
         HaigoError: the folder is missing, cleaning did not finish, or the split has no document.
     """
     place = Path(folder)
-    if not (place / REPORT).is_file():
-        raise HaigoError(
-            f"{place} holds no cleaned corpus ({REPORT} is missing).", "run preprocess.clean with this --output-dir"
-        )
+    _require_report(place)
     found = sorted(path for path in (place / split).glob("*.jsonl.zst") if re.fullmatch(r"\d+\.jsonl\.zst", path.name))
     if not found:
         raise HaigoError(f"{place} has no document in its {split} split.", "give more documents or another --split")
     return found
+
+
+def splits(folder: str | os.PathLike[str]) -> list[str]:
+    """The splits of a corpus that hold documents."""
+    return [split for split in SPLITS if any((Path(folder) / split).glob("*.jsonl.zst"))]
 
 
 def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
@@ -66,10 +68,38 @@ def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
         HaigoError: there is none, it is damaged, or its corpus has a name that no folder can have.
     """
     path = Path(folder) / REPORT
+    _require_report(Path(folder))
     found = files.read_record(path, _LIKE)
     if found["corpus"] in ("", ".", "..") or "/" in found["corpus"]:
         raise HaigoError(f"{path} names no corpus.", "clean the corpus again")
     return dict(found)
+
+
+def _require_report(folder: Path) -> None:
+    if not (folder / REPORT).is_file():
+        raise HaigoError(
+            f"{folder} holds no cleaned corpus ({REPORT} is missing).", "run preprocess.clean with this --output-dir"
+        )
+
+
+def corpora(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
+    """Name -> folder of every cleaned corpus, in the order given.
+
+    Raises:
+        HaigoError: no folder, not a cleaned corpus, or two of the same name.
+    """
+    if not folders:
+        raise HaigoError("no folder is named.", "name folders that preprocess.clean wrote")
+    found: dict[str, Path] = {}
+    for folder in map(Path, folders):
+        name = report(folder)["corpus"]
+        if name in found:
+            raise HaigoError(
+                f"{found[name]} and {folder} are both the corpus '{name}'.",
+                "name each folder once, or clean one of them with another --corpus",
+            )
+        found[name] = folder
+    return found
 
 
 def read(folder: str | os.PathLike[str], split: str = "train") -> Iterator[Document]:
@@ -147,16 +177,16 @@ def claim(folder: Path, inputs: Iterable[Path], recursive: Iterable[Path] = ()) 
     """
     inputs, recursive = list(inputs), list(recursive)
     files.check_output(folder, inputs, recursive)
-    splits = [folder / split for split in SPLITS]
-    shards = [shard for split in splits for shard in split.glob("[0-9]*.jsonl.zst")]
+    places = [folder / split for split in SPLITS]
+    shards = [shard for place in places for shard in place.glob("[0-9]*.jsonl.zst")]
     for like in ({"splits": {str: {"documents": int}}}, {"sample": {"budget": int, "granted": int}}):
         take_over(folder / REPORT, {"corpus": str, **like}, shards)
     files.check_output(folder / REPORT)
-    for split in splits:
-        files.check_output(split, inputs, recursive)
-        if split.is_symlink() or not files.ours(split):
+    for place in places:
+        files.check_output(place, inputs, recursive)
+        if place.is_symlink() or not files.ours(place):
             raise Refused(
-                f"{split} holds files, and Haigo did not make them.", "name another folder, or move them away"
+                f"{place} holds files, and Haigo did not make them.", "name another folder, or move them away"
             )
 
 

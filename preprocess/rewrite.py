@@ -7,7 +7,6 @@ same way; its report is the old one with what was removed added to it.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,31 +46,6 @@ class Edits:
     """place -> the rule, and the numbers of the lines that go"""
 
 
-def corpora(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
-    """Name -> folder of every cleaned corpus, in the order given.
-
-    Raises:
-        HaigoError: no folder, not a cleaned corpus, or two of the same name.
-    """
-    found: dict[str, Path] = {}
-    if not folders:
-        raise HaigoError("no folder is named.", "name folders that preprocess.clean wrote")
-    for given in folders:
-        folder = Path(given)
-        if not (folder / documents.REPORT).is_file():
-            raise HaigoError(
-                f"{folder} holds no cleaned corpus ({documents.REPORT} is missing).",
-                "run preprocess.clean with this --output-dir",
-            )
-        name = documents.report(folder)["corpus"]
-        if name in found:
-            raise HaigoError(
-                f"{found[name]} and {folder} are both the corpus '{name}'.", "clean one of them with another --corpus"
-            )
-        found[name] = folder
-    return found
-
-
 def ordered(found: Mapping[str, Path], priority: Sequence[str]) -> dict[str, Path]:
     """The corpora with those of `priority` first, in its order; the others follow as given.
 
@@ -94,7 +68,7 @@ def shards(found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS, 
     rows = []
     for split in splits:
         for name, folder in found.items():
-            if (folder / split).is_dir() and any((folder / split).glob("*.jsonl.zst")):
+            if split in documents.splits(folder):
                 for path in documents.shards(folder, split):
                     rows.append(Shard(name, split, str(path), files.sha256_file(path), skip_broken))
     if not rows:

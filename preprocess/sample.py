@@ -202,22 +202,6 @@ def weights_of(path: str | os.PathLike[str]) -> dict[str, float]:
     return dict(mixture_file.read(path)["weights"])
 
 
-def corpora_of(folders: Sequence[str]) -> dict[str, str]:
-    """Corpus name -> cleaned folder.
-
-    Raises:
-        HaigoError: not a cleaned folder, or two folders with the same corpus.
-    """
-    found: dict[str, str] = {}
-    for folder in folders:
-        documents.shards(folder)
-        name = documents.report(folder)["corpus"]
-        if name in found:
-            raise HaigoError(f"{found[name]} and {folder} are both the corpus '{name}'.", "name each folder once")
-        found[name] = folder
-    return found
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("preprocess.sample", __doc__)
     parser.add_argument("corpora", nargs="+", metavar="CLEANED_DIR", help="folders written by preprocess.clean")
@@ -239,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.characters is not None and args.budget:
         raise HaigoError("--characters and --budget exclude each other.", "give one of them")
     made = sample(
-        corpora_of(args.corpora),
+        documents.corpora(args.corpora),
         args.output_dir,
         characters=args.characters,
         weights=weights_of(args.mixture) if args.mixture else None,

@@ -121,8 +121,8 @@ def table(compared: Mapping[str, Any]) -> str:
 
 def held_out(folder: str | os.PathLike[str]) -> Iterator[Document]:
     """Documents of the valid and test splits, or of train where there are no others."""
-    splits = [split for split in documents.SPLITS[1:] if any((Path(folder) / split).glob("*.jsonl.zst"))]
-    for split in splits or documents.SPLITS[:1]:
+    held = [split for split in documents.splits(folder) if split != "train"]
+    for split in held or ["train"]:
         yield from documents.read(folder, split)
 
 

@@ -185,8 +185,7 @@ def check(
 
 
 def _documents(folder: str | os.PathLike[str], characters: int | None, seed: int) -> Iterator[Document]:
-    there = [split for split in documents.SPLITS if any((Path(folder) / split).glob("*.jsonl.zst"))]
-    every = itertools.chain.from_iterable(documents.read(folder, split) for split in there)
+    every = itertools.chain.from_iterable(documents.read(folder, split) for split in documents.splits(folder))
     return every if characters is None else iter(documents.draw(every, characters, seed))
 
 

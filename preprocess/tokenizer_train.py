@@ -147,7 +147,7 @@ def _sample_rows(folder: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
 def _sampled(folder: str | os.PathLike[str]) -> Iterator[str]:
     """Lines of a sample, read while they are handed on: SentencePiece holds them itself."""
     for name in samples.read(folder)["corpora"]:
-        if any((Path(folder) / name / "train").glob("*.jsonl.zst")):
+        if "train" in documents.splits(Path(folder) / name):
             yield from training_lines(documents.read(Path(folder) / name))
 
 

@@ -21,6 +21,7 @@ from haigo.cli import HaigoError
 from haigo.formats.tokenizer import load
 from launch import hostfile as hostfiles
 from launch.checking.data import Check
+from launch.neox import ports
 from neox_configs import derive, reader
 
 _PROGRAMS = {
@@ -195,13 +196,10 @@ def _port(
         port = int(environ["MASTER_PORT"])
     if hosts and next(iter(hosts)) not in ("localhost", "127.0.0.1", *_own_names()):
         return []
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind(("", port))
-        except (OSError, OverflowError) as error:
-            told = f"port {port} cannot be used here ({getattr(error, 'strerror', None) or error})."
-            return [Check("port", "fail", told, f"end what listens there, or write master_port: {port + 1}")]
+    trouble = ports.trouble(port)
+    if trouble:
+        told = f"port {port} cannot be used here ({trouble})."
+        return [Check("port", "fail", told, f"end what listens there, or write master_port: {port + 1}")]
     return [Check("port", "ok", f"{port} is free")]
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from haigo import digests, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from launch import checkpoints
 from launch.neox import log as neox_log
-from launch.neox import save_folder
+from launch.neox import ports, save_folder
 from launch.train.process import Follower
 
 ENGINE = "gpt-neox"
@@ -164,7 +163,7 @@ def write_config(task: Mapping[str, Any], place: Path) -> Path:
         "eval_iters": 0,
         "eval_interval": steps + 1,
         "log_interval": max(1, steps // _LOGGED_STEPS),
-        "master_port": _free_port(),
+        "master_port": ports.free(),
     }
     unknown = [name for name in made if name not in keys.KEYS]
     if unknown:
@@ -182,12 +181,6 @@ def _link(prefix: Path, folder: Path) -> Path:
         if source.exists():
             files.symlink(link, source.resolve())
     return made
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _run(place: Path, config: Path) -> None:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import os
 import shlex
-import socket
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from haigo.cli import Failed, HaigoError
 from haigo.formats.tokenizer import load
 from haigo.progress import clock
 from launch.neox import log as neox_log
+from launch.neox import ports
 from launch.train import causes, options, rank_logs, resume, stopping
 from launch.train import exclusive as one_run
 from launch.train import outcome as deepy_run
@@ -348,7 +348,7 @@ class Supervisor:
         assert made is not None
         self.restarts += 1
         if decision.new_port:
-            self.port = free_port()
+            self.port = ports.free()
         where = made.choice.tag or "the beginning"
         say(f"haigo: starting again from {where} in {clock(decision.wait_s)} (restart {self.restarts}).")
         end = time.monotonic() + decision.wait_s
@@ -387,10 +387,3 @@ class Supervisor:
     def _show_tail(self, seen: _Seen) -> None:
         for line in list(seen.tail)[-_SHOWN_LINES:]:
             self.live.say(f"  | {line[:300]}")
-
-
-def free_port() -> int:
-    """A port that nothing listens on now."""
-    with socket.socket() as one:
-        one.bind(("", 0))
-        return int(one.getsockname()[1])

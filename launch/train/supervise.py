@@ -14,13 +14,14 @@ from typing import Any
 
 from haigo.cli import HaigoError, Refused
 from launch.checking.data import Check
+from launch.neox import ports
 from launch.train import exclusive as one_run
 from launch.train import options, resume
 from launch.train import process as children
 from launch.train import record as run_record
 from launch.train.event_log import note
 from launch.train.options import add_arguments, wanted
-from launch.train.run import Supervisor, free_port
+from launch.train.run import Supervisor
 from neox_configs import reader
 
 __all__ = ["Supervisor", "add_arguments", "going_on", "ready", "settle_port", "still_trains", "wanted"]
@@ -76,7 +77,7 @@ def settle_port(found: list[Check], config: Mapping[str, Any]) -> tuple[list[Che
     busy = [check for check in found if check.name == "port" and check.status == "fail"]
     if not busy or config.get("master_port") is not None:
         return found, None
-    port = free_port()
+    port = ports.free()
     told = Check("port", "ok", f"{busy[0].found} {port} is taken instead")
     return [told if check in busy else check for check in found], port
 
