@@ -13,7 +13,7 @@ import re
 import time
 from collections.abc import Callable
 
-from preprocess.fetchers import feed_parse, html_text
+from preprocess.fetch import feed_parse, html_text
 
 HEAD = '<?xml version="1.0" encoding="utf-8"?>'
 LATIN = HEAD.replace("utf-8", "iso-8859-1")

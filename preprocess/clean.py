@@ -36,8 +36,9 @@ from haigo import __version__, cli, digests, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
 
-from . import cleaner, documents, fetched, rules, sources, split
+from . import cleaner, documents, rules, sources, split
 from .cleaner import MARKUPS, PROFILES, Kept, Recipe
+from .fetch import card
 from .normalise import chosen
 from .sources import Broken, Document, add_skip_broken, broken_lines
 
@@ -106,9 +107,9 @@ def clean_corpus(
     shares = split.fractions(split_shares)
     wanted, unwanted = list(patterns), list(exclude)
     found = sources.input_files(paths, wanted, unwanted)
-    amiss = fetched.problem(paths, found)
+    amiss = card.problem(paths, found)
     if amiss and not unfinished:
-        raise HaigoError(amiss, fetched.FIX)
+        raise HaigoError(amiss, card.FIX)
     inputs = _inputs(found)
     broken, passed_over = Broken(skip_broken), Counter[str]()
     stream = sources.read(
@@ -144,7 +145,7 @@ def clean_corpus(
     run = _Run(name, recipe, workers, broken)
     run.amiss, run.passed_over = amiss, passed_over
     if not (unfinished or wanted or unwanted) and format in ("auto", "jsonl"):
-        run.promised = fetched.documents(paths)
+        run.promised = card.promised(paths)
     run.source = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
     if output_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -215,7 +216,7 @@ class _Run:
         if self.promised not in (None, self.documents_in + self.broken.count):
             raise HaigoError(
                 f"{self.source} holds {self.documents_in:,} documents, and its data card says {self.promised:,}.",
-                fetched.FIX,
+                card.FIX,
             )
         if not self.documents_in:
             raise HaigoError(

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from haigo import cli
-from preprocess import clean, fetch, fetched
-from preprocess.fetchers import card
-from preprocess.fetchers.http import Client
-from preprocess.fetchers.mediawiki_dump import MediaWikiDump
+from preprocess import clean, fetch
+from preprocess.fetch import card
+from preprocess.fetch.client import Client
+from preprocess.fetch.wiki_dump import MediaWikiDump
 
 WORDS = "これは一つの記事です。四十文字は必要なので、もう少し書いておきます。これで足りるはずです。"
 
@@ -84,5 +84,5 @@ def test_what_does_not_fit_its_card_is_refused(raw, capsys, kind):
 def test_other_folders_are_no_business_of_it(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "00000.jsonl").write_text(json.dumps({"text": WORDS}) + "\n", encoding="utf-8")
-    assert fetched.problem([tmp_path / "a"], [(tmp_path / "a" / "00000.jsonl", "00000.jsonl")]) is None
-    assert fetched.documents([tmp_path / "a"]) is None
+    assert card.problem([tmp_path / "a"], [(tmp_path / "a" / "00000.jsonl", "00000.jsonl")]) is None
+    assert card.promised([tmp_path / "a"]) is None

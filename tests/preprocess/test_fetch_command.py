@@ -16,9 +16,10 @@ from fetch_server import Server
 
 from haigo import cli, files
 from haigo.cli import HaigoError
-from preprocess import fetch, sources
-from preprocess.fetchers import card, state
-from preprocess.fetchers.state import Skipped
+from preprocess import sources
+from preprocess.fetch import card, state
+from preprocess.fetch.__main__ import main
+from preprocess.fetch.state import Skipped
 from preprocess.sources import Document
 
 ROOT = Path(__file__).parent.parent.parent
@@ -105,7 +106,7 @@ def test_ctrl_c_ends_in_one_sentence(tmp_path):
 
 
 def run(capsys, *words):
-    code = cli.run(fetch.main, list(words))
+    code = cli.run(main, list(words))
     said = capsys.readouterr()
     return code, said.out, said.err
 
@@ -125,7 +126,7 @@ def run(capsys, *words):
     ],
 )
 def test_a_dry_run_asks_nobody_and_writes_nothing(capsys, tmp_path, monkeypatch, words, shown):
-    monkeypatch.setattr("preprocess.fetchers.http.Client.open", None)
+    monkeypatch.setattr("preprocess.fetch.client.Client.open", None)
     monkeypatch.chdir(tmp_path)
     code, out, _ = run(capsys, *words, "--dry-run")
     assert code == 0 and shown in out and "One at a time" in out

@@ -8,7 +8,8 @@ import pytest
 from fetch_server import Answer, Server
 
 from haigo import cli
-from preprocess import fetch, sources
+from preprocess import sources
+from preprocess.fetch.__main__ import main
 
 _spec = importlib.util.spec_from_file_location("top_conftest", Path(__file__).parents[1] / "conftest.py")
 _top = importlib.util.module_from_spec(_spec)
@@ -36,7 +37,7 @@ def fetched(tmp_path, capsys):
                 "--output-dir",
                 str(tmp_path / "o"),
             ]
-            code = cli.run(fetch.main, argv)
+            code = cli.run(main, argv)
         said = capsys.readouterr()
         found = {one.meta["title"]: one.text for one in sources.read([tmp_path / "o"])} if code == 0 else {}
         texts = {title: text.removeprefix(title).strip() for title, text in found.items()}
@@ -249,10 +250,10 @@ def test_a_cut_that_nobody_announced_is_asked_for_once_more(fetched, tmp_path, c
         argv = ["feeds", f"{server.url}/f", "--contact", "a@example.org", "--gap", "0", "--output-dir"]
         sent.clear()
         server.answer = lambda request: Answer(b"" if request.path == "/robots.txt" else whole)
-        assert cli.run(fetch.main, [*argv, str(tmp_path / "a")]) == 0
+        assert cli.run(main, [*argv, str(tmp_path / "a")]) == 0
         endless = True
         before = len(server.requests)
-        assert cli.run(fetch.main, [*argv, str(tmp_path / "b")]) == 4
+        assert cli.run(main, [*argv, str(tmp_path / "b")]) == 4
     assert len(server.requests) - before == 3  # robots.txt, and the same bytes twice
     assert "ends in the middle" in capsys.readouterr().err
 
@@ -271,11 +272,11 @@ def test_a_password_in_an_address_is_used_and_told_to_nobody(verb, tmp_path, cap
             server.url.replace("//", "//user:sesame@") + path for path in ("/f?api_key=sesame", "/gone?token=sesame")
         ]
         argv = [verb, *places[: 1 if verb == "urls" else 2], "--contact", "a@example.org", "--gap", "0"]
-        assert cli.run(fetch.main, [*argv, "--output-dir", str(tmp_path / "o")]) == 0
-        assert cli.run(fetch.main, [*argv, "--dry-run"]) == 0
+        assert cli.run(main, [*argv, "--output-dir", str(tmp_path / "o")]) == 0
+        assert cli.run(main, [*argv, "--dry-run"]) == 0
         refused = Answer(b"", 500)
         server.answer = lambda request: refused
-        assert cli.run(fetch.main, [*argv, "--tries", "1", "--output-dir", str(tmp_path / "p")]) in (2, 4)
+        assert cli.run(main, [*argv, "--tries", "1", "--output-dir", str(tmp_path / "p")]) in (2, 4)
     said = capsys.readouterr()
     assert "sesame" not in said.out + said.err and "http://***@127.0.0.1" in said.out
     assert [one for one in server.requests if one.query.get("api_key") == "sesame"]

@@ -14,13 +14,14 @@ from fetch_server import Answer, FakeClock, Server, as_json, cut, ranged, silent
 from haigo import files
 from haigo.cli import Failed, HaigoError
 from preprocess import fetch, sources
-from preprocess.fetchers import datafile
-from preprocess.fetchers.download import Changed, Download
-from preprocess.fetchers.http import Client, TooLarge
-from preprocess.fetchers.hub import Hub
-from preprocess.fetchers.source import Limits
-from preprocess.fetchers.state import Skipped, Store
-from preprocess.fetchers.urls import Urls
+from preprocess.fetch import datafile
+from preprocess.fetch.client import Client
+from preprocess.fetch.download import Changed, Download
+from preprocess.fetch.hub import Hub
+from preprocess.fetch.replies import TooLarge
+from preprocess.fetch.source import Limits
+from preprocess.fetch.state import Skipped, Store
+from preprocess.fetch.urls import Urls
 
 SHA = "ab" * 20
 
@@ -107,7 +108,7 @@ def test_broken_connections_lose_no_row_and_fetch_no_byte_twice(client, clock, m
 
 
 def test_stopped_anywhere_it_goes_on_without_a_byte_twice(client, clock, mc4, tmp_path, monkeypatch):
-    monkeypatch.setattr("preprocess.fetchers.hub._BATCH", 700)
+    monkeypatch.setattr("preprocess.fetch.datafile._BATCH", 700)
     with Server(HubServer(mc4), clock) as server:
         fetch.fetch_corpus(hub(server), tmp_path / "whole", client)
     real = Store.commit
@@ -172,7 +173,7 @@ def test_parquet_comes_whole(client, clock, tmp_path):
 
 
 def test_broken_rows_are_counted_once_and_passed_over(client, clock, tmp_path, monkeypatch):
-    monkeypatch.setattr("preprocess.fetchers.hub._BATCH", 10)
+    monkeypatch.setattr("preprocess.fetch.datafile._BATCH", 10)
     body = jsonl(rows(25, 1)) + b'{"text": broken\n{"no": 1}\n[1]\n\n' + jsonl(rows(25, 2))
     with Server(HubServer({"a.jsonl.zst": zstandard.compress(body)}), clock) as server:
         fetch.fetch_corpus(hub(server, files=["*.zst"], limits=Limits(documents=30)), tmp_path / "c", client)

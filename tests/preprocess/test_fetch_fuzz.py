@@ -12,12 +12,13 @@ from test_fetch_feeds import ATOM, RSS1, RSS2
 from test_fetch_wiki import Dumps, Wiki
 
 from haigo.cli import HaigoError
-from preprocess.fetchers import feed_parse, kokkai, mediawiki_api, mediawiki_dump
-from preprocess.fetchers.http import Again, Client, Reply
-from preprocess.fetchers.hub import Hub
-from preprocess.fetchers.kokkai import Kokkai
-from preprocess.fetchers.mediawiki_api import MediaWikiApi
-from preprocess.fetchers.state import Skipped
+from preprocess.fetch import feed_parse, kokkai, wiki_api, wiki_dump
+from preprocess.fetch.client import Client
+from preprocess.fetch.hub import Hub
+from preprocess.fetch.kokkai import Kokkai
+from preprocess.fetch.replies import Again, Reply
+from preprocess.fetch.state import Skipped
+from preprocess.fetch.wiki_api import MediaWikiApi
 from preprocess.sources import Document
 
 DAY = datetime.date(2024, 3, 1)
@@ -105,7 +106,7 @@ def test_wiki_answers(client):
             continue
     for reply in replies(general, 5):
         try:
-            assert isinstance(mediawiki_api._site_of(source._answer(client, reply))["articles"], str)
+            assert isinstance(wiki_api._site_of(source._answer(client, reply))["articles"], str)
         except TOLD:
             continue
     assert good > 100
@@ -115,7 +116,7 @@ def test_listings():
     status = Dumps().status
     for reply in replies(status, 6):
         try:
-            pairs = mediawiki_dump._pairs(reply)
+            pairs = wiki_dump._pairs(reply)
         except TOLD:
             continue
         assert all(set(pair) == {"dump", "index"} and "/" not in pair["dump"]["name"] for pair in pairs)

@@ -22,10 +22,12 @@ from fetch_server import (
 )
 
 from haigo.cli import Failed, HaigoError
-from preprocess.fetchers import http
-from preprocess.fetchers.http import Again, Client, NotServed, TooLarge
-from preprocess.fetchers.robots import Disallowed
-from preprocess.fetchers.turns import Clock, Turns
+from preprocess.fetch import guard
+from preprocess.fetch import replies as http
+from preprocess.fetch.client import Client
+from preprocess.fetch.replies import Again, NotServed, TooLarge
+from preprocess.fetch.robots import Disallowed
+from preprocess.fetch.turns import Clock, Turns
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def test_a_clock_set_back_stops_nobody_for_long(clock, tmp_path):
 
 def test_hosts_of_the_internet_get_a_second_at_least(clock, tmp_path, monkeypatch):
     client = Client("a@example.org", gap_s=0.0, clock=clock, turns_folder=tmp_path)
-    monkeypatch.setattr(http, "is_private", lambda host: False)
+    monkeypatch.setattr(guard, "is_private", lambda host: False)
     with Server(plain, clock) as server:
         client.get(server.url, read=http.ok)
         client.get(server.url, read=http.ok)
@@ -244,7 +246,7 @@ def test_redirects_that_lead_nowhere(client, clock, target):
 
 def test_a_redirect_into_this_network_is_refused(client, clock, monkeypatch):
     with Server(lambda request: Answer(b"", 302, {"Location": "http://169.254.169.254/latest"}), clock) as server:
-        monkeypatch.setattr(http, "is_private", lambda host: host != "127.0.0.1")
+        monkeypatch.setattr(guard, "is_private", lambda host: host != "127.0.0.1")
         with pytest.raises(HaigoError, match="inside this network"):
             client.get(server.url, read=http.ok)
 
@@ -275,7 +277,7 @@ def test_a_key_stays_with_its_host(client, clock):
     [("localhost", True), ("10.1.2.3", True), ("::1", True), ("169.254.169.254", True), ("example.org", False)],
 )
 def test_what_is_private(host, private):
-    assert http.is_private(host) is private
+    assert guard.is_private(host) is private
 
 
 class TestRobots:

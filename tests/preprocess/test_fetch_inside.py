@@ -6,8 +6,8 @@ import pytest
 from fetch_server import Answer, Server
 
 from haigo import cli
-from preprocess import fetch
-from preprocess.fetchers import http, inside
+from preprocess.fetch import guard
+from preprocess.fetch.__main__ import main
 
 FEED = "<rss><channel><title>f</title><item><title>題</title><description>本文。</description></item></channel></rss>".encode()
 NAMES = {"intern.example": "127.0.0.1", "meta.example": "169.254.169.254", "six.example": "::ffff:127.0.0.1"}
@@ -43,7 +43,7 @@ def go(tmp_path, capsys):
             "--output-dir",
             str(tmp_path / "o"),
         ]
-        code = cli.run(fetch.main, [*argv, *more])
+        code = cli.run(main, [*argv, *more])
         return code, capsys.readouterr().err
 
     return call
@@ -80,7 +80,7 @@ def test_a_redirect_to_a_name_that_leads_inwards(target, answer, go, monkeypatch
             return answer(request)
 
         server.answer = leads
-        seen = []
+        seen, really = [], guard.is_private
 
         def private(host):
             # the server is public until its redirect was given
@@ -88,9 +88,9 @@ def test_a_redirect_to_a_name_that_leads_inwards(target, answer, go, monkeypatch
             public = host in ("127.0.0.1", "outside.example") and not [
                 one for one in server.requests if one.path == "/f"
             ]
-            return False if public else inside.is_private(host)
+            return False if public else really(host)
 
-        monkeypatch.setattr(http, "is_private", private)
+        monkeypatch.setattr(guard, "is_private", private)
         monkeypatch.setitem(NAMES, "outside.example", "127.0.0.1")
         code, said = go(f"http://outside.example:{port}/f")
     assert code == 4 and "inside this network" in said
@@ -150,7 +150,7 @@ INWARDS += [
 
 @pytest.mark.parametrize("host", INWARDS)
 def test_inside_however_it_is_written(host):
-    assert inside.is_private(host)
+    assert guard.is_private(host)
 
 
 @pytest.mark.parametrize(
@@ -158,4 +158,4 @@ def test_inside_however_it_is_written(host):
     ["example.org", "8.8.8.8", "134744072", "2001:4860:4860::8888", "1e100.net", "0x.example", "64:ff9b::808:808"],
 )
 def test_outside(host):
-    assert not inside.is_private(host)
+    assert not guard.is_private(host)

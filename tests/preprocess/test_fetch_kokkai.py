@@ -22,10 +22,10 @@ from fetch_server import (
 from haigo import files
 from haigo.cli import Failed, HaigoError, Refused
 from preprocess import clean, fetch, sources
-from preprocess.fetchers import state
-from preprocess.fetchers.http import Client
-from preprocess.fetchers.kokkai import Kokkai
-from preprocess.fetchers.source import Limits
+from preprocess.fetch import state
+from preprocess.fetch.client import Client
+from preprocess.fetch.kokkai import Kokkai
+from preprocess.fetch.source import Limits
 
 FIRST, LAST = datetime.date(2024, 3, 1), datetime.date(2024, 3, 4)
 START = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC).timestamp()

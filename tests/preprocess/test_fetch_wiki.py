@@ -11,11 +11,11 @@ from fetch_server import Answer, FakeClock, Server, as_json, cut, ranged, status
 from haigo import files
 from haigo.cli import Failed, HaigoError, Refused
 from preprocess import fetch, sources, wikitext
-from preprocess.fetchers import wiki_pages
-from preprocess.fetchers.http import Client
-from preprocess.fetchers.mediawiki_api import MediaWikiApi
-from preprocess.fetchers.mediawiki_dump import MediaWikiDump
-from preprocess.fetchers.source import Limits
+from preprocess.fetch import wiki_pages
+from preprocess.fetch.client import Client
+from preprocess.fetch.source import Limits
+from preprocess.fetch.wiki_api import MediaWikiApi
+from preprocess.fetch.wiki_dump import MediaWikiDump
 
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/" version="0.10" xml:lang="ja">
   <siteinfo><sitename>Wikipedia</sitename><dbname>jawiki</dbname>

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from haigo import cli, files
-from preprocess import clean, dedup, fetched, index, sample, scale_steps, tokenizer
-from preprocess.fetchers.card import JSON
+from preprocess import clean, dedup, index, sample, scale_steps, tokenizer
+from preprocess.fetch import card
 
 
 def flip(path, at=None):
@@ -143,8 +143,8 @@ def test_a_changed_shard_of_a_fetched_folder_is_named(cleaned, tmp_path, capsys)
     shutil.copy(cleaned / "train" / "00000.jsonl.zst", folder)
     shard = folder / "00000.jsonl.zst"
     row = {"name": shard.name, "bytes": shard.stat().st_size, "sha256": files.sha256_file(shard)}
-    (folder / JSON).write_text(json.dumps({"documents": 1, "shards": [row]}))
-    assert fetched.problem([folder], [(shard, shard.name)]) is None
+    (folder / card.JSON).write_text(json.dumps({"documents": 1, "shards": [row]}))
+    assert card.problem([folder], [(shard, shard.name)]) is None
     flip(shard)
     words = [str(folder), "--corpus", "n", "--output-dir", str(tmp_path / "out")]
     assert cli.run(clean.main, words) == cli.BAD_INPUT

@@ -9,15 +9,15 @@ Source: https://kokkai.ndl.go.jp/api.html
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 
+from haigo import shapes
 from haigo.cli import Failed, HaigoError, Refused, nearest
 from haigo.progress import Progress
 
@@ -25,19 +25,19 @@ from ..sources import Document
 from ..sources import kokkai as reader
 from ..sources.containers import Entry
 from .card import About
-from .http import Again, Client, NotServed, Reply, with_query
-from .source import Limits, Source, date, today
+from .client import Client, with_query
+from .replies import Again, NotServed, Reply
+from .source import Option, Source, date, today
 from .state import Skipped, Store
 
 BASE_URL = "https://kokkai.ndl.go.jp/api"
 HOUSES = ("衆議院", "参議院", "両院", "両院協議会")
 LICENCE = "Diet minutes: Article 40 of the Copyright Act of Japan for political speeches; others' words are their own"
 _FIRST_DAY = datetime.date(1947, 5, 20)
-_PAGE = {"speech": 100, "meeting": 10}
-_LIST = {"speech": "speechRecord", "meeting": "meetingRecord"}
-_KEY = {"speech": "speechID", "meeting": "issueID"}
 _QUERY_BYTES = 2000
 _DAY = {"asked?": str, "records?": int, "start?": int, "total?": (int, None), "ids?": [str]}
+_FIGURES = {"numberOfRecords": int, "numberOfReturn": int, "startRecord?": object, "nextRecordPosition?": (int, None)}
+_SPEECH = {"speechID": str, "speech": object}
 _RESTARTS = 5
 # Minutes come weeks after the meeting: a day asked too early is asked again, once a week until it has settled.
 _SETTLED_DAYS, _ASK_AGAIN_DAYS = 120, 7
@@ -49,6 +49,22 @@ _TERMS = (
 )
 
 
+class _Form(NamedTuple):
+    """One of the API's endpoints."""
+
+    most: int
+    """Records of an answer."""
+    records: str
+    key: str
+    like: dict[str, Any]
+
+
+_FORMS = {
+    "speech": _Form(100, "speechRecord", "speechID", _SPEECH),
+    "meeting": _Form(10, "meetingRecord", "issueID", {"issueID": str, "speechRecord": [_SPEECH]}),
+}
+
+
 @dataclasses.dataclass
 class _Walk:
     """Where the walk through one day stands."""
@@ -57,9 +73,6 @@ class _Walk:
     total: int | None = None
     ids: set[str] = dataclasses.field(default_factory=set)
 
-    def state(self) -> dict[str, Any]:
-        return {"start": self.start, "total": self.total, "ids": sorted(self.ids)}
-
 
 @dataclasses.dataclass(frozen=True)
 class _Page:
@@ -67,7 +80,7 @@ class _Page:
 
     total: int
     next: int | None
-    records: list[dict[str, Any]]
+    ids: list[str]
     reply: Reply
 
 
@@ -75,127 +88,72 @@ class _Shifted(Exception):
     """The results changed while they were paged through: the day is walked again."""
 
 
+@dataclasses.dataclass
 class Kokkai(Source):
-    """See the module.
-
-    Args:
-        first, last: days, both included.
-        house, meeting, speaker, any_words, session: conditions of the API; None for all.
-        endpoint: "speech" (100 speeches a page) or "meeting" (10 whole meetings a page, fewer requests).
-        attendance: keep record 0 of a meeting, which lists who was there.
-        base_url: of the API.
-    """
+    """Speeches of the days from `first` to `last`, both included."""
 
     name = "kokkai"
     summary = "minutes of the National Diet of Japan (API of the National Diet Library)"
     gap_s = 3.0
+    conditions = ("house", "meeting", "speaker", "session", "attendance", "base_url")
 
-    def __init__(
-        self,
-        first: datetime.date,
-        last: datetime.date,
-        *,
-        house: str | None = None,
-        meeting: str | None = None,
-        speaker: str | None = None,
-        any_words: str | None = None,
-        session: int | None = None,
-        endpoint: str = "speech",
-        attendance: bool = False,
-        base_url: str = BASE_URL,
-        licence: str | None = None,
-        limits: Limits | None = None,
-    ) -> None:
-        super().__init__(licence, limits)
+    first: Annotated[datetime.date, Option("first day, such as 2024-01-01", "--from", type=date, metavar="DATE")]
+    last: Annotated[datetime.date | None, Option("last day (default: today)", "--until", type=date, metavar="DATE")] = (
+        None
+    )
+    house: Annotated[str | None, Option(f"only this house: {', '.join(HOUSES)}")] = None
+    meeting: Annotated[str | None, Option("only meetings whose name holds this (blank: or)")] = None
+    speaker: Annotated[str | None, Option("only speakers whose name holds this (blank: or)")] = None
+    any_words: Annotated[str | None, Option("only speeches with these words (blank: and)", "--any")] = None
+    session: Annotated[int | None, Option("only this session of the Diet", type=int)] = None
+    endpoint: Annotated[str, Option("which form is asked for", choices=tuple(_FORMS))] = "speech"
+    attendance: Annotated[bool, Option("keep the attendance lists")] = False
+    base_url: Annotated[str, Option("of the API (default: %(default)s)")] = BASE_URL
+
+    def __post_init__(self) -> None:
+        house, self.base_url, self._form = self.house, self.base_url.rstrip("/"), _FORMS[self.endpoint]
         if house is not None and house not in HOUSES:
             raise HaigoError(f"there is no house '{house}'.{nearest(house, HOUSES)}", f"use one of {', '.join(HOUSES)}")
-        if first > last:
-            raise HaigoError(f"--from {first} is after --until {last}.", "exchange the two")
-        if endpoint == "meeting" and (speaker or any_words):
+        last = self.last or datetime.datetime.now(datetime.UTC).date()
+        if self.first > last:
+            raise HaigoError(f"--from {self.first} is after --until {last}.", "exchange the two")
+        self.first = max(self.first, _FIRST_DAY)
+        self._days = [self.first + datetime.timedelta(number) for number in range((last - self.first).days + 1)]
+        if self.endpoint == "meeting" and (self.speaker or self.any_words):
             raise HaigoError(
                 "--endpoint meeting gives whole meetings, so --speaker and --any would not hold for every speech.",
                 "use --endpoint speech",
             )
-        self.first, self.last = max(first, _FIRST_DAY), last
-        self.house, self.meeting, self.speaker = house, meeting, speaker
-        self.any_words, self.session = any_words, session
-        self.endpoint, self.attendance, self.base_url = endpoint, attendance, base_url.rstrip("/")
         if len(self._url(self.first, 1).partition("?")[2]) > _QUERY_BYTES:
             raise HaigoError(f"the conditions are longer than the API takes ({_QUERY_BYTES} bytes).", "shorten them")
 
-    @staticmethod
-    def add_options(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--from", dest="first", required=True, metavar="DATE", help="first day, such as 2024-01-01")
-        parser.add_argument("--until", dest="last", metavar="DATE", help="last day (default: today)")
-        parser.add_argument("--house", help=f"only this house: {', '.join(HOUSES)}")
-        parser.add_argument("--meeting", help="only meetings whose name holds this (blank: or)")
-        parser.add_argument("--speaker", help="only speakers whose name holds this (blank: or)")
-        parser.add_argument("--any", dest="any_words", help="only speeches with these words (blank: and)")
-        parser.add_argument("--session", type=int, help="only this session of the Diet")
-        parser.add_argument("--endpoint", choices=tuple(_PAGE), default="speech", help="which form is asked for")
-        parser.add_argument("--attendance", action="store_true", help="keep the attendance lists")
-        parser.add_argument("--base-url", "--base_url", default=BASE_URL, help="of the API (default: %(default)s)")
-
-    @classmethod
-    def of(cls, args: argparse.Namespace, licence: str | None, limits: Limits) -> Kokkai:
-        last = date(args.last) if args.last else datetime.datetime.now(datetime.UTC).date()
-        return cls(
-            date(args.first),
-            last,
-            house=args.house,
-            meeting=args.meeting,
-            speaker=args.speaker,
-            any_words=args.any_words,
-            session=args.session,
-            endpoint=args.endpoint,
-            attendance=args.attendance,
-            base_url=args.base_url,
-            licence=licence,
-            limits=limits,
-        )
-
     def identity(self) -> dict[str, Any]:
-        return {
-            "source": self.name,
-            "house": self.house,
-            "meeting": self.meeting,
-            "speaker": self.speaker,
-            "any": self.any_words,
-            "session": self.session,
-            "attendance": self.attendance,
-            "base_url": self.base_url,
-        }
+        return super().identity() | {"any": self.any_words}
 
     def about(self, store: Store) -> About:
         return About("Minutes of the National Diet of Japan", self.base_url, _TERMS)
 
     def plan(self) -> Iterator[str]:
-        count = (self.last - self.first).days + 1
-        for number in range(count):
-            if number < 3 or number == count - 1:
-                yield f"GET {self._url(self.first + datetime.timedelta(number), 1)}"
+        for number, day in enumerate(self._days):
+            if number < 3 or day == self._days[-1]:
+                yield f"GET {self._url(day, 1)}"
             elif number == 3:
-                yield f"... one for each of {count:,} days, and one more for every {_PAGE[self.endpoint]} records of a day"
+                yield f"... one for each of {len(self._days):,} days, and one more for every {self._form.most} records of a day"
 
     def fetch(self, client: Client, store: Store) -> None:
-        count = (self.last - self.first).days + 1
-        with Progress("days of minutes", count, "days") as progress:
-            for number in range(count):
+        with Progress("days of minutes", len(self._days), "days") as progress:
+            for day in self._days:
                 if self.limits.reached(store):
                     return
-                day = self.first + datetime.timedelta(number)
-                if self._is_due(store.get(f"day {day}", _DAY), day, today(client)):
-                    self._day(client, store, day)
+                self._day(client, store, day)
                 progress.update(detail=f"{day}, {store.documents:,} speeches")
-
-    def _is_due(self, state: dict[str, Any] | None, day: datetime.date, now: datetime.date) -> bool:
-        if state is None or "asked" not in state:
-            return True
-        asked = date(state["asked"])
-        return (asked - day).days < _SETTLED_DAYS and (now - asked).days >= _ASK_AGAIN_DAYS
 
     def _day(self, client: Client, store: Store, day: datetime.date) -> None:
         state = store.get(f"day {day}", _DAY) or {}
+        if "asked" in state:
+            asked = date(state["asked"])
+            if (asked - day).days >= _SETTLED_DAYS or (today(client) - asked).days < _ASK_AGAIN_DAYS:
+                return
         walk = _Walk()
         if {"ids", "start", "total"} <= set(state):  # killed on the way
             walk = _Walk(state["start"], state["total"], set(state["ids"]))
@@ -212,14 +170,11 @@ class Kokkai(Source):
 
     def _pages(self, client: Client, store: Store, day: datetime.date, walk: _Walk) -> None:
         fetched = today(client).isoformat()
-        while True:
-
-            def read(reply: Reply) -> _Page:
-                return self._checked(client, reply, day, walk)
-
-            page = client.get(self._url(day, walk.start), read=read)
-            ids = {str(record.get(_KEY[self.endpoint])) for record in page.records}
-            if len(ids) < len(page.records) or ids & walk.ids:
+        done = False
+        while not done:
+            page = client.get(self._url(day, walk.start), read=lambda reply: self._checked(client, reply, day, walk))
+            ids = set(page.ids)
+            if len(ids) < len(page.ids) or ids & walk.ids:
                 raise _Shifted
             walk.total, walk.ids = page.total, walk.ids | ids
             done = page.next is None
@@ -228,10 +183,9 @@ class Kokkai(Source):
             walk.start = page.next or 0
             skipped = Skipped()
             documents = list(self._documents(page, skipped, fetched))
-            state = {"asked": fetched, "records": page.total} if done else walk.state()
+            on_the_way = {"start": walk.start, "total": walk.total, "ids": sorted(walk.ids)}
+            state = {"asked": fetched, "records": page.total} if done else on_the_way
             store.commit(documents, {f"day {day}": state}, skipped)
-            if done:
-                return
 
     def _documents(self, page: _Page, skipped: Skipped, fetched: str) -> Iterator[Document]:
         name = page.reply.url
@@ -249,66 +203,46 @@ class Kokkai(Source):
 
     def _checked(self, client: Client, reply: Reply, day: datetime.date, walk: _Walk) -> _Page:
         page = self._parsed(client, reply)
-        records = page.get(_LIST[self.endpoint]) or []
-        total, start, following = (page.get(key) for key in ("numberOfRecords", "startRecord", "nextRecordPosition"))
-        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-            raise Again("a reply without records")
-        if not isinstance(total, int) or page.get("numberOfReturn") != len(records):
+        records = page.get(self._form.records) or []
+        if wrong := shapes.unlike(page, _FIGURES) or shapes.unlike(records, [self._form.like]):
+            raise Again(f"a reply without the API's fields ({wrong})")
+        speeches = [one for record in records for one in (record.get("speechRecord") or [record])]
+        if not all(isinstance(one.get("speech"), str) for one in speeches):
+            raise Again("a speech that is no text")
+        total, following = page["numberOfRecords"], page.get("nextRecordPosition")
+        if page["numberOfReturn"] != len(records) or following not in (None, walk.start + len(records)):
             raise Again("a reply whose figures do not agree")
         if walk.total is not None and total != walk.total:
             raise _Shifted
-        if total == 0 and not records:
-            return _Page(0, None, [], reply)
-        if not records:
-            raise Again("an empty page")
-        ids = {str(record.get(_KEY[self.endpoint])) for record in records}
-        if start != walk.start or (walk.ids and ids <= walk.ids):
+        ids = [record[self._form.key] for record in records]
+        if records and (page.get("startRecord") != walk.start or (walk.ids and walk.ids.issuperset(ids))):
             raise Again("a page that came before")
-        if following is not None and (not isinstance(following, int) or following != start + len(records)):
-            raise Again("a reply whose figures do not agree")
+        if not records and total:
+            raise Again("an empty page")
         for record in records:
-            if not self._has_fields(record):
-                raise Again("records without the API's fields")
             self._require(record, day, reply.url)
-        return _Page(total, following, records, reply)
+        return _Page(total, following, ids, reply)
 
     def _parsed(self, client: Client, reply: Reply) -> dict[str, Any]:
-        if reply.body.lstrip()[:1] == b"<":
-            if reply.status not in (200, 400):
-                raise NotServed(reply.url, reply.status)
-            raise Again("XML or HTML instead of JSON")
         try:
             page = orjson.loads(reply.body)
         except orjson.JSONDecodeError:
-            if reply.status not in (200, 400):
-                raise NotServed(reply.url, reply.status) from None
-            raise Again("not JSON") from None
+            page = None
         if isinstance(page, dict) and "message" in page and "numberOfRecords" not in page:
             details = page.get("details")
             said = " ".join(map(str, [page["message"], *(details if isinstance(details, list) else [])]))
             if "19001" in said:
-                raise client.again_later(reply, "the API is busy (19001)")
+                raise client.busy(reply, "the API is busy (19001)")
             if "19004" in said:  # fewer records than there were
                 raise _Shifted
             raise HaigoError(f"the API refuses {reply.url}: {said}", "change the conditions")
+        if reply.status not in (200, 400):
+            raise NotServed(reply.url, reply.status)
         if reply.status == 400:
             raise Again("HTTP 400")
-        if reply.status != 200:
-            raise NotServed(reply.url, reply.status)
         if not isinstance(page, dict):
-            raise Again("not a reply of the API")
+            raise Again("not JSON" if page is None else "not a reply of the API")
         return page
-
-    def _has_fields(self, record: dict[str, Any]) -> bool:
-        speeches = [record] if self.endpoint == "speech" else record.get("speechRecord")
-        return (
-            isinstance(record.get(_KEY[self.endpoint]), str)
-            and isinstance(speeches, list)
-            and all(
-                isinstance(one, dict) and isinstance(one.get("speechID"), str) and isinstance(one.get("speech"), str)
-                for one in speeches
-            )
-        )
 
     def _require(self, record: dict[str, Any], day: datetime.date, url: str) -> None:
         """The record must be one that was asked for."""
@@ -336,7 +270,7 @@ class Kokkai(Source):
             "sessionFrom": self.session,
             "sessionTo": self.session,
             "startRecord": start,
-            "maximumRecords": _PAGE[self.endpoint],
+            "maximumRecords": self._form.most,
             "recordPacking": "json",
         }
         given = {key: value for key, value in wanted.items() if value is not None}

@@ -40,8 +40,8 @@ def is_private(host: str) -> bool:
     host = unicodedata.normalize("NFKC", host).strip("[]").rstrip(".").lower()
     if host == "localhost" or host.endswith(".localhost"):
         return True
-    found = _address(host)
-    return found is not None and (not found.is_global or found.is_multicast)
+    address = _address(host)
+    return address is not None and (not address.is_global or address.is_multicast)
 
 
 def in_clear(host: str) -> bool:
@@ -54,21 +54,17 @@ def in_clear(host: str) -> bool:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        if not _NUMBERS.fullmatch(host):
-            return None
-        try:  # 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1 for the system
-            return ipaddress.IPv4Address(socket.inet_aton(host))
-        except OSError:
-            return None
-    if isinstance(found, ipaddress.IPv4Address):
-        return found
+    try:  # 2130706433, 0x7f.1 and 0177.0.0.1 are 127.0.0.1 for the system
+        numbers = _NUMBERS.fullmatch(host)
+        address = ipaddress.ip_address(socket.inet_aton(host) if numbers else host)
+    except (ValueError, OSError):
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
     # addresses of the old kind inside the new
-    if found in _NAT64 or (int(found) >> 32 == 0 and int(found) > 1):
-        return ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-    return found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None) or found
+    if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
 
 
 def require_outside(host: str, port: int | None) -> None:
@@ -77,14 +73,12 @@ def require_outside(host: str, port: int | None) -> None:
     Raises:
         Inside: one of its addresses is not of the Internet.
     """
-    from . import http
-
     try:
-        found = {str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+        addresses = {str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     except (OSError, UnicodeError):  # who connects will say so
         return
-    for address in sorted(found):
-        if http.is_private(address):
+    for address in sorted(addresses):
+        if is_private(address):
             raise Inside(host, address)
 
 
@@ -95,32 +89,24 @@ def adapter() -> HTTPAdapter:
 
     class Checked:
         def _new_conn(self) -> socket.socket:
-            from . import http
-
             host, port = self.host, self.port  # type: ignore[attr-defined]
             require_outside(host, port)
-            made: socket.socket = super()._new_conn()  # type: ignore[misc]
-            reached = str(made.getpeername()[0])
-            if http.is_private(reached):
-                made.close()
+            connected: socket.socket = super()._new_conn()  # type: ignore[misc]
+            reached = str(connected.getpeername()[0])
+            if is_private(reached):
+                connected.close()
                 raise Inside(host, reached)
-            return made
-
-    class Plain(Checked, connection.HTTPConnection):
-        pass
-
-    class Secure(Checked, connection.HTTPSConnection):
-        pass
-
-    class PlainPool(connectionpool.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(connectionpool.HTTPSConnectionPool):
-        ConnectionCls = Secure
+            return connected
 
     class Outside(HTTPAdapter):
         def init_poolmanager(self, *args: Any, **more: Any) -> None:
             super().init_poolmanager(*args, **more)
-            self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+            self.poolmanager.pool_classes_by_scheme = {
+                "http": pool(connectionpool.HTTPConnectionPool, connection.HTTPConnection),
+                "https": pool(connectionpool.HTTPSConnectionPool, connection.HTTPSConnection),
+            }
+
+    def pool(kind: type, connects: type) -> Any:
+        return type("OutsidePool", (kind,), {"ConnectionCls": type("OutsideConnection", (Checked, connects), {})})
 
     return Outside()

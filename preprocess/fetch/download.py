@@ -18,10 +18,11 @@ from typing import Any
 
 from haigo import files, redact
 from haigo.cli import Failed, HaigoError
+from haigo.progress import Progress
 
-from .http import BUSY, Again, Client, NotServed, Opened, TooLarge
+from .client import BUSY, Client, Opened
+from .replies import Again, NotServed, TooLarge
 
-_BLOCK = 1 << 20
 _KNOWN = {
     "url": str,
     "size?": (int, None),
@@ -30,7 +31,6 @@ _KNOWN = {
     "modified?": (str, None),
     "digest?": str,
 }
-_DIGESTS = {40: hashlib.sha1, 64: hashlib.sha256}
 
 
 class Changed(HaigoError):
@@ -51,6 +51,7 @@ class Download(io.RawIOBase):
     Attributes:
         part: the file on disk, whole once `complete` is true.
         size: its length in bytes when whole, None until the server told.
+        have: bytes on disk.
     """
 
     def __init__(
@@ -76,10 +77,9 @@ class Download(io.RawIOBase):
             files.remove(self.part)  # without its version nothing can be appended
         self._file = files.append(self.part, "ab+")
         self.have = self._file.seek(0, io.SEEK_END)
-        self._at = 0
-        self._failed = 0
+        self._at = self._failed = 0
         self._coming: Iterator[bytes] | None = None
-        self._stack = contextlib.ExitStack()
+        self._connection = contextlib.ExitStack()
 
     @property
     def size(self) -> int | None:
@@ -106,25 +106,36 @@ class Download(io.RawIOBase):
         self._at += len(piece)
         return len(piece)
 
-    def finish(self) -> Path:
-        """Fetch the rest, whatever was read of it, and give the file."""
-        for _ in self.steps():
-            pass
-        return self.part
+    def finish(self, progress: Progress | None = None, *, restarts: int = 0) -> Path:
+        """Fetch the rest, whatever was read of it, and give the file.
 
-    def steps(self) -> Iterator[int]:
-        """The same, giving the number of bytes after every piece."""
+        Args:
+            progress: is told of every piece.
+            restarts: how often to begin anew when the file changes on the way.
+
+        Raises:
+            Changed: it does so again.
+        """
         while not self.complete:
             before = self.have
-            self._more()
-            yield self.have - before
+            try:
+                self._more()
+            except Changed:
+                if not restarts:
+                    raise
+                restarts -= 1
+                self._disconnect()
+                self._file.truncate(0)
+                self._known, self.have, before = {}, 0, 0
+            if progress is not None:
+                progress.update(self.have - before)
         self._check()
+        return self.part
 
     def close(self) -> None:
         """Let go of the connection; what has come stays on disk."""
         if not self.closed:
-            self._coming = None
-            self._stack.close()
+            self._disconnect()
             self._file.close()
         super().close()
 
@@ -168,23 +179,19 @@ class Download(io.RawIOBase):
 
     def _disconnect(self) -> None:
         self._coming = None
-        self._stack.close()
+        self._connection.close()
 
     def _connect(self) -> Iterator[bytes]:
         headers = dict(self._headers)
         if self.have:
             headers["Range"] = f"bytes={self.have}-"
-            version = self._known.get("etag") or self._known.get("modified")
-            if version:
+            if version := self._known.get("etag") or self._known.get("modified"):
                 headers["If-Range"] = version
-        opened = self._stack.enter_context(self._client.open(self.url, headers))
+        opened = self._connection.enter_context(self._client.open(self.url, headers))
         if opened.status in BUSY:
             raise self._client.busy(opened)
-        if opened.status == 416:
-            return self._beyond(opened)
-        if opened.status == 206 and self.have:
-            self._require_range(opened)
-            return opened.pieces()
+        if opened.status == 416 or (opened.status == 206 and self.have):
+            return self._rest(opened)
         if opened.status != 200:
             raise NotServed(self.url, opened.status)
         version = _version(opened.headers)
@@ -192,29 +199,31 @@ class Download(io.RawIOBase):
             if version != {key: self._known.get(key) for key in version}:
                 raise self._changed()
             return _without(opened.pieces(), self.have)  # a server without ranges: the same bytes pass by once more
-        length = opened.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) > self._max:
+        if (version.get("size") or 0) > self._max:
             raise TooLarge(self.url, self._max)
         self._know(version)
         return opened.pieces()
 
-    def _require_range(self, opened: Opened) -> None:
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", opened.headers.get("Content-Range", "").strip())
-        if match is None or int(match[1]) != self.have:
+    def _rest(self, opened: Opened) -> Iterator[bytes]:
+        """What follows the bytes on disk, by an answer to a range request."""
+        told = opened.headers.get("Content-Range", "").strip()
+        match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", told)
+        start, total = (
+            (None if value in (None, "*") else int(value) for value in match.groups()) if match else (None, None)
+        )
+        if opened.status == 416:
+            if total != self.have or self.size not in (None, total):
+                raise self._changed()
+            self._know({"whole": True, "size": total})
+            return iter(())
+        if start != self.have:
             raise Again("another range than was asked for")
-        total = None if match[2] == "*" else int(match[2])
         etag = _version(opened.headers)["etag"]
-        if (total and self.size and total != self.size) or (etag and self._known.get("etag") not in (None, etag)):
+        if (total and self.size not in (None, total)) or (etag and self._known.get("etag") not in (None, etag)):
             raise self._changed()
         if total and not self.size:
             self._know({"size": total})
-
-    def _beyond(self, opened: Opened) -> Iterator[bytes]:
-        match = re.fullmatch(r"bytes \*/(\d+)", opened.headers.get("Content-Range", "").strip())
-        if match and int(match[1]) == self.have and self.size in (None, self.have):
-            self._know({"whole": True, "size": self.have})
-            return iter(())
-        raise self._changed()
+        return opened.pieces()
 
     def _changed(self) -> Changed:
         return Changed(f"{self.url} is another file now than when its download began.", "start again in a new folder")
@@ -226,11 +235,9 @@ class Download(io.RawIOBase):
     def _check(self) -> None:
         if not self._digest or self._known.get("digest") == self._digest:
             return
-        engine = _DIGESTS[len(self._digest)]()
-        self._file.seek(0)
-        while block := self._file.read(_BLOCK):
-            engine.update(block)
-        if engine.hexdigest() != self._digest:
+        with open(self.part, "rb") as part:
+            digest = hashlib.file_digest(part, "sha1" if len(self._digest) == 40 else "sha256")
+        if digest.hexdigest() != self._digest:
             self.discard()
             raise Failed(f"{self.url} did not arrive as its checksum says.", "run the same command again")
         self._know({"digest": self._digest})
@@ -250,8 +257,6 @@ def _version(headers: Mapping[str, str]) -> dict[str, Any]:
 
 def _without(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
     for piece in pieces:
-        if count >= len(piece):
-            count -= len(piece)
-            continue
-        yield piece[count:]
-        count = 0
+        if len(piece) > count:
+            yield piece[count:]
+        count = max(0, count - len(piece))

@@ -6,6 +6,7 @@ Every host has a small file that is locked during a request and holds the time f
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import hashlib
 import os
@@ -30,11 +31,11 @@ class Clock:
         time.sleep(seconds)
 
 
+@dataclasses.dataclass
 class Turn:
     """A request's time at its host. `pause_s` may be raised while it lasts (a server that asks for patience)."""
 
-    def __init__(self, pause_s: float) -> None:
-        self.pause_s = pause_s
+    pause_s: float
 
 
 class Turns:
@@ -53,31 +54,25 @@ class Turns:
     @contextlib.contextmanager
     def turn(self, host: str, pause_s: float) -> Iterator[Turn]:
         """Wait until `host` may be asked, hold it while the block lasts, then keep it free for `pause_s` seconds."""
-        with files.append(self._file(host), "a+", anyones=True, encoding="ascii") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            handle.seek(0)
-            wait = min(_number(handle.read()) - self._clock.time(), self._longest)
-            if wait > 0:
-                self._clock.sleep(wait)
-            turn = Turn(pause_s)
-            try:
-                yield turn
-            finally:
-                handle.truncate(0)
-                handle.write(f"{self._clock.time() + turn.pause_s:.3f}")
-
-    def _file(self, host: str) -> Path:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if os.lstat(self._folder).st_uid != os.getuid():
             raise HaigoError(
                 f"{self._folder} belongs to someone else.", "remove it, or set TMPDIR to a folder of yours"
             )
         # a host's name may come from a server: it is never used as a file name
-        return self._folder / hashlib.sha256(host.encode()).hexdigest()[:32]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
+        path = self._folder / hashlib.sha256(host.encode()).hexdigest()[:32]
+        with files.append(path, "a+", anyones=True, encoding="ascii") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            handle.seek(0)
+            try:
+                wait = float(handle.read()) - self._clock.time()
+            except ValueError:
+                wait = 0.0
+            if wait > 0:
+                self._clock.sleep(min(wait, self._longest))
+            turn = Turn(pause_s)
+            try:
+                yield turn
+            finally:
+                handle.truncate(0)
+                handle.write(f"{self._clock.time() + turn.pause_s:.3f}")

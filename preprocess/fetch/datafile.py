@@ -7,7 +7,8 @@ error. What unpacks to more than a text could be is refused before it fills memo
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -17,56 +18,89 @@ from .. import sources
 from ..sources import Document, jsonl
 from ..sources.containers import MOST_BYTES, Entry, entries, readable, unpack
 from ..sources.containers import lines as numbered
-from .state import Skipped
+from .source import Source
+from .state import Skipped, Store
 
 # text packs to a tenth, hardly ever to a hundredth
 _RATIO, _SMALL = 200, 100 << 20
 _LINE = MOST_BYTES
 _BLOCK = 1 << 20
+_BATCH = 1000
 STATE = {"rows?": int, "done?": (bool, str)}
 """What is remembered of one file: how many rows were taken, or that all were."""
 
 
-class Metered(io.RawIOBase):
-    """A stream that counts the bytes that pass and refuses the next ones beyond what its packed size allows."""
+class _Counted(io.RawIOBase):
+    """A stream that counts the bytes that are read of it, and has `check` look at their number."""
 
-    def __init__(self, inner: BinaryIO, name: str, packed: Packed) -> None:
+    def __init__(self, inner: BinaryIO, check: Callable[[int], None] = lambda count: None) -> None:
         super().__init__()
-        self._inner, self._name, self._packed, self.count = inner, name, packed, 0
+        self._read: Callable[[memoryview], int | None] = getattr(inner, "readinto1", None) or inner.readinto  # type: ignore[attr-defined]
+        self._check, self.count = check, 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        size = cast(io.BufferedReader, self._inner).readinto1(buffer)
+        size = self._read(buffer) or 0
         self.count += size
-        if self.count > max(_SMALL, _RATIO * self._packed.count):
-            raise HaigoError(
-                f"{self._name} unpacks to more than {_RATIO} times its size.", "it is no text; leave this file out"
-            )
-        return size
-
-
-class Packed(io.RawIOBase):
-    """A stream that counts what is read of it."""
-
-    def __init__(self, inner: BinaryIO) -> None:
-        super().__init__()
-        self._inner, self.count = inner, 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        size = cast(io.RawIOBase, self._inner).readinto(buffer) or 0
-        self.count += size
+        self._check(self.count)
         return size
 
 
 def unpacked(raw: BinaryIO, name: str) -> io.BufferedReader:
     """The bytes inside the packing of a stream, with a limit on how much comes out of how little."""
-    packed = Packed(raw)
-    return io.BufferedReader(Metered(unpack(cast(BinaryIO, packed)), name, packed), _BLOCK)
+    packed = _Counted(raw)
+
+    def check(count: int) -> None:
+        if count > max(_SMALL, _RATIO * packed.count):
+            raise HaigoError(
+                f"{name} unpacks to more than {_RATIO} times its size.", "it is no text; leave this file out"
+            )
+
+    return io.BufferedReader(_Counted(unpack(cast(BinaryIO, packed)), check), _BLOCK)
+
+
+def take(
+    source: Source,
+    store: Store,
+    unit: str,
+    rows: Callable[[Skipped], Iterator[Document | None]],
+    sign: Callable[[Document], Document],
+    *,
+    done: str,
+    show: Callable[[int], None] = lambda count: None,
+) -> bool:
+    """Commit the rows of a file, a batch at a time, after those that earlier runs took.
+
+    Args:
+        unit: name of the file's state.
+        rows: gives all of them, None for one that was passed over and noted.
+        sign: gives them licence and origin.
+        done: is remembered when all were taken.
+        show: is told how many documents came.
+
+    Returns:
+        Whether the file's end was reached; a limit may come first.
+    """
+    skipped = Skipped()
+    taken = (store.get(unit, STATE) or {}).get("rows", 0)
+    stream = rows(skipped)
+    for _ in itertools.islice(stream, taken):
+        pass
+    skipped.clear()  # it was counted when those rows were taken
+    while not source.limits.reached(store):
+        most = source.limits.room(store, _BATCH)
+        batch = list(itertools.islice(stream, most))
+        taken += len(batch)
+        ended = len(batch) < most
+        found = [sign(row) for row in batch if row is not None]
+        store.commit(found, {unit: {"done": done} if ended else {"rows": taken}}, skipped)
+        skipped.clear()
+        show(len(found))
+        if ended:
+            return True
+    return False
 
 
 def lines(raw: BinaryIO, name: str, key: str, text_key: str, skipped: Skipped) -> Iterator[Document | None]:

@@ -8,6 +8,7 @@ length alone. What it had to mend is counted.
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import html
 import re
@@ -100,7 +101,7 @@ def _codecs(body: bytes, charset: str | None) -> list[str]:
     named = [declared[1].decode("ascii")] if declared else []
     named = [name.strip("\"' ").lower() for name in (*named, charset or "") if name]
     # one byte a character was just seen: text that says it were in UTF-16 was written out otherwise
-    named = [_MEANT.get(name, name) for name in named if not name.startswith(("utf-16", "utf16", "utf-32", "ucs"))]
+    named = [meant(name) for name in named if not name.startswith(("utf-16", "utf16", "utf-32", "ucs"))]
     high = _HIGH.findall(body)
     if not high:
         return [*named, *_guessed(body)]  # ISO-2022-JP, say
@@ -109,6 +110,16 @@ def _codecs(body: bytes, charset: str | None) -> list[str]:
     named = [name for name in named if not (rows and name == "cp1252")]
     wrong = "utf-8" in named or "utf8" in named
     return ["utf-8-sig", *named, *([] if wrong and _nearly(body) else _guessed(body))]
+
+
+def meant(charset: str) -> str:
+    """The codec that feeds and pages mean by the name of a charset; "auto" where Python knows none."""
+    name = _MEANT.get(charset.lower(), charset.lower())
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        return "auto"
+    return name
 
 
 def _guessed(body: bytes) -> list[str]:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import bz2
 import collections
-import concurrent.futures
 import dataclasses
 import functools
 import html
 import io
 import itertools
-import multiprocessing
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from haigo import pool
-from haigo.cli import Failed, HaigoError
+from haigo.cli import HaigoError
 
 from .. import wikitext
 from ..sources import Document, mediawiki
@@ -70,13 +68,14 @@ def run(work: Work, index: Path | None, taken: int, workers: int) -> Iterator[tu
     Raises:
         HaigoError: the dump is cut or damaged, or the index is not its own.
     """
-    calls: Iterable[Callable[[], Result]]
+    results: Iterator[Result]
     if index is not None:
         pieces = _pieces(work.dump, index)[taken:]
-        calls = (functools.partial(_read_piece, work, piece) for piece in pieces)
+        results = pool.ordered(functools.partial(_read_piece, work), pieces, workers)
     else:
-        calls = (functools.partial(_stripped, work, *batch) for batch in itertools.islice(_batches(work), taken, None))
-    yield from enumerate(_in_order(calls, workers), taken + 1)
+        batches = itertools.islice(_batches(work), taken, None)
+        results = pool.ordered(functools.partial(_stripped, work), batches, workers)
+    yield from enumerate(results, taken + 1)
 
 
 def site(dump: Path) -> dict[str, str]:
@@ -102,6 +101,15 @@ def address(site: dict[str, str], document: Document) -> str:
     base = site.get("base") or ""
     title = quote(str(document.meta.get("title", "")).replace(" ", "_"))
     return f"{base.rpartition('/')[0]}/{title}" if urlsplit(base).scheme in ("http", "https") else title
+
+
+def terms(licence: str) -> tuple[str, ...]:
+    """Sentences for the card of a wiki's corpus."""
+    return (
+        f"The wiki says of its text: {licence}. Name the authors by linking the article (each document's origin).",
+        "Share-alike licences ask that adaptations be shared under the same terms.",
+        "Quotations inside articles keep their own authors' rights.",
+    )
 
 
 def _pieces(dump: str, index: Path) -> list[Piece]:
@@ -147,7 +155,7 @@ def _read_piece(work: Work, piece: Piece) -> Result:
             f"{name} holds {len(documents) + sum(passed_over.values())} pages, and its index says {piece.pages}.",
             "fetch the dump and the index of one date again",
         )
-    return _stripped(work, documents, passed_over)
+    return _stripped(work, (documents, passed_over))
 
 
 def _streams(packed: bytes, name: str) -> Iterator[bytes]:
@@ -173,7 +181,8 @@ def _batches(work: Work) -> Iterator[Result]:
         yield [], passed_over
 
 
-def _stripped(work: Work, documents: list[Document], passed_over: collections.Counter[str]) -> Result:
+def _stripped(work: Work, batch: Result) -> Result:
+    documents, passed_over = batch
     if not work.strip:
         return documents, passed_over
     kept = []
@@ -187,27 +196,3 @@ def _stripped(work: Work, documents: list[Document], passed_over: collections.Co
     if lost:
         passed_over[HOLES] += lost.total()
     return kept, passed_over
-
-
-def _in_order(calls: Iterable[Callable[[], Result]], workers: int) -> Iterator[Result]:
-    """Results in the order of the calls, at most two calls a process under way or waiting."""
-    if workers <= 1:
-        yield from (call() for call in calls)
-        return
-    context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, pool.start_worker)
-    waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
-    try:
-        for call in calls:
-            waiting.append(executor.submit(pool.Piece(call)))
-            if len(waiting) >= 2 * workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    except concurrent.futures.process.BrokenProcessPool:
-        raise Failed(
-            "a worker process was killed (the system's out-of-memory killer is the usual cause).",
-            "use fewer --workers, then run the same command again: finished work is kept",
-        ) from None
-    finally:
-        pool.stop(executor)

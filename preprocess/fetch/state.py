@@ -26,6 +26,8 @@ from .. import documents
 from ..sources import Document
 
 FOLDER = ".fetch"
+PARTS = f"{FOLDER}/parts"
+"""Where downloads lie while they come."""
 _FILE = "state.sqlite"
 _LEVEL = 3
 _SAMPLES = 3
@@ -59,7 +61,7 @@ class Skipped:
             self.counts[reason] += count
             kept = self.samples.setdefault(reason, [])
             if sample and len(kept) < _SAMPLES:
-                kept.append(_SURROGATE.sub("\ufffd", redact.urls(sample)[:_SAMPLE_CHARS]))
+                kept.append(_writable(redact.urls(sample)[:_SAMPLE_CHARS]))
 
 
 class Store:
@@ -93,49 +95,49 @@ class Store:
         return None if row is None else _value(row[0], like, name)
 
     def commit(
-        self, found: Iterable[Document] = (), state: Mapping[str, Any] | None = None, skipped: Skipped | None = None
+        self,
+        found: Iterable[Document] = (),
+        state: Mapping[str, Any] | None = None,
+        skipped: Skipped | None = None,
     ) -> int:
-        """Take documents and the new state in, both or neither.
+        """Take in an answer, wholly or not at all.
 
         Args:
             found: documents; of those with an id that was here before, the first is kept.
-            state: name -> JSON value to remember, None to forget.
+            state: name -> JSON value to remember.
             skipped: what was left out on the way to these documents.
 
         Returns:
             How many documents were new.
         """
         skipped = skipped or Skipped()
-        new = characters = size = held = 0
+        new: collections.Counter[str] = collections.Counter()
         licences: collections.Counter[str] = collections.Counter()
         with self._base:
-            for document in found:
-                document = _writable(document)
+            for given in found:
+                document = _storable(given)
                 if self._unique and not self._is_new(document, skipped):
                     continue
                 line = documents.line(document)
                 self._base.execute("INSERT INTO waiting (line) VALUES (?)", (line.packed,))
-                new, characters, held = new + 1, characters + line.characters, held + len(line.packed)
-                size += line.bytes
+                new.update(documents=1, characters=line.characters, bytes=line.bytes, held=len(line.packed))
                 licences[str(document.meta.get("licence", "not stated"))] += 1
-            self._remember({**self.also(), **(state or {})})
-            for name, count in licences.items():
-                self._base.execute(
-                    "INSERT INTO licences VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET documents = documents + ?",
-                    (name, count, count),
-                )
+            totals = {name: getattr(self, name) + new[name] for name in ("documents", "characters", "bytes")}
+            remembered = {**self.also(), **(state or {}), **({"totals": totals} if new else {})}
+            self._base.executemany(
+                "INSERT OR REPLACE INTO state VALUES (?, ?)",
+                [(name, json.dumps(value)) for name, value in remembered.items()],
+            )
+            self._base.executemany(
+                "INSERT INTO licences VALUES (?, ?)"
+                " ON CONFLICT (name) DO UPDATE SET documents = documents + excluded.documents",
+                licences.items(),
+            )
             self._note(skipped)
-            if new:
-                totals = {"documents": self.documents + new, "characters": self.characters + characters}
-                self._remember({"totals": totals | {"bytes": self.bytes + size}})
-        self.documents, self.characters, self.bytes = (
-            self.documents + new,
-            self.characters + characters,
-            self.bytes + size,
-        )
-        self._held += held
+        self.documents, self.characters, self.bytes = totals["documents"], totals["characters"], totals["bytes"]
+        self._held += new["held"]
         self.cut(everything=False)
-        return new
+        return new["documents"]
 
     def cut(self, everything: bool) -> None:
         """Write full shards; with `everything` also the last one, which later documents may still fill up."""
@@ -157,23 +159,20 @@ class Store:
             HaigoError: one was taken away, or changed.
         """
         rows = [
-            {"name": f"{number:05d}.jsonl.zst", "bytes": size, "sha256": sha256}
+            {"name": _shard(number), "bytes": size, "sha256": sha256}
             for number, size, sha256 in self._base.execute("SELECT * FROM shards ORDER BY number")
         ]
-        if self._held:
-            path = self.folder / f"{len(rows):05d}.jsonl.zst"
-            rows.append({"name": path.name, "bytes": path.stat().st_size, "sha256": digests.sha256(path)})
         for row in rows:
-            if not (self.folder / str(row["name"])).is_file():
+            path = self.folder / row["name"]
+            is_there = path.is_file()
+            if not is_there or digests.sha256(path) != row["sha256"]:
                 raise HaigoError(
-                    f"{self.folder / str(row['name'])} is gone.",
-                    "put it back, or fetch into another folder from the start",
+                    f"{path} {'was changed since it was fetched' if is_there else 'is gone'}.",
+                    f"put it back{' as it was' if is_there else ''}, or fetch into another folder from the start",
                 )
-            if digests.sha256(self.folder / str(row["name"])) != row["sha256"]:
-                raise HaigoError(
-                    f"{self.folder / str(row['name'])} was changed since it was fetched.",
-                    "put it back as it was, or fetch into another folder from the start",
-                )
+        if self._held:
+            path = self.folder / _shard(len(rows))
+            rows.append({"name": path.name, "bytes": path.stat().st_size, "sha256": digests.sha256(path)})
         return rows
 
     def licences(self) -> dict[str, int]:
@@ -190,26 +189,17 @@ class Store:
         row = self._base.execute("SELECT text FROM seen WHERE id = ?", (key,)).fetchone()
         if row is None:
             self._base.execute("INSERT INTO seen VALUES (?, ?)", (key, digest))
-            return True
-        if row[0] != digest:
+        elif row[0] != digest:
             skipped.note("came again with another text, the first was kept", document.id)
-        return False
-
-    def _remember(self, state: Mapping[str, Any]) -> None:
-        for name, value in state.items():
-            if value is None:
-                self._base.execute("DELETE FROM state WHERE name = ?", (name,))
-            else:
-                self._base.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, json.dumps(value)))
+        return row is None
 
     def _note(self, skipped: Skipped) -> None:
+        before = self.skipped() if skipped.counts else {}
         for reason, count in skipped.counts.items():
-            row = self._base.execute("SELECT samples FROM skipped WHERE reason = ?", (reason,)).fetchone()
-            samples = [*(_value(row[0], [str], reason) if row else []), *skipped.samples.get(reason, [])][:_SAMPLES]
-            self._base.execute(
-                "INSERT INTO skipped VALUES (?, ?, ?) ON CONFLICT (reason) DO UPDATE SET count = count + ?, samples = ?",
-                (reason, count, json.dumps(samples), count, json.dumps(samples)),
-            )
+            kept = before.get(reason, {"count": 0, "samples": []})
+            samples = [*kept["samples"], *skipped.samples.get(reason, [])][:_SAMPLES]
+            row = (reason, kept["count"] + count, json.dumps(samples))
+            self._base.execute("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", row)
 
     def _next_shard(self) -> tuple[int, list[bytes], int]:
         number = self._base.execute("SELECT COUNT(*) FROM shards").fetchone()[0]
@@ -224,19 +214,9 @@ class Store:
 
     def _write(self, number: int, lines: list[bytes]) -> tuple[int, int, str]:
         packed = zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(lines))
-        with files.create(self.folder / f"{number:05d}.jsonl.zst") as handle:
+        with files.create(self.folder / _shard(number)) as handle:
             handle.write(packed)
         return number, len(packed), hashlib.sha256(packed).hexdigest()
-
-
-def _value(packed: object, like: Any, name: str) -> Any:
-    try:
-        found = files.parse_json(packed if isinstance(packed, str) else "", name)
-    except HaigoError as error:
-        raise sqlite3.DatabaseError(error.problem.rstrip(".")) from None
-    if (wrong := shapes.unlike(found, like)) is not None:
-        raise sqlite3.DatabaseError(f"{name}: {wrong}")
-    return found
 
 
 @contextlib.contextmanager
@@ -257,32 +237,18 @@ def opened(
     """
     with files.owner(folder):
         files.remove_leftovers(folder)
-        place = folder / FOLDER
-        place.mkdir(exist_ok=True)
-        if (place / _FILE).is_file() and _head(place / _FILE) == b"SQLite format 3":
-            files.adopt([place / _FILE])  # of an earlier version, which kept no journal
-        files.append(place / _FILE).close()
+        path = folder / FOLDER / _FILE
+        path.parent.mkdir(exist_ok=True)
+        if path.is_file() and _head(path) == b"SQLite format 3":
+            files.adopt([path])  # of an earlier version, which kept no journal
+        files.append(path).close()
         try:
-            base = sqlite3.connect(place / _FILE)
-            with contextlib.closing(base):
+            with contextlib.closing(sqlite3.connect(path)) as base:
                 base.execute("PRAGMA journal_mode = WAL")
                 base.execute("PRAGMA synchronous = FULL")
                 base.executescript(_TABLES)
                 store = Store(folder, base, unique, shard_bytes)
-                before = store.get("identity", {})
-                if before is None:
-                    if any(folder.glob("*.jsonl.zst")):
-                        raise Refused(f"{folder} holds shards that were not fetched.", "name a new folder")
-                    store.commit(state={"identity": dict(identity)})
-                elif before != dict(identity):
-                    raise Refused(
-                        f"{folder} holds another fetch ({_shown(before)}), this one is {_shown(identity)}.",
-                        "name another --output-dir, or repeat the options of the first",
-                    )
-                if before is not None and not files.ours(
-                    folder
-                ):  # fetched by an earlier version, which kept no journal
-                    files.adopt([*folder.glob("*.jsonl.zst"), *(folder / f"DATA_CARD.{end}" for end in ("json", "md"))])
+                _require_same(store, dict(identity))
                 files.check_output(folder, names=("DATA_CARD.json", "DATA_CARD.md"))
                 yield store
         except sqlite3.DatabaseError as error:
@@ -291,32 +257,65 @@ def opened(
                     f"no space left on the disk of {folder}.", "free some space and run the same command again"
                 ) from None
             raise HaigoError(
-                f"{place / _FILE} is damaged ({error}).", "fetch into a new folder; the finished shards are good"
+                f"{path} is damaged ({error}).", "fetch into a new folder; the finished shards are good"
             ) from None
 
 
-def _shown(identity: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in identity.items() if value not in (None, False, ""))
+def _require_same(store: Store, identity: dict[str, Any]) -> None:
+    """A folder is begun, or goes on with what it was begun for."""
+    folder, before = store.folder, store.get("identity", {})
+    if before is None:
+        if any(folder.glob("*.jsonl.zst")):
+            raise Refused(f"{folder} holds shards that were not fetched.", "name a new folder")
+        store.commit(state={"identity": identity})
+        return
+    if before != identity:
+        was, now = (
+            ", ".join(f"{name} {value}" for name, value in each.items() if value not in (None, False, ""))
+            for each in (before, identity)
+        )
+        raise Refused(
+            f"{folder} holds another fetch ({was}), this one is {now}.",
+            "name another --output-dir, or repeat the options of the first",
+        )
+    if not files.ours(folder):  # fetched by an earlier version, which kept no journal
+        files.adopt([*folder.glob("*.jsonl.zst"), *(folder / f"DATA_CARD.{end}" for end in ("json", "md"))])
+
+
+def _value(packed: object, like: Any, name: str) -> Any:
+    try:
+        value = files.parse_json(packed if isinstance(packed, str) else "", name)
+    except HaigoError as error:
+        raise sqlite3.DatabaseError(error.problem.rstrip(".")) from None
+    if (wrong := shapes.unlike(value, like)) is not None:
+        raise sqlite3.DatabaseError(f"{name}: {wrong}")
+    return value
+
+
+def _shard(number: int) -> str:
+    return f"{number:05d}.jsonl.zst"
 
 
 def _hash(text: str, size: int) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=size).digest()
 
 
-def _writable(document: Document) -> Document:
-    """Halves of surrogate pairs, which JSON may carry, cannot be written as UTF-8: they become U+FFFD. Addresses lose their
-    passwords."""
-    try:
-        document.text.encode()
-        document.id.encode()
-    except UnicodeEncodeError:
-        text, name = (_SURROGATE.sub("\ufffd", each) for each in (document.text, document.id))
-        document = Document(name, text, document.meta)
+def _storable(document: Document) -> Document:
+    """The document as UTF-8 can hold it, its addresses without passwords."""
     meta = {
-        _SURROGATE.sub("\ufffd", key): redact.urls(_SURROGATE.sub("\ufffd", value)) if isinstance(value, str) else value
+        _writable(key): redact.urls(_writable(value)) if isinstance(value, str) else value
         for key, value in document.meta.items()
     }
-    return Document(redact.urls(document.id), document.text, meta)
+    return Document(redact.urls(_writable(document.id)), _writable(document.text), meta)
+
+
+def _writable(text: str) -> str:
+    """Halves of surrogate pairs, which JSON may carry, cannot be written as UTF-8: they become U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def _head(path: Path) -> bytes:

@@ -1,0 +1,120 @@
+"""Plain addresses: pages (HTML to text), texts, and data files of any format that `preprocess.sources` reads.
+
+robots.txt is obeyed. An address that is not served is noted on the data card and left out; one that gives no answer is
+tried again by the next run. Data files go on where they broke off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from haigo import redact
+from haigo.cli import HaigoError
+from haigo.progress import Progress
+
+from ..sources import Document
+from ..sources.containers import entries
+from ..sources.encodings import decode
+from . import datafile, html_text
+from .card import About
+from .client import Client
+from .download import Download
+from .feed_xml import meant
+from .replies import NotServed, TooLarge
+from .robots import Disallowed
+from .source import UNKNOWN_LICENCE, Listed, Option, Source, addresses, several, today
+from .state import PARTS, Skipped, Store
+
+_MOST_BYTES, _PAGE_BYTES = 50_000_000_000, 32 << 20
+_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
+_CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w-]{2,40})""", re.IGNORECASE)
+
+
+@dataclasses.dataclass
+class Urls(Source):
+    """Whatever the addresses hold."""
+
+    name = "urls"
+    summary = "plain addresses: pages, texts, data files"
+    gap_s = 2.0
+    obey_robots = True
+    conditions = ("text_key",)
+
+    urls: Annotated[list[str], Option("addresses", "", nargs="*", metavar="URL")]
+    listed: Listed = None
+    text_key: Annotated[str, Option("key or column of the text in data files")] = "text"
+
+    def __post_init__(self) -> None:
+        self.urls = list(dict.fromkeys(url.partition("#")[0] for url in addresses(self.urls, self.listed)))
+        if not self.urls:
+            raise HaigoError("no address is given.", "give addresses, or a file of them with --list")
+        for url in self.urls:
+            if not url.startswith(("http://", "https://")):
+                raise HaigoError(f"{url} is not an http or https address.", "give such as https://example.org/a.txt")
+
+    def about(self, store: Store) -> About:
+        terms = (
+            "Nothing is known of the licence but what --licence said: find it out for every site.",
+            "robots.txt was obeyed; it is about fetching, not about use.",
+        )
+        sites = sorted({"/".join(url.split("/")[:3]) for url in self.urls})
+        return About("Pages and files from plain addresses", several(sites), terms)
+
+    def plan(self) -> Iterator[str]:
+        for url in self.urls:
+            yield f"GET {url}  (after its site's robots.txt)"
+
+    def fetch(self, client: Client, store: Store) -> None:
+        with Progress("addresses", len(self.urls), "addresses") as progress:
+            for url in self.urls:
+                if self.limits.reached(store):
+                    return
+                unit, fetched = f"url {redact.urls(url)}", today(client).isoformat()
+                if not (store.get(unit, datafile.STATE) or {}).get("done"):
+                    try:
+                        self._one(client, store, url, unit, fetched)
+                    except HaigoError as error:
+                        skipped = Skipped()
+                        final = isinstance(error, NotServed | TooLarge | Disallowed)
+                        skipped.note("not served" if final else "could not be had or read", f"{url}: {error.problem}")
+                        if not final:
+                            self.trouble.append(error.problem)
+                        store.commit(state={unit: {"done": fetched}} if final else {}, skipped=skipped)
+                progress.update(detail=f"{store.documents:,} documents")
+
+    def _one(self, client: Client, store: Store, url: str, unit: str, fetched: str) -> None:
+        def rows(skipped: Skipped) -> Iterator[Document | None]:
+            return datafile.rows(part, url, url, self.text_key, skipped)
+
+        def sign(row: Document) -> Document:
+            return self.sign(row, url, UNKNOWN_LICENCE, fetched)
+
+        with Download(client, url, store.folder / PARTS, max_bytes=_MOST_BYTES) as download:
+            part = download.finish(restarts=1)
+            page = _page(url, part)
+            if page is not None:
+                skipped = Skipped()
+                if not page.text:
+                    skipped.note("page without text", url)
+                store.commit([sign(page)] if page.text else [], {unit: {"done": fetched}}, skipped)
+            elif not datafile.take(self, store, unit, rows, sign, done=fetched):
+                return
+            download.discard()
+
+
+def _page(url: str, part: Path) -> Document | None:
+    """The document of an HTML page; None for everything else."""
+    opened = entries(part, url)  # held by name: the file closes with it
+    entry = next(opened, None)
+    if entry is None or entry.in_tar or not _HTML.search(entry.head[:2048]):
+        return None
+    if part.stat().st_size > _PAGE_BYTES:
+        raise TooLarge(url, _PAGE_BYTES)
+    data = entry.read(_PAGE_BYTES)
+    declared = _CHARSET.search(data[:4096])
+    text, title = html_text.text_of(decode(data, url, meant(declared[1].decode()) if declared else "auto"))
+    return Document(url, text.strip(), {"title": title} if title else {})
