@@ -1,6 +1,6 @@
 """Raw text to what a training run reads: documents, a tokenizer, indexed datasets.
 
-What belongs here: fetching (`fetchers`) and reading the formats in which corpora come, cleaning, splitting, training the
+What belongs here: fetching (`fetch`) and reading the formats in which corpora come, cleaning, splitting, training the
 SentencePiece model, writing and checking GPT-NeoX's `.bin/.idx`. What does not: weights of corpora (`mixer`), anything
 that trains a model (`launch`) or scores one (`eval_harness`). Nothing here imports torch.
 

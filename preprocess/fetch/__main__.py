@@ -16,16 +16,17 @@ a folder without it is not finished. The same command goes on where it was stopp
 
 from __future__ import annotations
 
+import argparse
 import os
 import pkgutil
 from collections.abc import Sequence
 
-from haigo import cli, files
+from haigo import cli, files, flags
 from haigo.cli import HaigoError
 
 from . import card, fetch_corpus
 from .client import Client
-from .source import Limits, Source, add_options
+from .source import FetchOptions, Limits, Source
 
 SOURCES = ("kokkai:Kokkai", "wiki_dump:MediaWikiDump", "wiki_api:MediaWikiApi", "feeds:Feeds", "hub:Hub", "urls:Urls")
 
@@ -38,20 +39,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         kind = pkgutil.resolve_name(f"{__package__}.{place}")
         kinds[kind.name] = kind
         verb = verbs.add_parser(kind.name, help=kind.summary, description=kind.summary)
-        add_options(kind, verb)
+        verb.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+        flags.add(verb, FetchOptions)
+        flags.add(verb, kind)
     args, unknown = parser.parse_known_args(argv)
     if unknown:  # told by the source's own parser, which knows the options that may have been meant
         verbs.choices[args.source].error(f"unrecognized arguments: {' '.join(unknown)}")
-    source = kinds[args.source].of(args, Limits(args.max_documents, args.max_chars))
-    gap = source.gap_s if args.gap is None else args.gap
-    if args.dry_run:
+    options, source = flags.taken(FetchOptions, args), flags.taken(kinds[args.source], args)
+    source.licence, source.limits = options.licence, Limits(options.max_documents, options.max_chars)
+    gap = source.gap_s if options.gap is None else options.gap
+    if options.dry_run:
         plan = {"source": source.name, "gap_s": gap, "requests": list(source.plan())}
         last = f"One at a time, with {gap:g} s of pause after each reply."
-        cli.show(plan, lambda plan: "\n".join([*plan["requests"], last]), args.json)
+        cli.show(plan, lambda plan: "\n".join([*plan["requests"], last]), options.json)
         return cli.OK
-    if not args.output_dir:
+    if not options.output_dir:
         raise HaigoError("--output-dir is missing.", "name a folder, or give --dry-run")
-    contact = args.contact or os.environ.get("HAIGO_CONTACT") or ""
+    contact = options.contact or os.environ.get("HAIGO_CONTACT") or ""
     if not contact and source.networked:
         raise HaigoError(
             "--contact is missing: servers must be able to reach whoever asks them for so much.",
@@ -61,13 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         contact or "local@localhost.localdomain",
         gap_s=gap,
         obey_robots=source.obey_robots,
-        tries=args.tries,
-        timeout_s=args.timeout,
-        allow_private=args.allow_private,
+        tries=options.tries,
+        timeout_s=options.timeout,
+        allow_private=options.allow_private,
     )
-    files.check_output(args.output_dir, source.inputs())
-    written = fetch_corpus(source, args.output_dir, client, args.corpus)
-    cli.show(written, lambda written: card.summary(written, args.output_dir), args.json)
+    files.check_output(options.output_dir, source.inputs())
+    written = fetch_corpus(source, options.output_dir, client, options.corpus)
+    cli.show(written, lambda written: card.summary(written, str(options.output_dir)), options.json)
     return cli.OK
 
 

@@ -11,11 +11,13 @@ import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 from haigo import redact
 from haigo.cli import HaigoError
+from haigo.options import option
 from haigo.progress import Progress
 
 from ..sources import Document
@@ -23,7 +25,7 @@ from . import feed_parse
 from .card import About
 from .client import Client
 from .replies import Again, Reply, ok
-from .source import Listed, Option, Source, addresses, several, today
+from .source import Source, addresses, several, today
 from .state import Skipped, Store
 
 RIGHTS_RESERVED = "all rights reserved, unless the publisher says otherwise"
@@ -42,10 +44,13 @@ class Feeds(Source):
     gap_s = 2.0
     obey_robots = True
 
-    urls: Annotated[list[str], Option("addresses of feeds", "", nargs="*", metavar="URL")]
-    listed: Listed = None
+    urls: list[str] = option("addresses of feeds", positional=True, nargs="*", metavar="URL")
+    listed: Path | None = option(
+        "a file with an address a line (# begins a comment)", None, flags=("--list",), metavar="FILE"
+    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.urls = addresses(self.urls, self.listed)
         if not self.urls:
             raise HaigoError("no feed is named.", "give addresses of feeds, or a file of them with --list")

@@ -15,10 +15,11 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from urllib.parse import quote
 
 from haigo.cli import HaigoError, nearest
+from haigo.options import option
 from haigo.progress import Progress
 
 from ..sources import Document, suffix
@@ -27,7 +28,7 @@ from .card import About
 from .client import Client
 from .download import Download
 from .replies import Again, Reply, parsed
-from .source import UNKNOWN_LICENCE, Option, Source, today
+from .source import UNKNOWN_LICENCE, Source, today
 from .state import PARTS, Skipped, Store
 
 BASE_URL = "https://huggingface.co"
@@ -54,16 +55,15 @@ class Hub(Source):
     unique = False  # ids are file and line
     conditions = ("repo", "revision", "text_key", "base_url")
 
-    repo: Annotated[str, Option("owner/name, or mc4 for the multilingual files of allenai/c4", "", metavar="REPO")]
-    files: Annotated[list[str], Option("which files (repeatable)", action="append", metavar="PATTERN")] = (
-        dataclasses.field(default_factory=list)
-    )
-    language: Annotated[str, Option("for mc4 (default: ja)")] = "ja"
-    revision: Annotated[str, Option("branch, tag or commit (fixed at the first run)")] = "main"
-    text_key: Annotated[str, Option("key or column of the text")] = "text"
-    base_url: Annotated[str, Option("of the hub (default: %(default)s)")] = BASE_URL
+    repo: str = option("owner/name, or mc4 for the multilingual files of allenai/c4", positional=True, metavar="REPO")
+    files: list[str] = option("which files (repeatable)", [], metavar="PATTERN")
+    language: str = option("for mc4", "ja")
+    revision: str = option("branch, tag or commit, fixed at the first run", "main")
+    text_key: str = option("key or column of the text", "text")
+    base_url: str = option("of the hub", BASE_URL)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.repo in PRESETS:
             self.repo, pattern = PRESETS[self.repo]
             self.files = self.files or [pattern.format(language=self.language)]

@@ -13,12 +13,13 @@ import dataclasses
 import datetime
 import io
 from collections.abc import Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from haigo import shapes
 from haigo.cli import Failed, HaigoError, Refused, nearest
+from haigo.options import option
 from haigo.progress import Progress
 
 from ..sources import Document
@@ -27,7 +28,7 @@ from ..sources.containers import Entry
 from .card import About
 from .client import Client, with_query
 from .replies import Again, NotServed, Reply
-from .source import Option, Source, date, today
+from .source import Source, date, today
 from .state import Skipped, Store
 
 BASE_URL = "https://kokkai.ndl.go.jp/api"
@@ -97,20 +98,21 @@ class Kokkai(Source):
     gap_s = 3.0
     conditions = ("house", "meeting", "speaker", "session", "attendance", "base_url")
 
-    first: Annotated[datetime.date, Option("first day, such as 2024-01-01", "--from", type=date, metavar="DATE")]
-    last: Annotated[datetime.date | None, Option("last day (default: today)", "--until", type=date, metavar="DATE")] = (
-        None
+    first: datetime.date = option("first day, such as 2024-01-01", flags=("--from",), parse=date, metavar="DATE")
+    last: datetime.date | None = option(
+        "last day (default: today)", None, flags=("--until",), parse=date, metavar="DATE"
     )
-    house: Annotated[str | None, Option(f"only this house: {', '.join(HOUSES)}")] = None
-    meeting: Annotated[str | None, Option("only meetings whose name holds this (blank: or)")] = None
-    speaker: Annotated[str | None, Option("only speakers whose name holds this (blank: or)")] = None
-    any_words: Annotated[str | None, Option("only speeches with these words (blank: and)", "--any")] = None
-    session: Annotated[int | None, Option("only this session of the Diet", type=int)] = None
-    endpoint: Annotated[str, Option("which form is asked for", choices=tuple(_FORMS))] = "speech"
-    attendance: Annotated[bool, Option("keep the attendance lists")] = False
-    base_url: Annotated[str, Option("of the API (default: %(default)s)")] = BASE_URL
+    house: str | None = option(f"only this house: {', '.join(HOUSES)}", None)
+    meeting: str | None = option("only meetings whose name holds this (blank: or)", None)
+    speaker: str | None = option("only speakers whose name holds this (blank: or)", None)
+    any_words: str | None = option("only speeches with these words (blank: and)", None, flags=("--any",))
+    session: int | None = option("only this session of the Diet", None)
+    endpoint: str = option("which form is asked for", "speech", among=tuple(_FORMS))
+    attendance: bool = option("keep the attendance lists", False)
+    base_url: str = option("of the API", BASE_URL)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         house, self.base_url, self._form = self.house, self.base_url.rstrip("/"), _FORMS[self.endpoint]
         if house is not None and house not in HOUSES:
             raise HaigoError(f"there is no house '{house}'.{nearest(house, HOUSES)}", f"use one of {', '.join(HOUSES)}")

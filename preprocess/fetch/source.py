@@ -1,23 +1,21 @@
 """What every source is to the command: its options, the requests it would send, and the fetching itself.
 
-A source is one dataclass in a file of its own, whose fields are its options: command line and constructor are made of them.
-It stands, by its name, in `SOURCES` of `__main__`.
+A source is one dataclass in a file of its own, whose fields are its options (`haigo.options`), and a line in `SOURCES` of
+`__main__`.
 """
 
 from __future__ import annotations
 
 import abc
-import argparse
-import contextlib
 import dataclasses
 import datetime
-import typing
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Any, ClassVar
 
-from haigo import cli, files
+from haigo import files
 from haigo.cli import HaigoError
+from haigo.options import Options, amount, count, option
 
 from ..sources import Document
 from .card import About
@@ -45,38 +43,26 @@ class Limits:
         return most if self.documents is None else min(most, self.documents - store.documents)
 
 
-class Option:
-    """What makes a field of a source an option of its command, in `Annotated[kind, Option(...)] = default`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FetchOptions(Options):
+    """What `preprocess.fetch` takes beside a source's own options."""
 
-    Args:
-        text: its help.
-        flag: in place of `--field-name`; "" for a positional argument.
-        how: for argparse; a `default` here is the command line's alone. An option without any default is required.
-    """
-
-    def __init__(self, text: str, flag: str | None = None, **how: Any) -> None:
-        self.text, self.flag, self.how = text, flag, how
-
-    def add(self, parser: argparse.ArgumentParser, field: dataclasses.Field[Any]) -> None:
-        """Put it on a parser."""
-        flag = f"--{field.name}" if self.flag is None else self.flag
-        how = {"help": self.text, **self.how}
-        if not flag:
-            parser.add_argument(field.name, **how)
-            return
-        if isinstance(field.default, bool):
-            how["action"] = "store_true"
-        if field.default_factory is not dataclasses.MISSING:
-            how["default"] = field.default_factory()
-        elif field.default is dataclasses.MISSING:
-            how["required"] = True
-        else:
-            how.setdefault("default", field.default)
-        parser.add_argument(*dict.fromkeys((flag.replace("_", "-"), flag)), dest=field.name, **how)
+    output_dir: str | None = option("folder of the corpus (not with --dry-run)", None)
+    corpus: str | None = option("name of the corpus on its data card (default: the folder's)", None)
+    contact: str | None = option("your mail address or URL, told to every server (or set HAIGO_CONTACT)", None)
+    gap: float | None = option("seconds of pause after each reply (default: the source's)", None, least=0, most=3600)
+    tries: int = count("how often a request is sent before giving up", 6)
+    timeout: float = amount("longest silence of a server in seconds", 60.0)
+    allow_private: bool = option("names and redirects may lead into this network", False)
+    licence: str | None = option("put this licence into every document, in place of what the source says", None)
+    max_documents: int | None = count("stop when this many are there", None)
+    max_chars: int | None = count("stop when this many characters are there", None)
+    dry_run: bool = option("print the requests, send none", False)
+    json: bool = option("print the data card (or the plan) as JSON", False)
 
 
 @dataclasses.dataclass
-class Source(abc.ABC):
+class Source(Options, abc.ABC):
     """One source with its options.
 
     Attributes:
@@ -98,23 +84,6 @@ class Source(abc.ABC):
     licence: str | None = dataclasses.field(default=None, kw_only=True)
     limits: Limits = dataclasses.field(default_factory=Limits, kw_only=True)
     trouble: list[str] = dataclasses.field(default_factory=list, init=False)
-
-    @classmethod
-    def options(cls) -> list[tuple[dataclasses.Field[Any], Option]]:
-        """The source's own options, by field."""
-        hints = typing.get_type_hints(cls, include_extras=True)
-        return [
-            (field, each)
-            for field in dataclasses.fields(cls)
-            for each in getattr(hints[field.name], "__metadata__", ())
-            if isinstance(each, Option)
-        ]
-
-    @classmethod
-    def of(cls, args: argparse.Namespace, limits: Limits) -> Self:
-        """The source that the options describe. Raises HaigoError for options that make no sense."""
-        given = {field.name: getattr(args, field.name) for field, _ in cls.options()}
-        return cls(**given, licence=args.licence, limits=limits)
 
     @property
     def networked(self) -> bool:
@@ -153,35 +122,6 @@ class Source(abc.ABC):
         return document
 
 
-def add_options(kind: type[Source], parser: argparse.ArgumentParser) -> None:
-    """The options that every source has, and a source's own."""
-    add = parser.add_argument
-    add("--debug", action="store_true", help=argparse.SUPPRESS)
-    add("--output-dir", "--output_dir", help="folder of the corpus (not with --dry-run)")
-    add("--corpus", help="name of the corpus on its data card (default: the folder's)")
-    add("--contact", help="your mail address or URL, told to every server (or set HAIGO_CONTACT)")
-    add("--gap", type=_pause, help="seconds of pause after each reply (default: the source's)")
-    add("--tries", type=cli.count, default=6, help="how often a request is sent before giving up")
-    add("--timeout", type=cli.amount, default=60.0, help="longest silence of a server in seconds")
-    add(
-        "--allow-private", "--allow_private", action="store_true", help="names and redirects may lead into this network"
-    )
-    add("--licence", help="put this licence into every document, in place of what the source says")
-    add("--max-documents", "--max_documents", type=cli.count, help="stop when this many are there")
-    add("--max-chars", "--max_chars", type=cli.count, help="stop when this many characters are there")
-    add("--dry-run", "--dry_run", action="store_true", help="print the requests, send none")
-    add("--json", action="store_true", help="print the data card (or the plan) as JSON")
-    for field, option in kind.options():
-        option.add(parser, field)
-
-
-def _pause(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) < 3600:
-            return float(text)
-    raise argparse.ArgumentTypeError(f"{text:.40} is not a pause in seconds, such as 3")
-
-
 def today(client: Client) -> datetime.date:
     """The date (UTC) by the client's clock."""
     return datetime.datetime.fromtimestamp(client.clock.time(), datetime.UTC).date()
@@ -197,12 +137,6 @@ def date(text: str) -> datetime.date:
         return datetime.date.fromisoformat(text)
     except ValueError:
         raise HaigoError(f"'{text}' is not a date.", "write it as 2024-11-29") from None
-
-
-Listed = Annotated[
-    Path | None, Option("a file with an address a line (# begins a comment)", "--list", type=Path, metavar="FILE")
-]
-"""For a source of addresses."""
 
 
 def addresses(given: list[str], listed: Path | None) -> list[str]:

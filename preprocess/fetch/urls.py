@@ -10,10 +10,10 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
 
 from haigo import redact
 from haigo.cli import HaigoError
+from haigo.options import option
 from haigo.progress import Progress
 
 from ..sources import Document
@@ -26,7 +26,7 @@ from .download import Download
 from .feed_xml import meant
 from .replies import NotServed, TooLarge
 from .robots import Disallowed
-from .source import UNKNOWN_LICENCE, Listed, Option, Source, addresses, several, today
+from .source import UNKNOWN_LICENCE, Source, addresses, several, today
 from .state import PARTS, Skipped, Store
 
 _MOST_BYTES, _PAGE_BYTES = 50_000_000_000, 32 << 20
@@ -44,11 +44,14 @@ class Urls(Source):
     obey_robots = True
     conditions = ("text_key",)
 
-    urls: Annotated[list[str], Option("addresses", "", nargs="*", metavar="URL")]
-    listed: Listed = None
-    text_key: Annotated[str, Option("key or column of the text in data files")] = "text"
+    urls: list[str] = option("addresses", positional=True, nargs="*", metavar="URL")
+    listed: Path | None = option(
+        "a file with an address a line (# begins a comment)", None, flags=("--list",), metavar="FILE"
+    )
+    text_key: str = option("key or column of the text in data files", "text")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.urls = list(dict.fromkeys(url.partition("#")[0] for url in addresses(self.urls, self.listed)))
         if not self.urls:
             raise HaigoError("no address is given.", "give addresses, or a file of them with --list")

@@ -11,11 +11,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import quote, urljoin
 
 from haigo import shapes
 from haigo.cli import HaigoError, Refused
+from haigo.options import option
 from haigo.progress import Progress
 
 from .. import wikitext
@@ -24,7 +25,7 @@ from ..sources.mediawiki import is_redirect
 from .card import About
 from .client import Client
 from .replies import Again, Reply, parsed
-from .source import UNKNOWN_LICENCE, Option, Source, today
+from .source import UNKNOWN_LICENCE, Source, today
 from .state import Skipped, Store
 from .wiki_pages import HOLES, terms
 
@@ -55,10 +56,11 @@ class MediaWikiApi(Source):
     summary = "articles of a MediaWiki site through its API"
     gap_s = 1.0
 
-    url: Annotated[str, Option("such as https://ja.wikinews.org/w/api.php", "", metavar="API")]
-    keep_wikitext: Annotated[bool, Option("do not strip the markup")] = False
+    url: str = option("such as https://ja.wikinews.org/w/api.php", positional=True, metavar="API")
+    keep_wikitext: bool = option("do not strip the markup", False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.url.startswith(("http://", "https://")) or not self.url.split("?")[0].endswith(".php"):
             raise HaigoError(
                 f"{self.url} is not the address of an api.php.", "give such as https://ja.wikinews.org/w/api.php"

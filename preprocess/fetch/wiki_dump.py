@@ -13,11 +13,12 @@ import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from haigo import cli, files, pool
+from haigo import files, pool
 from haigo.cli import HaigoError
+from haigo.options import few, option
 from haigo.progress import Progress
 
 from . import wiki_pages
@@ -25,7 +26,7 @@ from .card import About
 from .client import Client
 from .download import Download
 from .replies import Reply, ok, parsed
-from .source import UNKNOWN_LICENCE, Option, Source, today
+from .source import UNKNOWN_LICENCE, Source, today
 from .state import PARTS, Skipped, Store
 
 BASE_URL = "https://dumps.wikimedia.org"
@@ -55,16 +56,17 @@ class MediaWikiDump(Source):
     summary = "articles out of a MediaWiki dump, such as Wikipedia's"
     gap_s = 1.0
 
-    wiki: Annotated[str, Option("which wiki's dump (default: jawiki)")] = "jawiki"
-    date: Annotated[str, Option("of the dump, such as 20260101 (default: the latest)")] = "latest"
-    file: Annotated[Path | None, Option("a dump at hand, in place of fetching one", type=Path)] = None
-    index: Annotated[Path | None, Option("the index of --file, if it is a multistream dump", type=Path)] = None
-    workers: Annotated[int, Option("processes (default: one a core)", default=0, type=cli.few)] = 1
-    keep_wikitext: Annotated[bool, Option("do not strip the markup")] = False
-    keep_downloads: Annotated[bool, Option("keep the dump when all is done")] = False
-    base_url: Annotated[str, Option("of the dumps (default: %(default)s)")] = BASE_URL
+    wiki: str = option("which wiki's dump", "jawiki")
+    date: str = option("of the dump, such as 20260101", "latest")
+    file: Path | None = option("a dump at hand, in place of fetching one", None)
+    index: Path | None = option("the index of --file, if it is a multistream dump", None)
+    workers: int | None = few("processes (default: one a core)", None)
+    keep_wikitext: bool = option("do not strip the markup", False)
+    keep_downloads: bool = option("keep the dump when all is done", False)
+    base_url: str = option("of the dumps", BASE_URL)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.file is None and not _WIKI.fullmatch(self.wiki):
             raise HaigoError(f"'{self.wiki}' is not a wiki's name.", "give such as jawiki, enwiki, jawikibooks")
         if self.date != "latest" and not re.fullmatch(r"\d{8}", self.date):
@@ -74,7 +76,6 @@ class MediaWikiDump(Source):
         for path in self.inputs():
             if not path.is_file():
                 raise HaigoError(f"{path} does not exist.", "check the path")
-        self.workers = self.workers or pool.cores()
         self.base_url = self.base_url.rstrip("/")
 
     @property
@@ -171,7 +172,9 @@ class MediaWikiDump(Source):
         licence = licence_of(site)
         work = wiki_pages.Work(str(dump), not self.keep_wikitext)
         with Progress("articles", None, "articles") as progress:
-            for taken, (documents, passed_over) in wiki_pages.run(work, index, state["taken"], self.workers):
+            for taken, (documents, passed_over) in wiki_pages.run(
+                work, index, state["taken"], self.workers or pool.cores()
+            ):
                 signed = [self.sign(each, wiki_pages.address(site, each), licence, fetched) for each in documents]
                 skipped = Skipped()
                 skipped.counts.update(passed_over)

@@ -23,7 +23,7 @@ def raw(tmp_path):
     )
     dump = tmp_path / "dump.xml"
     dump.write_text(f"<mediawiki><siteinfo></siteinfo>{pages}</mediawiki>", encoding="utf-8")
-    fetch.fetch_corpus(MediaWikiDump("jawiki", file=dump), tmp_path / "raw", Client("a@example.org"))
+    fetch.fetch_corpus(MediaWikiDump("jawiki", file=dump, workers=1), tmp_path / "raw", Client("a@example.org"))
     return tmp_path / "raw"
 
 

@@ -1,6 +1,7 @@
 """MediaWiki: multistream dumps in parallel, dumps of one stream, the downloads, and the API."""
 
 import bz2
+import functools
 import hashlib
 import html
 import json
@@ -11,11 +12,12 @@ from fetch_server import Answer, FakeClock, Server, as_json, cut, ranged, status
 from haigo import files
 from haigo.cli import Failed, HaigoError, Refused
 from preprocess import fetch, sources, wikitext
-from preprocess.fetch import wiki_pages
+from preprocess.fetch import wiki_dump, wiki_pages
 from preprocess.fetch.client import Client
 from preprocess.fetch.source import Limits
 from preprocess.fetch.wiki_api import MediaWikiApi
-from preprocess.fetch.wiki_dump import MediaWikiDump
+
+MediaWikiDump = functools.partial(wiki_dump.MediaWikiDump, workers=1)
 
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/" version="0.10" xml:lang="ja">
   <siteinfo><sitename>Wikipedia</sitename><dbname>jawiki</dbname>

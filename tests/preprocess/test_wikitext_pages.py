@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from haigo import cli
-from preprocess import clean, documents, fetch, rules, sources, wikitext
+from preprocess import clean, documents, rules, sources, wikitext
+from preprocess.fetch.__main__ import main
 
 _spec = importlib.util.spec_from_file_location("top_conftest", Path(__file__).parents[1] / "conftest.py")
 _top = importlib.util.module_from_spec(_spec)
@@ -46,7 +47,7 @@ def cleaned(tmp_path):
 
 def fetched(path, tmp_path):
     argv = ["mediawiki-dump", "--file", str(path), "--output-dir", str(tmp_path / "f"), "--workers", "1"]
-    assert cli.run(fetch.main, [*argv, "--contact", "a@example.org"]) == 0
+    assert cli.run(main, [*argv, "--contact", "a@example.org"]) == 0
     card = json.loads((tmp_path / "f" / "DATA_CARD.json").read_text(encoding="utf-8"))
     return {one.id: one.text for one in sources.read([tmp_path / "f"])}, card
 
