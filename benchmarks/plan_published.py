@@ -15,10 +15,10 @@ import random
 import statistics
 from pathlib import Path
 
-from launch.planning import layouts as plan_layouts
-from launch.planning import stacks as plan_stacks
-from launch.planning.calibrate import Calibration, Row
-from launch.planning.memory import Shape, Split
+from launch.plan import layouts as plan_layouts
+from launch.plan import stacks as plan_stacks
+from launch.plan.calibrate import Calibration, Row
+from launch.plan.memory import Shape, Split
 from neox_configs import derive, hardware
 
 # layers, hidden, heads of MPT, of which the page gives names only

@@ -21,7 +21,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
@@ -30,6 +30,7 @@ REQUIRED = dataclasses.MISSING
 FEW = 10**6
 SEEDS = 2**31 - 1
 _SEE = "see docs/runfile.md"
+T = TypeVar("T", bound="Options")
 
 
 class Options:
@@ -47,6 +48,12 @@ class Options:
     def replaced(self, **values: Any) -> Self:
         """A copy with other values of some fields."""
         return dataclasses.replace(typing.cast(Any, self), **values)
+
+    def shared(self, cls: type[T], **values: Any) -> T:
+        """The options of another class: `values`, and what both classes have under the same name."""
+        names = {each.name for each in dataclasses.fields(typing.cast(Any, self))}
+        both = [each.name for each in dataclasses.fields(typing.cast(Any, cls)) if each.init and each.name in names]
+        return cls(**{name: getattr(self, name) for name in both} | values)
 
 
 def option(

@@ -26,10 +26,10 @@ from typing import Any
 
 from haigo import cli, files, redact
 from haigo.cli import HaigoError, Refused
-from launch import preflight
-from launch.checking import place as preflight_place
-from launch.checking.data import Check
 from launch.neox import dry_run as deepy_show
+from launch.plan import preflight
+from launch.plan.checks import machine as preflight_place
+from launch.plan.checks.check import Check
 from launch.train import outcome as deepy_run
 from launch.train import supervise
 

@@ -19,7 +19,7 @@ from haigo.cli import Failed, HaigoError
 from haigo.pickles import refusal
 from launch.deepy import interpreter
 from launch.neox.conversion import pickles
-from launch.writing import recipes as config_recipes
+from launch.plan import recipes as config_recipes
 from neox_configs import reader
 
 

@@ -27,7 +27,7 @@ class Cluster:
     peak_tflops: float
     """Peak of one GPU at the training precision, in 10^12 operations a second."""
     efficiency: float
-    """Share of `launch.planning.speed`'s roofline that this hardware reaches; an A100-40GB is 1."""
+    """Share of `launch.plan.speed`'s roofline that this hardware reaches; an A100-40GB is 1."""
     neox: dict[str, Any] = field(default_factory=dict)
     """GPT-NeoX keys that go with this hardware."""
 

@@ -9,6 +9,7 @@ import tiny_house
 import yaml
 
 from haigo import cli
+from launch.pipeline.__main__ import main as pipeline_main
 
 HUGE = ("1000000000000000", "1" * 30, "9" * 5000, "1e400")
 OF = [
@@ -55,13 +56,12 @@ def test_absurd_numbers_are_named(folder, capsys, verb, words, value):
     ids=str,
 )  # fmt: skip
 def test_absurd_numbers_in_a_run_file(folder, capsys, change):
-    from launch import pipeline
 
     content = yaml.safe_load((folder / "run.yml").read_text())
     for section, keys in change.items():
         content[section] = {**content[section], **keys}
     (folder / "run.yml").write_text(yaml.safe_dump(content))
-    assert cli.run(pipeline.main, ["run.yml", "--dry-run"]) == cli.BAD_INPUT
+    assert cli.run(pipeline_main, ["run.yml", "--dry-run"]) == cli.BAD_INPUT
     said = capsys.readouterr().err
     assert "run.yml" in said and "fix: " in said and len(said) < 1000
 

@@ -308,7 +308,7 @@ def test_shipped_clusters_are_sound():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yml")), ids=ids)
 def test_shipped_run_files_are_sound(path, monkeypatch):
-    from launch.chain import runfile
+    from launch.pipeline import runfile
     from neox_configs import hardware, shipped
 
     monkeypatch.setenv("HAIGO_CORPORA", "corpora")

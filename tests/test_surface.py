@@ -114,12 +114,12 @@ def _is_file_name(text: str) -> bool:
 
 
 def surface() -> list[str]:
-    from launch.chain import runfile
+    from launch.pipeline import runfile
 
     lines = []
     for verb in verbs():
         lines.append(f"verb {verb}")
-        if verb != "launch.chain.docs":
+        if verb != "launch.pipeline.reference":
             lines += flags(verb, parser_of(verb))
     lines += keys(runfile.RunFile)
     for module in LIBRARY:

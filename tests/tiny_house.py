@@ -16,7 +16,7 @@ from haigo import cli
 ELSEWHERE = {
     # these need a GPT-NeoX, real or pretended: tests/launch_neox
     "launch.deepy", "launch.runs", "launch.convert", "launch.stretch", "launch.checkpoints",
-    "launch.chain.docs",  # prints
+    "launch.pipeline.reference",  # prints
 }  # fmt: skip
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from haigo import redact
 from haigo.cli import HaigoError, Refused
-from launch.checking.data import Check
 from launch.neox import launch_command as neox_command
 from launch.neox import launcher as runner_command
+from launch.plan.checks.check import Check
 
 NO_CHECKOUT, NO_PYTHON = runner_command.UNKNOWN
 _WHERE = "import importlib.util as u; print('\\n'.join(u.find_spec('deepspeed').submodule_search_locations))"

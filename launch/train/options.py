@@ -11,7 +11,7 @@ from typing import Any
 
 from haigo import cli
 from haigo.cli import HaigoError
-from launch import preflight
+from launch.plan import preflight
 from launch.train import requeue
 from neox_configs import derive
 

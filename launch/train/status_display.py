@@ -16,8 +16,8 @@ from haigo import shown
 from haigo.cli import HaigoError
 from haigo.progress import clock
 from launch.neox.log import Step
-from launch.planning import layouts as plan_layouts
-from launch.planning.memory import Shape, Split
+from launch.plan import layouts as plan_layouts
+from launch.plan.memory import Shape, Split
 from neox_configs import derive, hardware, reader, shipped
 
 LINE_EVERY_S = 10.0

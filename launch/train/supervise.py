@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError, Refused
-from launch.checking.data import Check
 from launch.neox import ports
+from launch.plan.checks.check import Check
 from launch.train import exclusive as one_run
 from launch.train import options, resume
 from launch.train import process as children

@@ -12,9 +12,10 @@ import pytest
 
 from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
-from launch import hostfile, pipeline, proxies, runs, screen
+from launch import hostfile, proxies, runs, screen
 from launch.local import __main__ as local
-from launch.page import figures
+from launch.pipeline.__main__ import main as pipeline_main
+from launch.pipeline.page import figures
 from mixer import design, search
 from neox_configs import catalogue
 
@@ -54,7 +55,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tup
             text = text.replace(old, new)
         path = tmp_path / "my.yml"
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        code = cli.run(pipeline.main, [str(path), "--dry-run", *words])
+        code = cli.run(pipeline_main, [str(path), "--dry-run", *words])
         assert not (tmp_path / "out").exists()
         return code, capsys.readouterr().err
 
@@ -148,7 +149,7 @@ def test_the_run_files_that_went_wrong(
     if not source.is_file():
         pytest.skip(f"{source} is not here")
     monkeypatch.setenv("OUT", str(tmp_path / "out"))
-    assert cli.run(pipeline.main, [str(source), "--dry-run"]) == 2
+    assert cli.run(pipeline_main, [str(source), "--dry-run"]) == 2
     err = capsys.readouterr().err
     assert said in err and file in err and not (tmp_path / "out").exists()
 

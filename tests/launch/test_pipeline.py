@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from haigo import cli
-from launch import pipeline
-from launch.chain import actions, runfile
+from launch.pipeline import actions, runfile
+from launch.pipeline.__main__ import main as pipeline_main
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
@@ -69,7 +69,7 @@ def wait_for(path, process, seconds=120):
 
 
 def call(*words):
-    return cli.run(pipeline.main, list(map(str, words)))
+    return cli.run(pipeline_main, list(map(str, words)))
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from haigo import cli
-from launch import pipeline, report
-from launch.chain import stage
+from launch import report
+from launch.pipeline import stage
+from launch.pipeline.__main__ import main as pipeline_main
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parent.parent.parent
@@ -42,7 +43,7 @@ TIMES = re.compile(r'"?(seconds|cpu_seconds|tokens_per_cpu_s|time_s|tokens_per_s
 
 
 def call(*words):
-    return cli.run(pipeline.main, list(map(str, words)))
+    return cli.run(pipeline_main, list(map(str, words)))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""launch.chain.runfile: the run file is checked key by key, and its documentation is made from it."""
+"""launch.pipeline.runfile: the run file is checked key by key, and its documentation is made from it."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ import pytest
 
 from haigo import digests, files
 from haigo.cli import HaigoError
-from launch import pipeline
-from launch.chain import docs as runfile_docs
-from launch.chain import inputs, runfile
+from launch.pipeline import inputs, run, runfile
+from launch.pipeline import reference as runfile_docs
+from launch.pipeline.__main__ import main as pipeline_main
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL = """
@@ -95,7 +95,7 @@ def test_digests_follow_the_bytes_though_size_and_time_stay(tmp_path):
 
 def test_reference_page_is_up_to_date():
     assert (ROOT / "docs" / "runfile.md").read_text(encoding="utf-8") == runfile_docs.page(), (
-        "run: python -m launch.chain.docs > docs/runfile.md"
+        "run: python -m launch.pipeline.reference > docs/runfile.md"
     )
 
 
@@ -103,11 +103,11 @@ def test_init_writes_a_run_file_that_is_read_back(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("news.jsonl.gz", "wiki.xml"):
         (tmp_path / name).write_text("x")
-    assert pipeline.main(["--init", "my.yml", "news.jsonl.gz", "百科=wiki.xml".replace("百科", "wiki")]) == 0
+    assert pipeline_main(["--init", "my.yml", "news.jsonl.gz", "百科=wiki.xml".replace("百科", "wiki")]) == 0
     run = runfile.read("my.yml")
     assert list(run.corpora) == ["news", "wiki"] and run.objective.metrics == {"news_bpb": 1.0}
     with pytest.raises(HaigoError, match="exists already"):
-        pipeline.main(["--init", "my.yml"])
+        pipeline_main(["--init", "my.yml"])
 
 
 @pytest.mark.parametrize("name", ["mini.yml", "japanese.yml"])
@@ -134,6 +134,6 @@ def test_what_a_late_stage_would_say_is_said_before_the_first_one(tmp_path, key,
     path.write_text(text)
     words = ["corpora.wiki.min=0.5", f"output={tmp_path / 'out'}", key]
     with pytest.raises(HaigoError) as caught:
-        pipeline.execute(runfile.read(path, words), path)
+        run.execute(runfile.read(path, words), path)
     assert sentence in caught.value.problem
     assert not (tmp_path / "out" / "corpora").exists()

@@ -1,12 +1,12 @@
-"""launch.chain.stage: done once, skipped when unchanged, redone when changed, cleared or continued after a kill."""
+"""launch.pipeline.stage: done once, skipped when unchanged, redone when changed, cleared or continued after a kill."""
 
 import json
 from functools import partial
 from pathlib import Path
 
 from haigo import files
-from launch.chain import actions
-from launch.chain.stage import Run, Stage
+from launch.pipeline import actions
+from launch.pipeline.stage import Run, Stage
 
 
 def write(folder: str, text: str) -> str:

@@ -11,10 +11,10 @@ import pytest
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
-from launch import pipeline
-from launch.chain import runfile, text_stages
-from launch.chain.stages import Chain
-from launch.page import text as report_text
+from launch.pipeline import runfile, text_stages
+from launch.pipeline.__main__ import main as pipeline_main
+from launch.pipeline.page import text as report_text
+from launch.pipeline.stages import Chain
 from preprocess import documents
 
 ROOT = Path(__file__).parent.parent.parent
@@ -31,7 +31,6 @@ objective: {{metrics: {{news_bpb: 1}}}}
 _DIE = """
 import os, signal, sys
 from haigo import cli
-from launch import pipeline
 left = int(sys.argv[1])
 def hook(event, arguments):
     global left
@@ -40,7 +39,7 @@ def hook(event, arguments):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(hook)
-raise SystemExit(cli.run(pipeline.main, sys.argv[2:]))
+raise SystemExit(cli.run(pipeline_main, sys.argv[2:]))
 """
 ON = """
 dedup: {method: minhash, priority: [wiki]}
@@ -213,7 +212,7 @@ configs: {{models: []}}
     )
     # one worker in all runs: how many threads a proxy gets would show in the last digits of its losses
     call = [str(tmp_path / "run.yml"), "--set", "workers=1"]
-    assert cli.run(pipeline.main, call) == 0
+    assert cli.run(pipeline_main, call) == 0
     out = tmp_path / "out"
     ids = [json.loads(line) for line in (out / "decontaminate" / "contaminated.jsonl").read_text().splitlines()]
     assert {"task": "jcommonsenseqa", "id": str(item["q_id"])} in ids
@@ -223,17 +222,17 @@ configs: {{models: []}}
     assert "Repeated documents" in page and "Evaluation items in the text" in page
     assert "found in training text" in page
     before = {path: path.stat().st_mtime_ns for path in out.rglob(".done.json")}
-    assert cli.run(pipeline.main, call) == 0
+    assert cli.run(pipeline_main, call) == 0
     assert {path: path.stat().st_mtime_ns for path in out.rglob(".done.json")} == before
     killed = [*call, "--output-dir", str(tmp_path / "killed")]
     for moment in random.Random(4).sample(range(1, 45), 3):  # a rename is where a file, or a folder, becomes real
         words = [sys.executable, "-B", "-c", _DIE, str(moment), *killed]
         done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=600)
         assert done.returncode == -signal.SIGKILL, done.stderr
-    assert cli.run(pipeline.main, killed) == 0
+    assert cli.run(pipeline_main, killed) == 0
     whole, resumed = made(out), made(tmp_path / "killed")
     assert whole.keys() == resumed.keys() and "dedup/news/train/00000.jsonl.zst" in whole
     assert {name: resumed[name] for name in whole if whole[name] != resumed[name]} == {}
-    assert cli.run(pipeline.main, [*call, "--set", "decontaminate.against=[]"]) == 0
+    assert cli.run(pipeline_main, [*call, "--set", "decontaminate.against=[]"]) == 0
     about = json.loads((out / "scores" / "chosen" / "result.json").read_text(encoding="utf-8"))["haigo"]["tasks"]
     assert "without_excluded" not in about["jcommonsenseqa-1.1-0.3"]

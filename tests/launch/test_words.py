@@ -1,4 +1,4 @@
-"""launch.chain.words: a room's sentence about its flags reaches the writer of a run file in the run file's words."""
+"""launch.pipeline.words: a room's sentence about its flags reaches the writer of a run file in the run file's words."""
 
 import pickle
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from haigo.cli import HaigoError, Refused
-from launch.chain import words
+from launch.pipeline import words
 
 
 def complain(kind, problem, fix):

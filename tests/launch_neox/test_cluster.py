@@ -24,11 +24,13 @@ from private_slurm import Slurm
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
-from launch import configs, hostfile
+from launch import hostfile
 from launch import slurm as slurm_command
 from launch.neox import launch_command as neox_command
 from launch.neox import launcher as runner_command
 from launch.neox import nodelist, sbatch
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 
 _DEEPY = """
 import json, os, subprocess, sys
@@ -78,7 +80,7 @@ def checkout(fake_neox: Path) -> Path:
 def config(world: World) -> Path:
     output = world.root / "run" / "tiny.yml"
     arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "tokens": 20_480}
-    content = dict(configs.write_config(output, model="0-1M", cluster="local-cpu", **arguments)["config"])
+    content = dict(write_config(ConfigOptions(output=output, model="0-1M", cluster="local-cpu", **arguments))["config"])
     for name in ("num_gpus", "train_batch_size"):
         content.pop(name)
     yamlfile.write(output, {**content, "train_micro_batch_size_per_gpu": 2})

@@ -16,10 +16,12 @@ from neox_world import LOSSLESS, REPO, World, make_world, sentences, write_weigh
 from haigo import cli, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from launch import configs, preflight, stretch
-from launch.checking import data as preflight_data
-from launch.writing import finetune as config_finetune
-from launch.writing import recipes as config_recipes
-from neox_configs import reader
+from launch.plan import finetune as config_finetune
+from launch.plan import recipes as config_recipes
+from launch.plan.checks import data as preflight_data
+from launch.plan.config import make_config, write_config
+from launch.plan.options import ConfigOptions
+from neox_configs import reader, shipped
 from preprocess import pairs as pairing
 
 
@@ -55,14 +57,14 @@ def arguments(place: World, **changes: Any) -> dict[str, Any]:
         "catalogue": place.catalogue,
         "output": place.root / "run" / "x.yml",
         "tokens": 20 * 8 * 128,
-    }
+    } | {f"{split}_pairs": prefix for split, prefix in changes.pop("pairs", {}).items()}
     return {**made, **changes}
 
 
 @pytest.fixture(scope="module")
 def base(place: World) -> Path:
     """A save folder as GPT-NeoX leaves it, as far as a recipe looks at it."""
-    made = configs.make_config(**arguments(place, output=place.root / "base" / "base.yml"))
+    made = make_config(ConfigOptions(**arguments(place, output=place.root / "base" / "base.yml")))
     folder = place.root / "base" / "checkpoints" / "base"
     for step in (10, 20):
         (folder / f"global_step{step}" / "configs").mkdir(parents=True)
@@ -90,7 +92,7 @@ def test_which_checkpoint_is_meant(base: Path, tmp_path: Path) -> None:
 
 def test_continued_pretraining(place: World, base: Path, tmp_path: Path) -> None:
     output = tmp_path / "more.yml"
-    configs.write_config(**arguments(place, output=output, recipe="continued", start=base))
+    write_config(ConfigOptions(**arguments(place, output=output, recipe="continued", start=base)))
     config, again = reader.load(output), reader.load(tmp_path / "more-resume.yml")
     reader.check_keys(config)
     assert config["finetune"] is True and config["load"] == str(base) and "iteration" not in config
@@ -98,7 +100,7 @@ def test_continued_pretraining(place: World, base: Path, tmp_path: Path) -> None
     assert config["optimizer"]["params"]["lr"] == 4.0e-3 and config["lr_decay_iters"] == config["train_iters"]
     changed = {key for key in {*config, *again} if config.get(key) != again.get(key)}
     assert changed == {"finetune", "load"} and again["finetune"] is False
-    older = configs.make_config(**arguments(place, recipe="continued", start=base / "global_step10", lr=1e-3))
+    older = make_config(ConfigOptions(**arguments(place, recipe="continued", start=base / "global_step10", lr=1e-3)))
     assert older.config["iteration"] == 10 and older.config["optimizer"]["params"]["lr"] == 1e-3
     assert older.config["min_lr"] == pytest.approx(1e-4)
     assert config["optimizer"]["params"]["betas"] == older.config["optimizer"]["params"]["betas"]
@@ -107,8 +109,12 @@ def test_continued_pretraining(place: World, base: Path, tmp_path: Path) -> None
 
 
 def test_finetuning_on_packed_pairs(place: World, base: Path, sft: dict[str, Path], tmp_path: Path) -> None:
-    made = configs.make_config(
-        **arguments(place, recipe="finetune", start=base, mixture=None, pairs=sft, epochs=2, output=tmp_path / "s.yml")
+    made = make_config(
+        ConfigOptions(
+            **arguments(
+                place, recipe="finetune", start=base, mixture=None, pairs=sft, epochs=2, output=tmp_path / "s.yml"
+            )
+        )
     )
     config = made.config
     reader.check_keys(config)
@@ -125,8 +131,8 @@ def test_finetuning_on_packed_pairs(place: World, base: Path, sft: dict[str, Pat
 
 def test_finetuning_on_loose_pairs_is_said(place: World, base: Path, tmp_path: Path) -> None:
     loose = make_pairs(place.root, pack=False)
-    made = configs.make_config(
-        **arguments(place, recipe="finetune", start=base, mixture=None, pairs={"train": loose["train"]})
+    made = make_config(
+        ConfigOptions(**arguments(place, recipe="finetune", start=base, mixture=None, pairs={"train": loose["train"]}))
     )
     assert made.config["pack_impl"] == "pack_until_overflow"
     assert [remark.split(":")[0] for remark in made.remarks] == [
@@ -206,7 +212,7 @@ def test_longer_samples(place: World, base: Path, tmp_path: Path) -> None:
     (base / "global_step20" / "layer_00-model_00-model_states.pt").write_bytes(b"weights")
     wanted = arguments(place, recipe="long-context", start=base, seq_length=512, tokens=100_000)
     with pytest.raises(Refused, match="only with its max_position_embeddings 128") as caught:
-        configs.make_config(**wanted)
+        make_config(ConfigOptions(**wanted))
     assert "launch.stretch" in caught.value.fix
     copy = stretch.stretch(base, 512, tmp_path / "copy", Path(sys.executable))
     state = torch.load(copy / "global_step20" / "mp_rank_00_model_states.pt", weights_only=True)
@@ -225,7 +231,7 @@ def test_longer_samples(place: World, base: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".other*")) and not (tmp_path / "other").exists()
     write_weights(base / "global_step20")
     (base / "global_step20" / "layer_00-model_00-model_states.pt").unlink()
-    made = configs.make_config(**{**wanted, "start": copy})
+    made = make_config(ConfigOptions(**{**wanted, "start": copy}))
     config = made.config
     reader.check_keys(config)
     assert reader.type_problems(config) == []
@@ -233,21 +239,21 @@ def test_longer_samples(place: World, base: Path, tmp_path: Path) -> None:
     # heads of 16, all rotary: 10,000 x 4^(16/14)
     assert config["rotary_emb_base"] == round(10_000 * 4 ** (16 / 14)) and config["finetune"] is True
     with pytest.raises(HaigoError, match="is not longer than the checkpoint's 128"):
-        configs.make_config(**arguments(place, recipe="long-context", start=base, seq_length=128))
+        make_config(ConfigOptions(**arguments(place, recipe="long-context", start=base, seq_length=128)))
 
 
 def test_what_does_not_go_together(place: World, base: Path, sft: dict[str, Path], tmp_path: Path) -> None:
     def refused(kind: type[HaigoError], words: str, **changes: Any) -> None:
         with pytest.raises(kind, match=words):
-            configs.make_config(**arguments(place, **changes))
+            make_config(ConfigOptions(**arguments(place, **changes)))
 
-    refused(HaigoError, r"no recipe 'finetuning'\. Did you mean 'finetune'", recipe="finetuning")
+    refused(HaigoError, r"--recipe is 'finetuning'\. Did you mean 'finetune'", recipe="finetuning")
     refused(HaigoError, "needs a checkpoint to start from", recipe="continued")
     refused(HaigoError, "starts from nothing", start=base)
     refused(Refused, "hidden_size is 96, and the checkpoint", recipe="continued", start=base, model="0-3M")
     refused(HaigoError, "needs examples", recipe="finetune", start=base, mixture=None)
     refused(HaigoError, "no mixture is given", recipe="continued", start=base, mixture=None)
-    refused(HaigoError, "--epochs 0 is not above 0", recipe="finetune", start=base, pairs=sft, epochs=0)
+    refused(HaigoError, "--epochs is 0", recipe="finetune", start=base, pairs=sft, epochs=0)
     refused(HaigoError, "--lr is", recipe="continued", start=base, lr=-1.0)
     refused(Refused, "packed for samples of 128 tokens", recipe="finetune", start=base, pairs=sft, seq_length=64)
     refused(Refused, "where it starts from", recipe="continued", start=base, save=base)
@@ -260,18 +266,18 @@ def test_a_layout_that_cannot_load_the_checkpoint_is_not_taken(place: World, bas
     split = tmp_path / "split"
     (split / "global_step5" / "configs").mkdir(parents=True)
     (split / "latest").write_text("global_step5\n")
-    config = {**reader.load(configs.shipped.find("models", "7B")), "model_parallel_size": 2, "pipe_parallel_size": 0}
+    config = {**reader.load(shipped.find("models", "7B")), "model_parallel_size": 2, "pipe_parallel_size": 0}
     yamlfile.write(split / "global_step5" / "configs" / "7B.yml", config)
     wide = {"model": "7B", "cluster": "a100-40gb", "nodes": 4, "seq_length": 128, "recipe": "continued"}
-    made = configs.make_config(**arguments(place, **wide, start=split))
+    made = make_config(ConfigOptions(**arguments(place, **wide, start=split)))
     assert made.config["model_parallel_size"] == 2 and made.config["pipe_parallel_size"] == 0
     yamlfile.write(split / "global_step5" / "configs" / "7B.yml", {**config, "model_parallel_size": 8})
     with pytest.raises(Refused, match="split over 8 GPUs with no pipeline"):
-        configs.make_config(**arguments(place, **wide, start=split))
+        make_config(ConfigOptions(**arguments(place, **wide, start=split)))
 
 
 def test_starting_again_over_its_own_checkpoints_is_refused(place: World, base: Path, tmp_path: Path) -> None:
-    made = configs.make_config(**arguments(place, recipe="continued", start=base, output=tmp_path / "more.yml"))
+    made = make_config(ConfigOptions(**arguments(place, recipe="continued", start=base, output=tmp_path / "more.yml")))
     assert not [check for check in preflight_data.checks(made.config, Path("/")) if check.status == "fail"]
     save = Path(made.config["save"])
     (save / "global_step5").mkdir(parents=True)
@@ -319,12 +325,16 @@ def test_a_finished_model_is_finetuned_and_stretched_by_gpt_neox(neox: Any, tmp_
         return [float(loss) for loss in re.findall(r"lm_loss: (\S+)", log.read_text())]
 
     first = tmp_path / "run" / "base.yml"
-    configs.write_config(**arguments(place, output=first))
+    write_config(ConfigOptions(**arguments(place, output=first)))
     begun = train(first)
     start = tmp_path / "run" / "checkpoints" / "base"
     second = tmp_path / "run" / "sft.yml"
-    made = configs.write_config(
-        **arguments(place, output=second, recipe="finetune", start=start, mixture=None, pairs=sft, epochs=4, lr=1e-3)
+    made = write_config(
+        ConfigOptions(
+            **arguments(
+                place, output=second, recipe="finetune", start=start, mixture=None, pairs=sft, epochs=4, lr=1e-3
+            )
+        )
     )
     taught = train(second)
     assert len(taught) == made["train_iters"] and taught[0] < begun[0] and taught[-1] < taught[0]
@@ -333,8 +343,10 @@ def test_a_finished_model_is_finetuned_and_stretched_by_gpt_neox(neox: Any, tmp_
     assert (save / "latest").read_text() == f"global_step{made['train_iters']}"
     third = tmp_path / "run" / "long.yml"
     start = stretch.stretch(start, 256, tmp_path / "run" / "checkpoints" / "base-256", neox.python)
-    configs.write_config(
-        **arguments(place, output=third, recipe="long-context", start=start, seq_length=256, tokens=10 * 8 * 256)
+    write_config(
+        ConfigOptions(
+            **arguments(place, output=third, recipe="long-context", start=start, seq_length=256, tokens=10 * 8 * 256)
+        )
     )
     longer = train(third)
     assert len(longer) == 20 and longer[0] < begun[0]

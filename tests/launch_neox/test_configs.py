@@ -13,6 +13,8 @@ from neox_world import World, sentences, train_tokenizer, write_dataset
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
 from launch import configs
+from launch.plan.config import make_config, write_config
+from launch.plan.options import ConfigOptions
 from neox_configs import catalogue, derive, neox_args, reader
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_configs.json").read_text())
@@ -28,7 +30,7 @@ def make(world: World, **changes: Any) -> configs.Written:
         "seq_length": 512,  # the corpora are small
         **changes,
     }
-    return configs.make_config(**arguments)
+    return make_config(ConfigOptions(**arguments))
 
 
 @pytest.mark.parametrize(("name", "nodes"), [("1-3B", 1), ("2-7B", 1), ("7B", 2), ("13B", 2)])
@@ -96,14 +98,16 @@ def test_the_golden_configs_are_all_that_fit() -> None:
 
 def test_header_and_summary(shared_world: World, tmp_path: Path) -> None:
     output = tmp_path / "1-3B.yml"
-    told = configs.write_config(
-        output,
-        model="1-3B",
-        cluster="a100-40gb",
-        mixture=shared_world.mixture,
-        catalogue=shared_world.catalogue,
-        seq_length=512,
-        command="python -m launch.configs ...",
+    told = write_config(
+        ConfigOptions(
+            output=output,
+            model="1-3B",
+            cluster="a100-40gb",
+            mixture=shared_world.mixture,
+            catalogue=shared_world.catalogue,
+            seq_length=512,
+        ),
+        "python -m launch.configs ...",
     )
     head = output.read_text().split("\nlr_", 1)[0]
     assert str(shared_world.mixture) in head and "plan: TP1" in head and "python -m launch.configs ..." in head

@@ -15,7 +15,9 @@ import pytest
 from neox_world import REPO, World
 
 from haigo import cli, yamlfile
-from launch import configs, deepy
+from launch import deepy
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 from launch.train import outcome as deepy_run
 
 LINE = (
@@ -27,7 +29,7 @@ LINE = (
 def config(world: World) -> Path:
     output = world.root / "run" / "tiny.yml"
     arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "tokens": 20_480}
-    configs.write_config(output, model="0-1M", cluster="local-cpu", **arguments)
+    write_config(ConfigOptions(output=output, model="0-1M", cluster="local-cpu", **arguments))
     with socket.socket() as one:  # DeepSpeed's own port may be in use on a machine where something trains
         one.bind(("", 0))
         yamlfile.write(output, {**yamlfile.read(output), "master_port": one.getsockname()[1]})

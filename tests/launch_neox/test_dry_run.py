@@ -16,10 +16,12 @@ from neox_world import World
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError, Refused
-from launch import configs, deepy
+from launch import deepy
 from launch.neox import dry_run as deepy_show
 from launch.neox import launch_command as neox_command
 from launch.neox import launcher as runner_command
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_commands.json").read_text())
 
@@ -57,14 +59,16 @@ def test_encoding_is_reversible(value: dict[str, Any]) -> None:
 @pytest.fixture
 def config(world: World) -> Path:
     output = world.root / "run" / "1-3B.yml"
-    configs.write_config(
-        output,
-        model="1-3B",
-        cluster="a100-40gb",
-        nodes=2,
-        seq_length=512,
-        mixture=world.mixture,
-        catalogue=world.catalogue,
+    write_config(
+        ConfigOptions(
+            output=output,
+            model="1-3B",
+            cluster="a100-40gb",
+            nodes=2,
+            seq_length=512,
+            mixture=world.mixture,
+            catalogue=world.catalogue,
+        )
     )
     (output.parent / "hosts").write_text("node1 slots=4\nnode2 slots=4\n")
     return output

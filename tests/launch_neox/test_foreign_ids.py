@@ -11,18 +11,22 @@ from neox_world import World
 
 from haigo import cli, yamlfile
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
-from launch import configs, preflight
+from launch import preflight
 from launch.local.__main__ import main as local
+from launch.plan.config import make_config
+from launch.plan.options import ConfigOptions
 
 
 def sound(world: World) -> Path:
-    made = configs.make_config(
-        model="0-1M",
-        cluster="local-cpu",
-        mixture=world.mixture,
-        catalogue=world.catalogue,
-        output=world.root / "run" / "tiny.yml",
-        tokens=20_480,
+    made = make_config(
+        ConfigOptions(
+            model="0-1M",
+            cluster="local-cpu",
+            mixture=world.mixture,
+            catalogue=world.catalogue,
+            output=world.root / "run" / "tiny.yml",
+            tokens=20_480,
+        )
     )
     path = world.root / "run" / "tiny.yml"
     yamlfile.write(path, made.config)

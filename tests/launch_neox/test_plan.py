@@ -12,10 +12,12 @@ import pytest
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import plan as planning
-from launch.planning import layouts as plan_layouts
-from launch.planning import memory as plan_memory
-from launch.planning.memory import Shape, Split
+from launch.plan import layouts as plan_layouts
+from launch.plan import memory as plan_memory
+from launch.plan.__main__ import main as plan_main
+from launch.plan.memory import Shape, Split
+from launch.plan.options import PlanOptions
+from launch.plan.planner import plan, vocab_step
 from neox_configs import derive, hardware, reader, shipped
 
 SIZES = ["1-3B", "2-7B", "7B", "13B"]
@@ -40,19 +42,19 @@ def shape(name: str, flash: bool = True, vocab: int = 50_304, seq: int = 2048) -
 
 
 def test_13b_does_not_fit_one_node_and_the_smallest_that_does_is_named() -> None:
-    made = planning.plan("13B", "a100-40gb", nodes=1)
+    made = plan(PlanOptions(model="13B", cluster="a100-40gb", nodes=1))
     assert made.layouts == []
     with pytest.raises(Refused, match=r"13B does not fit on 1 node of a100-40gb \(4 GPUs\)") as caught:
         _ = made.best
     assert "use 2 nodes" in caught.value.fix
     assert made.closest.memory_bytes > made.memory_bytes
     assert made.smallest is not None and made.smallest.fits
-    assert planning.plan("13B", "a100-40gb", nodes=2).best.name == made.smallest.name
+    assert plan(PlanOptions(model="13B", cluster="a100-40gb", nodes=2)).best.name == made.smallest.name
 
 
 @pytest.mark.parametrize(("name", "nodes"), [("1-3B", 1), ("2-7B", 1), ("7B", 1), ("13B", 2)])
 def test_the_smallest_number_of_nodes_of_each_size(name: str, nodes: int) -> None:
-    assert planning.plan(name, "a100-40gb", nodes=nodes).best.fits
+    assert plan(PlanOptions(model=name, cluster="a100-40gb", nodes=nodes)).best.fits
 
 
 @pytest.mark.parametrize("name", SIZES)
@@ -62,7 +64,7 @@ def test_no_layout_that_gpt_neox_cannot_run(name: str, cluster: str, attention: 
     place = hardware.cluster(cluster)
     config = reader.load(shipped.find("models", name))
     for nodes in (1, 2, 3, 4, 8, 16):
-        made = planning.plan(name, place, nodes=nodes, attention=attention)
+        made = plan(PlanOptions(model=name, cluster=place, nodes=nodes, attention=attention))
         for one in made.layouts:
             stages = max(1, one.pipe)
             assert one.tensor * stages * one.data == made.gpus == nodes * place.gpus_per_node
@@ -145,7 +147,7 @@ def test_the_vocabulary_is_padded_alike_for_every_tensor_split() -> None:
     for vocab in (300, 32_000, 50_000, 65_000):
         padded = {
             derive.padded_vocab(
-                {"model_parallel_size": tensor, "make_vocab_size_divisible_by": planning.vocab_step(A100, tensor)},
+                {"model_parallel_size": tensor, "make_vocab_size_divisible_by": vocab_step(A100, tensor)},
                 vocab,
             )
             for tensor in (1, 2, 4, 8)
@@ -154,13 +156,13 @@ def test_the_vocabulary_is_padded_alike_for_every_tensor_split() -> None:
 
 
 def test_batches_follow_what_is_asked() -> None:
-    made = planning.plan("1-3B", "a100-40gb", nodes=2, global_batch_tokens=2e6)
+    made = plan(PlanOptions(model="1-3B", cluster="a100-40gb", nodes=2, global_batch_tokens=2e6))
     assert made.best.train_batch_size * made.seq_length == pytest.approx(2e6, rel=0.05)
-    assert planning.plan("7B", "a100-40gb", nodes=4).best.train_batch_size == 1024
+    assert plan(PlanOptions(model="7B", cluster="a100-40gb", nodes=4)).best.train_batch_size == 1024
 
 
 def test_a_proxy_on_this_machine() -> None:
-    made = planning.plan("0-3M", "local-cpu", tokens=300_000, vocab_size=4096)
+    made = plan(PlanOptions(model="0-3M", cluster="local-cpu", tokens=300_000, vocab_size=4096))
     assert (made.gpus, made.best.zero, made.best.pipe, made.best.micro) == (1, 0, 0, 16)
     assert made.faster is None
 
@@ -170,26 +172,26 @@ def test_a_proxy_on_this_machine() -> None:
     [
         ({"model": "13BB"}, "Did you mean '13B'"),
         ({"cluster": "a100"}, "no cluster 'a100'"),
-        ({"nodes": 0}, "make no plan"),
-        ({"tokens": float("nan")}, "make no plan"),
-        ({"attention": "sparse"}, "no attention"),
-        ({"vocab_size": 0}, "vocabulary of 0"),
+        ({"nodes": 0}, "--nodes is 0"),
+        ({"tokens": float("nan")}, "--tokens is nan"),
+        ({"attention": "sparse"}, "--attention is .sparse."),
+        ({"vocab_size": 0}, "--vocab-size is 0"),
         ({"global_batch_tokens": 5}, "less than one sequence"),
         ({"cluster": "local-cpu", "nodes": 2}, "one machine"),
-        ({"gpus_per_node": 0}, "0 GPUs"),
+        ({"gpus_per_node": 0}, "--gpus-per-node is 0"),
     ],
 )
 def test_bad_input(arguments: dict, said: str) -> None:
     with pytest.raises(HaigoError, match=said):
-        planning.plan(**{"model": "1-3B", "cluster": "a100-40gb", **arguments})
+        plan(PlanOptions(**{"model": "1-3B", "cluster": "a100-40gb", **arguments}))
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(planning.main, ["--model", "7B", "--cluster", "a100-40gb", "--nodes", "2"]) == 0
+    assert cli.run(plan_main, ["--model", "7B", "--cluster", "a100-40gb", "--nodes", "2"]) == 0
     shown = capsys.readouterr().out
     assert "TP" in shown and "GB on the fullest GPU" in shown and "--attention flash" in shown
     words = ["--model", "13B", "--cluster", "a100-40gb", "--json"]
-    assert cli.run(planning.main, words) == 3
+    assert cli.run(plan_main, words) == 3
     taken = capsys.readouterr()
     assert json.loads(taken.out)["smallest_nodes"] == 2
     assert taken.err.count("\n") == 2 and "use 2 nodes" in taken.err

@@ -15,13 +15,16 @@ import pytest
 
 from haigo import cli
 from haigo.cli import HaigoError
-from launch import plan as planning
-from launch.planning import calibrate as plan_calibrate
-from launch.planning import layouts as plan_layouts
-from launch.planning import speed as plan_speed
-from launch.planning import stacks as plan_stacks
-from launch.planning.calibrate import Calibration
-from launch.planning.memory import Shape, Split
+from launch.plan import calibrate as plan_calibrate
+from launch.plan import layouts as plan_layouts
+from launch.plan import show
+from launch.plan import speed as plan_speed
+from launch.plan import stacks as plan_stacks
+from launch.plan.__main__ import main as plan_main
+from launch.plan.calibrate import Calibration
+from launch.plan.memory import Shape, Split
+from launch.plan.options import PlanOptions
+from launch.plan.planner import plan
 from neox_configs import derive, hardware
 
 A100 = hardware.cluster("a100-40gb")
@@ -146,13 +149,13 @@ def test_three_rows_calibrate_the_others(tmp_path: Path, level: float) -> None:
 
 def test_a_plan_is_narrowed_by_a_table(tmp_path: Path) -> None:
     rows(tmp_path / "r.csv", 0.7, 0.0, 1, RUNS[6:9])
-    before = planning.plan("2-7B", A100, 2, stack="fsdp-flash")
-    after = planning.plan("2-7B", A100, 2, stack="fsdp-flash", calibrate=[tmp_path / "r.csv"])
+    before = plan(PlanOptions(model="2-7B", cluster=A100, nodes=2, stack="fsdp-flash"))
+    after = plan(PlanOptions(model="2-7B", cluster=A100, nodes=2, stack="fsdp-flash", calibrate=[tmp_path / "r.csv"]))
     (low, high), (wide_low, wide_high) = after.best.tokens_per_s, before.best.tokens_per_s
     assert high / low < 1.3 < wide_high / wide_low
     assert math.sqrt(low * high) == pytest.approx(0.7 * math.sqrt(wide_low * wide_high), rel=0.05)
     assert after.best.mfu[0] / low == pytest.approx(before.best.mfu[0] / wide_low)
-    assert len(after.measured) == 3 and "Calibrated by 3 measured runs: 0.70" in planning.text(after)
+    assert len(after.measured) == 3 and "Calibrated by 3 measured runs: 0.70" in show.text(after)
 
 
 def log(steps: int = 5, **changes: str) -> str:
@@ -198,7 +201,7 @@ def test_a_log_tells_its_own_layout(tmp_path: Path) -> None:
     assert row.split == Split(1, 0, 4, 1, False) and (row.micro, row.accumulation) == (4, 32)
     assert row.shape.vocab == 50_176 and not row.shape.flash
     assert row.tokens_per_s == pytest.approx(20.035 * 2048)  # the first interval is the start
-    made = planning.plan("1-3B", A100, 1, calibrate=[path])
+    made = plan(PlanOptions(model="1-3B", cluster=A100, nodes=1, calibrate=[path]))
     low, high = made.best.tokens_per_s
     assert high / low < 1.35 and len(made.measured) == 1
     pipe = tmp_path / "pipe.log"
@@ -227,15 +230,15 @@ def test_measurements_that_tell_nothing(
 ) -> None:
     (tmp_path / name).write_text(text)
     asked = ["--model", "1-3B", "--cluster", "a100-40gb", "--calibrate", str(tmp_path / name)]
-    assert cli.run(planning.main, asked) == 2
+    assert cli.run(plan_main, asked) == 2
     said = capsys.readouterr().err
     assert words in said and "Traceback" not in said
     asked[-1] = str(tmp_path / "nowhere.log")
-    assert cli.run(planning.main, asked) == 2 and "does not exist" in capsys.readouterr().err
+    assert cli.run(plan_main, asked) == 2 and "does not exist" in capsys.readouterr().err
 
 
 def ask(words: str, *more: str) -> int:
-    return cli.run(planning.main, ["--model", "7B", "--cluster", "a100-40gb", "--nodes", "2", "--layout", words, *more])
+    return cli.run(plan_main, ["--model", "7B", "--cluster", "a100-40gb", "--nodes", "2", "--layout", words, *more])
 
 
 def test_a_layout_that_is_asked_about(capsys: pytest.CaptureFixture[str]) -> None:
@@ -271,10 +274,10 @@ def test_words_that_name_no_layout(capsys: pytest.CaptureFixture[str], words: st
 
 
 def test_price_and_gpu_days(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(planning.main, ["--model", "1-3B", "--cluster", "a100-40gb", "--price", "2"]) == 0
+    assert cli.run(plan_main, ["--model", "1-3B", "--cluster", "a100-40gb", "--price", "2"]) == 0
     said = capsys.readouterr().out
-    made = planning.plan("1-3B", "a100-40gb")
+    made = plan(PlanOptions(model="1-3B", cluster="a100-40gb"))
     low, high = made.gpu_days(made.best)
     assert f"GPU-days of layout 1: {low:,.3g} - {high:,.3g}, {low * 48:,.0f} - {high * 48:,.0f} at 2 a GPU-hour" in said
-    with pytest.raises(HaigoError, match=r"no stack 'gpt-neo'\. Did you mean 'gpt-neox'"):
-        planning.plan("1-3B", "a100-40gb", stack="gpt-neo")
+    with pytest.raises(HaigoError, match=r"--stack is 'gpt-neo'\. Did you mean 'gpt-neox'"):
+        plan(PlanOptions(model="1-3B", cluster="a100-40gb", stack="gpt-neo"))

@@ -16,20 +16,26 @@ from neox_world import World, sentences, train_tokenizer, write_weights
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
-from launch import configs, hostfile, preflight
+from launch import hostfile
 from launch.neox import data_order
+from launch.plan import preflight
+from launch.plan.config import make_config
+from launch.plan.options import ConfigOptions
+from launch.preflight import main as preflight_main
 from neox_configs import neox_args
 
 
 def sound(world: World, **changes: Any) -> Path:
     """A config for one process here, with some keys changed (None takes a key away)."""
-    made = configs.make_config(
-        model="0-1M",
-        cluster="local-cpu",
-        mixture=world.mixture,
-        catalogue=world.catalogue,
-        output=world.root / "run" / "tiny.yml",
-        tokens=20_480,
+    made = make_config(
+        ConfigOptions(
+            model="0-1M",
+            cluster="local-cpu",
+            mixture=world.mixture,
+            catalogue=world.catalogue,
+            output=world.root / "run" / "tiny.yml",
+            tokens=20_480,
+        )
     )
     config = {key: value for key, value in {**made.config, **changes}.items() if value is not None}
     path = world.root / "run" / "tiny.yml"
@@ -226,14 +232,14 @@ def test_resuming(world: World) -> None:
 
 def test_the_command(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     path = sound(world)
-    assert cli.run(preflight.main, [str(path)]) == 0
+    assert cli.run(preflight_main, [str(path)]) == 0
     assert "ok   batch: 8 = micro 8" in capsys.readouterr().out
     path = sound(world, data_impl="infer")
-    assert cli.run(preflight.main, [str(path), "--json"]) == 3
+    assert cli.run(preflight_main, [str(path), "--json"]) == 3
     taken = capsys.readouterr()
     assert any(check["status"] == "fail" for check in json.loads(taken.out))
     assert "data_impl" in taken.err and "fix: write data_impl: mmap" in taken.err
-    assert cli.run(preflight.main, [str(world.root / "none.yml")]) == 2
+    assert cli.run(preflight_main, [str(world.root / "none.yml")]) == 2
 
 
 def test_what_cannot_be_one_config_is_told(tmp_path: Path) -> None:
@@ -354,7 +360,7 @@ def test_labels_that_are_not_their_tokens(
         for row in range(len(text)):
             writer.add(label(list(map(int, text[row]))))
             writer.end_document()
-    assert cli.run(preflight.main, [str(sound(world, **labelled)), "--gpus", "1"]) == cli.REFUSED
+    assert cli.run(preflight_main, [str(sound(world, **labelled)), "--gpus", "1"]) == cli.REFUSED
     err = capsys.readouterr().err
     assert said in err and str(prefix) in err and "fix:" in err
 
@@ -364,7 +370,7 @@ def test_rows_packed_for_another_length(
 ) -> None:
     manifest = Path(f"{world.prefix('news')}.json")
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "packed": True, "seq_length": 48}))
-    assert cli.run(preflight.main, [str(sound(world, **labelled)), "--gpus", "1"]) == cli.REFUSED
+    assert cli.run(preflight_main, [str(sound(world, **labelled)), "--gpus", "1"]) == cli.REFUSED
     assert "was packed for samples of 48 tokens" in capsys.readouterr().err
 
 
@@ -388,11 +394,11 @@ def test_files_that_gpt_neox_does_not_join(world: World, capsys: pytest.CaptureF
     path = sound(world)
     twin = world.root / "tiny.yml"
     twin.write_text("seed: 2\n")
-    assert cli.run(preflight.main, [str(path), str(twin)]) == 2
+    assert cli.run(preflight_main, [str(path), str(twin)]) == 2
     assert "have the same file name, which GPT-NeoX refuses" in capsys.readouterr().err
     other = world.root / "other.yml"
     other.write_text('"train-iters": 7\n')
-    assert cli.run(preflight.main, [str(path), str(other)]) == 2
+    assert cli.run(preflight_main, [str(path), str(other)]) == 2
     assert "the key 'train_iters' is given in" in capsys.readouterr().err
 
 

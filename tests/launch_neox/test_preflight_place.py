@@ -14,9 +14,11 @@ import pytest
 from neox_world import World
 
 from haigo import cli, yamlfile
-from launch import configs, preflight
-from launch.checking import place as preflight_place
-from launch.checking.data import Check
+from launch import preflight
+from launch.plan.checks import machine as preflight_place
+from launch.plan.checks.check import Check
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 
 SSH = """#!/bin/sh
 for word in "$@"; do
@@ -123,7 +125,7 @@ def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_room_for_checkpoints(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "cluster": "a100-40gb", "seq_length": 512}
-    config = configs.write_config(tmp_path / "x.yml", model="1-3B", **arguments)["config"]
+    config = write_config(ConfigOptions(output=tmp_path / "x.yml", model="1-3B", **arguments))["config"]
     size = preflight_place.checkpoint_bytes(config, 1_000)
     assert size == 14_000  # bfloat16 weights, and master weights and two moments in float32
     assert preflight_place.checkpoint_bytes({"precision": "fp32"}, 1_000) == 12_000
@@ -166,7 +168,9 @@ def test_deepspeed_and_its_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_the_command(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "tokens": 20_480}
-    content = configs.write_config(tmp_path / "x.yml", model="0-1M", cluster="local-cpu", **arguments)["config"]
+    content = write_config(ConfigOptions(output=tmp_path / "x.yml", model="0-1M", cluster="local-cpu", **arguments))[
+        "config"
+    ]
     yamlfile.write(tmp_path / "x.yml", {**content, "master_port": 29637})
     code = cli.run(preflight.main, [str(tmp_path / "x.yml"), "--here", "--json"])
     names = {check["name"] for check in json.loads(capsys.readouterr().out)}

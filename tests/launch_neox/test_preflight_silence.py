@@ -11,20 +11,24 @@ import yaml
 from neox_world import World, write_weights
 
 from haigo import cli
-from launch import configs, preflight
+from launch import preflight
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 
 
 @pytest.fixture
 def asked(shared_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
     """Changed keys (None takes a key away) -> exit code and all that was said."""
-    configs.write_config(
-        model="1-3B",
-        cluster="a100-40gb",
-        nodes=1,
-        seq_length=512,
-        mixture=shared_world.mixture,
-        catalogue=shared_world.catalogue,
-        output=tmp_path / "base.yml",
+    write_config(
+        ConfigOptions(
+            model="1-3B",
+            cluster="a100-40gb",
+            nodes=1,
+            seq_length=512,
+            mixture=shared_world.mixture,
+            catalogue=shared_world.catalogue,
+            output=tmp_path / "base.yml",
+        )
     )
     base = yaml.safe_load((tmp_path / "base.yml").read_text())
 

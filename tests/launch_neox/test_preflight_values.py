@@ -14,7 +14,10 @@ import yaml
 from neox_world import World
 
 from haigo import cli
-from launch import configs, preflight
+from launch.plan import preflight
+from launch.plan.config import make_config
+from launch.plan.options import ConfigOptions
+from launch.preflight import main as preflight_main
 from neox_configs import spellings
 from neox_configs.keys import KEYS
 from tests.conftest import shared
@@ -24,13 +27,15 @@ ADAM = {"lr": 0.004, "betas": [0.9, 0.95], "eps": 1e-8}
 
 @pytest.fixture(scope="module")
 def base(shared_world: World) -> dict[str, Any]:
-    made = configs.make_config(
-        model="0-1M",
-        cluster="local-cpu",
-        mixture=shared_world.mixture,
-        catalogue=shared_world.catalogue,
-        output=shared_world.root / "run" / "values.yml",
-        tokens=20_480,
+    made = make_config(
+        ConfigOptions(
+            model="0-1M",
+            cluster="local-cpu",
+            mixture=shared_world.mixture,
+            catalogue=shared_world.catalogue,
+            output=shared_world.root / "run" / "values.yml",
+            tokens=20_480,
+        )
     )
     return made.config
 
@@ -42,7 +47,7 @@ def asked(
     config = {key: value for key, value in {**copy.deepcopy(base), **changes}.items() if value is not None}
     path = folder / "changed.yml"
     path.write_text(yaml.safe_dump(config).replace("1.0e-08", "1.0e-8"), encoding="utf-8")
-    code = cli.run(preflight.main, [str(path)])
+    code = cli.run(preflight_main, [str(path)])
     said = capsys.readouterr()
     return code, said.out, said.err
 
@@ -278,7 +283,7 @@ def test_the_tried_configs(name: str, said: str, capsys: pytest.CaptureFixture[s
     path = shared() / "cases" / "neox" / name
     if not path.is_file():
         pytest.skip("no shared cases")
-    assert cli.run(preflight.main, [str(path)]) == cli.REFUSED
+    assert cli.run(preflight_main, [str(path)]) == cli.REFUSED
     taken = capsys.readouterr()
     assert said in taken.out and name in taken.err and "fix: " in taken.err
     assert "exit_interval" not in taken.out + taken.err

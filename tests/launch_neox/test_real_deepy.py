@@ -17,9 +17,11 @@ import yaml
 from neox_world import World
 
 from haigo.cli import HaigoError
-from launch import configs, hostfile
+from launch import hostfile
 from launch.neox import launch_command as neox_command
 from launch.neox import launcher as runner_command
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 
 pytestmark = pytest.mark.neox
 ODD = {
@@ -117,14 +119,16 @@ def cluster_jobs(world: World, folder: Path) -> list[dict[str, Any]]:
     jobs = []
     for model, nodes in (("1-3B", 1), ("1-3B", 2), ("2-7B", 2), ("7B", 2), ("13B", 4)):
         source = folder / f"{model}-{nodes}.yml"
-        configs.write_config(
-            source,
-            model=model,
-            cluster="a100-40gb",
-            nodes=nodes,
-            seq_length=512,
-            mixture=world.mixture,
-            catalogue=world.catalogue,
+        write_config(
+            ConfigOptions(
+                output=source,
+                model=model,
+                cluster="a100-40gb",
+                nodes=nodes,
+                seq_length=512,
+                mixture=world.mixture,
+                catalogue=world.catalogue,
+            )
         )
         hosts = folder / f"hosts-{nodes}"
         hostfile.write(hosts, {f"node{number}": 4 for number in range(1, nodes + 1)})

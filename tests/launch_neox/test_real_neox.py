@@ -19,8 +19,10 @@ from neox_world import REPO, World, make_world
 from haigo import files, yamlfile
 from haigo.cli import Refused
 from launch import configs, hostfile
-from launch.planning import calibrate as plan_calibrate
-from launch.planning import stacks as plan_stacks
+from launch.plan import calibrate as plan_calibrate
+from launch.plan import stacks as plan_stacks
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 from neox_configs import reader, shipped
 from neox_configs.keys import KEYS
 
@@ -57,15 +59,17 @@ def test_neox_args_accepts_every_size_and_number_of_nodes(neox: Any, shared_worl
     for cluster, attention, model, nodes in wanted:
         output = tmp_path / f"{cluster}-{attention}-{model}-{nodes}.yml"
         try:
-            made = configs.write_config(
-                output,
-                model=model,
-                cluster=cluster,
-                nodes=nodes,
-                attention=attention,
-                seq_length=512,
-                mixture=shared_world.mixture,
-                catalogue=shared_world.catalogue,
+            made = write_config(
+                ConfigOptions(
+                    output=output,
+                    model=model,
+                    cluster=cluster,
+                    nodes=nodes,
+                    attention=attention,
+                    seq_length=512,
+                    mixture=shared_world.mixture,
+                    catalogue=shared_world.catalogue,
+                )
             )
         except Refused:
             assert (model, nodes, cluster) == ("13B", 1, "a100-40gb")
@@ -150,13 +154,15 @@ def deepy(neox: Any, *words: str) -> subprocess.CompletedProcess[str]:
 def test_twenty_steps_on_a_two_corpus_mixture(neox: Any, tmp_path: Path) -> None:
     world = make_world(tmp_path)
     output = tmp_path / "run" / "tiny.yml"
-    configs.write_config(
-        output,
-        model="0-1M",
-        cluster="local-cpu",
-        mixture=world.mixture,
-        catalogue=world.catalogue,
-        tokens=20 * 8 * 128,
+    write_config(
+        ConfigOptions(
+            output=output,
+            model="0-1M",
+            cluster="local-cpu",
+            mixture=world.mixture,
+            catalogue=world.catalogue,
+            tokens=20 * 8 * 128,
+        )
     )
     done = deepy(neox, "train.py", str(output), "--log", str(tmp_path / "log.txt"))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -183,8 +189,15 @@ def test_twenty_steps_on_a_two_corpus_mixture(neox: Any, tmp_path: Path) -> None
 def test_a_config_that_fails_inside_gpt_neox_gives_its_exit_code(neox: Any, tmp_path: Path) -> None:
     world = make_world(tmp_path)
     output = tmp_path / "run" / "tiny.yml"
-    made = configs.write_config(
-        output, model="0-1M", cluster="local-cpu", mixture=world.mixture, catalogue=world.catalogue, tokens=20_480
+    made = write_config(
+        ConfigOptions(
+            output=output,
+            model="0-1M",
+            cluster="local-cpu",
+            mixture=world.mixture,
+            catalogue=world.catalogue,
+            tokens=20_480,
+        )
     )
     bad = {**made["config"], "norm": "layernorm", "init_method": "small_init", "num_layers": 0}
     yamlfile.write(output, bad)

@@ -18,7 +18,9 @@ import pytest
 from neox_world import REPO, World
 
 from haigo import cli, files, yamlfile
-from launch import configs, runs
+from launch import runs
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 from launch.train import runner as keeper
 from launch.train import runs_table
 
@@ -66,7 +68,7 @@ def several(fake_neox: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> S
     for name in ("a", "b", "c"):
         output = folder / f"{name}.yml"
         arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "tokens": 20_480}
-        configs.write_config(output, model="0-1M", cluster="local-cpu", **arguments)
+        write_config(ConfigOptions(output=output, model="0-1M", cluster="local-cpu", **arguments))
         yamlfile.write(output, {**yamlfile.read(output), "checkpoint_factor": 6})
     shutil.copy(Path(__file__).with_name("fake_training.py"), fake_neox / "deepy.py")
     # only GPT-NeoX's interpreter may see the stubs, Haigo's own child must not

@@ -11,10 +11,12 @@ import pytest
 from neox_world import World
 
 from haigo import cli
-from launch import configs, deepspeed_env, deepy
-from launch.checking import place
-from launch.checking.data import Check
+from launch import deepspeed_env, deepy
 from launch.neox import launcher as runner_command
+from launch.plan.checks import machine as place
+from launch.plan.checks.check import Check
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 
 
 @pytest.fixture
@@ -24,14 +26,16 @@ def verdicts(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     (neox / "megatron").mkdir(parents=True)
     for name in ("deepy.py", "train.py"):
         (neox / name).write_text(f"open({str(tmp_path / 'started')!r}, 'w').close()\n")
-    configs.write_config(
-        output=config,
-        model="1-3B",
-        cluster="a100-40gb",
-        nodes=2,
-        seq_length=512,
-        mixture=world.mixture,
-        catalogue=world.catalogue,
+    write_config(
+        ConfigOptions(
+            output=config,
+            model="1-3B",
+            cluster="a100-40gb",
+            nodes=2,
+            seq_length=512,
+            mixture=world.mixture,
+            catalogue=world.catalogue,
+        )
     )
     (tmp_path / "hosts").write_text("node1 slots=4\nnode2 slots=4\n")
     for name in ("MASTER_ADDR", "DLTS_HOSTFILE", "GPT_NEOX_PYTHON"):

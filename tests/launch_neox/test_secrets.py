@@ -10,8 +10,11 @@ import pytest
 from neox_world import World
 
 from haigo import cli, files
-from launch import configs, deepspeed_env, deepy, pipeline
+from launch import deepspeed_env, deepy
 from launch.neox import launch_command as neox_command
+from launch.pipeline.__main__ import main as pipeline_main
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 from launch.train import event_log as diary
 from launch.train import outcome as deepy_run
 from launch.train import record as run_record
@@ -32,14 +35,16 @@ SECRETS = {
 def config(world: World, tmp_path: Path) -> Path:
     """A config for two nodes in which somebody put what does not belong there."""
     output = tmp_path / "1-3B.yml"
-    configs.write_config(
-        output=output,
-        model="1-3B",
-        cluster="a100-40gb",
-        nodes=2,
-        seq_length=512,
-        mixture=world.mixture,
-        catalogue=world.catalogue,
+    write_config(
+        ConfigOptions(
+            output=output,
+            model="1-3B",
+            cluster="a100-40gb",
+            nodes=2,
+            seq_length=512,
+            mixture=world.mixture,
+            catalogue=world.catalogue,
+        )
     )
     output.write_text(output.read_text() + "\n# my_token: sesame\nwandb_host: https://u:sesame@w.example\n")
     (tmp_path / "hosts").write_text("node1 slots=4\nnode2 slots=4\n")
@@ -108,10 +113,10 @@ def test_the_pipelines_command(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OWN_TOKEN", "sesame")
     [(tmp_path / f"{name}.jsonl").write_text('{"text": "x"}\n') for name in "ab"]
-    assert cli.run(pipeline.main, ["--init", "run.yml", "a=a.jsonl", "b=b.jsonl"]) == 0
+    assert cli.run(pipeline_main, ["--init", "run.yml", "a=a.jsonl", "b=b.jsonl"]) == 0
     argv: list[Any] = ["run.yml", "--set", "title=http://u:sesame@h/", "--set", "note=api_key=sesame"]
-    cli.run(pipeline.main, [*argv, "--set", "clean.profile=none-of-these"])
-    cli.run(pipeline.main, argv)
+    cli.run(pipeline_main, [*argv, "--set", "clean.profile=none-of-these"])
+    cli.run(pipeline_main, argv)
     said = capsys.readouterr()
     found = [path for path in tmp_path.rglob("*") if path.name in ("command.txt", "env.json")]
     assert {path.name for path in found} == {"command.txt", "env.json"}

@@ -15,8 +15,9 @@ from private_slurm import Slurm
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import hostfile, preflight
+from launch import hostfile
 from launch.neox import gpus, nodelist
+from launch.plan import preflight
 from launch.swarm import cluster
 
 ROOT = Path(__file__).resolve().parents[2]

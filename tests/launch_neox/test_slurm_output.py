@@ -8,7 +8,9 @@ import pytest
 from neox_world import World
 
 from haigo import cli
-from launch import configs, slurm
+from launch import slurm
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 
 
 @pytest.mark.parametrize(
@@ -18,14 +20,16 @@ def test_a_config_is_not_written_over(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, output: str
 ) -> None:
     config = tmp_path / name
-    configs.write_config(
-        output=config,
-        model="1-3B",
-        cluster="a100-40gb",
-        nodes=1,
-        seq_length=512,
-        mixture=world.mixture,
-        catalogue=world.catalogue,
+    write_config(
+        ConfigOptions(
+            output=config,
+            model="1-3B",
+            cluster="a100-40gb",
+            nodes=1,
+            seq_length=512,
+            mixture=world.mixture,
+            catalogue=world.catalogue,
+        )
     )
     (tmp_path / "link.yml").symlink_to(config)
     before = config.read_bytes()

@@ -19,7 +19,9 @@ import pytest
 from neox_world import REPO, World
 
 from haigo import cli, yamlfile
-from launch import configs, deepy
+from launch import deepy
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 from launch.train import runner as keeper
 
 ITERS, EVERY = 20, 6
@@ -87,7 +89,7 @@ class Run:
 def run(fake_neox: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
     output = world.root / "run" / "tiny.yml"
     arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "tokens": 20_480}
-    configs.write_config(output, model="0-1M", cluster="local-cpu", **arguments)
+    write_config(ConfigOptions(output=output, model="0-1M", cluster="local-cpu", **arguments))
     with socket.socket() as one:  # 29500 may be another run's on this machine
         one.bind(("", 0))
         port = one.getsockname()[1]

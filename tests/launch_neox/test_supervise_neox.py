@@ -17,7 +17,9 @@ import pytest
 from neox_world import REPO, World, make_world
 
 from haigo import yamlfile
-from launch import checkpoints, configs
+from launch import checkpoints
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 
 pytestmark = [pytest.mark.neox, pytest.mark.slow]
 STEPS, EVERY, PORT = 120, 25, 29621
@@ -32,13 +34,15 @@ class Runs:
 
     def config(self, name: str, **more: Any) -> Path:
         output = self.world.root / "run" / f"{name}.yml"
-        made = configs.write_config(
-            output,
-            model="0-1M",
-            cluster="local-cpu",
-            mixture=self.world.mixture,
-            catalogue=self.world.catalogue,
-            tokens=STEPS * 8 * 128,
+        made = write_config(
+            ConfigOptions(
+                output=output,
+                model="0-1M",
+                cluster="local-cpu",
+                mixture=self.world.mixture,
+                catalogue=self.world.catalogue,
+                tokens=STEPS * 8 * 128,
+            )
         )
         # two ranks that share the optimizer, so that a checkpoint has several files and a log has two writers
         changes = {"num_gpus": 2, "train_micro_batch_size_per_gpu": 4, "zero_optimization": {"stage": 1}}

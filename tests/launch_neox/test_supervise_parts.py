@@ -16,11 +16,11 @@ from neox_world import World, sentences, write_dataset
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import checkpoints
-from launch.checking.data import Check
 from launch.checkpoints import Layout
 from launch.neox import data_order
 from launch.neox import log as neox_log
 from launch.neox.log import Step
+from launch.plan.checks.check import Check
 from launch.train import causes, requeue, restarts, resume, supervise
 from launch.train import record as run_record
 from launch.train import status_display as live

@@ -23,7 +23,7 @@ from haigo import yamlfile
 from launch.neox import log as neox_log
 from launch.neox.conversion import loss
 from launch.neox.log import Step
-from launch.planning import calibrate
+from launch.plan import calibrate
 from launch.swarm import neox as swarm
 from launch.train import causes, rank_logs
 from launch.train import outcome as deepy_run

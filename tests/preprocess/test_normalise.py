@@ -104,7 +104,7 @@ def test_names_are_checked(tmp_path, capsys):
 
 
 def test_the_run_file_has_both_keys(tmp_path):
-    from launch.chain import runfile
+    from launch.pipeline import runfile
 
     text = """
 output: o
@@ -124,7 +124,7 @@ objective: {metrics: {a_bpb: 1}}
 
 def test_the_pipeline_cleans_with_them(tmp_path):
     """What the run file says reaches the stage: the options as the chain makes them."""
-    from launch.chain import actions
+    from launch.pipeline import actions
 
     rows = [{"text": f"{BODY}{number}番の半角ｶﾅ\u200bである。"} for number in range(60)] + [{"text": None}]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -1,0 +1,139 @@
+"""The run file's reference page and template, made from the fields of `launch.pipeline.runfile`.
+
+python -m launch.pipeline.reference > docs/runfile.md
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from haigo import cli, files, naming, options, yamlfile
+from haigo.cli import HaigoError
+from launch.pipeline import runfile
+
+_SECTIONS: dict[str, type] = {
+    "corpora": runfile.Corpus,
+    "dedup": runfile.Dedup,
+    "decontaminate": runfile.Decontaminate,
+    "tokenizer": runfile.Tokenizer,
+    "objective": runfile.Objective,
+    "proxies": runfile.Proxies,
+    "search": runfile.Search,
+    "train": runfile.Train,
+    "scores": runfile.Scores,
+    "configs": runfile.Configs,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    cli.parser("launch.pipeline.reference", __doc__).parse_args(argv)
+    print(page(), end="")
+    return cli.OK
+
+
+def page() -> str:
+    """docs/runfile.md."""
+    lines = [
+        "# The run file",
+        "",
+        "One YAML file describes one run of the whole chain: `python -m launch.pipeline RUN.yml`.",
+        "`python -m launch.pipeline --init RUN.yml FILE...` writes one for your corpora, and any key can be changed",
+        "for a single run with `--set section.key=value`. In paths, `${NAME}` is an environment variable and",
+        "`{prepared}` the folder that the `prepare` command fills; relative paths are looked for in the working folder,",
+        "then beside the run file. An unknown key is an error. (This page: `python -m launch.pipeline.reference`.)",
+        "",
+        "Names of corpora, pairs files and groups have letters, digits, `_`, `-` and `.` and begin with a letter or digit",
+        "(corpora: ASCII, without `.`); no two may differ in upper and lower case alone, and names of Haigo's own columns",
+        "(`run`, `size`, `tokens` ...) are taken. What YAML reads as something else than it looks like is refused with its",
+        "line: the key `no:`, `0777`, `1:30`, dates; put it in quotes.",
+        "",
+        *options.table(runfile.RunFile, ""),
+    ]
+    for name, cls in _SECTIONS.items():
+        prefix = "corpora.NAME" if name == "corpora" else name
+        lines += [
+            "",
+            f"## `{prefix}`",
+            "",
+            " ".join((cls.__doc__ or "").split()),
+            "",
+            *options.table(cls, prefix + "."),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def template(corpora: dict[str, list[str]]) -> str:
+    """A commented run file for the given corpora (name -> files)."""
+    lines = [
+        "# A run of the whole chain: python -m launch.pipeline THIS_FILE",
+        "# Every key is explained in docs/runfile.md; the ones commented out show their default.",
+        "",
+    ]
+    first = next(iter(corpora))
+    given: dict[str, Any] = {"output": "runs/mine", "title": "My mixture"}
+    for each in dataclasses.fields(runfile.RunFile):
+        if each.name == "corpora":
+            lines += ["corpora:"]
+            for number, (name, listed) in enumerate(corpora.items()):
+                lines += [f"  {name}:", f"    files: {yamlfile.inline(listed)}"]
+                if number == 0:
+                    lines += _commented(runfile.Corpus, "    ", skip={"files"})
+        elif each.name == "objective":
+            lines += ["objective:", f"  metrics: {{{first}_bpb: 1.0}}   # {_doc(runfile.Objective, 'metrics')}"]
+            lines += ['  ceilings: {"*_bpb": "+5%"}   # ' + _doc(runfile.Objective, "ceilings")]
+        elif each.name in _SECTIONS:
+            lines += [f"{each.name}:   # {each.metadata['doc']}", *_active(_SECTIONS[each.name], "  ")]
+        elif each.name in given:
+            lines += [f"{each.name}: {yamlfile.inline(given[each.name])}   # {each.metadata['doc']}"]
+        else:
+            lines += [f"# {each.name}: {options.shown_default(each).strip('`')}   # {each.metadata['doc']}"]
+    return "\n".join(lines) + "\n"
+
+
+def _doc(cls: type, name: str) -> str:
+    return next(each.metadata["doc"] for each in dataclasses.fields(cls) if each.name == name)
+
+
+def _commented(cls: type, indent: str, skip: set[str]) -> list[str]:
+    return [
+        f"{indent}# {each.name}: {options.shown_default(each).strip('`')}   # {each.metadata['doc']}"
+        for each in dataclasses.fields(cls)
+        if each.name not in skip
+    ]
+
+
+def _active(cls: type, indent: str) -> list[str]:
+    """A section's keys with their defaults; the empty ones commented out."""
+    lines = []
+    for each in dataclasses.fields(cls):
+        value = options.shown_default(each).strip("`")
+        lines.append(f"{indent}{'' if value else '# '}{each.name}: {value}   # {each.metadata['doc']}")
+    return lines
+
+
+def init(path: Path, given: Sequence[str]) -> int:
+    """Write a run file for the corpora given as NAME=FILE or as files, whose names then name the corpora."""
+    if path.exists():
+        raise HaigoError(f"{path} exists already.", "choose another name, or delete it first")
+    corpora: dict[str, list[str]] = {}
+    for word in given or ["news=corpora/news/*.jsonl.gz", "wiki=corpora/jawiki-pages-articles.xml.bz2"]:
+        name, equals, file = word.partition("=")
+        if not equals:
+            file, name = name, re.sub(r"[^A-Za-z0-9_-]", "_", Path(name).name.split(".")[0])
+        if given and not any(mark in file for mark in "*?[$") and not os.path.exists(file):
+            raise HaigoError(f"{file} does not exist.", "check the path")
+        runfile.check_corpus(name, word)
+        corpora.setdefault(name, []).append(file)
+    naming.check_all(corpora, "corpus", "--init")
+    files.write_text(path, template(corpora))
+    print(f"wrote {path}: look through it, then run `python -m launch.pipeline {path}`")
+    return cli.OK
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main))

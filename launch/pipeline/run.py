@@ -1,0 +1,80 @@
+"""A run of the whole chain in its folder: `execute` runs the stages that have to be run, `check` names what was changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import haigo
+from haigo import digests, files, pool, yamlfile
+from haigo.progress import clock
+from launch.pipeline import inputs, runfile
+
+_VERSIONS = ("numpy", "scipy", "pandas", "sentencepiece", "torch", "transformers", "lm-eval")
+
+
+def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command: str = "") -> dict[str, object]:
+    """Run every stage that has to be run.
+
+    Args:
+        run: the run file as read.
+        path: where it was read from; relative input files are also looked for beside it.
+        dry_run: only say what would be done.
+        command: the command line, for the record.
+
+    Returns:
+        the summary that is also in `summary.json`: paths, weights, held-out metrics of every model, scores, seconds.
+    """
+    from launch.pipeline import stages as chain  # reaches every room, so it is imported when there is something to run
+    from launch.pipeline.ledger import Ledger
+
+    root = folder(run, path)
+    start = time.monotonic()
+    if dry_run:
+        states = chain.Chain(run, path, root, dry_run=True).dry_run()
+        for state, name in states:
+            print(f"  {name}: {state}")
+        return {"stages": [{"stage": name, "state": state} for state, name in states]}
+    ledger = Ledger(root)
+    work = chain.Chain(run, path, root, ledger=ledger)
+    work.check_output()
+    with files.owner(root):
+        files.remove_leftovers(root)
+        ledger.begin()
+        files.write_text(root / "command.txt", command + "\n")
+        yamlfile.write(root / "run.yml", dataclasses.asdict(run), f"merged from {path}")
+        files.write_json(root / "env.json", environment())
+        summary = work.run()
+    for big in digests.believed():
+        print(f"  {big}: above 4 GiB, unchanged by inode, ctime and size (--verify reads it)", file=sys.stderr)
+    print(
+        f"\n{summary['headline']}\nreport: {root / 'report.html'} ({clock(time.monotonic() - start)})", file=sys.stderr
+    )
+    return summary
+
+
+def folder(run: runfile.RunFile, path: Path) -> Path:
+    """The run folder: variables filled in, relative to the working folder."""
+    return Path(inputs.expand(run.output, {}, str(path))).absolute()
+
+
+def environment() -> dict[str, object]:
+    """What a result may depend on beside its inputs: versions, machine, cores."""
+
+    def version(package: str) -> str:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return "not installed"
+
+    return {
+        "haigo": haigo.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": pool.cores(),
+        "packages": {name: version(name) for name in _VERSIONS},
+    }

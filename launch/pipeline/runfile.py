@@ -1,0 +1,383 @@
+"""The run file: everything that one run of the whole chain is made from, in one YAML.
+
+Its keys are the fields below; docs/runfile.md and the template of `launch.pipeline --init` are made from them
+(`python -m launch.pipeline.reference` prints that page). In every path and command `${NAME}` stands for an environment
+variable and `{prepared}` for the folder that the `prepare` command fills.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from haigo import cli, naming, yamlfile
+from haigo.cli import HaigoError
+from haigo.options import SEEDS, Options, build, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(Options):
+    """One corpus: its raw files and the limits on its weight."""
+
+    files: list[str] = option("raw files; shell patterns such as `news/*.jsonl.gz` are expanded")
+    format: str = option(
+        "jsonl, parquet, txt, mediawiki, kokkai, files (each compressed or in a tar too); `auto` looks at the content",
+        "auto",
+        among=("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files"),
+    )
+    profile: str = option(
+        "which cleaning rules: auto (markup only) or what the corpus is: web, encyclopaedia, news, minutes, literature, code,"
+        " english; plain, wikitext and aozora name the markup",
+        "auto",
+        among=(
+            "auto",
+            "web",
+            "encyclopaedia",
+            "news",
+            "minutes",
+            "literature",
+            "code",
+            "english",
+            "plain",
+            "wikitext",
+            "aozora",
+        ),
+    )
+    markup: str = option(
+        "what every document is written in, where the profile leaves that open; `auto` tells it of each document by its text",
+        "auto",
+        among=("auto", "plain", "code", "minutes", "wikitext", "aozora"),
+    )
+    text_key: str = option("the field that holds the text, in jsonl and parquet", "text")
+    min_chars: int | None = option(
+        "documents shorter than this are dropped; empty: the profile's own limit", None, least=0
+    )
+    max_chars: int | None = option(
+        "take at most so many characters, documents drawn at random; empty: all", None, least=1
+    )
+    normalise: list[str] | None = option(
+        "characters that are taken out or made ordinary: `invisible` (zero-width, soft hyphens, direction marks), `kana`"
+        " (half-width), or none; empty: the profile's own",
+        None,
+        among=("invisible", "kana", "none"),
+    )
+    skip_broken: int = option("so many rows that cannot be read are passed over, counted and named", 0, least=0)
+    unfinished: bool = option(
+        "take a fetched folder that was broken off, or does not fit its data card, all the same", False
+    )
+    min: float = option("least weight in the mixture", 0.0, least=0, most=1)
+    max: float = option("greatest weight in the mixture", 1.0, above=0, most=1)
+    max_epochs: float | None = option("how often it may be repeated; empty: `search.max_epochs`", None, above=0)
+    group: str = option("a name shared by corpora that have a common limit in `search.groups`, e.g. ja, en, code", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dedup(Options):
+    """Documents that repeat others, in any corpus, are taken out after cleaning; off unless `method` is set."""
+
+    method: str = option(
+        "none; exact: equal after NFKC, without blanks and punctuation; minhash: nearly equal ones too",
+        "none",
+        among=("none", "exact", "minhash"),
+    )
+    priority: list[str] = option("corpora whose copy stays, best first; the others follow as they stand here", [])
+    threshold: float = option("Jaccard similarity from which on two documents are nearly equal", 0.8, above=0, most=1)
+    shingle: int = option("characters of a shingle", 5, least=1, most=100)
+    bands: int = option("MinHash bands", 14, least=1, most=256)
+    rows: int = option("MinHash rows of a band", 8, least=1, most=64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decontaminate(Options):
+    """Texts of evaluation files are taken out after dedup, and the scores are also given without the items found; off
+    unless `against` names a file."""
+
+    against: list[str] = option(
+        "evaluation files or folders of them: JGLUE's, the leaderboard's other tasks', any jsonl", []
+    )
+    remove: str = option(
+        "what goes: the document, or only the lines with the text (paragraph), or none",
+        "document",
+        among=("document", "paragraph", "none"),
+    )
+    long: int = option("characters in a row that give an evaluation text away", 50, least=8, most=1000)
+    short: int = option("least characters at which a whole text does", 20, least=8, most=1000)
+    keys: list[str] = option("where other jsonl has its texts, e.g. [question, answer]; empty: text", [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer(Options):
+    """A tokenizer is trained unless `path` names one."""
+
+    path: str | None = option("an existing tokenizer folder or SentencePiece model; empty: train one", None)
+    vocab_size: int = option("number of pieces", 50000, least=300, most=1_000_000)
+    chars_per_corpus: int = option("how many characters of each corpus it is trained on", 10_000_000, least=1)
+    model_type: str = option("unigram or bpe", "unigram", among=("unigram", "bpe"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(Options):
+    """What the mixture is chosen for. Every metric is bits per byte, lower is better."""
+
+    metrics: dict[str, float] = option(
+        "metric -> weight. `CORPUS_bpb`: held-out loss on a corpus; `NAME_bpb`: loss on the right answers of `pairs`",
+        above=0,
+    )
+    ceilings: dict[str, str] = option(
+        "metric (or pattern such as `*_bpb`) -> how much worse than at token share it may be predicted, e.g. `+5%`", {}
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proxies(Options):
+    """The small runs that the mixing laws are fitted on."""
+
+    model: str = option("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
+    runs: int = option("how many mixtures are trained for the fit", 32, least=4, most=100_000)
+    held_out: int = option("how many more are trained only to check the fit", 6, least=0, most=100_000)
+    tokens: int = option("training tokens of each proxy", 300_000, least=1)
+    floor: float = option(
+        "least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01, least=0, most=1
+    )
+    eval_tokens: int = option("validation tokens of each corpus", 20_000, least=1)
+    screen: int = option(
+        "so many more mixtures are judged by n-gram counts (seconds, `launch.screen`), which help the fit where `runs` are few",
+        0,
+        least=0,
+        most=100_000,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(Options):
+    """How the mixture is chosen."""
+
+    method: str = option("mixing law; see `python -m mixer.search --help`", "law")
+    bootstrap: int = option("how many refits the intervals come from", 100, least=2)
+    max_epochs: float = option("how often any corpus may be repeated at `target_tokens`", 4.0, above=0)
+    target_tokens: int | None = option(
+        "tokens of the run that the mixture is for; empty: `train.tokens`", None, least=1
+    )
+    groups: dict[str, list[float]] = option(
+        "group -> [least, greatest] total weight, e.g. `ja: [0.5, 0.9]`", {}, least=0, most=1
+    )
+    kl: float | None = option("pull towards token share; empty: the search's own default", None, least=0)
+    force: bool = option("go on although the fit is no better than token share", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train(Options):
+    """The small models trained side by side, with equal budget, on the chosen mixture and on others."""
+
+    model: str = option("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
+    tokens: int = option("training tokens of each model", 2_000_000, least=1)
+    seq_length: int | None = option("tokens of a sample; empty: the model's own", None, least=2)
+    compare: list[str] = option("mixtures beside the chosen one: token_share, uniform, temperature", ["token_share"])
+    evaluations: int = option("points on each learning curve", 10, least=1)
+    eval_tokens: int = option("validation tokens of each corpus, for the curve", 6_000, least=1)
+    test_tokens: int = option("test tokens of each corpus, for the figures at the end", 60_000, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(Options):
+    """Tasks that the trained models are scored on; an empty list scores nothing."""
+
+    tasks: list[str] = option("task-version-prompt, as the leaderboard names them", [])
+    num_fewshot: list[int] = option("examples in the prompt, one number a task", [], least=0)
+    limit: int | None = option("documents of each task; empty: all", None, least=1)
+    data_dir: str | None = option("folder with the JGLUE files", None)
+    fewshot_pool: str = option(
+        "train, or test where the train file cannot be had (recorded in the result)", "train", among=("train", "test")
+    )
+    data_version: str = option("the JGLUE release that the file names carry: v1.1 or v1.3", "v1.1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configs(Options):
+    """The GPT-NeoX configs written for the real training."""
+
+    models: list[str] = option("sizes in neox_configs/models", ["1-3B", "2-7B", "7B", "13B"])
+    cluster: str = option("a name in neox_configs/clusters", "a100-40gb")
+    nodes: int = option(
+        "number of nodes; where a size does not fit, the smallest number that does is taken and said", 1, least=1
+    )
+    tokens: int = option("training tokens", 20_000_000_000, least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile(Options):
+    """The whole chain."""
+
+    output: str = option("the run folder")
+    title: str = option("headline of the report", "Haigo run")
+    note: str = option("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
+    seed: int = option("seed of the design, the proxies, the search and the training", 1, least=0, most=SEEDS)
+    data_seed: int = option(
+        "seed of the train/valid/test split, of dedup's hashes and of the tokenizer's sample",
+        1234,
+        least=0,
+        most=SEEDS,
+    )
+    workers: int | None = option(
+        "processes side by side; empty: all cores (proxies on CUDA: what the devices hold)", None, least=1
+    )
+    prepare: list[str] = option("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
+    corpora: dict[str, Corpus] = option("name -> corpus")
+    split: list[float] = option("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])
+    dedup: Dedup = option("repeated documents", Dedup())
+    decontaminate: Decontaminate = option("texts of evaluation files", Decontaminate())
+    tokenizer: Tokenizer = option("the tokenizer", Tokenizer())
+    pairs: dict[str, str] = option(
+        "name -> jsonl of {context, target}: the loss on the targets is the metric `NAME_bpb` of every proxy", {}
+    )
+    test_pairs: dict[str, str] = option("the same names, other questions: used for the trained models only", {})
+    objective: Objective = option("what the mixture is chosen for")
+    proxies: Proxies = option("proxy runs", Proxies())
+    search: Search = option("mixture search", Search())
+    train: Train = option("the trained models", Train())
+    scores: Scores = option("scoring", Scores())
+    configs: Configs = option("configs for the real training", Configs())
+
+    def text_folder(self) -> str:
+        """The folder of the run with the text that is trained on: that of the last of the stages that are on."""
+        if self.decontaminate.against:
+            return "decontaminate"
+        return "dedup" if self.dedup.method != "none" else "corpora"
+
+
+def read(path: str | os.PathLike[str], overrides: Sequence[str] = (), output: str | None = None) -> RunFile:
+    """Read and check a run file.
+
+    Args:
+        path: the YAML.
+        overrides: `key=value` or `section.key=value`, as given by `--set`; the value is read as YAML.
+        output: the run folder, instead of the file's.
+
+    Raises:
+        HaigoError: unknown key (with the nearest), wrong type, missing key, unset environment variable, values that
+            contradict each other. The sentence names the file and the key.
+    """
+    name = str(path)
+    raw = yamlfile.read(path)
+    if not isinstance(raw, dict):
+        raise HaigoError(
+            f"{name} is not a run file: it holds no keys.", "`python -m launch.pipeline --init` writes one"
+        )
+    for override in overrides:
+        _override(raw, override)
+    run: RunFile = build(RunFile, raw, name, "")
+    _check(run, name)
+    return run.replaced(output=output) if output else run
+
+
+def _override(raw: dict[str, Any], text: str) -> None:
+    dotted, equals, value = text.partition("=")
+    if not equals:
+        raise HaigoError(f"--set {text} has no value.", "write --set section.key=value")
+    *above, last = dotted.split(".")
+    place = raw
+    for part in above:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise HaigoError(f"--set {text}: '{part}' has no keys below it.", "see docs/runfile.md")
+    place[last] = yamlfile.loads(value, f"--set {dotted}")
+
+
+def check_corpus(corpus: str, source: str) -> str:
+    """The name of a corpus of a run file, when it can be one.
+
+    Raises:
+        HaigoError: it cannot.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", corpus):
+        raise HaigoError(
+            f"{source}: {corpus[:60]!r} cannot be a corpus name.",
+            "use letters, digits, - and _, beginning with a letter",
+        )
+    return naming.check(corpus, "corpus", source)
+
+
+def _check_names(run: RunFile, name: str) -> None:
+    """Every name that the user gives: told now, not by the stage that stumbles over it after everything was trained."""
+    for corpus in run.corpora:
+        check_corpus(corpus, name)
+    both = set(run.pairs) & set(run.corpora)
+    if both:
+        raise HaigoError(f"{name}: '{both.pop()}' is the name of a corpus and of a pairs file.", "rename one of them")
+    naming.check_all(run.pairs, "pairs file", name)
+    naming.check_all([*run.corpora, *run.pairs], "corpus or pairs file", name)
+    naming.check_all({each.group: 1 for each in run.corpora.values() if each.group}, "group", name, reserved=())
+    naming.check_all(run.search.groups, "group", name, reserved=())
+    if "chosen" in run.train.compare:
+        raise HaigoError(f"{name}: 'train.compare' names 'chosen', which is always trained.", "take it out")
+    for key, given in (("train.compare", run.train.compare), ("configs.models", run.configs.models)):
+        twice = [each for each in given if given.count(each) > 1]
+        if twice:
+            raise HaigoError(f"{name}: '{key}' names '{twice[0]}' twice.", "name each once")
+
+
+def _check(run: RunFile, name: str) -> None:
+    """What no single key can tell."""
+    if not run.corpora:
+        raise HaigoError(f"{name}: no corpus is given.", "add at least two under `corpora:`")
+    if len(run.corpora) < 2:
+        raise HaigoError(f"{name}: a mixture needs two corpora or more.", "add one under `corpora:`")
+    _check_names(run, name)
+    if run.seed == 0 and run.configs.models:
+        raise HaigoError(
+            f"{name}: 'seed' is 0, and GPT-NeoX refuses the seed 0.", "give 1 or more, or no configs.models"
+        )
+    for corpus, each in run.corpora.items():
+        if not each.files:
+            raise HaigoError(f"{name}: 'corpora.{corpus}.files' is empty.", "name its raw files")
+        if each.min > each.max:
+            raise HaigoError(
+                f"{name}: 'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}.",
+                "swap or loosen them",
+            )
+    for corpus in run.dedup.priority:
+        if corpus not in run.corpora:
+            raise HaigoError(
+                f"{name}: 'dedup.priority' names '{corpus}', which is no corpus here.{cli.nearest(corpus, run.corpora)}",
+                f"the corpora are {', '.join(run.corpora)}",
+            )
+    if len(set(run.dedup.priority)) < len(run.dedup.priority):
+        raise HaigoError(f"{name}: 'dedup.priority' names a corpus twice.", "name each once")
+    if run.decontaminate.short > run.decontaminate.long:
+        raise HaigoError(
+            f"{name}: 'decontaminate.short' is {run.decontaminate.short}, above 'decontaminate.long'"
+            f" ({run.decontaminate.long}).",
+            "swap or loosen them",
+        )
+    if not run.objective.metrics:
+        raise HaigoError(
+            f"{name}: 'objective.metrics' is empty.", "name what the mixture is chosen for, e.g. {news_bpb: 1.0}"
+        )
+    if len(run.split) != 3 or min(run.split) <= 0 or abs(sum(run.split) - 1) > 1e-6:
+        raise HaigoError(f"{name}: 'split' must be three positive shares that sum to 1.", "e.g. [0.94, 0.03, 0.03]")
+    metrics = {f"{each}_bpb" for each in [*run.corpora, *run.pairs]}
+    for metric in run.objective.metrics:
+        if metric not in metrics:
+            raise HaigoError(
+                f"{name}: 'objective.metrics' names '{metric}', which no corpus or pairs file gives."
+                f"{cli.nearest(metric, metrics)}",
+                f"the metrics are: {', '.join(sorted(metrics))}",
+            )
+    if set(run.test_pairs) - set(run.pairs):
+        raise HaigoError(f"{name}: 'test_pairs' has names that 'pairs' lacks.", "use the same names in both")
+    if len(run.scores.tasks) != len(run.scores.num_fewshot):
+        raise HaigoError(
+            f"{name}: {len(run.scores.tasks)} tasks but {len(run.scores.num_fewshot)} numbers of few-shots.",
+            "give one number of 'scores.num_fewshot' for each of 'scores.tasks'",
+        )
+    for group, limits in run.search.groups.items():
+        if len(limits) != 2 or limits[0] > limits[1]:
+            raise HaigoError(
+                f"{name}: 'search.groups.{group}' is not [least, greatest].", "give two shares such as [0.5, 0.9]"
+            )
+    unknown = set(run.search.groups) - {each.group for each in run.corpora.values()}
+    if unknown:
+        raise HaigoError(f"{name}: no corpus has the group '{unknown.pop()}'.", "set `group:` on the corpora it holds")

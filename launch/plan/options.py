@@ -1,0 +1,78 @@
+"""What `launch.plan` and `launch.configs` are asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from haigo.options import Options, amount, count, few, option, seed
+from launch.plan.stacks import STACKS
+from neox_configs import hardware
+from neox_configs.hardware import Cluster
+
+VOCAB_SIZE = 50_000
+RECIPES = ("pretrain", "continued", "finetune", "long-context")
+File = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Options):
+    """A model, the machines and the number of tokens: what both commands start from."""
+
+    model: File = option("1-3B, 2-7B, 7B, 13B, a proxy's name, or a GPT-NeoX YAML")
+    cluster: File | Cluster = option("a100-40gb, a100-80gb, h100-80gb, local-cpu, or a file")
+    nodes: int = few("machines", 1)
+    gpus_per_node: int | None = few("the cluster's own where it is not given", None)
+    tokens: float = amount("training tokens", 20e9)
+    seq_length: int | None = count("tokens a sample; the model's own where it is not given", None)
+    global_batch_tokens: float | None = amount("tokens a step; the model's own where it is not given", None)
+    attention: str = option("flash needs flash-attn in GPT-NeoX's environment", "global", among=("global", "flash"))
+
+    @property
+    def place(self) -> Cluster:
+        """The cluster, read from its file where it is named.
+
+        Raises:
+            HaigoError: there is no such cluster.
+        """
+        named = self.cluster
+        return named if isinstance(named, Cluster) else hardware.cluster(named, self.gpus_per_node)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions(Training):
+    """A plan."""
+
+    vocab_size: int = option("pieces of the tokenizer, before padding", VOCAB_SIZE, least=2, most=10**9)
+    rows: int = few("layouts shown", 6)
+    stack: str | None = option("the software, instead of --attention", None, among=sorted(STACKS))
+    calibrate: list[File] = option("GPT-NeoX log or CSV of measured runs; repeatable", [], metavar="FILE")
+    layout: str | None = option("judge one layout: 'TP1 PP0 ZeRO1 micro 16 recompute'", None, metavar="WORDS")
+    price: float | None = amount("of a GPU-hour: adds the cost", None)
+    json: bool = option("print the whole plan as JSON", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigOptions(Training):
+    """A GPT-NeoX config."""
+
+    mixture: File | Mapping[str, float] | None = option(
+        "mixture.yml from mixer.search, or `corpus: weight` lines", None
+    )
+    catalogue: File = option("corpora.yml: the tokenizer and the datasets")
+    output: File = option("the YAML to write; names the run")
+    checkpoint_minutes: float = amount("about how much work a crash may cost", 30.0)
+    save: File | None = option("folder for checkpoints (default: checkpoints/NAME beside it)", None)
+    seed: int = seed("GPT-NeoX's seed", 1234, least=1)
+    recipe: str = option("what kind of run", "pretrain", among=RECIPES)
+    start: File | None = option("checkpoint that other recipes start from", None, flags=("--from",), metavar="FOLDER")
+    lr: float | None = option(
+        "peak learning rate; the recipe's or the model's own where it is not given", None, above=0, most=1
+    )
+    train_pairs: File | None = option("finetune: train set of preprocess.pairs", None, metavar="PREFIX")
+    valid_pairs: File | None = option("finetune: valid set of preprocess.pairs", None, metavar="PREFIX")
+    test_pairs: File | None = option("finetune: test set of preprocess.pairs", None, metavar="PREFIX")
+    epochs: float = amount("finetune: how often examples are read", 3.0)
+    dry_run: bool = option("print the YAML instead of writing it", False)
+    json: bool = option("print what was made as JSON", False)

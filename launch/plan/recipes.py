@@ -1,0 +1,206 @@
+"""The recipes of `launch.configs`: what makes a config continue, finetune or stretch a finished model.
+
+* `pretrain`: from scratch, on a mixture.
+* `continued`: from a checkpoint, on a mixture, with a new optimizer and schedule.
+* `finetune`: from a checkpoint, on label datasets of `preprocess.pairs`.
+* `long-context`: from a checkpoint, on a mixture, with longer samples and stretched rotary frequencies.
+
+A recipe that starts from a checkpoint needs two files, because of one rule of GPT-NeoX: with `finetune: true` every start takes
+the weights of `load` and counts from 0, so that the same file, started again after a crash, would throw its own checkpoints
+away. The first file starts the run; NAME-resume.yml differs from it in `finetune` and `load` only and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo.cli import HaigoError, Refused
+from launch.neox import save_folder
+from launch.plan.layouts import Layout
+from launch.plan.options import ConfigOptions, File
+from launch.plan.planner import Plan
+from neox_configs import reader, shipped
+
+_SHAPE = (
+    "num_layers",
+    "hidden_size",
+    "num_attention_heads",
+    "intermediate_size",
+    "norm",
+    "pos_emb",
+    "rotary_pct",
+    "activation",
+    "gpt_j_residual",
+    "no_weight_tying",
+)
+"""Keys that must be as in the checkpoint, or its weights mean something else."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The checkpoint that a recipe starts from."""
+
+    folder: Path
+    """The save folder (`load`)."""
+    step: int
+    latest: bool
+    """Whether `latest` names this step; otherwise the config says `iteration`."""
+    config: dict[str, Any]
+    """What the checkpoint was trained with."""
+
+    @property
+    def tensor(self) -> int:
+        return max(1, int(reader.value(self.config, "model_parallel_size")))
+
+    @property
+    def piped(self) -> bool:
+        """Its files are those of the pipeline engine (pipe_parallel_size 1 or more)."""
+        return int(reader.value(self.config, "pipe_parallel_size")) >= 1
+
+
+def base(place: str | Path) -> Base:
+    """Read which checkpoint is meant, and what it was trained with.
+
+    Args:
+        place: a save folder, whose `latest` counts, or one of its `global_stepN` folders.
+
+    Raises:
+        HaigoError: no checkpoint there, or one without its config.
+    """
+    path = Path(place).expanduser().resolve()
+    named = save_folder.step_of(path.name) is not None
+    folder = path.parent if named else path
+    tag = save_folder.latest(folder)
+    wanted = path.name if named else tag
+    if not wanted or not (folder / wanted).is_dir():
+        why = f"its file `latest` names {tag}, which is not there" if tag else "it has no file `latest`"
+        raise HaigoError(
+            f"{place} is not a GPT-NeoX checkpoint: {why}.", "name a save folder, or one of its global_stepN folders"
+        )
+    kept = save_folder.kept_configs(folder / wanted)
+    if not kept:
+        raise HaigoError(f"{folder / wanted}/configs holds no config.", "copy the config that trained it there")
+    step = save_folder.step_of(wanted)
+    if step is None:
+        raise HaigoError(f"{folder}/latest names {wanted}, which is no step.", "write a name such as global_step810")
+    return Base(folder, step, wanted == tag, reader.load(kept))
+
+
+def begin(recipe: str, start: File | None) -> Base | None:
+    """The checkpoint that a recipe starts from; None for `pretrain`.
+
+    Raises:
+        HaigoError: one is given to `pretrain`, none to another recipe, or it cannot be used.
+    """
+    if recipe == "pretrain":
+        if start is not None:
+            raise HaigoError(
+                "pretraining starts from nothing.", "give --recipe continued, or leave --from out", option="recipe"
+            )
+        return None
+    if start is None:
+        raise HaigoError(f"the recipe {recipe} needs a checkpoint to start from.", "give --from SAVE_FOLDER")
+    return base(Path(start))
+
+
+def layout(plan: Plan, start: Base | None) -> Layout:
+    """The best layout that can load the checkpoint: its tensor split, and a pipeline engine where it had one.
+
+    Raises:
+        Refused: nothing fits, or nothing that could load it.
+    """
+    if start is None:
+        return plan.best
+    _ = plan.best
+    for one in plan.layouts:
+        if one.tensor == start.tensor and (one.pipe > 0) == start.piped:
+            return one
+    kind = "a pipeline" if start.piped else "no pipeline"
+    raise Refused(
+        f"the checkpoint {start.folder} is split over {start.tensor} GPUs with {kind}, and no such layout fits here.",
+        "take other nodes, or convert it (launch.convert) and load it by GPT-NeoX's tools/ckpts in another split",
+    )
+
+
+def check_model(config: Mapping[str, Any], start: Base) -> None:
+    """See that config and checkpoint are one model.
+
+    Raises:
+        Refused: a key that decides the weights differs.
+    """
+    for key in _SHAPE:
+        ours, theirs = reader.value(config, key), reader.value(start.config, key)
+        if ours != theirs:
+            raise Refused(
+                f"{key} is {ours!r}, and the checkpoint {start.folder} was trained with {theirs!r}.",
+                "name the model (--model) that the checkpoint is of",
+            )
+
+
+def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: int, iterations: int) -> dict[str, Any]:
+    """What a recipe changes in the config, besides data and schedule; min_lr becomes a tenth of the peak.
+
+    Args:
+        own: the model's keys.
+        length: tokens a sample.
+        iterations: steps of the run.
+    """
+    made = dict(reader.load(shipped.find("recipes", options.recipe)))
+    optimizer = made.get("optimizer") or own.get("optimizer") or {"type": "Adam", "params": {}}
+    params = dict(optimizer.get("params") or {})
+    if options.lr is not None:
+        params["lr"] = options.lr
+        made["min_lr"] = options.lr / 10
+    made["optimizer"] = {**optimizer, "params": params}
+    made |= {"load": str(start.folder), "lr_decay_iters": iterations}
+    if not start.latest:
+        made["iteration"] = start.step
+    if options.recipe == "long-context":
+        made |= stretched(start, length)
+        if int(reader.value(start.config, "max_position_embeddings")) < length:
+            raise Refused(
+                f"GPT-NeoX loads {start.folder} only with its max_position_embeddings "
+                f"{reader.value(start.config, 'max_position_embeddings')}.",
+                f"make a copy first: python -m launch.stretch {start.folder} --seq-length {length} --output-dir FOLDER",
+            )
+        made["max_position_embeddings"] = reader.value(start.config, "max_position_embeddings")
+    return made
+
+
+def stretched(start: Base, length: int) -> dict[str, Any]:
+    """The rotary base for longer samples.
+
+    The base is multiplied by s^(d / (d - 2)) for samples s times as long, d being the rotary dimensions of a head: the slowest
+    frequency then turns as little over the new length as it did over the old one, and the fastest stays ("NTK-aware"
+    interpolation; Roziere et al. 2023 raise the base likewise and finetune).
+
+    Raises:
+        HaigoError: no longer than it was, or positions of another kind.
+    """
+    before = int(start.config["seq_length"])
+    if reader.value(start.config, "pos_emb") != "rotary":
+        raise HaigoError(f"the checkpoint {start.folder} has no rotary positions.", "only those can be stretched")
+    if length <= before:
+        raise HaigoError(f"--seq-length {length} is not longer than the checkpoint's {before}.", "give a longer one")
+    hidden, heads = start.config["hidden_size"], start.config["num_attention_heads"]
+    turned = int(hidden // heads * reader.value(start.config, "rotary_pct"))
+    old = float(reader.value(start.config, "rotary_emb_base"))
+    # a whole number, because GPT-NeoX wants one
+    return {
+        "rotary_emb_base": round(old * (length / before) ** (turned / max(1, turned - 2))),
+    }
+
+
+def resumed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config that goes on with the run after a break."""
+    made = {key: value for key, value in config.items() if key != "iteration"}
+    return {**made, "finetune": False, "load": made["save"]}
+
+
+def resume_path(output: File) -> Path:
+    """Where the file that goes on stands, beside the one that starts."""
+    path = Path(output)
+    return path.with_name(f"{path.stem}-resume{path.suffix or '.yml'}")
