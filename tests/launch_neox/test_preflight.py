@@ -189,7 +189,7 @@ def test_orders_of_other_data_are_found_by_what_they_hold(
 ) -> None:
     stem = write_order(world.prefix("news"))
     rewritten(world.prefix("news"), change)
-    code = cli.run(preflight.main, [str(sound(world)), "--gpus", "1"])
+    code = cli.run(preflight_main, [str(sound(world)), "--gpus", "1"])
     err = capsys.readouterr().err
     assert code == (cli.REFUSED if said else cli.OK), err
     assert said is None or (said in err and f"delete {stem}_*.npy" in err)
@@ -211,7 +211,7 @@ def test_orders_that_are_pickles_or_cut_short(
     whole = file.read_bytes()
     for content in (pickle.dumps(Touch(tmp_path / "ran")), whole[:-4], b""):
         file.write_bytes(content)
-        assert cli.run(preflight.main, [str(sound(world)), "--gpus", "1"]) == cli.REFUSED
+        assert cli.run(preflight_main, [str(sound(world)), "--gpus", "1"]) == cli.REFUSED
         assert "is no sample order, or cut short" in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()
 
