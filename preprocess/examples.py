@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
 from haigo import yamlfile
@@ -30,6 +30,8 @@ PAIR_KEYS = (
 )
 CONTEXT_KEYS = ("input", "context")
 """Of what stands below an instruction, where a row has it."""
+LEFT_OUT = ("history", "system", "tools")
+"""Of what belongs to an example and is not read: only turns under CHAT_KEYS are."""
 CHAT_KEYS = ("messages", "conversation", "conversations")
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "developer": "system"}
 
@@ -54,7 +56,7 @@ class Keys:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Example:
-    """One example: where it stands (file and line), its parts, and the key of a context that no part holds."""
+    """One example: where it stands (file and line), its parts, and the key of what belongs to it and no part holds."""
 
     where: str
     parts: tuple[Part, ...]
@@ -144,6 +146,7 @@ def read(
                     try:
                         if chat:
                             parts = _chat(row, where, shape, only_last)
+                            unused = _left_out(row, LEFT_OUT)
                         else:
                             parts, unused = _pair(row, where, keys, shape)
                     except HaigoError as error:
@@ -156,7 +159,7 @@ def read(
 
 
 def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) -> tuple[list[Part], str]:
-    """The parts of a pair, and the key of a context that none of them holds."""
+    """The parts of a pair, and the key of what belongs to it and none of them holds."""
     known = [(keys.prompt or one, keys.response or two) for one, two in PAIR_KEYS]
     found = next(((one, two) for one, two in known if one in row and two in row), None)
     if found is None:
@@ -172,8 +175,12 @@ def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) ->
     more = _text(row, context, where) if context and row.get(context) is not None else ""
     if more:
         given = f"{given}\n{more}"
-    unused = next((key for key in others if key != context), "")
+    unused = _left_out(row, [key for key in (*others, *LEFT_OUT) if key not in (context, *found)])
     return [Part(template.pair.replace("{content}", given)), Part(learned, learned=True, ends=True)], unused
+
+
+def _left_out(row: Mapping[str, Any], names: Sequence[str]) -> str:
+    return next((key for key in names if row.get(key)), "")
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:

@@ -298,6 +298,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for key, count in made.get("unused_context", {}).items():
         hint = f"--context-key {key} puts it below the prompt"
+        if key in examples.LEFT_OUT:
+            hint = "write it as turns of a chat, under 'messages'"
         print(f"haigo: {count:,} examples have a text under '{key}' that is left out; {hint}", file=sys.stderr)
     import json
 

@@ -148,6 +148,21 @@ def test_a_context_is_never_lost_in_silence(model_dir, tmp_path, capsys):
     assert example.parts[0].text == "山\n川"  # named or recognised: the same
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"instruction": "山", "output": "雨", "history": [["川", "雪"]]},
+        {"instruction": "山", "output": "雨", "system": "川"},
+        {"system": "川", "conversations": [{"from": "human", "value": "山"}, {"from": "gpt", "value": "雨"}]},
+    ],
+)
+def test_what_belongs_to_an_example_and_is_not_read_is_told(model_dir, tmp_path, capsys, row):
+    path = write(tmp_path / "x.jsonl", [row])
+    assert cli.run(pairs.main, [str(path), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "o")]) == 0
+    said = capsys.readouterr().err
+    assert f"1 examples have a text under '{'history' if 'history' in row else 'system'}' that is left out" in said
+
+
 def test_a_line_that_answers_twice_is_broken(model_dir, tmp_path, capsys):
     (tmp_path / "p.jsonl").write_text(
         '{"instruction": "問", "output": "一つ目", "output": "二つ目"}\n', encoding="utf-8"
