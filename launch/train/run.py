@@ -119,7 +119,7 @@ class Supervisor:
                             self.live.say(f"haigo: this run is finished: {made.save} holds {made.choice.tag}.")
                             return 0
                         child = self._start(made)
-                    begun = self._begun()
+                    begun = self._begun(child)
                     seen = _Seen()
                     ending = self._watch(child, seen, begun)
                     made = self._after(ending, seen, begun)
@@ -182,9 +182,16 @@ class Supervisor:
         remote = any(reader.value(self.config, key) for key in ("force_multi", "deepspeed_slurm", "deepspeed_mpi"))
         return not (self.args.no_rank_logs or several or remote) and (self.gpus or 1) > 1
 
-    def _begun(self) -> dict[str, Any]:
+    def _begun(self, child: Child) -> dict[str, Any]:
         like = {"restarts": int, "offset": int, "step": int, "ranks": ([str], type(None))}
-        begun = files.read_record(self.folder / "start.json", like)
+        try:
+            begun = files.read_record(self.folder / "start.json", like)
+        except HaigoError as error:
+            raise HaigoError(
+                error.problem,
+                f"the training goes on unwatched: let it end, or stop it with `kill -TERM -- -{child.pid}`; the same command "
+                "then goes on from its last checkpoint",
+            ) from None
         self.restarts = begun["restarts"]
         return dict(begun)
 

@@ -453,4 +453,12 @@ def test_a_start_that_nobody_knows_is_told_while_it_trains(run: Run, content: st
     _, err = second.communicate(timeout=60)
     assert second.returncode == 2 and "start.json" in err and "fix:" in err
     child = yamlfile.read(run.save / "haigo" / "child.json")
-    keeper.stop(child["pid"], going=0.0)
+    assert f"kill -TERM -- -{child['pid']}" in err
+    # what it says helps
+    subprocess.run(["bash", "-c", f"kill -TERM -- -{child['pid']}"], check=True)
+    while keeper.start_time(child["pid"]):
+        time.sleep(0.1)
+    run.plan(None)
+    third = run.start()
+    _, err = third.communicate(timeout=60)
+    assert third.returncode == 0 and "started from step" in err, err
