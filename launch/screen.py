@@ -64,7 +64,8 @@ def screen(
     """
     import numpy as np
 
-    from launch.swarm import metrics, ngram, table
+    from haigo.formats import csvfile
+    from launch.swarm import ngram, table
     from neox_configs import catalogue as catalogues
 
     known = catalogue if isinstance(catalogue, catalogues.Catalogue) else catalogues.read(catalogue)
@@ -84,7 +85,7 @@ def screen(
             name: {corpus: repr(float(weight)) for corpus, weight in zip(corpora, row, strict=True)}
             for name, row in zip(names, everything, strict=True)
         }
-        metrics.write_rows(folder / "ratios.csv", ["run", *corpora], cells)
+        csvfile.write_rows(folder / "ratios.csv", ["run", *corpora], cells)
         _write(folder / "metrics.csv", names, counted, losses, order, tokens)
     return folder / "metrics.csv"
 
@@ -110,14 +111,14 @@ def _names(taken: Any, number: int) -> list[str]:
 
 
 def _write(path: Path, names: Sequence[str], counted: Counted, losses: np.ndarray, order: int, tokens: int) -> None:
-    from launch.swarm import metrics
+    from haigo.formats import csvfile
 
     cells = {
         name: {metric: f"{value:.6f}" for metric, value in zip(counted.metrics, row, strict=True)}
         | {"size": f"{order}-gram", "tokens": str(tokens)}
         for name, row in zip(names, losses, strict=True)
     }
-    metrics.write_rows(path, ["run", *counted.metrics, "size", "tokens"], cells)
+    csvfile.write_rows(path, ["run", *counted.metrics, "size", "tokens"], cells)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

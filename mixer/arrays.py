@@ -18,9 +18,6 @@ Flags = npt.NDArray[np.bool_]
 MIN_RUNS = 4
 """Fewer proxies than this fit no law."""
 
-LARGEST = 1e100
-"""Nothing in a table is as large as this; sums of squares of larger numbers overflow."""
-
 
 def as_matrix(values: Any, name: str) -> Array:
     """`values` as a finite (n, columns) float array; a vector becomes one column.

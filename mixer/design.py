@@ -16,12 +16,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from haigo import cli, files, flags, naming
 from haigo.cli import HaigoError
+from haigo.formats import csvfile
 from mixer.arrays import Array, as_matrix
 from mixer.limits import Limits, project_box
 from mixer.mixture import rounded
@@ -208,15 +210,12 @@ def design(
 
 def write_ratios(path: str, table: pd.DataFrame) -> None:
     """Write ratios.csv atomically; every number with as few digits as it has."""
-    lines = [",".join(map(_cell, table.columns))]
-    for row in table.itertuples(index=False):
-        lines.append(",".join([_cell(row[0]), *[f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in row[1:]]]))
-    files.write_text(path, "\n".join(lines) + "\n")
-
-
-def _cell(name: Any) -> str:
-    text = str(name)
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n') else text
+    header = [str(column) for column in table.columns]
+    cells = [
+        [f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in row[1:]] for row in table.itertuples(index=False)
+    ]
+    rows = {str(run): dict(zip(header[1:], row, strict=True)) for run, row in zip(table["run"], cells, strict=True)}
+    csvfile.write_rows(Path(path), header, rows)
 
 
 def _trained(options: DesignOptions) -> tuple[list[str], Any, Any]:

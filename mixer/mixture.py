@@ -8,61 +8,18 @@ how many tokens each corpus has.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from haigo import yamlfile
 from haigo.cli import HaigoError
-from haigo.formats.mixture import read as read
+from haigo.formats.mixture import read
+from haigo.formats.tables import check_weights
 from mixer.arrays import Array
 
-RENORMALISE_WITHIN = 0.01
-"""Rows of ratios.csv whose sum is off by no more than this are scaled to 1; others are refused."""
-
-_EXACT = 1e-9
-
-
-def check_weights(
-    weights: Any, corpora: Sequence[str], names: Sequence[str] | None = None, source: str = "the weights"
-) -> tuple[Array, list[str]]:
-    """Weights as (n, corpora), each row scaled to sum to exactly 1.
-
-    Args:
-        weights: (n, corpora) or (corpora,).
-        corpora: column names, for messages.
-        names: row names, for messages; row numbers when None.
-        source: the file, for messages.
-
-    Returns:
-        the weights and the names of the rows that had to be scaled by more than rounding.
-
-    Raises:
-        HaigoError: NaN, a negative weight, or a row whose sum is more than 1 % away from 1; names the row.
-    """
-    made = np.atleast_2d(np.asarray(weights, dtype=np.float64)).copy()
-    labels = [str(name) for name in names] if names is not None else [f"row {i}" for i in range(len(made))]
-    if made.shape[1] != len(corpora):
-        raise HaigoError(f"{source} has {made.shape[1]} weights a row for {len(corpora)} corpora.", "give one each")
-    for i, j in np.argwhere(~np.isfinite(made)):
-        raise HaigoError(f"{source}: run {labels[i]} has no number for '{corpora[j]}'.", "fill it in or drop the run")
-    for i, j in np.argwhere(made < -_EXACT):
-        raise HaigoError(
-            f"{source}: run {labels[i]} gives '{corpora[j]}' the negative weight {made[i, j]:g}.", "weights are >= 0"
-        )
-    made = np.maximum(made, 0.0)
-    sums = made.sum(axis=1)
-    far = np.flatnonzero(np.abs(sums - 1) > RENORMALISE_WITHIN)
-    if len(far):
-        shown = ", ".join(f"{labels[i]} ({sums[i]:.4g})" for i in far[:5])
-        more = f" and {len(far) - 5} more" if len(far) > 5 else ""
-        raise HaigoError(
-            f"{source}: the weights of {len(far)} run(s) do not sum to 1: {shown}{more}.",
-            "make each row sum to 1 (within 1 % it is scaled for you)",
-        )
-    scaled = [labels[i] for i in np.flatnonzero(np.abs(sums - 1) > 1e-6)]
-    return made / sums[:, None], scaled
+__all__ = ["check_weights", "read", "rounded", "temperature", "token_share", "uniform", "unimax", "write"]
 
 
 def token_share(tokens: Any) -> Array:

@@ -15,17 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from haigo import naming
 from haigo.cli import HaigoError, nearest
-from mixer import csvfile, replicates
-from mixer.arrays import LARGEST, Array, check_runs
-from mixer.mixture import check_weights
+from haigo.formats import tables
+from mixer import replicates
+from mixer.arrays import Array, check_runs
 from mixer.scales import scales
 
-_RUN_COLUMNS = ("run", "index", "run_id", "name")
-_ABOUT_A_RUN = (
-    "size", "tokens", "seed", "seconds", "bytes", "name", "run_id", "index", "run", "group", "step", "epochs_matched",
-)  # fmt: skip
 _CORPUS_NOISE = re.compile(r"^(train_the_pile_|train_|the_pile_)")
 _METRIC_NOISE = re.compile(r"^(metric/|eval/|valid_|val_)?(the_pile_)?")
 
@@ -110,75 +105,20 @@ def find(name: str, known: Sequence[str], kind: str, source: str) -> str:
     )
 
 
-def _read_csv(path: str | os.PathLike[str]) -> Any:
-    table = csvfile.read(path)
-    if not len(table):
-        raise HaigoError(f"{path} has no rows.", "it needs one row a run")
-    key = next((name for name in _RUN_COLUMNS if name in table.columns), None)
-    if key is None:
-        unnamed = [c for c in table.columns if c == "" or c.startswith("Unnamed")]
-        if not unnamed:
-            raise HaigoError(f"{path} has no column 'run'.", "name the column that identifies a run `run` (or `index`)")
-        key = unnamed[0]
-    names = table[key].str.strip()
-    empty = np.flatnonzero(names == "")
-    if len(empty):
-        line = table.attrs["lines"][empty[0]]
-        raise HaigoError(f"{path}, line {line}: the run has no name.", f"fill in the column '{key}'")
-    double = names[names.duplicated()]
-    if len(double):
-        which = [table.attrs["lines"][i] for i in np.flatnonzero(names == double.iloc[0])]
-        raise HaigoError(
-            f"{path} has the run '{double.iloc[0]}' more than once (lines {', '.join(map(str, which[:5]))}).",
-            "keep one row a run",
-        )
-    made = table.drop(columns=[key]).set_axis(names, axis=0)
-    made.attrs["lines"] = table.attrs["lines"]
-    return made
-
-
-def _numbers(
-    table: Any, path: str | os.PathLike[str], columns: Sequence[str], what: str, only: set[str] | None = None
-) -> Array:
-    """Columns as numbers, (rows, columns), in the file's order; rows whose run is not in `only` are passed over."""
-    import pandas as pd
-
-    rows = np.array([only is None or str(name) in only for name in table.index])
-    made = np.empty((int(rows.sum()), len(columns)))
-    for j, column in enumerate(columns):
-        values = pd.to_numeric(table[column].str.strip(), errors="coerce").to_numpy(dtype=float)
-        bad = np.flatnonzero(~(np.abs(values) < LARGEST) & rows)
-        if len(bad):
-            given = table[column].iloc[bad[0]]
-            raise HaigoError(
-                f"{path}, line {table.attrs['lines'][bad[0]]}: run '{table.index[bad[0]]}' has {given!r:.60} for the {what} "
-                f"'{column}'.",
-                csvfile.why_no_number(given),
-            )
-        made[:, j] = values[rows]
-    return made
-
-
 def read_ratios(path: str | os.PathLike[str]) -> tuple[list[str], list[str], Array, list[str]]:
     """Read ratios.csv.
 
     Returns:
         runs, corpora, weights (runs, corpora), and notes on what was scaled.
     """
-    table = _read_csv(path)
-    columns = [c for c in table.columns if c not in _ABOUT_A_RUN]
-    if len(columns) < 2:
-        raise HaigoError(f"{path} has {len(columns)} corpus column(s).", "a mixture needs at least two corpora")
-    for name in columns:
-        naming.column(name, "corpus", str(path))
-    weights = _numbers(table, path, columns, "corpus")
-    runs = [str(name) for name in table.index]
-    checked, scaled = check_weights(weights, columns, runs, str(path))
-    notes = []
+    table = tables.read_ratios(path)
+    if len(table.corpora) < 2:
+        raise HaigoError(f"{path} has {len(table.corpora)} corpus column(s).", "a mixture needs at least two corpora")
+    notes, scaled = [], table.scaled
     if scaled:
         shown = ", ".join(scaled[:5]) + (" ..." if len(scaled) > 5 else "")
         notes.append(f"{path}: {len(scaled)} run(s) did not sum to exactly 1 and were scaled ({shown}).")
-    return runs, columns, checked, notes
+    return table.runs, table.corpora, table.weights, notes
 
 
 def read(
@@ -197,8 +137,8 @@ def read(
         HaigoError: any trouble with the runs or with the metrics asked for, one sentence each, with file and line.
     """
     runs, corpora, weights, notes = read_ratios(ratios)
-    table = _read_csv(metrics)
-    known = [c for c in table.columns if c not in _ABOUT_A_RUN]
+    table = tables.by_run(metrics)
+    known = [c for c in table.columns if c not in tables.ABOUT_A_RUN]
     if not known:
         raise HaigoError(f"{metrics} has no metric column.", "it needs `run` and one column a metric")
     wanted = known if only is None else _named(only, known, str(metrics))
@@ -220,7 +160,7 @@ def read(
     columns, kept, each = [], [], []
     for name in [m for m in known if m in wanted or others]:
         try:
-            own = _numbers(table, metrics, [name], "metric", set(belongs))
+            own = tables.numbers(table, metrics, [name], "metric", set(belongs))
         except HaigoError as error:
             if name in wanted:
                 raise

@@ -5,25 +5,26 @@ supply.csv has one row a corpus: `corpus`, and any of `tokens`, `min`, `max` (we
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from haigo import naming
 from haigo.cli import HaigoError, nearest
-from mixer import csvfile
-from mixer.arrays import LARGEST, Array
+from haigo.formats.tables import read_supply
+from mixer.arrays import Array
 from mixer.limits import Limit, Limits
 from mixer.options import MAX_EPOCHS, LimitOptions
 
-"""Up to about four passes a repeated token is worth nearly as much as a new one (Muennighoff et al. 2023)."""
-
-_GROUPED = re.compile(r"\d{1,3}(,\d{3})+")
-_COLUMNS = ("corpus", "tokens", "min", "max", "max_epochs", "group")
+__all__ = [
+    "Constraints",
+    "FullRepetition",
+    "Repetition",
+    "SoftRepetition",
+    "constraints_from",
+    "read_supply",
+]
 
 
 class Repetition(Protocol):
@@ -195,52 +196,6 @@ class Constraints:
         low = np.zeros(len(self.corpora)) if self.lower is None else self.lower
         top = self.limits().upper
         return replace(self, lower=np.maximum(low, np.minimum(floor, top)))
-
-
-def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """Read supply.csv as corpus -> {"tokens": float, "min", "max", "max_epochs", "group"}; empty cells are left out.
-
-    Raises:
-        HaigoError: missing column, unknown column, a cell that is no number, a corpus given twice, 0 tokens.
-    """
-    table = csvfile.read(path)
-    for column in table.columns:
-        if column not in _COLUMNS:
-            raise HaigoError(f"{path} has the unknown column '{column}'.{nearest(column, _COLUMNS)}",
-                             f"known columns: {', '.join(_COLUMNS)}")  # fmt: skip
-    if "corpus" not in table.columns:
-        raise HaigoError(f"{path} has no column 'corpus'.", f"it needs: {', '.join(_COLUMNS)}")
-    made: dict[str, dict[str, Any]] = {}
-    for line, row in zip(table.attrs["lines"], table.to_dict("records"), strict=True):
-        name = str(row["corpus"]).strip()
-        if not name or name in made:
-            raise HaigoError(f"{path}, line {line}: the corpus '{name}' is {'given twice' if name else 'unnamed'}.",
-                             "one named row a corpus")  # fmt: skip
-        naming.column(name, "corpus", f"{path}, line {line}")
-        entry: dict[str, Any] = {}
-        for column in table.columns:
-            cell = str(row[column]).strip()
-            if column == "corpus" or not cell:
-                continue
-            if column == "group":
-                entry["group"] = naming.column(cell, "group", f"{path}, line {line}")
-                continue
-            # 1,234,567 tokens are many, and a weight of 0,5 is no five
-            plain = cell.replace(",", "") if column == "tokens" and _GROUPED.fullmatch(cell) else cell
-            try:
-                value = float(plain)
-            except ValueError:
-                value = float("nan")
-            if not 0 <= value < LARGEST:
-                fix = "give a number >= 0" if value == value else csvfile.why_no_number(cell)
-                raise HaigoError(f"{path}, line {line}: {column} of '{name}' is {cell!r}.", fix)
-            entry[column] = value
-        if entry.get("tokens") == 0:
-            raise HaigoError(f"{path}, line {line}: '{name}' has 0 tokens.", "drop that corpus from all tables")
-        made[name] = entry
-    if not made:
-        raise HaigoError(f"{path} has no rows.", "it needs one row a corpus")
-    return made
 
 
 def constraints_from(

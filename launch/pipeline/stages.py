@@ -160,6 +160,7 @@ class Chain:
         """corpora.yml (which datasets there are) and supply.csv (how many tokens, and the limits on the weights)."""
         if self.stages.dry_run:
             return
+        from haigo.formats import tables
         from neox_configs import catalogue
 
         prefixes = {
@@ -172,7 +173,7 @@ class Chain:
             manifest = files.read_record(self.root / "data" / name / "train_text_document.json", {"tokens": int})
             epochs = corpus.max_epochs if corpus.max_epochs is not None else self.file.search.max_epochs
             rows.append([name, manifest["tokens"], corpus.min, corpus.max, epochs, corpus.group])
-        table = pd.DataFrame(rows, columns=["corpus", "tokens", "min", "max", "max_epochs", "group"])
+        table = pd.DataFrame(rows, columns=list(tables.SUPPLY))
         files.write_text(self.root / "supply.csv", table.to_csv(index=False))
 
     def _check_data(self) -> None:

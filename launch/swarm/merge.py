@@ -15,6 +15,7 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
+from haigo.formats.csvfile import write_rows
 from launch.swarm import metrics
 from launch.swarm.metrics import Table
 
@@ -92,7 +93,7 @@ def merge(folders: Sequence[str | Path], output_dir: str | Path) -> Merged:
     if not ordered:
         raise HaigoError("none of the folders has a finished run.", "train some first")
     with files.owner(out):
-        metrics.write_rows(out / "metrics.csv", header, ordered)
+        write_rows(out / "metrics.csv", header, ordered)
         _write_ratios(out / "ratios.csv", runs)
         metrics.write_facts(out, first.common, runs, scores)
         merged.noise = metrics.write_noise(out, ordered, metrics.read(out).metrics)
@@ -158,7 +159,7 @@ def _write_ratios(path: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
     rows: dict[str, dict[str, str]] = {}
     for name, run in runs.items():
         rows.setdefault(split(name)[0], {corpus: repr(float(run["weights"].get(corpus, 0.0))) for corpus in corpora})
-    metrics.write_rows(path, ["run", *corpora], rows)
+    write_rows(path, ["run", *corpora], rows)
 
 
 def _short(value: Any) -> str:

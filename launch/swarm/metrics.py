@@ -6,7 +6,6 @@ must have in common to be compared, under names that a user knows, and every run
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 from haigo import __version__, files, sealed
 from haigo.cli import HaigoError, Refused
+from haigo.formats import csvfile
 
 ABOUT = ("size", "tokens", "seed", "seconds", "epochs_matched")
 """Columns of metrics.csv that are no metrics, in their order; the last only where it says something."""
@@ -43,7 +43,7 @@ class Table:
 def write(folder: Path, results: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> None:
     """Write metrics.csv: one row a finished run of `order`, one column a metric."""
     header, made = table_of(results, order)
-    write_rows(folder / "metrics.csv", header, made)
+    csvfile.write_rows(folder / "metrics.csv", header, made)
 
 
 def table_of(
@@ -90,7 +90,7 @@ def rebuild(folder: Path) -> None:
             f"haigo: {folder / 'metrics.csv'} did not say what its runs' results say: it is written anew.",
             file=sys.stderr,
         )
-        write_rows(folder / "metrics.csv", header, rows)
+        csvfile.write_rows(folder / "metrics.csv", header, rows)
 
 
 def check_own(table: Table) -> None:
@@ -125,15 +125,6 @@ def _values(result: Mapping[str, Any]) -> dict[str, float]:
     return {**result["metrics"], **result.get("scores", {})}
 
 
-def write_rows(path: Path, header: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> None:
-    """Write a table of cells, atomically."""
-    with files.create(path, "w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(header)
-        for name, cells in rows.items():
-            writer.writerow([name, *(cells[column] for column in header[1:])])
-
-
 def write_facts(
     folder: Path, common: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Any]
 ) -> None:
@@ -166,16 +157,13 @@ def read(folder: Path) -> Table:
     except (KeyError, TypeError, ValueError, AttributeError):
         raise HaigoError(f"{folder / 'swarm.json'} has not the form of this version.", again) from None
     try:
-        files.require_file(path)
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            lines = [row for row in csv.reader(handle) if row]
-    except (UnicodeDecodeError, csv.Error):
-        raise HaigoError(f"{path} is not UTF-8 text with commas.", again) from None
-    header = lines[0] if lines else []
-    if header[:1] != ["run"] or len(set(header)) != len(header) or any(len(row) != len(header) for row in lines):
+        (_, header), lines = csvfile.rows(path)
+    except HaigoError as error:
+        raise HaigoError(error.problem, again) from None
+    if header[:1] != ["run"] or len(set(header)) != len(header) or any(len(row) != len(header) for _, row in lines):
         raise HaigoError(f"{path} is not a table that launch.proxies wrote.", again)
-    rows = {row[0]: dict(zip(header[1:], row[1:], strict=True)) for row in lines[1:]}
-    if len(rows) != len(lines) - 1:
+    rows = {row[0]: dict(zip(header[1:], row[1:], strict=True)) for _, row in lines}
+    if len(rows) != len(lines):
         raise HaigoError(f"{path} has a run twice.", again)
     for name in rows:
         if name not in runs:

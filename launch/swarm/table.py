@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from haigo import files, naming
+from haigo import naming
 from haigo.cli import HaigoError, nearest
 
 PathLike = str | os.PathLike[str]
 SEEDS = ("common", "per-proxy")
+_ROUNDING = 1e-3
 _NUMBERED = re.compile(r"[A-Za-z]*(\d+)")
 
 
@@ -34,55 +33,32 @@ class Unit:
 def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[str, dict[str, float]]:
     """Read ratios.csv: run -> corpus -> weight, in the order of the file.
 
+    Weights that sum to 1 but for rounding stay as they are written (a run is known by them); others are scaled, as far as
+    `haigo.formats.tables` allows.
+
     Args:
         corpora: the names allowed; any when None.
 
     Raises:
         HaigoError: not such a table; the line or the column is named.
     """
-    try:
-        files.require_file(path)
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            rows = list(csv.reader(handle))
-    except FileNotFoundError:
-        raise HaigoError(f"{path} does not exist.", "write it with mixer.design") from None
-    except UnicodeDecodeError:
-        raise HaigoError(f"{path} is not UTF-8 text.", "save it as UTF-8 CSV") from None
-    except csv.Error as error:
-        raise HaigoError(f"{path} is not a table: {error}.", "write it with mixer.design") from None
-    header = [name.strip() for name in rows[0]] if rows else []
-    if len(header) < 2 or header[0] != "run":
-        raise HaigoError(f"{path} does not begin with a column `run` and corpora.", "write it with mixer.design")
-    names = header[1:]
-    for name in names:
+    import numpy as np
+
+    from haigo.formats import tables
+
+    made = tables.read_ratios(path)
+    for name in made.corpora:
         if corpora is not None and name not in corpora:
             raise HaigoError(
                 f"{path} names the corpus '{name}', which the catalogue does not have.{nearest(name, corpora)}",
                 f"the catalogue has: {', '.join(corpora)}",
             )
-        if names.count(name) > 1:
-            raise HaigoError(f"{path} has the column '{name}' twice.", "keep one of them")
-    table: dict[str, dict[str, float]] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if not any(cell.strip() for cell in row):
-            continue
-        run = row[0].strip()
-        naming.check(run, "run", f"{path} (line {number})", reserved=())
-        if run in table:
-            raise HaigoError(f"{path} (line {number}): the run '{run}' is there twice.", "rename one of them")
-        try:
-            weights = [float(cell) for cell in row[1:]]
-        except ValueError:
-            weights = []
-        if len(weights) != len(names) or any(not (0 <= weight <= 1) for weight in weights):
-            raise HaigoError(f"{path} (line {number}): not {len(names)} weights from 0 to 1.", "mend that line")
-        if not math.isclose(sum(weights), 1.0, abs_tol=1e-3):
-            raise HaigoError(f"{path} (line {number}): the weights sum to {sum(weights):.4f}, not to 1.", "mend it")
-        table[run] = dict(zip(names, weights, strict=True))
-    naming.check_all(table, "run", str(path), reserved=())
-    if not table:
-        raise HaigoError(f"{path} has no runs.", "write it with mixer.design")
-    return table
+    naming.check_all(made.runs, "run", str(path), reserved=())
+    rounded = abs(made.written.sum(axis=1) - 1) <= _ROUNDING
+    weights = np.where(rounded[:, None], made.written, made.weights)
+    return {
+        run: dict(zip(made.corpora, row, strict=True)) for run, row in zip(made.runs, weights.tolist(), strict=True)
+    }
 
 
 def units(

@@ -119,15 +119,17 @@ def test_a_time_budget_gives_all_proxies_the_same_tokens(catalogue, base, tmp_pa
 @pytest.mark.parametrize(
     "text,words",
     [
-        ("", "does not begin with a column `run`"),
+        ("", "it is empty"),
         ("run,plain,rhime\na,0.5,0.5\n", "corpus 'rhime'.*Did you mean 'rhyme'"),
-        ("run,plain,rhyme\na,0.5\n", r"line 2\): not 2 weights"),
-        ("run,plain,rhyme\na,0.5,x\n", r"line 2\): not 2 weights"),
-        ("run,plain,rhyme\na,0.5,0.4\n", r"line 2\): the weights sum to 0.9000"),
-        ("run,plain,rhyme\na,0.5,0.5\na,1,0\n", r"line 3\): the run 'a' is there twice"),
+        ("plain,rhyme\n0.5,0.5\n", "has no column 'run'"),
+        ("run,plain,rhyme\na,0.5\n", "line 2: 2 cells, and the header has 3"),
+        ("run,plain,rhyme\na,0.5,x\n", "line 2: run 'a' has 'x' for the corpus 'rhyme'"),
+        ("run,plain,rhyme\na,1.5,-0.5\n", "run a gives 'rhyme' the negative weight -0.5"),
+        ("run,plain,rhyme\na,0.5,0.4\n", r"do not sum to 1: a \(0.9\)"),
+        ("run,plain,rhyme\na,0.5,0.5\na,1,0\n", r"has the run 'a' more than once \(lines 2, 3\)"),
         ("run,plain,rhyme\n../x,0.5,0.5\n", "cannot be a run's name"),
-        ("run,plain,rhyme\n", "has no runs"),
-        ("run,plain,rhyme\na," + "1" * 200_000 + ",0\n", "is not a table: field larger|not 2 weights"),
+        ("run,plain,rhyme\n", "has no rows"),
+        ("run,plain,rhyme\na," + "1" * 200_000 + ",0\n", "is not a CSV table: field larger"),
         ("run,plain,rhyme\n" + "a" * 300 + ",1,0\n", "the run's name has 300 letters"),
     ],
 )
@@ -135,6 +137,21 @@ def test_bad_tables_are_told(tmp_path, text, words):
     (tmp_path / "ratios.csv").write_text(text)
     with pytest.raises(HaigoError, match=words):
         proxies.read_ratios(tmp_path / "ratios.csv", ["plain", "rhyme"])
+
+
+def test_proxies_and_mixer_take_the_same_sums(tmp_path):
+    """Rounding stays as it is written, for a run is known by its weights; up to 1 % is scaled, and more is refused, by both."""
+    from mixer.proxies import read_ratios
+
+    path = tmp_path / "ratios.csv"
+    path.write_text("run,plain,rhyme\na,0.3333,0.6666\nb,0.5,0.505\n")
+    made, (runs, corpora, weights, notes) = proxies.read_ratios(path), read_ratios(path)
+    assert list(made["a"].values()) == [0.3333, 0.6666] and list(made["b"].values()) == list(weights[1])
+    assert runs == list(made) and corpora == list(made["a"]) and "2 run(s) did not sum to exactly 1" in notes[0]
+    path.write_text("run,plain,rhyme\na,0.5,0.52\nb,0.5,0.5\n")
+    for reader in (proxies.read_ratios, read_ratios):
+        with pytest.raises(HaigoError, match=r"do not sum to 1: a \(1.02\)"):
+            reader(path)
 
 
 def test_bad_input_is_told_before_anything_is_trained(world, catalogue, base, tmp_path):

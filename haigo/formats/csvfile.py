@@ -10,9 +10,11 @@ import csv
 import io
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from haigo import files
 from haigo.cli import HaigoError
 
 _DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -35,17 +37,16 @@ def read(path: str | os.PathLike[str]) -> Any:
     """
     import pandas as pd
 
-    header, rows = _rows(path)
-    names = header[1]
-    if not rows:
+    (_, names), lines = rows(path)
+    if not lines:
         raise HaigoError(f"{path} has no rows.", "it needs a header and one row a run or corpus")
-    for line, cells in rows:
+    for line, cells in lines:
         if len(cells) != len(names):
             raise HaigoError(
                 f"{path}, line {line}: {len(cells)} cells, and the header has {len(names)}.", "mend that line"
             )
     unnamed = [j for j, name in enumerate(names) if not name or re.fullmatch(r"Unnamed: \d+", name)]
-    idle = [j for j in unnamed if _says_nothing([cells[j] for _, cells in rows])]
+    idle = [j for j in unnamed if _says_nothing([cells[j] for _, cells in lines])]
     named = [name for j, name in enumerate(names) if j not in unnamed]
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
@@ -56,8 +57,8 @@ def read(path: str | os.PathLike[str]) -> Any:
     for j in kept:
         if j in unnamed and (j > 0 or keyed):
             raise HaigoError(f"{path}: column {j + 1} has no name.", "name it in the header, or remove it")
-    table = pd.DataFrame([[cells[j] for j in kept] for _, cells in rows], columns=[names[j] for j in kept], dtype=str)
-    table.attrs["lines"] = [line for line, _ in rows]
+    table = pd.DataFrame([[cells[j] for j in kept] for _, cells in lines], columns=[names[j] for j in kept], dtype=str)
+    table.attrs["lines"] = [line for line, _ in lines]
     return table
 
 
@@ -66,7 +67,12 @@ def _says_nothing(cells: list[str]) -> bool:
     return not any(cells) or any(cells == [str(first + i) for i in range(len(cells))] for first in (0, 1))
 
 
-def _rows(path: str | os.PathLike[str]) -> tuple[Row, list[Row]]:
+def rows(path: str | os.PathLike[str]) -> tuple[Row, list[Row]]:
+    """The header and the rows, each with its line; empty lines are passed over.
+
+    Raises:
+        HaigoError: missing, a folder, or not a CSV table.
+    """
     text = _text(path)
     told = re.match(r"sep=(.)\r?\n", text)
     first = 1 if told else 0  # a spreadsheet's note on itself is no row
@@ -88,8 +94,8 @@ def _rows(path: str | os.PathLike[str]) -> tuple[Row, list[Row]]:
         raise HaigoError(f"{path} can be split at {marks}.", "use commas between cells and nowhere else")
     # where nothing splits all lines alike, the first mark of the header does, and the line that differs is named
     chosen = next(iter(alike or wide or found))
-    rows = (alike or wide or found)[chosen]
-    return rows[0], rows[1:]
+    header, *others = (alike or wide or found)[chosen]
+    return header, others
 
 
 def _split(text: str, mark: str) -> list[Row]:
@@ -130,3 +136,12 @@ def why_no_number(cell: str) -> str:
     if cell.endswith("%"):
         return "write a share instead of a percentage: 0.12 for 12%"
     return "put a finite number there, or drop the run"
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Mapping[str, Mapping[str, str]]) -> None:
+    """Write a table of cells, atomically: the row's name, then the cells of the other columns."""
+    with files.create(path, "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(header)
+        for name, cells in rows.items():
+            writer.writerow([name, *(cells[column] for column in header[1:])])

@@ -1,0 +1,212 @@
+"""The tables between design, proxies and search: ratios.csv and metrics.csv, a row a run, and supply.csv, a row a corpus.
+
+ratios.csv has one column a corpus, metrics.csv one a metric; `run` joins them. RegMix's names (`index`, `train_the_pile_*`,
+`metric/the_pile_*_val_loss`) and Olmix's (`run`, `name`, `eval/...`) are read too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from haigo import naming
+from haigo.cli import HaigoError, nearest
+
+from . import csvfile
+
+Array = npt.NDArray[np.float64]
+
+LARGEST = 1e100
+"""Nothing in a table is as large as this; sums of squares of larger numbers overflow."""
+RENORMALISE_WITHIN = 0.01
+"""Rows of ratios.csv whose sum is off by no more than this are scaled to 1; others are refused."""
+ABOUT_A_RUN = (
+    "size", "tokens", "seed", "seconds", "bytes", "name", "run_id", "index", "run", "group", "step", "epochs_matched",
+)  # fmt: skip
+"""Columns that are no corpora and no metrics."""
+SUPPLY = ("corpus", "tokens", "min", "max", "max_epochs", "group")
+"""Columns of supply.csv."""
+
+_RUN_COLUMNS = ("run", "index", "run_id", "name")
+_EXACT = 1e-9
+_GROUPED = re.compile(r"\d{1,3}(,\d{3})+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratios:
+    """ratios.csv."""
+
+    runs: list[str]
+    corpora: list[str]
+    written: Array
+    """(runs, corpora) weights as the file gives them."""
+    weights: Array
+    """The same, each row scaled to sum to exactly 1."""
+    scaled: list[str]
+    """Runs whose sum was off by more than rounding."""
+
+
+def read_ratios(path: str | os.PathLike[str]) -> Ratios:
+    """Read ratios.csv.
+
+    Raises:
+        HaigoError: no such table, a corpus whose name cannot be one, a weight that is none, or a row whose sum is more than 1 %
+            away from 1; the line or the run is named.
+    """
+    table = by_run(path)
+    corpora = [name for name in table.columns if name not in ABOUT_A_RUN]
+    if not corpora:
+        raise HaigoError(f"{path} has no corpus column.", "it needs `run` and one column a corpus")
+    for name in corpora:
+        naming.column(name, "corpus", str(path))
+    written = numbers(table, path, corpora, "corpus")
+    runs = [str(name) for name in table.index]
+    weights, scaled = check_weights(written, corpora, runs, str(path))
+    return Ratios(runs=runs, corpora=corpora, written=written, weights=weights, scaled=scaled)
+
+
+def check_weights(
+    weights: Any, corpora: Sequence[str], names: Sequence[str] | None = None, source: str = "the weights"
+) -> tuple[Array, list[str]]:
+    """Weights as (n, corpora), each row scaled to sum to exactly 1.
+
+    Args:
+        weights: (n, corpora) or (corpora,).
+        corpora: column names, for messages.
+        names: row names, for messages; row numbers when None.
+        source: the file, for messages.
+
+    Returns:
+        the weights and the names of the rows that had to be scaled by more than rounding.
+
+    Raises:
+        HaigoError: NaN, a negative weight, or a row whose sum is more than 1 % away from 1; names the row.
+    """
+    made = np.atleast_2d(np.asarray(weights, dtype=np.float64)).copy()
+    labels = [str(name) for name in names] if names is not None else [f"row {i}" for i in range(len(made))]
+    if made.shape[1] != len(corpora):
+        raise HaigoError(f"{source} has {made.shape[1]} weights a row for {len(corpora)} corpora.", "give one each")
+    for i, j in np.argwhere(~np.isfinite(made)):
+        raise HaigoError(f"{source}: run {labels[i]} has no number for '{corpora[j]}'.", "fill it in or drop the run")
+    for i, j in np.argwhere(made < -_EXACT):
+        raise HaigoError(
+            f"{source}: run {labels[i]} gives '{corpora[j]}' the negative weight {made[i, j]:g}.", "weights are >= 0"
+        )
+    made = np.maximum(made, 0.0)
+    sums = made.sum(axis=1)
+    far = np.flatnonzero(np.abs(sums - 1) > RENORMALISE_WITHIN)
+    if len(far):
+        shown = ", ".join(f"{labels[i]} ({sums[i]:.4g})" for i in far[:5])
+        more = f" and {len(far) - 5} more" if len(far) > 5 else ""
+        raise HaigoError(
+            f"{source}: the weights of {len(far)} run(s) do not sum to 1: {shown}{more}.",
+            "make each row sum to 1 (within 1 % it is scaled for you)",
+        )
+    scaled = [labels[i] for i in np.flatnonzero(np.abs(sums - 1) > 1e-6)]
+    return made / sums[:, None], scaled
+
+
+def by_run(path: str | os.PathLike[str]) -> Any:
+    """A table with one row a run as a DataFrame of text, indexed by run; `attrs["lines"]` says where each row stands.
+
+    Raises:
+        HaigoError: as `csvfile.read`; no column that names the runs, a run without a name, or one given twice.
+    """
+    table = csvfile.read(path)
+    if not len(table):
+        raise HaigoError(f"{path} has no rows.", "it needs one row a run")
+    key = next((name for name in _RUN_COLUMNS if name in table.columns), None)
+    if key is None:
+        unnamed = [c for c in table.columns if c == "" or c.startswith("Unnamed")]
+        if not unnamed:
+            raise HaigoError(f"{path} has no column 'run'.", "name the column that identifies a run `run` (or `index`)")
+        key = unnamed[0]
+    names = table[key].str.strip()
+    empty = np.flatnonzero(names == "")
+    if len(empty):
+        line = table.attrs["lines"][empty[0]]
+        raise HaigoError(f"{path}, line {line}: the run has no name.", f"fill in the column '{key}'")
+    double = names[names.duplicated()]
+    if len(double):
+        which = [table.attrs["lines"][i] for i in np.flatnonzero(names == double.iloc[0])]
+        raise HaigoError(
+            f"{path} has the run '{double.iloc[0]}' more than once (lines {', '.join(map(str, which[:5]))}).",
+            "keep one row a run",
+        )
+    made = table.drop(columns=[key]).set_axis(names, axis=0)
+    made.attrs["lines"] = table.attrs["lines"]
+    return made
+
+
+def numbers(
+    table: Any, path: str | os.PathLike[str], columns: Sequence[str], what: str, only: set[str] | None = None
+) -> Array:
+    """Columns as numbers, (rows, columns), in the file's order; rows whose run is not in `only` are passed over."""
+    import pandas as pd
+
+    rows = np.array([only is None or str(name) in only for name in table.index])
+    made = np.empty((int(rows.sum()), len(columns)))
+    for j, column in enumerate(columns):
+        values = pd.to_numeric(table[column].str.strip(), errors="coerce").to_numpy(dtype=float)
+        bad = np.flatnonzero(~(np.abs(values) < LARGEST) & rows)
+        if len(bad):
+            given = table[column].iloc[bad[0]]
+            raise HaigoError(
+                f"{path}, line {table.attrs['lines'][bad[0]]}: run '{table.index[bad[0]]}' has {given!r:.60} for the {what} "
+                f"'{column}'.",
+                csvfile.why_no_number(given),
+            )
+        made[:, j] = values[rows]
+    return made
+
+
+def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+    """Read supply.csv as corpus -> {"tokens": float, "min", "max", "max_epochs", "group"}; empty cells are left out.
+
+    Raises:
+        HaigoError: missing column, unknown column, a cell that is no number, a corpus given twice, 0 tokens.
+    """
+    table = csvfile.read(path)
+    for column in table.columns:
+        if column not in SUPPLY:
+            raise HaigoError(f"{path} has the unknown column '{column}'.{nearest(column, SUPPLY)}",
+                             f"known columns: {', '.join(SUPPLY)}")  # fmt: skip
+    if "corpus" not in table.columns:
+        raise HaigoError(f"{path} has no column 'corpus'.", f"it needs: {', '.join(SUPPLY)}")
+    made: dict[str, dict[str, Any]] = {}
+    for line, row in zip(table.attrs["lines"], table.to_dict("records"), strict=True):
+        name = str(row["corpus"]).strip()
+        if not name or name in made:
+            raise HaigoError(f"{path}, line {line}: the corpus '{name}' is {'given twice' if name else 'unnamed'}.",
+                             "one named row a corpus")  # fmt: skip
+        naming.column(name, "corpus", f"{path}, line {line}")
+        entry: dict[str, Any] = {}
+        for column in table.columns:
+            cell = str(row[column]).strip()
+            if column == "corpus" or not cell:
+                continue
+            if column == "group":
+                entry["group"] = naming.column(cell, "group", f"{path}, line {line}")
+                continue
+            # 1,234,567 tokens are many, and a weight of 0,5 is no five
+            plain = cell.replace(",", "") if column == "tokens" and _GROUPED.fullmatch(cell) else cell
+            try:
+                value = float(plain)
+            except ValueError:
+                value = float("nan")
+            if not 0 <= value < LARGEST:
+                fix = "give a number >= 0" if value == value else csvfile.why_no_number(cell)
+                raise HaigoError(f"{path}, line {line}: {column} of '{name}' is {cell!r}.", fix)
+            entry[column] = value
+        if entry.get("tokens") == 0:
+            raise HaigoError(f"{path}, line {line}: '{name}' has 0 tokens.", "drop that corpus from all tables")
+        made[name] = entry
+    if not made:
+        raise HaigoError(f"{path} has no rows.", "it needs one row a corpus")
+    return made
