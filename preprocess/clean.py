@@ -191,6 +191,7 @@ class _Run:
         self.account = rules.Account()
         self.documents_in = self.characters_in = 0
         self.profiles: dict[str, int] = {}
+        self.of_file: Counter[str] = Counter()
         self._seen: set[bytes] = set()
 
     def count(self, stream: Iterable[Document]) -> Iterator[Document]:
@@ -199,6 +200,8 @@ class _Run:
             for document in stream:
                 self.documents_in += 1
                 self.characters_in += len(document.text)
+                if document.meta.keys() == {"file"}:  # of a text that blank lines may part
+                    self.of_file[document.meta["file"]] += 1
                 progress.update()
                 yield document
 
@@ -258,9 +261,15 @@ class _Run:
             "options": options,
             **self.broken.report(),
             **({"passed_over": dict(self.passed_over)} if self.passed_over else {}),
+            **self._parted(),
             **({"unfinished": self.amiss} if self.amiss else {}),
             "tool": f"haigo {__version__}",
         }
+
+    def _parted(self) -> dict[str, Any]:
+        """Text files that were taken for several documents, which a book in chapters is not."""
+        counts = [count for count in self.of_file.values() if count > 1]
+        return {"parted": {"files": len(counts), "documents": sum(counts)}} if counts else {}
 
 
 def _most_named(row: dict[str, Any]) -> dict[str, Any]:
@@ -301,6 +310,11 @@ def table(report: dict[str, Any]) -> str:
     if report.get("passed_over"):
         over = ", ".join(f"{reason} {count:,}" for reason, count in report["passed_over"].items())
         lines.append(f"  no documents: {over}")
+    if parted := report.get("parted"):
+        lines.append(
+            f"  parted at two blank lines: {parted['files']:,} text files into {parted['documents']:,} documents"
+            " (--documents file keeps each whole)"
+        )
     shown = ", ".join(f"{name} {row['documents']:,}" for name, row in report["splits"].items())
     return "\n".join([*lines, *broken_lines(report), f"  splits: {shown}"])
 

@@ -145,3 +145,18 @@ def test_prose_with_commas_is_none(tmp_path, kind):
     path = tmp_path / "a.txt"
     path.write_text("\n".join(NO_TABLES[kind]))
     assert cleaned(tmp_path, path) == (0, ["\n".join(NO_TABLES[kind])])
+
+
+def test_a_text_that_is_parted_is_told(tmp_path, capsys):
+    """A book in chapters is torn, and spread over the splits, where blank lines are taken for the ends of documents."""
+    (tmp_path / "books").mkdir()
+    for name in "ab":
+        (tmp_path / "books" / f"{name}.txt").write_text(
+            "\n\n\n".join(f"{name} 第{count}章\n{JA}" for count in range(5))
+        )
+    (tmp_path / "books" / "c.txt").write_text(JA)
+    _, found = cleaned(tmp_path, tmp_path / "books")
+    assert len(found) == 11 and documents.report(tmp_path / "out")["parted"] == {"files": 2, "documents": 10}
+    assert "2 text files into 10 documents (--documents file" in capsys.readouterr().out
+    _, found = cleaned(tmp_path, tmp_path / "books", "--documents", "file")
+    assert len(found) == 3 and "parted" not in documents.report(tmp_path / "out")
