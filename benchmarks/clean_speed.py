@@ -11,53 +11,22 @@ and the same without the list of adult words. What each keeps is printed: the ru
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import os
-import random
 import statistics
-import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from random import Random
 
 import orjson
+from _measure import in_turn, load, parser
+from _texts import JAPANESE, add_corpora, texts, write_jsonl
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HAIGO_QUIET"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-SOURCES = ("news/wikinews-ja.jsonl.gz", "wiki_ja/kyoto.jsonl.zst", "diet/speech_pages")
 Result = tuple[int, int]  # documents and bytes of text kept
-
-
-def write_input(file: Path, corpora: Path, megabytes: float) -> int:
-    """The raw jsonl; returns its documents."""
-    from preprocess import sources
-
-    count = 0
-    with open(file, "wb") as handle:
-        for source in SOURCES if corpora.is_dir() else ():
-            until = handle.tell() + megabytes * 1e6 / len(SOURCES)
-            for document in sources.read([corpora / source]):
-                handle.write(orjson.dumps({"id": document.id, "text": document.text}) + b"\n")
-                count += 1
-                if handle.tell() > until:
-                    break
-        rng = random.Random(1)
-        letters = [chr(code) for code in (*range(0x3042, 0x3093), *range(0x4E00, 0x5000))] + [
-            "。",
-            "、",
-            "の",
-            "は",
-        ] * 20
-        while not corpora.is_dir() and handle.tell() < megabytes * 1e6:
-            text = "\n".join("".join(rng.choices(letters, k=rng.randint(20, 200))) for _ in range(8))
-            handle.write(orjson.dumps({"id": str(count), "text": text}) + b"\n")
-            count += 1
-    return count
 
 
 def haigo(profile: str, pii: tuple[str, ...] = ()) -> Callable[[Path], Result]:
@@ -111,12 +80,11 @@ def hojichar(adult_words: bool) -> Callable[[Path], Result]:
 
 def main() -> int:
     """Print a line for each contender, and the ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = Path(__file__).resolve().parents[2] / "shared" / "corpora"
-    parser.add_argument("--corpora", type=Path, default=Path(os.environ.get("HAIGO_CORPORA") or beside))
-    parser.add_argument("--megabytes", type=float, default=8)
-    parser.add_argument("--repeats", type=int, default=3)
-    given = parser.parse_args()
+    words = parser(__doc__)
+    add_corpora(words)
+    words.add_argument("--megabytes", type=float, default=8)
+    words.add_argument("--repeats", type=int, default=3)
+    given = words.parse_args()
     contenders = {
         "haigo auto": haigo("auto"),
         "haigo web": haigo("web"),
@@ -128,28 +96,20 @@ def main() -> int:
         print("HojiChar is not installed (pip install -c constraints.txt hojichar): Haigo's figures alone")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "raw.jsonl"
-        count = write_input(file, given.corpora, given.megabytes)
+        kind, documents = texts(given.corpora, JAPANESE, given.megabytes, Random(1))
+        count = write_jsonl(file, documents)
         size = file.stat().st_size / 1e6
-        real = "real" if given.corpora.is_dir() else "made-up"
-        print(f"{count:,} {real} documents, {size:.1f} MB; median of {given.repeats}; load {os.getloadavg()[0]:.1f}")
-        spent: dict[str, list[float]] = {name: [] for name in contenders}
-        kept: dict[str, Result] = {}
-        for _ in range(given.repeats):  # in turn, so that a busy machine is busy for all
-            for name, work in contenders.items():
-                with contextlib.redirect_stderr(io.StringIO()):
-                    start = time.process_time()
-                    kept[name] = work(file)
-                    spent[name].append(time.process_time() - start)
+        print(f"{count:,} {kind} documents, {size:.1f} MB; median of {given.repeats}; {load()}")
+        with contextlib.redirect_stderr(io.StringIO()):
+            spent, kept = in_turn({name: partial(work, file) for name, work in contenders.items()}, given.repeats)
     speed = {name: size / statistics.median(times) for name, times in spent.items()}
     for name, rate in speed.items():
-        documents, text = kept[name]
-        print(f"{name:26} {rate:7.1f} MB/CPU-s   {documents:,} documents, {text / 1e6:.1f} MB of text kept")
+        number, text = kept[name]
+        print(f"{name:26} {rate:7.1f} MB/CPU-s   {number:,} documents, {text / 1e6:.1f} MB of text kept")
     for peer in ("hojichar", "hojichar, no adult words"):
         if peer in speed:
-            print(
-                f"against {peer}: "
-                + ", ".join(f"{name} {speed[name] / speed[peer]:.1f}x" for name in list(contenders)[:3])
-            )
+            ratios = (f"{name} {speed[name] / speed[peer]:.1f}x" for name in list(contenders)[:3])
+            print(f"against {peer}: {', '.join(ratios)}")
     return 0
 
 

@@ -11,22 +11,18 @@ counted. False: documents removed for which no earlier one is as similar as the 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
 import random
 import statistics
-import sys
-import time
 import unicodedata
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _measure import in_turn, load, parser
+from _texts import JAPANESE, add_corpora, texts
 
 THRESHOLD, BANDS, ROWS, WIDTH = 0.8, 14, 8, 5
-SOURCES = ("news/wikinews-ja.jsonl.gz", "wiki_ja/kyoto.jsonl.zst", "diet/speech_pages", "english/kyoto-en.txt.gz")
+SOURCES = (*JAPANESE, "english/kyoto-en.txt.gz")
 Answer = dict[int, int]  # removed -> kept
 
 
@@ -55,32 +51,6 @@ def shingles(text: str) -> set[str]:
 def similarity(one: set[str], other: set[str]) -> float:
     """Jaccard."""
     return len(one & other) / len(one | other)
-
-
-def real_texts(folder: Path, megabytes: float) -> list[str]:
-    """Documents of each source in turn, up to a size."""
-    from preprocess import sources
-
-    texts: list[str] = []
-    for source in SOURCES:
-        size = 0
-        for document in sources.read([folder / source]):
-            texts.append(document.text)
-            size += len(document.text.encode())
-            if size > megabytes * 1e6 / len(SOURCES):
-                break
-    return texts
-
-
-def made_up_texts(megabytes: float, rng: random.Random) -> list[str]:
-    """Documents of invented words."""
-    letters = [chr(code) for code in (*range(0x3042, 0x3093), *range(0x4E00, 0x5000))]
-    words = ["".join(rng.choices(letters, k=rng.randint(1, 4))) for _ in range(20000)]
-    texts, size = [], 0
-    while size < megabytes * 1e6:
-        texts.append("".join(rng.choices(words, k=rng.randint(60, 1200))))
-        size += 3 * len(texts[-1])
-    return texts
 
 
 def changed(text: str, wanted: float, rng: random.Random) -> str | None:
@@ -172,54 +142,41 @@ def datasketch(texts: list[str]) -> Answer:
     return answer
 
 
-def timed(work: Callable[[list[str]], Answer], texts: list[str], repeats: int) -> tuple[float, Answer]:
-    """Median CPU-seconds and the answer."""
-    spent = []
-    for _ in range(repeats):
-        start = time.process_time()
-        answer = work(texts)
-        spent.append(time.process_time() - start)
-    return statistics.median(spent), answer
-
-
 def main() -> int:
     """Print a line for each contender, and the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = Path(__file__).resolve().parents[2] / "shared" / "corpora"
-    parser.add_argument("--corpora", type=Path, default=Path(os.environ.get("HAIGO_CORPORA") or beside))
-    parser.add_argument("--megabytes", type=float, default=12)
-    parser.add_argument("--planted", type=int, default=400, help="near-duplicates of each similarity")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    words = parser(__doc__)
+    add_corpora(words)
+    words.add_argument("--megabytes", type=float, default=12)
+    words.add_argument("--planted", type=int, default=400, help="near-duplicates of each similarity")
+    words.add_argument("--repeats", type=int, default=3)
+    words.add_argument("--seed", type=int, default=1)
+    given = words.parse_args()
     from preprocess import normal_form
 
     rng = random.Random(given.seed)
-    real = given.corpora.is_dir()
-    texts = real_texts(given.corpora, given.megabytes) if real else made_up_texts(given.megabytes, rng)
-    texts, planted = plant(texts, given.planted, rng)
-    size = sum(len(text.encode()) for text in texts) / 1e6
+    kind, documents = texts(given.corpora, SOURCES, given.megabytes, rng)
+    documents, planted = plant(documents, given.planted, rng)
+    size = sum(len(text.encode()) for text in documents) / 1e6
     print(
-        f"{len(texts):,} {'real' if real else 'made-up'} documents, {size:.1f} MB,"
-        f" {len(planted[0.8])} planted at .8, {len(planted[0.9])} at .9;"
-        f" median of {given.repeats}; load {os.getloadavg()[0]:.1f}"
+        f"{len(documents):,} {kind} documents, {size:.1f} MB, {len(planted[0.8])} planted at .8,"
+        f" {len(planted[0.9])} at .9; median of {given.repeats}; {load()}"
     )
     normal_form.codes("表")  # its table is made once a process
-    contenders: list[tuple[str, Callable[[list[str]], Answer]]] = [("haigo", haigo)]
+    contenders: dict[str, Callable[[list[str]], Answer]] = {"haigo": haigo}
     try:
         import datasketch as _  # noqa: F401
 
-        contenders.append(("datasketch", datasketch))
+        contenders["datasketch"] = datasketch
     except ImportError:
         print("datasketch is not installed (pip install -c constraints.txt datasketch): Haigo's figures alone")
-    seconds = {}
-    for name, work in contenders:
-        seconds[name], answer = timed(work, texts, given.repeats)
+    spent, answers = in_turn({name: partial(work, documents) for name, work in contenders.items()}, given.repeats)
+    seconds = {name: statistics.median(times) for name, times in spent.items()}
+    for name, answer in answers.items():
         recall = {
             wanted: sum(copy in answer for _, copy in pairs) / max(1, len(pairs)) for wanted, pairs in planted.items()
         }
         false = sum(
-            similarity(shingles(normal(texts[gone])), shingles(normal(texts[kept]))) < THRESHOLD
+            similarity(shingles(normal(documents[gone])), shingles(normal(documents[kept]))) < THRESHOLD
             for gone, kept in answer.items()
         )
         print(

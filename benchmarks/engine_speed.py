@@ -10,26 +10,22 @@ MFU is against the fp32 matrix product measured in the same run; FLOPs a token a
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from _measure import ROOT, parser, show
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="0-3M", help="a config in neox_configs/proxies")
-    parser.add_argument("--vocab", type=int, default=8192)
-    parser.add_argument("--seq", type=int, help="instead of the config's seq_length")
-    parser.add_argument("--batch", type=int, help="instead of the config's")
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    words = parser(__doc__)
+    words.add_argument("--size", default="0-3M", help="a config in neox_configs/proxies")
+    words.add_argument("--vocab", type=int, default=8192)
+    words.add_argument("--seq", type=int, help="instead of the config's seq_length")
+    words.add_argument("--batch", type=int, help="instead of the config's")
+    words.add_argument("--steps", type=int, default=4)
+    words.add_argument("--json", action="store_true")
+    args = words.parse_args()
 
     import torch
 
@@ -41,8 +37,7 @@ def main() -> int:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    root = Path(__file__).resolve().parent.parent
-    config = reader.load(root / "neox_configs" / "proxies" / f"{args.size}.yml")
+    config = reader.load(ROOT / "neox_configs" / "proxies" / f"{args.size}.yml")
     config["train_iters"] = args.steps + 1
     if args.seq:
         config |= {"seq_length": args.seq, "max_position_embeddings": args.seq}
@@ -94,11 +89,7 @@ def main() -> int:
         "mfu": round(rate["ours"] * flops / matmul_flops(), 2),
         "largest_loss_difference": max(abs(a - b) for a, b in zip(losses["ours"], losses["stock"], strict=True)),
     }
-    if args.json:
-        print(json.dumps(result, indent=2))
-    else:
-        for name, value in result.items():
-            print(f"{name:28s} {value}")
+    show(result, args.json)
     return 0
 
 

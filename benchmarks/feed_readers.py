@@ -13,6 +13,8 @@ import re
 import time
 from collections.abc import Callable
 
+from _measure import parser
+
 from preprocess.fetch import feed_parse, html_text
 
 HEAD = '<?xml version="1.0" encoding="utf-8"?>'
@@ -98,8 +100,9 @@ def feedparser(body: bytes) -> list[str]:
     return [html_text.text_of(text)[0] for text in bodies]
 
 
-def main() -> None:
+def main() -> int:
     """Print the table."""
+    parser(__doc__).parse_args()
     readers: list[Callable[[bytes], list[str]]] = [ours, strict, recovering, feedparser]
     lost: dict[str, list[str]] = {}
     for reader in readers:
@@ -125,7 +128,8 @@ def main() -> None:
                 f"{reader.__name__:12} {kept:3}/{total} sentences, noise in {noise} of {len(CASES)} feeds, {spent:.0f} ms"
             )
             print(f"{'':12} loses: {', '.join(lost.get(reader.__name__, [])) or 'nothing'}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

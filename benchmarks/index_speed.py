@@ -13,21 +13,18 @@ Without --corpora the text is synthetic; without --model a small model is traine
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _measure import ROOT, command, load, parser, show
+from _texts import invented, tokenizer, up_to, write_jsonl
 
 _FLOOR = """
 import struct, sys
@@ -60,140 +57,96 @@ with open(prefix + "_text_document.idx", "wb") as index:
 """
 
 
-def texts(corpora: list[str]) -> Iterator[str]:
-    """Documents: of cleaned corpora, in turn, or synthetic ones without end."""
-    from preprocess import documents
+def documents(corpora: list[Path]) -> Iterator[str]:
+    """Documents without end: of cleaned corpora, in turn and again from the start, or invented ones."""
+    from preprocess import documents as cleaned
 
-    streams = [documents.read(folder) for folder in corpora]
-    while streams:
-        for stream in list(streams):
-            one = next(stream, None)
-            if one is None:
-                streams.remove(stream)
-            else:
-                yield one.text
     if not corpora:
-        rng = random.Random(1)
-        words = ["".join(chr(rng.randrange(0x4E00, 0x5200)) for _ in range(rng.randrange(1, 4))) for _ in range(3000)]
-        words += ["は", "が", "を", "に", "の", "した。", "である。", "、"] * 200
-        while True:
-            yield "\n".join("".join(rng.choices(words, k=30)) for _ in range(rng.randrange(1, 40)))
+        yield from invented(random.Random(1))
+    while True:
+        streams = [cleaned.read(folder) for folder in corpora]
+        while streams:
+            for stream in list(streams):
+                one = next(stream, None)
+                if one is None:
+                    streams.remove(stream)
+                else:
+                    yield one.text
 
 
-def write_sources(place: Path, sizes: list[float], corpora: list[str]) -> list[Path]:
-    """A jsonl file of each size; text begins again when there is too little."""
-    made = []
-    for size in sizes:
-        made.append(place / f"{size:g}.jsonl")
-        written, number = 0, 0
-        with open(made[-1], "wb") as handle:
-            while written < size * 1e6:
-                for text in texts(corpora):
-                    row = {"text": text, "id": number}
-                    written += handle.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-                    number += 1
-                    if written >= size * 1e6:
-                        break
+Call = tuple[list[str], Path, dict[str, str]]  # all but the prefix it writes to, where it runs, its environment
+
+
+def contenders(source: Path, model: Path, neox: bool) -> dict[str, Call]:
+    """Who takes part; GPT-NeoX where it is wanted and set."""
+    ours = [sys.executable, "-m", "preprocess.index", str(source), "--tokenizer", str(model)]
+    made: dict[str, Call] = {
+        "floor": ([sys.executable, "-c", _FLOOR, str(source), str(model)], ROOT, {}),
+        "ours, 1 worker": ([*ours, "--output-prefix"], ROOT, {}),
+        "ours, 2 workers": ([*ours, "--workers", "2", "--output-prefix"], ROOT, {}),
+    }
+    checkout, python = os.environ.get("GPT_NEOX_DIR"), os.environ.get("GPT_NEOX_PYTHON")
+    if neox and checkout and python:
+        theirs = {"PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
+        if os.environ.get("HAIGO_NEOX_CPU"):
+            theirs |= {"FAKE_CUDA": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": os.environ["HAIGO_NEOX_CPU"]}
+        words = [python, "tools/datasets/preprocess_data.py", "--input", str(source), "--append-eod"]
+        words += ["--tokenizer-type", "SPMTokenizer", "--vocab-file", str(model), "--output-prefix"]
+        made["GPT-NeoX, 1 worker"] = (words, Path(checkout), theirs)
     return made
-
-
-def timed(words: list[str], cwd: Path, environment: dict[str, str]) -> tuple[float, float]:
-    """CPU and wall seconds of a command and all its children."""
-    before, begin = os.times(), time.monotonic()
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{words[1]} failed:\n{done.stderr[-2000:]}")
-    after = os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    return spent, time.monotonic() - begin
 
 
 def digests(prefix: Path) -> list[str]:
     return [hashlib.sha256(Path(f"{prefix}_text_document.{kind}").read_bytes()).hexdigest() for kind in ("bin", "idx")]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model")
-    parser.add_argument("--corpora", nargs="*", default=[])
-    parser.add_argument("--sizes", type=float, nargs=2, default=[12, 50], metavar="MB")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--neox-repeats", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    from preprocess import tokenizer_train
+def row(by_size: dict[float, list[tuple[float, float]]], true: dict[float, float]) -> dict[str, Any]:
+    """What one contender did, from the (CPU, wall) seconds of its runs and the megabytes of each size."""
+    small, large = true
+    cpu = {size: statistics.median(spent for spent, _ in runs) for size, runs in by_size.items()}
+    wall = {size: statistics.median(took for _, took in runs) for size, runs in by_size.items()}
+    return {
+        **{f"mb_per_cpu_s_at_{size:g}": round(true[size] / cpu[size], 2) for size in true},
+        "mb_per_cpu_s_on_the_slope": round((true[large] - true[small]) / (cpu[large] - cpu[small]), 2),
+        **{f"wall_s_at_{size:g}": round(wall[size], 2) for size in true},
+        "wall_s_of_the_slope": round(wall[large] - wall[small], 2),
+        "runs": len(by_size[small]),
+    }
 
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HAIGO_QUIET": "1"}
-    checkout, python = os.environ.get("GPT_NEOX_DIR"), os.environ.get("GPT_NEOX_PYTHON")
+
+def main() -> int:
+    words = parser(__doc__)
+    words.add_argument("--model", type=Path)
+    words.add_argument("--corpora", type=Path, nargs="*", default=[])
+    words.add_argument("--sizes", type=float, nargs=2, default=[12, 50], metavar="MB")
+    words.add_argument("--repeats", type=int, default=3)
+    words.add_argument("--neox-repeats", type=int, default=1)
+    words.add_argument("--json", action="store_true")
+    args = words.parse_args()
     times: dict[str, dict[float, list[tuple[float, float]]]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        model = place / "spm.model"
-        if args.model:
-            model = Path(args.model).resolve()
-        else:
-            lines = [
-                line for text, _ in zip(texts(args.corpora), range(300), strict=False) for line in text.split("\n")
-            ]
-            model.write_bytes(tokenizer_train.train_model(lines, tokenizer_train.trainer_options(4000), 1))
-        sources = dict(zip(args.sizes, write_sources(place, args.sizes, args.corpora), strict=True))
+        folder = Path(scratch)
+        model = tokenizer(args.model, folder / "spm.model", documents(args.corpora), 4000)
+        sources = {size: folder / f"{size:g}.jsonl" for size in args.sizes}
+        for size, source in sources.items():
+            write_jsonl(source, up_to(documents(args.corpora), size))
         for repeat in range(args.repeats):
             for size, source in sources.items():
-                ours = [sys.executable, "-m", "preprocess.index", str(source), "--tokenizer", str(model)]
-                contenders = {
-                    "floor": ([sys.executable, "-c", _FLOOR, str(source), str(model)], ROOT, environment),
-                    "ours, 1 worker": ([*ours, "--output-prefix"], ROOT, environment),
-                    "ours, 2 workers": ([*ours, "--workers", "2", "--output-prefix"], ROOT, environment),
-                }
-                if checkout and python and repeat < args.neox_repeats:
-                    theirs = {**environment, "PATH": f"{Path(python).parent}{os.pathsep}{environment['PATH']}"}
-                    if os.environ.get("HAIGO_NEOX_CPU"):
-                        shim = {"FAKE_CUDA": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": os.environ["HAIGO_NEOX_CPU"]}
-                        theirs |= shim
-                    words = [python, "tools/datasets/preprocess_data.py", "--input", str(source), "--append-eod"]
-                    words += ["--tokenizer-type", "SPMTokenizer", "--vocab-file", str(model), "--output-prefix"]
-                    contenders["GPT-NeoX, 1 worker"] = (words, Path(checkout), theirs)
                 first = None
-                for name, (words, cwd, env) in contenders.items():
-                    prefix = place / "out" / name.replace(" ", "_").replace(",", "")
-                    prefix.parent.mkdir(exist_ok=True)
-                    times.setdefault(name, {}).setdefault(size, []).append(timed([*words, str(prefix)], cwd, env))
-                    first = first or digests(prefix)
-                    if digests(prefix) != first:
-                        raise SystemExit(f"{name} wrote other bytes than the floor")
-                    for path in prefix.parent.iterdir():
-                        path.unlink()
+                for name, (call, cwd, env) in contenders(source, model, repeat < args.neox_repeats).items():
+                    with tempfile.TemporaryDirectory(dir=folder) as out:
+                        prefix = Path(out) / "x"
+                        spent, wall, _ = command([*call, prefix], cwd, env)
+                        first = first or digests(prefix)
+                        if digests(prefix) != first:
+                            raise SystemExit(f"{name} wrote other bytes than the floor")
+                    times.setdefault(name, {}).setdefault(size, []).append((spent, wall))
         true = {size: source.stat().st_size / 1e6 for size, source in sources.items()}
-    small, large = args.sizes
-    rows = {}
-    for name, by_size in times.items():
-        cpu = {size: statistics.median(spent for spent, _ in runs) for size, runs in by_size.items()}
-        wall = {size: statistics.median(took for _, took in runs) for size, runs in by_size.items()}
-        rows[name] = {
-            **{f"mb_per_cpu_s_at_{size:g}": round(true[size] / cpu[size], 2) for size in args.sizes},
-            "mb_per_cpu_s_on_the_slope": round((true[large] - true[small]) / (cpu[large] - cpu[small]), 2),
-            **{f"wall_s_at_{size:g}": round(wall[size], 2) for size in args.sizes},
-            "wall_s_of_the_slope": round(wall[large] - wall[small], 2),
-            "runs": len(by_size[small]),
-        }
-    floor = rows["floor"]
-    for row in rows.values():
-        for key in (f"mb_per_cpu_s_at_{large:g}", "mb_per_cpu_s_on_the_slope"):
-            row[f"{key}_against_the_floor"] = round(row[key] / floor[key], 3)
-    result = {
-        "rows": rows,
-        "same_bytes": True,
-        "load": [round(one, 1) for one in os.getloadavg()],
-        "cores": os.cpu_count(),
-    }
-    if args.json:
-        print(json.dumps(result, indent=2))
-        return 0
-    for name, row in rows.items():
-        print(name)
-        for key, value in row.items():
-            print(f"  {key:48s} {value}")
-    print(f"all .bin and .idx are the same bytes; load {result['load']} on {result['cores']} cores")
+    rows = {name: row(by_size, true) for name, by_size in times.items()}
+    for one in rows.values():
+        for key in (f"mb_per_cpu_s_at_{args.sizes[1]:g}", "mb_per_cpu_s_on_the_slope"):
+            one[f"{key}_against_the_floor"] = round(one[key] / rows["floor"][key], 3)
+    show({"rows": rows, "same_bytes": True, "machine": load()}, args.json)
     return 0
 
 

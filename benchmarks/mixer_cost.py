@@ -12,16 +12,11 @@ none of the laws, noise 0.01.
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from _measure import in_turn, parser
 
 from mixer import laws
 from mixer.arrays import Array
@@ -49,14 +44,9 @@ def swarm(runs: int, corpora: int, metrics: int) -> tuple[Array, Array, Constrai
     return w, y, limits
 
 
-def seconds(task: Callable[[], Any], repeat: int) -> float:
+def least(task: Callable[[], Any], repeats: int) -> float:
     """The least of several times, in processor seconds."""
-    found = []
-    for _ in range(repeat):
-        start = time.process_time()
-        task()
-        found.append(time.process_time() - start)
-    return min(found)
+    return min(in_turn({"": task}, repeats)[0][""])
 
 
 def row(runs: int, corpora: int, metrics: int) -> list[float]:
@@ -68,22 +58,22 @@ def row(runs: int, corpora: int, metrics: int) -> list[float]:
     starts = [limits.project(constraints.reference), limits.project(w[int(y.sum(1).argmin())])]
     objective = Objective(weights=dict.fromkeys(names, 1.0))
     return [
-        seconds(lambda: EffectiveShareLaw().fit(w, y), 2),
-        seconds(lambda: laws.left_out_of(law), 2),
-        seconds(lambda: law.bootstrap(DRAWS), 1),
-        seconds(lambda: minimise(function, limits, starts), 2),
-        seconds(
+        least(lambda: EffectiveShareLaw().fit(w, y), 2),
+        least(lambda: laws.left_out_of(law), 2),
+        least(lambda: law.bootstrap(DRAWS), 1),
+        least(lambda: minimise(function, limits, starts), 2),
+        least(
             lambda: recommend(w, y, objective, constraints, bootstrap=DRAWS, metrics=names, force=True),
             1,
         ),
-        seconds(lambda: Predictor().fit(w, y), 1),
+        least(lambda: Predictor().fit(w, y), 1),
     ]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="without 512 proxies, 64 corpora and 50 metrics")
-    args = parser.parse_args()
+    words = parser(__doc__)
+    words.add_argument("--quick", action="store_true", help="without 512 proxies, 64 corpora and 50 metrics")
+    args = words.parse_args()
     cases = [(n, *MIDDLE[1:]) for n in RUNS]
     cases += [(MIDDLE[0], k, MIDDLE[2]) for k in CORPORA] + [(*MIDDLE[:2], t) for t in METRICS]
     largest = [(RUNS[-1], *MIDDLE[1:]), (MIDDLE[0], CORPORA[-1], MIDDLE[2]), (*MIDDLE[:2], METRICS[-1])]

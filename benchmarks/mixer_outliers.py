@@ -10,19 +10,13 @@ with Pile-CC in use. Data: the folder `regmix` below HAIGO_SHARED (default: `sha
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from pathlib import Path
-
 import numpy as np
+from _measure import parser
+from _public_runs import table
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from mixer import outliers  # noqa: E402
-from mixer.laws_share import EffectiveShareLaw  # noqa: E402
-from mixer.proxies import ProxyTable, read  # noqa: E402
+from mixer import outliers
+from mixer.laws_share import EffectiveShareLaw
+from mixer.proxies import ProxyTable
 
 PILE_CC = 8
 SHIFTS = {"1.5 sd too low": [-1.5], "1 sd too low": [-1.0], "3 sd too high": [3.0], "three, 1.5 sd": [-1.5] * 3}
@@ -33,17 +27,17 @@ def named(weights: np.ndarray, losses: np.ndarray, used: np.ndarray | None = Non
     return {doubt.run for doubt in outliers.examine(EffectiveShareLaw(), weights, losses, used=used).doubts}
 
 
-def subset(table: ProxyTable, runs: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+def subset(public: ProxyTable, runs: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
     rng = np.random.default_rng([seed, runs])
-    chosen = rng.choice(len(table.runs), runs, replace=False)
-    return table.weights[chosen], table.losses[chosen].copy(), rng
+    chosen = rng.choice(len(public.runs), runs, replace=False)
+    return public.weights[chosen], public.losses[chosen].copy(), rng
 
 
-def good(table: ProxyTable, runs: int, subsets: int) -> tuple[float, float]:
+def good(public: ProxyTable, runs: int, subsets: int) -> tuple[float, float]:
     """Part of the runs named: all metrics in use, and one (four metrics of each subset in turn)."""
     together = single = 0
     for seed in range(subsets):
-        weights, losses, _ = subset(table, runs, seed)
+        weights, losses, _ = subset(public, runs, seed)
         together += len(named(weights, losses))
         for metric in range(4):
             number = np.array([(4 * seed + metric) % losses.shape[1]])
@@ -51,11 +45,11 @@ def good(table: ProxyTable, runs: int, subsets: int) -> tuple[float, float]:
     return together / runs / subsets, single / runs / subsets / 4
 
 
-def found(table: ProxyTable, runs: int, subsets: int, kind: str) -> float:
+def found(public: ProxyTable, runs: int, subsets: int, kind: str) -> float:
     """Part of the bad runs that is named."""
     hits = bad = 0
     for seed in range(subsets):
-        weights, losses, rng = subset(table, runs, 1000 + seed)
+        weights, losses, rng = subset(public, runs, 1000 + seed)
         shifts = SHIFTS.get(kind, [0.0])
         rows = rng.choice(runs, len(shifts), replace=False)
         losses[rows, PILE_CC] += np.array(shifts) * losses[:, PILE_CC].std()
@@ -69,23 +63,16 @@ def found(table: ProxyTable, runs: int, subsets: int, kind: str) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, nargs="+", default=[64])
-    parser.add_argument("--subsets", type=int, default=20)
-    args = parser.parse_args()
-    folder = Path(os.environ.get("HAIGO_SHARED", ROOT.parent / "shared")) / "regmix"
-    if not folder.is_dir():
-        print(f"no public runs at {folder}")
-        return 0
-    small = read(folder / "train_mixture_1m.csv", folder / "train_pile_loss_1m.csv")
-    large = read(folder / "test_mixture_60m.csv", folder / "test_pile_loss_60m.csv")
+    words = parser(__doc__)
+    words.add_argument("--runs", type=int, nargs="+", default=[64])
+    words.add_argument("--subsets", type=int, default=20)
+    args = words.parse_args()
+    small = table("train")
     for runs in args.runs:
-        for name, table in (("1M", small), ("60M", large)):
-            together, single = good(table, runs, args.subsets)
-            print(
-                f"{runs} runs, {name}: good runs named {together:.2%} (13 metrics in use), {single:.2%} (one)",
-                flush=True,
-            )
+        for name, public in (("1M", small), ("60M", table("test", "60m"))):
+            together, single = good(public, runs, args.subsets)
+            said = f"{runs} runs, {name}: good runs named {together:.2%} (13 metrics in use), {single:.2%} (one)"
+            print(said, flush=True)
         for kind in [*SHIFTS, "diverged", "row of another run"]:
             print(f"{runs} runs, 1M: {kind}: {found(small, runs, args.subsets, kind):.0%} found", flush=True)
     return 0

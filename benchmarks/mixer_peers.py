@@ -7,7 +7,7 @@
 Every method is fitted to the same random subsets of RegMix's training runs at 1M parameters and judged on the 256 test
 mixtures: mean Spearman of the 13 losses, mean and median R2, processor seconds of one fit of all 13. Nothing is tuned on
 the test mixtures. Olmix (github.com/allenai/olmix) is imported by its own interpreter from its own checkout
-(`olmix_driver.py`); its log-linear fit is its own code with its own loss (Huber, delta 0.02), optimiser (100 rounds of
+(`_olmix_driver.py`); its log-linear fit is its own code with its own loss (Huber, delta 0.02), optimiser (100 rounds of
 L-BFGS) and starting points, of which --starts says how many of the 300 are used, evenly spaced. Where OLMIX_DIR is not
 set the table has the others only and says so.
 
@@ -17,23 +17,18 @@ RegMix's own regression is LightGBM with the settings of `mixer.laws_trees` and 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
+from _measure import parser, seconds
+from _public_runs import chosen, table
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from mixer import laws  # noqa: E402
-from mixer.arrays import Array  # noqa: E402
-from mixer.proxies import read  # noqa: E402
+from mixer import laws
+from mixer.arrays import Array
 
 OURS = {"auto": "haigo", "law": "haigo, law alone", "regmix": "LightGBM (RegMix)", "explaw": "exponential law, ours"}
 STARTS = 300  # what Olmix's log-linear fit has
@@ -52,7 +47,7 @@ class Olmix:
         if not answer.is_file():
             jobs, made = answer.with_suffix(".jobs.npz"), answer.with_suffix(".part.npz")
             np.savez(jobs, train_w=w, train_y=y, test_w=unseen)
-            driver = Path(__file__).with_name("olmix_driver.py")
+            driver = Path(__file__).with_name("_olmix_driver.py")
             words = [self.python, driver, self.folder, jobs, made, kind, self.every]
             done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=self._environment())
             jobs.unlink()
@@ -69,9 +64,8 @@ class Olmix:
 
 def ours(name: str, w: Array, y: Array, unseen: Array) -> tuple[Array, float]:
     """The same by one of our laws, without its uncertainty."""
-    start = time.process_time()
-    predicted = laws.make(name).fit(w, y).predict(unseen)
-    return predicted, time.process_time() - start
+    spent, predicted = seconds(lambda: laws.make(name).fit(w, y).predict(unseen))
+    return predicted, spent
 
 
 def peer(starts: int, keep: Path) -> Olmix | None:
@@ -87,49 +81,51 @@ def peer(starts: int, keep: Path) -> Olmix | None:
     return Olmix(Path(folder).resolve(), python, starts, keep)
 
 
+def compared(n: int, seeds: int, kinds: dict[str, str], olmix: Olmix | None) -> list[str]:
+    """A row a method, over the same random subsets of n runs; `kinds`: Olmix's, by title."""
+    train, test = table("train"), table("test")
+    # seeds outside, methods inside: a table that is cut short still compares like with like
+    rows: dict[str, list[tuple[float, float, float, float]]] = {}
+    for seed in range(seeds if n < len(train.runs) else 1):
+        which = chosen(train, n, seed)
+        data = train.weights[which], train.losses[which], test.weights
+        answers = {title: ours(name, *data) for name, title in OURS.items()}
+        answers |= {title: olmix(kind, *data) for title, kind in kinds.items()} if olmix else {}
+        for title, (predicted, spent) in answers.items():
+            card = laws.report_card(test.losses, predicted, test.metrics, "test runs")
+            figures = float(np.mean(card.spearman)), float(np.mean(card.r2)), float(np.median(card.r2)), spent
+            rows.setdefault(title, []).append(figures)
+    lines = []
+    for title, every in rows.items():
+        means, rho = np.mean(every, axis=0), [row[0] for row in every]
+        ends = f"({min(rho):.4f}..{max(rho):.4f})"
+        lines.append(
+            f"  {n:4d}  {title:<27}  {means[0]:.4f} {ends}        {means[1]:9.3f}  {means[2]:9.3f}  {means[3]:7.2f}"
+        )
+    return lines
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", default="16,32,64,128,512", help="numbers of training runs, separated by commas")
-    parser.add_argument("--seeds", type=int, default=3, help="random subsets for each (3; one for all 512)")
-    parser.add_argument("--starts", type=int, default=3, help="how many of Olmix's 300 starting points (3)")
-    parser.add_argument("--kinds", default="log_linear", help="Olmix's regressors, e.g. log_linear,gp,lightgbm")
-    parser.add_argument("--keep", type=Path, help="folder where Olmix's answers are kept and looked for")
-    args = parser.parse_args()
-    folder = Path(os.environ.get("HAIGO_SHARED", ROOT.parent / "shared")) / "regmix"
-    if not folder.is_dir():
-        print(f"skipped: {folder} is not there (set HAIGO_SHARED to the folder that holds regmix/)")
-        return 0
+    words = parser(__doc__)
+    words.add_argument("--runs", default="16,32,64,128,512", help="numbers of training runs, separated by commas")
+    words.add_argument("--seeds", type=int, default=3, help="random subsets for each (3; one for all 512)")
+    words.add_argument("--starts", type=int, default=3, help="how many of Olmix's 300 starting points (3)")
+    words.add_argument("--kinds", default="log_linear", help="Olmix's regressors, e.g. log_linear,gp,lightgbm")
+    words.add_argument("--keep", type=Path, help="folder where Olmix's answers are kept and looked for")
+    args = words.parse_args()
+    table("train")  # says at once where there is none
     if not 1 <= args.starts <= STARTS:
-        parser.error(f"--starts {args.starts}: Olmix has {STARTS}")
-    train = read(folder / "train_mixture_1m.csv", folder / "train_pile_loss_1m.csv")
-    test = read(folder / "test_mixture_1m.csv", folder / "test_pile_loss_1m.csv")
+        words.error(f"--starts {args.starts}: Olmix has {STARTS}")
+    kinds = {
+        f"Olmix {kind}{f', {args.starts} starts' * (kind == 'log_linear')}": kind for kind in args.kinds.split(",")
+    }
     with tempfile.TemporaryDirectory() as passing:
         keep = args.keep or Path(passing)
         keep.mkdir(parents=True, exist_ok=True)
         olmix = peer(args.starts, keep)
         print("  runs  method                       Spearman (min..max of subsets)  mean R2  median R2   CPU s")
         for n in map(int, args.runs.split(",")):
-            # seeds outside, methods inside: a table that is cut short still compares like with like
-            rows: dict[str, list[tuple[float, float, float, float]]] = {}
-            for seed in range(args.seeds if n < len(train.runs) else 1):
-                chosen = np.random.default_rng(seed).permutation(len(train.runs))[:n]
-                data = train.weights[chosen], train.losses[chosen], test.weights
-                made = {title: ours(name, *data) for name, title in OURS.items()}
-                for kind in args.kinds.split(",") if olmix else []:
-                    used = f", {args.starts} starts" if kind == "log_linear" else ""
-                    made[f"Olmix {kind}{used}"] = olmix(kind, *data) if olmix else made["haigo"]
-                for title, (predicted, seconds) in made.items():
-                    card = laws.report_card(test.losses, predicted, test.metrics, "test runs")
-                    found = float(np.mean(card.spearman)), float(np.mean(card.r2)), float(np.median(card.r2)), seconds
-                    rows.setdefault(title, []).append(found)
-            for title, figures in rows.items():
-                table = np.array(figures)
-                rho, r2, middle, seconds = table.mean(0)
-                ends = f"({table[:, 0].min():.4f}..{table[:, 0].max():.4f})"
-                print(
-                    f"  {n:4d}  {title:<27}  {rho:.4f} {ends}        {r2:9.3f}  {middle:9.3f}  {seconds:7.2f}",
-                    flush=True,
-                )
+            print("\n".join(compared(n, args.seeds, kinds, olmix)), flush=True)
     return 0
 
 

@@ -11,12 +11,14 @@ mixtures instead. RegMix's recipe is LightGBM with its settings and the mean of 
 
 from __future__ import annotations
 
-import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
-from mixer_worlds import CHOSEN_ON, NAMES, World, folder, world
+from _measure import parser
+from mixer_worlds import CHOSEN_ON, NAMES, World, world
 
 from mixer import focus, methods
 from mixer.arrays import Array
@@ -55,80 +57,85 @@ def objectives(here: World) -> dict[str, list[Array]]:
     }
 
 
-def one_seed(
-    here: World, n: int, seed: int, regmix_runs: tuple[int, ...], samples: int
-) -> dict[tuple[str, str], float]:
+def regrets(here: World, answers: Callable[[Array], dict[str, Array]]) -> dict[tuple[str, str], float]:
+    """(method, objective) -> regret of what each method answers, mean over the objectives' sums of losses."""
+    made: dict[tuple[str, str], float] = {}
+    for title, sums in objectives(here).items():
+        rows: dict[str, list[float]] = {}
+        for coefficients in sums:
+            for method, answer in answers(coefficients).items():
+                rows.setdefault(method, []).append(here.regret(answer, coefficients))
+        made |= {(method, title): float(np.mean(values)) for method, values in rows.items()}
+    return made
+
+
+def one_seed(here: World, n: int, seed: int, regmix_runs: list[int], samples: int) -> dict[tuple[str, str], float]:
     """Regrets of every method with one draw of proxies."""
     w, y = here.proxies(n, seed)
     own_w, own_y = here.proxies(n, seed, propose(here.constraints, n, seed))
     large = {m: (w, y) if m == n else here.proxies(m, seed + 1000) for m in regmix_runs}
-    made: dict[tuple[str, str], float] = {}
-    for title, each in objectives(here).items():
-        rows: dict[str, list[float]] = {}
-        for c in each:
-            answers = {
-                "haigo": search(here, EffectiveShareLaw(), w, y, c, True),
-                "haigo, own design": search(here, EffectiveShareLaw(), own_w, own_y, c, True),
-                "plain effective-share law": search(here, EffectiveShareLaw(), w, y, c, False),
-                "exponential law": search(here, ExponentialLaw(), w, y, c, False),
-                "best proxy": w[int((y @ c).argmin())],
-            }
-            for m, (many_w, many_y) in large.items():
-                answers[f"RegMix's recipe, {m} runs"] = regmix(here, many_w, many_y, c, seed, samples)
-            for name, answer in answers.items():
-                rows.setdefault(name, []).append(here.regret(answer, c))
-        made |= {(name, title): float(np.mean(values)) for name, values in rows.items()}
-    return made
+
+    def answers(c: Array) -> dict[str, Array]:
+        return {
+            "haigo": search(here, EffectiveShareLaw(), w, y, c, True),
+            "haigo, own design": search(here, EffectiveShareLaw(), own_w, own_y, c, True),
+            "plain effective-share law": search(here, EffectiveShareLaw(), w, y, c, False),
+            "exponential law": search(here, ExponentialLaw(), w, y, c, False),
+            "best proxy": w[int((y @ c).argmin())],
+            **{f"RegMix's recipe, {m} runs": regmix(here, *many, c, seed, samples) for m, many in large.items()},
+        }
+
+    return regrets(here, answers)
 
 
 def sequential(here: World, n: int, seed: int) -> dict[tuple[str, str], float]:
     """n proxies of `mixer.design` at once against n/2 of them and n/2 around the optimum that those say."""
-    made: dict[tuple[str, str], float] = {}
     half = n // 2
     once_w, once_y = here.proxies(n, seed, propose(here.constraints, n, seed))
     first_w, first_y = here.proxies(half, seed, propose(here.constraints, half, seed))
-    for title, each in objectives(here).items():
-        rows: dict[str, list[float]] = {}
-        for c in each:
-            once = search(here, EffectiveShareLaw(), once_w, once_y, c, True)
-            rows.setdefault("at once", []).append(here.regret(once, c))
-            later = propose(here.constraints, n - half, seed, (first_w, first_y), objective=c)
-            near_w, near_y = here.proxies(n - half, seed + 7000, later)
-            both_w, both_y = np.vstack([first_w, near_w]), np.vstack([first_y, near_y])
-            twice = search(here, EffectiveShareLaw(), both_w, both_y, c, True)
-            rows.setdefault("in two halves", []).append(here.regret(twice, c))
-        made |= {(name, title): float(np.mean(values)) for name, values in rows.items()}
-    return made
+
+    def answers(c: Array) -> dict[str, Array]:
+        later = propose(here.constraints, n - half, seed, (first_w, first_y), objective=c)
+        near_w, near_y = here.proxies(n - half, seed + 7000, later)
+        both_w, both_y = np.vstack([first_w, near_w]), np.vstack([first_y, near_y])
+        return {
+            "at once": search(here, EffectiveShareLaw(), once_w, once_y, c, True),
+            "in two halves": search(here, EffectiveShareLaw(), both_w, both_y, c, True),
+        }
+
+    return regrets(here, answers)
+
+
+def compare(here: World, n: int, seeds: int, one: Callable[[World, int, int], dict[tuple[str, str], float]]) -> None:
+    """A line a method: mean and spread of its regrets over the seeds."""
+    every: dict[tuple[str, str], list[float]] = {}
+    for seed in range(seeds):
+        for key, value in one(here, n, seed).items():
+            every.setdefault(key, []).append(value)
+    for method in dict.fromkeys(method for method, _ in every):
+        cells = "   ".join(
+            f"{title} {np.mean(every[method, title]):6.3f} (+-{np.std(every[method, title]):.3f})"
+            for title in objectives(here)
+        )
+        print(f"  {n:4d} proxies  {method:<26} {cells}", flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", default="64", help="numbers of proxies, separated by commas (64)")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--worlds", default=",".join(CHOSEN_ON), help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--regmix-runs", default="64,512", help="runs RegMix's recipe gets ('' leaves it out)")
-    parser.add_argument("--samples", type=int, default=100_000, help="mixtures RegMix's recipe samples")
-    parser.add_argument("--sequential", action="store_true", help="two halves against all at once")
-    args = parser.parse_args()
-    if not folder().is_dir():
-        print(f"skipped: {folder()} is not there (set HAIGO_SHARED to the folder that holds regmix/)")
-        return 0
-    runs = tuple(int(m) for m in args.regmix_runs.split(",") if m)
+    words = parser(__doc__)
+    words.add_argument("--runs", default="64", help="numbers of proxies, separated by commas (64)")
+    words.add_argument("--seeds", type=int, default=5)
+    words.add_argument("--worlds", default=",".join(CHOSEN_ON), help=f"of {', '.join(NAMES)}")
+    words.add_argument("--regmix-runs", default="64,512", help="runs RegMix's recipe gets ('' leaves it out)")
+    words.add_argument("--samples", type=int, default=100_000, help="mixtures RegMix's recipe samples")
+    words.add_argument("--sequential", action="store_true", help="two halves against all at once")
+    args = words.parse_args()
+    regmix_runs = [int(m) for m in args.regmix_runs.split(",") if m]
+    one = sequential if args.sequential else partial(one_seed, regmix_runs=regmix_runs, samples=args.samples)
     for name in args.worlds.split(","):
         start, here = time.process_time(), world(name)
         print(f"world {name}{'' if name in CHOSEN_ON else ' (not looked at while choosing)'}", flush=True)
         for n in map(int, args.runs.split(",")):
-            every: dict[tuple[str, str], list[float]] = {}
-            for seed in range(args.seeds):
-                found = sequential(here, n, seed) if args.sequential else one_seed(here, n, seed, runs, args.samples)
-                for key, value in found.items():
-                    every.setdefault(key, []).append(value)
-            for method in dict.fromkeys(method for method, _ in every):
-                cells = "   ".join(
-                    f"{title} {np.mean(every[method, title]):6.3f} (+-{np.std(every[method, title]):.3f})"
-                    for title in objectives(here)
-                )
-                print(f"  {n:4d} proxies  {method:<26} {cells}", flush=True)
+            compare(here, n, args.seeds, one)
         print(f"  {time.process_time() - start:.0f} s of processor time", flush=True)
     return 0
 

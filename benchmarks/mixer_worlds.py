@@ -8,25 +8,19 @@ in them is only as right as a regression of 768 runs can be, and far from the ru
 
 from __future__ import annotations
 
-import os
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _public_runs import table
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from mixer.arrays import Array  # noqa: E402
-from mixer.design import candidates  # noqa: E402
-from mixer.limits import project_box  # noqa: E402
-from mixer.proxies import read  # noqa: E402
-from mixer.supply import Constraints, FullRepetition  # noqa: E402
+from mixer.arrays import Array
+from mixer.design import candidates
+from mixer.limits import project_box
+from mixer.supply import Constraints, FullRepetition
 
 NAMES = ("gp", "trees", "networks", "gplog", "ridge", "boosted")
 """The first three were looked at while the search was improved; the others only confirm."""
@@ -44,11 +38,6 @@ _SHARE = {
 
 Losses = Callable[[Array, Any], Array]
 """weights (n, corpora), numbers of the losses wanted (m,) -> losses (n, m)."""
-
-
-def folder() -> Path:
-    """Where RegMix's tables are."""
-    return Path(os.environ.get("HAIGO_SHARED", ROOT.parent / "shared")) / "regmix"
 
 
 @dataclass(kw_only=True)
@@ -122,11 +111,7 @@ def least(world: World, coefficients: Array, seed: int = 0) -> float:
 
 @lru_cache(maxsize=1)
 def _runs() -> tuple[list[str], list[str], Array, Array]:
-    data = folder()
-    parts = [
-        read(data / f"{half}_mixture_1m.csv", data / f"{half}_pile_loss_1m.csv", others=True)
-        for half in ("train", "test")
-    ]
+    parts = [table(half, others=True) for half in ("train", "test")]
     corpora = [name.removeprefix("train_the_pile_") for name in parts[0].corpora]
     metrics = [name.removeprefix("metric/the_pile_").removesuffix("_val_loss") for name in parts[0].metrics]
     return corpora, metrics, np.vstack([p.weights for p in parts]), np.vstack([p.losses for p in parts])

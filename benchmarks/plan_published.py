@@ -8,12 +8,13 @@ is not part of Haigo. The constants of launch.plan's roofline and FSDP memory we
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import random
 import statistics
 from pathlib import Path
+
+from _measure import parser
 
 from launch.plan import layouts as plan_layouts
 from launch.plan import stacks as plan_stacks
@@ -66,50 +67,51 @@ def _row(cells: dict[str, str], card: str) -> Row:
     return Row(shape, split, micro, int(cells["GradAccum"]), speed, f"{card} {cells['Model']} {length}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("page", nargs="?", type=Path, help="llm-foundry's scripts/train/benchmarking/README.md")
-    parser.add_argument("--draws", type=int, default=400, help="random sets of three rows (default: 400)")
-    args = parser.parse_args()
+def main() -> int:
+    words = parser(__doc__)
+    words.add_argument("page", nargs="?", type=Path, help="llm-foundry's scripts/train/benchmarking/README.md")
+    words.add_argument("--draws", type=int, default=400, help="random sets of three rows (default: 400)")
+    args = words.parse_args()
     if args.page is None:
         print("skipped: give the page with the published rows (see the top of this file)")
-        return
+        return 0
     stack = plan_stacks.find("fsdp-flash")
     print(f"{'card':<12}{'rows':>5}{'fits':>7}{'2x not':>8}{'inside':>8}{'error':>8}{'after 3 rows':>14}{'<= 5 %':>8}")
     for card, rows in read(args.page).items():
-        place = hardware.cluster(card, gpus_per_node=8)
+        cluster = hardware.cluster(card, gpus_per_node=8)
         fits, doubled, inside, errors = [], [], [], []
         for row in rows:
-            one = _layout(row, place, stack)
+            one = _layout(row, cluster, stack)
             low, high = one.tokens_per_s
             fits.append(one.fits)
-            doubled.append(not _layout(dataclasses.replace(row, micro=2 * row.micro), place, stack).fits)
+            doubled.append(not _layout(dataclasses.replace(row, micro=2 * row.micro), cluster, stack).fits)
             inside.append(low <= row.tokens_per_s <= high)
             errors.append(abs(math.log(math.sqrt(low * high) / row.tokens_per_s)))
-        medians = [_after(rows, draw, place, stack) for draw in range(args.draws)]
+        medians = [_after(rows, draw, cluster, stack) for draw in range(args.draws)]
         shares = [statistics.mean(x) for x in (fits, doubled, inside, [m <= 0.05 for m in medians])]
         print(
             f"{card:<12}{len(rows):>5}{shares[0]:>7.2f}{shares[1]:>8.2f}{shares[2]:>8.2f}{statistics.median(errors):>8.3f}"
             f"{statistics.mean(medians):>14.3f}{shares[3]:>8.2f}"
         )
+    return 0
 
 
-def _layout(row: Row, place: hardware.Cluster, stack: plan_stacks.Stack) -> plan_layouts.Layout:
+def _layout(row: Row, cluster: hardware.Cluster, stack: plan_stacks.Stack) -> plan_layouts.Layout:
     sequences = row.micro * row.accumulation * row.split.data
-    return plan_layouts.layout(row.shape, row.split, row.micro, sequences, place, stack)
+    return plan_layouts.layout(row.shape, row.split, row.micro, sequences, cluster, stack)
 
 
-def _after(rows: list[Row], seed: int, place: hardware.Cluster, stack: plan_stacks.Stack) -> float:
+def _after(rows: list[Row], seed: int, cluster: hardware.Cluster, stack: plan_stacks.Stack) -> float:
     """Median error of the other rows after calibration by three that are drawn at random."""
     known = random.Random(seed).sample(range(len(rows)), 3)
-    learnt = Calibration([rows[number] for number in known], place, stack)
+    learnt = Calibration([rows[number] for number in known], cluster, stack)
     errors = []
     for number, row in enumerate(rows):
         if number not in known:
-            low, high = learnt.speed(_layout(row, place, stack), row.shape)
+            low, high = learnt.speed(_layout(row, cluster, stack), row.shape)
             errors.append(abs(math.log(math.sqrt(low * high) / row.tokens_per_s)))
     return statistics.median(errors)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -22,68 +22,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _run_folder import Trainer, arguments, datasets, limits, parser, rows
 
-from launch import proxies as swarm
 from launch.swarm import ngram
 from mixer import methods
 from mixer import mixture as mixtures
 from mixer.design import DIGITS, candidates, propose
-from mixer.mixture import rounded
 from mixer.objective import Objective
 from mixer.recommend import recommend
 from mixer.screened import Screen
-from mixer.supply import Constraints, FullRepetition, read_supply
-from neox_configs import catalogue, shipped
 
 NEAR = 0.02
 """A target model this much above the best is as good."""
 
 
-def main() -> None:
-    args = _arguments()
-    ours, theirs = ([int(word) for word in text.split(",")] for text in (args.ours, args.regmix))
-    folder = Path(args.output_dir)
-    supply = read_supply(Path(args.run) / "supply.csv")
-    share = np.array([row["tokens"] for row in supply.values()], dtype=float)
-    limits = Constraints(
-        corpora=list(supply),
-        supply=share,
-        target_tokens=float(share.sum()),
-        max_epochs=args.times,
-        repetition=FullRepetition(),  # the target run is short: nothing is really repeated
-    )
-    metrics = [f"{corpus}_bpb" for corpus in args.corpus.split(",")]
-    rng = np.random.default_rng([args.seed, 5])
-    random = np.array(
-        [rounded(w, DIGITS, limits.limits().lower, limits.limits().upper) for w in candidates(limits, max(theirs), rng)]
-    )
-    first = propose(limits, max(ours), args.seed, floor=0.01)
-    chosen: dict[str, tuple[int, float, Any]] = {}
-    chosen["token share"] = (0, 0.0, mixtures.rounded(share / share.sum()))
-    chosen["equal weights"] = (0, 0.0, mixtures.rounded(mixtures.uniform(len(share))))
-    own = _train(args, folder / "ours", first, limits.corpora)
-    for n in ours:
-        chosen[f"haigo, {n} at once"] = _ours(own, first, n, metrics, limits, args.seed)
-    counted = _counted(args, first, limits, metrics)
-    chosen["haigo, screen alone"] = _alone(counted, metrics, limits, args.seed)
-    for n in ours:
-        chosen[f"haigo, {n} + screen"] = _ours(own, first, n, metrics, limits, args.seed, counted)
-    half = max(4, args.halves // 2)
-    if args.halves:
-        near = propose(limits, half, args.seed, (first[:half], own.losses(metrics)[:half].mean(1)), 0.01)
-        more = _train(args, folder / "second", near, limits.corpora)
-        both, joined = np.vstack([first[:half], near]), own.part(half).join(more)
-        chosen[f"haigo, {half} and {half}"] = _ours(joined, both, 2 * half, metrics, limits, args.seed)
-    peer = _train(args, folder / "regmix", random, limits.corpora)
-    for n in theirs:
-        began = time.process_time()
-        losses = peer.losses(metrics)[:n].mean(axis=1, keepdims=True)
-        free = np.array([np.inf])
-        found = methods.sampled("regmix", random[:n], losses, np.ones(1), limits, free, args.seed)
-        fit = time.process_time() - began
-        chosen[f"RegMix's recipe, {n}"] = (n, peer.part(n).seconds + fit, found)
-        chosen[f"best of {n} random"] = (n, peer.part(n).seconds, random[int(losses[:, 0].argmin())])
-    _targets(args, folder, chosen, limits.corpora, metrics)
+Chosen = tuple[int, float, np.ndarray]  # proxies, CPU-seconds, weights
 
 
 class _Runs:
@@ -107,23 +60,6 @@ class _Runs:
         return float(sum(result["cpu_seconds"] for result in self.results))
 
 
-def _train(args: argparse.Namespace, folder: Path, weights: np.ndarray, corpora: Sequence[str]) -> _Runs:
-    table = {f"p{n:03d}": dict(zip(corpora, map(float, row), strict=True)) for n, row in enumerate(weights)}
-    done = swarm.run(
-        table,
-        catalogue.read(Path(args.run) / "corpora.yml"),
-        shipped.find_model(args.proxy),
-        folder,
-        tokens=args.proxy_tokens,
-        workers=args.workers,
-        seed=args.seed,
-        eval_tokens=8_000,
-    )
-    if done.failed:
-        raise SystemExit(f"proxies failed: {done.failed}")
-    return _Runs(list(done.results.values()))
-
-
 @dataclass(frozen=True)
 class _Screened:
     """n-gram losses of the proxies' mixtures, in their order, and of others; the CPU-seconds they cost."""
@@ -134,141 +70,147 @@ class _Screened:
     seconds: float
 
 
-def _counted(args: argparse.Namespace, first: np.ndarray, limits: Any, metrics: Sequence[str]) -> _Screened:
-    began = time.process_time()
-    counted = ngram.Counted(catalogue.read(Path(args.run) / "corpora.yml"), eval_tokens=8_000, seed=args.seed)
-    spread = propose(limits, 64, args.seed, floor=0.01)
-    columns = [counted.metrics.index(metric) for metric in metrics]
-    at, rest = (counted.losses(rows, args.proxy_tokens)[:, columns] for rows in (first, spread))
-    return _Screened(at, spread, rest, time.process_time() - began)
+class Contest:
+    """Both sides, with one set of limits and metrics."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.limits = limits(args.run, args.times)
+        self.metrics = [f"{corpus}_bpb" for corpus in args.corpus.split(",")]
+        self.train = Trainer(args.run, args.output_dir, args.workers)
+
+    def proxies(self, name: str, weights: np.ndarray) -> _Runs:
+        """The proxies of a table of mixtures."""
+        args, table = self.args, rows(self.limits.corpora, weights)
+        return _Runs(self.train(name, table, args.proxy, args.proxy_tokens, seed=args.seed, eval_tokens=8_000))
+
+    def screened(self, first: np.ndarray) -> _Screened:
+        """n-gram models of the proxies' mixtures and of 64 others."""
+        began, args = time.process_time(), self.args
+        counted = ngram.Counted(datasets(args.run), eval_tokens=8_000, seed=args.seed)
+        spread = propose(self.limits, 64, args.seed, floor=0.01)
+        columns = [counted.metrics.index(metric) for metric in self.metrics]
+        at, rest = (counted.losses(mixes, args.proxy_tokens)[:, columns] for mixes in (first, spread))
+        return _Screened(at, spread, rest, time.process_time() - began)
+
+    def recommended(self, weights: np.ndarray, losses: np.ndarray, screen: Screen | None = None) -> np.ndarray:
+        """The mixture of least loss that the law says."""
+        objective = Objective(weights=dict.fromkeys(self.metrics, 1.0 / len(self.metrics)), standardise=False)
+        options: dict[str, Any] = {"bootstrap": 0, "method": "law", "metrics": self.metrics, "force": True}
+        found = recommend(weights, losses, objective, self.limits, self.args.seed, screen=screen, **options)
+        return found.weights
+
+    def ours(self, runs: _Runs, weights: np.ndarray, n: int, counted: _Screened | None = None) -> Chosen:
+        """What our design and law choose from the first n proxies, with a screen or without."""
+        began, screen = time.process_time(), None
+        if counted is not None:
+            screen = Screen(weights=counted.weights, losses=counted.losses, at_runs=counted.at_runs[:n])
+        found = self.recommended(weights[:n], runs.losses(self.metrics)[:n], screen)
+        spent = runs.part(n).seconds + time.process_time() - began
+        return n, spent + (counted.seconds if counted is not None else 0.0), found
+
+    def alone(self, counted: _Screened) -> Chosen:
+        """What the screen chooses without any proxy."""
+        began = time.process_time()
+        found = self.recommended(counted.weights, counted.losses)
+        return 0, counted.seconds + time.process_time() - began, found
+
+    def regmix(self, counts: list[int]) -> dict[str, Chosen]:
+        """What RegMix's recipe chooses from its first n random proxies, and the best of these."""
+        bounds, chosen = self.limits.limits(), {}
+        drawn = candidates(self.limits, max(counts), np.random.default_rng([self.args.seed, 5]))
+        random = np.array([mixtures.rounded(w, DIGITS, bounds.lower, bounds.upper) for w in drawn])
+        peer = self.proxies("regmix", random)
+        for n in counts:
+            began, free = time.process_time(), np.array([np.inf])
+            losses = peer.losses(self.metrics)[:n].mean(axis=1, keepdims=True)
+            found = methods.sampled("regmix", random[:n], losses, np.ones(1), self.limits, free, self.args.seed)
+            fit = time.process_time() - began
+            chosen[f"RegMix's recipe, {n}"] = n, peer.part(n).seconds + fit, found
+            chosen[f"best of {n} random"] = n, peer.part(n).seconds, random[int(losses[:, 0].argmin())]
+        return chosen
+
+    def chosen(self, ours: list[int], theirs: list[int], halves: int) -> dict[str, Chosen]:
+        """Every mixture that takes part."""
+        share, seed = np.asarray(self.limits.supply), self.args.seed
+        first = propose(self.limits, max(ours), seed, floor=0.01)
+        chosen: dict[str, Chosen] = {}
+        chosen["token share"] = 0, 0.0, mixtures.rounded(share / share.sum())
+        chosen["equal weights"] = 0, 0.0, mixtures.rounded(mixtures.uniform(len(share)))
+        own = self.proxies("ours", first)
+        chosen |= {f"haigo, {n} at once": self.ours(own, first, n) for n in ours}
+        counted = self.screened(first)
+        chosen["haigo, screen alone"] = self.alone(counted)
+        chosen |= {f"haigo, {n} + screen": self.ours(own, first, n, counted) for n in ours}
+        if halves:
+            half = max(4, halves // 2)
+            near = propose(self.limits, half, seed, (first[:half], own.losses(self.metrics)[:half].mean(1)), 0.01)
+            joined = own.part(half).join(self.proxies("second", near))
+            chosen[f"haigo, {half} and {half}"] = self.ours(joined, np.vstack([first[:half], near]), 2 * half)
+        return chosen | self.regmix(theirs)
+
+    def targets(self, chosen: dict[str, Chosen]) -> np.ndarray:
+        """The target model's loss with each mixture, mean over seeds; the same mixture chosen twice is trained once."""
+        args = self.args
+        weights = np.array([one[2] / np.sum(one[2]) for one in chosen.values()])
+        table = rows(self.limits.corpora, weights, "m{:02d}")
+        digits = {run: tuple(round(weight, 3) for weight in row.values()) for run, row in table.items()}
+        twin = {run: next(other for other in table if digits[other] == digits[run]) for run in table}
+        trained = {run: row for run, row in table.items() if twin[run] == run}
+        losses = []
+        for seed in range(args.seed, args.seed + args.seeds):
+            folder = f"targets-{args.corpus}-{seed}"
+            runs = _Runs(self.train(folder, trained, args.target, args.target_tokens, seed=seed, eval_tokens=60_000))
+            values = dict(zip(trained, runs.losses(self.metrics).mean(axis=1), strict=True))
+            losses.append([values[twin[run]] for run in table])
+        return np.mean(losses, axis=0)
 
 
-def _objective(metrics: Sequence[str]) -> Objective:
-    return Objective(weights=dict.fromkeys(metrics, 1.0 / len(metrics)), standardise=False)
-
-
-def _recommended(
-    weights: np.ndarray,
-    losses: np.ndarray,
-    metrics: Sequence[str],
-    limits: Any,
-    seed: int,
-    screen: Screen | None = None,
-) -> np.ndarray:
-    made = recommend(
-        weights,
-        losses,
-        _objective(metrics),
-        limits,
-        seed,
-        bootstrap=0,
-        method="law",
-        metrics=metrics,
-        force=True,
-        screen=screen,
-    )
-    return made.weights
-
-
-def _alone(counted: _Screened, metrics: Sequence[str], limits: Any, seed: int) -> tuple[int, float, np.ndarray]:
-    began = time.process_time()
-    made = _recommended(counted.weights, counted.losses, metrics, limits, seed)
-    return 0, counted.seconds + time.process_time() - began, made
-
-
-def _ours(
-    runs: _Runs,
-    weights: np.ndarray,
-    n: int,
-    metrics: Sequence[str],
-    limits: Any,
-    seed: int,
-    counted: _Screened | None = None,
-) -> tuple[int, float, np.ndarray]:
-    began = time.process_time()
-    screen = None
-    if counted is not None:
-        screen = Screen(weights=counted.weights, losses=counted.losses, at_runs=counted.at_runs[:n])
-    made = _recommended(weights[:n], runs.losses(metrics)[:n], metrics, limits, seed, screen)
-    spent = runs.part(n).seconds + time.process_time() - began
-    return n, spent + (counted.seconds if counted is not None else 0.0), made
-
-
-def _targets(
-    args: argparse.Namespace,
-    folder: Path,
-    chosen: dict[str, tuple[int, float, Any]],
-    corpora: Sequence[str],
-    metrics: Sequence[str],
-) -> None:
-    names = list(chosen)
-    table = {f"m{n:02d}": dict(zip(corpora, map(float, chosen[name][2]), strict=True)) for n, name in enumerate(names)}
-    table = {run: {corpus: weight / sum(row.values()) for corpus, weight in row.items()} for run, row in table.items()}
-    # the same mixture chosen twice is trained once
-    digits = {run: tuple(round(weight, 3) for weight in row.values()) for run, row in table.items()}
-    twin = {run: next(other for other in table if digits[other] == digits[run]) for run in table}
-    table = {run: row for run, row in table.items() if twin[run] == run}
-    found = np.zeros(len(names))
-    seeds = [args.seed + number for number in range(args.seeds)]
-    for seed in seeds:
-        done = swarm.run(
-            table,
-            catalogue.read(Path(args.run) / "corpora.yml"),
-            shipped.find_model(args.target),
-            folder / f"targets-{args.corpus}-{seed}",
-            tokens=args.target_tokens,
-            workers=args.workers,
-            seed=seed,
-            eval_tokens=60_000,
-        )
-        values = {run: float(np.mean([done.results[run]["metrics"][metric] for metric in metrics])) for run in table}
-        found += np.array([values[twin[f"m{n:02d}"]] for n in range(len(names))]) / len(seeds)
-    best = float(found.min())
-    shown_metric = metrics[0] if len(metrics) == 1 else "mean bpb"
-    print(f"target {args.target}, {args.target_tokens:,} tokens, {len(seeds)} seeds")
+def show(contest: Contest, chosen: dict[str, Chosen], losses: np.ndarray) -> None:
+    """The table, and the cheapest way of each side to a mixture that is as good as the best."""
+    args, best = contest.args, float(losses.min())
+    metric = contest.metrics[0] if len(contest.metrics) == 1 else "mean bpb"
+    print(f"target {args.target}, {args.target_tokens:,} tokens, {args.seeds} seeds")
     print(f"proxies {args.proxy}, {args.proxy_tokens:,} tokens")
-    print(
-        f"{'chosen by':<26}{'proxies':>8}{'CPU-min':>9}{shown_metric:>11}{'over best':>11}   weights ({', '.join(corpora)})"
-    )
-    for name, value in zip(names, found, strict=True):
-        n, seconds, weights = chosen[name]
+    corpora = ", ".join(contest.limits.corpora)
+    print(f"{'chosen by':<26}{'proxies':>8}{'CPU-min':>9}{metric:>11}{'over best':>11}   weights ({corpora})")
+    for (name, (n, seconds, weights)), value in zip(chosen.items(), losses, strict=True):
         shown = " ".join(f"{weight:.2f}" for weight in weights)
         print(f"{name:<26}{n:>8}{seconds / 60:>9.2f}{value:>11.4f}{100 * (value / best - 1):>10.1f}%   {shown}")
+    good = [
+        (seconds, name)
+        for (name, (_, seconds, _)), value in zip(chosen.items(), losses, strict=True)
+        if value <= best * (1 + NEAR)
+    ]
     for side in ("haigo", "RegMix", "best of"):
-        able = [
-            (chosen[name][1], name)
-            for name, value in zip(names, found, strict=True)
-            if name.startswith(side) and value <= best * (1 + NEAR)
-        ]
+        able = [one for one in good if one[1].startswith(side)]
         print(f"{side}: " + (f"{min(able)[0] / 60:.2f} CPU-min ({min(able)[1]})" if able else "not within 2 %"))
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("run", nargs="?", help="run folder of launch.pipeline, for its datasets and supply.csv")
-    parser.add_argument(
-        "--output-dir", default=".cache/swarm_cost", help="what is trained (default: .cache/swarm_cost)"
+def main() -> int:
+    words = parser(__doc__)
+    words.add_argument(
+        "--output-dir", type=Path, default=Path(".cache/swarm_cost"), help="(default: .cache/swarm_cost)"
     )
-    parser.add_argument(
-        "--corpus", default="news", help="whose held-out loss counts, several for their mean (default: news)"
-    )
-    parser.add_argument("--proxy", default="0-1M")
-    parser.add_argument("--proxy-tokens", type=int, default=80_000)
-    parser.add_argument("--target", default="0-3M")
-    parser.add_argument("--target-tokens", type=int, default=600_000)
-    parser.add_argument("--times", type=float, default=2.5, help="largest weight over token share (default: 2.5)")
-    parser.add_argument("--ours", default="4,8,16", help="proxies of our design")
-    parser.add_argument("--halves", type=int, default=16, help="proxies in two rounds (default: 16; 0: none)")
-    parser.add_argument("--regmix", default="32,64", help="proxies of RegMix's recipe")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=1, help="target models a mixture (default: 1)")
-    parser.add_argument("--workers", type=int, default=None)
-    args = parser.parse_args()
-    if args.run is None:
-        print("skipped: give the folder of a run of launch.pipeline (see the top of this file)")
-        raise SystemExit(0)
-    return args
+    words.add_argument("--corpus", default="news", help="whose held-out loss counts, several for their mean (news)")
+    words.add_argument("--proxy", default="0-1M")
+    words.add_argument("--proxy-tokens", type=int, default=80_000)
+    words.add_argument("--target", default="0-3M")
+    words.add_argument("--target-tokens", type=int, default=600_000)
+    words.add_argument("--times", type=float, default=2.5, help="largest weight over token share (default: 2.5)")
+    words.add_argument("--ours", default="4,8,16", help="proxies of our design")
+    words.add_argument("--halves", type=int, default=16, help="proxies in two rounds (default: 16; 0: none)")
+    words.add_argument("--regmix", default="32,64", help="proxies of RegMix's recipe")
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--seeds", type=int, default=1, help="target models a mixture (default: 1)")
+    words.add_argument("--workers", type=int)
+    args = arguments(words)
+    contest = Contest(args)
+    ours, theirs = ([int(word) for word in text.split(",")] for text in (args.ours, args.regmix))
+    chosen = contest.chosen(ours, theirs, args.halves)
+    show(contest, chosen, contest.targets(chosen))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

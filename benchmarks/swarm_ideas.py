@@ -15,7 +15,6 @@ a few full runs show (`mixer.scales`). What is trained is kept in --output-dir.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,17 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _measure import show
+from _run_folder import Trainer, arguments, datasets, limits, parser, rows
 from scipy.stats import spearmanr
 
 from haigo import files, pool
-from launch import proxies as swarm
 from launch.swarm import ngram
 from mixer import scales
 from mixer.design import candidates, propose
 from mixer.laws import make
 from mixer.screened import Screen
-from mixer.supply import Constraints, FullRepetition, read_supply
-from neox_configs import catalogue, reader, shipped
+from neox_configs import reader, shipped
 
 Array = np.ndarray
 Predict = Callable[[Array], Array]
@@ -43,34 +42,15 @@ class Ideas:
     """The proxies of one benchmark, trained when they are asked for."""
 
     def __init__(self, args: argparse.Namespace) -> None:
-        self.args, self.folder = args, Path(args.output_dir)
-        self.known = catalogue.read(Path(args.run) / "corpora.yml")
-        supply = read_supply(Path(args.run) / "supply.csv")
-        share = np.array([row["tokens"] for row in supply.values()], dtype=float)
-        self.limits = Constraints(
-            corpora=list(supply),
-            supply=share,
-            target_tokens=float(share.sum()),
-            max_epochs=args.times,
-            repetition=FullRepetition(),
-        )
-        self.metrics = [f"{name}_bpb" for name in supply]
+        self.args, self.folder = args, args.output_dir
+        self.known, self.limits = datasets(args.run), limits(args.run, args.times)
+        self.metrics = [f"{name}_bpb" for name in self.limits.corpora]
+        self.train = Trainer(args.run, args.output_dir, args.workers)
 
     def trained(self, name: str, weights: Array, model: str, tokens: int, seeds: str = "common") -> tuple[Array, float]:
         """Losses (runs, metrics) and CPU-seconds."""
-        table = {f"p{n:03d}": dict(zip(self.limits.corpora, map(float, w), strict=True)) for n, w in enumerate(weights)}
-        done = swarm.run(
-            table,
-            self.known,
-            shipped.find_model(model),
-            self.folder / name,
-            tokens=tokens,
-            workers=self.args.workers,
-            seed=self.args.seed,
-            eval_tokens=8_000,
-            seeds=seeds,
-        )
-        results = [done.results[run] for run in table]
+        options = {"seed": self.args.seed, "eval_tokens": 8_000, "seeds": seeds}
+        results = self.train(name, rows(self.limits.corpora, weights), model, tokens, **options)
         values = np.array([[result["metrics"][metric] for metric in self.metrics] for result in results])
         return values, float(sum(result["cpu_seconds"] for result in results))
 
@@ -168,8 +148,8 @@ def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> t
             "train_data_weights": [w for _, w in used],
         }
         valid = {corpus: sets[corpus]["valid"] for corpus in own.limits.corpora}
-        place = folder / f"p{number:03d}"
-        work[str(number)] = partial(_train, config, str(place), str(own.known.tokenizer), size, end, valid, tokens)
+        out = str(folder / f"p{number:03d}")
+        work[str(number)] = partial(_train, config, out, str(own.known.tokenizer), size, end, valid, tokens)
     done = pool.run(work, own.args.workers)
     values = np.array(
         [[done[str(n)]["valid"][corpus]["loss"] for corpus in own.limits.corpora] for n in range(len(weights))]
@@ -178,19 +158,19 @@ def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> t
 
 
 def _train(
-    config: dict[str, Any], place: str, tokenizer: str, size: int, end: int, valid: dict[str, str], tokens: int
+    config: dict[str, Any], out: str, tokenizer: str, size: int, end: int, valid: dict[str, str], tokens: int
 ) -> Any:
     from launch.local import vocabulary
     from launch.local.train import train
 
-    if (Path(place) / "result.json").is_file():
-        return files.read_json(Path(place) / "result.json")
+    if (Path(out) / "result.json").is_file():
+        return files.read_json(Path(out) / "result.json")
     whole = vocabulary.load(tokenizer)
     ones = np.ones(size, dtype=np.int32)
     words = vocabulary.Vocabulary(whole.folder, size, end, None, whole.sha256, ones, whole.tokenizer)
     made = train(
         config,
-        place,
+        out,
         tokenizer=words,
         tokens=tokens,
         valid=valid,
@@ -198,7 +178,7 @@ def _train(
         export=False,
         progress=lambda _: None,
     )
-    return files.read_json(Path(place) / "result.json") if made is None else made
+    return files.read_json(Path(out) / "result.json") if made is None else made
 
 
 # --- the judgement -------------------------------------------------------------------------------------------------------
@@ -206,36 +186,31 @@ def _train(
 
 def judged(predicted: Array, measured: Array) -> list[float]:
     """Rank correlation and regret in percent: mean over metrics, and of the mean of all."""
-    rows = []
+    figures = []
     for guess, truth in ((predicted, measured), (predicted.mean(1, keepdims=True), measured.mean(1, keepdims=True))):
         columns = list(zip(guess.T, truth.T, strict=True))
-        rows.append(float(np.mean([spearmanr(a, b)[0] for a, b in columns])))
-        rows.append(float(np.mean([100 * (b[a.argmin()] / b.min() - 1) for a, b in columns])))
-    return rows
+        figures.append(float(np.mean([spearmanr(a, b)[0] for a, b in columns])))
+        figures.append(float(np.mean([100 * (b[a.argmin()] / b.min() - 1) for a, b in columns])))
+    return figures
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", help="run folder of launch.pipeline, for its datasets and supply.csv")
-    parser.add_argument("--output-dir", default=".cache/swarm_ideas")
-    parser.add_argument("--proxy", default="0-1M")
-    parser.add_argument("--proxies", type=int, default=8)
-    parser.add_argument("--proxy-tokens", type=int, default=80_000)
-    parser.add_argument("--target", default="0-3M")
-    parser.add_argument("--target-tokens", type=int, default=600_000)
-    parser.add_argument("--targets", type=int, default=24)
-    parser.add_argument("--times", type=float, default=2.5, help="largest weight over token share (default: 2.5)")
-    parser.add_argument("--vocabulary", type=int, default=2048)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--workers", type=int, default=None)
-    parser.add_argument("--table", help="ratios.csv of target models to use instead of new ones, with --measured")
-    parser.add_argument("--measured", help="their metrics.csv")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    if args.run is None:
-        print("skipped: give the folder of a run of launch.pipeline (see the top of this file)")
-        return 0
-    args.workers = args.workers or pool.cores()
+    words = parser(__doc__)
+    words.add_argument("--output-dir", type=Path, default=Path(".cache/swarm_ideas"))
+    words.add_argument("--proxy", default="0-1M")
+    words.add_argument("--proxies", type=int, default=8)
+    words.add_argument("--proxy-tokens", type=int, default=80_000)
+    words.add_argument("--target", default="0-3M")
+    words.add_argument("--target-tokens", type=int, default=600_000)
+    words.add_argument("--targets", type=int, default=24)
+    words.add_argument("--times", type=float, default=2.5, help="largest weight over token share (default: 2.5)")
+    words.add_argument("--vocabulary", type=int, default=2048)
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--workers", type=int, default=pool.cores())
+    words.add_argument("--table", help="ratios.csv of target models to use instead of new ones, with --measured")
+    words.add_argument("--measured", help="their metrics.csv")
+    words.add_argument("--json", action="store_true")
+    args = arguments(words)
     own = Ideas(args)
     if args.table:
         from mixer.proxies import read
@@ -250,7 +225,7 @@ def main() -> int:
         measured, _ = own.trained("targets", mixtures, args.target, args.target_tokens)
     found = {name: [paid, *judged(predict(mixtures), measured)] for name, (predict, paid) in ideas(own).items()}
     if args.json:
-        print(json.dumps(found, indent=2))
+        show(found, True)
         return 0
     print(f"{len(mixtures)} target models; proxies {args.proxy} of {args.proxy_tokens:,} tokens, seed {args.seed}")
     print(f"{'idea':<34}{'CPU-min':>8}{'rank corr.':>12}{'regret':>9}{'of the mean':>14}{'regret':>9}")

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import multiprocessing
 import os
 import statistics
@@ -26,9 +25,10 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _measure import ROOT, show
+from _run_folder import arguments, datasets, parser
 
 POLL_S = (0.05, 2.0)
 """Before and after the first step: looking at a process' memory map costs milliseconds."""
@@ -83,7 +83,7 @@ def busy() -> float:
 def measure(args: argparse.Namespace, workers: int, folder: Path) -> Measured:
     """One call of launch.proxies."""
     command = [sys.executable, "-m", "launch.proxies", "--ratios", str(folder / "ratios.csv"), "--catalogue"]
-    command += [str(Path(args.run) / "corpora.yml"), "--config", str(folder / "proxy.yml")]
+    command += [str(args.run / "corpora.yml"), "--config", str(folder / "proxy.yml")]
     command += ["--tokens", str(args.tokens), "--eval-tokens", "2000", "--workers", str(workers)]
     with tempfile.TemporaryDirectory(dir=folder) as out:
         made, began, busy_before = Measured(), time.monotonic(), busy()
@@ -127,60 +127,57 @@ def ceiling(workers: int) -> float:
         return float(sum(pool.map(_products, [2.0] * workers, chunksize=1)) / alone)
 
 
+def prepare(args: argparse.Namespace, folder: Path) -> None:
+    """The proxies' config, which logs every step, and a table of equal mixtures."""
+    from neox_configs import shipped
+
+    config = shipped.find_model(args.proxy).read_text().splitlines()
+    lines = [line for line in config if not line.startswith("log_interval")]
+    (folder / "proxy.yml").write_text("\n".join([*lines, "log_interval: 1", ""]))
+    corpora = list(datasets(args.run).corpora)
+    with open(folder / "ratios.csv", "w", newline="") as handle:
+        rows = csv.writer(handle)
+        rows.writerow(["run", *corpora])
+        rows.writerows([f"p{n}", *[1 / len(corpora)] * len(corpora)] for n in range(args.proxies))
+
+
+def row(workers: int, many: list[Measured], base: list[Measured]) -> dict[str, float]:
+    """The medians of the repeats, and how many times faster than those of `base`."""
+    pairs = list(zip(base, many, strict=True))
+    return {
+        **{field: round(statistics.median(getattr(one, field) for one in many), 2) for field in vars(many[0])},
+        "speed-up": round(statistics.median((a.wall - a.first_wall) / (b.wall - b.first_wall) for a, b in pairs), 3),
+        "whole": round(statistics.median(a.wall / b.wall for a, b in pairs), 3),
+        "ceiling": round(ceiling(workers), 3),
+    }
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", help="run folder of launch.pipeline, for its datasets")
-    parser.add_argument("--proxy", default="1M")
-    parser.add_argument("--proxies", type=int, default=4)
-    parser.add_argument("--tokens", type=int, default=100_000)
-    parser.add_argument("--workers", default="1,2")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    if args.run is None:
-        print("skipped: give the folder of a run of launch.pipeline (see the top of this file)")
-        return 0
-
-    from neox_configs import catalogue, shipped
-
-    corpora = list(catalogue.read(Path(args.run) / "corpora.yml").corpora)
+    words = parser(__doc__)
+    words.add_argument("--proxy", default="1M")
+    words.add_argument("--proxies", type=int, default=4)
+    words.add_argument("--tokens", type=int, default=100_000)
+    words.add_argument("--workers", default="1,2")
+    words.add_argument("--repeats", type=int, default=3)
+    words.add_argument("--json", action="store_true")
+    args = arguments(words)
     numbers = [int(word) for word in args.workers.split(",")]
     results: dict[int, list[Measured]] = {number: [] for number in numbers}
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        config = shipped.find_model(args.proxy).read_text().splitlines()
-        lines = [line for line in config if not line.startswith("log_interval")]
-        (folder / "proxy.yml").write_text("\n".join([*lines, "log_interval: 1", ""]))
-        with open(folder / "ratios.csv", "w", newline="") as handle:
-            rows = csv.writer(handle)
-            rows.writerow(["run", *corpora])
-            rows.writerows([f"p{n}", *[1 / len(corpora)] * len(corpora)] for n in range(args.proxies))
+        prepare(args, Path(name))
         for repeat in range(args.repeats):
             for number in numbers if repeat % 2 == 0 else reversed(numbers):
-                results[number].append(measure(args, number, folder))
-    table = {
-        number: {field: round(statistics.median(getattr(one, field) for one in many), 2) for field in vars(many[0])}
-        for number, many in results.items()
-    }
-    base = results[numbers[0]]
-    for number, many in results.items():
-        table[number]["speed-up"] = round(
-            statistics.median(
-                (a.wall - a.first_wall) / (b.wall - b.first_wall) for a, b in zip(base, many, strict=True)
-            ),
-            3,
-        )
-        table[number]["whole"] = round(statistics.median(a.wall / b.wall for a, b in zip(base, many, strict=True)), 3)
-        table[number]["ceiling"] = round(ceiling(number), 3)
+                results[number].append(measure(args, number, Path(name)))
+    table: dict[str, Any] = {f"{number}": row(number, many, results[numbers[0]]) for number, many in results.items()}
     if args.json:
-        print(json.dumps(table, indent=2))
+        show(table, True)
         return 0
     print(f"{args.proxies} proxies {args.proxy} of {args.tokens:,} tokens, medians of {args.repeats}")
     print("workers  CPU-s to first step  wall to it  wall  RSS MB  PSS MB  speed-up  whole  ceiling  others' CPU-s")
-    for number, row in table.items():
+    for workers, one in table.items():
         print(
-            f"{number:>7}{row['first_cpu']:>21.2f}{row['first_wall']:>12.2f}{row['wall']:>6.0f}{row['rss']:>8.0f}{row['pss']:>8.0f}"
-            f"{row['speed-up']:>10.2f}{row['whole']:>7.2f}{row['ceiling']:>9.2f}{row['others']:>16.1f}"
+            f"{workers:>7}{one['first_cpu']:>21.2f}{one['first_wall']:>12.2f}{one['wall']:>6.0f}{one['rss']:>8.0f}{one['pss']:>8.0f}"
+            f"{one['speed-up']:>10.2f}{one['whole']:>7.2f}{one['ceiling']:>9.2f}{one['others']:>16.1f}"
         )
     return 0
 

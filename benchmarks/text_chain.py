@@ -14,21 +14,18 @@ the repeats. --large adds 1000 MB, once. Growth is how much more time a size tak
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _measure import command, load, parser, show
+from _texts import add_corpora, tokenizer, up_to, write_jsonl
 
 GOAL = 3.0
 REAL = (
@@ -44,24 +41,23 @@ import os, sys
 from importlib import import_module
 from haigo import cli
 code = cli.run(import_module(sys.argv[1]).main, sys.argv[2:])
-with open("/proc/self/status") as told, open(os.environ["TEXT_CHAIN_PEAK"], "w") as handle:
-    handle.write(next(line.split()[1] for line in told if line.startswith("VmHWM")))
+with open("/proc/self/status") as status, open(os.environ["TEXT_CHAIN_PEAK"], "w") as handle:
+    handle.write(next(line.split()[1] for line in status if line.startswith("VmHWM")))
 raise SystemExit(code)
 """
 
 
-def sources(corpora: Path, scratch: Path) -> tuple[str, list[list[str]]]:
+def sources_of(corpora: Path, scratch: Path) -> tuple[str, list[list[str]]]:
     """What the text is, and the texts of each source."""
     from preprocess import sources as raw
 
     if all((corpora / each).exists() for each in REAL):
-        kind, places = "real", [corpora / each for each in REAL]
+        kind, paths = "real", [corpora / each for each in REAL]
     else:
         world = scratch / "world"
-        words = [sys.executable, "-m", "examples.world", "--output-dir", str(world), "--seed", "7"]
-        subprocess.run(words, cwd=ROOT, check=True, capture_output=True)
-        kind, places = "the sample world's", [world / each for each in WORLD]
-    return kind, [[document.text for document in raw.read([place])] for place in places]
+        command([sys.executable, "-m", "examples.world", "--output-dir", world, "--seed", "7"])
+        kind, paths = "the sample world's", [world / each for each in WORLD]
+    return kind, [[document.text for document in raw.read([path])] for path in paths]
 
 
 def dealt(texts: list[str], rng: random.Random) -> list[str]:
@@ -69,11 +65,8 @@ def dealt(texts: list[str], rng: random.Random) -> list[str]:
     parts = [[part for part in _SENTENCE.findall(text) if part] for text in texts]
     pile = [part for own in parts for part in own]
     rng.shuffle(pile)
-    made, at = [], 0
-    for own in parts:
-        made.append("".join(pile[at : at + len(own)]))
-        at += len(own)
-    return made
+    rest = iter(pile)
+    return ["".join(islice(rest, len(own))) for own in parts]
 
 
 def stream(found: list[list[str]], seed: int) -> Iterator[str]:
@@ -82,51 +75,36 @@ def stream(found: list[list[str]], seed: int) -> Iterator[str]:
     while True:
         rng = random.Random(f"{seed} {number}")
         lots = found if number == 0 else [dealt(texts, rng) for texts in found]
-        order = [(lot, place) for lot, texts in enumerate(lots) for place in range(len(texts))]
+        order = [(lot, at) for lot, texts in enumerate(lots) for at in range(len(texts))]
         rng.shuffle(order)
-        yield from (lots[lot][place] for lot, place in order)
+        yield from (lots[lot][at] for lot, at in order)
         number += 1
 
 
-def write_raw(path: Path, megabytes: float, found: list[list[str]], seed: int) -> float:
-    """A jsonl file of about this size; its true size in MB."""
-    written = 0
-    with open(path, "wb") as handle:
-        for number, text in enumerate(stream(found, seed)):
-            written += handle.write(json.dumps({"id": f"{number}", "text": text}, ensure_ascii=False).encode() + b"\n")
-            if written >= megabytes * 1e6:
-                return written / 1e6
-    return written / 1e6
-
-
-def timed(module: str, words: list[str], scratch: Path) -> tuple[float, float, float]:
+def timed(module: str, words: list[object], scratch: Path) -> tuple[float, float, float]:
     """CPU seconds of a command and all its children, wall seconds, and the most memory of its first process in MB."""
     peak = scratch / "peak"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HAIGO_QUIET": "1", "TEXT_CHAIN_PEAK": str(peak)}
-    before, begin = os.times(), time.monotonic()
-    called = [sys.executable, "-c", _RUN, module, *words]
-    done = subprocess.run(called, cwd=ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{module} failed:\n{done.stderr[-2000:]}")
-    after, wall = os.times(), time.monotonic() - begin
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    spent, wall, _ = command([sys.executable, "-c", _RUN, module, *words], environment={"TEXT_CHAIN_PEAK": str(peak)})
     return spent, wall, int(peak.read_text()) / 1024
 
 
 def chain(raw: Path, model: Path, given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     """One way through the chain: step -> CPU seconds, wall seconds, peak MB; and what became of the documents."""
-    with tempfile.TemporaryDirectory(dir=scratch) as place:
-        out = Path(place)
-        workers = ["--workers", str(given.workers)]
-        clean = [str(raw), "--corpus", "c", "--profile", given.profile, "--output-dir", str(out / "clean"), *workers]
-        steps = {"clean": timed("preprocess.clean", clean, scratch)}
-        words = [str(out / "clean"), "--output-dir", str(out / "dedup"), *workers]
-        steps["dedup"] = timed("preprocess.dedup", words, scratch)
-        index = [str(out / "dedup" / "c" / "train"), "--tokenizer", str(model), "--output-prefix", str(out / "data")]
-        steps["index"] = timed("preprocess.index", [*index, *workers], scratch)
-        cleaned = json.loads((out / "clean" / "clean.json").read_text(encoding="utf-8"))
-        report = json.loads((out / "dedup" / "dedup.json").read_text(encoding="utf-8"))
-        manifest = json.loads((out / "data_text_document.json").read_text(encoding="utf-8"))
+    from haigo import files
+
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        out = Path(folder)
+        calls: dict[str, list[object]] = {
+            "clean": [raw, "--corpus", "c", "--profile", given.profile, "--output-dir", out / "clean"],
+            "dedup": [out / "clean", "--output-dir", out / "dedup"],
+            "index": [out / "dedup" / "c" / "train", "--tokenizer", model, "--output-prefix", out / "data"],
+        }
+        steps = {
+            step: timed(f"preprocess.{step}", [*words, "--workers", given.workers], scratch)
+            for step, words in calls.items()
+        }
+        names = ("clean/clean.json", "dedup/dedup.json", "data_text_document.json")
+        cleaned, report, manifest = (files.read_json(out / name) for name in names)
     about = {
         "documents": cleaned["documents_in"],
         "cleaned": cleaned["documents_out"],
@@ -137,104 +115,87 @@ def chain(raw: Path, model: Path, given: argparse.Namespace, scratch: Path) -> d
     return {"steps": steps, "about": about}
 
 
-def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Everything, size by size; the sizes take turns within every repeat."""
-    from preprocess import tokenizer_train
-
-    with tempfile.TemporaryDirectory() as place:
-        scratch = Path(place)
-        kind, found = sources(given.corpora, scratch)
-        model = given.model
-        if model is None:
-            model = scratch / "spm.model"
-            lines = [line for texts in found for text in texts[::10] for line in text.split("\n") if line]
-            random.Random(given.seed).shuffle(lines)
-            kept, size = [], 0
-            for line in lines:
-                kept.append(line)
-                size += len(line)
-                if size > 600_000:
-                    break
-            model.write_bytes(tokenizer_train.train_model(kept, tokenizer_train.trainer_options(8000), given.seed))
-        sizes = [*given.sizes, *([1000.0] if given.large else [])]
+def measure(given: argparse.Namespace) -> tuple[str, dict[float, dict[str, Any]]]:
+    """What the text is, and a row a size; the sizes take turns within every repeat, 1000 MB once."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        kind, found = sources_of(given.corpora, scratch)
+        some = [text for texts in found for text in texts[::10]]
+        random.Random(given.seed).shuffle(some)
+        model = tokenizer(given.model, scratch / "spm.model", some, 8000)
         true: dict[float, float] = {}
-        runs: dict[float, list[dict[str, Any]]] = {size: [] for size in sizes}
+        runs: dict[float, list[dict[str, Any]]] = {}
         for repeat in range(given.repeats):
-            for size in sizes:
+            for size in [*given.sizes, *([1000.0] if given.large else [])]:
                 if size >= 1000 and repeat:
                     continue
                 raw = scratch / f"{size:g}.jsonl"
                 if not raw.exists():
-                    true[size] = write_raw(raw, size, found, given.seed)
-                runs[size].append(chain(raw, model, given, scratch))
+                    write_jsonl(raw, up_to(stream(found, given.seed), size))
+                    true[size] = raw.stat().st_size / 1e6
+                runs.setdefault(size, []).append(chain(raw, model, given, scratch))
                 if size >= 1000:
                     raw.unlink()
-    rows: dict[float, dict[str, Any]] = {}
-    for amount, made in runs.items():
-        if any(one["about"] != made[0]["about"] for one in made):
-            raise SystemExit("two runs over the same text gave other bytes")
-        cpu: dict[str, float] = {
-            step: statistics.median(one["steps"][step][0] for one in made) for step in ("clean", "dedup", "index")
-        }
-        cpu["whole"] = statistics.median(sum(step[0] for step in one["steps"].values()) for one in made)
-        rows[amount] = {
-            "megabytes": round(true[amount], 2),
-            "runs": len(made),
-            "cpu_s": {step: round(spent, 2) for step, spent in cpu.items()},
-            "mb_per_cpu_s": {step: round(true[amount] / spent, 2) for step, spent in cpu.items()},
-            "wall_s": round(statistics.median(sum(step[1] for step in one["steps"].values()) for one in made), 1),
-            "peak_mb": {step: round(max(one["steps"][step][2] for one in made)) for step in made[0]["steps"]},
-            **made[0]["about"],
-        }
-    first = rows[sizes[0]]
-    for row in rows.values():
-        row["growth"] = {
-            step: round(spent / first["cpu_s"][step] / (row["megabytes"] / first["megabytes"]), 2)
-            for step, spent in row["cpu_s"].items()
-        }
+    rows = {size: row(done, true[size]) for size, done in runs.items()}
+    first = rows[given.sizes[0]]
+    for one in rows.values():
+        larger = one["megabytes"] / first["megabytes"]
+        one["growth"] = {step: round(cpu / first["cpu_s"][step] / larger, 2) for step, cpu in one["cpu_s"].items()}
+    return kind, rows
+
+
+def row(runs: list[dict[str, Any]], megabytes: float) -> dict[str, Any]:
+    """The medians of the runs over one text."""
+    about, steps = runs[0]["about"], list(runs[0]["steps"])
+    if any(one["about"] != about for one in runs):
+        raise SystemExit("two runs over the same text gave other bytes")
+    cpu = {step: statistics.median(one["steps"][step][0] for one in runs) for step in steps}
+    cpu["whole"], wall = (
+        statistics.median(sum(step[which] for step in one["steps"].values()) for one in runs) for which in (0, 1)
+    )
     return {
-        "text": kind,
-        "profile": given.profile,
-        "workers": given.workers,
-        "sizes": {f"{size:g}": row for size, row in rows.items()},
-        "load": [round(one, 1) for one in os.getloadavg()],
-        "cores": os.cpu_count(),
+        "megabytes": round(megabytes, 2),
+        "runs": len(runs),
+        "cpu_s": {step: round(spent, 2) for step, spent in cpu.items()},
+        "mb_per_cpu_s": {step: round(megabytes / spent, 2) for step, spent in cpu.items()},
+        "wall_s": round(wall, 1),
+        "peak_mb": {step: round(max(one["steps"][step][2] for one in runs)) for step in steps},
+        **about,
     }
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    beside = ROOT.parent / "shared" / "corpora"
-    parser.add_argument("--corpora", type=Path, default=Path(os.environ.get("HAIGO_CORPORA") or beside))
-    parser.add_argument("--sizes", type=float, nargs="+", default=[10, 100], metavar="MB")
-    parser.add_argument("--large", action="store_true", help="1000 MB too, once (about 6 minutes and 3 GB of disk)")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--profile", default="auto", help="of preprocess.clean")
-    parser.add_argument("--model", type=Path, help="SentencePiece model (default: 8,000 pieces, trained here)")
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    result = measure(given)
+    words = parser(__doc__)
+    add_corpora(words)
+    words.add_argument("--sizes", type=float, nargs="+", default=[10, 100], metavar="MB")
+    words.add_argument("--large", action="store_true", help="1000 MB too, once (about 6 minutes and 3 GB of disk)")
+    words.add_argument("--repeats", type=int, default=3)
+    words.add_argument("--profile", default="auto", help="of preprocess.clean")
+    words.add_argument("--model", type=Path, help="SentencePiece model (default: 8,000 pieces, trained here)")
+    words.add_argument("--workers", type=int, default=1)
+    words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--json", action="store_true")
+    given = words.parse_args()
+    kind, rows = measure(given)
     if given.json:
-        print(json.dumps(result, indent=2))
+        about = {"text": kind, "profile": given.profile, "workers": given.workers, "machine": load()}
+        show({**about, "sizes": {f"{size:g}": one for size, one in rows.items()}}, True)
         return 0
-    for row in result["sizes"].values():
+    for one in rows.values():
         print(
-            f"{row['megabytes']:.1f} MB, {row['documents']:,} documents -> {row['cleaned']:,} cleaned ->"
-            f" {row['deduplicated']:,} deduplicated; {row['tokens']:,} training tokens; runs: {row['runs']}"
+            f"{one['megabytes']:.1f} MB, {one['documents']:,} documents -> {one['cleaned']:,} cleaned ->"
+            f" {one['deduplicated']:,} deduplicated; {one['tokens']:,} training tokens; runs: {one['runs']}"
         )
-        for step in ("clean", "dedup", "index", "whole"):
-            peak = f"  peak {row['peak_mb'][step]:,} MB" if step in row["peak_mb"] else ""
+        for step in one["cpu_s"]:
+            peak = f"  peak {one['peak_mb'][step]:,} MB" if step in one["peak_mb"] else ""
             print(
-                f"  {step:6} {row['cpu_s'][step]:8.2f} CPU-s {row['mb_per_cpu_s'][step]:7.2f} MB/CPU-s"
-                f"  growth {row['growth'][step]:.2f}{peak}"
+                f"  {step:6} {one['cpu_s'][step]:8.2f} CPU-s {one['mb_per_cpu_s'][step]:7.2f} MB/CPU-s"
+                f"  growth {one['growth'][step]:.2f}{peak}"
             )
-    whole = list(result["sizes"].values())[-1]["mb_per_cpu_s"]["whole"]
+    reached = list(rows.values())[-1]["mb_per_cpu_s"]["whole"] >= GOAL
     print(
-        f"{result['text']} text, profile {result['profile']}, {result['workers']} worker(s);"
-        f" goal {GOAL:g} MB/CPU-s for the whole at the last size: {'reached' if whole >= GOAL else 'NOT reached'};"
-        f" load {result['load']} on {result['cores']} cores"
+        f"{kind} text, profile {given.profile}, {given.workers} worker(s); goal {GOAL:g} MB/CPU-s for the whole at the"
+        f" last size: {'reached' if reached else 'NOT reached'}; {load()}"
     )
     return 0
 

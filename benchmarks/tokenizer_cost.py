@@ -8,16 +8,12 @@ Every row is a process of its own that trains on a sample drawn in equal parts f
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _measure import command, load, parser, show
 
 _RUN = """
 import json, resource, sys
@@ -31,46 +27,36 @@ print(json.dumps({"cpu_s": sum(r.ru_utime + r.ru_stime for r in rows), "mb": max
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpora", nargs="*")
-    parser.add_argument("--characters", type=float, nargs="+", default=[1e6, 3e6])
-    parser.add_argument("--types", nargs="+", default=["unigram", "bpe"])
-    parser.add_argument("--vocab-size", type=int, default=50000)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    words = parser(__doc__)
+    words.add_argument("corpora", type=Path, nargs="*")
+    words.add_argument("--characters", type=float, nargs="+", default=[1e6, 3e6])
+    words.add_argument("--types", nargs="+", default=["unigram", "bpe"])
+    words.add_argument("--vocab-size", type=int, default=50000)
+    words.add_argument("--threads", type=int, default=1)
+    words.add_argument("--json", action="store_true")
+    args = words.parse_args()
     if not args.corpora:
-        print("tokenizer_cost: name cleaned corpora (folders written by preprocess.clean)")
+        print("skipped: name cleaned corpora (folders written by preprocess.clean)")
         return 0
-
     from preprocess import documents, tokenizer_cost
     from preprocess.sample import sample
 
-    rows = []
+    rows = {}
     with tempfile.TemporaryDirectory() as scratch:
         for size in args.characters:
             folder = f"{scratch}/{int(size)}"
-            made = sample(documents.corpora(args.corpora), folder, characters=int(size), temperature=1e9, fill=True)
+            drawn = sample(documents.corpora(args.corpora), folder, characters=int(size), temperature=1e9, fill=True)
             for kind in args.types:
-                words = [sys.executable, "-c", _RUN, folder, kind, str(args.vocab_size), str(args.threads)]
-                done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-                found = json.loads(done.stdout.splitlines()[-1])
-                said = tokenizer_cost.estimate(made["characters"], kind)
-                rows.append(
-                    {
-                        "type": kind,
-                        "characters": made["characters"],
-                        "cpu_s": round(found["cpu_s"], 1),
-                        "said_cpu_s": [round(value, 1) for value in said.seconds],
-                        "peak_mb": round(found["mb"]),
-                        "said_mb": round(said.memory / 1e6),
-                        "load": round(os.getloadavg()[0], 1),
-                    }
-                )
-                if not args.json:
-                    print(rows[-1], flush=True)
-    if args.json:
-        print(json.dumps(rows, indent=2))
+                _, _, said = command([sys.executable, "-c", _RUN, folder, kind, args.vocab_size, args.threads])
+                measured = json.loads(said.splitlines()[-1])
+                estimate = tokenizer_cost.estimate(drawn["characters"], kind)
+                rows[f"{kind}, {drawn['characters']:,} characters"] = {
+                    "cpu_s": round(measured["cpu_s"], 1),
+                    "said_cpu_s": [round(value, 1) for value in estimate.seconds],
+                    "peak_mb": round(measured["mb"]),
+                    "said_mb": round(estimate.memory / 1e6),
+                }
+    show({**rows, "machine": load()}, args.json)
     return 0
 
 
