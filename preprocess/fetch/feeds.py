@@ -11,21 +11,18 @@ import dataclasses
 import re
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 from urllib.parse import urljoin
 
 from haigo import redact
 from haigo.cli import HaigoError
-from haigo.options import option
-from haigo.progress import Progress
 
 from ..sources import Document
 from . import feed_parse
+from .addresses import Addresses, several
 from .card import About
 from .client import Client
 from .replies import Again, Reply, ok
-from .source import Source, addresses, several, today
+from .source import today
 from .state import Skipped, Store
 
 RIGHTS_RESERVED = "all rights reserved, unless the publisher says otherwise"
@@ -36,24 +33,12 @@ _SELF_NAMED = re.compile(r"(?:https?|tag|urn):", re.IGNORECASE)
 
 
 @dataclasses.dataclass
-class Feeds(Source):
+class Feeds(Addresses):
     """Entries of feeds."""
 
     name = "feeds"
     summary = "news feeds: RSS 2.0, RSS 1.0 (RDF), Atom"
-    gap_s = 2.0
-    obey_robots = True
-
-    urls: list[str] = option("addresses of feeds", positional=True, nargs="*", metavar="URL")
-    listed: Path | None = option(
-        "a file with an address a line (# begins a comment)", None, flags=("--list",), metavar="FILE"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.urls = addresses(self.urls, self.listed)
-        if not self.urls:
-            raise HaigoError("no feed is named.", "give addresses of feeds, or a file of them with --list")
+    noun = "feed"
 
     def about(self, store: Store) -> About:
         terms = (
@@ -62,21 +47,11 @@ class Feeds(Source):
         )
         return About("Entries of news feeds", several(self.urls), terms)
 
-    def plan(self) -> Iterator[str]:
-        for url in self.urls:
-            yield f"GET {url}  (after its site's robots.txt; with ETag and date of the last answer)"
-
-    def fetch(self, client: Client, store: Store) -> None:
-        with Progress("feeds", len(self.urls), "feeds") as progress:
-            for url in self.urls:
-                if self.limits.reached(store):
-                    return
-                state = store.get(f"feed {redact.urls(url)}", _STATE) or {}
-                if client.clock.time() - state.get("asked", 0) >= _NOT_SOONER_S:
-                    self._feed(client, store, url, state)
-                progress.update(detail=f"{store.documents:,} entries")
-
-    def _feed(self, client: Client, store: Store, url: str, state: dict[str, Any]) -> None:
+    def one(self, client: Client, store: Store, url: str) -> None:
+        unit = f"feed {redact.urls(url)}"
+        state = store.get(unit, _STATE) or {}
+        if client.clock.time() - state.get("asked", 0) < _NOT_SOONER_S:
+            return
         headers = {
             "Accept": "application/rss+xml, application/atom+xml, application/xml;q=0.9, */*;q=0.5",
             "If-None-Match": state.get("etag"),
@@ -101,7 +76,7 @@ class Feeds(Source):
             "etag": reply.headers.get("ETag") or state.get("etag"),
             "modified": reply.headers.get("Last-Modified") or state.get("modified"),
         }
-        store.commit(documents, {f"feed {redact.urls(url)}": now}, skipped)
+        store.commit(documents, {unit: now}, skipped)
 
     def _documents(self, feed: feed_parse.Feed, url: str, fetched: str, skipped: Skipped) -> Iterator[Document]:
         for item in feed.items:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from haigo import files
 from haigo.cli import HaigoError
 from haigo.options import Options, amount, count, option
 
@@ -137,24 +136,3 @@ def date(text: str) -> datetime.date:
         return datetime.date.fromisoformat(text)
     except ValueError:
         raise HaigoError(f"'{text}' is not a date.", "write it as 2024-11-29") from None
-
-
-def addresses(given: list[str], listed: Path | None) -> list[str]:
-    """Addresses as given, then those in a file, one a line; each once.
-
-    Raises:
-        HaigoError: the file is missing, not text, or holds no address.
-    """
-    found = list(given)
-    if listed is not None:
-        lines = (line.strip() for line in files.read_text(listed, "give a file with an address a line").splitlines())
-        in_file = [line for line in lines if line and not line.startswith("#")]
-        if not in_file:
-            raise HaigoError(f"{listed} holds no address.", "write an address a line")
-        found += in_file
-    return list(dict.fromkeys(found))
-
-
-def several(names: list[str]) -> str:
-    """A list for the card, shortened."""
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -14,19 +14,19 @@ from pathlib import Path
 from haigo import redact
 from haigo.cli import HaigoError
 from haigo.options import option
-from haigo.progress import Progress
 
 from ..sources import Document
 from ..sources.containers import entries
 from ..sources.encodings import decode
 from . import datafile, html_text
+from .addresses import Addresses, several
 from .card import About
 from .client import Client
 from .download import Download
 from .feed_xml import meant
 from .replies import NotServed, TooLarge
 from .robots import Disallowed
-from .source import UNKNOWN_LICENCE, Source, addresses, several, today
+from .source import UNKNOWN_LICENCE, today
 from .state import PARTS, Skipped, Store
 
 _MOST_BYTES, _PAGE_BYTES = 50_000_000_000, 32 << 20
@@ -35,29 +35,18 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w-]{2,40})"
 
 
 @dataclasses.dataclass
-class Urls(Source):
+class Urls(Addresses):
     """Whatever the addresses hold."""
 
     name = "urls"
     summary = "plain addresses: pages, texts, data files"
-    gap_s = 2.0
-    obey_robots = True
     conditions = ("text_key",)
 
-    urls: list[str] = option("addresses", positional=True, nargs="*", metavar="URL")
-    listed: Path | None = option(
-        "a file with an address a line (# begins a comment)", None, flags=("--list",), metavar="FILE"
-    )
     text_key: str = option("key or column of the text in data files", "text")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.urls = list(dict.fromkeys(url.partition("#")[0] for url in addresses(self.urls, self.listed)))
-        if not self.urls:
-            raise HaigoError("no address is given.", "give addresses, or a file of them with --list")
-        for url in self.urls:
-            if not url.startswith(("http://", "https://")):
-                raise HaigoError(f"{url} is not an http or https address.", "give such as https://example.org/a.txt")
+        self.urls = list(dict.fromkeys(url.partition("#")[0] for url in self.urls))
 
     def about(self, store: Store) -> About:
         terms = (
@@ -67,29 +56,21 @@ class Urls(Source):
         sites = sorted({"/".join(url.split("/")[:3]) for url in self.urls})
         return About("Pages and files from plain addresses", several(sites), terms)
 
-    def plan(self) -> Iterator[str]:
-        for url in self.urls:
-            yield f"GET {url}  (after its site's robots.txt)"
+    def one(self, client: Client, store: Store, url: str) -> None:
+        unit, fetched = f"url {redact.urls(url)}", today(client).isoformat()
+        if (store.get(unit, datafile.STATE) or {}).get("done"):
+            return
+        try:
+            self._take(client, store, url, unit, fetched)
+        except HaigoError as error:
+            skipped = Skipped()
+            final = isinstance(error, NotServed | TooLarge | Disallowed)
+            skipped.note("not served" if final else "could not be had or read", f"{url}: {error.problem}")
+            if not final:
+                self.trouble.append(error.problem)
+            store.commit(state={unit: {"done": fetched}} if final else {}, skipped=skipped)
 
-    def fetch(self, client: Client, store: Store) -> None:
-        with Progress("addresses", len(self.urls), "addresses") as progress:
-            for url in self.urls:
-                if self.limits.reached(store):
-                    return
-                unit, fetched = f"url {redact.urls(url)}", today(client).isoformat()
-                if not (store.get(unit, datafile.STATE) or {}).get("done"):
-                    try:
-                        self._one(client, store, url, unit, fetched)
-                    except HaigoError as error:
-                        skipped = Skipped()
-                        final = isinstance(error, NotServed | TooLarge | Disallowed)
-                        skipped.note("not served" if final else "could not be had or read", f"{url}: {error.problem}")
-                        if not final:
-                            self.trouble.append(error.problem)
-                        store.commit(state={unit: {"done": fetched}} if final else {}, skipped=skipped)
-                progress.update(detail=f"{store.documents:,} documents")
-
-    def _one(self, client: Client, store: Store, url: str, unit: str, fetched: str) -> None:
+    def _take(self, client: Client, store: Store, url: str, unit: str, fetched: str) -> None:
         def rows(skipped: Skipped) -> Iterator[Document | None]:
             return datafile.rows(part, url, url, self.text_key, skipped)
 

@@ -8,10 +8,9 @@ from fetch_server import Answer, FakeClock, Server, cut, status
 from haigo import files
 from haigo.cli import Failed, HaigoError
 from preprocess import fetch, sources
-from preprocess.fetch import feed_parse, html_text
+from preprocess.fetch import addresses, feed_parse, html_text
 from preprocess.fetch.client import Client
 from preprocess.fetch.feeds import Feeds
-from preprocess.fetch.source import addresses
 
 RSS2 = """<?xml version="1.0" encoding="{encoding}"?>
 <rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/" xmlns:dc="http://purl.org/dc/elements/1.1/">
@@ -238,9 +237,9 @@ def test_robots(get, clock, tmp_path):
 def test_lists(tmp_path):
     path = tmp_path / "list"
     path.write_text("# feeds\nhttps://a.example/rss\n\n https://b.example/rss \n")
-    assert addresses([], path) == ["https://a.example/rss", "https://b.example/rss"]
+    assert addresses.read(path) == ["https://a.example/rss", "https://b.example/rss"]
     path.write_text("# nothing\n")
     with pytest.raises(HaigoError, match="no address"):
-        addresses([], path)
+        addresses.read(path)
     with pytest.raises(HaigoError, match="no feed"):
         Feeds([])
