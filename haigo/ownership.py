@@ -88,6 +88,8 @@ def check_output(
     inputs: Iterable[StrPath | None] = (),
     recursive: Iterable[StrPath] = (),
     names: Iterable[str] = (),
+    *,
+    grows: bool = False,
 ) -> None:
     """Refuse, before any work is done, an output that would harm an input or something that Haigo did not make.
 
@@ -96,6 +98,7 @@ def check_output(
         inputs: files and folders that are read; None and what does not exist is passed over.
         recursive: folders that are read with everything below them; nothing may be written inside.
         names: files that will be written in the folder `output`.
+        grows: `output` is a log that is added to (`files.append`, `anyones`): whose it is does not matter.
 
     Raises:
         Refused: `output` is an input, holds one, lies inside a folder of `recursive`, or a file to be written is there and
@@ -115,7 +118,7 @@ def check_output(
                 f"the output {output} lies inside {each}, which is read with everything below it.",
                 "name a folder outside it",
             )
-    if not os.path.isdir(output):
+    if not os.path.isdir(output) and not grows:
         require_ours(Path(output))
     for name in names:
         require_ours(Path(output) / name)

@@ -118,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         raise HaigoError("--json is for --dry-run.", "leave it out")
     root = checkout() if os.environ.get("GPT_NEOX_DIR") or not args.dry_run else None
     configs = config_paths(args.conf_file, args.conf_dir, root)
+    if args.log:
+        files.check_output(args.log, [*configs, args.hostfile], grows=True)
     script = args.user_script
     if root is not None and not (root / script).is_file():
         raise HaigoError(f"{root} has no {script}.", "name a script of GPT-NeoX, such as train.py")

@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from haigo import cli, files
@@ -148,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _merge(args: argparse.Namespace) -> int:
+    from launch.swarm import metrics
     from launch.swarm.merge import merge
 
     other = [name for name in (*_NEEDED, "shard", "tokens", "seconds", "tasks", "match_epochs") if getattr(args, name)]
@@ -157,6 +159,7 @@ def _merge(args: argparse.Namespace) -> int:
             "give --merge and --output-dir alone",
         )
     files.check_output(args.output_dir, args.merge, names=("metrics.csv", "ratios.csv", "swarm.json", "noise.json"))
+    metrics.require_place(Path(args.output_dir), "merged")
     made = merge(args.merge, args.output_dir)
     print(f"{made.metrics}: {made.runs} proxies from {len(args.merge)} folders")
     if made.twice:

@@ -122,6 +122,8 @@ def _write(path: Path, names: Sequence[str], counted: Counted, losses: np.ndarra
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    from launch.swarm import metrics
+
     parser = cli.parser("launch.screen", __doc__)
     add = parser.add_argument
     add("--ratios", required=True, help="ratios.csv")
@@ -144,6 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.check_output(
         args.output_dir, [args.ratios, args.catalogue, *pairs.values()], names=("ratios.csv", "metrics.csv")
     )
+    metrics.require_place(Path(args.output_dir), "screen")
     path = screen(
         args.ratios,
         args.catalogue,

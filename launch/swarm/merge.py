@@ -93,9 +93,9 @@ def merge(folders: Sequence[str | Path], output_dir: str | Path) -> Merged:
     if not ordered:
         raise HaigoError("none of the folders has a finished run.", "train some first")
     with files.owner(out):
+        metrics.write_facts(out, first.common, runs, scores)  # first: it says whose the table is
         write_rows(out / "metrics.csv", header, ordered)
         _write_ratios(out / "ratios.csv", runs)
-        metrics.write_facts(out, first.common, runs, scores)
         merged.noise = metrics.write_noise(out, ordered, metrics.read(out).metrics)
     return merged
 

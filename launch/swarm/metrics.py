@@ -40,6 +40,27 @@ class Table:
         return [name for name in self.header if name != "run" and name not in ABOUT]
 
 
+def require_place(folder: Path, kind: str) -> None:
+    """See that metrics.csv of `folder` would not replace another kind of table that took its time.
+
+    Args:
+        kind: "screen", "merged" (`launch.proxies --merge`) or "swarm", which goes on in a merged table's folder, too.
+
+    Raises:
+        Refused: another kind is there.
+    """
+    if (folder / "runs").is_dir():
+        there, told = "swarm", "the proxies of a swarm"
+    elif (folder / "swarm.json").exists():
+        there, told = "merged", "a merged table of proxies"
+    elif (folder / "metrics.csv").exists():
+        there, told = "screen", "a screen or another table"
+    else:
+        return
+    if kind != there and (kind, there) != ("swarm", "merged"):
+        raise Refused(f"{folder} holds {told}, and its metrics.csv would be replaced.", "name another --output-dir")
+
+
 def write(folder: Path, results: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> None:
     """Write metrics.csv: one row a finished run of `order`, one column a metric."""
     header, made = table_of(results, order)

@@ -90,6 +90,7 @@ class Swarm:
         if not files.ours(self.folder) and (self.folder / "swarm.json").is_file() and metrics.read(self.folder).runs:
             files.adopt(self.folder / name for name in names)
         files.check_output(self.folder, names=names)
+        metrics.require_place(self.folder, "swarm")
 
     def prepare(
         self, base: Mapping[str, Any], known: catalogues.Catalogue, words: Any, matching: Any, seed: int

@@ -79,6 +79,8 @@ def read(path: str | os.PathLike[str]) -> list[Entry]:
     names: dict[str, int] = {}
     saves: dict[str, str] = {}
     for entry in entries:
+        if entry.log:
+            files.check_output(entry.log, [source, *(each for other in entries for each in other.configs)], grows=True)
         if entry.name in names:
             raise HaigoError(f"{path} has the run {entry.name} twice.", "give each run a name of its own")
         names[entry.name] = 1

@@ -10,7 +10,7 @@ import pytest
 
 from haigo import cli, digests, files, sealed, yamlfile
 from haigo.formats.dataset import manifest
-from launch import preflight, proxies
+from launch import preflight, proxies, screen
 from launch.local import __main__ as local
 from launch.local import checkpoint
 from launch.local.train import train
@@ -344,3 +344,25 @@ def test_preflight_names_a_changed_dataset(world, tmp_path, capsys):
     cli.run(preflight.main, [str(tmp_path / "c.yml")])
     said = capsys.readouterr()
     assert f"{path} was changed since the dataset was made" in said.out + said.err
+
+
+def test_one_commands_table_never_replaces_anothers(swarm, tmp_path, capsys):
+    """Both write metrics.csv, and a swarm's took its time."""
+    words = ["--ratios", str(tmp_path / "r.csv"), "--catalogue", str(tmp_path / "corpora.yml"), "--tokens", "700"]
+
+    def screened(folder):
+        return cli.run(screen.main, [*words, "--mixtures", "2", "--output-dir", str(tmp_path / folder)])
+
+    assert swarm("one") == 0 and swarm("two") == 0 and screened("screen") == 0
+    merge = ["--merge", str(tmp_path / "one"), str(tmp_path / "two"), "--output-dir"]
+    assert cli.run(proxies.main, [*merge, str(tmp_path / "merged")]) == 0
+    before = {path: path.read_bytes() for path in tmp_path.glob("*/*.csv")}
+    assert len(before) == 6 and swarm("three") == 0
+    capsys.readouterr()
+    assert [screened("one"), screened("merged"), swarm("screen")] == [cli.REFUSED] * 3
+    assert capsys.readouterr().err.count("would be replaced") == 3
+    assert cli.run(proxies.main, [*merge, str(tmp_path / "three")]) == cli.REFUSED
+    assert {path: path.read_bytes() for path in before} == before
+    assert (
+        swarm("one") == 0 and screened("screen") == 0 and cli.run(proxies.main, [*merge, str(tmp_path / "merged")]) == 0
+    )

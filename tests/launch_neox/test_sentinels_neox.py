@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from sentinels import look, plant
 from test_convert import case  # noqa: F401
 from test_runs import Several, several  # noqa: F401
@@ -24,6 +25,34 @@ def test_a_supervised_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     # again, and with a watcher's file that is the user's
     assert run.go() == 0
     assert mine.items() <= look(run.save.parent).items()
+
+
+@pytest.mark.parametrize("more", [[], ["--no-supervise"], ["--dry-run"]])
+def test_a_log_in_the_configs_place(run: Run, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    run.plan()
+    config = run.config.read_bytes()
+    alias = run.config.with_name("alias.log")
+    alias.hardlink_to(run.config)
+    for log in (run.config, alias):
+        assert run.go("--log", str(log), *more) == cli.REFUSED
+        assert run.config.read_bytes() == config and str(log) in capsys.readouterr().err
+    theirs = run.config.with_name("their.log")
+    theirs.write_text("mine\n")
+    assert more == ["--dry-run"] or (
+        run.go("--log", str(theirs), *more) == 0 and theirs.read_text().startswith("mine\n")
+    )
+
+
+def test_a_tables_log_in_the_tables_place(several: Several, capsys: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    several.plan(a={}, b={}, c={})
+    text = several.table.read_text()
+    rows = yaml.safe_load(text)
+    for name in (several.table.name, rows["runs"][1]["config"]):
+        rows["runs"][0]["log"] = name
+        several.table.write_text(yaml.safe_dump(rows))
+        before = look(several.folder)
+        assert cli.run(runs.main, [str(several.table)]) == cli.REFUSED
+        assert look(several.folder) == before and Path(name).name in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["child.json", "exit.json", "running.lock", "events.jsonl", "start.json", "alive"])
