@@ -59,7 +59,7 @@ with open(prefix + "_text_document.idx", "wb") as index:
 
 def documents(corpora: list[Path]) -> Iterator[str]:
     """Documents without end: of cleaned corpora, in turn and again from the start, or invented ones."""
-    from preprocess import documents as cleaned
+    from haigo.formats import documents as cleaned
 
     if not corpora:
         yield from invented(random.Random(1))

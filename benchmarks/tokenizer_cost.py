@@ -38,7 +38,8 @@ def main() -> int:
     if not args.corpora:
         print("skipped: name cleaned corpora (folders written by preprocess.clean)")
         return 0
-    from preprocess import documents, tokenizer_cost
+    from haigo.formats import documents
+    from preprocess import tokenizer_cost
     from preprocess.sample import sample
 
     rows = {}

@@ -11,19 +11,16 @@ their headline word for word lose those lines. Same corpus and seed, same bytes.
 from __future__ import annotations
 
 import argparse
-import gzip
-import io
 import json
 import random
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
-from eval_harness import data
 from haigo import cli, files
 from haigo.cli import HaigoError
+from haigo.formats.documents import containers, jsonl
 
 CHOICES = 5
 _NEAR = 10
@@ -86,27 +83,10 @@ def _rows(corpus: Path, split: str) -> Iterator[dict[str, Any]]:
     else:
         raise HaigoError(f"{corpus} does not exist.", "name a corpus folder or a .jsonl file")
     for path in places:
-        for number, line in enumerate(_lines(path), start=1):
-            row = data.parse(line, f"{path} line {number}", "mend that line") if line.strip() else None
-            if isinstance(row, dict):
-                yield row
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    import zstandard
-
-    try:
-        if path.suffix == ".zst":
-            with (
-                open(path, "rb") as raw,
-                zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as plain,
-            ):
-                yield from io.BufferedReader(plain)
-        else:
-            with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as plain:
-                yield from plain
-    except (zstandard.ZstdError, gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise HaigoError(f"{path} can not be unpacked: {error}.", "get the file again") from None
+        for entry in containers.entries(path):
+            with containers.readable(entry.name):
+                numbered = containers.lines(cast(BinaryIO, entry.stream), entry.name)
+                yield from (row for _, row in jsonl.rows(numbered, entry.name))
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -34,13 +34,15 @@ import orjson
 
 from haigo import __version__, cli, digests, files, pool
 from haigo.cli import HaigoError
+from haigo.formats import documents
+from haigo.formats.documents import Broken, Document
+from haigo.formats.documents.broken import add_skip_broken, broken_lines
 from haigo.progress import Progress
 
-from . import cleaner, documents, rules, sources, split
+from . import cleaner, rules, sources, split
 from .cleaner import MARKUPS, PROFILES, Kept, Recipe
 from .fetch import card
 from .normalise import chosen
-from .sources import Broken, Document, add_skip_broken, broken_lines
 
 SPLIT = (0.96, 0.02, 0.02)
 SEED = 1234

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from haigo.cli import HaigoError, nearest
+from haigo.formats import documents
+from haigo.formats.documents import Document
 
-from . import documents, domains, hojichar_steps, normalise, personal, rules, split
+from . import domains, hojichar_steps, normalise, personal, rules, split
 from .facts import Facts
-from .sources import Document
 
 PROFILES = ("auto", *dict.fromkeys([*rules.PROFILES, *domains.DOMAINS]))
 MARKUPS = ("auto", *rules.PROFILES)

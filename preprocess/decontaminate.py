@@ -26,11 +26,12 @@ import orjson
 
 from haigo import __version__, cli, files
 from haigo.cli import HaigoError
+from haigo.formats import documents
+from haigo.formats.documents.broken import add_skip_broken, broken_lines
 
-from . import documents, evaluation_items, ngrams, normal_form, rewrite, rules
+from . import evaluation_items, ngrams, normal_form, rewrite, rules
 from .evaluation_items import Item
 from .rewrite import Edits, Shard
-from .sources import add_skip_broken, broken_lines
 
 REPORT, IDS, IDS_BY_FILE = "decontaminate.json", "contaminated.jsonl", "contaminated"
 RULE = "contaminated"

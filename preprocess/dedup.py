@@ -26,14 +26,15 @@ import numpy as np
 
 from haigo import __version__, cli, files, memory
 from haigo.cli import HaigoError
+from haigo.formats import documents
+from haigo.formats.documents.broken import add_skip_broken, broken_lines
 from haigo.progress import Progress
 
-from . import dedup_shard, documents, near_pairs, rewrite, rules
+from . import dedup_shard, near_pairs, rewrite, rules
 from .dedup_shard import ARRAYS
 from .minhash import Hashes, Shape, Sketcher, Sketches
 from .near_pairs import Removal
 from .rewrite import Edits, Shard
-from .sources import add_skip_broken, broken_lines
 
 REPORT = "dedup.json"
 EXACT, NEAR = "exact_duplicate", "near_duplicate"

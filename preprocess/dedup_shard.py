@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from haigo import files
+from haigo.formats.documents import batches
 
 from . import near_pairs
-from .documents import batches
 from .minhash import Shape, Sketcher
 from .rewrite import Shard
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError, nearest
+from haigo.formats.documents.containers import expand
 
-from .sources.containers import expand
 from .sources.encodings import decode
 
 _CHOICES = [f"choice{number}" for number in range(10)]

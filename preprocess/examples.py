@@ -15,10 +15,11 @@ from typing import Any, BinaryIO, cast
 
 from haigo import yamlfile
 from haigo.cli import HaigoError, nearest
+from haigo.formats.documents import Broken
+from haigo.formats.documents.containers import entries, lines, readable
+from haigo.formats.documents.jsonl import rows
 
-from .sources import Broken, input_files
-from .sources.containers import entries, lines, readable
-from .sources.jsonl import rows
+from .sources import input_files
 
 PAIR_KEYS = (
     ("prompt", "response"),

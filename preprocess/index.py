@@ -32,11 +32,12 @@ from haigo.formats.dataset.indexed import (
     take_over,
     token_dtype,
 )
+from haigo.formats.documents import Broken
+from haigo.formats.documents.broken import add_skip_broken, broken_lines
 from haigo.progress import Progress
 
 from . import sources
 from .shard import Unit, Work, hold, make_shard
-from .sources import Broken, add_skip_broken, broken_lines
 
 SPLIT_BYTES = 64 << 20
 _LEAST_SPLIT = 4 << 20

@@ -30,13 +30,15 @@ from haigo.formats import tokenizer
 from haigo.formats.dataset import manifest
 from haigo.formats.dataset.ids import MASKED
 from haigo.formats.dataset.indexed import MMapWriter, put_sample_orders_aside, take_over, token_dtype
+from haigo.formats.documents import Broken
+from haigo.formats.documents.broken import add_skip_broken, broken_lines
 from haigo.formats.tokenizer import Tokenizer
 from haigo.progress import Progress
 
 from . import examples
 from .examples import Example, Template
 from .index import dataset_prefix
-from .sources import Broken, add_skip_broken, broken_lines, input_files
+from .sources import input_files
 
 _BATCH = 512
 _Row = tuple[np.ndarray, np.ndarray]

@@ -13,10 +13,11 @@ from typing import Any
 
 from haigo import __version__, files, pool
 from haigo.cli import HaigoError, nearest
+from haigo.formats import documents
+from haigo.formats.documents import Document
 from haigo.progress import Progress
 
-from . import documents, rules
-from .sources import Document
+from . import rules
 
 PARTIAL = ".partial"
 

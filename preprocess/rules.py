@@ -13,8 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from haigo.formats.documents import Document
+
 from . import aozora, wiki_holes, wikitext
-from .sources import CODE_SUFFIXES, Document
+from .sources import CODE_SUFFIXES
 
 Step = tuple[str, Callable[[str], str]]
 

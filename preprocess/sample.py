@@ -22,12 +22,13 @@ from typing import Any
 
 from haigo import __version__, cli, digests, files, sealed
 from haigo.cli import HaigoError
+from haigo.formats import documents
 from haigo.formats import mixture as mixture_file
+from haigo.formats.documents.broken import add_skip_broken, broken_lines
 
-from . import documents, sample_choose
+from . import sample_choose
 from .sample_draw import Draw, choose_all
 from .sample_shards import Shard
-from .sources import add_skip_broken, broken_lines
 
 NAME = "sample.json"
 _ROW = dict.fromkeys(

@@ -18,10 +18,9 @@ import zstandard
 
 from haigo import digests, files, sealed
 from haigo.cli import HaigoError
-
-from . import documents
-from .sources import Document
-from .sources.keyed import BITS, keyed_hash
+from haigo.formats import documents
+from haigo.formats.documents import Document
+from haigo.formats.documents.keyed import BITS, keyed_hash
 
 LINE_CHARS = 2000  # longer lines are cut, not dropped; the trainer's own limit is set far above
 REPEAT_CHARS = 20

@@ -16,9 +16,9 @@ from typing import Any
 
 from haigo import __version__, digests, files, sealed
 from haigo.cli import HaigoError
-from haigo.formats import tokenizer
+from haigo.formats import documents, tokenizer
 
-from . import clean, documents, index
+from . import clean, index
 from .shard import make_shard
 from .sources import input_files
 

@@ -20,11 +20,10 @@ from haigo.cli import HaigoError
 from haigo.formats import tokenizer
 from haigo.formats.dataset import manifest
 from haigo.formats.dataset.indexed import MMapWriter, token_dtype
+from haigo.formats.documents import Broken, Document, batches, jsonl
+from haigo.formats.documents.containers import MOST_BYTES, Entry, entries, lines
 
 from . import sources
-from .documents import batches
-from .sources import Broken, Document, jsonl
-from .sources.containers import MOST_BYTES, Entry, entries, lines
 
 _BATCH_CHARS = 1_000_000
 _COUNTS = ("documents", "tokens", "bytes", "empty")

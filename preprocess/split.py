@@ -12,11 +12,9 @@ from pathlib import Path
 
 from haigo import files
 from haigo.cli import HaigoError
-
-from .documents import SPLITS, Line, ShardWriter
-from .sources import Document
-from .sources.containers import entries
-from .sources.keyed import BITS, keyed_hash
+from haigo.formats.documents import SPLITS, Document, Line, ShardWriter
+from haigo.formats.documents.containers import entries
+from haigo.formats.documents.keyed import BITS, keyed_hash
 
 _SPARE = len(SPLITS)
 

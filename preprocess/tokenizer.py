@@ -50,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.adopt and args.sample:
         raise HaigoError("--adopt and --sample exclude each other.", "a model that is there needs no training text")
-    from . import documents, tokenizer_adopt, tokenizer_compare, tokenizer_train
+    from haigo.formats import documents
+
+    from . import tokenizer_adopt, tokenizer_compare, tokenizer_train
 
     corpora, unseen = documents.corpora(args.corpora), documents.corpora(args.unseen) if args.unseen else {}
     if args.adopt:

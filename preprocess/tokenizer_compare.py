@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
+from haigo.formats import documents
+from haigo.formats.documents import Document
 from haigo.formats.tokenizer import MODEL_NAME, load, open_hf
 from haigo.progress import Progress
-
-from . import documents
-from .sources import Document
 
 CHARACTERS = 500_000
 _MODELS = (MODEL_NAME, "spiece.model", "tokenizer.model")

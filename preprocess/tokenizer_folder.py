@@ -11,12 +11,11 @@ from typing import Any
 
 from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
+from haigo.formats import documents
+from haigo.formats.documents import Document
 from haigo.formats.tokenizer.model import EOD_PIECE, META_NAME, MODEL_NAME, Tokenizer, load
 from haigo.formats.tokenizer.probes import TRAPS
 from haigo.progress import Progress
-
-from . import documents
-from .sources import Document
 
 _BATCH_CHARS = 1_000_000
 _HF_CHECK_CHARS = 500_000

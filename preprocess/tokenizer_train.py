@@ -20,14 +20,15 @@ from typing import Any
 
 from haigo import files, pool
 from haigo.cli import HaigoError
+from haigo.formats import documents
+from haigo.formats.documents import Document
+from haigo.formats.documents.keyed import keyed_hash
 from haigo.formats.tokenizer.model import EOD_PIECE, PAD_PIECE
 from haigo.progress import Progress
 
-from . import documents, tokenizer_compare, tokenizer_cost, tokenizer_folder
 from . import sample as samples
+from . import tokenizer_compare, tokenizer_cost, tokenizer_folder
 from .sample_shards import LINE_CHARS, training_lines
-from .sources import Document
-from .sources.keyed import keyed_hash
 
 _BLANK = "\u2581"  # SentencePiece's sign for it
 _REPEAT_CHARS = 20  # exact repeats of lines this long count once (committee openings, licence headers)

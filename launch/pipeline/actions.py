@@ -52,7 +52,7 @@ def clean(name: str, paths: list[str], folder: str, options: Mapping[str, Any]) 
 
 def shard_digests(folder: str) -> dict[str, list[str]]:
     """Split -> the digest of every shard of a cleaned corpus."""
-    from preprocess import documents
+    from haigo.formats import documents
 
     return {split: [digests.sha256(shard) for shard in documents.shards(folder, split)] for split in documents.SPLITS}
 
@@ -79,7 +79,7 @@ def tokenizer(given: str, corpora: list[str], folder: str, options: runfile.Toke
 
 def index(corpus: str, tokenizer_folder: str, root: str, name: str) -> Any:
     """The three indexed datasets of one corpus."""
-    from preprocess import documents
+    from haigo.formats import documents
     from preprocess.index import index as make_index
 
     made = {}

@@ -63,7 +63,7 @@ def _left(folder: str, name: str, step: str) -> dict[str, list[str]]:
     Raises:
         HaigoError: nothing, in one of its splits.
     """
-    from preprocess import documents
+    from haigo.formats import documents
 
     corpus = Path(folder) / name
     splits = documents.report(corpus)["splits"]

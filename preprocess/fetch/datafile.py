@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from haigo.cli import HaigoError
+from haigo.formats.documents.containers import MOST_BYTES, Entry, entries, readable, unpack
+from haigo.formats.documents.containers import lines as numbered
 
 from .. import sources
 from ..sources import Document, jsonl
-from ..sources.containers import MOST_BYTES, Entry, entries, readable, unpack
-from ..sources.containers import lines as numbered
 from .source import Source
 from .state import Skipped, Store
 

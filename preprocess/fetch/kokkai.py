@@ -19,12 +19,12 @@ import orjson
 
 from haigo import shapes
 from haigo.cli import Failed, HaigoError, Refused, nearest
+from haigo.formats.documents.containers import Entry
 from haigo.options import option
 from haigo.progress import Progress
 
 from ..sources import Document
 from ..sources import kokkai as reader
-from ..sources.containers import Entry
 from .card import About
 from .client import Client, with_query
 from .replies import Again, NotServed, Reply

@@ -21,8 +21,8 @@ import zstandard
 
 from haigo import digests, files, redact, shapes
 from haigo.cli import HaigoError, Refused
+from haigo.formats import documents
 
-from .. import documents
 from ..sources import Document
 
 FOLDER = ".fetch"

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from haigo import redact
 from haigo.cli import HaigoError
+from haigo.formats.documents.containers import entries
 from haigo.options import option
 
 from ..sources import Document
-from ..sources.containers import entries
 from ..sources.encodings import decode
 from . import datafile, html_text
 from .addresses import Addresses, several

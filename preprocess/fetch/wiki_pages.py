@@ -21,10 +21,10 @@ from urllib.parse import quote, urlsplit
 
 from haigo import pool
 from haigo.cli import HaigoError
+from haigo.formats.documents.containers import Entry, entries, readable
 
 from .. import wikitext
 from ..sources import Document, mediawiki
-from ..sources.containers import Entry, entries, readable
 
 _GROUP = 10  # streams of 100 pages that make a piece of work
 _BATCH = 500  # articles that make one where there is no index

@@ -13,11 +13,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from haigo.cli import HaigoError, nearest
+from haigo.formats.documents import jsonl
+from haigo.formats.documents.broken import Broken, add_skip_broken, broken_lines
+from haigo.formats.documents.containers import SUFFIXES, Entry, entries, expand, readable
+from haigo.formats.documents.document import Document, content_id
 
-from . import jsonl, kokkai, mediawiki, parquet, structured, txt
-from .broken import Broken, add_skip_broken, broken_lines
-from .containers import SUFFIXES, Entry, entries, expand, readable
-from .document import Document, content_id
+from . import kokkai, mediawiki, parquet, structured, txt
 from .encodings import glimpse
 
 __all__ = [

@@ -11,9 +11,8 @@ from typing import Any
 import orjson
 
 from haigo.cli import HaigoError
-
-from .containers import MOST_BYTES, Entry
-from .document import Document
+from haigo.formats.documents.containers import MOST_BYTES, Entry
+from haigo.formats.documents.document import Document
 
 _META = ("date", "nameOfHouse", "nameOfMeeting", "session", "issue", "speaker", "speakerGroup", "meetingURL")
 

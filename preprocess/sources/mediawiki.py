@@ -12,9 +12,8 @@ from typing import BinaryIO, cast
 from xml.etree import ElementTree
 
 from haigo.cli import HaigoError
-
-from .containers import MOST_BYTES, Entry, readable
-from .document import Document
+from haigo.formats.documents.containers import MOST_BYTES, Entry, readable
+from haigo.formats.documents.document import Document
 
 # as <model> names them; a page without one is wikitext, as all were before there were others
 _TEXT_MODELS = frozenset({"", "wikitext"})

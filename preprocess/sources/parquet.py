@@ -6,11 +6,10 @@ import io
 from collections.abc import Iterator
 
 from haigo.cli import HaigoError, nearest
-
-from .broken import Broken
-from .containers import Entry
-from .document import Document
-from .jsonl import from_row
+from haigo.formats.documents.broken import Broken
+from haigo.formats.documents.containers import Entry
+from haigo.formats.documents.document import Document
+from haigo.formats.documents.jsonl import from_row
 
 _ROWS = 512
 

@@ -6,11 +6,11 @@ import io
 from collections.abc import Iterable, Iterator
 
 from haigo.cli import HaigoError
+from haigo.formats.documents.broken import Broken
+from haigo.formats.documents.containers import MOST_BYTES, Entry, readable, too_long
+from haigo.formats.documents.document import Document, content_id
 
 from .. import aozora
-from .broken import Broken
-from .containers import MOST_BYTES, Entry, readable, too_long
-from .document import Document, content_id
 from .encodings import decode, decoded, glimpse, judge, require_known
 
 _BLOCK = 1 << 18

@@ -11,11 +11,11 @@ import pytest
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
+from haigo.formats import documents
 from launch.pipeline import runfile, text_stages
 from launch.pipeline.__main__ import main as pipeline_main
 from launch.pipeline.page import text as report_text
 from launch.pipeline.stages import Chain
-from preprocess import documents
 
 ROOT = Path(__file__).parent.parent.parent
 LETTERS = [chr(code) for code in range(0x4E00, 0x4F00)] + list("のにはをがとでもからしていたこと")

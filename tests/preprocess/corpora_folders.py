@@ -2,7 +2,7 @@
 
 import json
 
-from preprocess import documents
+from haigo.formats import documents
 from preprocess.sources import Document
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from haigo import cli
-from preprocess import clean, documents, domains
+from haigo.formats import documents
+from preprocess import clean, domains
 
 _spec = importlib.util.spec_from_file_location("top_conftest", Path(__file__).parents[1] / "conftest.py")
 _top = importlib.util.module_from_spec(_spec)

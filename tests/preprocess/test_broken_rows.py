@@ -7,7 +7,8 @@ import pytest
 import zstandard
 
 from haigo import cli, files
-from preprocess import clean, decontaminate, dedup, documents, index, pairs, sample, scale
+from haigo.formats import documents
+from preprocess import clean, decontaminate, dedup, index, pairs, sample, scale
 
 GOOD = "これは試験のために書いた文章です。番号は{}です。長さは四十文字を超えるように足してあります。"
 BROKEN = {

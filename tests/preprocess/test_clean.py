@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from haigo.cli import HaigoError, Refused
-from preprocess import clean, documents, rules, split
+from haigo.formats import documents
+from preprocess import clean, rules, split
 from preprocess.sources import Document
 
 ROOT = Path(__file__).parent.parent.parent

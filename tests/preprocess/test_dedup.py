@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from haigo.cli import HaigoError
-from preprocess import dedup, documents, near_pairs, normal_form
+from haigo.formats import documents
+from preprocess import dedup, near_pairs, normal_form
 from preprocess.minhash import Shape, Sketcher
 
 ROOT = Path(__file__).parent.parent.parent

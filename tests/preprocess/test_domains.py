@@ -7,7 +7,8 @@ import pytest
 
 from haigo import pool
 from haigo.cli import HaigoError
-from preprocess import clean, cleaner, documents, domains, facts, hojichar_steps, personal
+from haigo.formats import documents
+from preprocess import clean, cleaner, domains, facts, hojichar_steps, personal
 from preprocess.facts import Facts
 
 PROSE = "山の上に小さな家がある。そこには年を取った男が住んでいて、毎朝早く起きて水をくみに行く。"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from haigo import cli
+from haigo.formats import documents
 from haigo.formats.dataset.indexed import MMapReader
-from preprocess import clean, dedup, documents, index, pairs
+from preprocess import clean, dedup, index, pairs
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,11 @@ import pytest
 import zstandard
 
 from haigo import cli
+from haigo.formats import documents
 from haigo.formats.dataset.indexed import MMapReader
-from preprocess import clean, documents, evaluation_items, index, tokenizer
-from preprocess.sources import containers, mediawiki, structured
+from haigo.formats.documents import containers
+from preprocess import clean, evaluation_items, index, tokenizer
+from preprocess.sources import mediawiki, structured
 
 ROOT = Path(__file__).parent.parent.parent
 SENTENCE = "これは試験のために書いた文章です。長さは四十文字を超えるように、もう一つ文を足してあります。"

@@ -6,7 +6,8 @@ import quopri
 import pytest
 
 from haigo import cli
-from preprocess import clean, documents
+from haigo.formats import documents
+from preprocess import clean
 
 JA = "これは日本語の文章である。東京は日本の首都で、人口は約千四百万人である。\n吾輩は猫である。名前はまだ無い。\n" * 5
 ZH = "这是一个中文文本。北京是中国的首都，人口约两千万。\n" * 5

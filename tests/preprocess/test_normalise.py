@@ -6,7 +6,8 @@ import random
 import pytest
 
 from haigo import cli, files
-from preprocess import clean, documents, normalise
+from haigo.formats import documents
+from preprocess import clean, normalise
 
 BODY = "これは試験のために書いた文章で、四十文字を超えるようにもう一つ文を足してあります。"
 

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from preprocess import clean, documents, sources, tokenizer, tokenizer_train
+from haigo.formats import documents
+from preprocess import clean, sources, tokenizer, tokenizer_train
 
 pytestmark = pytest.mark.corpora
 # what the corpora's own description counts: documents (the attendance lists of the minutes are passed over)

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from haigo import cli, files
 from haigo.cli import HaigoError
-from preprocess import documents, sample, sample_choose, sample_shards
+from haigo.formats import documents
+from haigo.formats.documents.keyed import BITS, keyed_hash
+from preprocess import sample, sample_choose, sample_shards
 from preprocess.sources import Document
-from preprocess.sources.keyed import BITS, keyed_hash
 
 WORDS = [
     "国会",

@@ -18,7 +18,8 @@ import pytest
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
-from preprocess import clean, documents, index, inspect, scale, scale_steps
+from haigo.formats import documents
+from preprocess import clean, index, inspect, scale, scale_steps
 
 SHARDS = 100
 TASKS = 24  # of datatrove, which takes a second or two of CPU to start each

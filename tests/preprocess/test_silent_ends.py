@@ -13,7 +13,8 @@ import pytest
 import zstandard
 
 from haigo import cli
-from preprocess import clean, documents
+from haigo.formats import documents
+from preprocess import clean
 
 SENTENCE = "これは試験のために書いた文章です。長さは四十文字を超えるように、もう一つ文を足してあります。"
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
+from haigo.formats import documents
 from haigo.formats.tokenizer.probes import TRAPS
-from preprocess import clean, documents, sample_shards, tokenizer, tokenizer_folder, tokenizer_train
+from preprocess import clean, sample_shards, tokenizer, tokenizer_folder, tokenizer_train
 from preprocess.sources import Document
 
 WORDS = [

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from haigo import cli
-from preprocess import clean, documents, rules, sources, wikitext
+from haigo.formats import documents
+from preprocess import clean, rules, sources, wikitext
 from preprocess.fetch.__main__ import main
 
 _spec = importlib.util.spec_from_file_location("top_conftest", Path(__file__).parents[1] / "conftest.py")

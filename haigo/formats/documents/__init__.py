@@ -19,9 +19,11 @@ import zstandard
 from haigo import files
 from haigo.cli import HaigoError, Refused
 
-from .sources import Broken, Document, jsonl
-from .sources.containers import entries
-from .sources.keyed import keyed_hash
+from . import jsonl
+from .broken import Broken
+from .containers import entries
+from .document import Document
+from .keyed import keyed_hash
 
 SPLITS = ("train", "valid", "test")
 REPORT = "clean.json"
