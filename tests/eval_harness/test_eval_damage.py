@@ -165,9 +165,12 @@ def test_news_files_that_are_none(tmp_path):
     (tmp_path / "no.jsonl.gz").write_bytes(rows)
     (tmp_path / "no.jsonl.zst").write_bytes(rows)
     (tmp_path / "sjis.jsonl").write_bytes('{"title": "港"}'.encode("shift_jis"))
-    for name in ("cut.jsonl.gz", "no.jsonl.gz", "no.jsonl.zst", "sjis.jsonl"):
+    (tmp_path / "list.jsonl").write_bytes(rows + b'["x", "y"]\n')
+    for name in ("cut.jsonl.gz", "sjis.jsonl", "list.jsonl"):
         with pytest.raises(HaigoError, match=name):
             list(headlines.articles(tmp_path / name, "test"))
+    for name in ("no.jsonl.gz", "no.jsonl.zst"):  # told by their bytes, not by their names
+        assert len(list(headlines._rows(tmp_path / name, "test"))) == 500
     two = zstandard.ZstdCompressor().compress(rows) * 2  # frames one after the other are one file
     (tmp_path / "two.jsonl.zst").write_bytes(two)
     assert len(list(headlines._rows(tmp_path / "two.jsonl.zst", "test"))) == 1000
