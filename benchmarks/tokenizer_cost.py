@@ -17,7 +17,8 @@ from _measure import command, load, parser, show
 
 _RUN = """
 import json, resource, sys
-from preprocess import documents, tokenizer_train
+from haigo.formats import documents
+from preprocess import tokenizer_train
 folder, kind, size, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 options = tokenizer_train.trainer_options(size, kind, threads)
 model = tokenizer_train.train_model(tokenizer_train._sampled(folder), options, 1234)
