@@ -210,8 +210,11 @@ def _note(folder: Path, line: bytes) -> None:
 
 
 def require_ours(path: Path) -> None:
-    """Raises Refused where something stands at `path` that Haigo did not make, IsADirectoryError where it is a folder."""
+    """Raises Refused where something stands at `path` that Haigo did not make or that was write-protected since,
+    IsADirectoryError where it is a folder."""
     if os.path.lexists(path) and not made(path):
         if path.is_dir() and not path.is_symlink():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         raise Refused(f"{path} exists, and Haigo did not make it.", "name another output, or move that file away")
+    if path.is_file() and not path.is_symlink() and not path.stat().st_mode & 0o222:  # a rename would not ask
+        raise Refused(f"{path} is write-protected.", "name another output, or allow writing: chmod u+w")

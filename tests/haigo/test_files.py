@@ -10,6 +10,7 @@ import pytest
 
 from haigo import cli, files, ownership
 from haigo.cli import HaigoError, Refused
+from mixer import design
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -282,3 +283,15 @@ def test_what_nobody_foresaw_is_one_sentence_with_the_file_and_exit_70(tmp_path,
         return yamlfile.read(tmp_path / "odd.json") + len(files.sha256_file(tmp_path / "odd.json", "too many"))
 
     assert cli.run(shape, []) == 70
+
+
+def test_a_write_protected_file_stays(tmp_path, capsys):
+    """Who takes the right to write from a file wants it kept; renaming something over it needs none."""
+    words = ["--corpora", "news,talk", "--runs", "8", "--output", str(tmp_path / "ratios.csv")]
+    assert cli.run(design.main, words) == cli.OK
+    before = (tmp_path / "ratios.csv").read_bytes()
+    (tmp_path / "ratios.csv").chmod(0o444)
+    assert cli.run(design.main, [*words, "--seed", "5"]) == cli.REFUSED
+    assert (tmp_path / "ratios.csv").read_bytes() == before and "is write-protected" in capsys.readouterr().err
+    (tmp_path / "ratios.csv").chmod(0o644)
+    assert cli.run(design.main, [*words, "--seed", "5"]) == cli.OK
