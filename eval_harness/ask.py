@@ -10,14 +10,14 @@ empty line to end.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from eval_harness import metrics, tasks
-from haigo import cli
+from eval_harness.options import AskOptions
+from haigo import cli, flags
 from haigo.cli import HaigoError
 
 if TYPE_CHECKING:
@@ -101,24 +101,9 @@ def _typed() -> Iterator[tuple[str, str]]:
         yield question, sys.stdin.readline().strip()
 
 
-def arguments() -> argparse.ArgumentParser:
-    """The options of this command."""
-    made = cli.parser("eval_harness.ask", __doc__)
-    made.add_argument("--model", required=True, metavar="FOLDER", help="a Hugging Face model folder")
-    made.add_argument("--question", help="the question; without it they are read from standard input")
-    made.add_argument("--choices", help="two or more, with commas between them")
-    made.add_argument("--answer", help="the right choice")
-    made.add_argument("--prompt", default="0.3", help="prompt version of JCommonsenseQA (default 0.3)")
-    made.add_argument(
-        "--trust_remote_code", "--trust-remote-code", action="store_true", help="run the model's own code"
-    )
-    made.add_argument("--device", help="cpu, cuda ... (default: cuda if there is one)")
-    return made
-
-
 def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
-    given = arguments().parse_args(argv)
+    given = flags.parse("eval_harness.ask", __doc__, AskOptions, argv)
     tasks.make(f"jcommonsenseqa-1.1-{given.prompt}")  # an unknown prompt is told before the model is loaded
     if (given.question is None) != (given.choices is None):
         raise HaigoError("--question and --choices belong together.", "give both, or neither to type them")
@@ -130,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     options = {"pretrained": given.model}
     trusted = given.trust_remote_code
     model = load(options, device=given.device, show_progress=False, trust_remote_code=trusted)
-    if given.question is not None:
+    if given.question is not None and given.choices is not None:
         print(ask(model, given.question, given.choices.split(","), given.answer, given.prompt))
         return None
     for question, line in _typed():

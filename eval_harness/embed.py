@@ -10,7 +10,6 @@ correlation between the cosine of two sentences and what people said of them (JS
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import warnings
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eval_harness import data
-from haigo import cli, files
+from eval_harness.options import EmbedOptions
+from haigo import cli, files, flags
 from haigo.cli import HaigoError, Refused
 
 if TYPE_CHECKING:
@@ -128,26 +128,9 @@ def write(path: Path, texts: Sequence[str], vectors: np.ndarray) -> None:
         pq.write_table(pa.table({"text": pa.array(list(texts)), "embedding": flat}), temporary)
 
 
-def arguments() -> argparse.ArgumentParser:
-    """The options of this command."""
-    made = cli.parser("eval_harness.embed", __doc__)
-    made.add_argument(
-        "file", nargs="?", type=Path, metavar="FILE", help="sentences, one a line, or JSON lines with text"
-    )
-    made.add_argument("--model", required=True, metavar="FOLDER", help="a Hugging Face model folder")
-    made.add_argument(
-        "--trust_remote_code", "--trust-remote-code", action="store_true", help="run the model's own code"
-    )
-    made.add_argument("--output", type=Path, metavar="FILE", help="vectors.parquet or vectors.npy")
-    made.add_argument("--jsts", type=Path, metavar="FILE", help="JSTS's file: print Spearman's correlation")
-    made.add_argument("--layer", type=int, default=-1, help="which layer's states (default -1, the last)")
-    made.add_argument("--device", help="cpu, cuda ... (default: cuda if there is one)")
-    return made
-
-
 def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
-    given = arguments().parse_args(argv)
+    given = flags.parse("eval_harness.embed", __doc__, EmbedOptions, argv)
     if given.file is None and given.jsts is None:
         raise HaigoError("neither FILE nor --jsts is given.", "give one of them, or both")
     if (given.file is None) != (given.output is None):
@@ -163,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
     options, trusted = {"pretrained": given.model}, given.trust_remote_code
     model = load(options, device=given.device, show_progress=False, trust_remote_code=trusted)
-    if texts:
+    if texts and given.output is not None:
         vectors = embed(model, texts, given.layer)
         write(given.output, texts, vectors)
         print(f"{given.output}: {vectors.shape[0]:,} embeddings of {vectors.shape[1]:,} numbers")

@@ -17,6 +17,7 @@ from lm_eval.evaluator import evaluate
 
 from eval_harness import fewshot
 from eval_harness.model import LeaderboardLM, quiet
+from eval_harness.sources import Source
 from eval_harness.tasks.base import END_OF_TEXT, Generate, Rules, Score, Scores
 
 
@@ -36,22 +37,15 @@ class Prepared:
     """How many documents are too long even without shots; jp-stable stops with an error there."""
 
 
-def prepare(
-    rules: Rules,
-    docs: Sequence[dict[str, Any]],
-    pool: Sequence[dict[str, Any]],
-    shots: int,
-    limit: int | float | None = None,
-    seed: int = fewshot.LEADERBOARD_SEED,
-    model: LeaderboardLM | None = None,
-) -> Prepared:
-    """Shuffle, limit, draw and write the contexts. `docs` and `pool` are in their files' order.
+def prepare(source: Source, seed: int = fewshot.LEADERBOARD_SEED, model: LeaderboardLM | None = None) -> Prepared:
+    """Shuffle, limit, draw and write the contexts of one task.
 
     Args:
         model: whose tokenizer and length decide, for rules that `needs_model`.
     """
+    rules, docs, pool, shots = source.rules, source.docs, source.pool_docs, source.shots
     order, generator = fewshot.shuffled(docs, seed)
-    kept = fewshot.take(order, limit)
+    kept = fewshot.take(order, source.limit)
     if model is None or not rules.needs_model:
         stratum = rules.target if rules.stratified else None
         drawn = list(fewshot.draws(len(kept), pool, shots, generator, stratum))

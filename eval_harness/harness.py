@@ -5,33 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from eval_harness.metrics import BOOTSTRAP_ITERS
-from eval_harness.sources import Limit
+from eval_harness.options import Limit, RunOptions
 
 # what changes prompts and answers without being an option, as in jp-stable
 _ENVIRONMENT = ("DYNAMIC_MAX_LENGTH", "SYSTEM_PROMPT")
 
 
-def script(
-    result: Mapping[str, Any],
-    pool: str,
-    version: str,
-    theirs: Sequence[tuple[str, int | None, Limit]] = (),
-    include_path: str | Path | None = None,
-    exclude: str | Path | None = None,
-) -> str:
+def script(result: Mapping[str, Any], options: RunOptions, theirs: Sequence[tuple[str, int | None, Limit]] = ()) -> str:
     """The shell script. It asks for the data folder in DATA_DIR and writes beside itself.
 
     Args:
         result: what result.json holds.
-        pool: `--fewshot_pool` of the run.
-        version: its `--data_version`.
         theirs: lm-eval's own tasks of the run: name, shots (None: the task's own) and limit.
-        include_path: its `--include_path`.
-        exclude: its `--exclude`.
     """
     config, ours = result["config"], result["haigo"]["tasks"]
     names = [*ours, *(name for name, _, _ in theirs)]
@@ -40,15 +28,19 @@ def script(
     hub = any("source" in file for each in ours.values() for file in each["files"])
     folder = '"${DATA_DIR:-.}"' + " --hub" * hub if hub or not ours else '"${DATA_DIR:?the folder with the data}"'
     words = ["--trust_remote_code"] if result["haigo"]["model"].get("trust_remote_code") else []
-    words += [f"--data_dir {folder}", f"--data_version {version}", f"--fewshot_pool {pool}"]
+    words += [
+        f"--data_dir {folder}",
+        f"--data_version {options.data_version}",
+        f"--fewshot_pool {options.fewshot_pool}",
+    ]
     words += [f"--seed {result['haigo']['seed']}", f"--device {shlex.quote(config['device'])}"]
     if any(limit is not None for limit in limits):
         words.append("--limit " + ",".join("all" if limit is None else str(limit) for limit in limits))
     if config["bootstrap_iters"] != BOOTSTRAP_ITERS:
         words.append(f"--bootstrap_iters {config['bootstrap_iters']}")
-    for option, path in (("--include_path", include_path), ("--exclude", exclude)):
+    for option, path in (("--include_path", options.include_path), ("--exclude", options.exclude)):
         if path is not None:
-            words.append(f"{option} {shlex.quote(str(path))}")
+            words.append(f"{option} {shlex.quote(path)}")
     lines = [f"export {name}={shlex.quote(os.environ[name])}" for name in _ENVIRONMENT if name in os.environ]
     lines += [
         f"MODEL_ARGS={_quoted(config['model_args'])}",

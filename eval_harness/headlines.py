@@ -10,7 +10,6 @@ their headline word for word lose those lines. Same corpus and seed, same bytes.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from haigo import cli, files
+from eval_harness.options import HeadlineOptions
+from haigo import cli, files, flags
 from haigo.cli import HaigoError
 from haigo.formats.documents import containers, jsonl
 
@@ -89,22 +89,9 @@ def _rows(corpus: Path, split: str) -> Iterator[dict[str, Any]]:
                 yield from (row for _, row in jsonl.rows(numbered, entry.name))
 
 
-def arguments() -> argparse.ArgumentParser:
-    """The options of this command."""
-    made = cli.parser("eval_harness.headlines", __doc__)
-    made.add_argument("corpus", type=Path, metavar="CORPUS", help="folder of preprocess.clean, or a .jsonl file")
-    made.add_argument("--output_dir", "--output-dir", type=Path, required=True, help="where test.jsonl goes")
-    made.add_argument("--split", default="test", help="which split of the folder (default test)")
-    made.add_argument("--seed", type=int, default=1234, help="of the draws (default 1234)")
-    made.add_argument("--characters", type=int, default=400, help="how much of an article is shown (default 400)")
-    return made
-
-
 def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
-    given = arguments().parse_args(argv)
-    if given.characters < _SHORTEST_ARTICLE:
-        raise HaigoError(f"--characters {given.characters} is too few.", f"give {_SHORTEST_ARTICLE} or more")
+    given = flags.parse("eval_harness.headlines", __doc__, HeadlineOptions, argv)
     files.check_output(given.output_dir, [given.corpus], [given.corpus], ("test.jsonl",))
     found = list(articles(given.corpus, given.split))
     rows = build(found, given.seed, given.characters)

@@ -10,7 +10,6 @@ without reading gives (the commonest answer, chance) and, for every further resu
 
 from __future__ import annotations
 
-import argparse
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness import significance
+from eval_harness.options import TableOptions
 from eval_harness.table import Table
 from eval_harness.tasks import canonical
-from haigo import cli, files, shapes
+from haigo import cli, files, flags, shapes
 from haigo.cli import HaigoError
 
 PUBLISHED = Path(__file__).with_name("published.csv")
@@ -275,19 +275,9 @@ def _parts(task: str) -> tuple[str, str, str]:
     return name, version, prompt
 
 
-def arguments() -> argparse.ArgumentParser:
-    """The options of this command."""
-    made = cli.parser("eval_harness.leaderboard", __doc__)
-    made.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="what eval_harness.run wrote")
-    made.add_argument("--all", action="store_true", help="also rows that are not in the leaderboard's README")
-    made.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown")
-    made.add_argument("--html", type=Path, metavar="FILE", help="write the table as a web page")
-    return made
-
-
 def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
-    given = arguments().parse_args(argv)
+    given = flags.parse("eval_harness.leaderboard", __doc__, TableOptions, argv)
     for output in filter(None, (given.markdown, given.html)):
         files.check_output(output, given.results)
     table = compare([ours(path) for path in given.results], published(given.all))

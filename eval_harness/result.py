@@ -23,6 +23,7 @@ from haigo import __version__, files
 
 if TYPE_CHECKING:
     from eval_harness.engine import Prepared
+    from eval_harness.options import RunOptions
     from eval_harness.sources import Source
 
 _SOFTWARE = ("lm_eval", "transformers", "torch", "sentencepiece", "emoji", "neologdn", "fugashi", "unidic-lite")
@@ -81,14 +82,15 @@ def histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
 
 
 def about(
-    source: Source, each: Prepared, scored: tuple[Any, list[dict[str, Any]]], version: str, seed: int, dtype: str
+    source: Source, each: Prepared, rows: list[dict[str, Any]], options: RunOptions, dtype: str
 ) -> dict[str, Any]:
     """What result.json's haigo block says about one task."""
+    rules, version = source.rules, options.data_version
     used = [source.scored] + ([source.pool] if source.pool else [])
     kind = data.label(used, version, source.rules.dataset, len(source.docs))
     pool = source.pool.split if source.pool else "none"
-    rows, rules = scored[1], source.rules
-    against = reservations(rules, data=kind, pool=pool, shots=source.shots, limit=source.limit, seed=seed, dtype=dtype)
+    how: dict[str, Any] = {"shots": source.shots, "limit": source.limit, "seed": options.seed, "dtype": dtype}
+    against = reservations(rules, data=kind, pool=pool, **how)
     if each.too_long:
         against.append(
             f"{each.too_long} contexts are too long even without shots; jp-stable stops there, here their beginning is cut"

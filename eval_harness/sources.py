@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness import data, tasks
+from eval_harness.options import POOLS, Limit
 from eval_harness.tasks.base import Rules
 from haigo.cli import HaigoError
-
-POOLS = ("train", "test")
-Limit = int | float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

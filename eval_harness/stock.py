@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from eval_harness import tasks
 from eval_harness.journal import Journal, fingerprint, key
 from eval_harness.model_args import folders, parse_args
+from eval_harness.options import Limit
 from haigo import files
 from haigo.cli import Failed, HaigoError
 
@@ -80,10 +81,11 @@ def check(names: Sequence[str], include_path: str | Path | None) -> Any:
     return manager
 
 
-def look(
-    names: Sequence[str], shots: Sequence[int | None], limits: Sequence[int | float | None], manager: Any
-) -> list[Asked]:
+def look(named: Sequence[tuple[str, int | None, Limit]], manager: Any) -> list[Asked]:
     """Load the data of all tasks and write the first prompt of each, before any model is loaded.
+
+    Args:
+        named: name, shots (None: the task's own) and limit of each.
 
     Raises:
         HaigoError: tasks that can not be run, all of them.
@@ -94,7 +96,7 @@ def look(
     wrong: dict[str, str] = {}
     settings: dict[str, tuple[str, Any, Any]] = {}
     with quiet():
-        for name, number, limit in zip(names, shots, limits, strict=True):
+        for name, number, limit in named:
             try:
                 loaded = manager.load([name])["tasks"]
             except (Exception, SystemExit) as error:  # data sets fail in as many ways as there are

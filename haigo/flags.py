@@ -44,7 +44,7 @@ def add(parser: argparse.ArgumentParser, cls: type[Options]) -> None:
         title = each.metadata.get("group", "")
         if title and title not in groups:
             groups[title] = parser.add_argument_group(title)
-        names, how = _argument(each, hints[each.name])
+        names, how = _argument(each, hints[each.name], cls.underscored)
         (groups[title] if title else parser).add_argument(*names, **how)
 
 
@@ -58,11 +58,12 @@ def taken(cls: type[T], args: argparse.Namespace) -> T:
     return cls(**values)
 
 
-def spellings(each: dataclasses.Field[Any]) -> list[str]:
+def spellings(each: dataclasses.Field[Any], underscored: bool = False) -> list[str]:
     """Every spelling of a field's flag, with `-` and with `_`, the one that is shown first."""
-    ways = []
+    ways: list[str] = []
     for name in each.metadata.get("flags") or (flag(each.name),):
-        ways += [name] if name[1] != "-" else [name, "--" + name[2:].replace("-", "_")]
+        both = ["--" + name[2:].replace("_", "-"), "--" + name[2:].replace("-", "_")]
+        ways += (both[::-1] if underscored else both) if name.startswith("--") else [name]
     return list(dict.fromkeys(ways))
 
 
@@ -74,11 +75,13 @@ def argv(options: Options) -> list[str]:
         value, rule = getattr(options, each.name), each.metadata
         if rule.get("doc") is None or rule.get("hidden") or value is None or value == usual(each):
             continue
-        name = spellings(each)[0]
+        name = spellings(each, options.underscored)[0]
         if isinstance(value, bool):
             words += [name]
         elif rule.get("positional"):
             first += map(str, value if isinstance(value, list) else [value])
+        elif "listed" in rule:
+            words += [name, ",".join(map(_plain, value))]
         elif isinstance(value, list | dict):
             several = [f"{key}={_plain(one)}" for key, one in value.items()] if isinstance(value, dict) else value
             listed = [list(map(_plain, one)) if isinstance(one, tuple) else [_plain(one)] for one in several]
@@ -90,10 +93,12 @@ def argv(options: Options) -> list[str]:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ":".join(map(_plain, value))
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
-def _argument(each: dataclasses.Field[Any], hint: Any) -> tuple[list[str], dict[str, Any]]:
+def _argument(each: dataclasses.Field[Any], hint: Any, underscored: bool) -> tuple[list[str], dict[str, Any]]:
     """What argparse needs to know of a field: (names, keywords of add_argument)."""
     rule, value = each.metadata, usual(each)
     plain = isinstance(value, int | float | str | Path) and not isinstance(value, bool) and value != ""
@@ -102,7 +107,11 @@ def _argument(each: dataclasses.Field[Any], hint: Any) -> tuple[list[str], dict[
     how: dict[str, Any] = {"help": text.replace("%", "%%"), "default": start}
     kind, repeated = inner(hint)
     if kind is bool:
-        return spellings(each), {**how, "dest": each.name, "action": "store_false" if value is True else "store_true"}
+        return spellings(each, underscored), {
+            **how,
+            "dest": each.name,
+            "action": "store_false" if value is True else "store_true",
+        }
     if rule.get("metavar"):
         how["metavar"] = rule["metavar"]
     if rule["among"] and repeated is not dict:
@@ -114,11 +123,11 @@ def _argument(each: dataclasses.Field[Any], hint: Any) -> tuple[list[str], dict[
     how |= {"dest": each.name, "required": value is REQUIRED}
     if "const" in rule:
         how |= {"nargs": "?", "const": rule["const"]}
-    if repeated:
+    if repeated and "listed" not in rule:
         how |= {"nargs": rule["nargs"]} if "nargs" in rule else {"action": "append"}
     if typing.get_origin(kind) is tuple:
         how |= {"nargs": len(typing.get_args(kind)), "action": "append", "type": str}
-    return spellings(each), how
+    return spellings(each, underscored), how
 
 
 def _reader(kind: Any, repeated: Any, rule: Mapping[str, Any]) -> Callable[[str], Any]:
@@ -127,7 +136,7 @@ def _reader(kind: Any, repeated: Any, rule: Mapping[str, Any]) -> Callable[[str]
 
     def parsed(text: str) -> Any:
         try:
-            return rule["parse"](text)
+            return (rule.get("listed") or rule["parse"])(text)
         except HaigoError as error:
             raise argparse.ArgumentTypeError(error.problem.rstrip(".")) from None
 
@@ -137,7 +146,7 @@ def _reader(kind: Any, repeated: Any, rule: Mapping[str, Any]) -> Callable[[str]
             raise argparse.ArgumentTypeError(f"{text:.80} is not NAME=VALUE")
         return name, simple(value)
 
-    return parsed if rule.get("parse") else pair if repeated is dict else simple
+    return parsed if rule.get("parse") or rule.get("listed") else pair if repeated is dict else simple
 
 
 def _typed(value: Any, hint: Any, name: str) -> Any:

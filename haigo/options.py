@@ -21,7 +21,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
@@ -39,6 +39,9 @@ class Options:
     Raises:
         HaigoError: a value is out of its limits; `option` names the field.
     """
+
+    underscored: ClassVar[bool] = False
+    """Whether `--help` shows flags with `_`, as lm-eval and deepy.py write theirs."""
 
     def __post_init__(self) -> None:
         for each in dataclasses.fields(typing.cast(Any, self)):
@@ -74,8 +77,8 @@ def option(
         **spelling: of the command line, where it does not follow from name and type:
             flags (all spellings, `-` and `_` apart; of a bool that is True by default, the flag that makes it False),
             metavar, positional, nargs (several words after one flag; otherwise the flag is repeated), const (what a flag
-            without a value gives), parse (text -> value, raising HaigoError), group (a heading in `--help`), hidden (not on
-            the command line).
+            without a value gives), parse (text -> value, raising HaigoError), listed (text -> the whole list, where all
+            values stand in one word), group (a heading in `--help`), hidden (not on the command line).
     """
     metadata = {"doc": doc, "least": least, "above": above, "most": most, "among": tuple(among), **spelling}
     if default is REQUIRED:

@@ -43,7 +43,7 @@ def test_missing_files_are_named_with_where_to_get_them(fails, jglue, tmp_path):
     assert "not a folder" in fails(*words(data=tmp_path / "none"))
     said = fails(*words(data=jglue), "--data_version", "v1.3")
     assert "valid-v1.3.json does not exist" in said and "--data_version v1.1" in said
-    assert "--data_version v9" in fails(*words(data=jglue), "--data_version", "v9")
+    assert "'v9'" in fails(*words(data=jglue), "--data_version", "v9")
     assert "--fewshot_pool dev" in fails(*words(data=jglue), "--fewshot_pool", "dev")
 
 

@@ -37,7 +37,7 @@ def digest(texts):
 
 def prepared(folder, model, name, shots, limit=None):
     (source,) = read_sources([name], [shots], [limit], folder, "train", "v1.1")
-    return engine.prepare(source.rules, source.docs, source.pool_docs, shots, limit, model=model)
+    return engine.prepare(source, model=model)
 
 
 def test_every_other_task_is_there():

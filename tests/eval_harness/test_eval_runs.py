@@ -14,7 +14,7 @@ import pytest
 
 from eval_harness import exclude, harness, journal, leaderboard, run, significance, tasks
 from eval_harness.run import evaluate, evaluate_models
-from haigo import cli
+from haigo import cli, flags
 from haigo.cli import HaigoError
 
 NAME = "jcommonsenseqa-1.1-0.3"
@@ -130,12 +130,12 @@ def test_the_written_script_gives_the_result_again(model_folder, jglue, tmp_path
 def test_the_script_names_lm_evals_own_tasks_and_their_options(two):
     _, found = two
     result = next(iter(found.values()))
-    words = harness.script(result, "train", "v1.1", [("haigo_toy", None, 0.5)], "my tasks")
+    words = harness.script(result, run.RunOptions(include_path="my tasks"), [("haigo_toy", None, 0.5)])
     assert f'TASK="{NAME},jnli-1.1-0.2,haigo_toy"' in words and 'NUM_FEWSHOT="0,0,own"' in words
     assert "--limit all,all,0.5 " in words and "--include_path 'my tasks' " in words
-    parsed = run.arguments().parse_args(re.findall(r"--(?:limit|include_path) \S+", words)[0].split())
-    assert run._numbers(parsed.limit, "limit", shares=True) == [None, None, 0.5]
-    assert run._numbers("own,3", "num_fewshot", shares=False) == [None, 3]
+    given = re.findall(r"--(?:limit|include_path) \S+", words)[0].split()
+    parsed = flags.parse("x", None, run.RunOptions, [*given, "--num_fewshot", "own,3"])
+    assert parsed.limit == [None, None, 0.5] and parsed.num_fewshot == [None, 3]
 
 
 def test_the_table_tests_the_difference_of_two_models(two):

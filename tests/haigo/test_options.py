@@ -11,6 +11,11 @@ from haigo.cli import HaigoError, Refused
 from haigo.options import Options, again, count, few, option, seed
 
 
+def limit(text):
+    name, _, ends = text.partition("=")
+    return name, [float(end) for end in ends.split(":")]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Everything(Options):
     inputs: list[str] = option("files", positional=True, metavar="FILE")
@@ -25,6 +30,10 @@ class Everything(Options):
     keys: list[str] = option("several after one flag", [], nargs="+")
     pairs: dict[str, str] = option("NAME=FILE", {})
     weights: dict[str, float] = option("NAME=WEIGHT", {}, least=0, most=1)
+    limits: dict[str, list[float]] = option("NAME=LOW:HIGH", {}, parse=limit, most=1)
+    shots: list[int | None] = option(
+        "numbers in one word", [], listed=lambda text: [int(word) for word in text.split(",")]
+    )
     earlier: list[tuple[str, str]] = option("two words each", [])
     folder: Path | None = option("a folder", None)
     seed: int = seed()
@@ -57,6 +66,8 @@ SPELLED = [
     (["a", "--keys", "x", "y"], {"keys": ["x", "y"]}),
     (["a", "--pairs", "n=f=g", "--pairs", "m=h"], {"pairs": {"n": "f=g", "m": "h"}}),
     (["a", "--weights", "n=0.25"], {"weights": {"n": 0.25}}),
+    (["a", "--limits", "n=0.25:1"], {"limits": {"n": [0.25, 1.0]}}),
+    (["a", "--shots", "3,2"], {"shots": [3, 2]}),
     (["a", "--earlier", "r", "m", "--earlier", "r2", "m2"], {"earlier": [("r", "m"), ("r2", "m2")]}),
     (["a", "--folder", "x/y"], {"folder": Path("x/y")}),
     (["a", "--seed", "2147483647"], {"seed": 2_147_483_647}),
@@ -108,6 +119,15 @@ def test_an_option_of_another_class_keeps_its_sentence():
     assert [each.metadata["doc"] for each in dataclasses.fields(Section)] == ["tokens", "processes"]
     with pytest.raises(HaigoError, match="at least 1 and at most 100"):
         Section(tokens=101)
+
+
+def test_flags_are_shown_as_their_program_writes_them():
+    class Lower(Section):
+        underscored = True
+
+    field = dataclasses.fields(Everything)[1]
+    assert flags.spellings(field) == ["--text-key", "--text_key", "--field"]
+    assert flags.spellings(field, Lower.underscored) == ["--text_key", "--text-key", "--field"]
 
 
 def test_keys_of_a_file():
