@@ -21,6 +21,7 @@ import numpy as np
 
 from eval_harness import data
 from eval_harness.options import EmbedOptions
+from eval_harness.origins import REPOSITORY
 from haigo import cli, files, flags
 from haigo.cli import HaigoError, Refused
 
@@ -141,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         files.check_output(given.output, [given.file, given.jsts])
     texts = sentences(given.file) if given.file is not None else []
     if given.jsts is not None and not given.jsts.is_file():
-        raise HaigoError(f"{given.jsts} does not exist.", f"get jsts-v1.1/valid-v1.1.json from {data.REPOSITORY}")
+        raise HaigoError(f"{given.jsts} does not exist.", f"get jsts-v1.1/valid-v1.1.json from {REPOSITORY}")
     from eval_harness.model import load
 
     options, trusted = {"pretrained": given.model}, given.trust_remote_code

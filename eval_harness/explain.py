@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from eval_harness import tasks
 from eval_harness.engine import Prepared
 from eval_harness.tasks.base import END_OF_TEXT, Generate
 
 if TYPE_CHECKING:
     from eval_harness.model import LeaderboardLM
-
-_THEIRS = {
-    "jcommonsenseqa": "jcommonsenseqa",
-    "jnli": "jnli",
-    "marc_ja": "marc_ja",
-    "jsquad": "jsquad",
-    "jaqket_v2": "jaqket_v2",
-    "xlsum_ja": "xlsum",
-    "xwinograd_ja": "xwinograd",
-    "mgsm": "mgsm",
-}
-"""Data set -> the name of lm-eval's own task, behind `ja_leaderboard_`."""
 
 
 def explain(model: LeaderboardLM, prepared: Prepared, number: int = 0) -> str:
@@ -92,14 +81,10 @@ def _difference(model: LeaderboardLM, context: str, choices: Sequence[str], data
 
 def _own_task(dataset: str) -> list[str]:
     """What lm-eval's own task of the same data asks instead."""
-    if dataset not in _THEIRS:
+    rules = tasks.rules_of(dataset)
+    if rules.lm_eval_name is None:
         return []
-    if dataset == "xwinograd_ja":
-        return ["lm-eval's own task, ja_leaderboard_xwinograd, strips the sentences"]
-    return [
-        f"lm-eval's own task, ja_leaderboard_{_THEIRS[dataset]}, has other prompts (where there is one, 0.3 with full-width "
-        "colons), other shots (its own generator) and the documents in their file's order"
-    ]
+    return [f"lm-eval's own task, ja_leaderboard_{rules.lm_eval_name}, {rules.lm_eval_differs()}"]
 
 
 def _generation(model: LeaderboardLM, prepared: Prepared, number: int, asked: Generate) -> list[str]:

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from eval_harness.origins import ORIGINS
+from eval_harness.origins import Origin
 from haigo.cli import HaigoError
 
 ENDPOINT = "https://huggingface.co"
@@ -27,21 +27,19 @@ class Fetched:
     """Whether it came from the hub itself, and not from a mirror."""
 
 
-def has(dataset: str, split: str) -> bool:
+def has(origin: Origin, split: str) -> bool:
     """Whether the hub holds a plain file of that split."""
-    origin = ORIGINS.get(dataset)
-    return bool(origin and origin.hub and split in origin.hub[1])
+    return bool(origin.hub and split in origin.hub[1])
 
 
-def fetch(dataset: str, split: str) -> Fetched:
+def fetch(origin: Origin, split: str) -> Fetched:
     """Bring the file of a split into the hub's cache, if it is not there.
 
     Raises:
         HaigoError: no network, no such file, or no leave to read it.
     """
-    hub = ORIGINS[dataset].hub
-    assert hub is not None
-    repository, names = hub
+    assert origin.hub is not None
+    repository, names = origin.hub
     endpoint = os.environ.get("HF_ENDPOINT", ENDPOINT).rstrip("/")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

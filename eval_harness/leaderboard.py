@@ -19,30 +19,13 @@ from typing import Any
 from eval_harness import significance
 from eval_harness.options import TableOptions
 from eval_harness.table import Table
-from eval_harness.tasks import canonical
+from eval_harness.tasks import TASKS, canonical, rules_of
 from haigo import cli, files, flags, shapes
 from haigo.cli import HaigoError
 
 PUBLISHED = Path(__file__).with_name("published.csv")
-_COLUMNS = (
-    "jcommonsenseqa",
-    "jnli",
-    "marc_ja",
-    "jsquad",
-    "jaqket_v2",
-    "xlsum_ja",
-    "xwinograd_ja",
-    "mgsm",
-)  # the order of task_versions and num_fewshot in the file
-_DOCUMENTS = {
-    "jcommonsenseqa": 1119,
-    "jnli": 2434,
-    "marc_ja": 5654,
-    "jsquad": 4442,
-    "jaqket_v2": 1164,
-    "xwinograd_ja": 959,
-    "mgsm": 250,
-}  # scored documents of published rows, whose figure is a share of right answers; MARC-ja's older rows have 5,734
+_COLUMNS = tuple(task.dataset for task in TASKS if task.on_leaderboard)
+"""In the order of task_versions and num_fewshot in the file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,7 +147,7 @@ def published(every: bool = False) -> list[Row]:
                     percent=float(line[column]),
                     error=_published_error(column, float(line[column])),
                     task=canonical(tasks[number]),  # two figures of one row are of a task without a version
-                    shots=0 if column == "xwinograd_ja" else int(shots[number]) if shots[number].isdigit() else None,
+                    shots=_published_shots(column, shots[number]),
                     notes=_published_notes(column, line),
                 )
             found.append(Row(name=line["hf_id"] or line["model"], ours=False, cells=cells))
@@ -173,23 +156,23 @@ def published(every: bool = False) -> list[Row]:
 
 def _published_error(column: str, percent: float) -> float | None:
     """The standard error of a share of right answers among the documents of the published rows."""
-    count, share = _DOCUMENTS.get(column), percent / 100
+    count, share = rules_of(column).published_documents, percent / 100
     return None if count is None else 100 * (share * (1 - share) / (count - 1)) ** 0.5
 
 
+def _published_shots(column: str, word: str) -> int | None:
+    if not rules_of(column).has_shots:
+        return 0
+    return int(word) if word.isdigit() else None
+
+
 def _published_notes(column: str, line: dict[str, Any]) -> tuple[str, ...]:
-    notes = []
-    if column == "jaqket_v2" and line["hf_id"] == "rinna/japanese-gpt-neox-small":
-        notes.append("the leaderboard's README says 31.78; the row's own result.json says 3.18")
+    own, notes = rules_of(column).published_notes(line), []
     if line["harness_model_type"] == "hf-causal-experimental":
         notes.append("ran in the checkpoint's precision (hf-causal-experimental)")
-        if column == "jsquad":
-            notes.append("answers of up to 256 tokens (hf-causal-experimental)")
     elif "torch_dtype=auto" in line["model_args"]:
         notes.append("ran in the checkpoint's precision (torch_dtype=auto)")
-    if column == "mgsm" and "jaqket_v2-0.1" in line["task_versions"]:
-        notes.append("MGSM before October 2023: too long contexts lost their first shots, prompt 0.3 a blank line")
-    return tuple(notes)
+    return (*notes, *own)
 
 
 def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:

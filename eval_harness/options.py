@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eval_harness.data import VERSIONS
 from eval_harness.fewshot import LEADERBOARD_SEED
 from eval_harness.metrics import BOOTSTRAP_ITERS
+from eval_harness.origins import VERSIONS
 from haigo.cli import HaigoError
 from haigo.options import Options, count, few, option, seed
 

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_harness import data, metrics
+from eval_harness import datasets, metrics
 from eval_harness.fewshot import LEADERBOARD_SEED
-from eval_harness.origins import ORIGINS
+from eval_harness.origins import Origin
 from eval_harness.tasks.base import Rules, Scores
 from haigo import __version__, files
 
@@ -48,14 +48,13 @@ def reservations(
         return ["the task is Haigo's own: there are no published rows"]
     found = []
     if data == "custom":
-        known = ORIGINS.get(rules.dataset)
-        found.append("the data are not JGLUE's" if known is None else f"the data are not known to be {known.title}")
+        known = rules.origin
+        title = known.title if isinstance(known, Origin) else None
+        found.append("the data are not JGLUE's" if title is None else f"the data are not known to be {title}")
     elif data.startswith("unverified"):
         found.append(f"the data's bytes could not be checked against the published ones ({data})")
-    elif data != "JGLUE v1.1" and rules.dataset == "jnli":
-        found.append(f"the data are {data}; published rows used v1.1, of which 28 labels differ")
-    elif rules.dataset == "jsquad" and pool == "train" and data.endswith("v1.3"):
-        found.append(f"the data are {data}; published rows' shots are from v1.1, whose train file has more questions")
+    elif (reservation := rules.data_reservation(data, pool)) is not None:
+        found.append(reservation)
     if rules.version != rules.versions[0]:
         found.append(f"{rules.dataset} {rules.version}; published rows used {rules.versions[0]}")
     if pool != "train" and shots:
@@ -87,7 +86,7 @@ def about(
     """What result.json's haigo block says about one task."""
     rules, version = source.rules, options.data_version
     used = [source.scored] + ([source.pool] if source.pool else [])
-    kind = data.label(used, version, source.rules.dataset, len(source.docs))
+    kind = datasets.label(used, version, source.rules.dataset, len(source.docs))
     pool = source.pool.split if source.pool else "none"
     how: dict[str, Any] = {"shots": source.shots, "limit": source.limit, "seed": options.seed, "dtype": dtype}
     against = reservations(rules, data=kind, pool=pool, **how)

@@ -132,7 +132,7 @@ def _asked(options: RunOptions) -> _Asked:
         options.data_version,
         options.hub,
     )
-    if any(source.rules.dataset in ("jsquad", "jaqket_v2") for source in sources):
+    if any(source.rules.japanese_metric for source in sources):
         metrics.need_japanese()
     for source in sources:
         for warning in source.rules.warnings(source.shots):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval_harness import data, tasks
+from eval_harness import datasets, tasks
 from eval_harness.options import POOLS, Limit
+from eval_harness.origins import VERSIONS
 from eval_harness.tasks.base import Rules
 from haigo.cli import HaigoError
 
@@ -18,8 +19,8 @@ class Source:
     """The files of one task, read."""
 
     rules: Rules
-    scored: data.DataFile
-    pool: data.DataFile | None
+    scored: datasets.DataFile
+    pool: datasets.DataFile | None
     docs: list[dict[str, Any]]
     pool_docs: list[dict[str, Any]]
     shots: int
@@ -42,20 +43,20 @@ def read_sources(
     """
     if fewshot_pool not in POOLS:
         raise HaigoError(f"--fewshot_pool {fewshot_pool} is unknown.", f"use one of {', '.join(POOLS)}")
-    if data_version not in data.VERSIONS:
-        raise HaigoError(f"--data_version {data_version} is unknown.", f"use one of {', '.join(data.VERSIONS)}")
+    if data_version not in VERSIONS:
+        raise HaigoError(f"--data_version {data_version} is unknown.", f"use one of {', '.join(VERSIONS)}")
     found = []
     for name, number, limit in zip(names, shots, limits, strict=True):
         rules = tasks.make(name)
         wanted = rules.leaderboard_shots if number is None else number
-        scored, pool = data.find(folder, rules.dataset, rules.scored_split, data_version, from_hub), None
+        scored, pool = datasets.find(folder, rules.dataset, rules.scored_split, data_version, from_hub), None
         if wanted and not rules.has_shots:
             raise HaigoError(f"{name} takes no shots.", "give it --num_fewshot 0")
         if wanted and fewshot_pool == "test":
-            pool = data.find_test_pool(folder, rules.dataset, rules.scored_split, from_hub)
+            pool = datasets.find_test_pool(folder, rules.dataset, rules.scored_split, from_hub)
         elif wanted:
             try:
-                pool = data.find(folder, rules.dataset, "train", data_version, from_hub)
+                pool = datasets.find(folder, rules.dataset, "train", data_version, from_hub)
             except HaigoError as error:
                 raise HaigoError(
                     f"{error.problem} The shots of {name} come from it.",

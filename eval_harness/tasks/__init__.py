@@ -21,7 +21,7 @@ from eval_harness.tasks.xlsum_ja import XLSumJa
 from eval_harness.tasks.xwinograd_ja import XWinogradJa
 from haigo.cli import HaigoError, nearest
 
-_TASKS: tuple[type[Rules], ...] = (
+TASKS: tuple[type[Rules], ...] = (
     JCommonsenseQA,
     JNLI,
     MARCJa,
@@ -40,7 +40,7 @@ def names() -> list[str]:
     """Every task id, in the order of the tables in the documentation."""
     return [
         f"{task.dataset}-{version}-{prompt}"
-        for task in _TASKS
+        for task in TASKS
         for version in task.versions
         for prompt in sorted(task.prompts(version))
     ]
@@ -75,8 +75,12 @@ def make(name: str) -> Rules:
     if name not in names():
         raise unknown(name, names())
     dataset, version, prompt = name.split("-", 2)
-    task = next(task for task in _TASKS if task.dataset == dataset)
-    return task(version, prompt)
+    return rules_of(dataset)(version, prompt)
+
+
+def rules_of(dataset: str) -> type[Rules]:
+    """The class of a data set's task."""
+    return next(task for task in TASKS if task.dataset == dataset)
 
 
 def unknown(name: str, known: Sequence[str] = ()) -> HaigoError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eval_harness import metrics
+from eval_harness.origins import JGLUE, Origin
 from eval_harness.prompts import Doc, Prompt
 
 Encode = Callable[[str], list[int]]
@@ -45,11 +46,41 @@ class Rules(abc.ABC):
     """What makes percent of it."""
     leaderboard_shots: ClassVar[int]
     """Shots of the published rows."""
+    published_documents: ClassVar[int | None] = None
+    """Documents that published rows scored, where their figure is a share of right answers."""
+    origin: ClassVar[Origin | JGLUE]
+    """Where the data come from."""
+    lm_eval_name: ClassVar[str | None] = None
+    """lm-eval's own task of the same data, behind `ja_leaderboard_`."""
+    japanese_metric: ClassVar[bool] = False
+    """Whether the metric needs the extra `ja`."""
     higher_is_better: ClassVar[dict[str, bool]]
     stratified: bool = False
     scored_split: ClassVar[str] = "valid"
     has_shots: ClassVar[bool] = True
     on_leaderboard: ClassVar[bool] = True
+
+    @classmethod
+    def lm_eval_differs(cls) -> str:
+        """How lm-eval's own task of the same data asks otherwise."""
+        return (
+            "has other prompts (where there is one, 0.3 with full-width colons), other shots (its own generator) and the "
+            "documents in their file's order"
+        )
+
+    @classmethod
+    def data_reservation(cls, data: str, pool: str) -> str | None:
+        """Why a score on published data may still not stand beside published rows.
+
+        Args:
+            data: what the files are, as `eval_harness.datasets.label` says it; pool: the split of the shots.
+        """
+        return None
+
+    @classmethod
+    def published_notes(cls, row: Mapping[str, str]) -> list[str]:
+        """What is to be known about a row of published.csv."""
+        return []
 
     def __init__(self, version: str, prompt: str) -> None:
         self.version = version

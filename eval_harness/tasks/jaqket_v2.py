@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness import data, prompts
+from eval_harness.origins import Origin
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import Encode
 from eval_harness.tasks.jsquad import JSQuAD
@@ -33,6 +34,29 @@ class JAQKETv2(JSQuAD):
     dataset = "jaqket_v2"
     versions = ("0.1", "0.2")
     leaderboard_shots = 1
+    published_documents = 1164
+    lm_eval_name = "jaqket_v2"
+    japanese_metric = True
+    origin = Origin(
+        title="JAQKET v2.0",
+        places={
+            "train": ("train_jaqket_59.350.json", "jaqket_v2/train_jaqket_59.350.json", "jaqket_v2-train.json"),
+            "valid": ("dev_jaqket_59.350.json", "jaqket_v2/dev_jaqket_59.350.json", "jaqket_v2-valid.json"),
+        },
+        where="get it from https://huggingface.co/datasets/kumapo/JAQKET (CC BY-SA 4.0)",
+        blobs={},
+        hub=("kumapo/JAQKET", {"train": "train_jaqket_59.350.json", "valid": "dev_jaqket_59.350.json"}),
+        sizes=(1164,),
+    )
+
+    @classmethod
+    def data_reservation(cls, data: str, pool: str) -> str | None:
+        return None
+
+    @classmethod
+    def published_notes(cls, row: Mapping[str, str]) -> list[str]:
+        other = row["hf_id"] == "rinna/japanese-gpt-neox-small"
+        return ["the leaderboard's README says 31.78; the row's own result.json says 3.18"] if other else []
 
     @classmethod
     def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:

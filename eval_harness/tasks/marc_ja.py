@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness import data, prompts
+from eval_harness.origins import Origin
 from eval_harness.tasks.base import FixedChoice
 
 _LABELS = ("positive", "negative")
@@ -23,6 +24,19 @@ class MARCJa(FixedChoice):
     dataset = "marc_ja"
     versions = ("1.1",)
     leaderboard_shots = 3
+    published_documents = 5654
+    lm_eval_name = "marc_ja"
+    origin = Origin(
+        title="MARC-ja",
+        places={
+            split: (f"marc_ja-v1.1/{split}-v1.0.json", f"marc_ja-v1.1/{split}-v1.1.json", f"marc_ja-{split}-v1.1.json")
+            for split in ("train", "valid")
+        },
+        where="it may not be passed on and Amazon has withdrawn its source: write your copy as lines of "
+        '{"sentence": ..., "label": "positive" or "negative"}',
+        blobs={},
+        sizes=(5734, 5654),
+    )
 
     @classmethod
     def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:

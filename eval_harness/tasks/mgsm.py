@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 
 from eval_harness import data, prompts
 from eval_harness.metrics import mean, mean_stderr
+from eval_harness.origins import Origin
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import END_OF_TEXT, Encode, Generate, Rules, Score, Scores
 from haigo.cli import HaigoError
@@ -44,8 +45,29 @@ class MGSM(Rules):
     main_metric = "acc"
     main_scale = 100.0
     leaderboard_shots = 5
+    published_documents = 250
+    lm_eval_name = "mgsm"
+    origin = Origin(
+        title="MGSM (Japanese)",
+        places={
+            "train": ("mgsm/exemplars.py", "exemplars.py", "mgsm-train.jsonl"),
+            "test": ("mgsm/mgsm_ja.tsv", "mgsm_ja.tsv"),
+        },
+        where="get mgsm/ of https://github.com/google-research/url-nlp (CC BY 4.0)",
+        blobs={
+            "train": "98cb95b816cc3cd3bf9d3e2a1d87f82332a1516a",
+            "test": "8ffeefab976f7dae262a52be91c4cbf65427e455",
+        },
+        sizes=(250,),
+    )
     scored_split = "test"
     higher_is_better: ClassVar[dict[str, bool]] = {"acc": True}
+
+    @classmethod
+    def published_notes(cls, row: Mapping[str, str]) -> list[str]:
+        if "jaqket_v2-0.1" not in row["task_versions"]:
+            return []
+        return ["MGSM before October 2023: too long contexts lost their first shots, prompt 0.3 a blank line"]
 
     @classmethod
     def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:

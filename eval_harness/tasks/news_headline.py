@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness import data, prompts
+from eval_harness.origins import Origin
 from eval_harness.tasks.base import MultipleChoice
 from haigo.cli import HaigoError
 
@@ -23,6 +24,12 @@ class NewsHeadline(MultipleChoice):
     dataset = "news_headline"
     versions = ("1.0",)
     leaderboard_shots = 0
+    origin = Origin(
+        title="news_headline",
+        places={split: (f"news_headline/{split}.jsonl", f"{split}.jsonl") for split in ("train", "test")},
+        where="build it from a news corpus with eval_harness.headlines",
+        blobs={},
+    )
     scored_split = "test"
     on_leaderboard = False
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eval_harness import data, metrics, prompts
+from eval_harness.origins import Origin
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import Encode, Generate, Rules, Score, Scores
 from eval_harness.tasks.jsquad import STATIC_BUDGET, dynamic_budget
@@ -68,6 +69,17 @@ class XLSumJa(Rules):
     main_metric = "rouge2"
     main_scale = 1.0
     leaderboard_shots = 1
+    lm_eval_name = "xlsum"
+    origin = Origin(
+        title="XL-Sum (Japanese, filtered)",
+        places={
+            split: (f"xlsum_ja/data/{split}.csv", f"xlsum_ja/{split}.csv", f"xlsum_ja-{split}.csv")
+            for split in ("train", "validation", "test")
+        },
+        where="get data/ of https://huggingface.co/datasets/mkshing/xlsum_ja (CC BY-NC-SA 4.0: not for commercial use)",
+        blobs={},
+        hub=("mkshing/xlsum_ja", {split: f"data/{split}.csv" for split in ("train", "validation", "test")}),
+    )
     scored_split = "test"
     higher_is_better: ClassVar[dict[str, bool]] = {"rouge2": True}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eval_harness import data, prompts
+from eval_harness.origins import Origin
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import MultipleChoice
 from haigo.cli import HaigoError
@@ -22,10 +23,24 @@ class XWinogradJa(MultipleChoice):
     dataset = "xwinograd_ja"
     versions = ("1.0",)
     leaderboard_shots = 0
+    published_documents = 959
+    lm_eval_name = "xwinograd"
+    origin = Origin(
+        title="XWinograd (Japanese)",
+        places={"test": ("xwinograd_ja/test/xwinograd-ja.json", "xwinograd_ja/xwinograd-ja.json", "xwinograd-ja.json")},
+        where="get test/xwinograd-ja.json of https://huggingface.co/datasets/polm-stability/xwinograd-ja (CC BY 4.0)",
+        blobs={},
+        hub=("polm-stability/xwinograd-ja", {"test": "test/xwinograd-ja.json"}),
+        sizes=(959,),
+    )
     scored_split = "test"
     has_shots = False
     higher_is_better: ClassVar[dict[str, bool]] = {"acc": True}
     metrics = ("acc",)
+
+    @classmethod
+    def lm_eval_differs(cls) -> str:
+        return "strips the sentences"
 
     @classmethod
     def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:

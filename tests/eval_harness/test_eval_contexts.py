@@ -12,7 +12,7 @@ import sys
 import pytest
 import synthetic_jglue
 
-from eval_harness import data, fewshot, tasks
+from eval_harness import datasets, fewshot, origins, tasks
 from eval_harness.run import read_sources
 from haigo.cli import HaigoError
 
@@ -95,18 +95,18 @@ def test_zero_shots_need_no_train_file(jglue, tmp_path):
 
 
 def test_releases_are_told_by_content(shared_jglue, jglue):
-    known = data.find(shared_jglue, "jcommonsenseqa", "valid", "v1.1")
-    assert known.releases == data.VERSIONS
-    assert data.label([known], "v1.1") == "JGLUE v1.1"
-    newer = data.find(shared_jglue, "jnli", "valid", "v1.3")
-    assert data.label([newer], "v1.3") == "JGLUE v1.3"
-    custom = data.find(jglue, "jcommonsenseqa", "valid", "v1.1")
-    assert data.label([known, custom], "v1.1") == "custom"
+    known = datasets.find(shared_jglue, "jcommonsenseqa", "valid", "v1.1")
+    assert known.releases == origins.VERSIONS
+    assert datasets.label([known], "v1.1") == "JGLUE v1.1"
+    newer = datasets.find(shared_jglue, "jnli", "valid", "v1.3")
+    assert datasets.label([newer], "v1.3") == "JGLUE v1.3"
+    custom = datasets.find(jglue, "jcommonsenseqa", "valid", "v1.1")
+    assert datasets.label([known, custom], "v1.1") == "custom"
 
 
 def test_renaming_does_not_make_data_jglue(jglue):
-    file = data.find(jglue, "jcommonsenseqa", "valid", "v1.1")
-    assert file.releases == () and data.label([file], "v1.1") == "custom"
+    file = datasets.find(jglue, "jcommonsenseqa", "valid", "v1.1")
+    assert file.releases == () and datasets.label([file], "v1.1") == "custom"
 
 
 def test_the_system_prompt_comes_from_the_environment(monkeypatch):

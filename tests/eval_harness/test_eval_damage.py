@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import synthetic_jglue
 
-from eval_harness import ask, data, embed, headlines, journal, leaderboard, result, run, tasks
+from eval_harness import ask, datasets, embed, headlines, journal, leaderboard, origins, result, run, tasks
 from eval_harness.run import evaluate, evaluate_models
 from haigo import cli
 from haigo.cli import HaigoError
@@ -137,7 +137,7 @@ def test_files_that_are_none(tmp_path, task, name, content, problem):
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(HaigoError, match=problem):
         rules = tasks.make(task)
-        rules.read(data.find(tmp_path, rules.dataset, rules.scored_split, "v1.1").path)
+        rules.read(datasets.find(tmp_path, rules.dataset, rules.scored_split, "v1.1").path)
 
 
 def test_a_label_that_is_true_is_no_number(tmp_path):
@@ -177,29 +177,29 @@ def test_news_files_that_are_none(tmp_path):
 
 
 def _file(split, *releases):
-    return data.DataFile(path=None, split=split, sha256="", releases=releases)  # type: ignore[arg-type]
+    return datasets.DataFile(path=None, split=split, sha256="", releases=releases)  # type: ignore[arg-type]
 
 
 def test_jglue_releases_are_told_apart(shared_jglue):
     content = (shared_jglue / "jnli-valid-v1.3.json").read_bytes()
     assert hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest().startswith("bd1cf766")
-    found = data.find(shared_jglue, "jnli", "valid", "v1.3")
+    found = datasets.find(shared_jglue, "jnli", "valid", "v1.3")
     assert found.releases == ("v1.2", "v1.3")  # v1.2 has the same bytes
-    assert data.label([found], "v1.2") == "JGLUE v1.2" and data.label([found], "v1.1") == "JGLUE v1.2"
+    assert datasets.label([found], "v1.2") == "JGLUE v1.2" and datasets.label([found], "v1.1") == "JGLUE v1.2"
 
 
 def test_shots_of_another_release_are_no_published_rows():
-    valid, train = _file("valid", *data.VERSIONS), _file("train", "v1.3")
+    valid, train = _file("valid", *origins.VERSIONS), _file("train", "v1.3")
     rules = tasks.make("jsquad-1.1-0.3")
     about = {"pool": "train", "shots": 2, "limit": None, "seed": 42, "dtype": "float32"}
     for version, label in (("v1.1", "JGLUE v1.3"), ("v1.3", "JGLUE v1.3")):
-        kind = data.label([valid, train], version)
+        kind = datasets.label([valid, train], version)
         assert kind == label
         (said,) = result.reservations(rules, data=kind, **about)
         assert "shots are from v1.1" in said
     old = _file("train", "v1.1", "v1.2")
-    assert not result.reservations(rules, data=data.label([valid, old], "v1.2"), **about)
-    assert data.label([_file("valid", "v1.1"), train], "v1.1") == "JGLUE v1.1 with shots from v1.3"
+    assert not result.reservations(rules, data=datasets.label([valid, old], "v1.2"), **about)
+    assert datasets.label([_file("valid", "v1.1"), train], "v1.1") == "JGLUE v1.1 with shots from v1.3"
 
 
 @pytest.fixture(scope="module")
@@ -325,7 +325,7 @@ def test_typed_questions(model_folder, monkeypatch, capsys):
 
 
 def test_the_data_of_the_tests_are_none_of_jglues(jglue):
-    assert synthetic_jglue.PLACES and not data.find(jglue, "jnli", "valid", "v1.1").releases
+    assert synthetic_jglue.PLACES and not datasets.find(jglue, "jnli", "valid", "v1.1").releases
 
 
 def test_what_the_table_leaves_out_is_said(loaded, jglue, tmp_path):
@@ -337,9 +337,7 @@ def test_what_the_table_leaves_out_is_said(loaded, jglue, tmp_path):
 def test_explain_names_lm_evals_own_task(loaded, jglue, capsys):
     from lm_eval.tasks import TaskManager
 
-    from eval_harness import explain
-
     known = TaskManager().all_tasks
-    assert all(f"ja_leaderboard_{name}" in known for name in explain._THEIRS.values())
+    assert all(f"ja_leaderboard_{name}" in known for name in filter(None, (task.lm_eval_name for task in tasks.TASKS)))
     evaluate("", "jnli-1.1-0.3", 0, 1, jglue, model=loaded("spm"), explain=0, bootstrap_iters=0)
     assert "ja_leaderboard_jnli, has other prompts" in capsys.readouterr().out

@@ -25,7 +25,7 @@ PLACES = {  # address on the hub -> file that synthetic_others writes
 CODE = """
 import json, sys
 from pathlib import Path
-from eval_harness import data
+from eval_harness import datasets
 from eval_harness.sources import read_sources
 from haigo import cli
 
@@ -33,7 +33,7 @@ def main(argv):
     names = argv[1:]
     found = read_sources(names, [None] * len(names), [None] * len(names), Path(argv[0]), "train", "v1.1", True)
     print(json.dumps([[s.scored.record(), len(s.docs), len(s.pool_docs),
-                       data.label([s.scored], "v1.1", s.rules.dataset, len(s.docs))] for s in found]))
+                       datasets.label([s.scored], "v1.1", s.rules.dataset, len(s.docs))] for s in found]))
 
 sys.exit(cli.run(main, sys.argv[1:]))
 """
@@ -125,13 +125,13 @@ def test_what_cannot_be_fetched_is_told_in_two_lines(hub, tmp_path):
 
 
 def test_the_hub_itself_vouches_for_its_files(files, tmp_path, monkeypatch):
-    from eval_harness import data, hub, result, tasks
+    from eval_harness import datasets, hub, result, tasks
 
     place = files / "xwinograd-ja.json"
     fetched = hub.Fetched(path=place, source=f"{hub.ENDPOINT}/datasets/x/resolve/{COMMIT}/y", official=True)
     monkeypatch.setattr(hub, "fetch", lambda dataset, split: fetched)
-    file = data.find(tmp_path, "xwinograd_ja", "test", "v1.1", from_hub=True)
-    kind = data.label([file], "v1.1", "xwinograd_ja", 15)
+    file = datasets.find(tmp_path, "xwinograd_ja", "test", "v1.1", from_hub=True)
+    kind = datasets.label([file], "v1.1", "xwinograd_ja", 15)
     assert kind == "XWinograd (Japanese)"
     made = tasks.make("xwinograd_ja")
     assert result.reservations(made, data=kind, pool="none", shots=0, limit=None, seed=42, dtype="float32") == []
