@@ -90,13 +90,15 @@ def _options(
     def listed(value: Any) -> list[Any]:
         return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
 
+    rest: dict[str, Any] = {_NAMES.get(n, n): str(v) if isinstance(v, Path) else v for n, v in more.items()}
+    rest.setdefault("log_samples", True)
     return RunOptions(
         tasks=tasks.split(",") if isinstance(tasks, str) else list(tasks),
         num_fewshot=listed(num_fewshot),
         limit=listed(limit),
         data_dir=str(data_dir),
         output_path=None if output_path is None else str(output_path),
-        **{"log_samples": True, **{_NAMES.get(name, name): value for name, value in more.items()}},
+        **rest,
     )
 
 
@@ -164,9 +166,7 @@ class _Scoring:
         self.ids = exclude.read(Path(options.exclude)) if options.exclude is not None else None
         self.asked = _asked(options)
         self.inputs = [options.data_dir or ".", options.exclude, options.include_path, *inputs]
-        given = model is not None and not isinstance(model_args, str)
-        self.chosen = dict(model_args) if given else parse_args(model_args)  # type: ignore[arg-type]
-        self.words = model_args if isinstance(model_args, str) else written(self.chosen)
+        self.model_args = model_args
 
     def run(self) -> dict[str, Any]:
         """Score, write, and give what result.json holds."""
@@ -177,6 +177,9 @@ class _Scoring:
             files.check_output(self.folder, self.inputs, names=("result.json", "harness.sh"))
         early = [None if source.rules.needs_model else engine.prepare(source, options.seed) for source in asked.sources]
         looked = stock.look(asked.theirs, asked.manager) if asked.theirs else []
+        given = self.lm is not None and not isinstance(self.model_args, str)
+        self.chosen = dict(self.model_args) if given else parse_args(self.model_args)  # type: ignore[arg-type]
+        self.words = self.model_args if isinstance(self.model_args, str) else written(self.chosen)
         lm: Any = self.lm or self._load(ours=bool(asked.sources))
         prepared = [
             each or engine.prepare(source, options.seed, lm) for each, source in zip(early, asked.sources, strict=True)

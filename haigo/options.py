@@ -46,7 +46,7 @@ class Options:
     def __post_init__(self) -> None:
         for each in dataclasses.fields(typing.cast(Any, self)):
             if each.metadata.get("doc") is not None:
-                _allowed(getattr(self, each.name), each.metadata, each.name)
+                _allowed(getattr(self, each.name), each.metadata, each.name, self.underscored)
 
     def replaced(self, **values: Any) -> Self:
         """A copy with other values of some fields."""
@@ -130,9 +130,9 @@ def inner(hint: Any) -> tuple[Any, Any]:
     return hint, None
 
 
-def flag(name: str) -> str:
+def flag(name: str, underscored: bool = False) -> str:
     """`--text-key` of the field `text_key`."""
-    return "--" + name.replace("_", "-")
+    return "--" + (name if underscored else name.replace("_", "-"))
 
 
 # --- a file's keys ----------------------------------------------------------------------------------------------------------
@@ -210,25 +210,25 @@ def _counts(raw: Any) -> bool:
     return not isinstance(raw, bool) and isinstance(raw, int | float) and abs(raw) <= cli.MOST
 
 
-def _allowed(value: Any, rule: Mapping[str, Any], name: str) -> None:
+def _allowed(value: Any, rule: Mapping[str, Any], name: str, underscored: bool = False) -> None:
     """Hold a value, or every value of a list or map, against what its field allows."""
     if isinstance(value, dict):
         for key, one in value.items():
-            _allowed(one, rule, f"{name}.{key}")
+            _allowed(one, rule, f"{name}.{key}", underscored)
     elif isinstance(value, list | tuple):
         for one in value:
-            _allowed(one, rule, name)
+            _allowed(one, rule, name, underscored)
     elif isinstance(value, str):
         if rule["among"] and value not in rule["among"]:
             near, choices = cli.nearest(value, rule["among"]), ", ".join(rule["among"])
-            raise HaigoError(f"{flag(name)} is '{value}'.{near}", f"choose from {choices}", option=name)
+            raise HaigoError(f"{flag(name, underscored)} is '{value}'.{near}", f"choose from {choices}", option=name)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         least, above, most = rule["least"], rule["above"], rule["most"]
         low = not value >= least if least is not None else above is not None and not value > above  # NaN too
         if low or (most is not None and not value <= most):
             wanted = f"at least {least:,}" if least is not None else f"above {above:,}" if above is not None else ""
             wanted += f"{' and ' if wanted else ''}at most {most:,}" if most is not None else ""
-            raise HaigoError(f"{flag(name)} is {value:,}.", f"give a number that is {wanted}", option=name)
+            raise HaigoError(f"{flag(name, underscored)} is {value:,}.", f"give a number that is {wanted}", option=name)
 
 
 def _join(where: str, key: str) -> str:
