@@ -207,6 +207,7 @@ def score(
             rest.remove(leaf)
             for part, value in (figures or {}).items():
                 found[part][leaf] = value
+            _warn(leaf, (figures or {}).get("results", {}))
             if kept and figures and not old:
                 kept.add(known, figures)
             save(so_far())
@@ -304,6 +305,13 @@ def _score(model: Any, task: Any, asked: Asked, manager: Any) -> dict[str, Any]:
     assert outcome is not None
     name = task.task_name
     return {part: _plain(outcome[part][name]) for part in ("results", "versions", "n-shot")}
+
+
+def _warn(leaf: str, figures: Mapping[str, Any]) -> None:
+    """Tell of figures that are no numbers: the table has nothing to show there."""
+    lost = [key.split(",")[0] for key, each in figures.items() if "," in key and "_stderr" not in key and each is None]
+    if lost:
+        print(f"haigo: {leaf}: {' and '.join(lost)} came out as no number.", file=sys.stderr)
 
 
 def _groups(found: dict[str, Any], groups: Mapping[str, Any]) -> None:

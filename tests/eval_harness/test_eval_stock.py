@@ -293,12 +293,13 @@ def test_lm_evals_scores_are_those_of_the_files_ids(kind, tmp_path, words):
             assert score == pytest.approx(wanted, abs=2e-3)
 
 
-def test_figures_that_are_no_numbers_leave_result_json_readable(words, tmp_path):
+def test_figures_that_are_no_numbers_leave_result_json_readable_and_are_told(words, tmp_path, capsys):
     code = "def judge(doc, results):\n    return {'acc': float('nan')}\n"
     task(tmp_path / "t", "haigo_nan", more=SHAKY)
     (tmp_path / "t" / "shaky.py").write_text(code)
     assert cli.run(run.main, words("haigo_nan")) == 0
     assert found(tmp_path)["results"]["haigo_nan"]["acc,none"] is None
+    assert "haigo_nan: acc came out as no number" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
