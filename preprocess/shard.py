@@ -26,6 +26,8 @@ from haigo.formats.documents.containers import MOST_BYTES, Entry, entries, lines
 from . import sources
 
 _BATCH_CHARS = 1_000_000
+LOOKED_AT = 20
+"""Documents of a shard that are decoded again."""
 _COUNTS = ("documents", "tokens", "bytes", "empty")
 
 
@@ -82,7 +84,8 @@ def make_shard(work: Work) -> dict[str, Any]:
     """Write `{work.prefix}.{bin,idx,json}` unless a finished one is there.
 
     Returns:
-        documents, tokens, bytes (UTF-8, of the texts), empty (texts left out), and broken_rows where any were passed over.
+        documents, tokens, bytes (UTF-8, of the texts), empty (texts left out), and where there were any broken_rows (passed
+        over) and changed (of the first LOOKED_AT texts and those with U+2581, which are not what the tokenizer gives back).
     """
     marker = Path(f"{work.prefix}.json")
     recipe = work.recipe()
@@ -97,16 +100,18 @@ def make_shard(work: Work) -> dict[str, Any]:
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
     counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
-    broken = Broken(work.skip_broken)
+    changed, broken = 0, Broken(work.skip_broken)
     with MMapWriter(work.prefix, dtype) as writer:
         for texts in batches(_texts(work, counts, broken), _BATCH_CHARS, len):
-            for ids in model.encode_batch(texts):
+            for text, ids in zip(texts, model.encode_batch(texts), strict=True):
+                if counts["documents"] < LOOKED_AT or "\u2581" in text:
+                    changed += model.decode(ids) != text
                 if work.append_eod:
                     ids.append(model.eod_id)
                 counts["tokens"] += writer.add_bytes(np.fromiter(ids, dtype, len(ids)).tobytes())
                 writer.end_document()
-            counts["documents"] += len(texts)
-    counts |= broken.report()
+                counts["documents"] += 1
+    counts |= broken.report() | ({"changed": changed} if changed else {})
     sealed.write(marker, {"recipe": recipe, "counts": counts, "sums": manifest.sums(work.prefix)})
     return counts
 

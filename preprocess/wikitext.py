@@ -103,11 +103,20 @@ _BEFORE_STOP = re.compile(r"(?<![ \u3000])[ \u3000]++(?=[。、，．])")
 _LONE_BULLET = re.compile(r"^[・\s:：、。,.()（）]+$\n?", re.MULTILINE)
 
 
+# programs have ''' and [[1, 2], [3, 4]] too
+_PAGE_LINK = re.compile(r"\[\[(?!\s*-?[\d.]+\s*[,\]]|[\"'(\[\]{])[^\[\]\n]{1,300}\]\]")
+_BOLD_WORDS = re.compile(r"'''[^'\n]{1,300}'''(?!')")
+
+
 def looks_like(text: str) -> bool:
     """True when a text of unknown markup is wikitext: links and templates or headings as MediaWiki writes them."""
     head = text[:20000]
-    signs = (head.count("[["), head.count("{{"), len(re.findall(r"^==+[^=\n]+==+\s*$", head, re.MULTILINE)))
-    return signs[0] >= 3 and signs[1] + signs[2] >= 2 and head.count("'''") >= 1
+    signs = (
+        len(_PAGE_LINK.findall(head)),
+        head.count("{{"),
+        len(re.findall(r"^==+[^=\n]+==+\s*$", head, re.MULTILINE)),
+    )
+    return signs[0] >= 3 and signs[1] + signs[2] >= 2 and _BOLD_WORDS.search(head) is not None
 
 
 def titled(text: str, title: str) -> str:

@@ -123,6 +123,9 @@ def test_a_document_that_encodes_to_nothing(source, model_dir, tmp_path, monkeyp
         def encode_batch(self, texts):
             return [[] if text == " " else [5] for text in texts]
 
+        def decode(self, ids):
+            return ""
+
     monkeypatch.setattr(shard, "_model", lambda path: Deaf())
     index.index([source], model_dir, tmp_path / "o")
     assert [list(ids) for ids in MMapReader(tmp_path / "o_text_document")] == [[5, 1]] * 5 + [[1], [5, 1]]

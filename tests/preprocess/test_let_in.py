@@ -7,7 +7,7 @@ import pytest
 
 from haigo import cli
 from haigo.formats import documents
-from preprocess import clean
+from preprocess import clean, index
 
 JA = "これは日本語の文章である。東京は日本の首都で、人口は約千四百万人である。\n吾輩は猫である。名前はまだ無い。\n" * 5
 ZH = "这是一个中文文本。北京是中国的首都，人口约两千万。\n" * 5
@@ -161,3 +161,51 @@ def test_a_text_that_is_parted_is_told(tmp_path, capsys):
     assert "2 text files into 10 documents (--documents file" in capsys.readouterr().out
     _, found = cleaned(tmp_path, tmp_path / "books", "--documents", "file")
     assert len(found) == 3 and "parted" not in documents.report(tmp_path / "out")
+
+
+def test_what_the_tokenizer_loses_is_told(tmp_path, model_dir, capsys):
+    import sentencepiece
+
+    lines = [
+        ["これは日本語の文章である。", "def f(x): return x", "東京は日本の首都である。", "Hello"][at % 4]
+        for at in range(99)
+    ]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(tmp_path / "m"), vocab_size=60, hard_vocab_limit=False,
+        user_defined_symbols=["<|endoftext|>"], minloglevel=2,
+    )  # fmt: skip
+    rows = [{"text": "def f(x):\n    return x"}, {"text": "これは日本語の文章である。"}, {"text": "a\u2581b"}]
+    path = tmp_path / "x.jsonl"
+    for tokenizer, given, count in ((tmp_path / "m.model", rows, 2), (model_dir, rows, 1), (model_dir, rows[:2], 0)):
+        path.write_text("".join(json.dumps(row) + "\n" for row in given))
+        words = [str(path), "--tokenizer", str(tokenizer), "--output-prefix", str(tmp_path / "o")]
+        assert cli.run(index.main, words) == 0
+        said = capsys.readouterr().err
+        assert f"gives {count} documents back changed" in said if count else "changed" not in said
+
+
+PROGRAM = """'''Tables of a test.'''
+A = [[1, 2], [3, 4]]
+B = [[A[0], "x"], [A[1], "y"]]
+C = [["a", "b"], ["c"]]
+T = "{{name}} {{other}} {{%s}}" % B
+'''
+==========
+'''
+if A[[0]] and x[[i, j]] and y[[k]]: print(f"{{A}} {{B}}")
+"""
+
+
+def test_a_program_is_no_wikitext(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": PROGRAM}))
+    assert cleaned(tmp_path, path) == (0, [PROGRAM.strip()])
+
+
+def test_a_short_page_is(tmp_path):
+    path = tmp_path / "a.jsonl"
+    page = (
+        "'''山田'''（[[1950年]][[1月1日]] - ）は[[日本]]の画家。\n\n{{stub}}\n{{DEFAULTSORT:やまた}}\n[[Category:画家]]"
+    )
+    path.write_text(json.dumps({"text": page}))
+    assert cleaned(tmp_path, path) == (0, ["山田（1950年1月1日 -）は日本の画家。"])
