@@ -13,281 +13,56 @@ is good, or when `latest` is missing, torn, or names one that is not good, and w
 from __future__ import annotations
 
 import json
-import os
-import re
-import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from haigo import cli, files
+from haigo import cli, flags
 from haigo.cli import HaigoError, Refused
-from launch.neox import save_folder
+from haigo.options import Options, few, option
+from launch.neox import checkpoints
 from neox_configs import reader
 
-_SHARD = re.compile(r"^(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt$")
-_LEGACY = b"\x80"  # torch.save without zip: nothing at its end tells whether it is whole
 
+@dataclass(frozen=True, kw_only=True)
+class CheckpointsOptions(Options):
+    """What `launch.checkpoints` looks at."""
 
-@dataclass(frozen=True)
-class Layout:
-    """What decides which files a checkpoint has."""
-
-    tensor: int = 1
-    pipe: int = 0
-    layers: int = 0
-    tied: bool = False
-    zero: int = 0
-    data: int | None = None
-    """Copies of the model; None when the number of GPUs is not known."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One `global_stepN` folder."""
-
-    tag: str
-    step: int
-    problem: str | None
-    """Why it cannot be loaded; None when it is whole."""
-
-
-def layout(config: Mapping[str, Any], gpus: int | None = None) -> Layout:
-    """The layout of a config's checkpoints.
-
-    Args:
-        config: what `reader.load` gave.
-        gpus: all GPUs of the run, where it is known.
-    """
-    tensor = max(1, int(reader.value(config, "model_parallel_size")))
-    pipe = int(reader.value(config, "pipe_parallel_size"))
-    zero = config.get("zero_optimization")
-    stage = zero.get("stage", 0) if isinstance(zero, dict) else 0
-    return Layout(
-        tensor=tensor,
-        pipe=pipe,
-        layers=int(config.get("num_layers") or 0),
-        tied=not reader.value(config, "no_weight_tying"),
-        zero=stage if isinstance(stage, int) else 0,
-        data=max(1, gpus // (tensor * max(1, pipe))) if gpus else None,
-    )
-
-
-def survey(folder: str | os.PathLike[str], form: Layout, deep: bool = False) -> list[Checkpoint]:
-    """Look at every checkpoint of a save folder.
-
-    Args:
-        folder: where `latest` and the `global_stepN` folders are; need not exist.
-        form: what `layout` gave.
-        deep: read every byte (minutes for a large model) instead of the ends of the files.
-
-    Returns:
-        All of them, oldest first.
-    """
-    place = Path(folder)
-    tags = [(step, place / f"global_step{step}") for step in save_folder.steps(place)]
-    # the number of GPUs is not always known, and what other checkpoints have is the next best thing
-    shards = max((_shards(path) for _, path in tags), default=0)
-    return [Checkpoint(path.name, step, _problem(path, form, shards, deep)) for step, path in tags]
-
-
-def _shards(path: Path) -> int:
-    ranks = [int(match[1]) for file in path.iterdir() if (match := _SHARD.match(file.name))]
-    return max(ranks) + 1 if ranks else 0
-
-
-def expected(form: Layout, shards: int, bf16_names: bool = False) -> list[str]:
-    """Names of the files that a checkpoint of this layout must have (those that always exist).
-
-    Args:
-        form: what `layout` gave.
-        shards: data-parallel optimizer shards; 0 for none.
-        bf16_names: DeepSpeed puts `bf16_` before the shards of its bf16 optimizer.
-    """
-    slices = range(form.tensor * max(1, form.pipe))
-    prefix = "bf16_" if bf16_names else ""
-    names = [
-        f"{prefix}zero_pp_rank_{rank}_mp_rank_{part:02d}_optim_states.pt" for part in slices for rank in range(shards)
-    ]
-    if form.zero >= 3:
-        names += [
-            f"zero_pp_rank_{rank}_mp_rank_{part:02d}_model_states.pt" for part in slices for rank in range(shards)
-        ]
-    else:
-        names += [f"mp_rank_{part:02d}_model_states.pt" for part in slices]
-    if form.pipe >= 1 and form.layers:
-        # embedding 0, a function without weights, the layers, another function, the last norm, the output layer
-        numbers = [0, *range(2, form.layers + 2), form.layers + 3, *([] if form.tied else [form.layers + 4])]
-        names += [
-            f"layer_{number:02d}-model_{part:02d}-model_states.pt" for number in numbers for part in range(form.tensor)
-        ]
-    return names
-
-
-def _problem(path: Path, form: Layout, shards: int, deep: bool) -> str | None:
-    there = {file.name: file for file in path.iterdir() if file.is_file()}
-    own = _shards(path)
-    if form.data and own > form.data and form.zero:
-        return f"was made with {own} copies of the model, not {form.data}"
-    need = (form.data or max(1, shards)) if form.zero else shards
-    wanted = expected(form, need, any(name.startswith("bf16_zero") for name in there))
-    missing = [name for name in wanted if name not in there]
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        return f"lacks {missing[0]}{more}"
-    for name in sorted(there):
-        if name.endswith(".pt"):
-            trouble = torn(there[name], deep)
-            if trouble:
-                return f"{name} {trouble}"
-    return None
-
-
-def unreadable(path: str | os.PathLike[str]) -> str | None:
-    """Why no layout could load a checkpoint, in words after its name: no weights, or a torn file; None otherwise."""
-    found = sorted(Path(path).glob("*.pt"))
-    if not any("model_states" in file.name for file in found):
-        return "holds no weights"
-    return next((f"holds {file.name}, which {trouble}" for file in found if (trouble := torn(file))), None)
-
-
-def torn(path: str | os.PathLike[str], deep: bool = False) -> str | None:
-    """What is wrong with a file written by torch.save, in words after its name; None when nothing is."""
-    try:
-        if os.path.getsize(path) == 0:
-            return "is empty"
-        with open(path, "rb") as handle:
-            if handle.read(1) == _LEGACY:
-                return None
-        with zipfile.ZipFile(path) as archive:
-            if not archive.infolist():
-                return "is empty"
-            bad = archive.testzip() if deep else None
-            return f"is damaged ({bad})" if bad else None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError):
-        return "is cut short"
-    except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which checkpoint a run goes on from."""
-
-    tag: str | None
-    """None: there is no checkpoint at all."""
-    named: str | None
-    """What `latest` says now; None when it is missing or empty."""
-    why: str = ""
-    """Why `latest` has to be changed; empty when it has not."""
-
-    @property
-    def step(self) -> int:
-        return int(self.tag.removeprefix("global_step")) if self.tag else 0
-
-
-def choose(folder: str | os.PathLike[str], found: Sequence[Checkpoint], poisoned_from: int | None = None) -> Choice:
-    """The checkpoint to go on from: the one that `latest` names when it is good, else the newest good one before it,
-    else the newest good one.
-
-    Args:
-        folder: the save folder.
-        found: what `survey` gave.
-        poisoned_from: checkpoints of this step and later hold weights that are not numbers.
-
-    Raises:
-        Refused: there are checkpoints, and none is good.
-    """
-    named = save_folder.latest(folder)
-    if not found and named is None:
-        return Choice(None, None)
-    bad = {one.tag: one.problem for one in found if one.problem}
-    for one in found:
-        if poisoned_from is not None and one.step >= poisoned_from:
-            bad[one.tag] = f"was saved after the loss was no number (step {poisoned_from})"
-    good = [one for one in found if one.tag not in bad]
-    if named and any(one.tag == named for one in good):
-        return Choice(named, named)
-    if not good:
-        first = next(iter(bad.items()), (named, "is not there"))
-        raise Refused(
-            f"{folder} has no whole checkpoint: {first[0]} {first[1]}"
-            + (f", and {len(bad) - 1} more are torn." if len(bad) > 1 else "."),
-            f"restore one from a copy, or name another save folder to start from step 0 (nothing in {folder} was changed)",
-        )
-    before = save_folder.step_of(named or "")
-    earlier = [one for one in good if before is not None and one.step < before]
-    best = (earlier or good)[-1]
-    if named is None:
-        why = "latest is empty" if (Path(folder) / "latest").is_file() else "latest is missing"
-    else:
-        why = f"{named} {bad.get(named, 'is not there')}"
-    return Choice(best.tag, named, why)
-
-
-def mend(folder: str | os.PathLike[str], choice: Choice) -> bool:
-    """Write the choice into `latest`, atomically; True when that changed anything."""
-    if choice.tag is None or choice.tag == choice.named:
-        return False
-    path = Path(folder) / "latest"
-    if path.is_file():
-        files.adopt([path])  # GPT-NeoX's, one line; what it named is told
-    files.write_text(path, choice.tag)
-    return True
-
-
-def read_config(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The config that GPT-NeoX kept beside the newest checkpoint that has one.
-
-    Raises:
-        HaigoError: there is none.
-    """
-    for step in reversed(save_folder.steps(folder)):
-        kept = save_folder.kept_configs(Path(folder) / f"global_step{step}")
-        if kept:
-            return reader.load(kept)
-    raise HaigoError(f"{folder} has no checkpoint with a config beside it.", "name the config of the run as well")
+    folder: str = option("GPT-NeoX's save folder", positional=True)
+    configs: list[str] = option("the run's config (default: the one kept there)", [], positional=True, metavar="CONFIG")
+    gpus: int | None = few("number of GPUs of the run, to count the optimizer's shards", None)
+    deep: bool = option("read every byte and check its CRC", False)
+    mend: bool = option("write the newest good one into `latest` if that names none", False)
+    json: bool = option("print JSON", False)
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
-    parser = cli.parser("launch.checkpoints", __doc__)
-    parser.add_argument("folder", help="GPT-NeoX's save folder")
-    parser.add_argument("configs", nargs="*", metavar="CONFIG", help="the run's config (default: the one kept there)")
-    parser.add_argument("--gpus", type=cli.count, help="number of GPUs of the run, to count the optimizer's shards")
-    parser.add_argument("--deep", action="store_true", help="read every byte and check its CRC")
-    parser.add_argument(
-        "--mend", action="store_true", help="write the newest good one into `latest` if that names none"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(argv)
-    if not Path(args.folder).is_dir():
-        raise HaigoError(f"{args.folder} is not a folder.", "name the save folder of a run")
-    config = reader.load(args.configs) if args.configs else read_config(args.folder)
-    found = survey(args.folder, layout(config, args.gpus), args.deep)
+    options = flags.parse("launch.checkpoints", __doc__, CheckpointsOptions, argv)
+    folder = Path(options.folder)
+    if not folder.is_dir():
+        raise HaigoError(f"{folder} is not a folder.", "name the save folder of a run")
+    config = reader.load(options.configs) if options.configs else checkpoints.read_config(folder)
+    found = checkpoints.survey(folder, checkpoints.layout(config, options.gpus), options.deep)
     if not found:
-        raise HaigoError(f"{args.folder} has no checkpoint.", "name the save folder of a run")
-    choice = choose(args.folder, found)
-    mended = args.mend and mend(args.folder, choice)
-    if args.json:
-        rows = [
-            {"tag": one.tag, "step": one.step, "good": one.problem is None, "problem": one.problem} for one in found
-        ]
-        told = {"checkpoints": rows, "latest": choice.named, "goes_on_from": choice.tag, "mended": mended}
+        raise HaigoError(f"{folder} has no checkpoint.", "name the save folder of a run")
+    choice = checkpoints.choose(folder, found)
+    repaired = options.mend and checkpoints.repair(folder, choice)
+    if options.json:
+        rows = [{**asdict(one), "good": one.problem is None} for one in found]
+        told = {"checkpoints": rows, "latest": choice.named, "goes_on_from": choice.tag, "mended": repaired}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
         for one in found:
             print(f"{one.tag:<20}{'good' if one.problem is None else f'torn: {one.problem}'}")
-    if choice.tag != choice.named and not mended:
+    if choice.tag != choice.named and not repaired:
         raise Refused(
-            f"{Path(args.folder) / 'latest'} names {choice.named or 'nothing'} ({choice.why}): GPT-NeoX would not go on from "
+            f"{folder / 'latest'} names {choice.named or 'nothing'} ({choice.why}): GPT-NeoX would not go on from "
             f"the newest good one, {choice.tag}.",
             "write it there: the same command with --mend",
         )
-    if mended and not args.json:
-        print(f"latest named {choice.named or 'nothing'} ({choice.why}) and now names {choice.tag}.")
-    elif not args.json:
-        print(f"latest names {choice.named}: a run goes on from it.")
+    if not options.json:
+        was = f"{choice.named or 'nothing'} ({choice.why}) and now names {choice.tag}."
+        print(f"latest named {was}" if repaired else f"latest names {choice.named}: a run goes on from it.")
     return None
 
 

@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from haigo import cli, files, redact
+from haigo import cli, files, flags, redact
 from haigo.cli import HaigoError, Refused, nearest
-from launch.neox.launcher import written
+from haigo.options import Options, option
+from launch.neox.launcher import FLAVOURS, written
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LAUNCHERS = ("pdsh", "openmpi", "slurm")
@@ -109,18 +110,24 @@ def write(path: str | os.PathLike[str], content: str) -> None:
     Path(path).chmod(0o600)
 
 
+@dataclass(frozen=True, kw_only=True)
+class EnvOptions(Options):
+    """What `launch.deepspeed_env` writes."""
+
+    output: str = option(
+        "the file to write: ~/.deepspeed_env, or .deepspeed_env in GPT-NeoX's checkout", positional=True
+    )
+    names: str = option("variables, with commas between them", "")
+    prefixes: str = option("beginnings of names, with commas between them", "")
+    launcher: str = option("how the nodes are reached", "pdsh", among=LAUNCHERS)
+    deepspeed: str = option("GPT-NeoX's pinned fork, or DeepSpeed itself", "deeperspeed", among=FLAVOURS)
+    secrets: bool = option("also write names that look like secrets", False)
+
+
 def main(argv: Sequence[str] | None = None) -> int | None:
-    parser = cli.parser("launch.deepspeed_env", __doc__)
-    parser.add_argument("output", help="the file to write: ~/.deepspeed_env, or .deepspeed_env in GPT-NeoX's checkout")
-    parser.add_argument("--names", default="", help="variables, with commas between them")
-    parser.add_argument("--prefixes", default="", help="beginnings of names, with commas between them")
-    parser.add_argument("--launcher", choices=LAUNCHERS, default="pdsh", help="how the nodes are reached (pdsh)")
-    parser.add_argument("--deepspeed", choices=("deeperspeed", "deepspeed"), default="deeperspeed",
-                        help="GPT-NeoX's pinned fork, or DeepSpeed itself (deeperspeed)")  # fmt: skip
-    parser.add_argument("--secrets", action="store_true", help="also write names that look like secrets")
-    args = parser.parse_args(argv)
-    names, prefixes = ([word for word in text.split(",") if word] for text in (args.names, args.prefixes))
-    chosen = choose(os.environ, names, prefixes, args.secrets)
+    options = flags.parse("launch.deepspeed_env", __doc__, EnvOptions, argv)
+    names, prefixes = ([word for word in text.split(",") if word] for text in (options.names, options.prefixes))
+    chosen = choose(os.environ, names, prefixes, options.secrets)
     if chosen.secrets:
         print(
             f"haigo: left out, they look like secrets: {', '.join(chosen.secrets)} (--secrets writes them)",
@@ -128,8 +135,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         )
     if not chosen.values:
         raise HaigoError("nothing to write.", "give --names or --prefixes")
-    write(args.output, text(chosen.values, args.launcher, args.deepspeed))
-    print(f"wrote {args.output}: {', '.join(chosen.values)}")
+    write(options.output, text(chosen.values, options.launcher, options.deepspeed))
+    print(f"wrote {options.output}: {', '.join(chosen.values)}")
     return None
 
 

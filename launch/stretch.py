@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from haigo import cli, files, yamlfile
+from haigo import cli, files, flags, yamlfile
 from haigo.cli import Failed, HaigoError
+from haigo.options import Options, count, option
 from haigo.pickles import refusal
-from launch.deepy import interpreter
+from launch.neox.checkout import interpreter
 from launch.neox.conversion import pickles
 from launch.plan import recipes as config_recipes
 from neox_configs import reader
@@ -80,16 +82,21 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
     return place
 
 
+@dataclass(frozen=True, kw_only=True)
+class StretchOptions(Options):
+    """What `launch.stretch` copies."""
+
+    checkpoint: str = option("save folder, or one of its global_stepN folders", positional=True)
+    seq_length: int = count("tokens a sample may have")
+    output_dir: str = option("save folder of the copy")
+
+
 def main(argv: Sequence[str] | None = None) -> int | None:
-    parser = cli.parser("launch.stretch", __doc__)
-    parser.add_argument("checkpoint", help="save folder, or one of its global_stepN folders")
-    parser.add_argument("--seq-length", "--seq_length", type=cli.count, required=True, help="tokens a sample may have")
-    parser.add_argument("--output-dir", "--output_dir", required=True, help="save folder of the copy")
-    args = parser.parse_args(argv)
-    made = stretch(args.checkpoint, args.seq_length, args.output_dir, interpreter())
-    before = reader.value(config_recipes.base(args.checkpoint).config, "max_position_embeddings")
+    options = flags.parse("launch.stretch", __doc__, StretchOptions, argv)
+    made = stretch(options.checkpoint, options.seq_length, options.output_dir, interpreter())
+    before = reader.value(config_recipes.base(options.checkpoint).config, "max_position_embeddings")
     print(
-        f"{made}: {before:,} -> {args.seq_length:,} positions; go on with: python -m launch.configs --recipe long-context"
+        f"{made}: {before:,} -> {options.seq_length:,} positions; go on with: python -m launch.configs --recipe long-context"
     )
     return None
 

@@ -31,6 +31,12 @@ _COUNTS = (
 )  # fmt: skip
 
 
+def gpus_of_a_copy(config: Mapping[str, Any]) -> int:
+    """GPUs that one copy of the model is spread over: tensor parallel x pipeline parallel."""
+    pipe, tensor = reader.value(config, "pipe_parallel_size"), reader.value(config, "model_parallel_size")
+    return max(1, int(pipe)) * max(1, int(tensor))
+
+
 def batch(config: Mapping[str, Any], gpus: int) -> Batch:
     """GPT-NeoX's own batch arithmetic, its traps included.
 
@@ -40,24 +46,21 @@ def batch(config: Mapping[str, Any], gpus: int) -> Batch:
     Raises:
         HaigoError: the numbers do not fit together, as GPT-NeoX would find after start-up.
     """
-    for key in _COUNTS:
-        given = config.get(key)
-        if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
-            raise HaigoError(f"{key} is {str(given)[:60]!r}, and a whole number is needed.", "write a whole number")
-    pipe = max(1, reader.value(config, "pipe_parallel_size"))
-    tensor = max(1, reader.value(config, "model_parallel_size"))
-    if gpus < 1 or gpus % (pipe * tensor):
+    _check_counts(config)
+    copy = gpus_of_a_copy(config)
+    if gpus < 1 or gpus % copy:
         raise HaigoError(
-            f"{gpus} GPUs cannot be split into pipe_parallel_size {pipe} x model_parallel_size {tensor}.",
-            f"use a multiple of {pipe * tensor} GPUs",
+            f"{gpus} GPUs cannot be split into pipe_parallel_size {max(1, reader.value(config, 'pipe_parallel_size'))} x "
+            f"model_parallel_size {max(1, reader.value(config, 'model_parallel_size'))}.",
+            f"use a multiple of {copy} GPUs",
         )
-    parallel = gpus // (pipe * tensor)
+    parallel = gpus // copy
     train: Any = config.get("train_batch_size")
     micro: Any = config.get("train_micro_batch_size_per_gpu")
     steps = config.get("gradient_accumulation_steps", 1)
     if train is None and micro is None:
         raise HaigoError(
-            "neither train_batch_size nor train_micro_batch_size_per_gpu is given.",
+            "the config gives no batch size: neither train_batch_size nor train_micro_batch_size_per_gpu.",
             "write train_micro_batch_size_per_gpu and gradient_accumulation_steps",
         )
     if micro is None:
@@ -74,6 +77,34 @@ def batch(config: Mapping[str, Any], gpus: int) -> Batch:
             "write train_micro_batch_size_per_gpu and gradient_accumulation_steps, and leave train_batch_size out",
         )
     return Batch(gpus, parallel, micro, steps, train)
+
+
+def batch_of(config: Mapping[str, Any], copies: int | None = None) -> Batch:
+    """As `batch`, where nobody says how many GPUs there are: `global_num_gpus`, else as many as the batch sizes ask for.
+
+    Args:
+        copies: of the model, where the config does not tell of the whole; 1 when None.
+
+    Raises:
+        HaigoError: as `batch`.
+    """
+    _check_counts(config)
+    steps = config.get("gradient_accumulation_steps")
+    made = {**config, "gradient_accumulation_steps": 1 if steps is None else steps}
+    gpus = config.get("global_num_gpus")
+    if not gpus:
+        train, micro = config.get("train_batch_size"), config.get("train_micro_batch_size_per_gpu")
+        if train is not None:
+            copies = train // max(1, micro * made["gradient_accumulation_steps"]) if micro else 1
+        gpus = max(1, copies or 1) * gpus_of_a_copy(config)
+    return batch(made, int(gpus))
+
+
+def _check_counts(config: Mapping[str, Any]) -> None:
+    for key in _COUNTS:
+        given = config.get(key)
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
+            raise HaigoError(f"{key} is {str(given)[:60]!r}, and a whole number is needed.", "write a whole number")
 
 
 def padded_vocab(config: Mapping[str, Any], vocab_size: int) -> int:

@@ -79,3 +79,15 @@ def cluster(name: str | os.PathLike[str], gpus_per_node: int | None = None) -> C
     if not all(0 < size < math.inf for size in sizes) or not 0 < made.efficiency <= 2:
         raise HaigoError(f"{path}: a number makes no sense.", "need positive sizes and an efficiency from 0 to 2")
     return made
+
+
+def like(peak_tflops: float, card_bytes: int | None = None) -> Cluster | None:
+    """The shipped cluster of such GPUs; of several with one peak the one of the nearest memory (40 and 80 GB A100).
+
+    Args:
+        peak_tflops: of one GPU, as a config's `peak_theoretical_tflops`.
+        card_bytes: memory of one GPU; the smallest is taken when None.
+    """
+    places = [cluster(name) for name in shipped.names("clusters")]
+    same = [one for one in places if one.kind == "gpu" and one.peak_tflops == peak_tflops]
+    return min(same, key=lambda one: abs(one.memory_gb * 1e9 - (card_bytes or 0)), default=None)

@@ -15,6 +15,7 @@ from typing import Any
 from haigo.cli import HaigoError, nearest
 from launch.local import keys
 from launch.local.init import INITS
+from neox_configs import derive
 from neox_configs.keys import KEYS
 
 _GATED = "gated activations have a weight matrix that transformers' GPTNeoXForCausalLM lacks"
@@ -256,37 +257,12 @@ def _optimizer(config: Mapping[str, Any]) -> tuple[float, tuple[float, float], f
 
 
 def batch_sizes(config: Mapping[str, Any]) -> tuple[int, int]:
-    """(micro batch, global batch): GPT-NeoX's arithmetic; the data-parallel size follows from what is given."""
-    micro, total = config.get("train_micro_batch_size_per_gpu"), config.get("train_batch_size")
-    accumulate = _positive(_or(config, "gradient_accumulation_steps", 1), "gradient_accumulation_steps")
-    ranks = 1
-    if config.get("global_num_gpus"):
-        split = max(1, int(config.get("pipe_parallel_size") or 0)) * max(1, int(config.get("model_parallel_size") or 1))
-        ranks, rest = divmod(int(config["global_num_gpus"]), split)
-        if rest or not ranks:
-            raise HaigoError(
-                f"global_num_gpus {config['global_num_gpus']} is not a multiple of pipe x model parallel size {split}.",
-                "change one of them",
-            )
-    if micro is None and total is None:
-        raise HaigoError("the config gives no batch size.", "add train_micro_batch_size_per_gpu")
-    if micro is None:
-        micro, rest = divmod(_positive(total, "train_batch_size"), accumulate * ranks)
-        if rest or not micro:
-            raise HaigoError(
-                f"train_batch_size {total} is not a multiple of gradient_accumulation_steps {accumulate} x ranks {ranks}.",
-                "change one of them",
-            )
-    micro = _positive(micro, "train_micro_batch_size_per_gpu")
-    if total is None:
-        return micro, micro * accumulate * ranks
-    total = _positive(total, "train_batch_size")
-    if total % (micro * accumulate) or (config.get("global_num_gpus") and total != micro * accumulate * ranks):
-        raise HaigoError(
-            f"train_batch_size {total} is not micro batch {micro} x gradient_accumulation_steps {accumulate} x ranks.",
-            "make the three agree, as GPT-NeoX demands",
-        )
-    return micro, total
+    """(micro batch, global batch), in samples; see `derive.batch_of`."""
+    for name in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
+        if config.get(name) is not None:
+            _positive(config[name], name)
+    one = derive.batch_of(config)
+    return one.micro, one.train
 
 
 def precision_of(config: Mapping[str, Any]) -> str:

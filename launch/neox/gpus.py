@@ -5,7 +5,9 @@ Nothing is guessed: what is no number of whole GPUs of one kind is refused, with
 
 from __future__ import annotations
 
+import contextlib
 import re
+import subprocess
 from collections.abc import Mapping
 
 from haigo.cli import HaigoError, Refused
@@ -100,6 +102,15 @@ def visible(environ: Mapping[str, str]) -> list[str] | None:
     if text.strip() in ("", "-1", "NoDevFiles"):
         return []
     return devices("CUDA_VISIBLE_DEVICES", text, ranges=False)
+
+
+def card_bytes() -> int | None:
+    """Memory of this machine's first GPU, as `nvidia-smi` says it; None where there is none."""
+    words = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        said = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=20, check=False).stdout
+        return int(said.splitlines()[0]) << 20
+    return None
 
 
 def refuse_shares(name: str, text: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError, Refused
-from launch import hostfile as hostfiles
+from launch.neox import hostfile as hostfiles
 from neox_configs import neox_args
 from neox_configs.keys import KEYS
 
@@ -98,20 +98,13 @@ def _world(config: Mapping[str, Any], environ: Mapping[str, str], gpus: int | No
     named = hostfile_of(config, environ)
     if config.get("global_num_gpus") is not None or named is None:
         return gpus
-    nodes, each = config.get("num_nodes"), config.get("num_gpus")
     if os.path.isfile(named):
         pool = hostfiles.read(named)
     elif gpus is None:
         return None
     else:  # GPT-NeoX goes on alone on this machine, with no more than a warning
         pool = {"localhost": gpus}
-    left = hostfiles.select_as_deepspeed(
-        pool,
-        config.get("include") or "",
-        config.get("exclude") or "",
-        -1 if nodes is None else nodes,
-        each,
-    )
+    left = hostfiles.selected(config, pool, as_deepspeed=True)
     return sum(map(len, left.values()))
 
 
@@ -170,13 +163,3 @@ def _runner_words(got: Mapping[str, Any], environ: Mapping[str, str]) -> list[st
         index = words.index("--num_gpus")
         del words[index : index + 2]
     return words
-
-
-def overwrites(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The words of deepy.py that replace keys of the config, from its parsed options (None: not given)."""
-    names = ("user_script", "hostfile", "wandb_group", "wandb_run_name", "wandb_team", "eval_tasks", "iteration")
-    more = ("eval_results_prefix", "sample_input_file", "sample_output_file")
-    found = {name: arguments[name] for name in (*names, *more) if arguments.get(name) is not None}
-    if arguments.get("autotuning") is not None:
-        found["autotuning_run"] = arguments["autotuning"]
-    return found

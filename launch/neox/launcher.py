@@ -17,8 +17,8 @@ from pathlib import Path
 
 from haigo import files, redact
 from haigo.cli import HaigoError, Refused
-from launch import hostfile as hostfiles
-from launch.neox import launch_command as neox_command
+from launch.neox import hostfile as hostfiles
+from launch.neox import launch_command
 
 FLAVOURS = ("deeperspeed", "deepspeed")
 PREFIXES = ("MLFLOW", "PYTHON", "MV2", "UCX")
@@ -98,7 +98,7 @@ def executed(
     accelerator_exports: Sequence[str] = ("NCCL",),
     device_count: int | None = None,
 ) -> Executed:
-    """The command for `words` (what `neox_command.main_arguments` gave).
+    """The command for `words` (what `launch_command.main_arguments` gave).
 
     Args:
         words: the launcher's arguments.
@@ -126,7 +126,7 @@ def executed(
     else:
         hosts, args.master_addr = _here(args, environ, device_count), "127.0.0.1"
     first, notes = next(iter(hosts)), []
-    if not many and args.hostfile != neox_command.DEFAULT_HOSTFILE:
+    if not many and args.hostfile != launch_command.DEFAULT_HOSTFILE:
         notes.append(f"the hostfile {args.hostfile} does not exist, so that GPT-NeoX runs on this machine alone")
     lost = hostfiles.lost_by_deepspeed(args.include)
     if lost:
@@ -136,7 +136,7 @@ def executed(
         unknown.append(
             f"the address of {first}, which DeepSpeed asks it for by ssh (MASTER_ADDR or master_addr gives it)"
         )
-    world = neox_command.encode(hosts)
+    world = launch_command.encode(hosts)
     rest = [args.user_script, *args.user_args]
     if not (args.force_multi or len(hosts) > 1):
         if many and first not in ("localhost", "127.0.0.1", os.uname().nodename, environ.get("SLURMD_NODENAME")):
@@ -192,7 +192,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parse(words: Sequence[str], flavour: str) -> argparse.Namespace:
     parser = _Parser(add_help=False)
-    parser.add_argument("--hostfile", default=neox_command.DEFAULT_HOSTFILE)
+    parser.add_argument("--hostfile", default=launch_command.DEFAULT_HOSTFILE)
     for name in ("include", "exclude", "master_addr", "autotuning"):
         parser.add_argument(f"--{name}", default="")
     for name, default in (("num_nodes", -1), ("num_gpus", -1), ("master_port", 29500)):

@@ -10,7 +10,10 @@ So nothing here raises, whatever a line holds: what is no number is None, and wh
 from __future__ import annotations
 
 import math
+import os
 import re
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,13 @@ _FIELDS = {
     "nan": re.compile(r"\bnumber of nan iterations:\s+(\d+)"),
     "mfu": re.compile(r"\bMFU: ([\d.]+)%"),
 }
+_VALID = re.compile(
+    r"\bvalidation results at (?:iteration ([0-9]{1,12})|the end of training for val data)\s*\|\s*lm_loss value: (\S+)"
+)
+_VALID_START = re.compile(r"\bsetting validation data start iteration to ([0-9]{1,12})")
+_ARGUMENT = re.compile(r"^\s+(\w+) \.+ (.*?)\.*(?:default|updated)?\s*$")
+_PADDED = re.compile(r"> padded vocab \(size: \d+\) with \d+ dummy tokens \(new size: (\d+)\)")
+_PIECE = 1 << 18
 _FLOPS = re.compile(r"\b(?:approx flops per GPU|flops per GPU|FLOPS): ([\d.]+)\s*([KMGTPEZ]?)(?:FLOPS)?")
 _SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21}
 _SIGNS = (
@@ -108,16 +118,47 @@ def step(line: str) -> Step | None:
     )
 
 
-def last_good(path: Path) -> int:
-    """The last step in a log whose loss is a number; 0 when there is none, or no such file."""
-    from launch.train.process import Follower
+def lines(path: Path) -> Iterator[str]:
+    """The lines of a whole log as text; none where there is no such file."""
+    return map(readable, Follower(path).within(math.inf, end=True))
 
-    last = 0
-    for raw in Follower(path).within(math.inf, end=True):
-        one = step(readable(raw))
+
+def losses(path: Path) -> Iterator[tuple[int, float]]:
+    """(step, loss) of every step line of a log whose loss is a number."""
+    for one in map(step, lines(path)):
         if one is not None and one.loss is not None and one.finite:
-            last = one.iteration
-    return last
+            yield one.iteration, one.loss
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A line about the validation set: where it begins to be read, or a result."""
+
+    iteration: int | None
+    """Of the run; None at the end of training."""
+    loss: float | None
+    """In nats a token; None where it begins."""
+
+
+def validation(line: str) -> Validation | None:
+    """What a line tells of the validation set, or None."""
+    line = shortened(line)
+    if start := _VALID_START.search(line):
+        return Validation(int(start[1]), None)
+    found = _VALID.search(line)
+    loss = number(found[2]) if found else None
+    return Validation(int(found[1]) if found[1] else None, loss) if found and loss is not None else None
+
+
+def arguments(lines: Iterable[str]) -> dict[str, str]:
+    """The arguments that GPT-NeoX prints first, as printed, with the vocabulary's padded size (the list says None there)."""
+    values: dict[str, str] = {}
+    for line in lines:
+        if padded := _PADDED.search(line):
+            values["padded_vocab_size"] = padded[1]
+        elif argument := _ARGUMENT.match(line):
+            values.setdefault(argument[1], argument[2])
+    return values
 
 
 def sign_of_life(line: str) -> str | None:
@@ -136,3 +177,72 @@ def number(text: str) -> float | None:
     except ValueError:
         return None
     return None if math.isinf(value) and "inf" not in text.lower() else value
+
+
+class Follower:
+    """Reads a growing file by lines, a bounded piece at a time: no output, however long and however broken, holds its reader
+    up or fills its memory. A line ends with \\n or, as a progress bar's, with \\r; of an overlong one the ends are kept.
+
+    Args:
+        path: need not exist yet.
+        offset: where to begin, in bytes.
+    """
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path, self.offset = path, offset
+        self.behind = False
+        """Whether there is more to read already."""
+        self._head = self._tail = b""
+        self._cut = False
+
+    def lines(self, end: bool = False) -> list[bytes]:
+        """The lines that have come since the last call, empty ones left out; of much the first part (see `behind`).
+
+        Args:
+            end: nothing more will come, so that a last line without its end counts too.
+        """
+        self.behind = False
+        try:
+            with open(self.path, "rb") as handle:
+                size = os.fstat(handle.fileno()).st_size
+                if not 0 <= self.offset <= size:
+                    self.offset = 0  # cut by logrotate or by hand: silence here would look like a hang
+                    self._line()
+                handle.seek(self.offset)
+                data = handle.read(_PIECE)
+        except OSError:
+            return []
+        self.offset += len(data)
+        self.behind = len(data) == _PIECE and size > self.offset
+        found = []
+        for part in data.splitlines(keepends=True):
+            text = part.rstrip(b"\r\n")
+            self._add(text)
+            if len(text) < len(part):
+                found.append(self._line())
+        if end and not self.behind:
+            found.append(self._line())
+        return [line for line in found if line]
+
+    def within(self, seconds: float, end: bool = False) -> Iterator[bytes]:
+        """As `lines`, piece after piece until all is read or the time is over."""
+        until = time.monotonic() + seconds
+        while True:
+            yield from self.lines(end)
+            if not self.behind or time.monotonic() > until:
+                return
+
+    def _add(self, text: bytes) -> None:
+        half = LONGEST // 2
+        room = half - len(self._head)
+        self._head += text[:room]
+        if len(text) > room:
+            rest = self._tail + text[room:]
+            self._cut = self._cut or len(rest) > half
+            self._tail = rest[-half:]
+
+    def _line(self) -> bytes:
+        line = self._head + (b" ... " if self._cut else b"") + self._tail
+        self._head = self._tail = b""
+        self._cut = False
+        return line

@@ -1,24 +1,32 @@
-"""The text of an sbatch script: directives quoted for Slurm's own reader, everything else quoted for bash."""
+"""An sbatch script that trains GPT-NeoX configs: whether they can run on the job's nodes, and its text. Directives are quoted
+for Slurm's own reader, everything else for bash."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from haigo.cli import HaigoError
+from haigo import files, yamlfile
+from haigo.cli import Failed, HaigoError, Refused
+from haigo.options import Options, count, option
 from launch.neox.launcher import KEPT, PREFIXES
+from neox_configs import derive, reader
 
-SETTINGS = {
-    "account": "account to charge",
-    "partition": "partition",
-    "qos": "quality of service",
-    "constraint": "features of the nodes",
-    "reservation": "reservation",
-    "comment": "a comment for the job",
+_KEYS: dict[str, dict[str, Any]] = {
+    # without no_ssh_check DeepSpeed tries ssh to the first host even when srun starts everything
+    "slurm": {"launcher": "slurm", "deepspeed_slurm": True, "no_ssh_check": True},
+    "pdsh": {"launcher": "pdsh"},
 }
+_FILTERS = ("include", "exclude", "num_nodes", "num_gpus", "hostfile", "master_addr")
+_SETTINGS = ("account", "partition", "qos", "constraint", "reservation", "comment")
 _TIME = re.compile(r"[0-9]{1,9}(:[0-9][0-9](:[0-9][0-9])?)?|[0-9]{1,9}-[0-9]{1,9}(:[0-9][0-9]){0,2}")
 
 _BODY = r"""
@@ -78,31 +86,41 @@ exit "$code"
 """
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the script asks for."""
+@dataclass(frozen=True, kw_only=True)
+class SlurmOptions(Options):
+    """What the job of `launch.slurm` asks for, and what it runs."""
 
-    nodes: int
-    gpus: int
-    """GPUs of a node, and tasks on it."""
-    time: str
-    """Time limit in Slurm's notation."""
-    name: str
-    logs: Path
-    python: str
-    """Haigo's interpreter on the nodes."""
-    folder: Path
-    """Where the job starts, so that Haigo is found."""
-    launcher: str = "slurm"
-    array: bool = False
-    at_once: int | None = None
-    before_end: int = 300
-    """Seconds before the time limit at which Slurm sends USR1."""
-    requeues: int = 100
-    settings: Mapping[str, str | None] = field(default_factory=dict)
-    """account, partition, qos, ... (SETTINGS)."""
-    overcommit_cpu: bool = False
-    """No GPUs are asked for: trials without any."""
+    configs: list[str] = option("GPT-NeoX config files", positional=True, metavar="CONFIG")
+    nodes: int = count("nodes of a run")
+    gpus_per_node: int = count("GPUs of a node", 4)
+    time: str = option("time limit of the job, as Slurm writes it: 24:00:00 or 2-00:00:00")
+    output: str = option("the script to write", flags=("-o", "--output"))
+    submit: bool = option("hand it to sbatch", False)
+    launcher: str = option("how GPT-NeoX reaches the nodes", "slurm", among=("pdsh", "slurm"))
+    array: bool = option("every CONFIG is a run of its own", False)
+    at_once: int | None = count("runs of the array at the same time (all)", None)
+    job_name: str | None = option("name of the job (the first config's)", None)
+    logs: str | None = option("folder for logs, hostfiles (the script's)", None)
+    before_end: int = count("seconds before the time limit at which the run is stopped and queued again", 300)
+    max_requeues: int = count("queue again at most", 100)
+    account: str | None = option("account to charge", None)
+    partition: str | None = option("partition", None)
+    qos: str | None = option("quality of service", None)
+    constraint: str | None = option("features of the nodes", None)
+    reservation: str | None = option("reservation", None)
+    comment: str | None = option("a comment for the job", None)
+    cpu_only: bool = option("ask Slurm for no GPUs (trials on CPU)", False)
+    json: bool = option("print JSON", False)
+
+    @property
+    def name(self) -> str:
+        """Of the job."""
+        return self.job_name or Path(self.configs[0]).stem
+
+    @property
+    def folder(self) -> Path:
+        """For logs and hostfiles, absolute."""
+        return Path(self.logs or Path(self.output).parent).resolve()
 
     @property
     def grace(self) -> int:
@@ -113,8 +131,103 @@ class Job:
         return max(self.before_end - 60, self.before_end // 2)
 
     def log(self, number: str) -> str:
-        """Where Slurm writes the job's output."""
-        return str(self.logs / (f"{self.name}-{number}_*.log" if self.array else f"{self.name}-{number}.log"))
+        """Where Slurm writes the output of the job of this number."""
+        return str(self.folder / (f"{self.name}-{number}_*.log" if self.array else f"{self.name}-{number}.log"))
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written."""
+
+    script: Path
+    extra: Path | None
+    """The file with the launcher's keys, where the config lacked them."""
+    warnings: list[str]
+
+
+def check(config: Mapping[str, Any], nodes: int, gpus: int, launcher: str) -> tuple[dict[str, Any], list[str]]:
+    """Whether a config can run on so many nodes.
+
+    Args:
+        config: what `reader.load` gave.
+        nodes: nodes of the job.
+        gpus: GPUs of each.
+        launcher: `slurm` or `pdsh`.
+
+    Returns:
+        (keys that the config lacks, warnings).
+
+    Raises:
+        Refused: the world size does not fit, or a key of the config says something else.
+    """
+    reader.check_keys(config)
+    lacking = {}
+    for name, value in _KEYS[launcher].items():
+        if config.get(name) not in (None, value):
+            raise Refused(f"the config says {name}: {config[name]}, and --launcher is {launcher}.", f"take {name} out")
+        if config.get(name) is None and reader.value({}, name) != value:
+            lacking[name] = value
+    if launcher != "slurm" and config.get("deepspeed_slurm"):
+        raise Refused(f"the config says deepspeed_slurm, and --launcher is {launcher}.", "take deepspeed_slurm out")
+    for name in _FILTERS:
+        if config.get(name) not in (None, "", -1):
+            raise Refused(f"the config gives {name}, which the job itself decides.", f"take {name} out of the config")
+    fixed = config.get("global_num_gpus")
+    if fixed is not None and fixed != nodes * gpus:
+        raise Refused(f"global_num_gpus is {fixed}, and {nodes} nodes x {gpus} GPUs are {nodes * gpus}.", "take it out")
+    try:
+        derive.batch(config, nodes * gpus)
+    except HaigoError as error:
+        raise Refused(f"on {nodes} nodes x {gpus} GPUs: {error.problem}", error.fix) from None
+    warnings = []
+    if not config.get("save"):
+        warnings.append("it names no save folder: a job put back into the queue would start over")
+    return lacking, warnings
+
+
+def write(job: SlurmOptions) -> Written:
+    """Write the script, and the small config beside it where one is needed.
+
+    Raises:
+        Refused: as `check`; a config would be written over.
+        HaigoError: a config cannot be read, or a value that Slurm cannot take.
+    """
+    output, configs = Path(job.output), [Path(name) for name in job.configs]
+    extra = output.resolve().with_name(f"{output.stem}-launcher.yml")
+    for target in (output, extra):
+        files.check_output(target, inputs=configs)
+    groups = [[path] for path in configs] if job.array else [configs]
+    found = [check(reader.load(group), job.nodes, job.gpus_per_node, job.launcher) for group in groups]
+    lacking = found[0][0]
+    if any(keys != lacking for keys, _ in found):
+        raise Refused("some of the configs have the launcher's keys and some do not.", "write them into all or none")
+    if lacking:
+        yamlfile.write(extra, lacking, f"keys for {output.name}: GPT-NeoX joins this file with the run's own")
+    absolute = [[*(str(path.resolve()) for path in group), *([str(extra)] if lacking else [])] for group in groups]
+    for group in absolute:
+        reader.load(group)
+    files.write_text(output, script(job, absolute, dict(os.environ)))
+    warnings = [f"{group[0].name}: {line}" for group, (_, lines) in zip(groups, found, strict=True) for line in lines]
+    return Written(output, extra if lacking else None, warnings)
+
+
+def submit(script: Path) -> str:
+    """Hand the script to sbatch; the job's number.
+
+    Raises:
+        HaigoError: there is no sbatch here.
+        Failed: sbatch says no.
+    """
+    program = shutil.which("sbatch")
+    if program is None:
+        raise HaigoError("there is no sbatch here.", f"run it on a login node: sbatch {script}")
+    done = subprocess.run(
+        [program, "--parsable", str(script)], capture_output=True, text=True, errors="replace", timeout=120, check=False
+    )
+    number = done.stdout.strip().split(";")[0]
+    if done.returncode != 0 or not re.fullmatch(r"\d+", number):
+        raise Failed(f"sbatch refuses {script}: {done.stderr.strip() or done.stdout.strip()}", "see its message")
+    return number
 
 
 def seconds(text: str) -> int:
@@ -150,7 +263,7 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def directives(job: Job, count: int) -> list[str]:
+def directives(job: SlurmOptions, runs: int) -> list[str]:
     """The `#SBATCH` lines.
 
     Raises:
@@ -164,44 +277,43 @@ def directives(job: Job, count: int) -> list[str]:
         )
     if re.search(r"[/%\\]", job.name) or not job.name:
         raise HaigoError(f"{job.name!r} cannot name a job and its log.", "give --job-name NAME without / and %")
-    if "%" in str(job.logs) or "\\" in str(job.logs):
+    if "%" in str(job.folder) or "\\" in str(job.folder):
         raise HaigoError(
-            f"the folder {job.logs} has a % or a backslash, which Slurm replaces in log names.", "give --logs"
+            f"the folder {job.folder} has a % or a backslash, which Slurm replaces in log names.", "give --logs"
         )
     wanted: dict[str, str | int | None] = {
         "job-name": job.name,
         "nodes": job.nodes,
-        "ntasks-per-node": job.gpus,
-        "gpus-per-node": None if job.overcommit_cpu else job.gpus,
+        "ntasks-per-node": job.gpus_per_node,
+        "gpus-per-node": None if job.cpu_only else job.gpus_per_node,
         "time": job.time,
-        "output": f"{job.logs}/%x-%A_%a.log" if job.array else f"{job.logs}/%x-%j.log",
+        "output": f"{job.folder}/%x-%A_%a.log" if job.array else f"{job.folder}/%x-%j.log",
         "open-mode": "append",
         "signal": f"B:USR1@{job.before_end}",
-        "array": f"0-{count - 1}{f'%{job.at_once}' if job.at_once else ''}" if job.array else None,
-        **job.settings,
+        "array": f"0-{runs - 1}{f'%{job.at_once}' if job.at_once else ''}" if job.array else None,
+        **{name: getattr(job, name) for name in _SETTINGS},
     }
     lines = [f"#SBATCH --{name}={quoted(str(value))}" for name, value in wanted.items() if value is not None]
     return [*lines, "#SBATCH --requeue"]
 
 
-def script(job: Job, runs: Sequence[Sequence[str]], environ: Mapping[str, str]) -> str:
+def script(job: SlurmOptions, runs: Sequence[Sequence[str]], environ: Mapping[str, str]) -> str:
     """The whole script.
 
     Args:
-        job: what it asks for.
         runs: the config files of each run, absolute; one run unless it is an array.
         environ: where GPT_NEOX_DIR and GPT_NEOX_PYTHON are taken from; nothing else of it is written.
 
     Raises:
         HaigoError: as `directives`.
     """
-    lines = ["#!/bin/bash", *directives(job, len(runs)), "", f"cd {shlex.quote(str(job.folder))} || exit 1"]
+    lines = ["#!/bin/bash", *directives(job, len(runs)), "", f"cd {shlex.quote(os.getcwd())} || exit 1"]
     for name in ("GPT_NEOX_DIR", "GPT_NEOX_PYTHON"):
         if environ.get(name):
             lines.append(f"export {name}={shlex.quote(environ[name])}")
     lines += [
-        f"python={shlex.quote(job.python)} logs={shlex.quote(str(job.logs))} gpus={job.gpus} requeues={job.requeues}"
-        f" grace={job.grace} child="
+        f"python={shlex.quote(sys.executable)} logs={shlex.quote(str(job.folder))} gpus={job.gpus_per_node}"
+        f" requeues={job.max_requeues} grace={job.grace} child="
     ]
     if job.array:
         lines += ['case "$SLURM_ARRAY_TASK_ID" in']

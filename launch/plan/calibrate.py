@@ -31,10 +31,6 @@ from neox_configs import derive, reader, shipped
 from neox_configs.hardware import Cluster
 
 _LEVEL, _RECOMPUTE, _SIZE, _LENGTH, _NOISE = 0.3, 0.04, 0.04, 0.03, 0.03
-_SPEED = re.compile(r"samples/sec: ([\d.]+) \|\s*iteration\s+(\d+)/")
-_ARGUMENT = re.compile(r"^\s+(\w+) \.+ (.*?)\.*(?:default|updated)?\s*$")
-_PADDED = re.compile(r"> padded vocab \(size: \d+\) with \d+ dummy tokens \(new size: (\d+)\)")
-"""The list of arguments is printed before the tokenizer is read, and says None there."""
 _WARM_UP = 1
 """Logged intervals that are left out at the start: compilation and the first collectives."""
 VOCAB = 50_304
@@ -172,17 +168,9 @@ def _from_table(row: Mapping[str, Any], stack: Stack, where: str) -> Row:
 
 
 def _from_log(text: str, where: str) -> Row:
-    values: dict[str, str] = {}
-    speeds = []
-    if padded := _PADDED.search(text):
-        values["padded_vocab_size"] = padded[1]
-    for line in text.splitlines():
-        logged = _SPEED.search(line)
-        if logged:
-            # ranks that share an output write into each other's numbers
-            speeds += [speed] if (speed := neox_log.number(logged[1])) else []
-        elif argument := _ARGUMENT.match(line):
-            values.setdefault(argument[1], argument[2])
+    lines = text.splitlines()
+    values = neox_log.arguments(lines)
+    speeds = [one.samples_per_s for line in lines if (one := neox_log.step(line)) and one.samples_per_s]
     if len(speeds) <= _WARM_UP:
         raise HaigoError(
             f"{where} has {len(speeds)} logged speeds (`samples/sec`), and the first tells of the start only.",

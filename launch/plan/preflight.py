@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError, Refused
-from launch import hostfile as hostfiles
-from launch.neox import gpus as gpu_lists
+from launch.neox.hostfile import world_size
 from launch.plan.checks import blocks as preflight_blocks
 from launch.plan.checks import derived as preflight_derived
 from launch.plan.checks import ranges as preflight_ranges
@@ -53,6 +52,7 @@ def preflight(
     hostfile: str | os.PathLike[str] | None = None,
     gpus: int | None = None,
     base: str | os.PathLike[str] = ".",
+    config: dict[str, Any] | None = None,
 ) -> Report:
     """Run every check.
 
@@ -61,13 +61,14 @@ def preflight(
         hostfile: replaces the config's own.
         gpus: number of GPUs, where no hostfile tells.
         base: the folder that relative paths in the config start from (deepy.py runs in GPT-NeoX's checkout).
+        config: what the files hold, where they are read already.
 
     Raises:
         HaigoError: the files cannot be read as one config at all.
     """
     from launch.plan.checks import data as preflight_data  # numpy: not for --help
 
-    config = reader.load(paths)
+    config = reader.load(paths) if config is None else config
     found = [*_keys(config), *_floats(paths)]
     if not _bad(found):
         found += [*preflight_ranges.checks(config), *preflight_blocks.checks(config)]
@@ -126,37 +127,6 @@ def _floats(paths: Sequence[str | os.PathLike[str]]) -> list[Check]:
             "write 1.0e-4 instead of 1e-4",
         )
     ]
-
-
-def world_size(
-    config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None = None, gpus: int | None = None
-) -> tuple[int | None, str]:
-    """How many GPUs GPT-NeoX will count, and from where; (None, why) when that cannot be told here.
-
-    Raises:
-        HaigoError: a hostfile that cannot be read.
-    """
-    if config.get("global_num_gpus"):
-        return int(config["global_num_gpus"]), "global_num_gpus"
-    named = hostfile or config.get("hostfile")
-    if named:
-        hosts = hostfiles.select(
-            hostfiles.read(named),
-            config.get("include") or "",
-            config.get("exclude") or "",
-            reader.value(config, "num_nodes"),
-            config.get("num_gpus"),
-        )
-        return sum(map(len, hosts.values())), f"{named}, {len(hosts)} hosts"
-    if gpus:
-        return gpus, "--gpus"
-    if reader.value(config, "distributed_backend") == "gloo" and config.get("num_gpus"):
-        return int(config["num_gpus"]), "num_gpus on CPU"
-    cards = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    visible = gpu_lists.visible(os.environ) if cards else None
-    if visible is not None:
-        cards = len(visible)
-    return (cards, "the cards of this machine") if cards else (None, "no hostfile, and no GPU on this machine")
 
 
 def _world(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, gpus: int | None) -> list[Check]:

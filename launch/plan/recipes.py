@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError, Refused
-from launch.neox import save_folder
+from launch.neox import checkpoints
 from launch.plan.layouts import Layout
 from launch.plan.options import ConfigOptions, File
 from launch.plan.planner import Plan
@@ -71,19 +71,19 @@ def base(place: str | Path) -> Base:
         HaigoError: no checkpoint there, or one without its config.
     """
     path = Path(place).expanduser().resolve()
-    named = save_folder.step_of(path.name) is not None
+    named = checkpoints.step_of(path.name) is not None
     folder = path.parent if named else path
-    tag = save_folder.latest(folder)
+    tag = checkpoints.latest(folder)
     wanted = path.name if named else tag
     if not wanted or not (folder / wanted).is_dir():
         why = f"its file `latest` names {tag}, which is not there" if tag else "it has no file `latest`"
         raise HaigoError(
             f"{place} is not a GPT-NeoX checkpoint: {why}.", "name a save folder, or one of its global_stepN folders"
         )
-    kept = save_folder.kept_configs(folder / wanted)
+    kept = checkpoints.kept_configs(folder / wanted)
     if not kept:
         raise HaigoError(f"{folder / wanted}/configs holds no config.", "copy the config that trained it there")
-    step = save_folder.step_of(wanted)
+    step = checkpoints.step_of(wanted)
     if step is None:
         raise HaigoError(f"{folder}/latest names {wanted}, which is no step.", "write a name such as global_step810")
     return Base(folder, step, wanted == tag, reader.load(kept))

@@ -11,7 +11,6 @@ that start together would read each other's half-written ones.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 from collections.abc import Mapping
@@ -20,10 +19,8 @@ from typing import Any
 
 from haigo import digests, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
-from launch import checkpoints
+from launch.neox import checkpoints, ports
 from launch.neox import log as neox_log
-from launch.neox import ports, save_folder
-from launch.train.process import Follower
 
 ENGINE = "gpt-neox"
 _TAIL_BYTES = 8192
@@ -82,13 +79,21 @@ def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
     config = write_config(task, place)
     steps = int(task["steps"])
     mend(place / "neox" / "save", yamlfile.read(config))
-    if save_folder.latest(place / "neox" / "save") != f"global_step{steps}":
+    if checkpoints.latest(place / "neox" / "save") != f"global_step{steps}":
         _run(place, config)
     if not (place / "model").is_dir():
-        from launch import convert
+        from launch.neox.conversion.convert import convert
+        from launch.neox.conversion.options import ConvertOptions
 
-        words = {"iteration": steps, "configs": [config], "tokenizer": task["tokenizer"], "dtype": "float32"}
-        convert.convert(place / "neox" / "save", place / "model", **words)
+        options = ConvertOptions(
+            checkpoint=str(place / "neox" / "save"),
+            out=str(place / "model"),
+            iteration=steps,
+            config=[str(config)],
+            tokenizer=str(task["tokenizer"]),
+            dtype="float32",
+        )
+        convert(options)
     result = evaluate(task, place, steps)
     result["seconds"] = round(_spent(place) + time.monotonic() - begin, 3)
     files.write_json(place / checkpoint.RESULT, result)
@@ -117,7 +122,7 @@ def mend(save: Path, config: Mapping[str, Any]) -> None:
     except Refused:
         _clear(save.parent)
         return
-    checkpoints.mend(save, choice)
+    checkpoints.repair(save, choice)
 
 
 def write_config(task: Mapping[str, Any], place: Path) -> Path:
@@ -256,11 +261,7 @@ def evaluate(task: Mapping[str, Any], place: Path, steps: int) -> dict[str, Any]
 
 def logged(log: Path) -> list[tuple[int, float]]:
     """(step, loss) of every logged step; of a step that was trained twice, after a kill, the second."""
-    found: dict[int, float] = {}
-    for raw in Follower(log).within(math.inf, end=True):
-        one = neox_log.step(neox_log.readable(raw))
-        if one is not None and one.loss is not None and one.finite:
-            found[one.iteration] = one.loss
+    found = dict(neox_log.losses(log))
     if not found:
         raise Failed(f"{log} tells no loss.", "look at what GPT-NeoX wrote there")
     return sorted(found.items())

@@ -105,9 +105,9 @@ def run(
     if cluster is not None:
         if seconds is not None:
             raise HaigoError("--seconds measures the embedded engine.", "give --tokens with --engine neox")
-        from launch import deepy
+        from launch.neox import checkout
 
-        deepy.checkout()
+        checkout.find()
         # checks and scores are the embedded engine's; what the training is computed in is GPT-NeoX's business
         common |= {"precision_override": "fp32", "device": "cpu"}
     key = scores.check(tasks) if tasks is not None else None

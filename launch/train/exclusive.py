@@ -9,8 +9,7 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError
-from launch.train import process as children
-from launch.train import runner as keeper
+from launch.train import process, runner
 
 NAME = "run-folder"
 _NAMES = ("events.jsonl", "start.json", "places.json", "output.log", NAME)
@@ -19,7 +18,7 @@ _NAMES = ("events.jsonl", "start.json", "places.json", "output.log", NAME)
 def _take_over(folder: Path) -> None:
     """Enter what a watcher of an earlier version, which kept no journal, left in a run's folder: its lock and diary say so."""
     if not files.ours(folder) and (folder / "running.lock").is_file() and (folder / "events.jsonl").is_file():
-        files.adopt(folder / name for name in (*keeper.NAMES, *_NAMES))
+        files.adopt(folder / name for name in (*runner.NAMES, *_NAMES))
         files.adopt([folder.parent / "haigo_run.json"] if folder.name == "haigo" else [])
 
 
@@ -48,7 +47,7 @@ def alone(folder: Path, config: Mapping[str, Any], root: Path) -> Iterator[None]
         mark = place / NAME
         there = _named(mark, place)
         for other in {there, place} - {folder}:
-            child = children.running(other, tidy=False)
+            child = process.running(other, tidy=False)
             if child is not None:
                 raise HaigoError(
                     f"another run trains into {place.parent} (pid {child.pid}, its logs are in {other}).",

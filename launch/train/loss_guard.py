@@ -12,27 +12,11 @@ from collections import deque
 from dataclasses import dataclass
 
 from launch.neox.log import Step
+from launch.train.options import SuperviseOptions
 
-STOP, WARN, OFF = "stop", "warn", "off"
+STOP, OFF = "stop", "off"
 _ENOUGH = 20
 _NORMAL = 1.4826  # times the median absolute value of a normal variable about 0: its standard deviation
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What is done about which losses."""
-
-    nan: str = STOP
-    spike: str = WARN
-    """`stop`, `warn` or `off`."""
-    window: int = 50
-    """Logged losses that a new one is compared with."""
-    sigma: float = 8.0
-    """Above the median by so many standard deviations (estimated from the median jump between neighbours) ..."""
-    rise: float = 0.3
-    """... and by at least so many nats a token ..."""
-    patience: int = 3
-    """... in so many logged losses in a row."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +34,15 @@ class Alarm:
 
 
 class LossGuard:
-    """Fed with steps, answers with alarms: one for NaN, one for each spike."""
+    """Fed with steps, answers with alarms: one for NaN, one for each spike.
 
-    def __init__(self, rule: Rule) -> None:
-        self.rule = rule
-        self._past: deque[float] = deque(maxlen=rule.window)
+    A spike is a loss above the median by so many standard deviations (estimated from the median jump between neighbours) and
+    by at least so many nats a token, in so many logged losses in a row.
+    """
+
+    def __init__(self, options: SuperviseOptions) -> None:
+        self.options = options
+        self._past: deque[float] = deque(maxlen=options.spike_window)
         self._healthy = 0
         self._above: list[Step] = []
         self._told = False
@@ -66,18 +54,18 @@ class LossGuard:
             return None
         if not one.finite:
             return self._not_a_number(one)
-        alarm = self._spike(one) if self.rule.spike != OFF else None
+        alarm = self._spike(one) if self.options.spike != OFF else None
         if not self._above:
             self._healthy = one.iteration
         return alarm
 
     def _not_a_number(self, one: Step) -> Alarm | None:
-        if self.rule.nan == OFF or self._nan_told:
+        if self.options.nan == OFF or self._nan_told:
             return None
         self._nan_told = True
         return Alarm(
             "nan",
-            self.rule.nan == STOP,
+            self.options.nan == STOP,
             one.iteration,
             self._healthy,
             f"the loss was not a number at step {one.iteration}.",
@@ -85,22 +73,22 @@ class LossGuard:
 
     def _spike(self, one: Step) -> Alarm | None:
         assert one.loss is not None
-        if len(self._past) >= min(_ENOUGH, self.rule.window):
+        if len(self._past) >= min(_ENOUGH, self.options.spike_window):
             past = list(self._past)
             middle = statistics.median(past[-_ENOUGH:])
             # from one to the next, so that the fall of the loss early in training does not count as noise
             jumps = [abs(after - before) for before, after in itertools.pairwise(past)]
             spread = _NORMAL / 2**0.5 * statistics.median(jumps)
-            if one.loss > middle + max(self.rule.sigma * spread, self.rule.rise):
+            if one.loss > middle + max(self.options.spike_sigma * spread, self.options.spike_rise):
                 self._above.append(one)
-                if len(self._above) < self.rule.patience:
+                if len(self._above) < self.options.spike_patience:
                     return None
                 alarm = None
                 if not self._told:
                     first = self._above[0]
                     alarm = Alarm(
                         "spike",
-                        self.rule.spike == STOP,
+                        self.options.spike == STOP,
                         first.iteration,
                         self._healthy,
                         f"the loss rose from about {middle:.3f} to {one.loss:.3f} from step {first.iteration} on and "

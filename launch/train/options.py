@@ -1,162 +1,95 @@
-"""The options of a supervised run, and what follows from them alone."""
+"""The options of `launch.deepy`: deepy.py's own words, and how a training run is watched."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import os
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import cli
-from haigo.cli import HaigoError
-from launch.plan import preflight
-from launch.train import requeue
-from neox_configs import derive
+from haigo.options import Options, count, few, option
+
+_own = partial(option, group="Haigo's own")
+_watch: Any = partial(option, group="supervision (of train.py)")
+_SAY = ("stop", "warn", "off")
+_FILES = ("hostfile", "sample_input_file", "sample_output_file")
+_HANDED_ON = (
+    "hostfile", "wandb_group", "wandb_run_name", "wandb_team", "iteration", "eval_results_prefix", "autotuning",
+    "sample_input_file", "sample_output_file", "eval_tasks",
+)  # fmt: skip
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of a supervised run."""
-    group = parser.add_argument_group("supervision (of train.py)")
+@dataclass(frozen=True, kw_only=True)
+class SuperviseOptions(Options):
+    """How a training run is watched, started again and stopped."""
 
-    group.add_argument(
-        "--no-supervise", "--no_supervise", action="store_true", help="run GPT-NeoX once, its output on the terminal"
+    no_supervise: bool = _watch("run GPT-NeoX once, its output on the terminal", False)
+    run_folder: str | None = _watch("logs and state (default: haigo/ in the config's save folder)", None)
+    max_restarts: int = _watch("after a crash, in a row without a new checkpoint", 3, least=0)
+    restart_wait: float = _watch("seconds before the first restart, then doubled", 10.0, least=0)
+    hang_factor: float = _watch("silence for so many times the usual gap is a hang", 10.0, above=0)
+    hang_seconds: float = _watch("but at least so long between steps", 300.0, above=0)
+    hang_pause: float = _watch("and so long at start, save, evaluation", 1800.0, above=0)
+    nan: str = _watch("when the loss is no number", "stop", among=_SAY)
+    spike: str = _watch("when the loss jumps and stays", "warn", among=_SAY)
+    spike_sigma: float = _watch("a jump by so many deviations of the last losses", 8.0, above=0)
+    spike_rise: float = _watch("and by at least so much", 0.3, least=0)
+    spike_window: int = count("logged losses that it is compared with", 50, group="supervision (of train.py)")
+    spike_patience: int = count("logged losses in a row above it", 3, group="supervision (of train.py)")
+    grace_seconds: float | None = _watch(
+        "after SIGTERM or SIGUSR1, to reach the next checkpoint if near enough (default: 0; with --requeue 25)",
+        None,
+        least=0,
     )
-    group.add_argument(
-        "--run-folder", "--run_folder", help="logs and state (default: haigo/ in the config's save folder)"
-    )
-    group.add_argument(
-        "--max-restarts",
-        "--max_restarts",
-        type=int,
-        default=3,
-        help="after a crash, in a row without a new checkpoint (default: 3)",
-    )
-    group.add_argument(
-        "--restart-wait",
-        "--restart_wait",
-        type=float,
-        default=10.0,
-        help="seconds before the first restart, then doubled (default: 10)",
-    )
-    group.add_argument(
-        "--hang-factor",
-        "--hang_factor",
-        type=float,
-        default=10.0,
-        help="silence for so many times the usual gap is a hang (default: 10)",
-    )
-    group.add_argument(
-        "--hang-seconds",
-        "--hang_seconds",
-        type=float,
-        default=300.0,
-        help="but at least so long between steps (default: 300)",
-    )
-    group.add_argument(
-        "--hang-pause",
-        "--hang_pause",
-        type=float,
-        default=1800.0,
-        help="and so long at start, save, evaluation (default: 1800)",
-    )
-    group.add_argument(
-        "--nan", choices=("stop", "warn", "off"), default="stop", help="when the loss is no number (default: stop)"
-    )
-    group.add_argument(
-        "--spike", choices=("stop", "warn", "off"), default="warn", help="when the loss jumps and stays (default: warn)"
-    )
-    group.add_argument(
-        "--spike-sigma",
-        "--spike_sigma",
-        type=float,
-        default=8.0,
-        help="a jump by so many deviations of the last losses (default: 8)",
-    )
-    group.add_argument(
-        "--spike-rise", "--spike_rise", type=float, default=0.3, help="and by at least so much (default: 0.3)"
-    )
-    group.add_argument(
-        "--spike-window",
-        "--spike_window",
-        type=cli.count,
-        default=50,
-        help="logged losses that it is compared with (default: 50)",
-    )
-    group.add_argument(
-        "--spike-patience",
-        "--spike_patience",
-        type=cli.count,
-        default=3,
-        help="logged losses in a row above it (default: 3)",
-    )
-    group.add_argument(
-        "--grace-seconds",
-        "--grace_seconds",
-        type=float,
-        help="after SIGTERM or SIGUSR1, to reach the next checkpoint if near enough (default: 0; with --requeue 25)",
-    )
-    group.add_argument(
-        "--requeue", action="store_true", help="after SIGTERM or SIGUSR1, `scontrol requeue` this Slurm job"
-    )
-    group.add_argument(
-        "--other-data",
-        "--other_data",
-        action="store_true",
-        help="go on although weights, batch, length or data are not what they were",
-    )
-    group.add_argument(
-        "--no-rank-logs",
-        "--no_rank_logs",
-        action="store_true",
-        help="no log for every rank (they are kept for local launches)",
-    )
+    requeue: bool = _watch("after SIGTERM or SIGUSR1, `scontrol requeue` this Slurm job", False)
+    other_data: bool = _watch("go on although weights, batch, length or data are not what they were", False)
+    no_rank_logs: bool = _watch("no log for every rank (they are kept for local launches)", False)
 
 
-def wanted(args: argparse.Namespace) -> bool:
-    """Whether this call is a supervised run."""
-    return Path(args.user_script).name == "train.py" and not args.no_supervise and args.autotuning is None
+@dataclass(frozen=True, kw_only=True)
+class DeepyOptions(SuperviseOptions):
+    """What `launch.deepy` checks and starts. deepy.py's own words keep their spelling."""
 
+    user_script: str = option("GPT-NeoX's script: train.py, eval.py or generate.py", positional=True)
+    conf_file: list[str] = option("config files, `.yml` may be left out", positional=True)
+    conf_dir: str | None = option(
+        "folder before every config file's name", None, flags=("-d", "--conf_dir", "--conf-dir")
+    )
+    hostfile: str | None = option("lines `HOST slots=GPUS`", None, flags=("-H", "--hostfile"))
+    wandb_group: str | None = option("handed on", None, flags=("--wandb_group",))
+    wandb_run_name: str | None = option("handed on", None, flags=("--wandb_run_name",))
+    wandb_team: str | None = option("handed on", None, flags=("--wandb_team",))
+    eval_results_prefix: str | None = option("handed on", None, flags=("--eval_results_prefix",))
+    iteration: int | None = option("handed on", None)
+    eval_tasks: list[str] | None = option("handed on", None, flags=("--eval_tasks",), nargs="+")
+    autotuning: str | None = option("handed on", None, among=("tune", "run"))
+    sample_input_file: str | None = option("handed on", None, flags=("-i", "--sample_input_file"))
+    sample_output_file: str | None = option("handed on", None, flags=("-o", "--sample_output_file"))
+    dry_run: bool = _own("check, print the commands, start nothing", False)
+    json: bool = _own("with --dry-run: print all of it as JSON", False)
+    gpus: int | None = few("number of GPUs for the checks, where no hostfile tells", None, group="Haigo's own")
+    log: str | None = _own("file to write GPT-NeoX's output to as well", None)
+    no_preflight: bool = _own("start although a check says no", False)
 
-def check(args: argparse.Namespace) -> None:
-    """See that the numbers make sense.
+    @property
+    def supervised(self) -> bool:
+        """Whether the run is watched and started again: training alone, and not tuning."""
+        return Path(self.user_script).name == "train.py" and not self.no_supervise and self.autotuning is None
 
-    Raises:
-        HaigoError: one does not, or --requeue is given outside Slurm.
-    """
-    for name in ("max_restarts", "restart_wait", "spike_rise"):
-        if getattr(args, name) < 0:
-            raise HaigoError(f"--{name.replace('_', '-')} is {getattr(args, name)}.", "give a number of at least 0")
-    for name in ("hang_factor", "hang_seconds", "hang_pause", "spike_sigma"):
-        if not getattr(args, name) > 0:
-            raise HaigoError(f"--{name.replace('_', '-')} is {getattr(args, name)}.", "give a number above 0")
-    if args.grace_seconds is not None and not args.grace_seconds >= 0:
-        raise HaigoError(f"--grace-seconds is {args.grace_seconds}.", "give a number of at least 0")
-    if args.requeue and not args.dry_run:
-        requeue.command(os.environ)
+    def handed_on(self) -> dict[str, Any]:
+        """deepy.py's name of an option -> what it gets besides script and configs; paths are absolute."""
+        given = {name: getattr(self, name) for name in _HANDED_ON if getattr(self, name) is not None}
+        return {name: str(Path(value).resolve()) if name in _FILES else value for name, value in given.items()}
 
+    def overwrites(self) -> dict[str, Any]:
+        """The keys of the config that deepy.py replaces by them."""
+        made = {"user_script": self.user_script, **self.handed_on()}
+        return {"autotuning_run" if name == "autotuning" else name: value for name, value in made.items()}
 
-def gpus(args: argparse.Namespace, config: Mapping[str, Any]) -> int | None:
-    """All GPUs of the run; None when nothing tells."""
-    with contextlib.suppress(HaigoError):
-        return preflight.world_size(config, args.hostfile, args.gpus)[0]
-    return None
-
-
-def batch(config: Mapping[str, Any], gpus: int | None) -> int | None:
-    """The global batch in samples; None when nothing tells."""
-    if gpus:
-        with contextlib.suppress(HaigoError):
-            return derive.batch(config, gpus).train
-    given = config.get("train_batch_size")
-    return given if isinstance(given, int) else None
-
-
-def folder(args: argparse.Namespace, config: Mapping[str, Any], configs: Sequence[Path], root: Path) -> Path:
-    """Where the run's logs and state are."""
-    if args.run_folder:
-        return Path(args.run_folder).resolve()
-    if config.get("save"):
-        return (root / str(config["save"]) / "haigo").resolve()
-    return (configs[0].parent / "runs" / configs[0].stem).resolve()
+    def words(self, without: tuple[str, ...] = ()) -> list[str]:
+        """`handed_on` as words of a command line."""
+        found: list[str] = []
+        for name, value in self.handed_on().items():
+            if name not in without:
+                found += [f"--{name}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+        return found

@@ -115,6 +115,11 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def summary(found: Sequence[str]) -> str:
+    """What `differences` found, in one sentence's end."""
+    return found[0] + (f" ({len(found) - 1} more: {'; '.join(found[1:])})" if len(found) > 1 else "")
+
+
 def consequences(was: Mapping[str, Any], now: Mapping[str, Any], step: int) -> list[str]:
     """What GPT-NeoX will read from `step` on if the other stream is taken all the same, a line for each corpus.
 
@@ -182,9 +187,8 @@ def check(folder: str | os.PathLike[str], now: Mapping[str, Any], step: int, all
     if not found:
         return []
     if not allow:
-        more = f" ({len(found) - 1} more: {'; '.join(found[1:])})" if len(found) > 1 else ""
         raise Refused(
-            f"{folder} was trained to step {step} on another stream of data: {found[0]}{more}.",
+            f"{folder} was trained to step {step} on another stream of data: {summary(found)}.",
             "restore the config, or go on with the other stream by --other-data (what is read twice or never is told)",
         )
     return [*found, *consequences(record["stream"], now, step)]

@@ -17,9 +17,9 @@ from typing import Any
 
 from haigo import files, yamlfile
 from haigo.cli import Refused
-from launch import checkpoints
-from launch.checkpoints import Checkpoint, Choice
-from launch.train import record as run_record
+from launch.neox import checkpoints
+from launch.neox.checkpoints import Choice
+from launch.train import record
 
 ASIDE = "aside"
 
@@ -28,9 +28,9 @@ ASIDE = "aside"
 class Resume:
     """What a start begins with."""
 
-    save: Path | None
+    save: Path | None = None
     """None: nothing is kept, and a restart begins at step 0."""
-    choice: Choice
+    choice: Choice = Choice(None, None)
     changes: dict[str, Any] = field(default_factory=dict)
     """Keys of the config that are replaced for this start."""
     newer: list[str] = field(default_factory=list)
@@ -62,7 +62,7 @@ def look(
         Refused: no checkpoint is good, or the save folder holds those of another run.
     """
     if not config.get("save"):
-        return Resume(None, Choice(None, None))
+        return Resume()
     save = base / str(config["save"])
     load = base / str(config["load"]) if config.get("load") else None
     found = checkpoints.survey(save, checkpoints.layout(config, gpus), deep)
@@ -72,7 +72,7 @@ def look(
     same = load is not None and os.path.realpath(load) == os.path.realpath(save)
     changes: dict[str, Any] = {}
     if not same or config.get("finetune"):
-        if run_record.read(save) is None:
+        if record.read(save) is None:
             what = "finetune starts from step 0" if same else f"`load` names {load or 'nothing'}"
             raise Refused(
                 f"{save} already holds {choice.tag}, and {what}: GPT-NeoX would write over what is there.",
@@ -85,38 +85,32 @@ def look(
     return Resume(save, choice, changes, newer)
 
 
-def prepare(made: Resume) -> list[str]:
+def prepare(found: Resume) -> list[str]:
     """Do what the start needs: write `latest`, move newer checkpoints aside.
 
     Returns:
         What was done, a sentence each.
     """
-    if made.save is None or made.choice.tag is None:
+    if found.save is None or found.choice.tag is None:
         return []
     told = []
-    if checkpoints.mend(made.save, made.choice):
+    if checkpoints.repair(found.save, found.choice):
         told.append(
-            f"{made.choice.why}: {made.save / 'latest'} now names {made.choice.tag}"
-            + (f" (it named {made.choice.named})." if made.choice.named else ".")
+            f"{found.choice.why}: {found.save / 'latest'} now names {found.choice.tag}"
+            + (f" (it named {found.choice.named})." if found.choice.named else ".")
         )
-    for tag in made.newer:
+    for tag in found.newer:
         try:
-            target = files.put_aside(made.save / tag, made.save / "haigo" / ASIDE / tag)
+            target = files.put_aside(found.save / tag, found.save / "haigo" / ASIDE / tag)
         except OSError as error:
             if error.errno != errno.EXDEV:  # haigo/ is a link to another disk
                 raise
-            target = files.put_aside(made.save / tag, made.save / f"{ASIDE}-{tag}")
+            target = files.put_aside(found.save / tag, found.save / f"{ASIDE}-{tag}")
         told.append(
             f"{tag} was moved to {target}: it is newer than where the run goes on from, and "
             "keep_last_n_checkpoints would delete new checkpoints instead of it."
         )
     return told
-
-
-def whole(save: Path, config: Mapping[str, Any], gpus: int | None, tag: str) -> Checkpoint | None:
-    """What `launch.checkpoints` says of one checkpoint; None when it is not there."""
-    found = checkpoints.survey(save, checkpoints.layout(config, gpus))
-    return next((one for one in found if one.tag == tag), None)
 
 
 def changed(config: Mapping[str, Any], changes: Mapping[str, Any], source: Path, folder: Path) -> Path:

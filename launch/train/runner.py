@@ -1,4 +1,4 @@
-"""Keeps one training process and what it starts, whatever becomes of the one that watches.
+"""Runs one training process and what it starts, whatever becomes of the one that watches.
 
 Run as a program (by the supervisor, in a session of its own) it starts the command with its output appended to a file,
 sees it end, stops what it left behind, and writes how it ended to `exit.json`. It outlives a killed watcher, so that the
@@ -29,7 +29,7 @@ GRACE_S = 15.0
 """Between SIGTERM and SIGKILL."""
 BEAT_S = 2.0
 BUSY = 75
-"""Exit code when another keeper holds the folder."""
+"""Exit code when another runner holds the folder."""
 BUSY_S = 3.0
 NOT_STARTED = 127
 """Exit code that is told for a command that could not be started."""
@@ -37,7 +37,7 @@ _ENDING_BYTES = 256
 
 
 MARK = "HAIGO_RUN"
-"""Environment variable of everything that a keeper starts: its folder."""
+"""Environment variable of everything that a runner starts: its folder."""
 
 
 def members(group: int, folder: str | None = None) -> list[int]:
@@ -45,7 +45,7 @@ def members(group: int, folder: str | None = None) -> list[int]:
 
     Args:
         group: its number.
-        folder: only those that the keeper of this folder started; the number of a group long gone may be another's by now.
+        folder: only those that the runner of this folder started; the number of a group long gone may be another's by now.
     """
     return [pid for pid, _ in _members(group, folder)]
 
@@ -55,11 +55,11 @@ def _members(group: int, folder: str | None) -> list[tuple[int, str]]:
 
 
 def escaped(folder: str, group: int) -> list[tuple[int, str]]:
-    """Processes that the keeper of a folder started and that have left its group for a session of their own (`setsid`, a
+    """Processes that the runner of a folder started and that have left its group for a session of their own (`setsid`, a
     daemon's double fork): found by their mark, which is handed on to whatever they start.
 
     Args:
-        folder: the keeper's.
+        folder: the runner's.
         group: its number.
 
     Returns:
@@ -169,7 +169,7 @@ def _stop(left: Callable[[], list[tuple[int, str]]], going: float, grace: float)
 
 
 NAMES = ("running.lock", "child.json", "exit.json", ".exit.reserved", ".child.json.tmp", "alive")
-"""What a keeper writes in its folder."""
+"""What a runner writes in its folder."""
 
 
 def main() -> int:
@@ -186,7 +186,7 @@ def main() -> int:
         except BlockingIOError:
             if time.monotonic() > end:
                 return BUSY
-            time.sleep(0.05)  # the keeper of the start before may just be going
+            time.sleep(0.05)  # the runner of the start before may just be going
     with contextlib.suppress(FileNotFoundError):
         (folder / "exit.json").unlink()  # of the run before
     reserved = folder / ".exit.reserved"

@@ -22,7 +22,7 @@ from typing import Any
 
 from haigo import files, naming, yamlfile
 from haigo.cli import HaigoError, nearest
-from launch import hostfile as hostfiles
+from launch.neox import hostfile as hostfiles
 from neox_configs import reader
 from neox_configs.keys import KEYS
 
@@ -76,23 +76,19 @@ def read(path: str | os.PathLike[str]) -> list[Entry]:
     entries = [_entry(row, f"{path} row {number}", source.parent) for number, row in enumerate(rows, start=1)]
     if not entries:
         raise HaigoError(f"the table {path} has no run.", "write one row a run: name, config, host")
-    names: dict[str, int] = {}
     saves: dict[str, str] = {}
-    for entry in entries:
+    for number, entry in enumerate(entries):
         if entry.log:
             files.check_output(entry.log, [source, *(each for other in entries for each in other.configs)], grows=True)
-        if entry.name in names:
+        if entry.name in (other.name for other in entries[:number]):
             raise HaigoError(f"{path} has the run {entry.name} twice.", "give each run a name of its own")
-        names[entry.name] = 1
-        save = reader.load(entry.configs).get("save")
-        if save is not None:
-            if str(save) in saves:
-                raise HaigoError(
-                    f"{path}: {saves[str(save)]} and {entry.name} save to the same folder {save}.",
-                    "give each run a save folder of its own",
-                )
-            saves[str(save)] = entry.name
-    naming.check_all(names, "run", str(path), reserved=())
+        save = str(reader.load(entry.configs).get("save") or "")
+        if save and saves.setdefault(save, entry.name) != entry.name:
+            raise HaigoError(
+                f"{path}: {saves[save]} and {entry.name} save to the same folder {save}.",
+                "give each run a save folder of its own",
+            )
+    naming.check_all([entry.name for entry in entries], "run", str(path), reserved=())
     return entries
 
 
@@ -105,20 +101,14 @@ def _csv(source: Path) -> list[dict[str, Any]]:
         raise HaigoError(f"{source} is not UTF-8 text.", "save it as UTF-8 CSV") from None
     except csv.Error as error:
         raise HaigoError(f"{source} is not a table: {error}.", "save it as UTF-8 CSV") from None
-    if not rows:
-        return []
-    head = [name.strip() for name in rows[0]]
-    twice = [name for name in head if head.count(name) > 1]
-    if twice:
-        raise HaigoError(f"{source} has the column '{twice[0]}' twice.", "keep one of them")
-    found = []
-    for number, row in enumerate(rows[1:], start=1):
-        if not any(cell.strip() for cell in row):
-            continue
-        if len(row) > len(head):
-            raise HaigoError(f"{source} row {number} has more cells than columns.", 'put cells with commas in "quotes"')
-        found.append({name: cell.strip() for name, cell in zip(head, row, strict=False) if cell.strip()})
-    return found
+    head = [name.strip() for name in rows[0]] if rows else []
+    if twice := next((name for name in head if head.count(name) > 1), None):
+        raise HaigoError(f"{source} has the column '{twice}' twice.", "keep one of them")
+    long = next((at for at, row in enumerate(rows) if len(row) > len(head) and any(map(str.strip, row))), None)
+    if long:
+        raise HaigoError(f"{source} row {long} has more cells than columns.", 'put cells with commas in "quotes"')
+    found = [{name: cell.strip() for name, cell in zip(head, row, strict=False) if cell.strip()} for row in rows[1:]]
+    return [row for row in found if row]
 
 
 def _yaml(source: Path) -> list[dict[str, Any]]:
@@ -130,23 +120,20 @@ def _yaml(source: Path) -> list[dict[str, Any]]:
 
 
 def _entry(row: Mapping[str, Any], where: str, base: Path) -> Entry:
-    for column in row:
+    for column, cell in row.items():
         if column not in COLUMNS:
-            raise HaigoError(
-                f"{where}: no column '{column}'.{nearest(str(column), COLUMNS)}", f"use {', '.join(COLUMNS)}"
-            )
-        _check_cell(row[column], column, where)
+            near = nearest(str(column), COLUMNS)
+            raise HaigoError(f"{where}: no column '{column}'.{near}", f"use {', '.join(COLUMNS)}")
+        _check_cell(cell, column, where)
     row = {column: cell for column, cell in row.items() if cell is not None}
     name = str(row.get("name", ""))
     if wrong := naming.problem(name, reserved=(STOP,)):
         raise HaigoError(
             f"{where}: {name[:80]!r} is no name for a run: it {wrong}.", "use letters, digits, `.`, `-` and `_`"
         )
-    given = row.get("config")
-    words = [str(word) for word in given] if isinstance(given, list) else str(given or "").split()
-    if not words:
+    options, configs = _list(row, "options", where), [(base / word).resolve() for word in _list(row, "config", where)]
+    if not configs:
         raise HaigoError(f"{where}: no config is given.", "name a GPT-NeoX YAML")
-    configs = [(base / word).resolve() for word in words]
     for config in configs:
         if not config.is_file():
             raise HaigoError(f"{where}: {config} does not exist.", "check the path (it starts from the table's folder)")
@@ -165,13 +152,18 @@ def _entry(row: Mapping[str, Any], where: str, base: Path) -> Entry:
     gpus = str(row.get("gpus", "")).replace(" ", "")
     if gpus and (_GPUS.fullmatch(gpus) is None or hosts):
         raise HaigoError(f"{where}: gpus '{gpus}' is for runs on this machine, as numbers with commas.", "write 0,1")
-    options = row.get("options") or []
-    try:
-        more = [str(word) for word in options] if isinstance(options, list) else shlex.split(str(options))
-    except ValueError:
-        raise HaigoError(f"{where}: the options have an open quote: {options}.", "close it") from None
     log = (base / str(row["log"])).resolve() if row.get("log") else None
-    return Entry(name, configs, hosts, listed, gpus, log, more)
+    return Entry(name, configs, hosts, listed, gpus, log, options)
+
+
+def _list(row: Mapping[str, Any], column: str, where: str) -> list[str]:
+    given = row.get(column) or []
+    if isinstance(given, list):
+        return list(map(str, given))
+    try:
+        return shlex.split(str(given)) if column == "options" else str(given).split()
+    except ValueError:
+        raise HaigoError(f"{where}: the {column} have an open quote: {given}.", "close it") from None
 
 
 def _check_cell(cell: Any, column: str, where: str) -> None:

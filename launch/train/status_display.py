@@ -18,7 +18,7 @@ from haigo.progress import clock
 from launch.neox.log import Step
 from launch.plan import layouts as plan_layouts
 from launch.plan.memory import Shape, Split
-from neox_configs import derive, hardware, reader, shipped
+from neox_configs import derive, hardware, reader
 
 LINE_EVERY_S = 10.0
 
@@ -35,13 +35,16 @@ class Planned:
     """All GPUs together, operations a second."""
 
 
-def planned(config: Mapping[str, Any], gpus: int | None, vocab_size: int | None) -> Planned | None:
+def planned(
+    config: Mapping[str, Any], gpus: int | None, vocab_size: int | None, card_bytes: int | None = None
+) -> Planned | None:
     """The plan's figures for a config; None where it does not tell enough (no `peak_theoretical_tflops`, as on a CPU).
 
     Args:
         config: what `reader.load` gave.
         gpus: all GPUs.
         vocab_size: pieces of the tokenizer, before padding.
+        card_bytes: memory of a GPU: cards of one peak are told apart by it.
     """
     peak = config.get("peak_theoretical_tflops")
     if not (isinstance(peak, int | float) and peak > 0 and gpus and vocab_size):
@@ -50,8 +53,10 @@ def planned(config: Mapping[str, Any], gpus: int | None, vocab_size: int | None)
         batch = derive.batch(config, gpus)
         padded = derive.padded_vocab(config, vocab_size)
         layer, count = derive.parameters(config, padded)
-        place = next(one for name in shipped.names("clusters") if _like(one := hardware.cluster(name), config))
-    except (HaigoError, StopIteration):
+        place = hardware.like(peak, card_bytes)
+    except HaigoError:
+        return None
+    if place is None:
         return None
     shape = Shape(
         layers=config["num_layers"],
@@ -77,11 +82,7 @@ def planned(config: Mapping[str, Any], gpus: int | None, vocab_size: int | None)
     return Planned(layout.tokens_per_s, layout.mfu, shape.flops_per_token, gpus * float(peak) * 1e12)
 
 
-def _like(place: hardware.Cluster, config: Mapping[str, Any]) -> bool:
-    return place.kind == "gpu" and place.peak_tflops == config["peak_theoretical_tflops"]
-
-
-class Live:
+class Display:
     """Shows a run on stderr: one live line on a terminal, a plain line every few seconds in a log.
 
     Args:
@@ -91,7 +92,7 @@ class Live:
         every_s: seconds between plain lines.
     """
 
-    def __init__(self, name: str, seq_length: int, plan: Planned | None, every_s: float = LINE_EVERY_S) -> None:
+    def __init__(self, name: str, seq_length: int, plan: Planned | None = None, every_s: float = LINE_EVERY_S) -> None:
         self.name, self.seq_length, self.plan = name, seq_length, plan
         self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self.quiet = os.environ.get("HAIGO_QUIET") == "1"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import signal
 import time
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
-from launch.neox import save_folder
+from launch.neox import checkpoints
 from launch.train import requeue, resume, signals
+from launch.train.options import SuperviseOptions
 
 RESERVE_S = 5.0
 """Of the grace, for stopping the ranks themselves."""
@@ -31,19 +31,19 @@ class Stopping:
     """The signals of one run and what follows from them.
 
     Args:
-        args: with `grace_seconds` and `requeue`.
+        options: with `grace_seconds` and `requeue`.
         config: what `reader.load` gave.
         root: where relative paths start.
         gpus: all GPUs, where it is known.
     """
 
-    def __init__(self, args: argparse.Namespace, config: Mapping[str, Any], root: Path, gpus: int | None) -> None:
+    def __init__(self, options: SuperviseOptions, config: Mapping[str, Any], root: Path, gpus: int | None) -> None:
         self.config, self.root, self.gpus = config, root, gpus
-        self.requeue = bool(args.requeue)
+        self.requeue = options.requeue
         self.signal: int | None = None
         """The last one that came."""
         self.signals = 0
-        self._grace = args.grace_seconds if args.grace_seconds is not None else 25.0 if args.requeue else 0.0
+        self._grace = options.grace_seconds if options.grace_seconds is not None else 25.0 if options.requeue else 0.0
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
@@ -86,9 +86,9 @@ class Stopping:
         """Whether that checkpoint is there and whole."""
         save = self.root / str(self.config["save"])
         with contextlib.suppress(OSError):
-            if save_folder.latest(save) == f"global_step{goal}":
-                one = resume.whole(save, self.config, self.gpus, f"global_step{goal}")
-                return one is not None and one.problem is None
+            if checkpoints.latest(save) == f"global_step{goal}":
+                form = checkpoints.layout(self.config, self.gpus)
+                return checkpoints.problem(save, form, f"global_step{goal}") is None
         return False
 
     def stopped(self, iteration: int | None) -> Stop:

@@ -9,23 +9,11 @@ from __future__ import annotations
 
 import statistics
 from collections import deque
-from dataclasses import dataclass
 
 from launch.neox.log import Step
+from launch.train.options import SuperviseOptions
 
 _UNKNOWN_STEP_S = 120.0  # what a step may take as long as none has been seen
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long silence may last."""
-
-    factor: float = 10.0
-    """Times the median gap between two step lines."""
-    floor_s: float = 300.0
-    """At least so long between step lines."""
-    pause_s: float = 1800.0
-    """At least so long while starting, saving or evaluating."""
 
 
 _LEAP, _LEAP_INTERVALS = 100, 50
@@ -40,16 +28,16 @@ class Watchdog:
     somewhere, is none. What saves, loads and evaluates is alive without steps, but not for ever.
 
     Args:
-        patience: the limits.
+        options: how long silence may last (`hang_factor`, `hang_seconds`, `hang_pause`).
         now: the clock at the start, in seconds; any clock that does not go back.
         log_interval: steps from one step line to the next.
     """
 
-    def __init__(self, patience: Patience, now: float, log_interval: int = 1) -> None:
-        self.patience = patience
+    def __init__(self, options: SuperviseOptions, now: float, log_interval: int = 1) -> None:
+        self.options = options
         self.last = now
         self.phase = "start"
-        self._first = max(patience.pause_s, _UNKNOWN_STEP_S * log_interval)
+        self._first = max(options.hang_pause, _UNKNOWN_STEP_S * log_interval)
         self._leap = max(_LEAP, _LEAP_INTERVALS * log_interval)
         self._last_step: float | None = None
         self._last: int | None = None
@@ -95,7 +83,7 @@ class Watchdog:
 
     def other(self, kind: str, now: float) -> None:
         """Another sign of life came (see `neox_log.sign_of_life`)."""
-        if self._last_step is not None and now - self._last_step > _SIGNS_PAUSES * self.patience.pause_s:
+        if self._last_step is not None and now - self._last_step > _SIGNS_PAUSES * self.options.hang_pause:
             return
         self.last = now
         if self.phase != "start":
@@ -103,13 +91,13 @@ class Watchdog:
 
     def limit(self) -> float:
         """Seconds of silence that are allowed now."""
-        pace = self.patience.factor * statistics.median(self._gaps) if self._gaps else 0.0
+        pace = self.options.hang_factor * statistics.median(self._gaps) if self._gaps else 0.0
         if self.phase == "start":
             return self._first
         if self.phase == "steps":
             # before the pace is known, one interval may still take as long as the first did
-            return max(self.patience.floor_s, pace) if self._gaps else self._first
-        return max(self.patience.pause_s, pace)
+            return max(self.options.hang_seconds, pace) if self._gaps else self._first
+        return max(self.options.hang_pause, pace)
 
     def hung(self, now: float) -> str | None:
         """One sentence when the run has hung, else None."""

@@ -12,8 +12,9 @@ import pytest
 
 from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
-from launch import hostfile, proxies, runs, screen
+from launch import proxies, runs, screen
 from launch.local import __main__ as local
+from launch.neox import hostfile
 from launch.pipeline.__main__ import main as pipeline_main
 from launch.pipeline.page import figures
 from mixer import design, search

@@ -13,8 +13,8 @@ import pytest
 from haigo import yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapWriter
-from launch import samples
-from launch.neox import data_order
+from launch import samples as samples_verb
+from launch.neox import data_order, samples
 
 SEQ = 16
 
@@ -223,9 +223,9 @@ def test_equals_neox(prefixes, name, tmp_path, neox):
 
 def test_command_prints_samples(prefixes, tmp_path, capsys):
     yamlfile.write(tmp_path / "c.yml", config(prefixes))
-    assert samples.main([str(tmp_path / "c.yml"), "--first", "5", "--json", "--tokens"]) == 0
+    assert samples_verb.main([str(tmp_path / "c.yml"), "--first", "5", "--json", "--tokens"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert [sample["corpus"] for sample in printed] == ["one", "two", "one", "two", "one"]
     assert len(printed[0]["tokens"]) == SEQ + 1
-    assert samples.main([str(tmp_path / "c.yml"), "--first", "100"]) == 0
+    assert samples_verb.main([str(tmp_path / "c.yml"), "--first", "100"]) == 0
     assert GOLDEN["weighted, several epochs"] in capsys.readouterr().out

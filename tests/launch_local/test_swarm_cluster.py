@@ -49,12 +49,12 @@ for step in range(first + 1, steps + 1):
 
 STUB = """
 import os, shutil, sys, types
-def convert(place, output, **words):
-    assert open(os.path.join(place, "latest")).read() == f"global_step{words['iteration']}"
-    shutil.copytree(os.environ["FAKE_MODEL"], output)
-made = types.ModuleType("launch.convert")
+def convert(options):
+    assert open(os.path.join(options.checkpoint, "latest")).read() == f"global_step{options.iteration}"
+    shutil.copytree(os.environ["FAKE_MODEL"], options.out)
+made = types.ModuleType("launch.neox.conversion.convert")
 made.convert = convert
-sys.modules["launch.convert"] = made
+sys.modules["launch.neox.conversion.convert"] = made
 """
 
 

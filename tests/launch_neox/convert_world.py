@@ -9,6 +9,8 @@ import torch
 from neox_world import World
 
 from haigo import yamlfile
+from launch.neox.conversion.convert import convert
+from launch.neox.conversion.options import ConvertOptions
 
 LAYERS, HIDDEN, HEADS, SEQ, BATCH = 2, 32, 4, 32, 4
 
@@ -163,3 +165,9 @@ def write_checkpoint(
         torch.save(whole, folder / f"mp_rank_{rank:02d}_model_states.pt")
     (save / "latest").write_text(f"global_step{step}")
     return folder
+
+
+def converted(place: Path, out: Path, **options: Any) -> dict[str, Any]:
+    """What `launch.convert` makes of a checkpoint."""
+    texts = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    return convert(ConvertOptions(checkpoint=str(place), out=str(out), **texts))

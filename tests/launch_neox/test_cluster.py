@@ -24,11 +24,10 @@ from private_slurm import Slurm
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
-from launch import hostfile
 from launch import slurm as slurm_command
+from launch.neox import hostfile, nodelist, sbatch
 from launch.neox import launch_command as neox_command
 from launch.neox import launcher as runner_command
-from launch.neox import nodelist, sbatch
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
 
@@ -356,7 +355,7 @@ WORDS = st.lists(st.text(st.characters(exclude_characters="\0\r", exclude_catego
 @given(words=WORDS, variable=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20))
 def test_what_the_script_names_survives_bash(words: list[str], variable: str) -> None:
     paths = [f"/{word}" for word in words]
-    job = sbatch.Job(1, 1, "10", "name", Path("/tmp"), python="/bin/python", folder=Path("/tmp"))
+    job = sbatch.SlurmOptions(configs=["name"], nodes=1, gpus_per_node=1, time="10", output="/tmp/x")
     text = sbatch.script(job, [paths], {"GPT_NEOX_DIR": variable, "SECRET_KEY": "sesame"})
     assert "sesame" not in text
     head = text[: text.index("# where the runs")]

@@ -27,8 +27,10 @@ from haigo.formats.dataset.indexed import MMapWriter
 from launch import convert
 from launch.neox.conversion import check as convert_check
 from launch.neox.conversion import checkpoint as convert_checkpoint
+from launch.neox.conversion import convert as convert_model
 from launch.neox.conversion import loss as convert_loss
 from launch.neox.conversion import repair as convert_mend
+from neox_configs import derive
 
 # what GPT-NeoX's converter does, but for the weights: those the test has written to FAKE_CONVERTED
 CONVERTER = """
@@ -98,7 +100,7 @@ class Case:
         files.write_json(self.made / "generation_config.json", {"bos_token_id": 0, "eos_token_id": 2})
 
     def convert(self, **options: Any) -> dict[str, Any]:
-        return convert.convert(options.pop("place", self.save), self.out, **options)
+        return convert_world.converted(options.pop("place", self.save), self.out, **options)
 
     def run(self, *words: str) -> int:
         return cli.run(convert.main, [str(self.save), "--out", str(self.out), *words])
@@ -207,7 +209,7 @@ def test_cut_and_rounded(case):
     assert size < one.rows and files.read_json(one.out / "config.json")["vocab_size"] == size
     for name in ("gpt_neox.embed_in.weight", "embed_out.weight"):
         assert torch.equal(found[name], one.model[name][:size].half())
-    assert {one["status"] for one in convert.check_folder(one.out)} == {"ok"}
+    assert {one["status"] for one in convert_model.check_folder(one.out)} == {"ok"}
 
 
 def test_shards(case):
@@ -227,7 +229,7 @@ def test_shards(case):
     assert stated == sum(2 * value.numel() for value in found.values())
     (one.out / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(HaigoError, match="00002-of-00002"):
-        convert.check_folder(one.out)
+        convert_model.check_folder(one.out)
 
 
 def test_copies_that_differ_are_refused_unless_a_log_proves_the_model(case, tmp_path, capsys):
@@ -500,12 +502,12 @@ def test_a_cut_model_is_compared_before_the_cut(case, tmp_path):
 def test_without_a_log_the_loss_is_measured_where_data_are(case):
     one = case()
     one.convert(check=True)
-    row = convert.check_folder(one.out)[-1]
+    row = convert_model.check_folder(one.out)[-1]
     assert row["status"] == "ok" and row["text"].startswith(f"{one.loss('train', 16, BATCH):.5f}"[:6])
     record = files.read_json(one.out / "conversion.json")
     record["config"]["train_data_paths"] = ["/nowhere/text_document"] * 2
     files.write_json(one.out / "conversion.json", record)
-    row = convert.check_folder(one.out)[-1]
+    row = convert_model.check_folder(one.out)[-1]
     assert row["status"] == "skip" and "/nowhere/text_document.idx does not exist" in row["text"]
 
 
@@ -575,11 +577,16 @@ def test_labels_and_ends_of_documents_are_left_out(shared_world, tmp_path):
         convert_loss.rows({**config, "pack_impl": "unpacked"}, BATCH, "train", 0, 1, 1, Path())
 
 
+def whole(config, copies):
+    one = derive.batch_of(config, copies)
+    return one.micro, one.train
+
+
 def test_the_size_of_the_batch(shared_world, tmp_path):
     config = convert_world.config(shared_world, tmp_path, gradient_accumulation_steps=3)
-    assert convert_loss.batches(config, 2) == (BATCH, 24)
-    assert convert_loss.batches(config, None) == (BATCH, 12)
-    assert convert_loss.batches({**config, "train_batch_size": 24}, 5) == (BATCH, 24)
+    assert whole(config, 2) == (BATCH, 24)
+    assert whole(config, None) == (BATCH, 12)
+    assert whole({**config, "train_batch_size": 24}, 5) == (BATCH, 24)
 
 
 def change_weights(folder: Path, **changes: Any) -> None:
@@ -641,10 +648,10 @@ def test_folders_of_other_origin(case, tmp_path, capsys):
     one = case()
     one.convert()
     (one.out / "conversion.json").unlink()
-    told = convert.check_folder(one.out)
+    told = convert_model.check_folder(one.out)
     assert {row["status"] for row in told} == {"ok", "skip"}
     with pytest.raises(HaigoError, match=r"has no conversion.json"):
-        convert.check_folder(one.out, log=tmp_path / "log")
+        convert_model.check_folder(one.out, log=tmp_path / "log")
     change_json(one.out, "config.json", model_type="llama")
     assert cli.run(convert.main, [str(one.out), "--check"]) == cli.BAD_INPUT
 
@@ -677,5 +684,5 @@ def test_force_takes_over_a_model_of_an_earlier_version_and_no_other_file(tmp_pa
     ours = ("conversion.json", "config.json", "model.safetensors", "tokenizer.json", "spm.model")
     for name in (*ours, "results.json", "adapter.safetensors", "my.model"):
         (out / name).write_text("{}")
-    convert._free(out, tmp_path / "save", force=True)
+    convert_model._free(out, tmp_path / "save", force=True)
     assert {path.name for path in files.remove_tree(out)} == {"results.json", "adapter.safetensors", "my.model"}

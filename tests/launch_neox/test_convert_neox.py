@@ -15,6 +15,7 @@ from neox_world import LOSSLESS, World, make_world, sentences
 from haigo import cli, files, yamlfile
 from haigo.formats import tokenizer
 from launch import convert
+from launch.neox.conversion import convert as convert_model
 from launch.neox.conversion import loss as convert_loss
 
 pytestmark = [pytest.mark.neox, pytest.mark.slow]
@@ -105,7 +106,7 @@ def bare(neox: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", [*LAYOUTS, "finetuned"])
 def test_the_converted_model_has_the_logged_loss(name, runs, bare, tmp_path):
     folder = runs.folder(name)
-    made = convert.convert(folder / "save", tmp_path / "hf", iteration=STEP, log=folder / "log")
+    made = convert_world.converted(folder / "save", tmp_path / "hf", iteration=STEP, log=folder / "log")
     losses = {one["name"]: one["text"] for one in made["checks"] if "loss" in one["name"]}
     print(name, made["mended"], losses)
     assert {one["status"] for one in made["checks"]} == {"ok"}, made["checks"]
@@ -120,12 +121,12 @@ def test_the_converted_model_has_the_logged_loss(name, runs, bare, tmp_path):
     several = config["model_parallel_size"] > 1 and not config["gpt_j_residual"]
     assert made["mended"] == (2 * convert_world.LAYERS if several else 0)
     assert made["data_ranks"] == (2 if name.startswith("dp2") else 1)
-    assert [one["status"] for one in convert.check_folder(tmp_path / "hf", log=folder / "log")].count("fail") == 0
+    assert [one["status"] for one in convert_model.check_folder(tmp_path / "hf", log=folder / "log")].count("fail") == 0
 
 
 def test_the_model_loads_everywhere_with_the_ids_of_training(runs, bare, tmp_path):
     out = tmp_path / "hf"
-    convert.convert(runs.folder("mp2 pp0") / "save", out)
+    convert_world.converted(runs.folder("mp2 pp0") / "save", out)
     assert files.read_json(out / "conversion.json")["step"] == 6
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -145,7 +146,7 @@ def test_a_finetuned_model_answers(runs, bare, tmp_path, capsys):
     from eval_harness import ask
 
     out = tmp_path / "hf"
-    convert.convert(runs.folder("finetuned") / "save", out, log=runs.folder("finetuned") / "log")
+    convert_world.converted(runs.folder("finetuned") / "save", out, log=runs.folder("finetuned") / "log")
     asked = ["--model", str(out), "--question", "kaio?", "--choices", "aio,kesu", "--device", "cpu"]
     assert cli.run(ask.main, asked) == cli.OK
     assert "Answer: " in capsys.readouterr().out

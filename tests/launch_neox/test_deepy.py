@@ -18,7 +18,7 @@ from haigo import cli, yamlfile
 from launch import deepy
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
-from launch.train import outcome as deepy_run
+from launch.train.outcome import Seen
 
 LINE = (
     " samples/sec: 1.0 | iteration {:8d}/{:8d} | learning rate: 1.0E-04 | lm_loss: {} | number of nan iterations:   0 |"
@@ -257,9 +257,9 @@ def test_other_scripts_are_not_judged_as_training(
 
 
 def test_reading_the_log() -> None:
-    outcome = deepy_run.Outcome()
+    seen = Seen()
     for line in log_lines("2.0E+00", "1.5E+00").splitlines():
-        outcome.read(line)
-    assert (outcome.iteration, outcome.loss, outcome.nan_at) == (2, 1.5, None)
-    outcome.read(" iteration       3/      20 | lm_loss: inf |")
-    assert outcome.nan_at == 3
+        seen.take(line)
+    assert (seen.iteration, seen.loss, seen.nan_at) == (2, 1.5, None)
+    seen.take(" iteration       3/      20 | lm_loss: inf |")
+    assert seen.nan_at == 3

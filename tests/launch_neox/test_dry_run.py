@@ -17,7 +17,7 @@ from neox_world import World
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError, Refused
 from launch import deepy
-from launch.neox import dry_run as deepy_show
+from launch.neox import checkout
 from launch.neox import launch_command as neox_command
 from launch.neox import launcher as runner_command
 from launch.plan.config import write_config
@@ -139,9 +139,9 @@ def test_a_lone_refusal_leaves_the_first_line(
 
 
 def test_openmpi_gets_the_variables_that_deepspeed_insists_on() -> None:
-    made = deepy_show.environment("/v/bin/python", {"launcher": "openmpi"}, {"PATH": "/bin"})
+    made = checkout.environment("/v/bin/python", {"launcher": "openmpi"}, {"PATH": "/bin"})
     assert made["OMPI_COMM_WORLD_SIZE"] == "1" and made["PATH"] == "/v/bin:/bin"
-    assert not any(name.startswith("OMPI") for name in deepy_show.environment("/v/bin/python", {}, {"PATH": "/bin"}))
+    assert not any(name.startswith("OMPI") for name in checkout.environment("/v/bin/python", {}, {"PATH": "/bin"}))
 
 
 def test_numbers_are_read_as_gpt_neox_reads_them(config: Path) -> None:

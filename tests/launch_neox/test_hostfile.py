@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from haigo import cli
 from haigo.cli import HaigoError
-from launch import hostfile
+from launch import hostfile as hostfile_verb
+from launch.neox import hostfile
 
 HOSTS = {"node-a": 4, "node-b": 4, "gpu003.cluster": 2}
 
@@ -79,6 +80,6 @@ def test_filters_that_fail(options: dict, said: str) -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     hostfile.write(tmp_path / "hosts", HOSTS)
-    assert cli.run(hostfile.main, [str(tmp_path / "hosts"), "--include", "node-a"]) == 0
+    assert cli.run(hostfile_verb.main, [str(tmp_path / "hosts"), "--include", "node-a"]) == 0
     assert "1 hosts, 4 GPUs" in capsys.readouterr().out
-    assert cli.run(hostfile.main, [str(tmp_path / "none")]) == 2
+    assert cli.run(hostfile_verb.main, [str(tmp_path / "none")]) == 2

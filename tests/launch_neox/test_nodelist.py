@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from haigo import cli
 from haigo.cli import HaigoError
-from launch import hostfile
-from launch.neox import nodelist
+from launch import hostfile as hostfile_verb
+from launch.neox import hostfile, nodelist
 
 STEM = st.from_regex(r"[a-z][a-z0-9-]{0,4}[a-z]", fullmatch=True)
 HOSTS = st.lists(st.tuples(STEM, st.from_regex(r"([0-9]{1,4})?", fullmatch=True)).map("".join), min_size=1, unique=True)
@@ -75,13 +75,13 @@ def test_pbs_and_named_hosts(
     nodes.write_text("a\na\nb\nb\n\n")
     monkeypatch.setenv("PBS_NODEFILE", str(nodes))
     monkeypatch.delenv("SLURM_JOB_NODELIST", raising=False)
-    assert cli.run(hostfile.main, [str(output), "--from", "job"]) == 0
+    assert cli.run(hostfile_verb.main, [str(output), "--from", "job"]) == 0
     assert hostfile.read(output) == {"a": 2, "b": 2}
-    assert cli.run(hostfile.main, [str(output), "--from", "g[08-09]", "--gpus-per-node", "4"]) == 0
+    assert cli.run(hostfile_verb.main, [str(output), "--from", "g[08-09]", "--gpus-per-node", "4"]) == 0
     assert output.read_text() == "g08 slots=4\ng09 slots=4\n"
-    assert cli.run(hostfile.main, [str(output), "--from", "g[08-09]"]) == 2
-    assert cli.run(hostfile.main, [str(output), "--from", "g;x", "--gpus-per-node", "4"]) == 2
+    assert cli.run(hostfile_verb.main, [str(output), "--from", "g[08-09]"]) == 2
+    assert cli.run(hostfile_verb.main, [str(output), "--from", "g;x", "--gpus-per-node", "4"]) == 2
     nodes.write_text("a;reboot\n")
-    assert cli.run(hostfile.main, [str(output), "--from", "pbs"]) == 2
+    assert cli.run(hostfile_verb.main, [str(output), "--from", "pbs"]) == 2
     assert output.read_text() == "g08 slots=4\ng09 slots=4\n"
     assert "host name" in capsys.readouterr().err

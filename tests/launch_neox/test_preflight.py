@@ -16,8 +16,7 @@ from neox_world import World, sentences, train_tokenizer, write_weights
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
-from launch import hostfile
-from launch.neox import data_order
+from launch.neox import data_order, hostfile
 from launch.plan import preflight
 from launch.plan.config import make_config
 from launch.plan.options import ConfigOptions

@@ -17,7 +17,7 @@ import yaml
 from neox_world import World
 
 from haigo.cli import HaigoError
-from launch import hostfile
+from launch.neox import hostfile
 from launch.neox import launch_command as neox_command
 from launch.neox import launcher as runner_command
 from launch.plan.config import write_config

@@ -18,7 +18,8 @@ from neox_world import REPO, World, make_world
 
 from haigo import files, yamlfile
 from haigo.cli import Refused
-from launch import configs, hostfile
+from launch import configs
+from launch.neox import hostfile
 from launch.plan import calibrate as plan_calibrate
 from launch.plan import stacks as plan_stacks
 from launch.plan.config import write_config

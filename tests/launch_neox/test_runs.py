@@ -21,8 +21,7 @@ from haigo import cli, files, yamlfile
 from launch import runs
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
-from launch.train import runner as keeper
-from launch.train import runs_table
+from launch.train import runner, runs_table
 
 
 class Several:
@@ -129,7 +128,7 @@ def test_sigterm_stops_all(several: Several) -> None:
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 143, said
-    assert all(keeper.start_time(several.calls(name)[0]["pid"]) == "" for name in "ab")
+    assert all(runner.start_time(several.calls(name)[0]["pid"]) == "" for name in "ab")
     assert several.calls("c") == []
 
 
@@ -142,7 +141,7 @@ def test_stop_from_elsewhere(several: Several, capsys: pytest.CaptureFixture[str
     assert cli.run(runs.main, [str(several.table), "--stop", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in rows] == ["failed", "waiting", "waiting"] and rows[0]["code"] == 143
-    assert keeper.start_time(several.calls("a")[0]["pid"]) == ""
+    assert runner.start_time(several.calls("a")[0]["pid"]) == ""
 
 
 def test_stop_beside_a_watch_that_would_start_the_next(several: Several, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,9 +153,9 @@ def test_stop_beside_a_watch_that_would_start_the_next(several: Several, capsys:
     assert process.returncode == 130, said
     rows = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in rows] == ["failed", "failed", "waiting"]
-    assert several.calls("c") == [] and not (several.folder / "table.runs" / runs.STOP).exists()
+    assert several.calls("c") == [] and not (several.folder / "table.runs" / runs_table.STOP).exists()
     # a mark that a killed --stop has left behind stops nothing
-    files.write_text(several.folder / "table.runs" / runs.STOP, "")
+    files.write_text(several.folder / "table.runs" / runs_table.STOP, "")
     several.plan(a={}, b={}, c={})
     assert cli.run(runs.main, [str(several.table)]) == 0
 
@@ -174,7 +173,7 @@ def test_status_stops_nothing(several: Several, capsys: pytest.CaptureFixture[st
     os.kill(keeper_of_watcher, signal.SIGKILL)
     assert cli.run(runs.main, [str(several.table), "--status", "--json"]) == 0
     (call,) = several.calls("a")
-    assert keeper.start_time(call["pid"])
+    assert runner.start_time(call["pid"])
     assert cli.run(runs.main, [str(several.table)]) == 0
     assert sum(len(one["argv"]) > 0 for one in several.calls("a")) <= 2 and "finished" in capsys.readouterr().err
 

@@ -12,6 +12,7 @@ from neox_world import World
 
 from haigo import cli
 from launch import deepspeed_env, deepy
+from launch.neox import checkout
 from launch.neox import launcher as runner_command
 from launch.plan.checks import machine as place
 from launch.plan.checks.check import Check
@@ -42,7 +43,7 @@ def verdicts(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GPT_NEOX_DIR", str(neox))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(deepy, "interpreter", lambda extra=(): Path(sys.executable))
+    monkeypatch.setattr(checkout, "interpreter", lambda extra=(): Path(sys.executable))
     # this machine reaches no node1: what remains is what was asked of the command itself
     monkeypatch.setattr(place, "checks", lambda *given, **more: [Check("place", "ok", "")])
 

@@ -15,9 +15,7 @@ from launch.neox import launch_command as neox_command
 from launch.pipeline.__main__ import main as pipeline_main
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
-from launch.train import event_log as diary
-from launch.train import outcome as deepy_run
-from launch.train import record as run_record
+from launch.train import event_log, process, record
 
 SECRETS = {
     "WANDB_API_KEY": "sesame",
@@ -92,16 +90,17 @@ def test_a_deepspeed_env_leaves_them_out(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_what_is_written_of_a_start(tmp_path: Path) -> None:
     words = ["python", "deepy.py", "--wandb-token", "sesame", "--x_auth=sesame", "http://u:sesame@h/"]
-    run_record.note_start(tmp_path, {"corpora": []}, 0, 1, words)
-    diary.note(tmp_path, "started", command=" ".join(words[3:]).replace("sesame --", "--"), api_key="sesame")
+    record.note_start(tmp_path, {"corpora": []}, 0, 1, words)
+    event_log.note(tmp_path, "started", command=" ".join(words[3:]).replace("sesame --", "--"), api_key="sesame")
     written = "".join(path.read_text() for path in tmp_path.rglob("*.json*"))
     assert "sesame" not in written and written.count("***") >= 4
-    assert files.read_json(tmp_path / run_record.NAME)["starts"][0]["command"][3] == "***"
+    assert files.read_json(tmp_path / record.NAME)["starts"][0]["command"][3] == "***"
 
 
 def test_what_the_launcher_tells_of_its_exports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = 'cmd = pdsh export WANDB_API_KEY="sesame"; export X_URL="http://u:sesame@h/"; cd /x\n'
-    ran = deepy_run.run(["printf", "%s", told], tmp_path, {"PATH": "/usr/bin:/bin"}, tmp_path / "log")
+    words = ["printf", "%s", told]
+    ran = process.foreground(words, tmp_path, {"PATH": "/usr/bin:/bin"}, tmp_path / "log", lambda line: None)
     assert ran.code == 0
     said = capsys.readouterr().out + (tmp_path / "log").read_text()
     assert "sesame" not in said and said.count('X_URL="http://***@h/"') == 2

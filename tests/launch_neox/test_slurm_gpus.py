@@ -15,8 +15,8 @@ from private_slurm import Slurm
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import hostfile
-from launch.neox import gpus, nodelist
+from launch import hostfile as hostfile_verb
+from launch.neox import gpus, hostfile, nodelist
 from launch.plan import preflight
 from launch.swarm import cluster
 
@@ -108,7 +108,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         with pytest.MonkeyPatch.context() as patch:
             for pair in variables.split():
                 patch.setenv(*pair.split("=", 1))
-            code = cli.run(hostfile.main, [str(tmp_path / "hosts"), "--from", "slurm", *words])
+            code = cli.run(hostfile_verb.main, [str(tmp_path / "hosts"), "--from", "slurm", *words])
         hosts = hostfile.read(tmp_path / "hosts") if code == 0 else {}
         return code, " ".join(f"{host}:{slots}" for host, slots in hosts.items()), capsys.readouterr().err
 
@@ -151,10 +151,10 @@ def test_pbs_names_a_host_once_for_each_slot(
     nodes = tmp_path / "nodes"
     monkeypatch.setenv("PBS_NODEFILE", str(nodes))
     nodes.write_text("a\nb\n")
-    assert cli.run(hostfile.main, [str(tmp_path / "hosts"), "--from", "pbs"]) == 3
+    assert cli.run(hostfile_verb.main, [str(tmp_path / "hosts"), "--from", "pbs"]) == 3
     assert "tells no number of GPUs" in capsys.readouterr().err
     nodes.write_text("a\na\nb\nb\n")
-    assert cli.run(hostfile.main, [str(tmp_path / "hosts"), "--from", "pbs"]) == 0
+    assert cli.run(hostfile_verb.main, [str(tmp_path / "hosts"), "--from", "pbs"]) == 0
     assert "one is taken for each line" in capsys.readouterr().err
 
 
@@ -177,7 +177,7 @@ def test_any_variables_give_hosts_or_a_sentence(variables: dict[str, str]) -> No
 def test_absurd_hostfiles_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
     source = tmp_path / "hosts"
     source.write_bytes(text.encode("latin-1") if text == "\xff\n" else text.encode())
-    assert cli.run(hostfile.main, [str(source)]) == 2
+    assert cli.run(hostfile_verb.main, [str(source)]) == 2
     err = capsys.readouterr().err
     assert str(source) in err and len(err) < 400
 

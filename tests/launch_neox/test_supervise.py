@@ -22,7 +22,7 @@ from haigo import cli, yamlfile
 from launch import deepy
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
-from launch.train import runner as keeper
+from launch.train import runner
 
 ITERS, EVERY = 20, 6
 
@@ -99,7 +99,7 @@ def run(fake_neox: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def gone(pid: int) -> bool:
-    return keeper.start_time(pid) == ""
+    return runner.start_time(pid) == ""
 
 
 def test_a_run_without_trouble(run: Run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,20 +23,18 @@ from test_supervise import run as run  # the fixture
 
 from haigo import files, yamlfile
 from haigo.cli import HaigoError
-from launch.checkpoints import Choice
 from launch.neox import log as neox_log
-from launch.train import causes, rank_logs, resume, supervise
-from launch.train import exclusive as one_run
-from launch.train import process as children
-from launch.train import runner as keeper
-from launch.train.process import Child, Follower
+from launch.neox.checkpoints import Choice
+from launch.neox.log import Follower
+from launch.train import causes, exclusive, process, rank_logs, resume, runner
+from launch.train.process import Child
 
 
 def started(folder: Path, *command: str, log: Path | None = None) -> Child:
-    return children.start(list(command), folder.parent, dict(os.environ), folder, log or folder / "log")
+    return process.start(list(command), folder.parent, dict(os.environ), folder, log or folder / "log")
 
 
-def end_of(child: Child) -> children.Ending:
+def end_of(child: Child) -> process.Ending:
     limit = time.monotonic() + 60
     while (found := child.ending()) is None:
         assert time.monotonic() < limit
@@ -51,7 +49,7 @@ def test_how_it_ended_has_room_on_a_full_disk(tmp_path: Path) -> None:
     reserved = folder / ".exit.reserved"
     before = reserved.stat()
     assert before.st_size == 256
-    assert end_of(child) == children.Ending(0)
+    assert end_of(child) == process.Ending(0)
     after = (folder / "exit.json").stat()
     assert (after.st_ino, after.st_size) == (before.st_ino, before.st_size) and not reserved.exists()
     assert json.loads((folder / "exit.json").read_text())["code"] == 0
@@ -59,9 +57,9 @@ def test_how_it_ended_has_room_on_a_full_disk(tmp_path: Path) -> None:
 
 def test_a_program_that_cannot_be_started(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    assert end_of(started(folder, str(tmp_path / "nowhere"))).code == keeper.NOT_STARTED
+    assert end_of(started(folder, str(tmp_path / "nowhere"))).code == runner.NOT_STARTED
     assert "nowhere: No such file" in (folder / "log").read_text()
-    cause = causes.cause(keeper.NOT_STARTED, [])
+    cause = causes.cause(runner.NOT_STARTED, [])
     assert cause.kind == causes.LASTING and "could not be started" in cause.sentence
 
 
@@ -78,11 +76,11 @@ def test_a_dead_keepers_number_that_is_anothers_by_now(tmp_path: Path) -> None:
     stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         child = Child(folder, stranger.pid, "12345", folder / "log")
-        assert child.ending() == children.Ending(137, orphans=False)
+        assert child.ending() == process.Ending(137, orphans=False)
         folder.mkdir()
-        facts = {"pid": stranger.pid, "started": "12345", "host": "x", "log": "x", "place": keeper.place()}
+        facts = {"pid": stranger.pid, "started": "12345", "host": "x", "log": "x", "place": runner.place()}
         (folder / "child.json").write_text(json.dumps(facts))
-        assert children.running(folder) is None and stranger.poll() is None
+        assert process.running(folder) is None and stranger.poll() is None
     finally:
         stranger.kill()
         stranger.wait()
@@ -93,14 +91,14 @@ def test_looking_stops_nothing(tmp_path: Path) -> None:
     code = "import subprocess, sys; subprocess.Popen(['sleep', '60']).wait()"
     child = started(folder, sys.executable, "-c", code)
     limit = time.monotonic() + 30
-    while len(keeper.members(child.pid)) < 3:
+    while len(runner.members(child.pid)) < 3:
         assert time.monotonic() < limit
         time.sleep(0.05)
     os.kill(child.pid, signal.SIGKILL)
     assert child.process is not None
     child.process.wait()
-    assert children.running(folder, tidy=False) is None and keeper.members(child.pid)
-    assert children.running(folder) is None and not keeper.members(child.pid)
+    assert process.running(folder, tidy=False) is None and runner.members(child.pid)
+    assert process.running(folder) is None and not runner.members(child.pid)
 
 
 def test_a_log_that_was_cut_is_read_from_its_new_beginning(tmp_path: Path) -> None:
@@ -145,12 +143,12 @@ def test_a_folder_for_logs_on_another_disk(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_last_good_step_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert neox_log.last_good(log) == 0
+    assert max((step for step, _ in neox_log.losses(log)), default=0) == 0
     lines = [
         f" iteration {step}/ 20 | lm_loss: {loss} |" for step, loss in ((9, 2.0), (10, 2.1), (11, "NAN"), (19, "NAN"))
     ]
     log.write_text("\n".join(lines) + "\n")
-    assert neox_log.last_good(log) == 10
+    assert max((step for step, _ in neox_log.losses(log)), default=0) == 10
 
 
 def test_nan_checkpoints_of_an_unwatched_hour_are_passed_over(
@@ -182,7 +180,9 @@ def test_a_run_that_ends_while_the_next_watcher_starts(run: Run, monkeypatch: py
     run.plan()
     assert run.go() == 0
     # as seen when it still trained at the first look
-    monkeypatch.setattr(supervise, "ready", lambda *words: False)
+    kept = json.loads((run.save / "haigo" / "child.json").read_text())
+    child = Child(run.save / "haigo", kept["pid"], kept["started"], Path(kept["log"]))
+    monkeypatch.setattr(process, "running", lambda folder, tidy=True: child)
     assert run.go() == 0
     assert len(run.calls) == 1
 
@@ -237,9 +237,9 @@ def test_two_run_folders_of_one_save_folder(run: Run, tmp_path: Path, capsys: py
         assert run.go(*words) == 2
         assert f"its logs are in {tmp_path / 'a'}" in capsys.readouterr().err
     assert run.go("--run-folder", str(tmp_path / "a")) == 0
-    assert len(run.calls) == 1 and (run.save / "haigo" / one_run.NAME).read_text() == str(tmp_path / "a")
-    with pytest.raises(HaigoError, match="in use"), one_run.alone(tmp_path / "a", {}, tmp_path):
-        with one_run.alone(tmp_path / "a", {}, tmp_path):
+    assert len(run.calls) == 1 and (run.save / "haigo" / exclusive.NAME).read_text() == str(tmp_path / "a")
+    with pytest.raises(HaigoError, match="in use"), exclusive.alone(tmp_path / "a", {}, tmp_path):
+        with exclusive.alone(tmp_path / "a", {}, tmp_path):
             pass
 
 

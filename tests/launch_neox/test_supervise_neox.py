@@ -17,7 +17,7 @@ import pytest
 from neox_world import REPO, World, make_world
 
 from haigo import yamlfile
-from launch import checkpoints
+from launch.neox import checkpoints
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
 

@@ -15,18 +15,18 @@ from neox_world import World, sentences, write_dataset
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
-from launch import checkpoints
-from launch.checkpoints import Layout
-from launch.neox import data_order
+from launch import checkpoints as checkpoints_verb
+from launch.neox import checkpoints, data_order, gpus
 from launch.neox import log as neox_log
+from launch.neox.checkpoints import Layout
 from launch.neox.log import Step
 from launch.plan.checks.check import Check
-from launch.train import causes, requeue, restarts, resume, supervise
-from launch.train import record as run_record
-from launch.train import status_display as live
-from launch.train.loss_guard import LossGuard, Rule
-from launch.train.watchdog import Patience, Watchdog
-from neox_configs import reader, shipped
+from launch.train import causes, record, requeue, restarts, resume, status_display
+from launch.train.loss_guard import LossGuard
+from launch.train.options import SuperviseOptions
+from launch.train.start import settle_port
+from launch.train.watchdog import Watchdog
+from neox_configs import hardware, reader, shipped
 from tests.conftest import shared
 
 # printed by GPT-NeoX ea7aefd with one and two ranks on a CPU, and as its training_log writes them on a GPU
@@ -262,30 +262,30 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     make(save, 5, Layout(), 0)
     (make(save, 10, Layout(), 0) / "mp_rank_00_model_states.pt").write_bytes(b"")
     (save / "latest").write_text("global_step10")
-    assert cli.run(checkpoints.main, [str(save), str(config), "--json"]) == 3
+    assert cli.run(checkpoints_verb.main, [str(save), str(config), "--json"]) == 3
     taken = capsys.readouterr()
     told = json.loads(taken.out)
     assert told["goes_on_from"] == "global_step5" and told["mended"] is False
     assert "latest names global_step10 (global_step10 mp_rank_00_model_states.pt is empty)" in taken.err
     assert (save / "latest").read_text() == "global_step10"
-    assert cli.run(checkpoints.main, [str(save), str(config), "--mend"]) == 0
+    assert cli.run(checkpoints_verb.main, [str(save), str(config), "--mend"]) == 0
     assert "torn: mp_rank_00_model_states.pt is empty" in capsys.readouterr().out
     assert (save / "latest").read_text() == "global_step5"
-    assert cli.run(checkpoints.main, [str(save), str(config)]) == 0
+    assert cli.run(checkpoints_verb.main, [str(save), str(config)]) == 0
     assert "latest names global_step5: a run goes on from it" in capsys.readouterr().out
     for torn in ("", "global_st", "global_step7", "\0\0\0", None):
         (save / "latest").unlink()
         if torn is not None:
             (save / "latest").write_text(torn)
-        assert cli.run(checkpoints.main, [str(save), str(config)]) == 3, torn
+        assert cli.run(checkpoints_verb.main, [str(save), str(config)]) == 3, torn
         taken = capsys.readouterr()
         assert "global_step5" in taken.err and "--mend" in taken.err and "good" in taken.out
-        assert cli.run(checkpoints.main, [str(save), str(config), "--mend"]) == 0
+        assert cli.run(checkpoints_verb.main, [str(save), str(config), "--mend"]) == 0
         assert (save / "latest").read_text() == "global_step5"
-    assert cli.run(checkpoints.main, [str(save)]) == 2
-    assert cli.run(checkpoints.main, [str(tmp_path / "nowhere")]) == 2
+    assert cli.run(checkpoints_verb.main, [str(save)]) == 2
+    assert cli.run(checkpoints_verb.main, [str(tmp_path / "nowhere")]) == 2
     (save / "global_step5" / "mp_rank_00_model_states.pt").unlink()
-    assert cli.run(checkpoints.main, [str(save), str(config)]) == 3
+    assert cli.run(checkpoints_verb.main, [str(save), str(config)]) == 3
 
 
 def test_newer_checkpoints_are_moved_and_never_deleted(tmp_path: Path) -> None:
@@ -309,8 +309,12 @@ def test_newer_checkpoints_are_moved_and_never_deleted(tmp_path: Path) -> None:
 # -- silence, losses, restarts, signals
 
 
+def patience(factor: float, seconds: float, pause: float) -> SuperviseOptions:
+    return SuperviseOptions(hang_factor=factor, hang_seconds=seconds, hang_pause=pause)
+
+
 def test_the_watchdog() -> None:
-    dog = Watchdog(Patience(10, 30, 600), now=0.0)
+    dog = Watchdog(patience(10, 30, 600), now=0.0)
     assert dog.hung(599) is None and dog.hung(601) is not None
     dog.step(Step(1, 100), 500.0)
     assert dog.limit() == 600  # one step tells no pace yet
@@ -329,15 +333,15 @@ def test_the_watchdog() -> None:
 
 
 def test_a_slow_run_is_no_hang_for_a_new_watcher() -> None:
-    dog = Watchdog(Patience(10, 300, 600), now=0.0, log_interval=10)
+    dog = Watchdog(patience(10, 300, 600), now=0.0, log_interval=10)
     for number in range(10, 100, 10):
         dog.step(Step(number, 1000, step_ms=60_000.0), 0.1)  # an old log read at once
     assert dog.limit() == 6000
-    assert Watchdog(Patience(10, 300, 600), now=0.0, log_interval=100).limit() == 12_000
+    assert Watchdog(patience(10, 300, 600), now=0.0, log_interval=100).limit() == 12_000
 
 
 def losses(values: list[float], **rule: Any) -> list[Any]:
-    guard = LossGuard(Rule(**rule))
+    guard = LossGuard(SuperviseOptions(**rule))
     return [alarm for at, loss in enumerate(values, 1) if (alarm := guard.see(Step(at, 1000, loss)))]
 
 
@@ -358,7 +362,7 @@ def test_nan_is_told_once_with_the_last_healthy_step() -> None:
     (alarm,) = losses([3.0, 2.9, math.nan, math.nan, 2.8])
     assert (alarm.kind, alarm.stop, alarm.step, alarm.healthy) == ("nan", True, 3, 2)
     assert losses([3.0, math.inf], nan="off") == []
-    guard = LossGuard(Rule())
+    guard = LossGuard(SuperviseOptions())
     assert guard.see(Step(10, 100, 0.0, skipped=10)) is None  # fp16 looks for its loss scale
 
 
@@ -413,17 +417,18 @@ def test_scontrol_that_says_no(tmp_path: Path) -> None:
 
 def config(world: World, **more: Any) -> dict[str, Any]:
     prefixes = [str(world.prefix(corpus)) for corpus in ("news", "code")]
-    made = {"train_data_paths": prefixes, "train_data_weights": [0.75, 0.25], "seq_length": 128, "seed": 1234}
+    made = {"train_data_paths": prefixes, "train_data_weights": [0.75, 0.25], "seq_length": 128, "seed": 1234,
+            "data_impl": "mmap"}  # fmt: skip
     return {**made, "train_iters": 20, "train_batch_size": 8, "save": "save", **more}
 
 
 def test_what_is_read_again_is_what_gpt_neox_reads(shared_world: World) -> None:
     """The told numbers against the real order: samples of the old stream before the step and of the new one from it on."""
     was_config, now_config = config(shared_world), config(shared_world, train_data_weights=[0.6, 0.4])
-    was = run_record.stream(was_config, ".", 8)
-    now = run_record.stream(now_config, ".", 8)
+    was = record.stream(was_config, ".", 8)
+    now = record.stream(now_config, ".", 8)
     assert [one["epochs"] for one in was["corpora"]] == [one["epochs"] for one in now["corpora"]] == [1, 1]
-    told = run_record.consequences(was, now, 10)
+    told = record.consequences(was, now, 10)
     old, new = data_order.source(was_config, 8).open(), data_order.source(now_config, 8).open()
     assert isinstance(old, data_order.Blend) and isinstance(new, data_order.Blend)
     before, after = [old.locate(at) for at in range(80)], {new.locate(at) for at in range(80, 160)}
@@ -437,25 +442,25 @@ def test_what_is_read_again_is_what_gpt_neox_reads(shared_world: World) -> None:
 
 
 def test_changed_tokens_and_another_order_are_found(world: World, tmp_path: Path) -> None:
-    was = run_record.stream(config(world), ".", 8)
-    run_record.note_start(tmp_path, was, 0, 1, ["x"])
+    was = record.stream(config(world), ".", 8)
+    record.note_start(tmp_path, was, 0, 1, ["x"])
     back = list(reversed(config(world)["train_data_paths"]))
-    turned = run_record.stream(config(world, train_data_paths=back, train_data_weights=[0.25, 0.75]), ".", 8)
+    turned = record.stream(config(world, train_data_paths=back, train_data_weights=[0.25, 0.75]), ".", 8)
     with pytest.raises(Refused, match="another order"):
-        run_record.check(tmp_path, turned, 5)
-    assert run_record.check(tmp_path, turned, 0) == []  # nothing has been read yet
+        record.check(tmp_path, turned, 5)
+    assert record.check(tmp_path, turned, 0) == []  # nothing has been read yet
     write_dataset(world.prefix("news"), sentences(9, 500), world.root / "tokenizer" / "spm.model")
-    moved = run_record.stream(config(world), ".", 8)
+    moved = record.stream(config(world), ".", 8)
     with pytest.raises(Refused, match="tokens of news/train_text_document are others"):
-        run_record.check(tmp_path, moved, 5)
-    (tmp_path / run_record.NAME).write_text("[]")
+        record.check(tmp_path, moved, 5)
+    (tmp_path / record.NAME).write_text("[]")
     with pytest.raises(HaigoError, match="not a run's record"):
-        run_record.check(tmp_path, was, 5)
+        record.check(tmp_path, was, 5)
 
 
 def test_moved_data_are_the_same_data(shared_world: World, world: World, tmp_path: Path) -> None:
-    run_record.note_start(tmp_path, run_record.stream(config(shared_world), ".", 8), 0, 1, ["x"])
-    assert run_record.check(tmp_path, run_record.stream(config(world), ".", 8), 5) == []
+    record.note_start(tmp_path, record.stream(config(shared_world), ".", 8), 0, 1, ["x"])
+    assert record.check(tmp_path, record.stream(config(world), ".", 8), 5) == []
 
 
 # -- the line
@@ -465,10 +470,10 @@ def test_the_line_with_what_was_planned(capsys: pytest.CaptureFixture[str]) -> N
     own = {**reader.load(shipped.find("models", "1-3B")), "peak_theoretical_tflops": 312.0}
     own |= {"train_micro_batch_size_per_gpu": 8, "gradient_accumulation_steps": 16, "train_batch_size": 512}
     own |= {"checkpoint_activations": True, "zero_optimization": {"stage": 1}, "pipe_parallel_size": 0}
-    plan = live.planned(own, 4, 50_000)
+    plan = status_display.planned(own, 4, 50_000)
     assert plan is not None and plan.mfu[0] < plan.mfu[1] < 0.6
     assert plan.tokens_per_s[0] == pytest.approx(4 * 312e12 * plan.mfu[0] / plan.flops_per_token)
-    shown = live.Live("run", 2048, plan)
+    shown = status_display.Display("run", 2048, plan)
     one = neox_log.step(GPU_LINE.replace("412.345", "22.5"))
     assert one is not None
     shown.see(one)
@@ -478,18 +483,30 @@ def test_the_line_with_what_was_planned(capsys: pytest.CaptureFixture[str]) -> N
     assert f"MFU {reached:.0%} (planned {plan.mfu[0]:.0%}-{plan.mfu[1]:.0%})" in text and text.endswith("left")
     shown.show(force=True)
     assert "step 12,340" in capsys.readouterr().err
-    assert live.planned({**own, "peak_theoretical_tflops": 313.0}, 4, 50_000) is None
-    assert live.planned(own, None, 50_000) is None
+    assert status_display.planned({**own, "peak_theoretical_tflops": 313.0}, 4, 50_000) is None
+    assert status_display.planned(own, None, 50_000) is None
+
+
+def test_cards_of_one_peak_are_told_apart_by_their_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [getattr(hardware.like(312, memory), "name", None) for memory in (40 << 30, 80 << 30, None)]
+    assert names == ["a100-40gb", "a100-80gb", "a100-40gb"]
+    assert hardware.like(989, 40 << 30) == hardware.cluster("h100-80gb") and hardware.like(313) is None
+    tool = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for said, memory in (("81920\n81920", 80 << 30), ("No devices were found", None)):
+        tool.write_text(f"#!/bin/sh\necho '{said}'\n")
+        tool.chmod(0o755)
+        assert gpus.card_bytes() == memory
 
 
 def test_a_second_run_on_the_node_takes_another_port() -> None:
     busy = [Check("port", "fail", "port 29500 cannot be used here.", "end what listens there"), Check("disk", "ok", "")]
-    found, port = supervise.settle_port(busy, {})
+    found, port = settle_port(busy, {})
     assert port is not None and port != 29500 and [check.status for check in found] == ["ok", "ok"]
     assert str(port) in found[0].found and found[1] is busy[1]
-    assert supervise.settle_port(busy, {"master_port": 29500}) == (busy, None)  # what the config names is not changed
+    assert settle_port(busy, {"master_port": 29500}) == (busy, None)  # what the config names is not changed
     free = [Check("port", "ok", "29500 is free")]
-    assert supervise.settle_port(free, {}) == (free, None)
+    assert settle_port(free, {}) == (free, None)
 
 
 @pytest.mark.parametrize(

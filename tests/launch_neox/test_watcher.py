@@ -22,14 +22,13 @@ from test_supervise import run as run  # the fixture
 from haigo import yamlfile
 from launch.neox import log as neox_log
 from launch.neox.conversion import loss
-from launch.neox.log import Step
+from launch.neox.log import Follower, Step
 from launch.plan import calibrate
 from launch.swarm import neox as swarm
-from launch.train import causes, rank_logs
-from launch.train import outcome as deepy_run
-from launch.train import runner as keeper
-from launch.train.process import Child, Follower
-from launch.train.watchdog import Patience, Watchdog
+from launch.train import causes, rank_logs, runner
+from launch.train.options import SuperviseOptions
+from launch.train.process import Child
+from launch.train.watchdog import Watchdog
 
 SHARED = Path(os.environ.get("HAIGO_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
@@ -148,7 +147,7 @@ def test_the_end_of_an_overlong_line_is_kept(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"x" * 10**6 + LINE.encode() + b"\n")
     raw = next(Follower(tmp_path / "log").within(10))
     assert len(raw) < 2 * neox_log.LONGEST and neox_log.step(neox_log.readable(raw)) == neox_log.step(LINE)
-    assert neox_log.last_good(tmp_path / "log") == 12
+    assert max((step for step, _ in neox_log.losses(tmp_path / "log")), default=0) == 12
 
 
 def test_ranks_that_end_no_line_are_gathered(tmp_path: Path) -> None:
@@ -187,8 +186,12 @@ def test_other_readers_of_a_log(tmp_path: Path) -> None:
 # -- life
 
 
+def patience(factor: float, seconds: float, pause: float) -> SuperviseOptions:
+    return SuperviseOptions(hang_factor=factor, hang_seconds=seconds, hang_pause=pause)
+
+
 def test_the_same_step_again_is_no_life() -> None:
-    dog = Watchdog(Patience(10, 30, 600), now=0.0)
+    dog = Watchdog(patience(10, 30, 600), now=0.0)
     for number in range(1, 11):
         dog.step(Step(number, 1000), float(number))
     for second in range(11, 200):
@@ -198,14 +201,14 @@ def test_the_same_step_again_is_no_life() -> None:
 
 
 def test_falling_back_again_and_again_is_no_life() -> None:
-    dog = Watchdog(Patience(10, 30, 600), now=0.0)
+    dog = Watchdog(patience(10, 30, 600), now=0.0)
     for number in range(1, 11):
         dog.step(Step(number, 1000), float(number))
     for second in range(11, 200):
         dog.step(Step(10 - second % 2, 1000), float(second))
     assert dog.hung(200.0) is not None
     # a launcher that starts its workers again loses some steps and goes on
-    dog = Watchdog(Patience(10, 30, 600), now=0.0)
+    dog = Watchdog(patience(10, 30, 600), now=0.0)
     steps = [*range(1, 201), *range(100, 300)]
     for second, number in enumerate(steps):
         dog.step(Step(number, 1000), float(second))
@@ -213,7 +216,7 @@ def test_falling_back_again_and_again_is_no_life() -> None:
 
 
 def test_two_ranks_that_log_alternately_are_alive() -> None:
-    dog = Watchdog(Patience(10, 30, 600), now=0.0)
+    dog = Watchdog(patience(10, 30, 600), now=0.0)
     for number in range(1, 500):
         for rank in range(4):
             dog.step(Step(max(1, number - rank), 1000), number + rank / 10)
@@ -221,7 +224,7 @@ def test_two_ranks_that_log_alternately_are_alive() -> None:
 
 
 def test_digits_run_together_are_no_progress() -> None:
-    dog = Watchdog(Patience(10, 30, 600), now=0.0)
+    dog = Watchdog(patience(10, 30, 600), now=0.0)
     second = 0.0
     for number in range(10, 400):
         second += 1
@@ -237,7 +240,7 @@ def test_digits_run_together_are_no_progress() -> None:
 
 
 def test_signs_without_steps_are_life_for_a_while_only() -> None:
-    dog = Watchdog(Patience(10, 30, 600), now=0.0)
+    dog = Watchdog(patience(10, 30, 600), now=0.0)
     dog.step(Step(1, 100), 0.0)
     dog.step(Step(2, 100), 1.0)
     for second in range(0, 20_000, 100):
@@ -257,9 +260,9 @@ def left(tmp_path: Path) -> Iterator[Callable[[str], int]]:
 
     def start(mark: str) -> int:
         words = [sys.executable, "-c", "import time; time.sleep(600)"]
-        started.append(subprocess.Popen(words, env={**os.environ, keeper.MARK: mark}, start_new_session=True))
+        started.append(subprocess.Popen(words, env={**os.environ, runner.MARK: mark}, start_new_session=True))
         deadline = time.monotonic() + 10
-        while not any(pid == started[-1].pid for pid, _ in keeper.escaped(mark, 1)) and time.monotonic() < deadline:
+        while not any(pid == started[-1].pid for pid, _ in runner.escaped(mark, 1)) and time.monotonic() < deadline:
             time.sleep(0.02)
         return started[-1].pid
 
@@ -271,33 +274,33 @@ def left(tmp_path: Path) -> Iterator[Callable[[str], int]]:
 
 def test_what_left_its_group_is_found_by_its_mark(left: Callable[[str], int]) -> None:
     own, other = left("/a/run"), left("/a/run2")
-    assert [pid for pid, _ in keeper.escaped("/a/run", 1)] == [own]
-    assert keeper.escaped("/a/run", own) == []  # a member of the group itself
-    assert keeper.stop_escaped("/a/run", 1, going=0.0) == [own]
-    assert not keeper.start_time(own) and keeper.start_time(other)
+    assert [pid for pid, _ in runner.escaped("/a/run", 1)] == [own]
+    assert runner.escaped("/a/run", own) == []  # a member of the group itself
+    assert runner.stop_escaped("/a/run", 1, going=0.0) == [own]
+    assert not runner.start_time(own) and runner.start_time(other)
 
 
 def test_a_number_that_is_anothers_by_now_gets_no_signal(left: Callable[[str], int]) -> None:
     pid = left("/a/run")
-    keeper.send(pid, "1", signal.SIGKILL)
+    runner.send(pid, "1", signal.SIGKILL)
     child = Child(Path("/a/other"), pid, "1", Path("log"))
     child.send(signal.SIGKILL)
     time.sleep(0.2)
-    assert keeper.start_time(pid)
-    keeper.send(pid, keeper.start_time(pid), signal.SIGKILL)
+    assert runner.start_time(pid)
+    runner.send(pid, runner.start_time(pid), signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while keeper.start_time(pid) and time.monotonic() < deadline:
+    while runner.start_time(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not keeper.start_time(pid)
-    keeper.send(2**22 - 1, "1", signal.SIGKILL)  # nobody's
+    assert not runner.start_time(pid)
+    runner.send(2**22 - 1, "1", signal.SIGKILL)  # nobody's
 
 
 def gone(run: Run) -> bool:
     pid = int((run.save.parent / "left").read_text())
     deadline = time.monotonic() + 20
-    while keeper.start_time(pid) and time.monotonic() < deadline:
+    while runner.start_time(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
-    return not keeper.start_time(pid)
+    return not runner.start_time(pid)
 
 
 @pytest.mark.parametrize("how", ["setsid", "daemon"])
@@ -338,7 +341,7 @@ def test_so_after_a_signal_and_after_kill_9_of_all(run: Run) -> None:
     child = yamlfile.read(run.save / "haigo" / "child.json")
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child["pid"], signal.SIGKILL)
-    assert keeper.start_time(pid)
+    assert runner.start_time(pid)
     run.plan(None)
     assert run.go() == 0 and gone(run)
 
@@ -390,17 +393,17 @@ def peak(pid: int) -> int:
 def test_a_flood_of_an_unsupervised_run(tmp_path: Path) -> None:
     code = f"import os\nfor _ in range(40): os.write(1, b'x' * (1 << 20))\nos.write(1, b'\\n' + {LINE.encode()!r} + b'\\n')"
     script = (
-        "import os, sys; from pathlib import Path; from launch.train import outcome as deepy_run\n"
+        "import os, sys; from pathlib import Path; from launch.train import outcome, process\n"
         f"words, folder = [sys.executable, '-c', {code!r}], Path({str(tmp_path)!r})\n"
-        "one = deepy_run.run(words, folder, os.environ, folder / 'log')\n"
+        "one = outcome.Seen()\n"
+        "ending = process.foreground(words, folder, os.environ, folder / 'log', one.take)\n"
         "kept = [line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1]\n"
-        "print(one.code, one.iteration, kept, file=sys.stderr)"
+        "print(ending.code, one.iteration, kept, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=300, check=True)
     code_, step, kept = done.stderr.split()[-3:]
     assert (code_, step) == (b"0", b"12") and int(kept) < 300_000
     assert (tmp_path / "log").stat().st_size == (40 << 20) + len(LINE) + 2
-    assert deepy_run.Outcome().escaped == 0
 
 
 @pytest.mark.parametrize("kind", ["again", "back"])
@@ -456,7 +459,7 @@ def test_a_start_that_nobody_knows_is_told_while_it_trains(run: Run, content: st
     assert f"kill -TERM -- -{child['pid']}" in err
     # what it says helps
     subprocess.run(["bash", "-c", f"kill -TERM -- -{child['pid']}"], check=True)
-    while keeper.start_time(child["pid"]):
+    while runner.start_time(child["pid"]):
         time.sleep(0.1)
     run.plan(None)
     third = run.start()

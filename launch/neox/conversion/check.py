@@ -16,6 +16,7 @@ from launch.local.vocabulary import Vocabulary
 from launch.local.vocabulary import load as load_vocabulary
 from launch.neox.conversion import loss as convert_loss
 from launch.neox.conversion import repair as convert_mend
+from neox_configs import derive
 
 RECORD = "conversion.json"
 _LIKE = {
@@ -46,9 +47,6 @@ class Finding:
 
     def as_dict(self) -> dict[str, str]:
         return asdict(self)
-
-    def __str__(self) -> str:
-        return f"{self.status:4} {self.name}: {self.text}"
 
 
 def structure(folder: Path) -> list[Finding]:
@@ -239,39 +237,31 @@ def copies(unequal: Mapping[str, float], ranks: int, proven: bool = False) -> Fi
     return Finding("copies", "fail", text)
 
 
-def compared(losses: Sequence[Finding]) -> Finding | None:
-    """Of the findings of `loss` with a log: that none of them could be compared; None when one was."""
+def compared(losses: Sequence[Finding]) -> list[Finding]:
+    """Of the findings of `loss` with a log: that none of them could be compared; empty when one was."""
     if any(one.status in ("ok", "fail") for one in losses):
-        return None
+        return []
     why = losses[0].text if losses else "the log tells of no loss"
-    return Finding("proof", "fail", f"a log is given, and no loss could be compared with it: {why}")
+    return [Finding("proof", "fail", f"a log is given, and no loss could be compared with it: {why}")]
 
 
 def loss(
     folder: Path,
-    config: Mapping[str, Any],
-    step: int,
-    *,
+    record: Mapping[str, Any],
     eod: int,
-    data_ranks: int | None,
     base: Path,
-    log: Path | None = None,
-    cut: bool = False,
+    log: str | Path | None = None,
     samples: int | None = None,
-    dtype: str = "float32",
 ) -> list[Finding]:
     """Compare the folder's cross entropy with the losses that GPT-NeoX logged; without a log, only measure it.
 
     Args:
-        config: GPT-NeoX's keys.
-        step: of the checkpoint.
+        record: config (GPT-NeoX's keys), step, data_ranks (None: not known), dtype of the folder's weights, and vocab: with
+            `cut` the padding rows are not there, which makes the loss a little lower.
         eod: id that ends a document.
-        data_ranks: data-parallel copies of the run, if known.
         base: where relative paths of datasets start.
         log: GPT-NeoX's log.
-        cut: the padding rows were cut off, which makes the loss a little lower.
         samples: look at no more of a batch than so many.
-        dtype: of the folder's weights.
 
     Returns:
         One finding a loss; `skip` where the data are not there or their order is not known.
@@ -279,17 +269,18 @@ def loss(
     Raises:
         HaigoError: the log cannot be used, or the folder does not load.
     """
-    micro, batch = convert_loss.batches(config, data_ranks)
+    config, step, cut = record["config"], record["step"], record["vocab"] == "cut"
+    whole = derive.batch_of(config, record["data_ranks"])
+    batch = whole.train
     if log is not None:
-        wanted = convert_loss.logged(log, step, config, batch)
+        wanted = convert_loss.logged(Path(log), step, config, batch)
     else:
         name = f"loss on the batch of step {step + 1}"
         wanted = [convert_loss.Logged("train", float("nan"), step * batch, min(batch, UNLOGGED_SAMPLES), name)]
+    stored = {"float16": "fp16", "bfloat16": "bfloat16"}.get(record["dtype"], "fp32")
+    tolerance = max(convert_loss.TOLERANCE[kind] for kind in (settings.precision_of(config), stored))
     found: list[Finding] = []
     model = None
-    ran = settings.precision_of(config)
-    stored = {"float16": "fp16", "bfloat16": "bfloat16"}.get(dtype, "fp32")
-    tolerance = max(convert_loss.TOLERANCE[ran], convert_loss.TOLERANCE[stored])
     for one in wanted:
         count = min(one.samples, samples or one.samples)
         try:
@@ -298,23 +289,15 @@ def loss(
             found.append(Finding(one.where, "skip", error.problem))
             continue
         model = model or convert_loss.load_model(folder)
-        ours = convert_loss.cross_entropy(model, inputs, labels, micro)
-        if not math.isfinite(ours):
-            found.append(Finding(one.where, "fail", f"it is {ours}, which is no number"))
-            continue
-        if log is None or count < one.samples:
-            found.append(
-                Finding(one.where, "ok" if log is None else "skip", f"{ours:.6f} on {count} samples, not compared")
-            )
-            continue
+        ours = convert_loss.cross_entropy(model, inputs, labels, whole.micro)
         off = (ours - one.value) / one.value
-        right = -0.05 < off < tolerance if cut else abs(off) < tolerance
-        text = f"{ours:.6f}, GPT-NeoX logged {one.value:.6f} ({off:+.1e} of it, {count} samples"
-        text += ", without the padding rows)" if cut else ")"
-        found.append(Finding(one.where, "ok" if right else "fail", text))
+        if not math.isfinite(ours):
+            status, text = "fail", f"it is {ours}, which is no number"
+        elif log is None or count < one.samples:
+            status, text = "ok" if log is None else "skip", f"{ours:.6f} on {count} samples, not compared"
+        else:
+            status = "ok" if (-0.05 < off < tolerance if cut else abs(off) < tolerance) else "fail"
+            text = f"{ours:.6f}, GPT-NeoX logged {one.value:.6f} ({off:+.1e} of it, {count} samples"
+            text += ", without the padding rows)" if cut else ")"
+        found.append(Finding(one.where, status, text))
     return found
-
-
-def table(found: Sequence[Finding]) -> str:
-    """One line a finding."""
-    return "\n".join(map(str, found))

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from haigo.cli import HaigoError
 from haigo.pickles import refusal
 from launch.local import keys, settings
-from launch.neox import save_folder
+from launch.neox import checkpoints
 from launch.neox.conversion import pickles
 from neox_configs import reader
 
@@ -127,9 +127,9 @@ def find(place: str | Path, iteration: int | None = None) -> Path:
     folder = Path(place)
     if not folder.is_dir():
         raise HaigoError(f"{place} is no folder.", "name the save folder of a GPT-NeoX run, or a global_stepN in it")
-    if save_folder.step_of(folder.resolve().name) is not None:
+    if checkpoints.step_of(folder.resolve().name) is not None:
         return folder
-    there = save_folder.steps(folder)
+    there = checkpoints.steps(folder)
     listed = ", ".join(f"global_step{step}" for step in there[-4:])
     if not there:
         raise HaigoError(
@@ -142,7 +142,7 @@ def find(place: str | Path, iteration: int | None = None) -> Path:
     latest = folder / "latest"
     if not latest.is_file():
         raise HaigoError(f"{place} has no file `latest`.", f"name one of its folders ({listed}), or give --iteration")
-    name = save_folder.latest(folder) or ""
+    name = checkpoints.latest(folder) or ""
     if not name or not (folder / name).is_dir():
         raise HaigoError(
             f"{latest} names '{name}', which is not there.", f"name one of its folders ({listed}), or give --iteration"
@@ -163,8 +163,8 @@ def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int |
             config that do not belong together.
     """
     folder = find(place, iteration)
-    step = save_folder.step_of(folder.resolve().name)
-    kept = save_folder.kept_configs(folder)
+    step = checkpoints.step_of(folder.resolve().name)
+    kept = checkpoints.kept_configs(folder)
     if not configs and not kept:
         raise HaigoError(f"{folder} has no configs/ with the run's config.", "give it with --config FILE")
     config = reader.load([*configs] if configs else kept)
@@ -300,8 +300,8 @@ def common_name(name: str) -> str:
 
 
 def _elsewhere(folder: Path) -> str:
-    this = save_folder.step_of(folder.resolve().name)
-    others = [step for step in save_folder.steps(folder.resolve().parent) if step != this]
+    this = checkpoints.step_of(folder.resolve().name)
+    others = [step for step in checkpoints.steps(folder.resolve().parent) if step != this]
     if others:
         return f"copy it again, or convert another step: --iteration {others[-1]} with the save folder"
     return "copy the checkpoint again from where it was written"

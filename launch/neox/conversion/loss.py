@@ -8,7 +8,6 @@ count.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.ids import MASKED
 from haigo.formats.dataset.indexed import MMapReader
 from haigo.progress import Progress
-from launch.local.settings import batch_sizes
 from launch.neox import data_order
 from launch.neox import log as neox_log
 from neox_configs import reader
@@ -33,11 +31,6 @@ if TYPE_CHECKING:
 Int64 = npt.NDArray[np.int64]
 TOLERANCE = {"fp32": 2e-5, "fp16": 5e-3, "bfloat16": 1e-2}
 """Largest relative difference, by the precision that GPT-NeoX ran in: 5 digits in fp32; its own rounding otherwise."""
-_ITERATION = re.compile(r"\biteration\s+([0-9]{1,12})/\s*([0-9]{1,12})\s*\|.*?\blm_loss: (\S+)")
-_VALID = re.compile(
-    r"\bvalidation results at (?:iteration ([0-9]{1,12})|the end of training for val data)\s*\|\s*lm_loss value: (\S+)"
-)
-_VALID_START = re.compile(r"\bsetting validation data start iteration to ([0-9]{1,12})")
 _ROWS = 4
 
 
@@ -55,14 +48,6 @@ class Logged:
     """What to call it."""
 
 
-def batches(config: Mapping[str, Any], data_ranks: int | None) -> tuple[int, int]:
-    """(micro batch, global batch) of the run; `data_ranks` is used where the config says nothing of the whole."""
-    micro, whole = batch_sizes(config)
-    if config.get("train_batch_size") is None and config.get("global_num_gpus") is None and data_ranks:
-        whole = micro * int(config.get("gradient_accumulation_steps") or 1) * data_ranks
-    return micro, whole
-
-
 def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[Logged]:
     """The losses in a log that belong to the weights of `step`, the last of each kind.
 
@@ -70,37 +55,33 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
         HaigoError: the log cannot be read or holds none; the sentence says why.
     """
     try:
-        lines = [neox_log.readable(raw) for raw in log.read_bytes().splitlines()]
+        log.open("rb").close()
     except OSError:
         raise HaigoError(f"{log} cannot be read.", "name GPT-NeoX's log, as launch.deepy --log writes it") from None
     found: dict[str, Logged] = {}
-    accumulate = int(config.get("gradient_accumulation_steps") or 1)
     iterations = int(config.get("eval_iters", 100))
-    loader = batch // accumulate  # samples that GPT-NeoX's loader gives at a time: one micro batch of every data rank
+    # samples that GPT-NeoX's loader gives at a time: one micro batch of every data rank
+    loader = batch // int(config.get("gradient_accumulation_steps") or 1)
     position, last, before = 0, -1, -1
     means = False
-    for line in lines:
-        start = _VALID_START.search(line)
-        if start:
-            position, before = int(start[1]) * loader, -1
-        valid = _VALID.search(line)
-        if valid:
-            at = int(valid[1]) if valid[1] else last
-            loss = neox_log.number(valid[2])
-            if at == step and loss is not None:
+    for line in neox_log.lines(log):
+        valid = neox_log.validation(line)
+        if valid and valid.loss is not None:
+            if (last if valid.iteration is None else valid.iteration) == step:
                 name = f"validation loss at step {step}"
-                found["valid"] = Logged("valid", loss, position, iterations * batch, name)
+                found["valid"] = Logged("valid", valid.loss, position, iterations * batch, name)
             position += iterations * batch
-        row = _ITERATION.search(line)
+        elif valid:
+            position, before = (valid.iteration or 0) * loader, -1
+        row = neox_log.step(line)
         if row:
-            last = int(row[1])
+            last = row.iteration
             if last == step + 1:
                 # a line every 10 steps tells the mean of 10 losses, which are not those of one set of weights
                 means = int(config.get("log_interval") or 100) != 1 and before != step
-                loss = neox_log.number(row[3])
-                if not means and loss is not None:
+                if not means and row.loss is not None:
                     name = f"training loss at step {step + 1}"
-                    found["train"] = Logged("train", loss, step * batch, batch, name)
+                    found["train"] = Logged("train", row.loss, step * batch, batch, name)
             before = last
     if not found:
         why = (

@@ -11,8 +11,7 @@ from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs
 from haigo.formats.dataset.belongs import Pieces
 from haigo.formats.tokenizer import Tokenizer
-from launch import checkpoints
-from launch.neox import save_folder
+from launch.neox import checkpoints
 from launch.plan import data as config_data
 from launch.plan.checks import lists, orders, tokenizers
 from launch.plan.checks.check import Check as Check
@@ -102,7 +101,7 @@ def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) ->
 
 def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     own, folder = config.get("save"), config.get("load")
-    if reader.value(config, "finetune") and own and save_folder.latest(base / own):
+    if reader.value(config, "finetune") and own and checkpoints.latest(base / own):
         return [
             Check(
                 "resume",
@@ -116,7 +115,7 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     found = [*_folders(config, base), *_other_weights(config, base)]
     if found:
         return found
-    tag, wanted = save_folder.latest(base / folder) if folder else None, config.get("iteration")
+    tag, wanted = checkpoints.latest(base / folder) if folder else None, config.get("iteration")
     if wanted is not None and folder and not (base / folder / f"global_step{wanted}").is_dir():
         told = f"iteration {wanted} is to be loaded, and {base / folder} has no global_step{wanted}."
         return [Check("resume", "fail", told, "name a step that is there, or leave iteration out")]
@@ -131,7 +130,7 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     if not folder or not (base / folder).is_dir():
         return []
     place = base / folder
-    steps = [f"global_step{step}" for step in save_folder.steps(place)]
+    steps = [f"global_step{step}" for step in checkpoints.steps(place)]
     latest = place / "latest"
     if tag is None and wanted is None:
         if not steps:
@@ -179,14 +178,14 @@ def _other_weights(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
         told = f"iteration: {wanted} does nothing without load: GPT-NeoX starts at step 0 from random weights."
         yield Check("resume", "fail", told, "name the save folder to load from, or leave iteration out")
     same = bool(own and folder) and (base / str(own)).resolve() == (base / str(folder)).resolve()
-    if folder and not same and wanted is None and not save_folder.latest(base / folder) and not _steps(base / folder):
+    if folder and not same and wanted is None and not checkpoints.latest(base / folder) and not _steps(base / folder):
         told = f"load: {base / folder} holds no checkpoint: GPT-NeoX would start at step 0 from random weights."
         if not reader.value(config, "finetune"):  # told there with its own words
             # without save nothing is kept anyway, which is told too
             yield Check(
                 "resume", "fail" if own else "warn", told, "name a save folder of GPT-NeoX as load, or leave it out"
             )
-    if own and not same and not reader.value(config, "finetune") and save_folder.latest(base / own):
+    if own and not same and not reader.value(config, "finetune") and checkpoints.latest(base / own):
         told = (
             f"{base / own} holds checkpoints already, and load is {folder or 'not given'}: GPT-NeoX would start again "
         )
@@ -195,4 +194,4 @@ def _other_weights(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
 
 
 def _steps(folder: Path) -> list[int]:
-    return list(save_folder.steps(folder)) if folder.is_dir() else []
+    return list(checkpoints.steps(folder)) if folder.is_dir() else []

@@ -19,7 +19,7 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from haigo.formats.tokenizer import load
-from launch import hostfile as hostfiles
+from launch.neox import hostfile as hostfiles
 from launch.neox import ports
 from launch.plan.checks.check import Check
 from neox_configs import derive, reader
@@ -99,11 +99,8 @@ def _ranks(config: Mapping[str, Any], hosts: Mapping[str, list[int]], launcher: 
 def _hosts(config: Mapping[str, Any], named: Any, launcher: str) -> tuple[list[Check], dict[str, list[int]]]:
     if not named:
         return [], {}
-    include, exclude = config.get("include") or "", config.get("exclude") or ""
     try:
-        pool = hostfiles.read(named)
-        filters = include, exclude, reader.value(config, "num_nodes"), config.get("num_gpus")
-        left = hostfiles.select_as_deepspeed(pool, *filters)
+        left = hostfiles.selected(config, hostfiles.read(named), as_deepspeed=True)
     except HaigoError as error:
         return [Check("hosts", "fail", error.problem, error.fix)], {}
     if lost := _lost(config, left):

@@ -52,7 +52,7 @@ def visible(config: Mapping[str, Any], count: int, source: str) -> list[Check]:
     Args:
         config: what `reader.load` gave.
         count: GPUs that GPT-NeoX counts.
-        source: where `preflight.world_size` has that number from.
+        source: where `hostfile.world_size` has that number from.
     """
     each = config.get("num_gpus")
     if not isinstance(each, int) or each < 1 or each == count or source not in ("the cards of this machine", "--gpus"):

@@ -1,0 +1,103 @@
+"""GPT-NeoX's checkout and its interpreter: found, looked at, and the environment that deepy.py gets."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import HaigoError
+
+_PROBE = (
+    "import importlib.util as u, json, sys; "
+    "print(json.dumps([name for name in sys.argv[1:] if u.find_spec(name) is None]))"
+)
+_NEEDED = ("torch", "deepspeed", "transformers", "sentencepiece", "yaml", "numpy")
+
+
+def find() -> Path:
+    """GPT-NeoX's checkout, from GPT_NEOX_DIR.
+
+    Raises:
+        HaigoError: the variable is not set, or there is no GPT-NeoX there.
+    """
+    named = os.environ.get("GPT_NEOX_DIR")
+    if not named:
+        raise HaigoError(
+            "GPT_NEOX_DIR is not set, so that GPT-NeoX cannot be found.",
+            "git clone https://github.com/EleutherAI/gpt-neox and export GPT_NEOX_DIR=/path/to/gpt-neox",
+        )
+    folder = Path(named).expanduser().resolve()
+    for need in ("deepy.py", "train.py", "megatron"):
+        if not (folder / need).exists():
+            raise HaigoError(f"GPT_NEOX_DIR={named} has no {need}.", "name the root of a GPT-NeoX checkout")
+    return folder
+
+
+def interpreter(extra: Sequence[str] = ()) -> Path:
+    """The Python of GPT-NeoX's environment, from GPT_NEOX_PYTHON.
+
+    Args:
+        extra: packages needed beyond GPT-NeoX's own.
+
+    Raises:
+        HaigoError: it is not there, or a package is missing in it.
+    """
+    named = os.environ.get("GPT_NEOX_PYTHON") or sys.executable
+    # absolute but not resolved: a virtual environment's python is a link that must be called by its own name
+    python = Path(os.path.abspath(Path(named).expanduser()))
+    if not (python.is_file() and os.access(python, os.X_OK)):
+        raise HaigoError(f"GPT_NEOX_PYTHON={named} is not a program.", "name the bin/python of GPT-NeoX's environment")
+    asked = subprocess.run(
+        [str(python), "-c", _PROBE, *_NEEDED, *extra],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=120,
+        check=False,
+    )
+    if asked.returncode != 0:
+        raise HaigoError(f"{python} does not start as a Python.", "name the bin/python of GPT-NeoX's environment")
+    told = files.parse_json((asked.stdout.strip().splitlines() or [""])[-1], f"what {python} answers", "name another")
+    missing = told if isinstance(told, list) else []
+    if missing:
+        hint = "" if os.environ.get("GPT_NEOX_PYTHON") else ", or set GPT_NEOX_PYTHON to its bin/python"
+        raise HaigoError(f"{python} has no package {missing[0]}.", f"install GPT-NeoX's requirements there{hint}")
+    return python
+
+
+def config_paths(names: Sequence[str], folder: str | None, root: Path | None) -> list[Path]:
+    """The config files as absolute paths: deepy.py's rules (`-d`, `.yml` left out), from here or from the checkout.
+
+    Raises:
+        HaigoError: a file is in neither place.
+    """
+    found = []
+    for name in names:
+        full = os.path.join(folder, name) if folder else name
+        full = full if full.endswith((".yml", ".json")) else f"{full}.yml"
+        here, there = Path(full).resolve(), ((root or Path()) / full).resolve()
+        if not here.is_file() and not there.is_file():
+            places = f", neither here nor in {root}" if root else ""
+            raise HaigoError(f"{full} does not exist{places}.", "check the path")
+        found.append(here if here.is_file() else there)
+    return found
+
+
+def environment(python: str, config: Mapping[str, Any], base: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment that launch.deepy gives to deepy.py.
+
+    PATH starts with the interpreter's folder, so that ninja and its like are found. With `launcher: openmpi` the three
+    variables that DeepSpeed 0.16.5 insists on (as if deepy.py itself ran under mpirun) are set when they are not there.
+    """
+    made = dict(os.environ if base is None else base)
+    made["PATH"] = f"{os.path.dirname(python)}{os.pathsep}{made.get('PATH', '')}"
+    made.setdefault("PYTHONUNBUFFERED", "1")
+    if str(config.get("launcher")).lower() == "openmpi":
+        for name, value in (("LOCAL_RANK", "0"), ("RANK", "0"), ("SIZE", "1")):
+            made.setdefault(f"OMPI_COMM_WORLD_{name}", value)
+    return made

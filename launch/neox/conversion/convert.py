@@ -1,0 +1,191 @@
+"""A checkpoint converted: checked, handed to GPT-NeoX's converter, repaired, proven and put in place; or a folder checked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from haigo import __version__, files
+from haigo.cli import HaigoError, Refused
+from launch.local import settings
+from launch.local import vocabulary as vocabularies
+from launch.neox import checkout
+from launch.neox.conversion import check, loss, repair, run
+from launch.neox.conversion import checkpoint as checkpoints
+from launch.neox.conversion.check import Finding
+from launch.neox.conversion.options import ConvertOptions
+from neox_configs import derive
+
+_DTYPES = {"fp32": "float32", "fp16": "float16", "bfloat16": "bfloat16"}
+
+
+def convert(options: ConvertOptions) -> dict[str, Any]:
+    """Convert a checkpoint.
+
+    Returns:
+        What `conversion.json` holds, and `command` and `checks`.
+
+    Raises:
+        HaigoError: checkpoint, config, tokenizer or environment are not what they must be.
+        Refused: there is something at `out` already, or a check of the result says no.
+        Failed: GPT-NeoX's converter did not end well.
+    """
+    root = checkout.find()
+    run.script(root)
+    checkpoint = checkpoints.load(options.checkpoint, options.config, options.iteration)
+    config, out = checkpoint.config, Path(options.out or "")
+    _free(out, checkpoint.folder, options.force)
+    words = _vocabulary(config, options.tokenizer, root)
+    padded = derive.padded_vocab(config, words.size)
+    if wrong := list(checkpoints.problems(checkpoint, padded)):
+        more = f" ({len(wrong) - 1} more do not fit.)" if wrong[1:] else ""
+        raise HaigoError(
+            f"{checkpoint.folder} does not fit its config: {wrong[0]}{more}",
+            "give the run's own config with --config and its tokenizer with --tokenizer",
+        )
+    shared = repair.replicated(checkpoint)
+    if options.log is not None:  # before the long work
+        batch = derive.batch_of(config, checkpoint.data_ranks).train
+        loss.logged(Path(options.log), checkpoint.step, config, batch)
+    python = checkout.interpreter()
+    rows = words.size if options.vocab == "cut" else padded
+    record: dict[str, Any] = {
+        "tool": f"haigo {__version__}",
+        "checkpoint": str(checkpoint.folder.resolve()),
+        "step": checkpoint.step,
+        "tensor_ranks": checkpoint.ranks,
+        "pipeline": checkpoint.pipeline,
+        "data_ranks": checkpoint.data_ranks,
+        "dtype": _DTYPES[settings.precision_of(config)] if options.dtype == "auto" else options.dtype,
+        "vocab": options.vocab,
+        "tokenizer_sha256": words.sha256,
+        "unequal": shared.unequal,
+        "model": repair.expected(checkpoint, rows),
+        "config": config,
+    }
+    temporary = out.with_name(f".{out.name}.partial")
+    command = run.command(python, root, checkpoint, temporary / "neox.yml", temporary / "model")
+    if options.dry_run:
+        return {**record, "command": command, "checks": []}
+    run.require_space(out, checkpoint, padded)
+    with files.owner(temporary), contextlib.ExitStack() as stack:
+        stack.callback(files.remove_tree, temporary)
+        files.remove_leftovers(temporary)  # of a killed process
+        with files.scratch(temporary) as work:
+            made = run.run(python, root, checkpoint, words, work)
+            files.adopt_tree(made)
+            repair.describe(made, checkpoint, words)
+            record["mended"] = len(repair.weights(made, shared.values))
+            found: list[Finding] = []
+            if options.check or options.log is not None:
+                # of the model as it is now: in float32, with all rows
+                found = check.loss(
+                    made,
+                    {**record, "dtype": "float32", "vocab": "keep"},
+                    words.eod_id,
+                    root,
+                    options.log,
+                    options.samples,
+                )
+                record["losses"] = [one.as_dict() for one in found]
+                unproven = check.compared(found) if options.log is not None else []
+                record["compared"] = options.log is not None and not unproven
+                found += unproven
+            repair.finish(made, record["dtype"], rows)
+            files.write_json(made / check.RECORD, record)
+            found = [*check.structure(made), *found]
+            if checkpoint.ranks > 1 and not shared.unequal:
+                found.append(check.copies({}, checkpoint.ranks))
+            _refuse(found)
+            files.remove_tree(out)
+            files.move(made, out)
+    return {**record, "command": command, "checks": [one.as_dict() for one in found]}
+
+
+def _refuse(found: list[Finding]) -> None:
+    bad = next((one for one in found if one.status == "fail"), None)
+    if bad is not None:
+        fix = "check that log, config and checkpoint are of the same run; without --log the loss is not compared"
+        if bad.name == "copies":  # the weights are what they are: the loss can judge them
+            fix = "give the log of that run with --log: when its losses come out again, the model is put in place"
+        raise Refused(
+            f"the converted model was not put in place, because a check disagrees. {bad.name}: {bad.text}.", fix
+        )
+
+
+def check_folder(folder: str | Path, log: str | Path | None = None, samples: int | None = None) -> list[dict[str, str]]:
+    """Check a folder that is there.
+
+    Args:
+        folder: what `convert` wrote; folders of other origin are checked as far as that goes.
+        log: GPT-NeoX's log.
+        samples: look at no more than so many samples of a batch.
+
+    Raises:
+        HaigoError: not a gpt_neox model, or a log without `conversion.json`.
+    """
+    place = Path(folder)
+    found = check.structure(place)
+    path = place / check.RECORD
+    broken = any(one.status == "fail" for one in found if one.name in ("weights", "numbers", "tokenizer"))
+    if path.is_file() and not broken:
+        base = Path(os.environ.get("GPT_NEOX_DIR") or ".")
+        found_losses = check.loss(place, check.read_record(path), vocabularies.load(place).eod_id, base, log, samples)
+        found += [*found_losses, *(check.compared(found_losses) if log is not None else [])]
+    elif log is not None and not path.is_file():
+        raise HaigoError(
+            f"{folder} has no {path.name}, so that a log cannot be compared.", "convert it with launch.convert"
+        )
+    return [one.as_dict() for one in found]
+
+
+def _vocabulary(config: dict[str, Any], given: str | Path | None, root: Path) -> Any:
+    kind = config.get("tokenizer_type")
+    if given is None and kind != "SPMTokenizer":
+        raise HaigoError(
+            f"tokenizer_type: {kind!r}: only models with a SentencePiece tokenizer (SPMTokenizer) are converted here.",
+            "name a tokenizer folder of Haigo with --tokenizer, or call GPT-NeoX's convert_neox_to_hf.py yourself",
+        )
+    place = given
+    if place is None and config.get("vocab_file"):
+        here = Path(str(config["vocab_file"]))
+        place = here if here.exists() else root / here
+        if not place.exists():
+            raise HaigoError(
+                f"{here}, the config's vocab_file, is not on this machine.", "name its folder with --tokenizer"
+            )
+    return vocabularies.find(config, place)
+
+
+_OURS = (
+    "conversion.json", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "model.safetensors", "model.safetensors.index.json",
+    "model-?????-of-?????.safetensors", "spm.model", "tokenizer.model",
+)  # fmt: skip
+
+
+def _free(out: Path, source: Path, force: bool) -> None:
+    aside = out.with_name(f".{out.name}.replaced")
+    if aside.exists() and not out.exists():  # killed between the two renames of --force
+        files.put_aside(aside, out)
+    here, there = out.resolve(), source.resolve()
+    if here == there or here in there.parents or there in here.parents:
+        raise HaigoError(f"--out {out} and the checkpoint {source} lie in one another.", "name another folder")
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise HaigoError(f"{out} is a file, and a folder is wanted there.", "name another folder with --out")
+    if not any(out.iterdir()):
+        return
+    if not force:
+        raise Refused(f"{out} exists.", "name another folder with --out, or add --force to replace the model there")
+    if (out / "conversion.json").is_file() and not files.ours(
+        out
+    ):  # converted by an earlier version, which kept no journal
+        files.adopt(path for kind in _OURS for path in out.glob(kind))
+    if not files.ours(out):
+        raise Refused(
+            f"{out} holds something else than a model of ours.", "name another folder with --out, or move that one away"
+        )

@@ -1,0 +1,70 @@
+"""The first samples that a config reads, in GPT-NeoX's order (`data_order`)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from haigo import memory
+from haigo.cli import HaigoError
+from launch.neox import data_order
+from neox_configs import derive
+
+_BYTES = 40  # of a token in a list
+
+
+def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "train") -> list[dict[str, Any]]:
+    """The first samples of a split, in the order in which they are trained on.
+
+    Args:
+        config: GPT-NeoX keys, as `neox_configs.reader.load` gives them.
+        first: how many.
+        split: train, valid or test.
+
+    Returns:
+        One dict a sample: sample (its number), step (from 0), corpus (the prefix's folder), prefix, index (its number
+        within the dataset), documents [[document, offset, tokens], ...], sha256 (of the tokens as little-endian int64)
+        and tokens (seq_length + 1 ids).
+
+    Raises:
+        HaigoError: as `data_order.source` and `derive.batch_of`.
+    """
+    batch = derive.batch_of(config).train
+    source = data_order.source(config, batch, split)
+    held = first * source.seq_length * _BYTES
+    if held > memory.available():
+        raise HaigoError(
+            f"{first:,} samples of {source.seq_length:,} tokens take at least {held / 1e9:,.0f} GB of memory.",
+            "show fewer with --first",
+        )
+    data = source.open()
+    found = []
+    for number in range(first):
+        if isinstance(data, data_order.Blend):
+            which, index = data.locate(number)
+            dataset = data.datasets[which]
+        else:
+            dataset, index = data, number
+        tokens = dataset[index]
+        found.append(
+            {
+                "sample": number,
+                "step": number // batch,
+                "corpus": Path(dataset.prefix).resolve().parent.name,
+                "prefix": dataset.prefix,
+                "index": index,
+                "documents": [list(piece) for piece in dataset.pieces(index)],
+                "sha256": digest([tokens]),
+                "tokens": tokens.tolist(),
+            }
+        )
+    return found
+
+
+def digest(samples: Sequence[Sequence[int] | np.ndarray]) -> str:
+    """sha256 of samples' tokens, as little-endian int64 one after the other."""
+    return hashlib.sha256(np.asarray(samples, dtype="<i8").tobytes()).hexdigest()

@@ -1,0 +1,141 @@
+"""What `launch.deepy` does between its words and the run: where it stands, the checks, the dry run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from haigo import cli
+from haigo.cli import Refused
+from launch.neox import checkout, dry_run, ports
+from launch.plan import preflight
+from launch.plan.checks import machine as preflight_place
+from launch.plan.checks.check import Check
+from launch.train import requeue
+from launch.train.options import DeepyOptions
+from launch.train.run import State, TrainingRun
+
+
+def start(options: DeepyOptions, root: Path | None, configs: Sequence[Path]) -> int:
+    """Check a run and start it, or show what would be started.
+
+    Args:
+        root: GPT-NeoX's checkout; None for a dry run without one.
+        configs: the config files.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Refused: a check says no, no checkpoint is good, or the save folder is another run's.
+        HaigoError: see `TrainingRun`; `--requeue` outside Slurm.
+    """
+    if options.supervised and options.requeue and not options.dry_run:
+        requeue.command(os.environ)
+    with TrainingRun(options, root or Path(), configs) as run:
+        if root is not None and options.supervised and _nothing_left(run):
+            return cli.OK
+        files, config = run.configs, run.config
+        if options.iteration is None:  # with changes where it goes on
+            files, config = run.start_files(), {**run.config, **run.resume.changes}
+        report = preflight.preflight(files, options.hostfile, options.gpus, root or Path(), config)
+        starts = root is not None and not options.dry_run and run.state is not State.RUNNING
+        if root is not None and starts and not report.failed:
+            here = preflight_place.checks(config, root, options.hostfile)
+            if options.supervised:
+                here, run.port = settle_port(here, config)
+            report.checks.extend(here)
+        call = _call(options, root, files, config, run.gpus)
+        if (options.dry_run or starts) and not report.failed:
+            report.checks.extend(_launching(options, config, call))
+        shown = [check for check in report.checks if check.status != "ok"]
+        names = ", ".join(dict.fromkeys(check.name for check in report.checks))
+        print(preflight.text(preflight.Report(shown or [Check("checks", "ok", names)], {})), file=sys.stderr)
+        if not options.no_preflight:
+            report.refuse(str(files[0]))
+        python = call.python
+        if root is not None:
+            flash = "flash" in str(config.get("attention_config"))
+            python = str(checkout.interpreter(["flash_attn"] if flash else []))
+        if options.hostfile and not Path(options.hostfile).is_file():
+            raise Refused(f"the hostfile {options.hostfile} does not exist.", "write one line `HOST slots=GPUS` a node")
+        if options.dry_run:
+            deepy = [python, "deepy.py", options.user_script, *map(str, files), *options.words()]
+            dry_run.show(_call(options, root, files, config, run.gpus, python), deepy, options.json)
+            return cli.OK
+        if config.get("comment") or config.get("account"):
+            asked = preflight.Report(preflight_place.deepspeed(config, python), {})
+            if not options.no_preflight:
+                asked.refuse(str(files[0]))
+        return run.run(python, checkout.environment(python, config))
+
+
+def _nothing_left(run: TrainingRun) -> bool:
+    """Say where a run stands, and put its checkpoints in order; True where it is finished.
+
+    Raises:
+        Refused: see `TrainingRun.survey` and `TrainingRun.check_finished`.
+    """
+    state, tag = run.survey(), run.resume.choice.tag
+    if state is State.RUNNING:
+        return False
+    if not run.options.dry_run:
+        run.prepare()
+    if state is State.FINISHED:
+        run.check_finished()
+        if run.options.dry_run:
+            print(f"haigo: finished already: {tag}; nothing would be started.", file=sys.stderr)
+            return False
+        print(f"haigo: this run is finished: {run.save} holds {tag} of {run.config['train_iters']} steps, "
+              "and it is whole. Nothing was started.")  # fmt: skip
+        return True
+    if run.options.dry_run and tag and run.options.iteration is None:
+        why = f" ({run.resume.choice.why})" if run.resume.choice.why else ""
+        print(f"haigo: would go on from {tag}{why}.", file=sys.stderr)
+    return False
+
+
+def settle_port(found: list[Check], config: Mapping[str, Any]) -> tuple[list[Check], int | None]:
+    """Another master port where DeepSpeed's own is in use here, as by a second run on the node; a port that the config names
+    stays a reason to refuse.
+
+    Args:
+        found: what `place.checks` gave.
+
+    Returns:
+        The checks, with a busy port no failure any more, and the port to take (None: the config's or DeepSpeed's own).
+    """
+    busy = [check for check in found if check.name == "port" and check.status == "fail"]
+    if not busy or config.get("master_port") is not None:
+        return found, None
+    port = ports.free()
+    told = Check("port", "ok", f"{busy[0].found} {port} is taken instead")
+    return [told if check in busy else check for check in found], port
+
+
+def _call(
+    options: DeepyOptions,
+    root: Path | None,
+    files: Sequence[Path],
+    config: Mapping[str, Any],
+    gpus: int | None,
+    python: str | None = None,
+) -> dry_run.Call:
+    python = python or os.environ.get("GPT_NEOX_PYTHON") or dry_run.NO_PYTHON
+    environ = checkout.environment(python, config)
+    folder = str(root) if root else dry_run.NO_CHECKOUT
+    return dry_run.Call(
+        configs=files, overwrite=options.overwrites(), environ=environ, gpus=gpus, python=python, folder=folder
+    )
+
+
+def _launching(options: DeepyOptions, config: Mapping[str, Any], call: dry_run.Call) -> list[Check]:
+    """What speaks against the launcher's command, judged alike by a dry run and a start."""
+    found = preflight_place.named_hosts(config, options.hostfile) if options.dry_run else []
+    if any(check.status == "fail" for check in found):
+        return found
+    # the dry run shows the others with the command
+    return found + [check for check in dry_run.checks(call) if check.status == "fail" or not options.dry_run]
