@@ -138,7 +138,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--seed", type=cli.seed, default=0)
     args = parser.parse_args(argv)
     if not 0 <= args.mixtures <= MOST_RUNS:
-        raise HaigoError(f"--mixtures {str(args.mixtures)[:40]} is not from 0 to {MOST_RUNS:,}.", "give such a number")
+        raise HaigoError(
+            f"--mixtures {str(args.mixtures)[:40]} is not from 0 to {MOST_RUNS:,}.",
+            "give such a number",
+            option="mixtures",
+        )
     for name in ("tokens", "sample"):
         if getattr(args, name) < 1:
             raise HaigoError(f"--{name} {getattr(args, name)} is not at least 1.", "give the number of tokens")

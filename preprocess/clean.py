@@ -225,12 +225,15 @@ class _Run:
             )
         if not self.documents_in:
             raise HaigoError(
-                f"{self.source}: the corpus '{self.name}' has no document in it.", "check the input files and --format"
+                f"{self.source}: the corpus '{self.name}' has no document in it.",
+                "check the input files and --format",
+                option="format",
             )
         if not sum(row["documents"] for row in splits.values()):
             raise HaigoError(
                 f"no document of the corpus '{self.name}' is left after cleaning ({self.documents_in:,} came in).",
                 "look at --dry-run, lower --min-chars or choose another --profile",
+                option=("dry_run", "min_chars", "profile"),
             )
         return splits
 
@@ -361,11 +364,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)
     if not args.dry_run and not args.output_dir:
-        raise HaigoError("--output-dir is missing.", "name a folder, or give --dry-run")
+        raise HaigoError(
+            "--output-dir is missing.", "name a folder, or give --dry-run", option=("output_dir", "dry_run")
+        )
     try:
         shares = [float(part) for part in args.split.split(",")]
     except ValueError:
-        raise HaigoError(f"--split {args.split} is not three numbers.", "give such as 0.96,0.02,0.02") from None
+        raise HaigoError(
+            f"--split {args.split} is not three numbers.", "give such as 0.96,0.02,0.02", option="split"
+        ) from None
     report = clean_corpus(
         args.corpus,
         args.inputs,

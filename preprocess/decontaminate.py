@@ -74,9 +74,13 @@ def decontaminate(
         HaigoError: folders that are no cleaned corpora, unreadable evaluation files, values out of range.
     """
     if remove not in REMOVE:
-        raise HaigoError(f"there is no --remove {remove}.", f"use one of {', '.join(REMOVE)}")
+        raise HaigoError(f"there is no --remove {remove}.", f"use one of {', '.join(REMOVE)}", option="remove")
     if not 8 <= short <= long <= 1000:
-        raise HaigoError(f"--short {short} and --long {long} are out of range.", "8 <= --short <= --long <= 1000")
+        raise HaigoError(
+            f"--short {short} and --long {long} are out of range.",
+            "8 <= --short <= --long <= 1000",
+            option=("short", "long"),
+        )
     found = documents.corpora(folders)
     paths = evaluation_items.find(against)
     sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
@@ -334,7 +338,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)
     if not args.dry_run and not args.output_dir:
-        raise HaigoError("--output-dir is missing.", "name a folder, or give --dry-run")
+        raise HaigoError(
+            "--output-dir is missing.", "name a folder, or give --dry-run", option=("output_dir", "dry_run")
+        )
     report = decontaminate(
         args.folders,
         args.against,

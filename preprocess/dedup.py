@@ -98,7 +98,9 @@ def _check(method: str, threshold: float, shape: Shape) -> None:
     if method not in METHODS:
         raise HaigoError(f"there is no method '{method}'.", f"use one of {', '.join(METHODS)}")
     if not 0 < threshold <= 1:
-        raise HaigoError(f"--threshold {threshold:g} is no similarity.", "give a number above 0 and at most 1")
+        raise HaigoError(
+            f"--threshold {threshold:g} is no similarity.", "give a number above 0 and at most 1", option="threshold"
+        )
     for name, value, most in (("shingle", shape.shingle, 100), ("bands", shape.bands, 256), ("rows", shape.rows, 64)):
         if not 1 <= value <= most:
             raise HaigoError(f"--{name} {value} is out of range.", f"give a number from 1 to {most}")
@@ -192,6 +194,7 @@ class _Run:
             raise HaigoError(
                 f"{count:,} documents need about {need / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
                 "dedup fewer corpora at a time, use fewer --bands, or take a larger machine",
+                option="bands",
             )
 
     def _sketch(self) -> Sketches:
@@ -347,7 +350,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     args = parser.parse_args(argv)
     if not args.dry_run and not args.output_dir:
-        raise HaigoError("--output-dir is missing.", "name a folder, or give --dry-run")
+        raise HaigoError(
+            "--output-dir is missing.", "name a folder, or give --dry-run", option=("output_dir", "dry_run")
+        )
     report = dedup(
         args.folders,
         None if args.dry_run else args.output_dir,

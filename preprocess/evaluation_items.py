@@ -44,7 +44,9 @@ def find(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """
     found = [path for path, _ in expand(paths, ("*.json", "*.jsonl"))]
     if not found:
-        raise HaigoError("no evaluation file is named.", "name JGLUE's folder or any jsonl with --against")
+        raise HaigoError(
+            "no evaluation file is named.", "name JGLUE's folder or any jsonl with --against", option="against"
+        )
     return found
 
 
@@ -114,6 +116,7 @@ def _item(path: Path, number: int, row: Any, keys: Sequence[str]) -> Item:
             raise HaigoError(
                 f"{where} has no text under '{missing[0]}'; it has {', '.join(row)}.{nearest(missing[0], row)}",
                 "name the keys that hold its texts with --keys",
+                option="keys",
             )
         task = path.name.removesuffix("".join(path.suffixes[-1:]))
         own = next((row[key] for key in ("id", "qid", "q_id") if isinstance(row.get(key), str | int)), None)

@@ -58,9 +58,10 @@ def ordered(found: Mapping[str, Path], priority: Sequence[str]) -> dict[str, Pat
             raise HaigoError(
                 f"--priority names '{name}', which is no corpus here.{nearest(name, found)}",
                 f"the corpora are {', '.join(found)}",
+                option="priority",
             )
     if len(set(priority)) != len(priority):
-        raise HaigoError("--priority names a corpus twice.", "name each once")
+        raise HaigoError("--priority names a corpus twice.", "name each once", option="priority")
     return {name: found[name] for name in [*priority, *(each for each in found if each not in priority)]}
 
 

@@ -204,7 +204,7 @@ def _range(handle: BinaryIO, unit: Unit, text_key: str, broken: Broken) -> Itera
     except HaigoError as error:
         if not unit.start:
             raise
-        raise HaigoError(_with_true_line(error.problem, unit), error.fix) from None
+        raise HaigoError(_with_true_line(error.problem, unit), error.fix, option=error.options) from None
     if own.count:
         broken.take(own.count, [_with_true_line(problem, unit) for problem in own.named])
 

@@ -55,5 +55,6 @@ def require(characters: int, model_type: str, *, force: bool = False) -> Cost:
             f"{there / 1e9:.1f} GB to give.",
             f"train on {fits:,} characters or fewer (preprocess.sample --characters), use a larger machine, or try all the "
             "same with --force",
+            option=("characters", "force"),
         )
     return cost

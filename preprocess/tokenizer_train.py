@@ -196,7 +196,11 @@ def train_model(sentences: Iterable[str], options: Mapping[str, Any], seed: int)
     lines = iter(sentences)
     first = next(lines, None)
     if first is None:
-        raise HaigoError("there is no text to train a tokenizer on.", "give a larger corpus or --chars-per-corpus")
+        raise HaigoError(
+            "there is no text to train a tokenizer on.",
+            "give a larger corpus or --chars-per-corpus",
+            option="chars_per_corpus",
+        )
 
     def run() -> bytes:
         sentencepiece.set_random_generator_seed(seed)
@@ -231,10 +235,12 @@ def _refusal(said: str, vocab_size: int) -> HaigoError:
             f"a tokenizer of {vocab_size:,} pieces is too small for this text: its characters, the bytes and the symbols "
             f"alone take {int(least[1]):,}.",
             f"give a --vocab-size above {int(least[1]):,}",
+            option="vocab_size",
         )
     return HaigoError(
         f"a tokenizer of {vocab_size:,} pieces cannot be trained on this text{': ' if reason else ''}{reason[:200]}.",
         "choose another --vocab-size (byte pieces, symbols and every common character need one piece each)",
+        option="vocab_size",
     )
 
 

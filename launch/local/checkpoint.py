@@ -146,7 +146,11 @@ def own(folder: Path) -> None:
             files.adopt((folder / "model").glob("*"))
     files.check_output(folder, names=names)
     if not files.ours(folder / "model"):
-        raise Refused(f"{folder / 'model'} holds files, and Haigo did not make them.", "take another --output-dir")
+        raise Refused(
+            f"{folder / 'model'} holds files, and Haigo did not make them.",
+            "take another --output-dir",
+            option="output_dir",
+        )
 
 
 def claim(
@@ -184,6 +188,7 @@ def claim(
         raise Refused(
             f"{folder} holds another run, which differs in {told}{more}.",
             "take another --output-dir, or add --overwrite to start anew there",
+            option=("output_dir", "overwrite"),
         )
     return {key: value for key, value in content.items() if key != "identity"}
 

@@ -109,7 +109,11 @@ def prepare(
         HaigoError, Refused: as there.
     """
     if tokens is not None and seconds is not None:
-        raise HaigoError("both a token budget and a time budget are given.", "keep one of --tokens and --seconds")
+        raise HaigoError(
+            "both a token budget and a time budget are given.",
+            "keep one of --tokens and --seconds",
+            option=("tokens", "seconds"),
+        )
     for name, amount in (("--tokens", tokens), ("--seconds", seconds), ("--eval-every", eval_every)):
         if amount is not None and not 0 < amount < math.inf:
             raise HaigoError(f"{name} {amount} is not more than 0.", "give a positive number")
@@ -120,6 +124,7 @@ def prepare(
         raise HaigoError(
             "nothing says how long to train: the config gives no train_iters, and there is no budget.",
             "add --tokens 200000, say",
+            option="tokens",
         )
     plan = settings.resolve(given)
     computed_on = devices.resolve(device)
@@ -128,6 +133,7 @@ def prepare(
         raise HaigoError(
             f"--tokens {tokens} is less than one step of {plan.tokens_per_step} tokens.",
             "give more tokens, or a config with a smaller batch",
+            option="tokens",
         )
     words = tokenizer if isinstance(tokenizer, Vocabulary) else vocabulary.find(config, tokenizer)
     size.require(plan, -(-words.size // plan.vocab_multiple) * plan.vocab_multiple)

@@ -1,230 +1,271 @@
-"""What each stage of the chain does, as module-level functions with plain arguments: they may run in other processes.
+"""What each stage of the chain does, as module-level functions: they may run in other processes.
 
-Every function works in its stage's folder below `root` and returns the identity of what it made: a value that changes when
-the result does (see `launch.pipeline.stage`).
+Every function gets the run folder and the run file with its variables filled in, works in its stage's folder and returns the
+identity of what it made: a value that changes when the result does (see `launch.pipeline.stage`).
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from haigo import digests, files, flags, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
-from haigo.formats import mixture as mixture_file
-from launch.pipeline import runfile
+from haigo.formats import mixture as mixtures
+from launch.pipeline.runfile import RunFile
 
+SPLITS = ("train", "valid", "test")
+HELD_OUT = "h"
 COMPARABLE = ("token_share", "uniform", "temperature")
+_MOST_EPOCHS = 4
 
 
-def prepare(words: list[str]) -> str:
+def prepare(root: Path, run: RunFile) -> str:
     """Run the run file's `prepare` command."""
+    words = run.prepare
     try:
         done = subprocess.run(words, check=False, preexec_fn=pool.die_with_parent)
     except FileNotFoundError:
-        raise HaigoError(
-            f"the `prepare` command {words[0]} does not exist.", "check `prepare:` in the run file"
-        ) from None
+        told = f"the `prepare` command {words[0]} does not exist."
+        raise HaigoError(told, "check `prepare:` in the run file") from None
     if done.returncode < 0 or done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:
-        raise Failed(
-            f"the `prepare` command {' '.join(words)} ended with {done.returncode}.", "see its own message above"
-        )
+        told = f"the `prepare` command {' '.join(words)} ended with {done.returncode}."
+        raise Failed(told, "see its own message above")
     return files.digest(words)
 
 
-def clean(name: str, paths: list[str], folder: str, options: Mapping[str, Any]) -> Any:
+# -- text --------------------------------------------------------------------------------------------------------------
+
+
+def clean(root: Path, run: RunFile, name: str, paths: Sequence[str]) -> dict[str, list[str]]:
     """Raw files to documents, split in three; the identity is the digest of every shard."""
     from preprocess.clean import clean_corpus
 
-    given = {key: value for key, value in options.items() if key != "split"}
-    report = clean_corpus(name, paths, folder, split_shares=options["split"], **given)
-    if min(report["splits"][split]["documents"] for split in ("train", "valid", "test")) == 0:
-        raise HaigoError(
-            f"corpus '{name}' has too few documents to hold some out.",
-            "give more text, or larger shares under `split:`",
-        )
+    corpus, folder = run.corpora[name], root / "corpora" / name
+    clean_corpus(
+        name,
+        paths,
+        folder,
+        format=corpus.format,
+        text_key=corpus.text_key,
+        profile=corpus.profile,
+        markup=corpus.markup,
+        min_chars=corpus.min_chars,
+        max_chars=corpus.max_chars,
+        normalise=None if corpus.normalise is None else ",".join(corpus.normalise),
+        skip_broken=corpus.skip_broken,
+        unfinished=corpus.unfinished,
+        split_shares=run.split,
+        seed=run.data_seed,
+    )
+    return _kept(folder)
+
+
+def dedup(root: Path, run: RunFile) -> dict[str, dict[str, list[str]]]:
+    """All corpora without repeated documents; the identity is the digest of every shard of every corpus."""
+    from preprocess.dedup import dedup as without_repeats
+    from preprocess.minhash import Shape
+
+    options, workers = run.dedup, run.workers or pool.cores()
+    shape = Shape(options.shingle, options.bands, options.rows, run.data_seed)
+    given = [root / "corpora" / name for name in run.corpora]
+    asked: Any = {"priority": options.priority, "method": options.method, "threshold": options.threshold}
+    without_repeats(given, root / "dedup", shape=shape, workers=workers, **asked)
+    return {name: _kept(root / "dedup" / name, "after dedup ") for name in run.corpora}
+
+
+def decontaminate(root: Path, run: RunFile, source: str, against: Sequence[str]) -> dict[str, Any]:
+    """All corpora without the texts of evaluation files, and the ids that were found.
+
+    Args:
+        source: the folder with the corpora as the stage before left them.
+
+    Returns:
+        `corpora` as `dedup` gives them, and the digest of contaminated.jsonl.
+    """
+    from preprocess.decontaminate import IDS
+    from preprocess.decontaminate import decontaminate as without_items
+
+    options, folder = run.decontaminate, root / "decontaminate"
+    asked: Any = {"remove": options.remove, "long": options.long, "short": options.short, "keys": options.keys}
+    given = [root / source / name for name in run.corpora]
+    without_items(given, against, folder, workers=run.workers or pool.cores(), **asked)
+    corpora = {name: _kept(folder / name, "after decontamination ") for name in run.corpora}
+    return {"corpora": corpora, "contaminated": digests.sha256(folder / IDS)}
+
+
+def _kept(folder: Path, when: str = "") -> dict[str, list[str]]:
+    """`shard_digests` of a corpus, none of whose splits may be empty.
+
+    Raises:
+        HaigoError: one is.
+    """
+    from haigo.formats import documents
+
+    splits = documents.report(folder)["splits"]
+    empty = [split for split in SPLITS if not splits[split]["documents"]]
+    if empty:
+        told = f"{when}corpus '{folder.name}' has no document in its {empty[0]} split."
+        raise HaigoError(told, "give more text, or larger shares under `split:`")
     return shard_digests(folder)
 
 
-def shard_digests(folder: str) -> dict[str, list[str]]:
+def shard_digests(folder: Path) -> dict[str, list[str]]:
     """Split -> the digest of every shard of a cleaned corpus."""
     from haigo.formats import documents
 
-    return {split: [digests.sha256(shard) for shard in documents.shards(folder, split)] for split in documents.SPLITS}
+    return {split: [digests.sha256(shard) for shard in documents.shards(folder, split)] for split in SPLITS}
 
 
-def tokenizer(given: str, corpora: list[str], folder: str, options: runfile.Tokenizer, seed: int) -> Any:
+def tokenizer(root: Path, run: RunFile) -> str:
     """Train a tokenizer on the cleaned corpora, or take the one that the run file names."""
-    named = {Path(each).name: each for each in corpora}
-    if given:
+    corpora = {name: str(root / run.text_folder() / name) for name in run.corpora}
+    folder, options = str(root / "tokenizer"), run.tokenizer
+    if options.path:
         from preprocess.tokenizer_adopt import adopt
 
-        return adopt(given, folder, named, seed=seed)["sha256"]
+        return str(adopt(options.path, folder, corpora, seed=run.data_seed)["sha256"])
     from preprocess.tokenizer_train import train as train_tokenizer
 
-    made = train_tokenizer(
-        named,
-        folder,
-        vocab_size=options.vocab_size,
-        chars_per_corpus=options.chars_per_corpus,
-        model_type=options.model_type,
-        seed=seed,
-    )
-    return made["sha256"]
+    asked: Any = {key: getattr(options, key) for key in ("vocab_size", "chars_per_corpus", "model_type")}
+    return str(train_tokenizer(corpora, folder, seed=run.data_seed, **asked)["sha256"])
 
 
-def index(corpus: str, tokenizer_folder: str, root: str, name: str) -> Any:
+def index(root: Path, run: RunFile, name: str) -> dict[str, list[str]]:
     """The three indexed datasets of one corpus."""
     from haigo.formats import documents
     from preprocess.index import index as make_index
 
     made = {}
-    for split in ("train", "valid", "test"):
-        prefix = Path(root) / "data" / name / split
-        manifest = make_index(documents.shards(corpus, split), tokenizer_folder, prefix)
+    for split in SPLITS:
+        shards = documents.shards(root / run.text_folder() / name, split)
+        manifest = make_index(shards, str(root / "tokenizer"), root / "data" / name / split)
         made[split] = [manifest["bin_sha256"], manifest["idx_sha256"]]
     return made
 
 
-def data_digests(root: str, name: str) -> dict[str, list[str]]:
+def prefixes(root: Path, name: str) -> dict[str, Path]:
+    """Split -> the prefix of a corpus' dataset."""
+    return {split: root / "data" / name / f"{split}_text_document" for split in SPLITS}
+
+
+def data_digests(root: Path, name: str) -> dict[str, list[str]]:
     """Split -> the digests of `.bin` and `.idx`, as the files are: what `index` gives."""
-    prefixes = {split: Path(root) / "data" / name / f"{split}_text_document" for split in ("train", "valid", "test")}
     return {
-        split: [digests.sha256(f"{prefix}.bin"), digests.sha256(f"{prefix}.idx")] for split, prefix in prefixes.items()
+        split: [digests.sha256(f"{prefix}{ending}") for ending in (".bin", ".idx")]
+        for split, prefix in prefixes(root, name).items()
     }
 
 
-def design(root: str, options: runfile.Proxies, limits: Mapping[str, Any], seed: int) -> Any:
+# -- mixture -----------------------------------------------------------------------------------------------------------
+
+
+def design(root: Path, run: RunFile) -> str:
     """The mixtures of the proxy runs."""
     from mixer import design as designs
+    from mixer.options import LimitOptions
+    from mixer.supply import constraints_from, read_supply
 
-    table = designs.design(_constraints(root, limits), options.runs, seed, options.floor, options.held_out)
-    designs.write_ratios(str(Path(root) / "design" / "ratios.csv"), table)
-    return digests.sha256(Path(root) / "design" / "ratios.csv")
+    supply, options = root / "supply.csv", run.proxies
+    limits = run.search.shared(LimitOptions, supply=str(supply), target_tokens=run.target_tokens)
+    kl: Any = {} if run.search.kl is None else {"kl": run.search.kl}
+    constraints = constraints_from(read_supply(supply), options=limits, **kl)
+    table = designs.design(constraints, options.runs, run.seed, options.floor, options.held_out)
+    designs.write_ratios(str(root / "design" / "ratios.csv"), table)
+    return digests.sha256(root / "design" / "ratios.csv")
 
 
-def proxies(
-    root: str,
-    options: runfile.Proxies,
-    pairs: dict[str, str],
-    seed: int,
-    workers: int | None,
-    later: Sequence[str] = (),
-) -> Any:
-    """Train the proxies; those that are there already are kept.
-
-    Args:
-        workers: as of launch.proxies.
-        later: pairs files of the models to come: like `pairs`, they are read once before anything is trained.
-    """
-    from launch import proxies as swarm
+def proxies(root: Path, run: RunFile) -> str:
+    """Train the proxies; those that are there already are kept."""
     from launch.local import evaluate, vocabulary
+    from launch.swarm import train as swarm
     from neox_configs import catalogue, reader, shipped
 
-    folder = Path(root)
-    if pairs:
-        known = vocabulary.load(catalogue.read(folder / "corpora.yml").tokenizer)
-        length = int(reader.load(shipped.find_model(options.model)).get("seq_length", 2048))
-        for path in dict.fromkeys([*pairs.values(), *later]):
+    options, model = run.proxies, shipped.find_model(run.proxies.model)
+    if run.pairs:  # those of the models to come are read once too, before anything is trained
+        known = vocabulary.load(catalogue.read(root / "corpora.yml").tokenizer)
+        length = int(reader.load(model).get("seq_length", 2048))
+        for path in dict.fromkeys([*run.pairs.values(), *run.test_pairs.values()]):
             evaluate.pairs_task(path, known, length)
     done = swarm.run(
-        folder / "design" / "ratios.csv",
-        folder / "corpora.yml",
-        shipped.find_model(options.model),
-        folder / "proxies",
+        root / "design" / "ratios.csv",
+        root / "corpora.yml",
+        model,
+        root / "proxies",
         tokens=options.tokens,
-        workers=workers,
-        pairs=pairs,
-        seed=seed,
+        workers=run.workers,
+        pairs=run.pairs,
+        seed=run.seed,
         eval_tokens=options.eval_tokens,
     )
     if done.failed:
         name, why = next(iter(done.failed.items()))
         raise Failed(f"{len(done.failed)} proxies failed; {name}: {why}", "mend that and run the same command again")
-    return table_digest(folder / "proxies" / "metrics.csv")
+    return table_digest(root / "proxies" / "metrics.csv")
 
 
-def screen(root: str, options: runfile.Proxies, pairs: dict[str, str], seed: int) -> Any:
+def table_digest(path: Path) -> str:
+    """A digest of metrics.csv without the columns that differ from run to run (seconds)."""
+    import pandas as pd
+
+    table = pd.read_csv(path)
+    return files.digest(table.drop(columns=[each for each in ("seconds",) if each in table]).to_csv(index=False))
+
+
+def screen(root: Path, run: RunFile) -> str:
     """What n-gram counts say of the proxies' mixtures and others."""
-    from launch import screen as screens
+    from launch.screen import screen as count
 
-    folder = Path(root)
-    path = screens.screen(
-        folder / "design" / "ratios.csv",
-        folder / "corpora.yml",
-        folder / "screen",
-        tokens=options.tokens,
-        mixtures=options.screen,
-        eval_tokens=options.eval_tokens,
-        pairs=pairs,
-        seed=seed,
-    )
-    return digests.sha256(path)
+    options, tables = run.proxies, (root / "design" / "ratios.csv", root / "corpora.yml", root / "screen")
+    asked: Any = {"tokens": options.tokens, "mixtures": options.screen, "eval_tokens": options.eval_tokens}
+    return digests.sha256(count(*tables, pairs=run.pairs, seed=run.seed, **asked))
 
 
-def search(
-    root: str,
-    options: runfile.Search,
-    objective: runfile.Objective,
-    limits: Mapping[str, Any],
-    seed: int,
-    held_out: bool = True,
-    screened: bool = False,
-) -> Any:
-    """Fit the mixing laws and choose the mixture; the command that does the same by hand is kept in it.
-
-    Args:
-        held_out: the table has runs (h000, ...) that only judge the fit.
-        screened: there is a screen.
-    """
+def search(root: Path, run: RunFile) -> dict[str, float]:
+    """Fit the mixing laws and choose the mixture; the command that does the same by hand is kept in it."""
     from launch.swarm import metrics
     from mixer import report
     from mixer.search import SearchOptions
     from mixer.search import search as find
 
-    folder = Path(root)
-    metrics.rebuild(folder / "proxies")
-    asked = SearchOptions(
+    metrics.rebuild(root / "proxies")
+    asked = run.search.shared(
+        SearchOptions,
+        target_tokens=run.target_tokens,
+        supply="supply.csv",
         ratios="design/ratios.csv",
         metrics="proxies/metrics.csv",
-        supply="supply.csv",
-        objective=[f"{name}={weight!r}" for name, weight in objective.metrics.items()],
-        ceilings=objective.ceilings,
+        objective=[f"{name}={weight!r}" for name, weight in run.objective.metrics.items()],
+        ceilings=run.objective.ceilings,
         standardise=False,  # every metric is in bits per byte already
-        groups=limits["groups"],
-        target_tokens=limits["target_tokens"],
-        max_epochs=options.max_epochs,
-        held_out="h" if held_out else None,
-        method=options.method,
-        bootstrap=options.bootstrap,
-        seed=seed,
-        kl=options.kl,
-        force=options.force,
-        screen="screen" if screened else None,
+        held_out=HELD_OUT if run.proxies.held_out else None,
+        seed=run.seed,
+        screen="screen" if run.proxies.screen else None,
         output="mixture.yml",
     )
-    paths = {
-        name: str(folder / path) for name in ("ratios", "metrics", "supply", "screen") if (path := getattr(asked, name))
-    }
-    made = find(
-        asked.replaced(**paths, output=str(folder / "search" / "mixture.yml")),
-        redact.command(["python", "-m", "mixer.search", *flags.argv(asked)]),
-    )
-    files.write_json(folder / "search" / "held_out.json", made.held_out_predictions)
-    files.write_text(folder / "search" / "answer.txt", report.text(made.document()))
+    named = {name: getattr(asked, name) for name in ("ratios", "metrics", "supply", "screen")}
+    inside = {name: str(root / path) for name, path in named.items() if path}
+    given = asked.replaced(**inside, output=str(root / "search" / "mixture.yml"))
+    made = find(given, redact.command(["python", "-m", "mixer.search", *flags.argv(asked)]))
+    files.write_json(root / "search" / "held_out.json", made.held_out_predictions)
+    files.write_text(root / "search" / "answer.txt", report.text(made.document()))
     return dict(zip(made.corpora, made.weights.tolist(), strict=True))
 
 
-def chosen_weights(root: str) -> dict[str, float]:
+def chosen_weights(root: Path) -> dict[str, float]:
     """The weights in the search's answer, as the file is: what `search` gives."""
-    return dict(yamlfile.read(Path(root) / "search" / "mixture.yml")["weights"])
+    return dict(yamlfile.read(root / "search" / "mixture.yml")["weights"])
 
 
-def configs(root: str, options: runfile.Configs, seed: int) -> Any:
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+def configs(root: Path, run: RunFile) -> dict[str, str]:
     """One GPT-NeoX config for each size; a size that does not fit gets the smallest number of nodes that holds it."""
     from haigo.formats import tokenizer as tokenizers
     from launch.plan.config import write_config
@@ -232,71 +273,59 @@ def configs(root: str, options: runfile.Configs, seed: int) -> Any:
     from launch.plan.planner import plan
     from neox_configs import catalogue
 
-    folder = Path(root)
-    vocab = tokenizers.load(catalogue.read(folder / "corpora.yml").tokenizer).vocab_size
+    options = run.configs
+    vocab = tokenizers.load(catalogue.read(root / "corpora.yml").tokenizer).vocab_size
     rows, notes, identity = [], [], {}
     for model in options.models:
-        nodes = options.nodes
-        sized = PlanOptions(model=model, cluster=options.cluster, nodes=nodes, tokens=options.tokens, vocab_size=vocab)
-        planned = plan(sized)
+        sized = options.shared(PlanOptions, model=model, vocab_size=vocab)
+        planned, nodes = plan(sized), options.nodes
         if not planned.layouts:
             if planned.smallest_nodes is None:
                 notes.append(f"{planned.refusal()} {planned.remedy()}.")
                 continue
             nodes = planned.smallest_nodes
             notes.append(f"{planned.refusal()} The config is for {nodes} nodes.")
-        asked = sized.replaced(nodes=nodes).shared(
-            ConfigOptions,
-            mixture="mixture.yml",
-            catalogue="corpora.yml",
-            output=f"configs/{model}.yml",
-            seed=seed,
-        )
-        inside = {name: folder / getattr(asked, name) for name in ("mixture", "catalogue", "output")}
+        named = {"mixture": "mixture.yml", "catalogue": "corpora.yml", "output": f"configs/{model}.yml"}
+        asked = sized.shared(ConfigOptions, nodes=nodes, seed=run.seed, **named)
         command = redact.command(["python", "-m", "launch.configs", *flags.argv(asked)])
-        made = write_config(asked.replaced(**inside), command)
+        made = write_config(asked.replaced(**{key: root / path for key, path in named.items()}), command)
         identity[model] = files.digest(made.pop("config"))
-        rows.append({**made, "file": f"configs/{model}.yml", "epochs": max(made["epochs"].values())})
+        rows.append({**made, "file": named["output"], "epochs": max(made["epochs"].values())})
     most = max((row["epochs"] for row in rows), default=0.0)
-    if most > 4:
+    if most > _MOST_EPOCHS:
         notes.append(
-            f"At this number of tokens a corpus would be repeated {most:,.0f} times: with more than 4 epochs bring more text,"
-            " or choose the mixture for the real number of tokens (search.target_tokens)."
+            f"At this number of tokens a corpus would be repeated {most:,.0f} times: with more than {_MOST_EPOCHS} epochs bring"
+            " more text, or choose the mixture for the real number of tokens (search.target_tokens)."
         )
-    files.write_json(
-        folder / "configs" / "plan.json",
-        {"cluster": options.cluster, "tokens": options.tokens, "configs": rows, "notes": notes},
-    )
+    content = {"cluster": options.cluster, "tokens": options.tokens, "configs": rows, "notes": notes}
+    files.write_json(root / "configs" / "plan.json", content)
     return identity
 
 
-def train(root: str, name: str, options: runfile.Train, pairs: dict[str, str], seed: int) -> Any:
+def train(root: Path, run: RunFile, name: str) -> list[Any]:
     """Train one small model on the chosen mixture or on one to compare with, from a config that GPT-NeoX would take too."""
-    from launch.local.train import train as run
+    from launch.local.train import train as train_model
     from launch.plan.config import write_config
     from launch.plan.options import ConfigOptions
     from neox_configs import catalogue, reader
 
-    folder = Path(root) / "models" / name
-    weights = mixture(Path(root), name)
-    yamlfile.write(folder / "mixture.yml", {"weights": weights}, f"what models/{name} is trained on")
-    asked = ConfigOptions(
-        model=options.model,
+    options, folder = run.train, root / "models" / name
+    yamlfile.write(folder / "mixture.yml", {"weights": mixture(root, name)}, f"what models/{name} is trained on")
+    asked = options.shared(
+        ConfigOptions,
         cluster="local-cpu",
         mixture=folder / "mixture.yml",
-        catalogue=Path(root) / "corpora.yml",
+        catalogue=root / "corpora.yml",
         output=folder / "config.yml",
-        tokens=options.tokens,
-        seq_length=options.seq_length,
-        seed=seed,
+        seed=run.seed,
     )
     made = write_config(asked, f"python -m launch.local models/{name}/config.yml --output-dir models/{name}")
-    known = catalogue.read(Path(root) / "corpora.yml")
-    result = run(
+    known = catalogue.read(root / "corpora.yml")
+    result = train_model(
         reader.load(folder / "config.yml"),
         folder,
         tokenizer=known.tokenizer,
-        pairs=pairs,
+        pairs=run.test_pairs or run.pairs,
         eval_every=max(1, made["train_iters"] // max(1, options.evaluations)),
         eval_tokens=options.eval_tokens,
         test_tokens=options.test_tokens,
@@ -307,21 +336,21 @@ def train(root: str, name: str, options: runfile.Train, pairs: dict[str, str], s
     return [result["tokens"], result["metrics"], result["metrics_test"]]
 
 
-def score(model: str, root: str, options: runfile.Scores, data_dir: str | None, exclude_ids: str | None = None) -> Any:
-    """Score one trained model; with `exclude_ids` also without the evaluation items that stood in the training text."""
+def score(root: Path, run: RunFile, name: str) -> Any:
+    """Score one trained model; where the text was searched for evaluation items also without those that stood in it."""
     from eval_harness.run import evaluate
 
-    name = Path(model).name
+    options = run.scores
     found = evaluate(
-        Path(model) / "model",
+        root / "models" / name / "model",
         options.tasks,
         options.num_fewshot,
         options.limit,
-        data_dir or ".",
-        Path(root) / "scores" / name,
+        options.data_dir or ".",
+        root / "scores" / name,
         fewshot_pool=options.fewshot_pool,
         data_version=options.data_version,
-        exclude_ids=exclude_ids,
+        exclude_ids=str(root / "decontaminate" / "contaminated.jsonl") if run.decontaminate.against else None,
     )
     return found["results"]
 
@@ -332,19 +361,19 @@ def mixture(root: Path, name: str) -> dict[str, float]:
     Raises:
         HaigoError: no such name.
     """
-    from mixer import mixture as mixtures
+    from mixer import mixture as simple
     from mixer.supply import read_supply
 
     if name == "chosen":
-        return dict(mixture_file.read(root / "mixture.yml")["weights"])
+        return dict(mixtures.read(root / "mixture.yml")["weights"])
     supply = read_supply(root / "supply.csv")
     tokens = [row["tokens"] for row in supply.values()]
     made = {
-        "token_share": lambda: mixtures.token_share(tokens),
-        "uniform": lambda: mixtures.uniform(len(tokens)),
-        "temperature": lambda: mixtures.temperature(tokens),
+        "token_share": partial(simple.token_share, tokens),
+        "uniform": partial(simple.uniform, len(tokens)),
+        "temperature": partial(simple.temperature, tokens),
     }[check_name(name)]()
-    return dict(zip(supply, (float(each) for each in mixtures.rounded(made)), strict=True))
+    return dict(zip(supply, (float(each) for each in simple.rounded(made)), strict=True))
 
 
 def check_name(name: str) -> str:
@@ -354,28 +383,6 @@ def check_name(name: str) -> str:
         HaigoError: there is none.
     """
     if name not in COMPARABLE:
-        raise HaigoError(
-            f"there is no mixture '{name}' to compare with.{nearest(name, COMPARABLE)}",
-            f"choose from {', '.join(COMPARABLE)}",
-        )
+        told = f"there is no mixture '{name}' to compare with.{nearest(name, COMPARABLE)}"
+        raise HaigoError(told, f"choose from {', '.join(COMPARABLE)}")
     return name
-
-
-def _constraints(root: str, limits: Mapping[str, Any]) -> Any:
-    from mixer.options import LimitOptions
-    from mixer.supply import constraints_from, read_supply
-
-    path = Path(root) / "supply.csv"
-    return constraints_from(
-        read_supply(path),
-        options=LimitOptions(supply=str(path), target_tokens=limits["target_tokens"], groups=limits["groups"]),
-        **({"kl": limits["kl"]} if limits.get("kl") is not None else {}),
-    )
-
-
-def table_digest(path: Path) -> str:
-    """A digest of metrics.csv without the columns that differ from run to run (seconds)."""
-    import pandas as pd
-
-    table = pd.read_csv(path)
-    return files.digest(table.drop(columns=[each for each in ("seconds",) if each in table]).to_csv(index=False))

@@ -4,99 +4,139 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from haigo import cli, files
 from haigo.cli import HaigoError
-from launch.pipeline import actions, inputs, runfile, sizes, text_stages, words
-
-if TYPE_CHECKING:
-    from launch.pipeline.stages import Chain
+from launch.pipeline import actions, inputs, runfile
+from launch.pipeline.runfile import RunFile
 
 
-def check_output(chain: Chain) -> None:
+def check_output(run: RunFile, path: Path, root: Path) -> None:
     """See, before anything is written, that the run folder holds none of the user's own files that the run reads.
 
+    Args:
+        run: with its variables filled in, which is where the `prepared` files are told from the user's own.
+
     Raises:
-        Refused: it does, or a stage would write to a folder of the user's.
+        Refused: it does.
     """
-    run, root = chain.file, chain.root
+    raw = str((root / "raw").absolute())
     read: list[Path] = []
     for name, corpus in run.corpora.items():
-        own = [chain.expand(each) for each in corpus.files if "{prepared}" not in each]
-        read += inputs.find_files(own, name, chain.path.parent)
+        read += inputs.find_files([each for each in corpus.files if raw not in each], name, path.parent)
     more = [*run.pairs.values(), *run.test_pairs.values(), *run.decontaminate.against, run.tokenizer.path]
-    read += [Path(chain.expand(each)) for each in (*more, run.scores.data_dir) if each and "{prepared}" not in each]
-    if not (files.made(chain.path) and chain.path.resolve() == (root / "run.yml").resolve()):
-        read.append(chain.path)
+    read += [Path(each) for each in (*more, run.scores.data_dir) if each and raw not in each]
+    if not (files.made(path) and path.resolve() == (root / "run.yml").resolve()):
+        read.append(path)
     files.check_output(root, read)
-    chain.stages.claim(stage_names(run))
 
 
-def stage_names(run: runfile.RunFile) -> list[str]:
+def stage_names(run: RunFile) -> list[str]:
     """Every stage that this run file asks for."""
-    names = ["raw"] if run.prepare else []
-    names += [f"corpora/{name}" for name in run.corpora]
-    names += ["dedup"] if run.dedup.method != "none" else []
-    names += ["decontaminate"] if run.decontaminate.against else []
-    names += ["tokenizer", *(f"data/{name}" for name in run.corpora), "design", "proxies", "search", "configs"]
-    names += ["screen"] if run.proxies.screen else []
     models = ["chosen", *run.train.compare]
-    return [
-        *names,
-        *(f"models/{name}" for name in models),
-        *(f"scores/{name}" for name in models if run.scores.tasks),
-    ]
+    asked = {
+        "raw": run.prepare,
+        "dedup": run.dedup.method != "none",
+        "decontaminate": run.decontaminate.against,
+        "screen": run.proxies.screen,
+    }
+    several = [f"{stage}/{name}" for stage in ("corpora", "data") for name in run.corpora]
+    several += [f"{stage}/{name}" for stage in ("models", *(["scores"] if run.scores.tasks else [])) for name in models]
+    always = ["tokenizer", "design", "proxies", "search", "configs"]
+    return [*(name for name, wanted in asked.items() if wanted), *always, *several]
 
 
-def check(chain: Chain) -> None:
-    """What a late stage would stumble over is told before the first one starts."""
-    from eval_harness.run import read_sources
-    from mixer import methods, supply
-    from mixer.objective import Objective
-    from mixer.options import LimitOptions
+def check(run: RunFile, path: Path) -> None:
+    """What a late stage would stumble over is told before the first one starts.
+
+    Args:
+        run: with its variables filled in; path: where it was read from.
+    """
+    from mixer import methods
     from neox_configs import hardware, shipped
 
-    run = chain.file
     for model in (run.proxies.model, run.train.model, *run.configs.models):
         shipped.find_model(model)
     hardware.cluster(run.configs.cluster)
-    for key, each in (("proxies", run.proxies), ("train", run.train)):
-        step = sizes.step(each.model, getattr(each, "seq_length", None))
-        if each.tokens < step:
-            raise HaigoError(
-                f"{chain.path}: '{key}.tokens' is {each.tokens:,}, less than one step of {step:,} tokens.",
-                "give more tokens, or a model with a smaller batch",
-            )
+    for key, model, tokens, length in (
+        ("proxies", run.proxies.model, run.proxies.tokens, None),
+        ("train", run.train.model, run.train.tokens, run.train.seq_length),
+    ):
+        step = inputs.step(model, length)
+        if tokens < step:
+            told = f"{path}: '{key}.tokens' is {tokens:,}, less than one step of {step:,} tokens."
+            raise HaigoError(told, "give more tokens, or a model with a smaller batch")
     for name in run.train.compare:
         actions.check_name(name)
     if run.search.method not in methods.ALL:
-        raise HaigoError(
-            f"{chain.path}: there is no 'search.method' {run.search.method}."
-            f"{cli.nearest(run.search.method, methods.ALL)}",
-            f"choose from {', '.join(methods.ALL)}",
-        )
+        told = f"{path}: there is no 'search.method' {run.search.method}.{cli.nearest(run.search.method, methods.ALL)}"
+        raise HaigoError(told, f"choose from {', '.join(methods.ALL)}")
+    _mixture(run, path)
+    for name, pairs in (*run.pairs.items(), *run.test_pairs.items()):
+        existing(pairs, f"pairs '{name}'")
+    if run.decontaminate.against:
+        evaluation_items(run, path)
+    if run.tokenizer.path:
+        existing(run.tokenizer.path, "tokenizer.path")
+    if run.scores.tasks:
+        _tasks(run)
+
+
+def _mixture(run: RunFile, path: Path) -> None:
+    """Objective and limits: the tokens are not known yet; what contradicts itself without them will not be mended by them."""
+    from mixer import supply
+    from mixer.objective import Objective
+    from mixer.options import LimitOptions
+
     metrics = [f"{name}_bpb" for name in (*run.corpora, *run.pairs)]
     wanted = Objective(weights=run.objective.metrics, ceilings=run.objective.ceilings, standardise=False)
-    wanted.resolve(metrics, str(chain.path)).check_ceilings()
-    # the tokens are not known yet; what contradicts itchain without them will not be mended by them
+    wanted.resolve(metrics, str(path)).check_ceilings()
     stated = {
         name: {"min": each.min, "max": each.max} | ({"group": each.group} if each.group else {})
         for name, each in run.corpora.items()
     }
-    named = LimitOptions(supply=str(chain.path), groups=run.search.groups)
-    supply.constraints_from(stated, options=named).limits().check()
-    for name, path in (*run.pairs.items(), *run.test_pairs.items()):
-        existing(chain.expand(path), f"pairs '{name}'")
-    text_stages.check(chain)
-    if run.tokenizer.path:
-        existing(chain.expand(run.tokenizer.path), "tokenizer.path")
-    if run.scores.tasks:
-        options = run.scores
-        folder = existing(chain.expand(options.data_dir or "."), "scores.data_dir")
-        limits = [options.limit] * len(options.tasks)
-        data = (folder, options.fewshot_pool, options.data_version)
-        words.within("scores", partial(read_sources, options.tasks, options.num_fewshot, limits, *data))
+    limits = LimitOptions(groups=run.search.groups, supply=str(path))
+    supply.constraints_from(stated, options=limits).limits().check()
+
+
+def _tasks(run: RunFile) -> None:
+    from eval_harness.run import read_sources
+
+    options = run.scores
+    folder = existing(options.data_dir or ".", "scores.data_dir")
+    limits = [options.limit] * len(options.tasks)
+    data = (folder, options.fewshot_pool, options.data_version)
+    try:
+        read_sources(options.tasks, options.num_fewshot, limits, *data)
+    except HaigoError as error:
+        raise error.spelled(partial(runfile.key_of, "scores")) from error
+
+
+def evaluation_files(run: RunFile, path: Path) -> list[Path]:
+    """The files that `decontaminate.against` names.
+
+    Raises:
+        HaigoError: one is missing.
+    """
+    from preprocess import evaluation_items
+
+    named = inputs.find_files(run.decontaminate.against, "", path.parent, "decontaminate.against")
+    return evaluation_items.find(named)
+
+
+def evaluation_items(run: RunFile, path: Path) -> None:
+    """Read the evaluation files once, before anything is run.
+
+    Raises:
+        HaigoError: one is missing or is no evaluation file.
+    """
+    from preprocess import evaluation_items
+
+    try:
+        for each in evaluation_files(run, path):
+            evaluation_items.read(each, run.decontaminate.keys)
+    except HaigoError as error:
+        raise error.spelled(partial(runfile.key_of, "decontaminate")) from error
 
 
 def existing(path: str, name: str) -> Path:

@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from haigo import files, options
 from haigo.cli import HaigoError
+from launch.pipeline.runfile import Corpus, RunFile
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 
@@ -34,6 +36,29 @@ def expand(text: str, places: Mapping[str, str], name: str) -> str:
         return value
 
     return re.sub(r"\$\{(\w+)\}", variable, text)
+
+
+def filled(run: RunFile, places: Mapping[str, str], name: str) -> RunFile:
+    """The run file with its variables filled in, wherever it names a path or a command that the run uses.
+
+    Raises:
+        HaigoError: as `expand`.
+    """
+
+    def at(text: str) -> str:
+        return expand(text, places, name)
+
+    scores, given = run.scores, run.tokenizer.path
+    folder = at(scores.data_dir) if scores.data_dir and scores.tasks else None
+    return run.replaced(
+        prepare=list(map(at, run.prepare)),
+        corpora={each: corpus.replaced(files=list(map(at, corpus.files))) for each, corpus in run.corpora.items()},
+        pairs={each: at(path) for each, path in run.pairs.items()},
+        test_pairs={each: at(path) for each, path in run.test_pairs.items()},
+        decontaminate=run.decontaminate.replaced(against=list(map(at, run.decontaminate.against))),
+        tokenizer=run.tokenizer.replaced(path=at(given) if given else None),
+        scores=scores.replaced(data_dir=folder),
+    )
 
 
 def find_files(patterns: Sequence[str], corpus: str, base: Path, key: str = "") -> list[Path]:
@@ -110,18 +135,48 @@ _FIRST_EDITION = {
 }
 
 
-def stated(options: Any) -> dict[str, Any]:
+def stated(section: Any) -> dict[str, Any]:
     """A section of the run file as an input of a stage: what the first edition knew, and later keys where they are set. A new
     key that a run file does not use must not make a finished stage another one."""
-    known = _FIRST_EDITION[type(options).__name__].split()
-    fields = dataclasses.fields(options)
+    known = _FIRST_EDITION[type(section).__name__].split()
+    fields = dataclasses.fields(section)
     return {
         each.name: value
-        for each, value in zip(fields, dataclasses.astuple(options), strict=True)
-        if each.name in known or value != _default(each)
+        for each, value in zip(fields, dataclasses.astuple(section), strict=True)
+        if each.name in known or value != options.usual(each)
     }
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
-    made = field.default_factory
-    return field.default if made is dataclasses.MISSING else made()
+def cleaning(run: RunFile, corpus: Corpus) -> dict[str, Any]:
+    """What a corpus is cleaned with, as an input of its stage; later keys only where they are set, as in `stated`."""
+    first = ("format", "profile", "text_key", "min_chars", "max_chars")
+    made = {key: getattr(corpus, key) for key in first} | {"split": run.split, "seed": run.data_seed}
+    later = {"markup": corpus.markup, "skip_broken": corpus.skip_broken, "unfinished": corpus.unfinished}
+    later["normalise"] = None if corpus.normalise is None else ",".join(corpus.normalise)
+    return made | {key: value for key, value in later.items() if value not in (None, "auto", 0, False)}
+
+
+# -- models, as far as a stage depends on them before it is run ---------------------------------------------------------
+
+
+def _model(name: str) -> dict[str, Any]:
+    from neox_configs import reader, shipped
+
+    return reader.load(shipped.find_model(name))
+
+
+def model(name: str) -> list[str]:
+    """What a model's YAML says: a stage depends on that, not on the file's name."""
+    return [name, files.digest(_model(name))]
+
+
+def seq_length(name: str, given: int | None = None) -> int:
+    """Tokens of a sample: `given`, or the model's own."""
+    return given or int(_model(name).get("seq_length", 2048))
+
+
+def step(name: str, length: int | None) -> int:
+    """Tokens of one step on this machine; where another length is asked for, the batch stays as large as it can."""
+    own, batch = seq_length(name), int(_model(name).get("train_batch_size") or 1)
+    wanted = length or own
+    return max(1, round(batch * own / wanted)) * wanted

@@ -29,31 +29,33 @@ def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command:
     Returns:
         the summary that is also in `summary.json`: paths, weights, held-out metrics of every model, scores, seconds.
     """
-    from launch.pipeline import stages as chain  # reaches every room, so it is imported when there is something to run
+    # these reach every room
+    from launch.pipeline import ahead
     from launch.pipeline.ledger import Ledger
+    from launch.pipeline.stages import Chain
 
     root = folder(run, path)
     start = time.monotonic()
     if dry_run:
-        states = chain.Chain(run, path, root, dry_run=True).dry_run()
+        states = Chain(run, path, root, dry_run=True).dry_run()
         for state, name in states:
             print(f"  {name}: {state}")
         return {"stages": [{"stage": name, "state": state} for state, name in states]}
     ledger = Ledger(root)
-    work = chain.Chain(run, path, root, ledger=ledger)
-    work.check_output()
+    work = Chain(run, path, root, ledger=ledger)
+    ahead.check_output(work.run, path, root)
+    work.stages.claim(ahead.stage_names(run))
     with files.owner(root):
         files.remove_leftovers(root)
         ledger.begin()
         files.write_text(root / "command.txt", command + "\n")
         yamlfile.write(root / "run.yml", dataclasses.asdict(run), f"merged from {path}")
         files.write_json(root / "env.json", environment())
-        summary = work.run()
+        summary = work.execute()
     for big in digests.believed():
         print(f"  {big}: above 4 GiB, unchanged by inode, ctime and size (--verify reads it)", file=sys.stderr)
-    print(
-        f"\n{summary['headline']}\nreport: {root / 'report.html'} ({clock(time.monotonic() - start)})", file=sys.stderr
-    )
+    end = f"report: {root / 'report.html'} ({clock(time.monotonic() - start)})"
+    print(f"\n{summary['headline']}\n{end}", file=sys.stderr)
     return summary
 
 

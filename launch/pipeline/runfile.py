@@ -7,15 +7,32 @@ variable and `{prepared}` for the folder that the `prepare` command fills.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
-from haigo.options import SEEDS, Options, build, option
+from haigo.options import Options, again, build, count, few, option
+from haigo.options import seed as seed_option
+from mixer.options import FLOOR, MAX_EPOCHS, MOST_RUNS, ChoiceOptions, LimitOptions
+
+_PROFILES = [
+    "auto",
+    "web",
+    "encyclopaedia",
+    "news",
+    "minutes",
+    "literature",
+    "code",
+    "english",
+    "plain",
+    "wikitext",
+    "aozora",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,45 +43,31 @@ class Corpus(Options):
     format: str = option(
         "jsonl, parquet, txt, mediawiki, kokkai, files (each compressed or in a tar too); `auto` looks at the content",
         "auto",
-        among=("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files"),
+        among=["auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files"],
     )
     profile: str = option(
         "which cleaning rules: auto (markup only) or what the corpus is: web, encyclopaedia, news, minutes, literature, code,"
         " english; plain, wikitext and aozora name the markup",
         "auto",
-        among=(
-            "auto",
-            "web",
-            "encyclopaedia",
-            "news",
-            "minutes",
-            "literature",
-            "code",
-            "english",
-            "plain",
-            "wikitext",
-            "aozora",
-        ),
+        among=_PROFILES,
     )
     markup: str = option(
         "what every document is written in, where the profile leaves that open; `auto` tells it of each document by its text",
         "auto",
-        among=("auto", "plain", "code", "minutes", "wikitext", "aozora"),
+        among=["auto", "plain", "code", "minutes", "wikitext", "aozora"],
     )
     text_key: str = option("the field that holds the text, in jsonl and parquet", "text")
-    min_chars: int | None = option(
+    min_chars: int | None = count(
         "documents shorter than this are dropped; empty: the profile's own limit", None, least=0
     )
-    max_chars: int | None = option(
-        "take at most so many characters, documents drawn at random; empty: all", None, least=1
-    )
+    max_chars: int | None = count("take at most so many characters, documents drawn at random; empty: all", None)
     normalise: list[str] | None = option(
         "characters that are taken out or made ordinary: `invisible` (zero-width, soft hyphens, direction marks), `kana`"
         " (half-width), or none; empty: the profile's own",
         None,
         among=("invisible", "kana", "none"),
     )
-    skip_broken: int = option("so many rows that cannot be read are passed over, counted and named", 0, least=0)
+    skip_broken: int = count("so many rows that cannot be read are passed over, counted and named", 0, least=0)
     unfinished: bool = option(
         "take a fetched folder that was broken off, or does not fit its data card, all the same", False
     )
@@ -85,9 +88,9 @@ class Dedup(Options):
     )
     priority: list[str] = option("corpora whose copy stays, best first; the others follow as they stand here", [])
     threshold: float = option("Jaccard similarity from which on two documents are nearly equal", 0.8, above=0, most=1)
-    shingle: int = option("characters of a shingle", 5, least=1, most=100)
-    bands: int = option("MinHash bands", 14, least=1, most=256)
-    rows: int = option("MinHash rows of a band", 8, least=1, most=64)
+    shingle: int = count("characters of a shingle", 5, most=100)
+    bands: int = count("MinHash bands", 14, most=256)
+    rows: int = count("MinHash rows of a band", 8, most=64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +106,8 @@ class Decontaminate(Options):
         "document",
         among=("document", "paragraph", "none"),
     )
-    long: int = option("characters in a row that give an evaluation text away", 50, least=8, most=1000)
-    short: int = option("least characters at which a whole text does", 20, least=8, most=1000)
+    long: int = count("characters in a row that give an evaluation text away", 50, least=8, most=1000)
+    short: int = count("least characters at which a whole text does", 20, least=8, most=1000)
     keys: list[str] = option("where other jsonl has its texts, e.g. [question, answer]; empty: text", [])
 
 
@@ -113,8 +116,8 @@ class Tokenizer(Options):
     """A tokenizer is trained unless `path` names one."""
 
     path: str | None = option("an existing tokenizer folder or SentencePiece model; empty: train one", None)
-    vocab_size: int = option("number of pieces", 50000, least=300, most=1_000_000)
-    chars_per_corpus: int = option("how many characters of each corpus it is trained on", 10_000_000, least=1)
+    vocab_size: int = count("number of pieces", 50000, least=300, most=1_000_000)
+    chars_per_corpus: int = count("how many characters of each corpus it is trained on", 10_000_000)
     model_type: str = option("unigram or bpe", "unigram", among=("unigram", "bpe"))
 
 
@@ -136,36 +139,29 @@ class Proxies(Options):
     """The small runs that the mixing laws are fitted on."""
 
     model: str = option("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
-    runs: int = option("how many mixtures are trained for the fit", 32, least=4, most=100_000)
-    held_out: int = option("how many more are trained only to check the fit", 6, least=0, most=100_000)
-    tokens: int = option("training tokens of each proxy", 300_000, least=1)
+    runs: int = count("how many mixtures are trained for the fit", 32, least=4, most=MOST_RUNS)
+    held_out: int = count("how many more are trained only to check the fit", 6, least=0, most=MOST_RUNS)
+    tokens: int = count("training tokens of each proxy", 300_000)
     floor: float = option(
-        "least weight of any corpus in any proxy: a corpus never seen gives only noise", 0.01, least=0, most=1
+        "least weight of any corpus in any proxy: a corpus never seen gives only noise", FLOOR, least=0, most=1
     )
-    eval_tokens: int = option("validation tokens of each corpus", 20_000, least=1)
-    screen: int = option(
-        "so many more mixtures are judged by n-gram counts (seconds, `launch.screen`), which help the fit where `runs` are few",
+    eval_tokens: int = count("validation tokens of each corpus", 20_000)
+    screen: int = count(
+        "so many more mixtures are judged by n-gram counts (seconds, `launch.screen`): a help where `runs` are few",
         0,
         least=0,
-        most=100_000,
+        most=MOST_RUNS,
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Search(Options):
+class Search(ChoiceOptions):
     """How the mixture is chosen."""
 
-    method: str = option("mixing law; see `python -m mixer.search --help`", "law")
-    bootstrap: int = option("how many refits the intervals come from", 100, least=2)
-    max_epochs: float = option("how often any corpus may be repeated at `target_tokens`", 4.0, above=0)
-    target_tokens: int | None = option(
-        "tokens of the run that the mixture is for; empty: `train.tokens`", None, least=1
-    )
-    groups: dict[str, list[float]] = option(
-        "group -> [least, greatest] total weight, e.g. `ja: [0.5, 0.9]`", {}, least=0, most=1
-    )
-    kl: float | None = option("pull towards token share; empty: the search's own default", None, least=0)
-    force: bool = option("go on although the fit is no better than token share", False)
+    method: str = again(ChoiceOptions, "method", default="law")
+    max_epochs: float = option("how often any corpus may be repeated at `target_tokens`", MAX_EPOCHS, above=0)
+    target_tokens: int | None = count("tokens of the run that the mixture is for; empty: `train.tokens`", None)
+    groups: dict[str, list[float]] = again(LimitOptions, "groups")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,12 +169,12 @@ class Train(Options):
     """The small models trained side by side, with equal budget, on the chosen mixture and on others."""
 
     model: str = option("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
-    tokens: int = option("training tokens of each model", 2_000_000, least=1)
-    seq_length: int | None = option("tokens of a sample; empty: the model's own", None, least=2)
+    tokens: int = count("training tokens of each model", 2_000_000)
+    seq_length: int | None = count("tokens of a sample; empty: the model's own", None, least=2)
     compare: list[str] = option("mixtures beside the chosen one: token_share, uniform, temperature", ["token_share"])
-    evaluations: int = option("points on each learning curve", 10, least=1)
-    eval_tokens: int = option("validation tokens of each corpus, for the curve", 6_000, least=1)
-    test_tokens: int = option("test tokens of each corpus, for the figures at the end", 60_000, least=1)
+    evaluations: int = count("points on each learning curve", 10)
+    eval_tokens: int = count("validation tokens of each corpus, for the curve", 6_000)
+    test_tokens: int = count("test tokens of each corpus, for the figures at the end", 60_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +183,7 @@ class Scores(Options):
 
     tasks: list[str] = option("task-version-prompt, as the leaderboard names them", [])
     num_fewshot: list[int] = option("examples in the prompt, one number a task", [], least=0)
-    limit: int | None = option("documents of each task; empty: all", None, least=1)
+    limit: int | None = count("documents of each task; empty: all", None)
     data_dir: str | None = option("folder with the JGLUE files", None)
     fewshot_pool: str = option(
         "train, or test where the train file cannot be had (recorded in the result)", "train", among=("train", "test")
@@ -201,10 +197,8 @@ class Configs(Options):
 
     models: list[str] = option("sizes in neox_configs/models", ["1-3B", "2-7B", "7B", "13B"])
     cluster: str = option("a name in neox_configs/clusters", "a100-40gb")
-    nodes: int = option(
-        "number of nodes; where a size does not fit, the smallest number that does is taken and said", 1, least=1
-    )
-    tokens: int = option("training tokens", 20_000_000_000, least=1)
+    nodes: int = few("number of nodes; where a size does not fit, the smallest number that does is taken and said", 1)
+    tokens: int = count("training tokens", 20_000_000_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,16 +208,11 @@ class RunFile(Options):
     output: str = option("the run folder")
     title: str = option("headline of the report", "Haigo run")
     note: str = option("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
-    seed: int = option("seed of the design, the proxies, the search and the training", 1, least=0, most=SEEDS)
-    data_seed: int = option(
-        "seed of the train/valid/test split, of dedup's hashes and of the tokenizer's sample",
-        1234,
-        least=0,
-        most=SEEDS,
+    seed: int = seed_option("seed of the design, the proxies, the search and the training", 1)
+    data_seed: int = seed_option(
+        "seed of the train/valid/test split, of dedup's hashes and of the tokenizer's sample", 1234
     )
-    workers: int | None = option(
-        "processes side by side; empty: all cores (proxies on CUDA: what the devices hold)", None, least=1
-    )
+    workers: int | None = few("processes side by side; empty: all cores (proxies on CUDA: what the devices hold)", None)
     prepare: list[str] = option("a command run first; it fills `{prepared}`, and `{python}` is this interpreter", [])
     corpora: dict[str, Corpus] = option("name -> corpus")
     split: list[float] = option("shares of the documents for training, validation and test", [0.94, 0.03, 0.03])
@@ -240,6 +229,11 @@ class RunFile(Options):
     train: Train = option("the trained models", Train())
     scores: Scores = option("scoring", Scores())
     configs: Configs = option("configs for the real training", Configs())
+
+    @property
+    def target_tokens(self) -> int:
+        """Tokens of the run that the mixture is for."""
+        return self.search.target_tokens or self.train.tokens
 
     def text_folder(self) -> str:
         """The folder of the run with the text that is trained on: that of the last of the stages that are on."""
@@ -300,84 +294,103 @@ def check_corpus(corpus: str, source: str) -> str:
     return naming.check(corpus, "corpus", source)
 
 
-def _check_names(run: RunFile, name: str) -> None:
-    """Every name that the user gives: told now, not by the stage that stumbles over it after everything was trained."""
+def _check(run: RunFile, name: str) -> None:
+    """What no single key can tell: told now, not by the stage that stumbles over it after everything was trained."""
+    for problem, fix in _names(run, name):
+        raise HaigoError(f"{name}: {problem}", fix)
+    for problem, fix in _contradictions(run):
+        raise HaigoError(f"{name}: {problem}", fix)
+
+
+def _names(run: RunFile, name: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with the names that the user gives: problem and fix."""
+    if len(run.corpora) < 2:
+        few = "a mixture needs two corpora or more." if run.corpora else "no corpus is given."
+        yield few, f"add {'one' if run.corpora else 'at least two'} under `corpora:`"
     for corpus in run.corpora:
         check_corpus(corpus, name)
-    both = set(run.pairs) & set(run.corpora)
-    if both:
-        raise HaigoError(f"{name}: '{both.pop()}' is the name of a corpus and of a pairs file.", "rename one of them")
+    for both in set(run.pairs) & set(run.corpora):
+        yield f"'{both}' is the name of a corpus and of a pairs file.", "rename one of them"
     naming.check_all(run.pairs, "pairs file", name)
     naming.check_all([*run.corpora, *run.pairs], "corpus or pairs file", name)
-    naming.check_all({each.group: 1 for each in run.corpora.values() if each.group}, "group", name, reserved=())
+    groups = dict.fromkeys(each.group for each in run.corpora.values() if each.group)
+    naming.check_all(groups, "group", name, reserved=())
     naming.check_all(run.search.groups, "group", name, reserved=())
     if "chosen" in run.train.compare:
-        raise HaigoError(f"{name}: 'train.compare' names 'chosen', which is always trained.", "take it out")
-    for key, given in (("train.compare", run.train.compare), ("configs.models", run.configs.models)):
-        twice = [each for each in given if given.count(each) > 1]
-        if twice:
-            raise HaigoError(f"{name}: '{key}' names '{twice[0]}' twice.", "name each once")
-
-
-def _check(run: RunFile, name: str) -> None:
-    """What no single key can tell."""
-    if not run.corpora:
-        raise HaigoError(f"{name}: no corpus is given.", "add at least two under `corpora:`")
-    if len(run.corpora) < 2:
-        raise HaigoError(f"{name}: a mixture needs two corpora or more.", "add one under `corpora:`")
-    _check_names(run, name)
-    if run.seed == 0 and run.configs.models:
-        raise HaigoError(
-            f"{name}: 'seed' is 0, and GPT-NeoX refuses the seed 0.", "give 1 or more, or no configs.models"
-        )
-    for corpus, each in run.corpora.items():
-        if not each.files:
-            raise HaigoError(f"{name}: 'corpora.{corpus}.files' is empty.", "name its raw files")
-        if each.min > each.max:
-            raise HaigoError(
-                f"{name}: 'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}.",
-                "swap or loosen them",
-            )
+        yield "'train.compare' names 'chosen', which is always trained.", "take it out"
+    lists = {"train.compare": run.train.compare, "configs.models": run.configs.models}
+    for key, given in (lists | {"dedup.priority": run.dedup.priority}).items():
+        for each in given:
+            if given.count(each) > 1:
+                yield f"'{key}' names '{each}' twice.", "name each once"
     for corpus in run.dedup.priority:
         if corpus not in run.corpora:
-            raise HaigoError(
-                f"{name}: 'dedup.priority' names '{corpus}', which is no corpus here.{cli.nearest(corpus, run.corpora)}",
-                f"the corpora are {', '.join(run.corpora)}",
-            )
-    if len(set(run.dedup.priority)) < len(run.dedup.priority):
-        raise HaigoError(f"{name}: 'dedup.priority' names a corpus twice.", "name each once")
-    if run.decontaminate.short > run.decontaminate.long:
-        raise HaigoError(
-            f"{name}: 'decontaminate.short' is {run.decontaminate.short}, above 'decontaminate.long'"
-            f" ({run.decontaminate.long}).",
-            "swap or loosen them",
-        )
-    if not run.objective.metrics:
-        raise HaigoError(
-            f"{name}: 'objective.metrics' is empty.", "name what the mixture is chosen for, e.g. {news_bpb: 1.0}"
-        )
-    if len(run.split) != 3 or min(run.split) <= 0 or abs(sum(run.split) - 1) > 1e-6:
-        raise HaigoError(f"{name}: 'split' must be three positive shares that sum to 1.", "e.g. [0.94, 0.03, 0.03]")
+            near = cli.nearest(corpus, run.corpora)
+            told = f"'dedup.priority' names '{corpus}', which is no corpus here.{near}"
+            yield told, f"the corpora are {', '.join(run.corpora)}"
     metrics = {f"{each}_bpb" for each in [*run.corpora, *run.pairs]}
     for metric in run.objective.metrics:
         if metric not in metrics:
-            raise HaigoError(
-                f"{name}: 'objective.metrics' names '{metric}', which no corpus or pairs file gives."
-                f"{cli.nearest(metric, metrics)}",
-                f"the metrics are: {', '.join(sorted(metrics))}",
-            )
+            told = f"'objective.metrics' names '{metric}', which no corpus or pairs file gives."
+            yield told + cli.nearest(metric, metrics), f"the metrics are: {', '.join(sorted(metrics))}"
     if set(run.test_pairs) - set(run.pairs):
-        raise HaigoError(f"{name}: 'test_pairs' has names that 'pairs' lacks.", "use the same names in both")
-    if len(run.scores.tasks) != len(run.scores.num_fewshot):
-        raise HaigoError(
-            f"{name}: {len(run.scores.tasks)} tasks but {len(run.scores.num_fewshot)} numbers of few-shots.",
-            "give one number of 'scores.num_fewshot' for each of 'scores.tasks'",
-        )
+        yield "'test_pairs' has names that 'pairs' lacks.", "use the same names in both"
+
+
+def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
+    """What does not go together: problem and fix."""
+    if run.seed == 0 and run.configs.models:
+        yield "'seed' is 0, and GPT-NeoX refuses the seed 0.", "give 1 or more, or no configs.models"
+    for corpus, each in run.corpora.items():
+        if not each.files:
+            yield f"'corpora.{corpus}.files' is empty.", "name its raw files"
+        if each.min > each.max:
+            told = f"'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}."
+            yield told, "swap or loosen them"
+    short, long = run.decontaminate.short, run.decontaminate.long
+    if short > long:
+        yield f"'decontaminate.short' is {short}, above 'decontaminate.long' ({long}).", "swap or loosen them"
+    if not run.objective.metrics:
+        yield "'objective.metrics' is empty.", "name what the mixture is chosen for, e.g. {news_bpb: 1.0}"
+    if len(run.split) != 3 or min(run.split) <= 0 or abs(sum(run.split) - 1) > 1e-6:
+        yield "'split' must be three positive shares that sum to 1.", "e.g. [0.94, 0.03, 0.03]"
+    tasks, shots = len(run.scores.tasks), len(run.scores.num_fewshot)
+    if tasks != shots:
+        told = f"{tasks} tasks but {shots} numbers of few-shots."
+        yield told, "give one number of 'scores.num_fewshot' for each of 'scores.tasks'"
     for group, limits in run.search.groups.items():
         if len(limits) != 2 or limits[0] > limits[1]:
-            raise HaigoError(
-                f"{name}: 'search.groups.{group}' is not [least, greatest].", "give two shares such as [0.5, 0.9]"
-            )
-    unknown = set(run.search.groups) - {each.group for each in run.corpora.values()}
-    if unknown:
-        raise HaigoError(f"{name}: no corpus has the group '{unknown.pop()}'.", "set `group:` on the corpora it holds")
+            yield f"'search.groups.{group}' is not [least, greatest].", "give two shares such as [0.5, 0.9]"
+        if group not in [each.group for each in run.corpora.values()]:
+            yield f"no corpus has the group '{group}'.", "set `group:` on the corpora it holds"
+
+
+_SECTION = {"data": "corpora", "design": "proxies", "screen": "proxies", "models": "train"}
+_KEYS = {
+    "objective": "objective.metrics",
+    "ceiling": "objective.ceilings",
+    "ceilings": "objective.ceilings",
+    "group": "search.groups",
+    "target_tokens": "search.target_tokens",
+    "config": "proxies.model",
+    "output_dir": "output",
+}
+"""Options of the rooms -> keys, where they are not called alike."""
+
+
+def key_of(stage: str, option: str) -> str | None:
+    """The key of the run file that says what an option of a room says, as in `HaigoError.spelled`.
+
+    Args:
+        stage: in which the room works, e.g. `corpora/news`.
+        option: e.g. `text_key`, which gives `corpora.news.text_key`.
+    """
+    part, _, name = stage.partition("/")
+    section = _SECTION.get(part, part)
+    sections = {each.name: each for each in dataclasses.fields(RunFile)}
+    if section == "corpora":
+        if option in (each.name for each in dataclasses.fields(Corpus)):
+            return f"corpora.{name}.{option}"
+    elif section in sections and hasattr(sections[section].default, option):
+        return f"{section}.{option}"
+    return _KEYS.get(option) or (option if option in sections else None)

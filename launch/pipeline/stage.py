@@ -23,7 +23,7 @@ from haigo import digests, files, pool, sealed
 from haigo.cli import HaigoError, Refused
 from haigo.progress import clock
 from launch.pipeline import moved as move
-from launch.pipeline import words
+from launch.pipeline import runfile
 
 DONE, INPUTS = ".done.json", ".inputs"
 _FIRST_EDITION = "0.1.0"
@@ -139,7 +139,7 @@ class Run:
         if len(todo) == 1 or workers == 1:
             for name, stage in todo.items():
                 start = time.monotonic()
-                identities[name] = words.within(name, stage.action)
+                identities[name] = _act(name, stage.action)
                 self._finish(stage, identities[name], time.monotonic() - start)
         elif todo:
 
@@ -148,7 +148,7 @@ class Run:
                 digests.learn(answer[1])
                 self._finish(todo[name], answer[0], time.monotonic() - start)
 
-            work = {name: partial(_act, digests.known(), name, stage.action) for name, stage in todo.items()}
+            work = {name: partial(_act_apart, digests.known(), name, stage.action) for name, stage in todo.items()}
             pool.run(work, min(workers, len(todo)), on_wait, finish)
         return {stage.name: identities[stage.name] for stage in stages}
 
@@ -318,10 +318,18 @@ def _proof(stage: Stage) -> Any:
         return None
 
 
-def _act(known: Mapping[Any, str], name: str, action: Callable[[], Any]) -> tuple[Any, Any]:
-    """A stage's action in a process of its own, which has read what its parent has, and tells what it has read."""
+def _act(name: str, action: Callable[[], Any]) -> Any:
+    """A stage's action; what a room complains about is said with the run file's keys."""
+    try:
+        return action()
+    except HaigoError as error:
+        raise error.spelled(partial(runfile.key_of, name)) from error
+
+
+def _act_apart(known: Mapping[Any, str], name: str, action: Callable[[], Any]) -> tuple[Any, Any]:
+    """The same in a process of its own, which has read what its parent has, and tells what it has read."""
     digests.learn(known)
-    return words.within(name, action), digests.known()
+    return _act(name, action), digests.known()
 
 
 def seconds_spent(root: Path) -> dict[str, float]:

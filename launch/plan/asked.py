@@ -63,7 +63,7 @@ def _parse(words: str, shape: Shape, gpus: int, cluster: Cluster, stack: Stack) 
     pipe = 0 if pipe == 1 else pipe
     stages = max(1, pipe)
     if tensor < 1 or gpus % (tensor * stages) or found.get("dp", gpus // (tensor * stages)) * tensor * stages != gpus:
-        raise HaigoError(f"'{words}' does not divide {gpus} GPUs.", "change TP, PP or --nodes")
+        raise HaigoError(f"'{words}' does not divide {gpus} GPUs.", "change TP, PP or --nodes", option="nodes")
     if shape.heads % tensor or shape.hidden % tensor:
         raise HaigoError(f"TP{tensor} does not divide {shape.heads} heads.", "use a tensor split that does")
     if shape.layers % stages:

@@ -137,6 +137,7 @@ def data_keys(
             raise HaigoError(
                 f"no corpus has a {split} set of at least two samples of {seq_length} tokens.",
                 "index more documents, or use a shorter --seq-length",
+                option="seq_length",
             )
         total = math.fsum(shares)
         keys[f"{split}_data_paths"] = paths

@@ -124,6 +124,7 @@ def pairs(options: ConfigOptions, tokenizer: Tokenizer, seq_length: int, piped: 
         raise Refused(
             "examples that are not packed need evaluation, and GPT-NeoX's evaluation crashes with a pipeline.",
             "pack them: preprocess.pairs --pack --seq-length N",
+            option=("pack", "seq_length"),
         )
     if not packed:
         remarks.append(

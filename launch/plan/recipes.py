@@ -102,7 +102,9 @@ def begin(recipe: str, start: File | None) -> Base | None:
             )
         return None
     if start is None:
-        raise HaigoError(f"the recipe {recipe} needs a checkpoint to start from.", "give --from SAVE_FOLDER")
+        raise HaigoError(
+            f"the recipe {recipe} needs a checkpoint to start from.", "give --from SAVE_FOLDER", option="start"
+        )
     return base(Path(start))
 
 
@@ -137,6 +139,7 @@ def check_model(config: Mapping[str, Any], start: Base) -> None:
             raise Refused(
                 f"{key} is {ours!r}, and the checkpoint {start.folder} was trained with {theirs!r}.",
                 "name the model (--model) that the checkpoint is of",
+                option="model",
             )
 
 
@@ -165,6 +168,7 @@ def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: in
                 f"GPT-NeoX loads {start.folder} only with its max_position_embeddings "
                 f"{reader.value(start.config, 'max_position_embeddings')}.",
                 f"make a copy first: python -m launch.stretch {start.folder} --seq-length {length} --output-dir FOLDER",
+                option=("seq_length", "output_dir"),
             )
         made["max_position_embeddings"] = reader.value(start.config, "max_position_embeddings")
     return made
@@ -184,7 +188,11 @@ def stretched(start: Base, length: int) -> dict[str, Any]:
     if reader.value(start.config, "pos_emb") != "rotary":
         raise HaigoError(f"the checkpoint {start.folder} has no rotary positions.", "only those can be stretched")
     if length <= before:
-        raise HaigoError(f"--seq-length {length} is not longer than the checkpoint's {before}.", "give a longer one")
+        raise HaigoError(
+            f"--seq-length {length} is not longer than the checkpoint's {before}.",
+            "give a longer one",
+            option="seq_length",
+        )
     hidden, heads = start.config["hidden_size"], start.config["num_attention_heads"]
     turned = int(hidden // heads * reader.value(start.config, "rotary_pct"))
     old = float(reader.value(start.config, "rotary_emb_base"))

@@ -23,7 +23,7 @@ def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], common: M
         common: further arguments of `launch.local.job.prepare`.
     """
     if not 0 < seconds < math.inf:
-        raise HaigoError(f"--seconds {seconds:g} is not more than 0.", "give a positive number")
+        raise HaigoError(f"--seconds {seconds:g} is not more than 0.", "give a positive number", option="seconds")
     path = folder / "budget.json"
     key = files.digest([seconds, {name: value for name, value in config.items() if name not in DATA_KEYS}])
     if path.is_file():
@@ -36,8 +36,10 @@ def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], common: M
             sealed.write(path, {"key": key, "seconds": seconds, "tokens": event.value})
             return int(event.value)
         if event is not None and event.kind == "failed":
-            raise Failed(f"the speed of a proxy could not be measured: {event.value}.", "give --tokens instead")
-    raise Failed("the speed of a proxy could not be measured.", "give --tokens instead")
+            raise Failed(
+                f"the speed of a proxy could not be measured: {event.value}.", "give --tokens instead", option="tokens"
+            )
+    raise Failed("the speed of a proxy could not be measured.", "give --tokens instead", option="tokens")
 
 
 def _measure(task: Mapping[str, Any], tell: Callable[[Any], None]) -> int:

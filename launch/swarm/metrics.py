@@ -162,10 +162,10 @@ def read(folder: Path) -> Table:
     """
     again = "run launch.proxies with its own options there once more: finished proxies are kept"
     if not folder.is_dir():
-        raise HaigoError(f"{folder} is not a folder.", "name the --output-dir of a swarm")
+        raise HaigoError(f"{folder} is not a folder.", "name the --output-dir of a swarm", option="output_dir")
     path = folder / "metrics.csv"
     if not path.is_file():
-        raise HaigoError(f"{folder} has no metrics.csv.", "name the --output-dir of a swarm")
+        raise HaigoError(f"{folder} has no metrics.csv.", "name the --output-dir of a swarm", option="output_dir")
     if not (folder / "swarm.json").is_file():
         raise HaigoError(f"{folder} has no swarm.json, which says what its runs are made from.", again)
     content = files.read_json(folder / "swarm.json")

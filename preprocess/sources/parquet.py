@@ -33,6 +33,7 @@ def read(entry: Entry, text_key: str = "text", broken: Broken | None = None) -> 
             raise HaigoError(
                 f"{entry.name} has no column '{text_key}'; it has {', '.join(names)}.{nearest(text_key, names)}",
                 "name the column that holds the text with --text-key",
+                option="text_key",
             )
         number = 0
         for batch in table.iter_batches(batch_size=_ROWS):

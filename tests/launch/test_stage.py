@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from haigo import files
-from launch.pipeline import actions
+from launch.pipeline import actions, runfile
 from launch.pipeline.stage import Run, Stage
 
 
@@ -81,14 +81,15 @@ def test_cleaning_is_told_apart_by_what_it_wrote_not_by_how_much(tmp_path):
     """Three documents of one length give the same counts under every seed; what comes after must be redone all the same."""
     rows = [{"id": str(n), "text": f"文書{n}は同じ長さの文章でできている。" * 8} for n in range(3)]
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
-    options = {"format": "auto", "profile": "plain", "text_key": "text", "min_chars": 10, "max_chars": None}
-    options |= {"split": [0.4, 0.3, 0.3]}
+    news = runfile.Corpus(files=[str(tmp_path / "a.jsonl")], profile="plain", min_chars=10)
+    objective = runfile.Objective(metrics={"a_bpb": 1.0})
+    run = runfile.RunFile(output="o", corpora={"a": news}, split=[0.4, 0.3, 0.3], objective=objective)
     made = [
-        actions.clean("a", [str(tmp_path / "a.jsonl")], str(tmp_path / f"out{seed}"), {**options, "seed": seed})
+        actions.clean(tmp_path / f"out{seed}", run.replaced(data_seed=seed), "a", run.corpora["a"].files)
         for seed in range(6)
     ]
     assert len({json.dumps(each) for each in made}) > 1
-    again = actions.clean("a", [str(tmp_path / "a.jsonl")], str(tmp_path / "again"), {**options, "seed": 0})
+    again = actions.clean(tmp_path / "again", run.replaced(data_seed=0), "a", run.corpora["a"].files)
     assert again == made[0]
 
 

@@ -12,7 +12,7 @@ import pytest
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from launch.pipeline import runfile, text_stages
+from launch.pipeline import ahead, runfile
 from launch.pipeline.__main__ import main as pipeline_main
 from launch.pipeline.page import text as report_text
 from launch.pipeline.stages import Chain
@@ -31,6 +31,7 @@ objective: {{metrics: {{news_bpb: 1}}}}
 _DIE = """
 import os, signal, sys
 from haigo import cli
+from launch.pipeline.__main__ import main as pipeline_main
 left = int(sys.argv[1])
 def hook(event, arguments):
     global left
@@ -79,8 +80,9 @@ def chain(place, *overrides, dry_run=False):
 
 def text(made):
     """Run the stages of the text; (what each did, the identities of the text, the digest of the ids)."""
-    text_stages.check(made)
-    cleaned, contaminated = text_stages.decontaminate(made, text_stages.dedup(made, made._clean()))
+    if made.run.decontaminate.against:
+        ahead.evaluation_items(made.run, made.path)
+    cleaned, contaminated = made._decontaminate(made._dedup(made._clean()))
     return {name: state for state, name in made.stages.states}, cleaned, contaminated
 
 
@@ -135,7 +137,7 @@ def test_a_stage_that_takes_nothing_away_redoes_nothing_after_it(place):
 def test_off_it_depends_on_nothing_new(place):
     made = chain(place, "dedup.method=none", "decontaminate.against=[]")
     given = {"corpora/news": 1}
-    assert text_stages.dedup(made, given) is given and text_stages.decontaminate(made, given) == (given, None)
+    assert made._dedup(given) is given and made._decontaminate(given) == (given, None)
     assert made.file.text_folder() == "corpora" and made.stages.states == []
 
 
@@ -143,7 +145,7 @@ def test_off_it_depends_on_nothing_new(place):
     ("change", "sentence"),
     [
         ("dedup.priority=[newz]", "'dedup.priority' names 'newz', which is no corpus here. Did you mean 'news'?"),
-        ("dedup.priority=[news, news]", "'dedup.priority' names a corpus twice."),
+        ("dedup.priority=[news, news]", "'dedup.priority' names 'news' twice."),
         ("dedup.threshold=1.5", "'dedup.threshold' is 1.5."),
         ("dedup.method=minhsh", "'dedup.method' is 'minhsh'. Did you mean 'minhash'?"),
         ("decontaminate.short=60", "'decontaminate.short' is 60, above 'decontaminate.long' (50)."),
@@ -155,7 +157,8 @@ def test_off_it_depends_on_nothing_new(place):
 def test_bad_keys_are_told_before_anything_runs(place, change, sentence):
     more = ["decontaminate.keys=[question]"] if "news.jsonl" in change else []
     with pytest.raises(HaigoError) as caught:
-        text_stages.check(chain(place, change, *more))
+        made = chain(place, change, *more)
+        ahead.evaluation_items(made.run, made.path)
     assert sentence in caught.value.problem and "--" not in caught.value.fix
     assert not (place / "out" / "corpora").exists()
 

@@ -125,12 +125,14 @@ objective: {metrics: {a_bpb: 1}}
 
 def test_the_pipeline_cleans_with_them(tmp_path):
     """What the run file says reaches the stage: the options as the chain makes them."""
-    from launch.pipeline import actions
+    from launch.pipeline import actions, runfile
 
     rows = [{"text": f"{BODY}{number}番の半角ｶﾅ\u200bである。"} for number in range(60)] + [{"text": None}]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    options = {"split": [0.8, 0.1, 0.1], "seed": 1, "normalise": "invisible,kana", "skip_broken": 1}
-    actions.clean("x", [str(tmp_path / "x.jsonl")], str(tmp_path / "out"), options)
-    report = documents.report(tmp_path / "out")
+    x = runfile.Corpus(files=[str(tmp_path / "x.jsonl")], normalise=["invisible", "kana"], skip_broken=1)
+    objective = runfile.Objective(metrics={"x_bpb": 1.0})
+    run = runfile.RunFile(output="o", corpora={"x": x}, split=[0.8, 0.1, 0.1], data_seed=1, objective=objective)
+    actions.clean(tmp_path, run, "x", x.files)
+    report = documents.report(tmp_path / "corpora" / "x")
     assert report["broken_rows"]["count"] == 1 and report["rules"]["half_width_kana"]["documents"] == 60
-    assert all("カナである" in one.text for one in documents.read(tmp_path / "out"))
+    assert all("カナである" in one.text for one in documents.read(tmp_path / "corpora" / "x"))

@@ -54,7 +54,9 @@ def shards(folder: str | os.PathLike[str], split: str = "train") -> list[Path]:
     _require_report(place)
     found = sorted(path for path in (place / split).glob("*.jsonl.zst") if re.fullmatch(r"\d+\.jsonl\.zst", path.name))
     if not found:
-        raise HaigoError(f"{place} has no document in its {split} split.", "give more documents or another --split")
+        raise HaigoError(
+            f"{place} has no document in its {split} split.", "give more documents or another --split", option="split"
+        )
     return found
 
 
@@ -80,7 +82,9 @@ def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
 def _require_report(folder: Path) -> None:
     if not (folder / REPORT).is_file():
         raise HaigoError(
-            f"{folder} holds no cleaned corpus ({REPORT} is missing).", "run preprocess.clean with this --output-dir"
+            f"{folder} holds no cleaned corpus ({REPORT} is missing).",
+            "run preprocess.clean with this --output-dir",
+            option="output_dir",
         )
 
 
@@ -99,6 +103,7 @@ def corpora(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
             raise HaigoError(
                 f"{found[name]} and {folder} are both the corpus '{name}'.",
                 "name each folder once, or clean one of them with another --corpus",
+                option="corpus",
             )
         found[name] = folder
     return found

@@ -44,10 +44,12 @@ class Broken:
             return
         if not self.most and error is not None:
             hint = ", or pass over so many rows with --skip-broken N" if error.fix.startswith(_OF_A_ROW) else ""
-            raise HaigoError(error.problem, error.fix + hint)
+            options = (*error.options, "skip_broken") if hint else error.options
+            raise HaigoError(error.problem, error.fix + hint, option=options)
         raise HaigoError(
             f"more than {self.most:,} rows are broken; the last: {self.named[-1]}",
             "mend the input, or allow more with --skip-broken N",
+            option="skip_broken",
         ) from None
 
     def report(self) -> dict[str, Any]:

@@ -75,11 +75,13 @@ def _require_lines(line: bytes, name: str, number: int) -> None:
         raise HaigoError(
             f"{name} is one JSON array, not a JSON object a line.",
             "write it as JSON lines (jq -c '.[]' FILE > FILE.jsonl does that), or read it as plain text with --format txt",
+            option="format",
         )
     if start == b"{":
         raise HaigoError(
             f"{name} has a broken JSON line (line {number}): its objects lie over several lines.",
             "write one object a line (jq -c . FILE > FILE.jsonl does that), or read it as plain text with --format txt",
+            option="format",
         )
 
 
@@ -157,6 +159,7 @@ def from_row(row: dict[str, Any], text_key: str, where: str) -> Document:
         raise HaigoError(
             f"{where} has no key '{text_key}'; it has {there or 'none'}.{nearest(text_key, row)}",
             "name the key that holds the text with --text-key",
+            option="text_key",
         )
     found = next((row[key] for key in _ID_KEYS if isinstance(row.get(key), str | int)), None)
     meta = row.get("meta")
