@@ -42,16 +42,22 @@ def read_sources(
         from_hub: files that `folder` lacks come from the Hugging Face hub where it has them as plain files.
     """
     if fewshot_pool not in POOLS:
-        raise HaigoError(f"--fewshot_pool {fewshot_pool} is unknown.", f"use one of {', '.join(POOLS)}")
+        raise HaigoError(
+            f"--fewshot_pool {fewshot_pool} is unknown.", f"use one of {', '.join(POOLS)}", option="fewshot_pool"
+        )
     if data_version not in VERSIONS:
-        raise HaigoError(f"--data_version {data_version} is unknown.", f"use one of {', '.join(VERSIONS)}")
+        raise HaigoError(
+            f"--data_version {data_version} is unknown.",
+            f"use one of {', '.join(VERSIONS)}",
+            option="data_version",
+        )
     found = []
     for name, number, limit in zip(names, shots, limits, strict=True):
         rules = tasks.make(name)
         wanted = rules.leaderboard_shots if number is None else number
         scored, pool = datasets.find(folder, rules.dataset, rules.scored_split, data_version, from_hub), None
         if wanted and not rules.has_shots:
-            raise HaigoError(f"{name} takes no shots.", "give it --num_fewshot 0")
+            raise HaigoError(f"{name} takes no shots.", "give it --num_fewshot 0", option="num_fewshot")
         if wanted and fewshot_pool == "test":
             pool = datasets.find_test_pool(folder, rules.dataset, rules.scored_split, from_hub)
         elif wanted:
@@ -61,6 +67,7 @@ def read_sources(
                 raise HaigoError(
                     f"{error.problem} The shots of {name} come from it.",
                     f"{error.fix}; --fewshot_pool test draws from the test file instead and says so in the result",
+                    option="fewshot_pool",
                 ) from None
         docs = rules.read(scored.path)
         pool_docs = rules.read(pool.path) if pool else []
@@ -68,6 +75,7 @@ def read_sources(
             raise HaigoError(
                 f"{name}: {wanted} shots are asked for, and {pool.path if pool else folder} has {len(pool_docs)} examples.",
                 "lower --num_fewshot or use the whole file",
+                option="num_fewshot",
             )
         found.append(
             Source(rules=rules, scored=scored, pool=pool, docs=docs, pool_docs=pool_docs, shots=wanted, limit=limit)
@@ -84,5 +92,6 @@ def spread(value: Any, names: Sequence[str], option: str) -> list[Any]:
         raise HaigoError(
             f"--{option} has {len(values)} values for {len(names)} tasks ({', '.join(names)}).",
             "give one value, or one for each task in the order of --tasks",
+            option="tasks",
         )
     return values

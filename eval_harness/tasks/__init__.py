@@ -60,7 +60,7 @@ def select(patterns: Sequence[str]) -> list[str]:
             raise unknown(given, known)
         found += [name for name in matches if name not in found]
     if not found:
-        raise HaigoError("no task is named.", f"give --tasks, for example {known[3]}")
+        raise HaigoError("no task is named.", f"give --tasks, for example {known[3]}", option="tasks")
     return found
 
 
