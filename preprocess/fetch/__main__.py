@@ -35,15 +35,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("preprocess.fetch", __doc__)
     verbs = parser.add_subparsers(dest="source", metavar="SOURCE", required=True, parser_class=type(parser))
     kinds: dict[str, type[Source]] = {}
-    for place in SOURCES:
-        kind = pkgutil.resolve_name(f"{__package__}.{place}")
+    for name in SOURCES:
+        kind = pkgutil.resolve_name(f"{__package__}.{name}")
         kinds[kind.name] = kind
         verb = verbs.add_parser(kind.name, help=kind.summary, description=kind.summary)
         verb.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
         flags.add(verb, FetchOptions)
         flags.add(verb, kind)
     args, unknown = parser.parse_known_args(argv)
-    if unknown:  # told by the source's own parser, which knows the options that may have been meant
+    if unknown:  # raised by the source's own parser, which knows the options that may have been meant
         verbs.choices[args.source].error(f"unrecognized arguments: {' '.join(unknown)}")
     options, source = flags.taken(FetchOptions, args), flags.taken(kinds[args.source], args)
     source.licence, source.limits = options.licence, Limits(options.max_documents, options.max_chars)

@@ -64,10 +64,10 @@ def read(path: Path) -> list[str]:
         HaigoError: the file is missing, not text, or holds no address.
     """
     lines = (line.strip() for line in files.read_text(path, "give a file with an address a line").splitlines())
-    found = [line for line in lines if line and not line.startswith("#")]
-    if not found:
+    addresses = [line for line in lines if line and not line.startswith("#")]
+    if not addresses:
         raise HaigoError(f"{path} holds no address.", "write an address a line")
-    return found
+    return addresses
 
 
 def several(names: list[str]) -> str:

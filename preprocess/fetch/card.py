@@ -133,15 +133,15 @@ def summary(card: Mapping[str, Any], folder: str) -> str:
     return "\n".join([*lines, f"  licence and terms: {Path(folder) / MARKDOWN}"])
 
 
-def problem(paths: Sequence[str | os.PathLike[str]], found: Sequence[tuple[Path, str]]) -> str | None:
+def problem(paths: Sequence[str | os.PathLike[str]], inputs: Sequence[tuple[Path, str]]) -> str | None:
     """What is wrong with the fetched folders among the input, in one sentence.
 
     Args:
         paths: the input as it was given; of a folder in it every shard has to be there.
-        found: the files of it, see `sources.input_files`.
+        inputs: the files of it, see `sources.input_files`.
     """
     whole = {Path(path).resolve() for path in paths if Path(path).is_dir()}
-    shards = [path for path, _ in found if _SHARD.fullmatch(path.name)]
+    shards = [path for path, _ in inputs if _SHARD.fullmatch(path.name)]
     for folder in dict.fromkeys(path.parent for path in shards):
         if not is_fetched(folder):
             continue

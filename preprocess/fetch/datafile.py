@@ -1,6 +1,6 @@
 """Documents of data files that come from servers: the readers of `preprocess.sources`, with limits around them.
 
-A line that is broken is counted and passed over, since nobody here can mend it; a file in which no line is good is an
+A line that is broken is counted and passed over, since nobody here can repair it; a file in which no line is good is an
 error. What unpacks to more than a text could be is refused before it fills memory or disk.
 """
 
@@ -78,7 +78,7 @@ def take(
         rows: gives all of them, None for one that was passed over and noted.
         sign: gives them licence and origin.
         done: is remembered when all were taken.
-        show: is told how many documents came.
+        show: is called with how many documents came.
 
     Returns:
         Whether the file's end was reached; a limit may come first.
@@ -94,10 +94,10 @@ def take(
         batch = list(itertools.islice(stream, most))
         taken += len(batch)
         ended = len(batch) < most
-        found = [sign(row) for row in batch if row is not None]
-        store.commit(found, {unit: {"done": done} if ended else {"rows": taken}}, skipped)
+        signed = [sign(row) for row in batch if row is not None]
+        store.commit(signed, {unit: {"done": done} if ended else {"rows": taken}}, skipped)
         skipped.clear()
-        show(len(found))
+        show(len(signed))
         if ended:
             return True
     return False
@@ -109,7 +109,7 @@ def lines(raw: BinaryIO, name: str, key: str, text_key: str, skipped: Skipped) -
     Ids are `key:line`; an id of the row's own is kept as `source_id` in meta.
 
     Raises:
-        HaigoError: no row is good (the first one's trouble is told), or the packing is damaged.
+        HaigoError: no row is good (the first one's problem is raised), or the packing is damaged.
     """
     good = False
     first: HaigoError | None = None
@@ -153,21 +153,21 @@ def rows(path: Path, name: str, key: str, text_key: str, skipped: Skipped) -> It
 
 
 def _numbered(entry: Entry, key: str, kind: str, text_key: str, skipped: Skipped) -> Iterator[Document | None]:
-    place = f"{key}:{entry.key}" if entry.in_tar else key
+    prefix = f"{key}:{entry.key}" if entry.in_tar else key
     number = 0
     for document in sources.read_entry(entry, kind, text_key):
         number += 1
         if not document.text.strip():
-            skipped.note("empty", f"{place}:{number}")
+            skipped.note("empty", f"{prefix}:{number}")
             yield None
             continue
         if kind == "parquet":
             document.meta = document.meta | {"source_id": document.id}
-            document.id = f"{place}:{number}"
-        elif document.id in (entry.key, key):  # a whole text file: its place is its id
-            document.id = place
+            document.id = f"{prefix}:{number}"
+        elif document.id in (entry.key, key):  # a whole text file: where it lies is its id
+            document.id = prefix
         else:
-            document.id = f"{place}:{document.id}"
+            document.id = f"{prefix}:{document.id}"
         yield document
 
 

@@ -50,7 +50,7 @@ class Download(io.RawIOBase):
 
     Attributes:
         part: the file on disk, whole once `complete` is true.
-        size: its length in bytes when whole, None until the server told.
+        size: its length in bytes when whole, None until the server said.
         have: bytes on disk.
     """
 
@@ -110,7 +110,7 @@ class Download(io.RawIOBase):
         """Fetch the rest, whatever was read of it, and give the file.
 
         Args:
-            progress: is told of every piece.
+            progress: counts every piece.
             restarts: how often to begin anew when the file changes on the way.
 
         Raises:
@@ -125,10 +125,10 @@ class Download(io.RawIOBase):
                     raise
                 restarts -= 1
                 self._disconnect()
-                self._file.truncate(0)
-                self._known, self.have, before = {}, 0, 0
+                self._known = {}
+                self._begin_anew()
             if progress is not None:
-                progress.update(self.have - before)
+                progress.update(max(0, self.have - before))
         self._check()
         return self.part
 
@@ -198,16 +198,20 @@ class Download(io.RawIOBase):
         if self.have:
             if version != {key: self._known.get(key) for key in version}:
                 raise self._changed()
-            return _without(opened.pieces(), self.have)  # a server without ranges: the same bytes pass by once more
+            self._begin_anew()  # a server without ranges: the same bytes pass by once more, also those that were read
         if (version.get("size") or 0) > self._max:
             raise TooLarge(self.url, self._max)
         self._know(version)
         return opened.pieces()
 
+    def _begin_anew(self) -> None:
+        self._file.truncate(0)
+        self.have = 0
+
     def _rest(self, opened: Opened) -> Iterator[bytes]:
         """What follows the bytes on disk, by an answer to a range request."""
-        told = opened.headers.get("Content-Range", "").strip()
-        match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", told)
+        answer = opened.headers.get("Content-Range", "").strip()
+        match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer)
         start, total = (
             (None if value in (None, "*") else int(value) for value in match.groups()) if match else (None, None)
         )
@@ -253,10 +257,3 @@ def _version(headers: Mapping[str, str]) -> dict[str, Any]:
         "modified": headers.get("Last-Modified"),
         **({"size": int(length)} if whole else {}),
     }
-
-
-def _without(pieces: Iterator[bytes], count: int) -> Iterator[bytes]:
-    for piece in pieces:
-        if len(piece) > count:
-            yield piece[count:]
-        count = max(0, count - len(piece))

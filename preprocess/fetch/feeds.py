@@ -68,8 +68,8 @@ class Feeds(Addresses):
             return
         if feed is not None:
             documents = list(self._documents(feed, url, today(client).isoformat(), skipped))
-            if feed.mended:
-                line = f"haigo: {url} is not well-formed XML ({feed.mended} places), and is read all the same."
+            if feed.repaired:
+                line = f"haigo: {url} is not well-formed XML ({feed.repaired} places), and is read all the same."
                 print(line, file=sys.stderr)
         now = {
             "asked": client.clock.time(),

@@ -1,11 +1,11 @@
-"""Data of the Hugging Face hub (mC4 and others) by plain HTTP: the files are read while they come, nothing is imported.
+"""Data of the Hugging Face hub (mC4 and others) by plain HTTP: the files are read while they come.
 
 The revision is fixed to a commit at the first run, so that a resumed run reads the same bytes. Packed JSON lines are
 streamed and stop where a limit says; parquet is read from its end and so comes whole first. Rows that were taken are
 never fetched again: what came of a file stays on disk until all of its rows are in a shard or waiting for one.
 
-Not huggingface_hub: hf_hub_download brings a whole file where a limit wants its first rows, HfFileSystem reads from the
-beginning again after a stop; both go around the client's pauses, contact and guard.
+Not huggingface_hub: hf_hub_download ends at the first HTTP 503 that asks for a second's patience, brings a whole file where a
+limit wants its first rows, and goes around the client's pauses, contact and guard.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Hub(Source):
                     progress.show(f"file {number} of {len(chosen)}")
 
     def _file(self, client: Client, store: Store, path: str, known: dict[str, Any], progress: Progress) -> None:
-        url, place = (f"{self._page}/{kind}/{known['sha']}/{quote(path)}" for kind in ("resolve", "blob"))
+        url, page = (f"{self._page}/{kind}/{known['sha']}/{quote(path)}" for kind in ("resolve", "blob"))
         fetched = today(client).isoformat()
 
         def rows(skipped: Skipped) -> Iterator[Document | None]:
@@ -117,7 +117,7 @@ class Hub(Source):
 
         def sign(row: Document) -> Document:
             origin = row.meta.get("url")
-            return self.sign(row, origin if isinstance(origin, str) else place, known["licence"], fetched)
+            return self.sign(row, origin if isinstance(origin, str) else page, known["licence"], fetched)
 
         with Download(client, url, store.folder / PARTS, max_bytes=_MOST_BYTES, headers=_key()) as download:
             if datafile.take(self, store, f"file {path}", rows, sign, done=fetched, show=progress.update):
@@ -127,13 +127,13 @@ class Hub(Source):
         readable = [path for path in paths if suffix(path) in _READABLE]
         chosen: dict[str, None] = {}
         for pattern in self.files:
-            found = [path for path in readable if fnmatch.fnmatchcase(path, pattern)]
-            if not found:
+            matching = [path for path in readable if fnmatch.fnmatchcase(path, pattern)]
+            if not matching:
                 raise HaigoError(
                     f"{self.repo} has no data file that matches '{pattern}'.{nearest(pattern, readable[:5000])}",
                     f"look at {self._page}/tree/main; files of {', '.join(_READABLE)} are read",
                 )
-            chosen |= dict.fromkeys(found)
+            chosen |= dict.fromkeys(matching)
         return list(chosen)
 
     def _listed(self, reply: Reply) -> dict[str, Any]:

@@ -199,8 +199,8 @@ class Kokkai(Source):
             if not document.text.strip():
                 skipped.note("empty speech", document.id)
                 continue
-            place = document.meta.get("meetingURL")
-            origin = f"{place}/{document.meta.get('order')}" if place else name
+            minutes = document.meta.get("meetingURL")
+            origin = f"{minutes}/{document.meta.get('order')}" if minutes else name
             yield self.sign(document, origin, LICENCE, fetched)
 
     def _checked(self, client: Client, reply: Reply, day: datetime.date, walk: _Walk) -> _Page:

@@ -96,14 +96,14 @@ class Store:
 
     def commit(
         self,
-        found: Iterable[Document] = (),
+        batch: Iterable[Document] = (),
         state: Mapping[str, Any] | None = None,
         skipped: Skipped | None = None,
     ) -> int:
         """Take in an answer, wholly or not at all.
 
         Args:
-            found: documents; of those with an id that was here before, the first is kept.
+            batch: documents; of those with an id that was here before, the first is kept.
             state: name -> JSON value to remember.
             skipped: what was left out on the way to these documents.
 
@@ -114,7 +114,7 @@ class Store:
         new: collections.Counter[str] = collections.Counter()
         licences: collections.Counter[str] = collections.Counter()
         with self._base:
-            for given in found:
+            for given in batch:
                 document = _storable(given)
                 if self._unique and not self._is_new(document, skipped):
                     continue
@@ -226,7 +226,7 @@ def opened(
     """Hold a corpus' folder for this process and go on with what is in it.
 
     Args:
-        folder: made when it is not there.
+        folder: is created when it is not there.
         identity: what all documents of the folder have in common (source, conditions); must not change.
         unique: look for ids that were here before; False where the source's ids cannot repeat.
         shard_bytes: size of a shard before packing.

@@ -21,9 +21,9 @@ from ..sources.encodings import decode
 from . import datafile, html_text
 from .addresses import Addresses, several
 from .card import About
+from .charset import meant
 from .client import Client
 from .download import Download
-from .feed_xml import meant
 from .replies import NotServed, TooLarge
 from .robots import Disallowed
 from .source import UNKNOWN_LICENCE, today

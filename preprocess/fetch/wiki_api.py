@@ -148,11 +148,11 @@ class MediaWikiApi(Source):
         answer: dict[str, Any] = parsed(reply, {})
         error = answer.get("error")
         if error is not None:
-            told = error if isinstance(error, dict) else {"code": error}
-            code = str(told.get("code"))
+            error = error if isinstance(error, dict) else {"code": error}
+            code = str(error.get("code"))
             if code.startswith(_BUSY):
                 raise client.busy(reply, f"the API is busy ({code})")
-            raise HaigoError(f"{self.url} refuses: {code}: {told.get('info', '')}", "check the address")
+            raise HaigoError(f"{self.url} refuses: {code}: {error.get('info', '')}", "check the address")
         if not {"query", "batchcomplete", "continue"} & set(answer):
             raise Again("not an answer of the API")
         if wrong := shapes.unlike(answer, _ANSWER):

@@ -1,7 +1,10 @@
 """Articles of a MediaWiki dump on disk, read and stripped by several processes, in the order of the dump.
 
 With the index of a multistream dump (`offset:page id:title`) the processes read their own parts of the file; what they
-found is compared with the number of pages that the index names. Without one the file is read once from its beginning.
+read is compared with the number of pages that the index names. Without one the file is read once from its beginning.
+
+A page is read by `sources.mediawiki`. Not mwxml: it ends at an element that it does not know (<discussionthreadinginfo>) and
+at a dump without <siteinfo>, drops unescaped tags in a text with what follows, and loses the main text of two slots.
 """
 
 from __future__ import annotations
@@ -89,11 +92,11 @@ def site(dump: Path) -> dict[str, str]:
         raise HaigoError(
             f"{dump} is not a MediaWiki dump.", "give pages-articles or pages-articles-multistream (.xml.bz2)"
         )
-    found = {}
+    facts = {}
     for key, tag in (("name", "sitename"), ("dbname", "dbname"), ("base", "base")):
         match = re.search(rf"<{tag}>([^<]*)</{tag}>", head)
-        found[key] = html.unescape(match[1]) if match else ""
-    return found
+        facts[key] = html.unescape(match[1]) if match else ""
+    return facts
 
 
 def address(site: dict[str, str], document: Document) -> str:

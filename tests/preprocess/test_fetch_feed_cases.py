@@ -175,6 +175,21 @@ def test_the_charset_is_the_bytes_own(declared, codec, header, fetched):
     assert (code, texts) == (0, {"題名": text}), said.err
 
 
+@pytest.mark.parametrize(
+    ("whole", "damaged"),
+    [
+        ("<item><title>二", "<itm><title>二"),
+        ("<channel>", "<channel><title>x</tit<channel>"),
+    ],
+    ids=["the start of an entry", "the channel twice"],
+)
+def test_a_damaged_tag_costs_its_entry_alone(whole, damaged, fetched):
+    body = rss("".join(item(title, f"本文{n}。", number=n) for n, title in enumerate("一二三四")))
+    code, texts, said, _ = fetched(body.decode().replace(whole, damaged).encode())
+    rest = {title: f"本文{n}。" for n, title in enumerate("一二三四") if title != "二" or "channel" in whole}
+    assert code == 0 and {title: texts.get(title) for title in rest} == rest and "not well-formed" in said.err
+
+
 def test_latin_letters_stay_what_they_are(fetched):
     head = '<?xml version="1.0" encoding="iso-8859-1"?>'
     text = "Le café où l'été naît coûte déjà très cher à l'élève, d'après l'hôtelier."
