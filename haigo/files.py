@@ -18,6 +18,8 @@ import re
 import secrets
 import shutil
 import stat
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +38,8 @@ from haigo.ownership import (
     enter,
     made,
     names_in,
+    note,
+    noted,
     open_notes,
     ours,
     require_ours,
@@ -52,6 +56,9 @@ __all__ = [
 
 _RANDOM = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
+_LAST_BREATH = 5.0  # seconds that workers of a killed process may still live
+_EDITED = frozenset({".yml", ".yaml", ".sbatch", ".sh", ".csv", ""})
+"""Endings of files that people go on to edit: configs, mixtures, job scripts, tables, hostfiles."""
 _held: set[str] = set()  # folders that this process owns
 
 
@@ -78,12 +85,29 @@ def atomic(path: StrPath) -> Iterator[Path]:
             with open(temporary, "rb+") as handle:
                 os.fsync(handle.fileno())
             require_ours(target)
+            if target.suffix in _EDITED:
+                _keep_edits(target, temporary)
             enter(target)
             os.replace(temporary, target)
     except OSError as error:
         if error.filename is None or SCRATCH in str(error.filename):
             error.filename = str(target)  # the user knows the real name only
         raise
+
+
+def _keep_edits(target: Path, new: Path) -> None:
+    """Put a small file aside that was changed since it was written here; what is written now is noted for the next time."""
+    if new.stat().st_size > _CHUNK:
+        return
+    digest = hashlib.sha256(new.read_bytes()).hexdigest()
+    before = noted(target)
+    if target.is_file() and not target.is_symlink() and target.stat().st_size <= _CHUNK:
+        now = hashlib.sha256(target.read_bytes()).hexdigest()
+        if before is not None and now not in (before, digest):
+            kept = put_aside(target, target.with_name(f"{target.name}.edited"))
+            print(f"haigo: {target} was changed since it was written: that is kept as {kept.name}.", file=sys.stderr)
+    if before != digest:
+        note(target, digest)
 
 
 @contextlib.contextmanager
@@ -365,14 +389,7 @@ def owner(folder: StrPath) -> Iterator[None]:
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     with open_notes(place / LOCK, os.O_RDWR | os.O_CREAT) as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            who = handle.read().decode("utf-8", "replace").strip()
-            raise HaigoError(
-                f"{place} is in use by another process{f' ({who})' if who else ''}.",
-                "wait for it to end, stop it, or choose another folder",
-            ) from None
+        _lock(handle, place)
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, only without a name
             handle.truncate(0)
             handle.write(f"pid {os.getpid()}".encode())
@@ -381,6 +398,23 @@ def owner(folder: StrPath) -> Iterator[None]:
             yield
         finally:
             _held.discard(str(place.absolute()))
+
+
+def _lock(handle: IO[bytes], place: Path) -> None:
+    patience = time.monotonic() + _LAST_BREATH
+    while True:
+        try:
+            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            who = handle.read().decode("utf-8", "replace").strip()
+        # workers of an owner that was just killed hold its lock until they die with it
+        if time.monotonic() > patience or not who or Path("/proc", who.removeprefix("pid ")).exists():
+            raise HaigoError(
+                f"{place} is in use by another process{f' ({who})' if who else ''}.",
+                "wait for it to end, stop it, or choose another folder",
+            )
+        time.sleep(0.02)
 
 
 def require_space(folder: StrPath, need_bytes: int, what: str) -> None:

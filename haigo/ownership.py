@@ -24,6 +24,7 @@ JOURNAL, SCRATCH, LOCK = ".haigo", ".haigo.tmp", ".haigo.lock"
 NOTES = frozenset({JOURNAL, SCRATCH, LOCK})  # names that are no content of a folder
 HEADER = b"Names that Haigo made in this folder: it may replace or remove these, and nothing else.\n"
 _seen: dict[str, tuple[tuple[int, int, int], bytes, set[str]]] = {}  # journal -> how it looked, what it said, the names
+_digests: dict[str, dict[str, str]] = {}  # journal -> name -> sha256 of what was written there
 
 
 def made(path: StrPath) -> bool:
@@ -148,7 +149,14 @@ def names_in(folder: Path) -> Set[str]:
     content = content[: content.rfind(b"\n") + 1]
     if not content.startswith(known):
         known, names = HEADER, set()
+        _digests.pop(str(path), None)
+    digests = _digests.setdefault(str(path), {})
     for line in content[len(known) :].splitlines():  # a journal only grows: each line is read once
+        if line[:1] == b"#":
+            digest, _, text = line[1:].partition(b" ")
+            if (written := _name(text)) is not None:
+                digests[written] = digest.decode("ascii", "replace")
+            continue
         name = _name(line[1:])
         if name is not None:
             (names.add if line[:1] == b"+" else names.discard)(name)
@@ -191,6 +199,17 @@ def enter(path: Path, sign: str = "+") -> None:
     """Add a name to its folder's journal, or (`-`) take it out."""
     if (path.name in names_in(path.parent)) != (sign == "+"):
         _note(path.parent, f"\n{sign}{json.dumps(path.name)}\n".encode())
+
+
+def note(path: Path, digest: str) -> None:
+    """Enter the digest of what is written at `path` now, for files that people edit."""
+    _note(path.parent, f"\n#{digest} {json.dumps(path.name)}\n".encode())
+
+
+def noted(path: Path) -> str | None:
+    """The digest that `note` entered last for `path`; None where there is none."""
+    names_in(path.parent)
+    return _digests.get(str(path.parent / JOURNAL), {}).get(path.name)
 
 
 def _note(folder: Path, line: bytes) -> None:
