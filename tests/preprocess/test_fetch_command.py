@@ -1,5 +1,6 @@
 """The command: kill -9 at any moment, Ctrl-C, dry runs, sentences for mistakes; the state and the card below it."""
 
+import dataclasses
 import json
 import os
 import random
@@ -8,17 +9,20 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
 from diet_server import Diet, made_up
-from fetch_server import Server
+from fetch_server import Answer, Server
 
 from haigo import cli, files
 from haigo.cli import HaigoError
+from haigo.options import option
 from preprocess import sources
-from preprocess.fetch import card, state
+from preprocess.fetch import __main__, card, replies, state
 from preprocess.fetch.__main__ import main
+from preprocess.fetch.source import Source, today
 from preprocess.fetch.state import Skipped
 from preprocess.sources import Document
 
@@ -168,6 +172,50 @@ def test_the_summary_names_what_was_left_out(capsys, tmp_path, monkeypatch):
     assert code == 0 and "8 documents" in out and "attendance list: 2" in out and "DATA_CARD.md" in out
     text = (tmp_path / "d" / "DATA_CARD.md").read_text(encoding="utf-8")
     assert "国立国会図書館" in text and "| documents | 8 |" in text and "attendance list: 2" in text
+
+
+@dataclasses.dataclass
+class Hello(Source):
+    """What a new source has to have, and no more."""
+
+    name = "hello"
+    summary = "a greeting from a server"
+    gap_s = 1.0
+    conditions = ("word",)
+
+    base_url: str = option("of the server", positional=True, metavar="URL")
+    word: str = option("what to say", "hello")
+
+    def about(self, store):
+        return card.About("Greetings", self.base_url, ("Nobody minds.",))
+
+    def plan(self):
+        yield f"GET {self.base_url}/{self.word}"
+
+    def fetch(self, client, store):
+        if not store.get("said"):
+            reply = client.get(f"{self.base_url}/{self.word}", read=replies.ok)
+            document = Document(self.word, reply.body.decode(), {})
+            store.commit([self.sign(document, reply.url, "CC0", today(client).isoformat())], {"said": True})
+
+
+def test_a_source_is_a_file_and_a_line(capsys, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "preprocess.fetch.hello", types.SimpleNamespace(Hello=Hello))
+    monkeypatch.setattr(__main__, "SOURCES", (*__main__.SOURCES, "hello:Hello"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with Server(lambda request: Answer(f"{request.path} and good day.".encode())) as server:
+        words = ["hello", server.url, "--word", "hi", "--contact", "a@example.org", "--output-dir", str(tmp_path / "h")]
+        assert run(capsys, *words, "--dry-run")[1].startswith(f"GET {server.url}/hi")
+        assert run(capsys, *words)[0] == run(capsys, *words)[0] == 0 and len(server.requests) == 1
+        assert run(capsys, "hello", server.url, *words[4:])[0] == cli.REFUSED  # another word is another corpus
+    assert held(tmp_path / "h") == {"hi": "/hi and good day."}
+    assert "a greeting from a server" in run_help(capsys)
+
+
+def run_help(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    return capsys.readouterr().out
 
 
 def some(count, size=100, start=0):

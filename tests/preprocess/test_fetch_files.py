@@ -221,6 +221,34 @@ class TestDownload:
             with pytest.raises(Changed):
                 self.get(client, server, tmp_path)
 
+    def test_a_file_that_changes_is_begun_anew_where_that_is_asked_for(self, client, clock, tmp_path):
+        def answer(request):
+            return ranged(self.DATA[: 100_000 * request.number], request, f'"{request.number}"')
+
+        with Server(answer, clock) as server:
+            server.faults = {1: cut}
+            with Download(client, f"{server.url}/f", tmp_path, max_bytes=1 << 30) as one:
+                assert one.finish(restarts=1).read_bytes() == self.DATA
+                assert one.size == one.have == len(self.DATA)
+        assert [request.headers.get("If-Range") for request in server.requests] == [None, '"1"', None]
+
+    @pytest.mark.parametrize("length", [300_000, 299_999])
+    def test_only_the_end_was_not_heard_of(self, client, clock, tmp_path, length):
+        """All bytes came, and nothing said that it was all: the answer to what follows does."""
+
+        def answer(request):
+            if "Range" in request.headers:
+                return Answer(b"", 416, {"Content-Range": f"bytes */{length}"})
+            return Answer(self.DATA, chunked=True, cut=0)
+
+        with Server(answer, clock) as server:
+            if length == len(self.DATA):
+                assert self.get(client, server, tmp_path) == self.DATA
+            else:
+                with pytest.raises(Changed):
+                    self.get(client, server, tmp_path)
+        assert len(server.requests) == 2
+
     def test_a_range_that_is_another(self, client, clock, tmp_path):
         def other(request, answer):
             answer.headers["Content-Range"] = "bytes 5-9/300000"
