@@ -175,15 +175,16 @@ class Chain:
         import pandas as pd
 
         from haigo.formats import tables
+        from haigo.formats.dataset import manifest
         from neox_configs import catalogue
 
         prefixes = {name: actions.prefixes(self.root, name) for name in self.file.corpora}
         catalogue.write(self.root / "corpora.yml", (self.root / "tokenizer").absolute(), prefixes)
         rows = []
         for name, corpus in self.file.corpora.items():
-            manifest = files.read_record(Path(f"{prefixes[name]['train']}.json"), {"tokens": int})
+            tokens = manifest.read(prefixes[name]["train"])["tokens"]
             epochs = corpus.max_epochs if corpus.max_epochs is not None else self.file.search.max_epochs
-            rows.append([name, manifest["tokens"], corpus.min, corpus.max, epochs, corpus.group])
+            rows.append([name, tokens, corpus.min, corpus.max, epochs, corpus.group])
         table = pd.DataFrame(rows, columns=list(tables.SUPPLY))
         files.write_text(self.root / "supply.csv", table.to_csv(index=False))
 

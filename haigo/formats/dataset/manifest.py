@@ -73,6 +73,18 @@ def find(prefix: _Prefix) -> dict[str, Any] | None:
     return found
 
 
+def read(prefix: _Prefix) -> dict[str, Any]:
+    """The manifest of a dataset that Haigo made.
+
+    Raises:
+        HaigoError: as `find`, and where there is none.
+    """
+    found = find(prefix)
+    if found is None:
+        raise HaigoError(f"{path_of(prefix)} does not exist.", _REBUILD)
+    return found
+
+
 def checked(found: dict[str, Any] | None) -> bool:
     """Whether the ids of the dataset were held against a vocabulary when it was made."""
     return bool(found and found.get("vocab_size") and found.get("tokenizer_sha256"))

@@ -9,8 +9,8 @@ anything are taken, all others refused. `Opened.record` says what was read and h
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -129,46 +129,41 @@ def _record(folder: Path, names: tuple[str, ...], proof: str, count: int, **more
 def _ours(folder: Path) -> Opened:
     model = load_model(folder)
     adapter = HaigoTokenizer(vocab_file=str(model.path))
-    texts = probes()
-    for text in texts:
-        if adapter.encode(text, add_special_tokens=False) != model.encode(text):
-            raise Refused(
-                f"{folder}: the adapter gives other ids than {MODEL_NAME} for {text[:30]!r}.",
-                "use the versions of transformers and sentencepiece in constraints.txt",
-            )
-    differs = _beside(folder, MODEL_NAME, model.processor, model.encode)
-    return Opened(
-        adapter,
-        model.encode,
-        "sentencepiece",
-        _record(folder, (MODEL_NAME,), "sentencepiece's own ids", len(texts), tokenizer_json_different=differs),
-    )
+    return _by_sentencepiece(folder, adapter, model.encode, (), "sentencepiece's own ids")
 
 
 def _foreign(folder: Path, found: foreign_model.ForeignTokenizer) -> Opened:
-    name = Path(found.vocab_file).name
-    texts = probes(list(found.special_ids))
+    proof = "sentencepiece's own ids, as transformers 4's slow class cut the text for it"
+    opened = _by_sentencepiece(folder, found, found.ids, beside.FILES, proof, list(found.special_ids))
+    differs, name = opened.record["tokenizer_json_different"], Path(found.vocab_file).name
+    if not differs:
+        return opened
+    warning = (
+        f"{folder}: {json_file.NAME} gives other ids than {name} for {differs} of {opened.record['probes']} probes; {name} is "
+        f"used. If the model was trained with {json_file.NAME}, name a folder without {name}: --model_args tokenizer=FOLDER."
+    )
+    return replace(opened, warnings=(warning,))
+
+
+def _by_sentencepiece(
+    folder: Path, adapter: HaigoTokenizer, ids: Ids, more: tuple[str, ...], proof: str, special: Sequence[str] = ()
+) -> Opened:
+    """A SentencePiece model whose adapter gives the model's ids for every probe.
+
+    Args:
+        more: further files that were read.
+        special: special and added tokens.
+    """
+    name, texts = Path(adapter.vocab_file).name, probes(special)
     for text in texts:
-        if found.encode(text, add_special_tokens=False) != found.ids(text):
+        if adapter.encode(text, add_special_tokens=False) != ids(text):
             raise Refused(
                 f"{folder}: the adapter gives other ids than {name} for {text[:30]!r}.",
                 "use the versions of transformers and sentencepiece in constraints.txt",
             )
-    differs = _beside(folder, name, found.sp_model, found.ids)
-    warnings = []
-    if differs:
-        warnings.append(
-            f"{folder}: {json_file.NAME} gives other ids than {name} for {differs} of {len(texts)} probes; {name} is used. "
-            f"If the model was trained with {json_file.NAME}, name a folder without {name}: --model_args tokenizer=FOLDER."
-        )
-    record = _record(
-        folder,
-        (name, *beside.FILES),
-        "sentencepiece's own ids, as transformers 4's slow class cut the text for it",
-        len(texts),
-        tokenizer_json_different=differs,
-    )
-    return Opened(found, found.ids, "sentencepiece", record, tuple(warnings))
+    differs = _beside(folder, name, adapter.sp_model, ids)
+    record = _record(folder, (name, *more), proof, len(texts), tokenizer_json_different=differs)
+    return Opened(adapter, ids, "sentencepiece", record)
 
 
 def _beside(folder: Path, name: str, processor: Any, ids: Ids) -> int | None:
@@ -251,14 +246,14 @@ def _opened_by_transformers(place: str | os.PathLike[str], options: dict[str, An
         ) from None
 
 
+def _ids_of(tokenizer: Any) -> Ids:
+    return lambda text: list(tokenizer.encode(text, add_special_tokens=False))
+
+
 def _unproved(place: str | os.PathLike[str], options: dict[str, Any], why: str) -> Opened:
     made = _opened_by_transformers(place, options)
-
-    def ids(text: str) -> list[int]:
-        return list(made.encode(text, add_special_tokens=False))
-
     record = {"files": [], "class": type(made).__name__, "proof": f"none: {why}", "probes": 0, "different": None}
-    return Opened(made, ids, "transformers", record, (f"{place}: its token ids are not proved ({why}).",))
+    return Opened(made, _ids_of(made), "transformers", record, (f"{place}: its token ids are not proved ({why}).",))
 
 
 def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) -> Opened:
@@ -278,11 +273,7 @@ def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any
         raise Refused(
             f"{folder}: {named} reads {model.path.name} in its own way. {error.problem}", _WRITE_JSON
         ) from None
-    kind = type(made).__name__.removesuffix("Fast")
-
-    def ids(text: str) -> list[int]:
-        return list(made.encode(text, add_special_tokens=False))
-
+    kind, ids = type(made).__name__.removesuffix("Fast"), _ids_of(made)
     backend = getattr(made, "backend_tokenizer", None)
     if backend is None:
         proof, count = f"none: {kind} of transformers is a program of its own", 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from haigo import files
+from haigo.formats.dataset import manifest
 from haigo.shown import html
 from launch.pipeline import runfile
 from launch.pipeline.page.style import table
@@ -40,7 +41,7 @@ def text(root: Path, run: runfile.RunFile) -> str:
     compression = files.read_record(root / "tokenizer" / "meta.json", _TOKENIZER)["corpora"]
     for name in run.corpora:
         clean = files.read_record(root / run.text_folder() / name / "clean.json", _CLEAN)
-        manifest = files.read_record(root / "data" / name / "train_text_document.json", {"tokens": int})
+        tokens = manifest.read(root / "data" / name / "train_text_document")["tokens"]
         rows.append(
             [
                 name,
@@ -48,7 +49,7 @@ def text(root: Path, run: runfile.RunFile) -> str:
                 f"{clean['documents_out']:,}",
                 f"{clean['characters_in'] / 1e6:.2f} M",
                 f"{clean['characters_out'] / 1e6:.2f} M",
-                f"{manifest['tokens'] / 1e6:.2f} M",
+                f"{tokens / 1e6:.2f} M",
                 f"{compression[name]['characters_per_token']:.2f}",
             ]
         )
