@@ -84,7 +84,7 @@ def index(
     found = sources.input_files(inputs)
     read = [{"file": key, "sha256": digests.sha256(path), "bytes": path.stat().st_size} for path, key in found]
     take_over(prefix)
-    for path in (bin_path(prefix), idx_path(prefix), Path(f"{prefix}.json")):
+    for path in (bin_path(prefix), idx_path(prefix), manifests.path_of(prefix)):
         files.check_output(path, [each for each, _ in found], [Path(each) for each in inputs if Path(each).is_dir()])
     recipe = {
         "format": 1,
@@ -115,7 +115,7 @@ def index(
             more = f" ({total['empty']:,} texts are empty)" if total["empty"] else ""
             named = str(found[0][0]) if len(found) == 1 else f"{found[0][0]} and {len(found) - 1} more files"
             raise HaigoError(f"{named}: there is no document in the input{more}.", "check the input files")
-        files.remove(f"{prefix}.json")
+        files.remove(manifests.path_of(prefix))
         with MMapWriter(prefix, token_dtype(model.vocab_size)) as writer:
             for one in work:
                 writer.merge(one.prefix)

@@ -20,7 +20,6 @@ from haigo import cli, files
 from haigo.cli import Refused
 from haigo.formats import tokenizer as tokenizers
 from haigo.formats.dataset import belongs, ids, manifest
-from haigo.formats.dataset.ids import MASKED as MASKED
 from haigo.formats.dataset.indexed import VERSION, MMapReader, bin_path, idx_path
 
 _SHOWN_TOKENS = 120

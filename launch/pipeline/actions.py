@@ -259,7 +259,7 @@ def search(root: Path, run: RunFile) -> dict[str, float]:
 
 def chosen_weights(root: Path) -> dict[str, float]:
     """The weights in the search's answer, as the file is: what `search` gives."""
-    return dict(yamlfile.read(root / "search" / "mixture.yml")["weights"])
+    return dict(mixture_file.read(root / "search" / "mixture.yml")["weights"])
 
 
 # -- models ------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from typing import Any
 
 from haigo import digests, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
+from haigo.formats.tokenizer import model_path
 from launch.neox import checkpoints, ports
 from launch.neox import log as neox_log
 
@@ -154,11 +155,10 @@ def write_config(task: Mapping[str, Any], place: Path) -> Path:
     for part in ("valid", "test"):
         made[f"{part}_data_paths"] = [str(linked[prefix]) for prefix in held]
         made[f"{part}_data_weights"] = [1.0 / len(held)] * len(held)
-    folder = Path(task["tokenizer"])
     made |= {
         "train_iters": steps,
         "lr_decay_iters": int(task["decay"]),
-        "vocab_file": str(folder / "spm.model" if folder.is_dir() else folder),
+        "vocab_file": str(model_path(task["tokenizer"])),
         "tokenizer_type": "SPMTokenizer",
         "data_impl": "mmap",
         "save": str(place / "neox" / "save"),

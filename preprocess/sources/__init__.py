@@ -14,26 +14,14 @@ from pathlib import Path
 
 from haigo.cli import HaigoError, nearest
 from haigo.formats.documents import jsonl
-from haigo.formats.documents.broken import Broken, add_skip_broken, broken_lines
+from haigo.formats.documents.broken import Broken
 from haigo.formats.documents.containers import SUFFIXES, Entry, entries, expand, readable
-from haigo.formats.documents.document import Document, content_id
+from haigo.formats.documents.document import Document
 
 from . import kokkai, mediawiki, parquet, structured, txt
 from .encodings import glimpse
 
-__all__ = [
-    "CODE_SUFFIXES",
-    "FORMATS",
-    "Broken",
-    "Document",
-    "add_skip_broken",
-    "broken_lines",
-    "content_id",
-    "detect_format",
-    "input_files",
-    "read",
-    "read_entry",
-]
+__all__ = ["CODE_SUFFIXES", "FORMATS", "Document", "detect_format", "input_files", "jsonl", "read", "read_entry"]
 
 FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files")
 _BY_SUFFIX = {

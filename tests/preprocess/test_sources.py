@@ -13,6 +13,7 @@ import pytest
 import zstandard
 
 from haigo.cli import HaigoError
+from haigo.formats.documents.document import content_id
 from preprocess import sources
 from preprocess.sources.encodings import detect
 
@@ -43,7 +44,7 @@ def test_jsonl_in_every_container(tmp_path, kind):
     found = list(sources.read([path]))
     assert [document.text for document in found] == [row["text"] for row in ROWS]
     assert [document.id for document in found[:2]] == ["a", "7"] and found[0].meta == {"title": "題"}
-    assert found[2].id == sources.content_id("三つ目")
+    assert found[2].id == content_id("三つ目")
 
 
 def test_the_packing_is_told_by_content_not_by_name(tmp_path):
