@@ -14,6 +14,7 @@ from typing import Any
 
 from haigo import digests, files, flags, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
+from haigo.formats import mixture as mixture_file
 from haigo.formats import mixture as mixtures
 from launch.pipeline.runfile import RunFile
 
