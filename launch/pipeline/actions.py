@@ -14,7 +14,6 @@ from typing import Any
 
 from haigo import digests, files, flags, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError, nearest
-from haigo.formats import mixture as mixture_file
 from haigo.formats import mixture as mixtures
 from launch.pipeline.runfile import RunFile
 
@@ -260,7 +259,7 @@ def search(root: Path, run: RunFile) -> dict[str, float]:
 
 def chosen_weights(root: Path) -> dict[str, float]:
     """The weights in the search's answer, as the file is: what `search` gives."""
-    return dict(mixture_file.read(root / "search" / "mixture.yml")["weights"])
+    return dict(mixtures.read(root / "search" / "mixture.yml")["weights"])
 
 
 # -- models ------------------------------------------------------------------------------------------------------------
