@@ -7,8 +7,8 @@ tried again by the next run. Data files go on where they broke off.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from haigo import redact
@@ -71,9 +71,6 @@ class Urls(Addresses):
             store.commit(state={unit: {"done": fetched}} if final else {}, skipped=skipped)
 
     def _take(self, client: Client, store: Store, url: str, unit: str, fetched: str) -> None:
-        def rows(skipped: Skipped) -> Iterator[Document | None]:
-            return datafile.rows(part, url, url, self.text_key, skipped)
-
         def sign(row: Document) -> Document:
             return self.sign(row, url, UNKNOWN_LICENCE, fetched)
 
@@ -85,8 +82,10 @@ class Urls(Addresses):
                 if not page.text:
                     skipped.note("page without text", url)
                 store.commit([sign(page)] if page.text else [], {unit: {"done": fetched}}, skipped)
-            elif not datafile.take(self, store, unit, rows, sign, done=fetched):
-                return
+            else:
+                rows = functools.partial(datafile.rows, part, url, url, self.text_key)
+                if not datafile.take(self, store, unit, rows, sign, done=fetched):
+                    return
             download.discard()
 
 

@@ -9,7 +9,6 @@ at a dump without <siteinfo>, drops unescaped tags in a text with what follows, 
 
 from __future__ import annotations
 
-import bz2
 import collections
 import dataclasses
 import functools
@@ -20,19 +19,19 @@ import re
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 from urllib.parse import quote, urlsplit
 
 from haigo import pool
 from haigo.cli import HaigoError
-from haigo.formats.documents.containers import Entry, entries, readable
+from haigo.formats.documents.containers import Entry, entries, readable, unpack
 
 from .. import wikitext
 from ..sources import Document, mediawiki
 
 _GROUP = 10  # streams of 100 pages that make a piece of work
 _BATCH = 500  # articles that make one where there is no index
-_MOST_BYTES = 512 << 20  # out of one stream: a hundred pages of the largest size a wiki allows
-_READ = 1 << 20
+_MOST_BYTES = 1 << 30  # out of one piece, whose pages hold some 20 MB
 
 HOLES = "sentence around a template whose text is not known (its page is kept)"
 
@@ -148,7 +147,9 @@ def _read_piece(work: Work, piece: Piece) -> Result:
         handle.seek(piece.start)
         packed = handle.read(piece.end - piece.start)
     with readable(name):
-        markup = b"".join(_streams(packed, name))
+        markup = unpack(cast(BinaryIO, io.BytesIO(packed))).read(_MOST_BYTES + 1)
+    if len(markup) > _MOST_BYTES:
+        raise HaigoError(f"{name} unpacks to more than {_MOST_BYTES >> 20} MB.", "it is no dump; leave it out")
     markup = markup.rstrip().removesuffix(b"</mediawiki>")
     passed_over: collections.Counter[str] = collections.Counter()
     entry = Entry(name, work.dump, io.BufferedReader(io.BytesIO(b"<mediawiki>" + markup + b"</mediawiki>")))
@@ -159,18 +160,6 @@ def _read_piece(work: Work, piece: Piece) -> Result:
             "fetch the dump and the index of one date again",
         )
     return _stripped(work, (documents, passed_over))
-
-
-def _streams(packed: bytes, name: str) -> Iterator[bytes]:
-    while packed:
-        engine = bz2.BZ2Decompressor()
-        out = engine.decompress(packed, _MOST_BYTES)
-        if not engine.eof:
-            if len(out) >= _MOST_BYTES:
-                raise HaigoError(f"{name} unpacks to more than {_MOST_BYTES >> 20} MB.", "it is no dump; leave it out")
-            raise EOFError("a bz2 stream is not complete")
-        yield out
-        packed = engine.unused_data
 
 
 def _batches(work: Work) -> Iterator[Result]:
