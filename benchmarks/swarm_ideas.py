@@ -107,6 +107,7 @@ def ideas(own: Ideas) -> dict[str, tuple[Predict, float]]:
 
 def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> tuple[Array, float]:
     """Losses in nats a token over a vocabulary of the most frequent pieces and 256 buckets for the rest."""
+    from haigo.formats.dataset import manifest
     from haigo.formats.dataset.indexed import MMapReader, MMapWriter
     from launch.local import vocabulary
 
@@ -133,9 +134,8 @@ def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> t
                 for document in MMapReader(splits[split]):
                     writer.add(ids[document])
                     writer.end_document()
-            manifest = files.read_json(Path(f"{splits[split]}.json"))
-            manifest["bin_sha256"] = files.sha256_file(f"{prefix}.bin")
-            files.write_json(Path(f"{prefix}.json"), manifest)
+            about = manifest.find(splits[split]) or {}
+            manifest.write(prefix, {**about, **manifest.sums(prefix)})
     paid = time.process_time() - began
     base = reader.load(shipped.find_model(model))
     work = {}

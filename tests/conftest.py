@@ -18,6 +18,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from shared_data import shared
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,11 +51,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         why = str(call.excinfo.value)
         if not MAY_BE_ABSENT.search(why):
             report.outcome, report.longrepr = "failed", f"skipped under CI: {why}"
-
-
-def shared() -> Path:
-    """Where data for development lies: HAIGO_SHARED, or `shared` beside the clone."""
-    return Path(os.environ.get("HAIGO_SHARED") or ROOT.parent / "shared")
 
 
 @pytest.fixture(scope="session")

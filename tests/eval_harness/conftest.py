@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 import synthetic_jglue
+from shared_data import needed
 
 GOLDEN = Path(__file__).with_name("golden")
 SIZES = {"bpe": (500, 512), "spm": (600, 1024), "spm_prefix": (600, 1024)}  # vocabulary, context of the golden models
@@ -21,10 +21,7 @@ def jglue(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shared_jglue():
-    folder = Path(os.environ.get("HAIGO_SHARED", Path(__file__).parents[3] / "shared")) / "jglue"
-    if not folder.is_dir():
-        pytest.skip(f"JGLUE's files are not in {folder} (HAIGO_SHARED)")
-    return folder
+    return needed("jglue")
 
 
 @pytest.fixture(scope="session")

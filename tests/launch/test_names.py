@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from shared_data import needed
 
 from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
@@ -20,7 +21,6 @@ from launch.pipeline.page import figures
 from mixer import design, search
 from neox_configs import catalogue
 
-SHARED = Path(os.environ.get("HAIGO_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 BROKEN = [
     "a,b", "a=b", "a$b", "q$\\frac$", "a/b", "../a", "a\\b", "a\nb", "a\tb", "a\x07b", "a\x1b[31m", ".a", "-a", "a b ", "a*",
     "a\"b",
@@ -146,9 +146,7 @@ def test_so_does_set(run: Callable[..., tuple[int, str]], word: str) -> None:
 def test_the_run_files_that_went_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str, said: str
 ) -> None:
-    source = SHARED / "cases/files" / file
-    if not source.is_file():
-        pytest.skip(f"{source} is not here")
+    source = needed(f"cases/files/{file}")
     monkeypatch.setenv("OUT", str(tmp_path / "out"))
     assert cli.run(pipeline_main, [str(source), "--dry-run"]) == 2
     err = capsys.readouterr().err

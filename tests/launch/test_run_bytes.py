@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from damage import flip, put
 
 from haigo import cli
 from launch import report
@@ -65,22 +66,6 @@ def finished(run_file):
 
 def files_of(root):
     return [path for path in sorted(root.rglob("*")) if path.is_file()]
-
-
-def flip(path, at=None):
-    """Change one byte in place; size and time of change (as a program can set it) stay. Gives what was there."""
-    raw, stat = path.read_bytes(), path.stat()
-    place = len(raw) // 2 if at is None else at % max(1, len(raw))
-    put(path, raw[:place] + bytes([raw[place] ^ 1 if raw else 0]) + raw[place + 1 :], stat)  # an empty file gets one
-    return raw
-
-
-def put(path, raw, stat=None):
-    with open(path, "r+b") as handle:
-        handle.write(raw)
-        handle.truncate()
-    if stat is not None:
-        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def state(root):

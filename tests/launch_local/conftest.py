@@ -13,6 +13,7 @@ import sentencepiece
 from haigo import files
 from haigo.formats import tokenizer
 from haigo.formats.dataset.indexed import MMapWriter, token_dtype
+from neox_configs import catalogue as catalogues
 
 
 class World:
@@ -124,3 +125,16 @@ class World:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def catalogue(world: World) -> catalogues.Catalogue:
+    """The world's datasets; its file is `world.root / "corpora.yml"`."""
+    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
+    return catalogues.write(world.root / "corpora.yml", world.tokenizer, sets)
+
+
+@pytest.fixture(scope="session")
+def base(world: World) -> dict[str, object]:
+    """A proxy's config: without data and length, which each proxy gets of its own."""
+    return {key: value for key, value in world.config(train_iters=None).items() if "_data_" not in key}

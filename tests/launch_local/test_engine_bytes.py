@@ -2,11 +2,11 @@
 
 import csv
 import json
-import os
 import re
 from pathlib import Path
 
 import pytest
+from damage import flip
 
 from haigo import cli, digests, files, sealed, yamlfile
 from haigo.formats.dataset import manifest
@@ -15,21 +15,6 @@ from launch.local import __main__ as local
 from launch.local import checkpoint
 from launch.local.train import train
 from neox_configs import catalogue as catalogues
-
-
-def flip(path, at=None):
-    """Change one byte in place; size and time of change (as a program can set it) stay."""
-    path = Path(path)
-    raw, stat = bytearray(path.read_bytes()), path.stat()
-    raw[len(raw) // 2 if at is None else at] ^= 1
-    put(path, bytes(raw))
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-
-
-def put(path, raw):
-    with open(path, "r+b") as handle:
-        handle.write(raw)
-        handle.truncate()
 
 
 @pytest.fixture

@@ -21,18 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLE = {"a": {"plain": 0.8, "rhyme": 0.2}, "b": {"plain": 0.0, "rhyme": 1.0}, "c": {"plain": 0.5, "rhyme": 0.5}}
 
 
-@pytest.fixture(scope="module")
-def catalogue(world):
-    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
-    return catalogues.write(world.root / "corpora.yml", world.tokenizer, sets)
-
-
-@pytest.fixture
-def base(world):
-    config = world.config(train_iters=None)
-    return {key: value for key, value in config.items() if "_data_" not in key}
-
-
 def rows(folder: Path) -> list[dict[str, str]]:
     with open(folder / "metrics.csv", encoding="utf-8", newline="") as handle:
         return list(csv.DictReader(handle))
@@ -79,9 +67,9 @@ def test_a_failing_proxy_is_tried_twice_and_does_not_stop_the_rest(world, catalo
 
 
 def test_all_failing_is_an_error(catalogue, base, tmp_path):
-    base["optimizer"] = {"type": "Adam", "params": {"lr": 1e30}}
+    config = {**base, "optimizer": {"type": "Adam", "params": {"lr": 1e30}}, "warmup": 0.0}
     with pytest.raises(Failed, match="all 1 proxies failed; a: the loss became"):
-        proxies.run({"a": TABLE["a"]}, catalogue, {**base, "warmup": 0.0}, tmp_path, tokens=2600, workers=1, show=False)
+        proxies.run({"a": TABLE["a"]}, catalogue, config, tmp_path, tokens=2600, workers=1, show=False)
 
 
 def test_kill_loses_only_what_was_running(world, catalogue, base, tmp_path):

@@ -35,17 +35,6 @@ TABLE = {
 
 
 @pytest.fixture(scope="module")
-def catalogue(world):
-    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
-    return catalogues.write(world.root / "corpora.yml", world.tokenizer, sets)
-
-
-@pytest.fixture(scope="module")
-def base(world):
-    return {key: value for key, value in world.config(train_iters=None).items() if "_data_" not in key}
-
-
-@pytest.fixture(scope="module")
 def whole(catalogue, base, tmp_path_factory):
     """Every row twice, in one folder."""
     folder = tmp_path_factory.mktemp("whole")

@@ -21,7 +21,6 @@ from launch import proxies
 from launch.local.train import train
 from launch.swarm import cluster, neox
 from launch.swarm.cluster import Cluster
-from neox_configs import catalogue as catalogues
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -185,12 +184,6 @@ def test_gpus_of_this_machine(monkeypatch):
 
 
 # --- GPT-NeoX ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def catalogue(world):
-    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
-    return catalogues.write(world.root / "corpora.yml", world.tokenizer, sets)
 
 
 def base_of(world) -> dict[str, object]:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from private_slurm import Slurm
+from shared_data import needed
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
@@ -21,7 +22,6 @@ from launch.plan import preflight
 from launch.swarm import cluster
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("HAIGO_SHARED") or ROOT.parent / "shared")
 TWO = "SLURM_JOB_NODELIST=a[1-2]"
 HET = "SLURM_HET_SIZE=2 SLURM_JOB_NODELIST_HET_GROUP_0=a1 SLURM_JOB_NODELIST_HET_GROUP_1=b[1-2]"
 THIS_NODE = "tells of this node only"
@@ -137,9 +137,7 @@ def test_a_number_that_is_given_counts(job) -> None:
 
 
 def test_the_environments_that_went_wrong(job) -> None:
-    source = SHARED / "cases/slurm/environments.txt"
-    if not source.is_file():
-        pytest.skip(f"{source} is not here")
+    source = needed("cases/slurm/environments.txt")
     found = [job(line) for line in source.read_text().splitlines() if line.strip()]
     assert [code for code, _, _ in found] == [0, 0, 3, 0]
     assert found[0][1].count(":8") == 4 and found[1][1].count(":8") == 4 and found[3][1] == "a1:4 a2:4"

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_data import needed
 from test_supervise import Run
 from test_supervise import run as run  # the fixture
 
@@ -29,8 +30,6 @@ from launch.train import causes, rank_logs, runner
 from launch.train.options import SuperviseOptions
 from launch.train.process import Child
 from launch.train.watchdog import Watchdog
-
-SHARED = Path(os.environ.get("HAIGO_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 
 LINE = (
     " samples/sec: 1.500 | iteration       12/      20 | elapsed time per iteration (ms): 10.0 | learning rate: 3.989E-03 | "
@@ -415,9 +414,7 @@ def test_a_run_that_goes_on_the_spot_is_a_hang(run: Run, capsys: pytest.CaptureF
 
 
 def test_an_id_outside_the_vocabulary_is_no_broken_gpu(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    source = SHARED / "cases/neox/device_assert.log"
-    if not source.is_file():
-        pytest.skip(f"{source} is not here")
+    source = needed("cases/neox/device_assert.log")
     run.plan({"kind": "says", "text": source.read_text(), "code": 1, "at": 3})
     assert run.go() == 1
     err = capsys.readouterr().err

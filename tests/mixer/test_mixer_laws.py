@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from shared_data import needed
 
 from haigo.cli import HaigoError
 from mixer import laws
@@ -16,7 +16,6 @@ from mixer.ensemble import combine
 from mixer.laws import EffectiveShareLaw, ExponentialLaw, GaussianProcess, Predictor, Trees
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARED = Path(os.environ.get("HAIGO_SHARED", ROOT.parent / "shared"))
 
 
 def world(n: int, k: int = 5, t: int = 3, noise: float = 0.01, seed: int = 0):
@@ -159,12 +158,11 @@ def test_no_torch_and_nothing_heavy_on_import():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.skipif(not (SHARED / "regmix").is_dir(), reason="RegMix's tables are not here (HAIGO_SHARED)")
 @pytest.mark.parametrize(("runs", "least"), [(16, 0.93), (32, 0.97), (64, 0.98)])
 def test_regmix(runs, least):
     from mixer.proxies import read
 
-    folder = SHARED / "regmix"
+    folder = needed("regmix")
     train = read(folder / "train_mixture_1m.csv", folder / "train_pile_loss_1m.csv")
     test = read(folder / "test_mixture_1m.csv", folder / "test_pile_loss_1m.csv")
     chosen = np.random.default_rng(0).permutation(512)[:runs]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared_data import needed
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
@@ -22,7 +21,6 @@ from mixer.objective import Objective
 from mixer.recommend import recommend
 from mixer.supply import Constraints, FullRepetition
 
-SHARED = Path(os.environ.get("HAIGO_SHARED", Path(__file__).resolve().parents[2].parent / "shared"))
 CORPORA = ["news", "wiki", "code", "talk", "tales"]
 TOKENS = np.array([10e6, 100e6, 50e6, 300e6, 40e6])
 ONE = Objective(weights={"news_bpb": 1.0})
@@ -282,15 +280,10 @@ def test_exit_codes(tmp_path, capsys, words, code, says):
     assert not out.exists()
 
 
-@pytest.mark.skipif(not (SHARED / "regmix").is_dir(), reason="RegMix's tables are not here (HAIGO_SHARED)")
 def test_regmix_files_as_they_are(tmp_path, capsys):
     out = tmp_path / "mixture.yml"
-    words = [
-        "--ratios",
-        str(SHARED / "regmix/test_mixture_1m.csv"),
-        "--metrics",
-        str(SHARED / "regmix/test_pile_loss_1m.csv"),
-    ]
+    ratios, metrics = (str(needed(f"regmix/test_{kind}_1m.csv")) for kind in ("mixture", "pile_loss"))
+    words = ["--ratios", ratios, "--metrics", metrics]
     assert cli.run(command.main, [*words, "--objective", "pile_cc", "--bootstrap", "10", "--output", str(out)]) == 0
     weights = yaml.safe_load(out.read_text())["weights"]
     assert max(weights, key=weights.get) == "train_the_pile_pile_cc"

@@ -1,8 +1,8 @@
-import os
 import sys
 from pathlib import Path
 
 import pytest
+from shared_data import needed
 
 sys.path.insert(0, str(Path(__file__).parent))
 import hand_model
@@ -21,7 +21,4 @@ def model_dir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def corpora():
     """The real corpora of a development machine."""
-    shared = Path(os.environ.get("HAIGO_SHARED", ROOT.parent / "shared")) / "corpora"
-    if not shared.is_dir():
-        pytest.skip("no real corpora here (HAIGO_SHARED)")
-    return shared
+    return needed("corpora")

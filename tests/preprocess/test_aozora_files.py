@@ -1,19 +1,15 @@
 """Files of Aozora Bunko through the command, and ordinary texts that only speak of such files."""
 
-import importlib.util
 import json
 import random
-from pathlib import Path
 
 import pytest
+from cleaned_files import with_report
+from shared_data import needed
 
 from haigo import cli
 from haigo.formats import documents
 from preprocess import clean, domains
-
-_spec = importlib.util.spec_from_file_location("top_conftest", Path(__file__).parents[1] / "conftest.py")
-_top = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_top)
 
 LINE = "-" * 55
 SIGNS = f"{LINE}\n【テキスト中に現れる記号について】\n\n《》：ルビ\n（例）手帖《てちょう》\n{LINE}\n"
@@ -30,11 +26,8 @@ def cleaned(tmp_path):
 
     def run(data, *more, name="a.txt"):
         (tmp_path / name).write_bytes(data)
-        out = tmp_path / "out"
-        argv = [str(tmp_path / name), "--corpus", "c", "--output-dir", str(out), "--min-chars", "1", "--split", "1,0,0"]
-        assert cli.run(clean.main, [*argv, *more]) == 0
-        report = json.loads((out / "clean.json").read_text(encoding="utf-8"))
-        return "\n\n\n".join(one.text for one in documents.read(out)), report
+        found, report = with_report(tmp_path, tmp_path / name, *more)
+        return "\n\n\n".join(one.text for one in found), report
 
     return run
 
@@ -123,10 +116,7 @@ def test_only_the_colophon_at_the_end_is_cut(cleaned):
 
 @pytest.mark.parametrize("name", ["kunoji", "gaiji_signs"])
 def test_cases_of_a_development_machine(cleaned, name):
-    path = _top.shared() / "cases" / "aozora" / f"{name}.sjis.txt"
-    if not path.is_file():
-        pytest.skip("no shared cases here (HAIGO_SHARED)")
-    text, _ = cleaned(path.read_bytes())
+    text, _ = cleaned(needed(f"cases/aozora/{name}.sjis.txt").read_bytes())
     wanted = {
         "kunoji": ["いろ／＼の物、ます／＼、どう／″＼と鳴る。", "fiancéeとcafé", "※明かりを点けた。"],
         "gaiji_signs": ["彼は《革命の書》を読んだ。", "表の罫は｜で引く。", "〔a'b〕である。"],

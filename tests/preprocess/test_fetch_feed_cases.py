@@ -1,19 +1,14 @@
 """Feeds as they are written in the wild, through the command: no text is lost, nothing broken is asked for twice."""
 
-import importlib.util
 import time
-from pathlib import Path
 
 import pytest
 from fetch_server import Answer, Server
+from shared_data import needed
 
 from haigo import cli
 from preprocess import sources
 from preprocess.fetch.__main__ import main
-
-_spec = importlib.util.spec_from_file_location("top_conftest", Path(__file__).parents[1] / "conftest.py")
-_top = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_top)
 
 
 @pytest.fixture
@@ -76,10 +71,7 @@ CASES["leading.xml"] = CASES["escaped_cdata.xml"]
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_shared_cases(name, fetched):
-    path = _top.shared() / "cases" / "feeds" / name
-    if not path.is_file():
-        pytest.skip(f"{path} is not here (HAIGO_SHARED)")
-    code, texts, _, requests = fetched(path.read_bytes())
+    code, texts, _, requests = fetched(needed(f"cases/feeds/{name}").read_bytes())
     assert (code, texts, len(requests)) == (0, CASES[name], 1)
 
 

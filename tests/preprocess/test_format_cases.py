@@ -1,29 +1,20 @@
 """The shared small inputs that went wrong once, each with its right outcome, through the commands."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
+from cleaned_files import cleaned
+from shared_data import needed
 
 from haigo import cli
 from haigo.formats import documents
 from haigo.formats.dataset.indexed import MMapReader
-from preprocess import clean, dedup, index, pairs
+from preprocess import dedup, index, pairs
 
 
 @pytest.fixture(scope="module")
 def cases():
-    shared = Path(os.environ.get("HAIGO_SHARED") or Path(__file__).parents[3] / "shared")
-    if not (shared / "cases" / "formats").is_dir():
-        pytest.skip("no shared cases here (HAIGO_SHARED)")
-    return shared / "cases" / "formats"
-
-
-def cleaned(folder, path, *words):
-    words = ["--min-chars", "1", "--split", "1,0,0", "--output-dir", str(folder / "out"), *words]
-    code = cli.run(clean.main, [str(path), "--corpus", "c", *words])
-    return code, [] if code else list(documents.read(folder / "out"))
+    return needed("cases/formats")
 
 
 @pytest.mark.parametrize(
@@ -39,13 +30,13 @@ def test_structured_files_are_refused_with_the_hint(tmp_path, capsys, cases, nam
 def test_json_lines_are_read(tmp_path, cases, name):
     code, found = cleaned(tmp_path, cases / name)
     wanted = [json.loads(line)["text"] for line in (cases / name).read_text(encoding="utf-8").splitlines()]
-    assert code == 0 and [one.text for one in found] == list(dict.fromkeys(wanted))
+    assert code == 0 and found == list(dict.fromkeys(wanted))
 
 
 @pytest.mark.parametrize("name", ["ascii_then_sjis.txt", "iso2022_cp932.txt"])
 def test_encodings_that_are_right(tmp_path, model_dir, cases, name):
     code, found = cleaned(tmp_path, cases / name)
-    text = "".join(one.text for one in found)
+    text = "".join(found)
     assert code == 0 and "株式会社の製品を紹介します" in text and not set("\ufffd\x1b") & set(text)
     assert name.startswith("ascii") or "①②㈱" in text
     words = [str(cases / name), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "o")]
@@ -78,10 +69,10 @@ def test_rows_without_text(tmp_path, cases, name):
 def test_short_and_templated_texts_survive(tmp_path, cases, name, method):
     code, found = cleaned(tmp_path, cases / name)
     given = [json.loads(line)["text"] for line in (cases / name).read_text(encoding="utf-8").splitlines()]
-    assert code == 0 and {one.text for one in found} == {text.strip() for text in given if text}
+    assert code == 0 and set(found) == {text.strip() for text in given if text}
     words = [str(tmp_path / "out"), "--output-dir", str(tmp_path / "dedup"), "--method", method]
     assert cli.run(dedup.main, words) == 0
-    assert {one.text for one in documents.read(tmp_path / "dedup" / "c")} == {one.text for one in found}
+    assert {one.text for one in documents.read(tmp_path / "dedup" / "c")} == set(found)
 
 
 def test_pairs(tmp_path, model_dir, capsys, cases):

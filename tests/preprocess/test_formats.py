@@ -13,31 +13,17 @@ from pathlib import Path
 
 import pytest
 import zstandard
+from cleaned_files import cleaned
 
 from haigo import cli
-from haigo.formats import documents
 from haigo.formats.dataset.indexed import MMapReader
 from haigo.formats.documents import containers
-from preprocess import clean, evaluation_items, index, tokenizer
+from preprocess import evaluation_items, index, tokenizer
 from preprocess.sources import mediawiki, structured
 
 ROOT = Path(__file__).parent.parent.parent
 SENTENCE = "これは試験のために書いた文章です。長さは四十文字を超えるように、もう一つ文を足してあります。"
 ROW = json.dumps({"id": "a", "text": SENTENCE}, ensure_ascii=False)
-
-
-def cleaned(folder, path, *words):
-    """Exit code of the command, and the texts that it left."""
-    out = folder / "out"
-    code = cli.run(clean.main, [str(path), "--corpus", "c", "--output-dir", str(out), "--min-chars", "1", *words])
-    if code:
-        return code, []
-    return code, [
-        one.text
-        for split in documents.SPLITS
-        if (out / split).is_dir() and any((out / split).iterdir())
-        for one in documents.read(out, split)
-    ]
 
 
 STRUCTURED = {

@@ -18,6 +18,7 @@ import hand_model
 import numpy as np
 import pytest
 import zstandard
+from shared_data import shared
 
 from haigo.formats.dataset.indexed import MMapReader, merge
 from preprocess import index, sources
@@ -68,7 +69,7 @@ def texts():
     rng = random.Random(4)
     made = ["".join(rng.choices("日本の山は雨である質問。 ea\n", k=rng.randrange(1, 900))) for _ in range(400)]
     made += [*hand_model.TEXTS, ""]
-    real = Path(os.environ.get("HAIGO_SHARED", "shared")) / "corpora"
+    real = shared() / "corpora"
     for name in ("news", "code", "diet/minutes-2025.jsonl.gz"):
         if (real / name).exists():
             for number, one in enumerate(sources.read([real / name])):

@@ -4,21 +4,16 @@ import json
 import quopri
 
 import pytest
+from cleaned_files import cleaned
 
 from haigo import cli
 from haigo.formats import documents
-from preprocess import clean, index
+from preprocess import index
 
 JA = "これは日本語の文章である。東京は日本の首都で、人口は約千四百万人である。\n吾輩は猫である。名前はまだ無い。\n" * 5
 ZH = "这是一个中文文本。北京是中国的首都，人口约两千万。\n" * 5
 FR = "Où êtes-vous allés hier? L'élève était très fatigué.\n" * 5
 SOURCE = "int one(void) {\n  return 1;\n}\n\n\nint two(void) {\n  return 2;\n}\n"
-
-
-def cleaned(folder, path, *words):
-    words = ["--min-chars", "1", "--split", "1,0,0", "--output-dir", str(folder / "out"), *words]
-    code = cli.run(clean.main, [str(path), "--corpus", "c", *words])
-    return code, [] if code else [one.text for one in documents.read(folder / "out")]
 
 
 @pytest.mark.parametrize("ending", ["c", "js", "java", "rs", "go", "sh", "sql", "php", "tex", "yml", "h", "py"])

@@ -4,8 +4,9 @@ import json
 import random
 
 import pytest
+from cleaned_files import with_report
 
-from haigo import cli, files
+from haigo import cli
 from haigo.formats import documents
 from preprocess import clean, normalise
 
@@ -14,10 +15,8 @@ BODY = "これは試験のために書いた文章で、四十文字を超える
 
 def cleaned(folder, text, *words):
     (folder / "x.jsonl").write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
-    words = ["--min-chars", "1", "--split", "1,0,0", "--output-dir", str(folder / "out"), *words]
-    assert cli.run(clean.main, [str(folder / "x.jsonl"), "--corpus", "c", *words]) == 0
-    (document,) = documents.read(folder / "out")
-    return document.text, files.read_json(folder / "out" / "clean.json")
+    (document,), report = with_report(folder, folder / "x.jsonl", *words)
+    return document.text, report
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,14 @@
 """Text verbs that skip finished work skip it by its bytes: a changed one is named, and what is made again is as it was."""
 
 import json
-import os
 import shutil
 
 import pytest
+from damage import flip
 
 from haigo import cli, files
 from preprocess import clean, dedup, index, sample, scale_steps, tokenizer
 from preprocess.fetch import card
-
-
-def flip(path, at=None):
-    """Change one byte in place; size and time of change (as a program can set it) stay."""
-    raw, stat = bytearray(path.read_bytes()), path.stat()
-    raw[len(raw) // 2 if at is None else at] ^= 1
-    with open(path, "r+b") as handle:
-        handle.write(raw)
-    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
 def texts(path, count, first=0):

@@ -11,19 +11,11 @@ import tarfile
 
 import pytest
 import zstandard
+from cleaned_files import cleaned
 
 from haigo import cli
-from haigo.formats import documents
-from preprocess import clean
 
 SENTENCE = "これは試験のために書いた文章です。長さは四十文字を超えるように、もう一つ文を足してあります。"
-
-
-def cleaned(folder, path, *words):
-    """Exit code of the command, and the texts that it left."""
-    out = folder / "out"
-    code = cli.run(clean.main, [str(path), "--corpus", "c", "--output-dir", str(out), "--split", "1,0,0", *words])
-    return code, [] if code else [one.text for one in documents.read(out, "train")]
 
 
 def line(number):

@@ -1,21 +1,16 @@
 """Pages of a dump through the commands: what templates, tables, links and raw tags must leave, and what is counted."""
 
 import html
-import importlib.util
 import json
 import time
-from pathlib import Path
 
 import pytest
+from cleaned_files import with_report
+from shared_data import needed
 
 from haigo import cli
-from haigo.formats import documents
-from preprocess import clean, rules, sources, wikitext
+from preprocess import rules, sources, wikitext
 from preprocess.fetch.__main__ import main
-
-_spec = importlib.util.spec_from_file_location("top_conftest", Path(__file__).parents[1] / "conftest.py")
-_top = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_top)
 
 
 def page(number, text, extra="", escaped=True):
@@ -37,11 +32,8 @@ def cleaned(tmp_path):
     """A dump -> id -> text, and the report, by the command."""
 
     def run(path, *more):
-        out = tmp_path / "out"
-        argv = [str(path), "--corpus", "c", "--output-dir", str(out), "--min-chars", "1", "--split", "1,0,0", *more]
-        assert cli.run(clean.main, argv) == 0
-        report = json.loads((out / "clean.json").read_text(encoding="utf-8"))
-        return {one.id: one.text for one in documents.read(out)}, report
+        found, report = with_report(tmp_path, path, *more)
+        return {one.id: one.text for one in found}, report
 
     return run
 
@@ -281,9 +273,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_cases_of_a_development_machine(cleaned, tmp_path, name):
-    path = _top.shared() / "cases" / "wikitext" / f"{name}.xml"
-    if not path.is_file():
-        pytest.skip("no shared cases here (HAIGO_SHARED)")
+    path = needed(f"cases/wikitext/{name}.xml")
     kept, gone = CASES[name]
     for found in (cleaned(path)[0], fetched(path, tmp_path)[0]):
         text = "\n".join(found.values())
