@@ -1,25 +1,56 @@
-"""Every key that GPT-NeoX knows, with its type and its default: facts taken from its argument classes by running them.
+"""Every key that GPT-NeoX knows, with its type, its default and the range of its numbers: `keys.csv`, a line a key.
 
-`KEYS[name]` is a `Key`. What a key means stands in GPT-NeoX's own documentation, not here. The table was made at
-GPT-NeoX commit ea7aefd (2026-05); a test compares it with the real classes wherever a checkout is at hand.
+`KEYS[name]` is a `Key`. What a key means stands in GPT-NeoX's own documentation, not here. The table was made by running
+GPT-NeoX's argument classes at commit ea7aefd (2026-05); a test compares it with them wherever a checkout is at hand. Ranges are
+what it takes without harm, since it checks types and hardly any value; `why` says what comes of others, where that is worth
+knowing.
 """
 
 from __future__ import annotations
 
+import csv
+import json
+import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 COMMIT = "ea7aefd"
+_INT = 2**31 - 1
+
+
+class Range(NamedTuple):
+    """Numbers from `least` to `most`."""
+
+    least: float
+    most: float
+    above: bool
+    """`least` itself is left out."""
+    below: bool
+    """`most` itself is left out."""
+
+    def __contains__(self, value: Any) -> bool:
+        low = value > self.least if self.above else value >= self.least
+        return low and (value < self.most if self.below else value <= self.most)
+
+    def spelled(self, value: float) -> str:
+        """The range as a sentence about a `value` outside it says it."""
+        low = f"above {self.least:g}" if self.above else f"of at least {self.least:g}"
+        if self.most == math.inf or (self.most == _INT and value <= self.most):
+            return low
+        return f"{low} and {'below' if self.below else 'at most'} {self.most:.10g}"
 
 
 class Key(NamedTuple):
     """One GPT-NeoX key."""
 
     group: str
-    """Which of the tables below it stands in: runner, deepspeed, model, ..."""
+    """Where it stands in GPT-NeoX: runner, deepspeed, model, ..."""
     kind: str
     """`int`, `float`, `bool`, `str`, `list`, `dict`, `any`, several joined by `|`, or `one of a b c`."""
     default: Any
     """What GPT-NeoX takes when the key is not given."""
+    range: Range | None
+    why: str
 
     @property
     def choices(self) -> list[str]:
@@ -27,374 +58,20 @@ class Key(NamedTuple):
         return self.kind.split()[2:] if self.kind.startswith("one of ") else []
 
 
-_INITS = (
-    "one of normal scaled_normal orthogonal scaled_orthogonal xavier_uniform xavier_normal wang_init small_init "
-    "single_residual_scaled_normal"
-)
-_RUNNER: dict[str, tuple[str, Any]] = {
-    "hostfile": ("str", None),
-    "include": ("str", None),
-    "exclude": ("str", None),
-    "num_nodes": ("int", -1),
-    "num_gpus": ("int", None),
-    "master_port": ("int", 29500),
-    "master_addr": ("str", None),
-    "launcher": ("one of pdsh openmpi mvapich slurm", "pdsh"),
-    "force_multi": ("bool", False),
-    "autotuning_run": ("str", None),
-    "no_ssh_check": ("bool", False),
-    "comment": ("str", None),
-    "account": ("str", None),
-}
-_DEEPSPEED: dict[str, tuple[str, Any]] = {
-    "deepspeed": ("bool", True),
-    "train_batch_size": ("int", None),
-    "train_micro_batch_size_per_gpu": ("int", None),
-    "gradient_accumulation_steps": ("int", 1),
-    "optimizer": ("dict", None),
-    "scheduler": ("dict", None),
-    "fp32_allreduce": ("bool", False),
-    "prescale_gradients": ("bool", False),
-    "gradient_predivide_factor": ("float", 1.0),
-    "sparse_gradients": ("bool", False),
-    "fp16": ("dict", None),
-    "bf16": ("dict", None),
-    "amp": ("dict", None),
-    "gradient_clipping": ("float", 1.0),
-    "zero_optimization": ("dict", None),
-    "curriculum_learning": ("dict", None),
-    "curriculum_seqlen": ("int", 0),
-    "steps_per_print": ("int", 10),
-    "wall_clock_breakdown": ("bool", False),
-    "dump_state": ("bool", False),
-    "flops_profiler": ("dict", None),
-    "communication_data_type": ("bool", None),
-    "autotuning": ("dict", None),
-    "activation_checkpointing": ("dict", None),
-    "sparse_attention": ("dict", None),
-    "data_efficiency": ("dict", None),
-    "tensorboard": ("dict", None),
-    "wandb": ("dict", None),
-    "csv_monitor": ("dict", None),
-    "elasticity": ("dict", None),
-    "comms_logger": ("dict", None),
-    "compression_training": ("dict", None),
-    "checkpoint": ("dict", None),
-    "data_types": ("dict", None),
-    "deepspeed_extra_args": ("dict", None),
-}
-_MODEL: dict[str, tuple[str, Any]] = {
-    "precision": ("one of fp16 fp32 bfloat16", None),
-    "num_layers": ("int", None),
-    "hidden_size": ("int", None),
-    "intermediate_size": ("int", None),
-    "mlp_multiple_of": ("int", 1),
-    "expansion_factor": ("float", None),
-    "num_attention_heads": ("int", None),
-    "num_kv_heads": ("int", None),
-    "seq_length": ("int", None),
-    "sliding_window_width": ("int", None),
-    "max_position_embeddings": ("int", None),
-    "norm": ("one of layernorm rmsnorm non_parametric_layernorm scalenorm te_rmsnorm te_layernorm", "layernorm"),
-    "layernorm_fusion": ("bool", False),
-    "rmsnorm_fusion": ("bool", False),
-    "use_qk_layernorm": ("bool", False),
-    "layernorm_epsilon": ("float", 1e-05),
-    "rms_norm_epsilon": ("float", 1e-08),
-    "scalenorm_epsilon": ("float", 1e-08),
-    "pos_emb": ("one of learned rotary sinusoidal rpe alibi none", "learned"),
-    "rpe_num_buckets": ("int", 32),
-    "rpe_max_distance": ("int", 128),
-    "opt_pos_emb_offset": ("int", 0),
-    "no_weight_tying": ("bool", False),
-    "attention_config": ("list", None),
-    "sparsity_config": ("dict", None),
-    "num_unique_layers": ("int", None),
-    "param_sharing_style": ("str", "grouped"),
-    "make_vocab_size_divisible_by": ("int", 128),
-    "activation": ("one of gelu geglu relu softsign swish mish silu reglu swiglu bilinear glu", "gelu"),
-    "use_flashattn_swiglu": ("bool", False),
-    "scaled_upper_triang_masked_softmax_fusion": ("bool", False),
-    "scaled_masked_softmax_fusion": ("bool", False),
-    "bias_gelu_fusion": ("bool", False),
-    "bias_dropout_fusion": ("bool", False),
-    "rope_fusion": ("bool", False),
-    "fused_kernels_build_path": ("str", None),
-    "fp16_lm_cross_entropy": ("bool", False),
-    "init_method_std": ("float", 0.02),
-    "apply_query_key_layer_scaling": ("bool", False),
-    "use_cpu_initialization": ("bool", False),
-    "attention_softmax_in_fp32": ("bool", False),
-    "rotary_pct": ("float", 1.0),
-    "rotary_emb_base": ("int", 10000),
-    "rotary_save_freqs_buffer": ("bool", False),
-    "init_method": (
-        _INITS,
-        "normal",
-    ),
-    "output_layer_init_method": (
-        _INITS,
-        "scaled_normal",
-    ),
-    "gmlp_attn_dim": ("int", 64),
-    "gpt_j_residual": ("bool", False),
-    "gpt_j_tied": ("bool", False),
-    "use_bias_in_norms": ("bool", True),
-    "use_bias_in_attn_linear": ("bool", True),
-    "use_bias_in_mlp": ("bool", True),
-    "soft_prompt_tuning": ("dict", None),
-    "mamba_selective_scan_fusion": ("bool", False),
-    "mamba_causal_conv_fusion": ("bool", False),
-    "mamba_inner_func_fusion": ("bool", False),
-    "mamba_selective_fp32_params": ("bool", True),
-    "mamba_use_bias_in_conv": ("bool", True),
-    "mamba_use_bias_in_linears": ("bool", False),
-    "output_layer_parallelism": ("one of column", "column"),
-    "serve_model_weights": ("bool", False),
-    "weight_server_port": ("int|list", 6000),
-    "online_dataserver_ips": ("str|list", "localhost"),
-    "online_dataserver_ports": ("int|list", 10000),
-    "te_columnparallel": ("bool", False),
-    "te_rowparallel": ("bool", False),
-    "te_layernorm_mlp": ("bool", False),
-    "te_mha": ("bool", False),
-    "te_fp8_format": ("one of e4m3 hybrid", "hybrid"),
-    "te_fp8_wgrad": ("bool", True),
-    "te_fp8_amax_history_len": ("int", 1),
-    "te_fp8_amax_compute_algo": ("str", "most_recent"),
-    "te_fp8_margin": ("int", 0),
-    "te_fp8_mha": ("bool", False),
-    "dim_att": ("int", None),
-    "head_size": ("int", None),
-    "ffn_dim": ("int", None),
-    "moe_num_experts": ("int", 1),
-    "moe_expert_interval": ("int", 1),
-    "moe_top_k": ("int", 1),
-    "moe_router_type": ("one of sinkhorn topk", "sinkhorn"),
-    "moe_lbl_in_fp32": ("bool", False),
-    "moe_jitter_eps": ("float", None),
-}
-_SCHEDULE: dict[str, tuple[str, Any]] = {
-    "lr_decay_style": ("one of constant linear cosine exponential", "linear"),
-    "lr_decay_iters": ("int", None),
-    "lr_decay_fraction": ("float", None),
-    "min_lr": ("float", 0.0),
-    "warmup": ("float", 0.01),
-    "override_lr_scheduler": ("bool", False),
-    "use_checkpoint_lr_scheduler": ("bool", False),
-}
-_OPTIMIZER: dict[str, tuple[str, Any]] = {
-    "optimizer_type": ("one of adam onebitadam cpu_adam cpu_torch_adam sm3 madgrad_wd sgd lion", "adam"),
-    "use_bnb_optimizer": ("bool", False),
-    "zero_stage": ("int|list|str", None),
-    "zero_reduce_scatter": ("bool", None),
-    "zero_contiguous_gradients": ("bool", None),
-    "zero_reduce_bucket_size": ("int", None),
-    "zero_allgather_bucket_size": ("int", None),
-    "lr": ("float", None),
-}
-_DATA: dict[str, tuple[str, Any]] = {
-    "tokenizer_type": (
-        "one of GPT2BPETokenizer HFTokenizer HFGPT2Tokenizer SPMTokenizer CharLevelTokenizer TiktokenTokenizer",
-        "GPT2BPETokenizer",
-    ),
-    "padded_vocab_size": ("int", None),
-}
-_TRAINING: dict[str, tuple[str, Any]] = {
-    "data_path": ("str", None),
-    "use_shared_fs": ("bool", True),
-    "train_data_paths": ("list", None),
-    "train_label_data_paths": ("list", None),
-    "train_reward_data_paths": ("list", None),
-    "test_data_paths": ("list", None),
-    "test_label_data_paths": ("list", None),
-    "test_reward_data_paths": ("list", None),
-    "valid_data_paths": ("list", None),
-    "valid_label_data_paths": ("list", None),
-    "valid_reward_data_paths": ("list", None),
-    "pos_train_data_paths": ("list", None),
-    "neg_train_data_paths": ("list", None),
-    "pos_train_label_data_paths": ("list", None),
-    "neg_train_label_data_paths": ("list", None),
-    "pos_valid_data_paths": ("list", None),
-    "neg_valid_data_paths": ("list", None),
-    "pos_valid_label_data_paths": ("list", None),
-    "neg_valid_label_data_paths": ("list", None),
-    "pos_test_data_paths": ("list", None),
-    "neg_test_data_paths": ("list", None),
-    "pos_test_label_data_paths": ("list", None),
-    "neg_test_label_data_paths": ("list", None),
-    "train_data_weights": ("list", None),
-    "valid_data_weights": ("list", None),
-    "test_data_weights": ("list", None),
-    "weight_by_num_documents": ("bool", False),
-    "weighted_sampler_alpha": ("float", 1.0),
-    "data_impl": ("one of infer mmap cached", "infer"),
-    "pack_impl": ("one of packed pack_until_overflow unpacked", "packed"),
-    "dataset_impl": ("one of gpt2 pairwise online", "gpt2"),
-    "train_impl": ("one of normal dpo rm kto reinforce", "normal"),
-    "dpo_fp32": ("bool", True),
-    "dpo_reference_free": ("bool", False),
-    "dpo_beta": ("float", 0.1),
-    "kto_fp32": ("bool", True),
-    "kto_desirable_weight": ("float", 1.0),
-    "kto_undesirable_weight": ("float", 1.0),
-    "z_loss": ("float", 0.0),
-    "kto_beta": ("float", 0.1),
-    "fp32_reinforce": ("bool", True),
-    "kl_impl": ("one of abs mse kl full", "mse"),
-    "kl_div_beta": ("float", 0.1),
-    "reinforce_leave_one_out": ("bool", False),
-    "allow_chopped": ("bool", True),
-    "mmap_warmup": ("bool", False),
-    "save": ("str", None),
-    "s3_path": ("str", None),
-    "s3_chunk_size": ("int", 104857600),
-    "config_files": ("dict", None),
-    "load": ("str", None),
-    "checkpoint_validation_with_forward_pass": ("bool", False),
-    "checkpoint_scale": ("one of linear log", "linear"),
-    "checkpoint_factor": ("int|float", None),
-    "extra_save_iters": ("list", None),
-    "no_save_optim": ("bool", False),
-    "no_save_rng": ("bool", False),
-    "no_load_optim": ("bool", False),
-    "no_load_rng": ("bool", False),
-    "finetune": ("bool", False),
-    "batch_size": ("int", None),
-    "train_iters": ("int", None),
-    "train_epochs": ("int", None),
-    "eval_iters": ("int", 100),
-    "keep_last_n_checkpoints": ("int", None),
-    "eval_interval": ("int", 1000),
-    "split": ("str", "969, 30, 1"),
-    "vocab_file": ("str", None),
-    "merge_file": ("str", None),
-    "num_workers": ("int", 2),
-    "exit_interval": ("int", None),
-    "attention_dropout": ("float", 0.0),
-    "hidden_dropout": ("float", 0.0),
-    "weight_decay": ("float", 0.1),
-    "checkpoint_activations": ("bool", False),
-    "checkpoint_num_layers": ("int", 1),
-    "deepspeed_activation_checkpointing": ("bool", True),
-    "contiguous_checkpointing": ("bool", False),
-    "checkpoint_in_cpu": ("bool", False),
-    "synchronize_each_layer": ("bool", False),
-    "profile_backward": ("bool", False),
-    "partition_activations": ("bool", False),
-    "clip_grad": ("float", 1.0),
-    "hysteresis": ("int", 2),
-    "dynamic_loss_scale": ("bool", None),
-    "loss_scale": ("float", None),
-    "loss_scale_window": ("float", 1000.0),
-    "min_scale": ("float", 1.0),
-    "char_level_ppl": ("bool", False),
-    "use_mup": ("bool", False),
-    "coord_check": ("bool", False),
-    "save_base_shapes": ("bool", False),
-    "base_shapes_file": ("str", None),
-    "mup_init_scale": ("float", 1.0),
-    "mup_attn_temp": ("float", 1.0),
-    "mup_output_temp": ("float", 1.0),
-    "mup_embedding_mult": ("float", 1.0),
-    "mup_rp_embedding_mult": ("float", 1.0),
-    "mup_width_scale": ("int", 2),
-}
-_PARALLEL: dict[str, tuple[str, Any]] = {
-    "pipe_parallel_size": ("int", 0),
-    "model_parallel_size": ("int", 1),
-    "pipe_partition_method": ("str", "type:transformer|mlp"),
-    "world_size": ("int", None),
-    "is_pipe_parallel": ("bool", False),
-    "sequence_parallel": ("bool", False),
-}
-_LOGGING: dict[str, tuple[str, Any]] = {
-    "use_wandb": ("bool", None),
-    "wandb_group": ("str", None),
-    "wandb_run_name": ("str", None),
-    "wandb_team": ("str", None),
-    "wandb_project": ("str", "neox"),
-    "wandb_host": ("str", "https://api.wandb.ai"),
-    "wandb_init_all_ranks": ("bool", False),
-    "git_hash": ("str", None),
-    "log_dir": ("str", None),
-    "tensorboard_dir": ("str", None),
-    "use_comet": ("bool", None),
-    "comet_workspace": ("str", None),
-    "comet_project": ("str", None),
-    "comet_experiment_name": ("str", None),
-    "comet_tags": ("list", None),
-    "comet_others": ("dict", None),
-    "comet_experiment": ("any", None),
-    "peak_theoretical_tflops": ("float", None),
-    "log_interval": ("int", 100),
-    "log_grad_pct_zeros": ("bool", False),
-    "log_param_norm": ("bool", False),
-    "log_grad_norm": ("bool", False),
-    "log_optimizer_states": ("bool", False),
-    "log_gradient_noise_scale": ("bool", False),
-    "gradient_noise_scale_n_batches": ("int", 5),
-    "gradient_noise_scale_cpu_offload": ("bool", False),
-    "memory_profiling": ("bool", False),
-    "memory_profiling_path": ("str", None),
-    "profile": ("bool", False),
-    "profile_step_start": ("int", 10),
-    "profile_step_stop": ("int", 12),
-}
-_GENERATION: dict[str, tuple[str, Any]] = {
-    "text_gen_type": ("str", None),
-    "precompute_model_name": ("str", None),
-    "temperature": ("float", 0.0),
-    "top_p": ("float", 0.0),
-    "top_k": ("int", 0),
-    "return_logits": ("bool", False),
-    "maximum_tokens": ("int", 64),
-    "prompt_end": ("str", "\n"),
-    "sample_input_file": ("str", None),
-    "sample_output_file": ("str", "samples.txt"),
-    "num_samples": ("int", 1),
-    "recompute": ("bool", False),
-    "eval_results_prefix": ("str", ""),
-    "eval_tasks": ("list", None),
-}
-_OTHER: dict[str, tuple[str, Any]] = {
-    "distributed_backend": ("str", "nccl"),
-    "local_rank": ("int", None),
-    "rank": ("int", None),
-    "lazy_mpu_init": ("bool", False),
-    "short_seq_prob": ("float", 0.1),
-    "eod_mask_loss": ("bool", False),
-    "adlr_autoresume": ("bool", False),
-    "adlr_autoresume_interval": ("int", 1000),
-    "seed": ("int", 1234),
-    "onnx_safe": ("bool", False),
-    "deepscale": ("bool", False),
-    "deepscale_config": ("str", None),
-    "deepspeed_mpi": ("bool", False),
-    "deepspeed_slurm": ("bool", False),
-    "user_script": ("str", None),
-    "iteration": ("int", None),
-    "do_train": ("bool", None),
-    "do_valid": ("bool", None),
-    "do_test": ("bool", None),
-    "global_num_gpus": ("int", None),
-}
+def _range(text: str) -> Range | None:
+    """`[0, 1)` or `(0, inf)`."""
+    if not text:
+        return None
+    least, most = (float(word) if "inf" in word or "." in word else int(word) for word in text[1:-1].split(", "))
+    return Range(least, most, text[0] == "(", text[-1] == ")")
 
-_GROUPS = {
-    "runner": _RUNNER,
-    "deepspeed": _DEEPSPEED,
-    "model": _MODEL,
-    "schedule": _SCHEDULE,
-    "optimizer": _OPTIMIZER,
-    "data": _DATA,
-    "training": _TRAINING,
-    "parallel": _PARALLEL,
-    "logging": _LOGGING,
-    "generation": _GENERATION,
-    "other": _OTHER,
-}
 
-KEYS: dict[str, Key] = {
-    name: Key(group, kind, default) for group, table in _GROUPS.items() for name, (kind, default) in table.items()
-}
+def _read() -> dict[str, Key]:
+    with open(Path(__file__).with_name("keys.csv"), encoding="utf-8", newline="") as lines:
+        return {
+            row["key"]: Key(row["group"], row["kind"], json.loads(row["default"]), _range(row["range"]), row["why"])
+            for row in csv.DictReader(lines)
+        }
+
+
+KEYS: dict[str, Key] = _read()

@@ -97,7 +97,10 @@ def public(module: str) -> list[str]:
 
 def written() -> list[str]:
     """File names that one command leaves and another, or a user, reads: the literals of the code."""
-    names = set()
+    from neox_configs.keys import KEYS
+
+    defaults = (key.default for key in KEYS.values() if isinstance(key.default, str))
+    names = {f"file {name}" for name in defaults if _is_file_name(name)}
     for room in ("haigo", *ROOMS):
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,13 +10,8 @@ from typing import Any
 
 from haigo.cli import HaigoError, Refused
 from launch.neox.hostfile import world_size
-from launch.plan.checks import blocks as preflight_blocks
-from launch.plan.checks import derived as preflight_derived
-from launch.plan.checks import ranges as preflight_ranges
-from launch.plan.checks import rules as preflight_rules
-from launch.plan.checks import traps as preflight_traps
+from launch.plan.checks import derived, rules, values
 from launch.plan.checks.check import Check
-from launch.plan.checks.schema import number
 from neox_configs import derive, reader
 
 
@@ -66,26 +60,39 @@ def preflight(
     Raises:
         HaigoError: the files cannot be read as one config at all.
     """
-    from launch.plan.checks import data as preflight_data  # numpy: not for --help
+    from launch.plan.checks import data, finetuning  # numpy: not for --help
 
     config = reader.load(paths) if config is None else config
     found = [*_keys(config), *_floats(paths)]
     if not _bad(found):
-        found += [*preflight_ranges.checks(config), *preflight_blocks.checks(config)]
+        found += values.checks(config)
         # what follows reckons with these values
         sound = not any(_bad([check]) and check.name in ("numbers", "zero") for check in found)
         if sound:
             found += _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
-        shape = _model(config)
-        found += shape
-        if sound and not _bad(shape):
-            found += [*_parallel(config), *_schedule(config), *preflight_rules.checks(config)]
-        found += preflight_data.checks(config, Path(base))
-        found += preflight_traps.checks(config, Path(base))
+        shape = rules.checks(config, "model")
+        found += shape or [_fine(config, "model")]
+        if sound and not shape:
+            for group in ("parallel", "schedule"):
+                found += rules.checks(config, group) or [_fine(config, group)]
+            found += rules.checks(config, "agree", **rules.shape(config))
+        found += data.checks(config, Path(base))
+        found += [*finetuning.checks(config, Path(base)), *rules.checks(config, "traps")]
         if not _bad(found, but=("data", "tokenizer", "resume", "index caches", "labels", "ids")):
             world, _ = world_size(config, hostfile, gpus)
-            found += preflight_derived.checks(config, world)
+            found += derived.checks(config, world)
     return Report(found, config)
+
+
+def _fine(config: Mapping[str, Any], group: str) -> Check:
+    """What is said where no rule of a group says anything."""
+    known = rules.facts(config)
+    told = {
+        "model": "{num_layers} layers of {hidden_size}, {num_attention_heads} heads",
+        "parallel": "pipe {pipe_parallel_size}, tensor {tensor}, ZeRO {stage}",
+        "schedule": "{train_iters} steps, lr {lr:g}" if known["train_iters"] else "{train_epochs} epochs, lr {lr:g}",
+    }[group]
+    return Check("parallelism" if group == "parallel" else group, "ok", told.format_map(known))
 
 
 def _bad(found: Sequence[Check], but: Sequence[str] = ()) -> bool:
@@ -135,8 +142,11 @@ def _world(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, g
         unknown = Check(
             "world size", "warn", f"not known: {source}.", "give -H HOSTFILE or --gpus N to check the batch"
         )
-        return [unknown, *preflight_traps.accumulation(config)]
-    found = [Check("world size", "ok", f"{count} GPUs ({source})"), *preflight_traps.visible(config, count, source)]
+        return [unknown, *rules.checks(config, "accumulation")]
+    found = [
+        Check("world size", "ok", f"{count} GPUs ({source})"),
+        *rules.checks(config, "world", count=count, source=source),
+    ]
 
     def batch() -> list[Check]:
         one = derive.batch(config, count)
@@ -145,107 +155,7 @@ def _world(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, g
 
     told = _guarded("batch", "mend the batch sizes", batch)
     # that it does not fit is often no more than the missing key
-    return found + (preflight_traps.accumulation(config) if told[0].status == "fail" else []) + told
-
-
-def _model(config: Mapping[str, Any]) -> list[Check]:
-    need = ("num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings", "seq_length")
-    missing = [key for key in need if config.get(key) is None]
-    if missing:
-        return [Check("model", "fail", f"{missing[0]} is not given.", f"give {', '.join(need)}")]
-    if any(config[key] < 1 for key in need):
-        return [Check("model", "fail", f"{', '.join(need)} must all be at least 1.", "mend them")]
-    hidden, heads, tensor = config["hidden_size"], config["num_attention_heads"], _tensor(config)
-    wrong = []
-    kinds = str(config.get("attention_config"))
-    if hidden % heads and "mamba" not in kinds:
-        wrong.append((f"hidden_size {hidden} is not a multiple of {heads} heads.", "change one of them"))
-    if heads % tensor:
-        wrong.append((f"{heads} heads cannot be split over model_parallel_size {tensor}.", f"use a divisor of {heads}"))
-    if config["seq_length"] > config["max_position_embeddings"]:
-        wrong.append(("seq_length is above max_position_embeddings.", "raise max_position_embeddings"))
-    if wrong:
-        return [Check("model", "fail", problem, fix) for problem, fix in wrong]
-    return [Check("model", "ok", f"{config['num_layers']} layers of {hidden}, {heads} heads")]
-
-
-def _tensor(config: Mapping[str, Any]) -> int:
-    return max(1, int(reader.value(config, "model_parallel_size")))
-
-
-def _parallel(config: Mapping[str, Any]) -> list[Check]:
-    pipe, tensor = reader.value(config, "pipe_parallel_size"), _tensor(config)
-    zero = config.get("zero_optimization")
-    stage = zero.get("stage", 0) if isinstance(zero, dict) else 0
-    found = []
-    if isinstance(stage, int) and stage >= 2 and (pipe >= 1 or tensor > 1):
-        found.append(
-            Check(
-                "zero stage",
-                "fail",
-                f"ZeRO {stage} with pipe_parallel_size {pipe} and model_parallel_size {tensor}: GPT-NeoX prints a "
-                "line and ends with exit code 0, having trained nothing.",
-                "use ZeRO 1, or pipe_parallel_size 0 and model_parallel_size 1",
-            )
-        )
-    if pipe >= 1 and reader.value(config, "eval_iters") > 0:
-        found.append(
-            Check(
-                "evaluation",
-                "fail",
-                f"eval_iters {reader.value(config, 'eval_iters')} with pipe_parallel_size {pipe}: GPT-NeoX crashes at "
-                f"the first evaluation (step {reader.value(config, 'eval_interval')}).",
-                "write eval_iters: 0, or pipe_parallel_size: 0",
-            )
-        )
-    bf16 = config.get("precision") == "bfloat16" or (config.get("bf16") or {}).get("enabled")
-    if bf16 and zero is None:
-        found.append(
-            Check("precision", "fail", "bfloat16 without a zero_optimization block crashes.", "add one, with a stage")
-        )
-    elif bf16 and (config.get("data_types") or {}).get("grad_accum_dtype") != "fp32":
-        found.append(
-            Check(
-                "precision",
-                "warn",
-                "gradients are accumulated in bfloat16.",
-                "write data_types: {grad_accum_dtype: fp32}",
-            )
-        )
-    slurm = reader.value(config, "launcher") == "slurm", bool(reader.value(config, "deepspeed_slurm"))
-    if slurm[0] != slurm[1]:
-        found.append(
-            Check("slurm", "fail", "only one of Slurm's two keys is set.", "set launcher: slurm, deepspeed_slurm: true")
-        )
-    return found or [Check("parallelism", "ok", f"pipe {pipe}, tensor {tensor}, ZeRO {stage}")]
-
-
-def _schedule(config: Mapping[str, Any]) -> list[Check]:
-    found = []
-    iters, epochs = config.get("train_iters"), config.get("train_epochs")
-    if (iters is None) == (epochs is None):
-        found.append(Check("schedule", "fail", "give exactly one of train_iters and train_epochs.", "give train_iters"))
-    params = (config.get("optimizer") or {}).get("params")
-    given, lowest = params.get("lr", 0.001) if isinstance(params, Mapping) else None, reader.value(config, "min_lr")
-    lr = given if number(given) else math.inf  # told by the checks of the optimizer
-    if lowest > lr:
-        found.append(Check("schedule", "fail", f"min_lr {lowest:g} is above lr {lr:g}.", "lower min_lr"))
-    factor = config.get("checkpoint_factor")
-    if config.get("save") and factor is None and not config.get("extra_save_iters"):
-        found.append(Check("checkpoints", "fail", "save is given without checkpoint_factor.", "give both"))
-    if not config.get("save"):
-        found.append(Check("checkpoints", "warn", "no save folder: nothing will be kept.", "give save"))
-    elif iters and isinstance(factor, int) and factor > 0 and iters % factor == 0:
-        found.append(
-            Check(
-                "checkpoints",
-                "warn",
-                f"train_iters {iters} is a multiple of checkpoint_factor {factor}: the last checkpoint is written twice "
-                "in place, and a kill in between tears it.",
-                f"write checkpoint_factor: {factor + 1}",
-            )
-        )
-    return found or [Check("schedule", "ok", f"{iters or epochs} {'steps' if iters else 'epochs'}, lr {lr:g}")]
+    return found + (rules.checks(config, "accumulation") if told[0].status == "fail" else []) + told
 
 
 def text(report: Report) -> str:

@@ -13,9 +13,9 @@ from haigo.formats.dataset.belongs import Pieces
 from haigo.formats.tokenizer import Tokenizer
 from launch.neox import checkpoints
 from launch.plan import data as config_data
-from launch.plan.checks import lists, orders, tokenizers
+from launch.plan.checks import orders, rules, tokenizers
 from launch.plan.checks.check import Check as Check
-from launch.plan.checks.schema import number
+from launch.plan.checks.rules import number
 from launch.plan.data import Dataset
 from neox_configs import reader
 
@@ -32,7 +32,7 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
     """
 
     tokenizer, found = tokenizers.checks(config, base)
-    found += lists.checks(config)
+    found += rules.checks(config, "data")
     datasets: dict[str, list[tuple[Dataset, float]]] = {}
     for split, prefixes, weights in _splits(config):
         for prefix, weight in zip(prefixes, weights, strict=False):
@@ -57,7 +57,7 @@ def _labels(config: Mapping[str, Any], base: Path, tokenizer: Tokenizer | Pieces
     """Label datasets of other origin: their ids, which the loss would look up, must be in the vocabulary too."""
     if tokenizer is None:
         return
-    for split in lists.SPLITS:
+    for split in rules.SPLITS:
         for prefix in config.get(f"{split}_label_data_paths") or []:
             try:
                 one = config_data.dataset(base / str(prefix))

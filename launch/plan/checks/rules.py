@@ -1,348 +1,191 @@
-"""The checks of `launch.preflight` on keys that must agree: GPT-NeoX's own assertions, and its silent misunderstandings.
-
-A table where one sentence says it all, functions where numbers are needed. Seen at GPT-NeoX ea7aefd.
-"""
+"""The rules of `rules.yml` held against a config, and the facts that they speak of."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import zip_longest
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from haigo.cli import HaigoError
-from launch.plan.checks import blocks
+from haigo import yamlfile
+from haigo.cli import HaigoError, nearest
 from launch.plan.checks.check import Check
 from neox_configs import neox_args, reader
+from neox_configs.keys import KEYS
 
-_GATED = ("geglu", "reglu", "swiglu", "bilinear", "glu")
-_RISE = 0.05
-"""How much of the learning rate may come back after the end of a cosine before that is an error."""
-_Get = Callable[[str], Any]
-
-
-class _Rule(NamedTuple):
-    name: str
-    wrong: Callable[[_Get], Any]
-    told: str
-    fix: str
-    status: str = "fail"
+SPLITS = ("train", "valid", "test")
+GATED = ("geglu", "reglu", "swiglu", "bilinear", "glu")
+_HERE = Path(__file__).parent
 
 
-_RULES: tuple[_Rule, ...] = (
-    _Rule("deepspeed", lambda g: not g("deepspeed"), "GPT-NeoX runs with DeepSpeed only.", "leave deepspeed out"),
-    _Rule(
-        "precision",
-        lambda g: g("fp16_lm_cross_entropy") and g("precision_") != "fp16",
-        "fp16_lm_cross_entropy without fp16: GPT-NeoX refuses it.",
-        "leave it out",
-    ),
-    _Rule(
-        "schedule",
-        lambda g: g("override_lr_scheduler") and g("use_checkpoint_lr_scheduler"),
-        "override_lr_scheduler and use_checkpoint_lr_scheduler are both true: GPT-NeoX refuses it.",
-        "keep the one that is meant",
-    ),
-    _Rule(
-        "schedule",
-        lambda g: "OneBitAdam".lower() == g("optimizer_") and g("train_iters") is None,
-        "OneBitAdam needs train_iters.",
-        "give train_iters",
-    ),
-    _Rule(
-        "model",
-        lambda g: g("norm") == "non_parametric_layernorm" and g("layernorm_fusion"),
-        "layernorm_fusion with non_parametric_layernorm: GPT-NeoX refuses it.",
-        "leave layernorm_fusion out",
-    ),
-    _Rule(
-        "model",
-        lambda g: g("activation") == "gelu" and g("onnx_safe") and g("bias_gelu_fusion"),
-        "onnx_safe with bias_gelu_fusion: GPT-NeoX refuses it.",
-        "keep one of them",
-    ),
-    _Rule(
-        "model",
-        lambda g: g("intermediate_size") and g("expansion_factor"),
-        "intermediate_size and expansion_factor are both given: GPT-NeoX refuses it.",
-        "keep one of them",
-    ),
-    _Rule(
-        "model",
-        lambda g: (
-            g("num_kv_heads") is not None and g("num_kv_heads") < g("num_attention_heads") and g("sparsity_config")
-        ),
-        "grouped query heads with a sparsity_config: GPT-NeoX refuses it.",
-        "leave one of them out",
-    ),
-    _Rule(
-        "model",
-        lambda g: g("output_layer_parallelism") != "column",
-        "output_layer_parallelism must be column: the other is broken, and GPT-NeoX ends with exit code 0.",
-        "write output_layer_parallelism: column",
-    ),
-    _Rule(
-        "optimizer",
-        lambda g: g("use_mup") and g("optimizer_") not in ("adam", "sgd"),
-        "use_mup goes with Adam or SGD only.",
-        "write optimizer: {type: Adam, ...}",
-    ),
-    _Rule(
-        "logging",
-        lambda g: g("log_gradient_noise_scale") and g("stage_") >= 1,
-        "log_gradient_noise_scale with ZeRO: GPT-NeoX ends on it.",
-        "leave it out, or write stage: 0",
-    ),
-    _Rule(
-        "training",
-        lambda g: g("train_impl") in ("kto", "dpo", "rm") and g("pipe_parallel_size") >= 1,
-        "this train_impl with a pipeline: GPT-NeoX refuses it.",
-        "write pipe_parallel_size: 0",
-    ),
-    _Rule(
-        "training",
-        lambda g: g("train_impl") == "kto" and g("train_micro_batch_size_per_gpu") == 1,
-        "train_impl kto needs a train_micro_batch_size_per_gpu above 1.",
-        "write 2",
-    ),
-    _Rule(
-        "training",
-        lambda g: g("train_impl") in ("dpo", "rm") and g("dataset_impl") != "pairwise",
-        "train_impl dpo and rm read pairs: GPT-NeoX ends at the first batch (a KeyError) of any other dataset.",
-        "write dataset_impl: pairwise, with pos_ and neg_train_data_paths",
-    ),
-    _Rule(
-        "training",
-        lambda g: g("train_impl") not in ("dpo", "rm") and g("dataset_impl") == "pairwise",
-        "dataset_impl pairwise is for train_impl dpo and rm: GPT-NeoX ends at the first batch of any other.",
-        "leave dataset_impl out",
-    ),
-    _Rule(
-        "training",
-        lambda g: g("train_impl") == "kto" and g("dataset_impl") == "gpt2" and not g("train_reward_data_paths"),
-        "train_impl kto without train_reward_data_paths: GPT-NeoX ends at the first batch (a KeyError).",
-        "give train_reward_data_paths",
-    ),
-    _Rule(
-        "training",
-        lambda g: g("train_impl") == "reinforce" and g("dataset_impl") != "online",
-        "train_impl reinforce reads rewards of a server: GPT-NeoX ends at the first batch (a KeyError) of any dataset.",
-        "write dataset_impl: online",
-    ),
-    _Rule(
-        "model",
-        lambda g: g("moe_num_experts") > 1 and g("moe_top_k") > g("moe_num_experts"),
-        "moe_top_k is above moe_num_experts: the first step ends the run.",
-        "write a smaller moe_top_k",
-    ),
-    _Rule(
-        "model",
-        lambda g: g("moe_num_experts") > 1 and g("moe_num_experts") % max(1, g("model_parallel_size")),
-        "moe_num_experts cannot be split over model_parallel_size: GPT-NeoX refuses it.",
-        "use a multiple of model_parallel_size",
-    ),
-    _Rule(
-        "model",
-        lambda g: g("use_mup") and not g("base_shapes_file"),
-        "use_mup without base_shapes_file: GPT-NeoX ends before training.",
-        "give base_shapes_file, written by a run with save_base_shapes: true",
-    ),
-    _Rule(
-        "model",
-        lambda g: g("use_mup") and (g("save_base_shapes") or g("coord_check")),
-        "save_base_shapes and coord_check end the run before its first step.",
-        "leave them out of the config that trains",
-        "warn",
-    ),
-    _Rule(
-        "training",
-        lambda g: g("adlr_autoresume"),
-        "adlr_autoresume needs a package of NVIDIA's own: GPT-NeoX ends with exit code 0 without it.",
-        "leave it out; launch.deepy restarts runs",
-    ),
-    _Rule(
-        "checkpoints",
-        lambda g: g("keep_last_n_checkpoints") and str(g("save") or "").endswith("/"),
-        "keep_last_n_checkpoints with a save that ends in '/': GPT-NeoX then takes an absolute path for a relative one and "
-        "deletes no old checkpoint.",
-        "write save without the last '/'",
-        "warn",
-    ),
-    _Rule(
-        "precision",
-        lambda g: g("precision_") == "fp32" and not g("precision") and g("distributed_backend") == "nccl",
-        "no precision is given: GPT-NeoX trains in fp32.",
-        "write precision: bfloat16 (or fp32, if that is meant)",
-        "warn",
-    ),
-    _Rule(
-        "precision",
-        lambda g: g("precision_") == "fp16" and g("loss_scale") is not None,
-        "loss_scale at the top level does nothing.",
-        "write it into the fp16 block",
-        "warn",
-    ),
-)
+@cache
+def table(name: str) -> Any:
+    """A data file of this folder."""
+    return yamlfile.read(_HERE / f"{name}.yml")
 
 
-def checks(config: Mapping[str, Any]) -> list[Check]:
-    """All checks of this page; only those that say no, or beware. Types and ranges must have been checked before.
+@cache
+def _compiled(text: str) -> Any:
+    return compile(text, "rules", "eval")
+
+
+def checks(config: Mapping[str, Any], group: str, **more: Any) -> list[Check]:
+    """What the rules of a group say of a config; only those that say no, or beware. The types must have been checked before.
 
     Args:
-        config: what `reader.load` gave, with num_layers, hidden_size and num_attention_heads.
+        config: what `reader.load` gave.
+        more: further facts.
     """
-
-    def get(name: str) -> Any:
-        if name == "precision_":
-            return blocks.precision(config)
-        if name == "stage_":
-            return stage(config)
-        if name == "optimizer_":
-            return str((config.get("optimizer") or {}).get("type", "Adam")).lower()
-        return reader.value(config, name)
-
-    found = [Check(rule.name, rule.status, rule.told, rule.fix) for rule in _RULES if rule.wrong(get)]
-    return [
-        *found,
-        *_layers(config),
-        *_heads(config),
-        *_mlp(config),
-        *_rates(config),
-        *_saving(config),
-        *_ending(config),
-    ]
+    known = facts(config) | more
+    return [answer for rule in table("rules")[group] for answer in _answers(rule, known)]
 
 
-def stage(config: Mapping[str, Any]) -> int:
-    """The ZeRO stage; 0 where none is given."""
-    block = config.get("zero_optimization")
-    given = block.get("stage", 0) if isinstance(block, Mapping) else 0
-    return given if isinstance(given, int) else 0
+def _answers(rule: Mapping[str, str], known: dict[str, Any]) -> Iterator[Check]:
+    wrong = eval(_compiled(rule["each" if "each" in rule else "when"]), known)
+    for each in wrong if "each" in rule else [None] if wrong else []:
+        told, fix = (eval(_compiled(f"f{rule[part]!r}"), known | {"each": each}) for part in ("says", "fix"))
+        yield Check(rule["check"], rule.get("status", "fail"), told, fix)
 
 
-def _layers(config: Mapping[str, Any]) -> Iterator[Check]:
-    layers, unique = config["num_layers"], config.get("num_unique_layers")
-    if unique is not None and (unique > layers or layers % unique):
-        told = f"num_layers {layers} is not a multiple of num_unique_layers {unique}."
-        yield Check("model", "fail", told, "leave num_unique_layers out")
-    try:
-        kinds = neox_args.attention_layers(config.get("attention_config"), layers)
-    except HaigoError as error:
-        yield Check("attention", "fail", error.problem, error.fix)
-        return
-    tensor, zero = max(1, reader.value(config, "model_parallel_size")), stage(config)
-    grouped = (config.get("num_kv_heads") or config["num_attention_heads"]) < config["num_attention_heads"]
-    trouble = {
-        "GPT-NeoX refuses gmlp with partition_activations.": {"gmlp", "amlp"} & {*kinds}
-        and reader.value(config, "partition_activations"),
-        "GPT-NeoX refuses rwkv with model_parallel_size above 1.": "rwkv" in kinds and tensor > 1,
-        "GPT-NeoX refuses mamba and rwkv with ZeRO 3.": {"mamba", "rwkv"} & {*kinds} and zero == 3,
-        "mamba and rwkv have no dropout in GPT-NeoX.": {"mamba", "rwkv"} & {*kinds}
-        and reader.value(config, "hidden_dropout"),
-        "GPT-NeoX refuses grouped query heads with other attention than global or flash.": grouped
-        and {*kinds} - {"global", "flash"},
+def number(value: Any) -> bool:
+    """A finite number, and no bool."""
+    return not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value)
+
+
+def computed_in(config: Mapping[str, Any]) -> str:
+    """fp16, bfloat16 or fp32, as GPT-NeoX derives it."""
+    for block, name in (("fp16", "fp16"), ("bf16", "bfloat16")):
+        if _enabled(config.get(block)):
+            return name
+    return str(config.get("precision") or "fp32")
+
+
+def facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What rules may speak of: every key with the value that GPT-NeoX takes, and what follows from them."""
+    known = {name: reader.value(config, name) for name in KEYS}
+
+    def block(name: str) -> Mapping[str, Any]:
+        found = config.get(name)
+        return found if isinstance(found, Mapping) else {}
+
+    need = ("num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings", "seq_length")
+    tools = {"given": config, "block": block, "enabled": _enabled, "number": number, "nearest": nearest}
+    more = {"shaped": all(config.get(key) is not None and config[key] >= 1 for key in need), "Mapping": Mapping}
+    more["tensor"] = max(1, known["model_parallel_size"])
+    return known | tools | more | _computing(config, block) | _optimizer(config) | _data(config)
+
+
+def _enabled(block: Any) -> Any:
+    return block.get("enabled") if isinstance(block, Mapping) else None
+
+
+def _computing(config: Mapping[str, Any], block: Any) -> dict[str, Any]:
+    """Precision and ZeRO."""
+    used, stage = computed_in(config), block("zero_optimization").get("stage")
+    asked = {
+        name: f"{key}.enabled" for key, name in (("fp16", "fp16"), ("bf16", "bfloat16")) if _enabled(config.get(key))
     }
-    if reader.value(config, "pos_emb") == "rpe" and "flash" in kinds:
-        trouble["flash attention leaves the rpe out, and GPT-NeoX says nothing."] = True
-    for told, wrong in trouble.items():
-        if wrong:
-            yield Check("attention", "fail", told, "change one of the two")
-    if "flash" in kinds and blocks.precision(config) == "fp32":
-        told = "flash attention takes fp16 and bfloat16 only, and this run is in fp32: the first step ends it."
-        yield Check("attention", "warn", told, "write precision: bfloat16, or attention_config without flash")
+    if config.get("precision"):
+        asked.setdefault(str(config["precision"]), f"precision: {config['precision']}")
+    deepspeed, away = table("deepspeed"), block("zero_optimization").get("offload_optimizer")
+    return {
+        "computed_in": used,
+        "precisions_asked": asked,
+        "fp16_on": isinstance(config.get("fp16"), Mapping) and bool(_enabled(config["fp16"]) or used == "fp16"),
+        "fp16_keys": deepspeed["fp16"].split(),
+        "scale": deepspeed["scale"],
+        "stage": stage if isinstance(stage, int) else 0,
+        "stage_known": not isinstance(stage, bool) and stage in (0, 1, 2, 3),
+        "offloads": block("zero_optimization").get("cpu_offload")
+        or (isinstance(away, Mapping) and away.get("device") in ("cpu", "nvme")),
+        "summed_in": block("data_types").get("grad_accum_dtype"),
+        "sums": {word: name for name, words in deepspeed["sums"].items() for word in words.split()},
+    }
 
 
-def _heads(config: Mapping[str, Any]) -> Iterator[Check]:
-    hidden, heads, tensor = (
-        config["hidden_size"],
-        config["num_attention_heads"],
-        reader.value(config, "model_parallel_size"),
+def _optimizer(config: Mapping[str, Any]) -> dict[str, Any]:
+    optimizers, given = table("deepspeed")["optimizers"], config.get("optimizer") or {}
+    kind = str(given.get("type", "adam")).lower()
+    formed = isinstance(given.get("type"), str) and isinstance(given.get("params"), Mapping)
+    known = formed and kind in optimizers
+    allowed = set(optimizers.get(kind, "").split())
+    if reader.value(config, "use_bnb_optimizer"):
+        allowed |= set(table("deepspeed")["bitsandbytes"].split())
+    params = given.get("params")
+    rate = params.get("lr", 0.001) if isinstance(params, Mapping) else None
+    return {
+        "optimizer_kind": kind,
+        "optimizers": optimizers,
+        "well_formed": formed,
+        "known_optimizer": known,
+        "params": params if known else {},
+        "allowed": allowed,
+        "clips": ("max_grad_norm", "clip_grad", "gradient_clipping"),
+        "lr": rate if number(rate) else math.inf,  # told by the checks of the optimizer
+    }
+
+
+def shape(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Further facts, of a model that says its layers, hidden size and heads: attention, heads, MLP and learning rate."""
+    known = {name: reader.value(config, name) for name in KEYS}
+    made: dict[str, Any] = {"kinds": set(), "attention_wrong": None}
+    hidden, heads, multiple = known["hidden_size"], known["num_attention_heads"], known["mlp_multiple_of"]
+    try:
+        made["kinds"] = {*neox_args.attention_layers(config.get("attention_config"), known["num_layers"])}
+    except HaigoError as error:
+        made["attention_wrong"] = error
+    share, turned = known["rotary_pct"], None
+    if known["pos_emb"] == "rotary" and not hidden % heads:
+        turned = hidden // heads if share == 1 else int(hidden // heads * share)
+    # GPT-NeoX rounds the two matrices of an MLP each for itself; where that gives two sizes the first step ends the run
+    size, gated = (
+        config.get("intermediate_size") or int((config.get("expansion_factor") or 4) * hidden),
+        known["activation"] in GATED,
     )
-    tensor, groups = max(1, tensor), config.get("num_kv_heads")
-    if groups is not None and heads % groups:
-        told = f"{heads} heads cannot share num_kv_heads {groups}."
-        yield Check("model", "fail", told, f"use a divisor of {heads}")
-    elif groups is not None and groups % tensor:
-        told = f"num_kv_heads {groups} cannot be split over model_parallel_size {tensor}."
-        yield Check("model", "fail", told, "use a multiple of it")
-    if hidden % tensor:
-        told = f"hidden_size {hidden} cannot be split over model_parallel_size {tensor}."
-        yield Check("model", "fail", told, "change one of them")
-    length = config.get("seq_length")
-    if reader.value(config, "sequence_parallel") and length and length % tensor:
-        told = f"sequence_parallel: seq_length {length} cannot be split over {tensor} GPUs."
-        yield Check("model", "fail", told, "change one of them")
-    if reader.value(config, "pos_emb") != "rotary" or hidden % heads:
-        return
-    share = reader.value(config, "rotary_pct")
-    turned = hidden // heads if share == 1 else int(hidden // heads * share)
-    if turned % 2 or turned < 1:
-        told = (
-            f"rotary_pct {share} of a head of {hidden // heads} is {turned} dimensions, which must be even and above 0."
-        )
-        yield Check("model", "fail", told, "change rotary_pct or the number of heads")
-
-
-def _mlp(config: Mapping[str, Any]) -> Iterator[Check]:
-    """GPT-NeoX rounds the two matrices of an MLP each for itself; where that gives two sizes the first step ends the run."""
-    if reader.value(config, "moe_num_experts") > 1:
-        return
-    hidden, multiple, tensor = (
-        config["hidden_size"],
-        reader.value(config, "mlp_multiple_of"),
-        max(1, reader.value(config, "model_parallel_size")),
-    )
-    size = config.get("intermediate_size") or int((config.get("expansion_factor") or 4) * hidden)
-    gated = reader.value(config, "activation") in _GATED
     wide = int(size * 2 / 3) if gated else size
     outer = 2 * multiple * math.ceil(wide / (2 * multiple))
     inner = multiple * math.ceil((wide // 2 if gated else wide) / multiple)
-    if outer != (2 * inner if gated else inner):
-        told = f"an MLP of {size} with mlp_multiple_of {multiple} gives GPT-NeoX matrices of {outer} and {inner}."
-        step = 3 * multiple if gated else 2 * multiple
-        yield Check("model", "fail", told, f"use an intermediate_size divisible by {step}")
-    elif outer % tensor or inner % tensor:
-        told = f"an MLP of {inner} cannot be split over model_parallel_size {tensor}."
-        yield Check("model", "fail", told, "change intermediate_size")
+    mlp = None if known["moe_num_experts"] > 1 else SimpleNamespace(size=size, gated=gated, outer=outer, inner=inner)
+    return made | {"turned": turned, "mlp": mlp} | _decay(known, config.get("lr_decay_fraction"))
 
 
-def _rates(config: Mapping[str, Any]) -> Iterator[Check]:
-    iters, decay = config.get("train_iters"), config.get("lr_decay_iters")
-    if iters is not None and decay is None and config.get("lr_decay_fraction") is not None:
-        decay = math.floor(iters * config["lr_decay_fraction"])
-        if decay < 1:
-            yield Check("schedule", "fail", "lr_decay_fraction leaves no step.", "raise it, or leave it out")
-            return
-    elif decay is not None and config.get("lr_decay_fraction") is not None:
-        told = f"lr_decay_fraction does nothing beside lr_decay_iters {decay}."
-        yield Check("schedule", "warn", told, "keep one of them")
-    if iters is None or decay is None or decay >= iters:
-        return
-    style, warm = reader.value(config, "lr_decay_style"), reader.value(config, "warmup") * decay
-    if style != "cosine":
-        return
-    back = (1 - math.cos(math.pi * (iters - decay) / (decay - warm))) / 2
-    told = (
-        f"lr_decay_iters {decay} is below train_iters {iters}: GPT-NeoX's cosine goes on, and the learning rate is back at "
-        f"{back:.2g} of the way to its peak in the end."
-    )
-    yield Check("schedule", "fail" if back > _RISE else "warn", told, f"write lr_decay_iters: {iters}")
+def _decay(known: Mapping[str, Any], share: float | None) -> dict[str, Any]:
+    """Where the learning rate ends its fall, and how much of it comes back by the end of the run."""
+    steps, decay = known["train_iters"], known["lr_decay_iters"]
+    if steps is not None and decay is None and share is not None:
+        decay = math.floor(steps * share)
+    back = None
+    if steps is not None and decay is not None and 1 <= decay < steps and known["lr_decay_style"] == "cosine":
+        back = (1 - math.cos(math.pi * (steps - decay) / (decay - known["warmup"] * decay))) / 2
+    return {"decay": decay, "back": back}
 
 
-def _saving(config: Mapping[str, Any]) -> Iterator[Check]:
-    factor, scale = config.get("checkpoint_factor"), reader.value(config, "checkpoint_scale")
-    if factor is not None and scale == "linear" and not float(factor).is_integer():
-        told = f"checkpoint_factor {factor} is not a whole number: GPT-NeoX ends after the first step."
-        yield Check("checkpoints", "fail", told, f"write {max(1, round(factor))}")
-    if factor is not None and scale == "log" and factor <= 1:
-        told = f"checkpoint_factor {factor} with checkpoint_scale log: GPT-NeoX ends after the first step."
-        yield Check("checkpoints", "fail", told, "write a number above 1")
-    for step in config.get("extra_save_iters") or []:
-        if isinstance(step, bool) or not isinstance(step, int) or step < 0:
-            yield Check("checkpoints", "fail", f"extra_save_iters: {step!r} is no step.", "write whole numbers")
-
-
-def _ending(config: Mapping[str, Any]) -> Iterator[Check]:
-    end, iters = config.get("exit_interval"), config.get("train_iters")
-    if end and iters and end < iters:
-        told = f"exit_interval {end}: GPT-NeoX ends the run at step {end} of {iters}, without a checkpoint."
-        yield Check("schedule", "warn", told, "leave it out; how often to save is checkpoint_factor")
+def _data(config: Mapping[str, Any]) -> dict[str, Any]:
+    paths = {split: config.get(f"{split}_data_paths") for split in SPLITS}
+    weights = {split: given for split in SPLITS if (given := config.get(f"{split}_data_weights")) is not None}
+    weighed: dict[str, Any] = {
+        split: given if given is not None else config.get(f"pos_{split}_data_paths") for split, given in paths.items()
+    }
+    # split, weight, and of what
+    every = [
+        (split, weight, f" ({path})" if path is not None else "")
+        for split, given in weights.items()
+        if weighed[split] is not None
+        for weight, path in list(zip_longest(given, weighed[split][: len(given)]))
+    ]
+    text = reader.value(config, "split")
+    try:
+        parts = [float(word) for word in text.split("," if "," in text else "/")]
+    except ValueError:
+        parts = None
+    return {
+        "splits_named": [split for split, given in paths.items() if given is not None],
+        "paths_of": {split: given or [] for split, given in paths.items()},
+        "weights_of": weights,
+        "weighed": weighed,
+        "every_weight": every,
+        "parts": parts,
+    }
