@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import IO
@@ -154,8 +155,8 @@ def names_in(folder: Path) -> Set[str]:
     for line in content[len(known) :].splitlines():  # a journal only grows: each line is read once
         if line[:1] == b"#":
             digest, _, text = line[1:].partition(b" ")
-            if (written := _name(text)) is not None:
-                digests[written] = digest.decode("ascii", "replace")
+            if (written := _name(text)) is not None and digest == sealed_digest(digest[:64], text):
+                digests[written] = digest[:64].decode("ascii")
             continue
         name = _name(line[1:])
         if name is not None:
@@ -203,7 +204,13 @@ def enter(path: Path, sign: str = "+") -> None:
 
 def note(path: Path, digest: str) -> None:
     """Enter the digest of what is written at `path` now, for files that people edit."""
-    _note(path.parent, f"\n#{digest} {json.dumps(path.name)}\n".encode())
+    text = json.dumps(path.name).encode()
+    _note(path.parent, b"\n#%s %s\n" % (sealed_digest(digest.encode(), text), text))
+
+
+def sealed_digest(digest: bytes, text: bytes) -> bytes:
+    """A digest as a journal's line has it: with a checksum of itself and the name behind it."""
+    return digest + b"%08x" % zlib.crc32(digest + text)
 
 
 def noted(path: Path) -> str | None:
