@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +77,8 @@ class Download(io.RawIOBase):
             files.remove(self.part)  # without its version nothing can be appended
         self._file = files.append(self.part, "ab+")
         self.have = self._file.seek(0, io.SEEK_END)
-        self._at = self._failed = 0
-        self._coming: Iterator[bytes] | None = None
-        self._connection = contextlib.ExitStack()
+        self._at = 0
+        self._coming = self._pieces()
 
     @property
     def size(self) -> int | None:
@@ -96,10 +95,9 @@ class Download(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while self._at >= self.have:
-            if self.complete:
+            if next(self._coming, None) is None:
                 self._check()
                 return 0
-            self._more()
         self._file.seek(self._at)
         piece = self._file.read(min(len(buffer), self.have - self._at))
         buffer[: len(piece)] = piece
@@ -116,26 +114,24 @@ class Download(io.RawIOBase):
         Raises:
             Changed: it does so again.
         """
-        while not self.complete:
-            before = self.have
-            try:
-                self._more()
-            except Changed:
-                if not restarts:
-                    raise
-                restarts -= 1
-                self._disconnect()
-                self._known = {}
-                self._begin_anew()
-            if progress is not None:
-                progress.update(max(0, self.have - before))
+        try:
+            for size in self._coming:
+                if progress is not None:
+                    progress.update(size)
+        except Changed:
+            if not restarts:
+                raise
+            self._known = {}
+            self._begin_anew()
+            self._coming = self._pieces()
+            return self.finish(progress, restarts=restarts - 1)
         self._check()
         return self.part
 
     def close(self) -> None:
         """Let go of the connection; what has come stays on disk."""
         if not self.closed:
-            self._disconnect()
+            self._coming.close()
             self._file.close()
         super().close()
 
@@ -145,49 +141,40 @@ class Download(io.RawIOBase):
         files.remove(self.part)
         files.remove(self._about)
 
-    def _more(self) -> None:
-        """Append at least one piece."""
-        try:
-            if self._coming is None:
-                self._coming = self._connect()
-            piece = next(self._coming, None)
-            if piece is None:
-                self._ended()
-                return
-            if self.have + len(piece) > self._max:
-                raise TooLarge(self.url, self._max)
-            self._file.write(piece)
-            self._file.flush()
-            self.have += len(piece)
-            self._failed = 0
-        except Again as again:
-            self._disconnect()
-            self._failed += 1
-            if self._failed >= self._client.tries:
-                raise Failed(
-                    f"{self.url} broke off {self._failed} times in a row (the last: {again.reason}).",
-                    f"run the same command again later: {self.have:,} bytes are kept",
-                ) from None
-            self._client.pause(again, self._failed, self.url)
+    def _pieces(self) -> Generator[int, None, None]:
+        """Fetch what is missing, again and again where it breaks off; the size of every piece that is on disk."""
+        failed = 0
+        while not self.complete:
+            try:
+                with self._client.open(self.url, {**self._headers, **self._range()}) as opened:
+                    for piece in self._body(opened):
+                        if self.have + len(piece) > self._max:
+                            raise TooLarge(self.url, self._max)
+                        self._file.write(piece)
+                        self._file.flush()
+                        self.have += len(piece)
+                        failed = 0
+                        yield len(piece)
+                if self.size is None:
+                    self._know({"whole": True, "size": self.have})
+                elif self.have < self.size:
+                    raise Again("the reply was cut short")
+            except Again as again:
+                failed += 1
+                if failed >= self._client.tries:
+                    raise Failed(
+                        f"{self.url} broke off {failed} times in a row (the last: {again.reason}).",
+                        f"run the same command again later: {self.have:,} bytes are kept",
+                    ) from None
+                self._client.pause(again, failed, self.url)
 
-    def _ended(self) -> None:
-        self._disconnect()
-        if self.size is None:
-            self._know({"whole": True, "size": self.have})
-        elif self.have < self.size:
-            raise Again("the reply was cut short")
+    def _range(self) -> dict[str, str]:
+        version = self._known.get("etag") or self._known.get("modified")
+        rest = {"Range": f"bytes={self.have}-", "If-Range": version}
+        return {name: value for name, value in rest.items() if self.have and value}
 
-    def _disconnect(self) -> None:
-        self._coming = None
-        self._connection.close()
-
-    def _connect(self) -> Iterator[bytes]:
-        headers = dict(self._headers)
-        if self.have:
-            headers["Range"] = f"bytes={self.have}-"
-            if version := self._known.get("etag") or self._known.get("modified"):
-                headers["If-Range"] = version
-        opened = self._connection.enter_context(self._client.open(self.url, headers))
+    def _body(self, opened: Opened) -> Iterator[bytes]:
+        """What is to be appended of an answer."""
         if opened.status in BUSY:
             raise self._client.busy(opened)
         if opened.status == 416 or (opened.status == 206 and self.have):
