@@ -29,10 +29,10 @@ def main() -> int:
 
     import torch
 
-    from launch.local import model as models
-    from launch.local import optimizer as optimizers
-    from launch.local import settings
-    from launch.local.loss import fused_cross_entropy
+    from launch.engine import model as models
+    from launch.engine import optimizer as optimizers
+    from launch.engine import settings
+    from launch.engine.loss import fused_cross_entropy
     from neox_configs import reader
 
     torch.set_num_threads(1)

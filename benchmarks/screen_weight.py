@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from _run_folder import arguments, datasets, parser
 
-from launch.swarm import metrics, ngram
+from launch.proxies import metrics, ngram
+from launch.proxies.options import CountOptions
 from mixer import screened
 from mixer.design import propose
 from mixer.laws import make
@@ -41,7 +42,7 @@ def main() -> int:
     corpora, names = list(known.corpora), [f"{name}_bpb" for name in known.corpora]
     weights, losses, tokens = measured(args.fit, corpora, names)
     unseen, truth, _ = measured(args.judge, corpora, names)
-    counted = ngram.Counted(known, eval_tokens=8_000)
+    counted = ngram.Counted(known, CountOptions(eval_tokens=8_000))
     columns = [counted.metrics.index(name) for name in names]
     spread = propose(Constraints(corpora=corpora, upper=weights.max(axis=0)), 64, 1, floor=0.01)
     at, rest = (counted.losses(rows, tokens)[:, columns] for rows in (weights, spread))

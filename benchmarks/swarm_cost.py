@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from _run_folder import Trainer, arguments, datasets, limits, parser, rows
 
-from launch.swarm import ngram
+from launch.proxies import ngram
+from launch.proxies.options import CountOptions
 from mixer import methods
 from mixer import mixture as mixtures
 from mixer.design import DIGITS, candidates, propose
@@ -87,7 +88,7 @@ class Contest:
     def screened(self, first: np.ndarray) -> _Screened:
         """n-gram models of the proxies' mixtures and of 64 others."""
         began, args = time.process_time(), self.args
-        counted = ngram.Counted(datasets(args.run), eval_tokens=8_000, seed=args.seed)
+        counted = ngram.Counted(datasets(args.run), CountOptions(eval_tokens=8_000, seed=args.seed))
         spread = propose(self.limits, 64, args.seed, floor=0.01)
         columns = [counted.metrics.index(metric) for metric in self.metrics]
         at, rest = (counted.losses(mixes, args.proxy_tokens)[:, columns] for mixes in (first, spread))

@@ -27,7 +27,8 @@ from _run_folder import Trainer, arguments, datasets, limits, parser, rows
 from scipy.stats import spearmanr
 
 from haigo import files, pool
-from launch.swarm import ngram
+from launch.proxies import ngram
+from launch.proxies.options import CountOptions
 from mixer import scales
 from mixer.design import candidates, propose
 from mixer.laws import make
@@ -56,7 +57,7 @@ class Ideas:
 
     def counted(self) -> tuple[ngram.Counted, float]:
         began = time.process_time()
-        made = ngram.Counted(self.known, eval_tokens=8_000, seed=self.args.seed)
+        made = ngram.Counted(self.known, CountOptions(eval_tokens=8_000, seed=self.args.seed))
         return made, time.process_time() - began
 
 
@@ -109,7 +110,7 @@ def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> t
     """Losses in nats a token over a vocabulary of the most frequent pieces and 256 buckets for the rest."""
     from haigo.formats.dataset import manifest
     from haigo.formats.dataset.indexed import MMapReader, MMapWriter
-    from launch.local import vocabulary
+    from launch.engine import vocabulary
 
     folder = own.folder / f"vocabulary{size}"
     words = vocabulary.load(own.known.tokenizer)
@@ -160,7 +161,7 @@ def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> t
 def _train(
     config: dict[str, Any], out: str, tokenizer: str, size: int, end: int, valid: dict[str, str], tokens: int
 ) -> Any:
-    from launch.local import vocabulary
+    from launch.engine import vocabulary
     from launch.local.train import train
 
     if (Path(out) / "result.json").is_file():

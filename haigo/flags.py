@@ -77,7 +77,7 @@ def argv(options: Options) -> list[str]:
             continue
         name = spellings(each, options.underscored)[0]
         if isinstance(value, bool):
-            words += [name]
+            words += [name if value or not rule.get("both") else f"--no-{name[2:]}"]
         elif rule.get("positional"):
             first += map(str, value if isinstance(value, list) else [value])
         elif "listed" in rule:
@@ -107,11 +107,9 @@ def _argument(each: dataclasses.Field[Any], hint: Any, underscored: bool) -> tup
     how: dict[str, Any] = {"help": text.replace("%", "%%"), "default": start}
     kind, repeated = inner(hint)
     if kind is bool:
-        return spellings(each, underscored), {
-            **how,
-            "dest": each.name,
-            "action": "store_false" if value is True else "store_true",
-        }
+        action: Any = "store_false" if value is True else "store_true"
+        how |= {"dest": each.name, "action": argparse.BooleanOptionalAction if rule.get("both") else action}
+        return spellings(each, underscored), how
     if rule.get("metavar"):
         how["metavar"] = rule["metavar"]
     if rule["among"] and repeated is not dict:
@@ -125,7 +123,7 @@ def _argument(each: dataclasses.Field[Any], hint: Any, underscored: bool) -> tup
         how |= {"nargs": "?", "const": rule["const"]}
     if repeated and "listed" not in rule:
         how |= {"nargs": rule["nargs"]} if "nargs" in rule else {"action": "append"}
-    if typing.get_origin(kind) is tuple:
+    if typing.get_origin(kind) is tuple and "parse" not in rule:
         how |= {"nargs": len(typing.get_args(kind)), "action": "append", "type": str}
     return spellings(each, underscored), how
 

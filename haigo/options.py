@@ -76,6 +76,7 @@ def option(
         among: what a text may be.
         **spelling: of the command line, where it does not follow from name and type:
             flags (all spellings, `-` and `_` apart; of a bool that is True by default, the flag that makes it False),
+            both (of a bool: --no-NAME beside --NAME),
             metavar, positional, nargs (several words after one flag; otherwise the flag is repeated), const (what a flag
             without a value gives), parse (text -> value, raising HaigoError), listed (text -> the whole list, where all
             values stand in one word), group (a heading in `--help`), hidden (not on the command line).

@@ -182,8 +182,9 @@ def design(root: Path, run: RunFile) -> str:
 
 def proxies(root: Path, run: RunFile) -> str:
     """Train the proxies; those that are there already are kept."""
-    from launch.local import evaluate, vocabulary
-    from launch.swarm import train as swarm
+    from launch.engine import evaluate, vocabulary
+    from launch.proxies import train as swarm
+    from launch.proxies.options import RunOptions
     from neox_configs import catalogue, reader, shipped
 
     options, model = run.proxies, shipped.find_model(run.proxies.model)
@@ -192,17 +193,8 @@ def proxies(root: Path, run: RunFile) -> str:
         length = int(reader.load(model).get("seq_length", 2048))
         for path in dict.fromkeys([*run.pairs.values(), *run.test_pairs.values()]):
             evaluate.pairs_task(path, known, length)
-    done = swarm.run(
-        root / "design" / "ratios.csv",
-        root / "corpora.yml",
-        model,
-        root / "proxies",
-        tokens=options.tokens,
-        workers=run.workers,
-        pairs=run.pairs,
-        seed=run.seed,
-        eval_tokens=options.eval_tokens,
-    )
+    asked = options.shared(RunOptions, workers=run.workers, pairs=run.pairs, seed=run.seed)
+    done = swarm.run(root / "design" / "ratios.csv", root / "corpora.yml", model, root / "proxies", asked)
     if done.failed:
         name, why = next(iter(done.failed.items()))
         raise Failed(f"{len(done.failed)} proxies failed; {name}: {why}", "mend that and run the same command again")
@@ -219,16 +211,16 @@ def table_digest(path: Path) -> str:
 
 def screen(root: Path, run: RunFile) -> str:
     """What n-gram counts say of the proxies' mixtures and others."""
+    from launch.proxies.options import ScreenOptions
     from launch.screen import screen as count
 
-    options, tables = run.proxies, (root / "design" / "ratios.csv", root / "corpora.yml", root / "screen")
-    asked: Any = {"tokens": options.tokens, "mixtures": options.screen, "eval_tokens": options.eval_tokens}
-    return digests.sha256(count(*tables, pairs=run.pairs, seed=run.seed, **asked))
+    asked = run.proxies.shared(ScreenOptions, mixtures=run.proxies.screen, pairs=run.pairs, seed=run.seed)
+    return digests.sha256(count(root / "design" / "ratios.csv", root / "corpora.yml", root / "screen", asked))
 
 
 def search(root: Path, run: RunFile) -> dict[str, float]:
     """Fit the mixing laws and choose the mixture; the command that does the same by hand is kept in it."""
-    from launch.swarm import metrics
+    from launch.proxies import metrics
     from mixer import report
     from mixer.search import SearchOptions
     from mixer.search import search as find
@@ -304,7 +296,8 @@ def configs(root: Path, run: RunFile) -> dict[str, str]:
 
 def train(root: Path, run: RunFile, name: str) -> list[Any]:
     """Train one small model on the chosen mixture or on one to compare with, from a config that GPT-NeoX would take too."""
-    from launch.local.train import train as train_model
+    from launch.engine.options import TrainOptions
+    from launch.engine.train import train as train_model
     from launch.plan.config import write_config
     from launch.plan.options import ConfigOptions
     from neox_configs import catalogue, reader
@@ -321,18 +314,16 @@ def train(root: Path, run: RunFile, name: str) -> list[Any]:
     )
     made = write_config(asked, f"python -m launch.local models/{name}/config.yml --output-dir models/{name}")
     known = catalogue.read(root / "corpora.yml")
-    result = train_model(
-        reader.load(folder / "config.yml"),
-        folder,
+    trained = options.shared(
+        TrainOptions,
+        tokens=None,  # the config's train_iters
         tokenizer=known.tokenizer,
         pairs=run.test_pairs or run.pairs,
         eval_every=max(1, made["train_iters"] // max(1, options.evaluations)),
-        eval_tokens=options.eval_tokens,
-        test_tokens=options.test_tokens,
         valid={corpus: splits["valid"] for corpus, splits in known.corpora.items()},
         test={corpus: splits["test"] for corpus, splits in known.corpora.items()},
-        lock=False,
     )
+    result = train_model(reader.load(folder / "config.yml"), folder, trained, lock=False)
     return [result["tokens"], result["metrics"], result["metrics_test"]]
 
 

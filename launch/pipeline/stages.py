@@ -287,7 +287,7 @@ class Chain:
 
 def _watch(bar: Progress, logs: list[Path]) -> None:
     """Move the bar to where the models' logs are."""
-    from launch.local.log import tokens_seen
+    from launch.engine.log import tokens_seen
 
     bar.done = float(sum(tokens_seen(log) for log in logs))
     bar.show()

@@ -8,7 +8,7 @@ from typing import Any
 from haigo import files, shapes
 from haigo.cli import HaigoError, Refused
 from haigo.formats import mixture as mixtures
-from launch.local import checkpoint
+from launch.engine import checkpoint
 from launch.pipeline import stage
 from launch.pipeline.runfile import RunFile
 

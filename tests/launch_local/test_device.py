@@ -7,12 +7,13 @@ import os
 
 import pytest
 
+from haigo import jobs
 from haigo.cli import HaigoError, Refused
-from launch import proxy_pool
-from launch.local import device, precision, settings
-from launch.local import job as jobs
+from launch.engine import device, precision, settings
+from launch.engine.job import prepare
+from launch.engine.options import TrainOptions
 from launch.local.train import train
-from launch.swarm import workers
+from launch.proxies import workers
 
 
 def cuda() -> bool:
@@ -71,7 +72,7 @@ def test_how_many_proxies_share_the_cuda_devices(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: cards)
     monkeypatch.setattr(workers.pool, "cores", lambda: cores)
-    job = jobs.prepare(world.config(hidden_size=hidden), tokenizer=world.tokenizer)
+    job = prepare(world.config(hidden_size=hidden), TrainOptions(tokenizer=world.tokenizer))
     assert job.device == "cuda:0"
     found, remark = workers.default(job)
     assert found == expected and f"{expected} proxies at a time: CUDA devices {cards}" in remark
@@ -79,18 +80,16 @@ def test_how_many_proxies_share_the_cuda_devices(
 
 def test_as_many_proxies_as_cores_on_a_cpu(world, monkeypatch):
     monkeypatch.setattr(workers.pool, "cores", lambda: 5)
-    assert workers.default(jobs.prepare(world.config(), tokenizer=world.tokenizer, device="cpu")) == (5, "")
+    assert workers.default(prepare(world.config(), TrainOptions(tokenizer=world.tokenizer, device="cpu"))) == (5, "")
 
 
 def test_memory_of_a_proxy_holds_its_weights_and_moments(world):
-    from launch.local import model as models
+    from launch.engine import model as models
 
     for changes in ({}, {"no_weight_tying": False, "num_layers": 3}, {"hidden_size": 128, "intermediate_size": 64}):
-        job = jobs.prepare(world.config(**changes), tokenizer=world.tokenizer, device="cpu")
+        job = prepare(world.config(**changes), TrainOptions(tokenizer=world.tokenizer, device="cpu"))
         matrices = [w for w in models.build(job.plan, job.words.size, 1).parameters() if w.dim() == 2]
-        larger = jobs.prepare(
-            world.config(train_micro_batch_size_per_gpu=8, **changes), tokenizer=world.tokenizer, device="cpu"
-        )
+        larger = prepare(world.config(train_micro_batch_size_per_gpu=8, **changes), job.options)
         kept = workers.need(larger) - workers.need(job)
         assert workers.need(job) - kept - (1 << 30) > 18 * sum(weight.numel() for weight in matrices)
         assert kept > 4 * 32 * job.plan.num_layers * job.plan.hidden_size * 4 * 14
@@ -114,7 +113,9 @@ def number_of_worker(task, tell):
 
 def test_workers_of_a_pool_are_numbered():
     tasks = [(str(n), {}) for n in range(6)]
-    found = {event.value for event in proxy_pool.run(number_of_worker, tasks, 3) if event and event.kind == "done"}
+    found = {
+        event.value for event in jobs.run(jobs.Processes(number_of_worker, 3), tasks) if event and event.kind == "done"
+    }
     assert found <= {"0", "1", "2"} and found
 
 
@@ -138,7 +139,7 @@ def test_loss_of_bfloat16_hidden_states(rows):
     import torch
 
     from haigo.formats.dataset.ids import MASKED
-    from launch.local.loss import fused_cross_entropy, token_nats
+    from launch.engine.loss import fused_cross_entropy, token_nats
 
     generator = torch.Generator().manual_seed(rows)
     exact = torch.randn(rows, 24, generator=generator)
@@ -169,7 +170,7 @@ def test_loss_of_bfloat16_hidden_states(rows):
 def test_products_are_in_bfloat16_where_asked(world):
     import torch
 
-    from launch.local import model as models
+    from launch.engine import model as models
 
     plan = settings.resolve(world.config())
     model = models.build(plan, 300, 1)

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from haigo.cli import HaigoError, Refused
-from launch.local import init, precision, settings
-from launch.local.keys import HELD, HONOURED, NO_EFFECT
+from launch.engine import init, precision, settings
+from launch.engine.keys import classes
 from neox_configs.keys import KEYS
 
 
@@ -27,7 +27,7 @@ def test_fused_cross_entropy_equals_stock(rows, chunk):
     import torch
 
     from haigo.formats.dataset.ids import MASKED
-    from launch.local.loss import fused_cross_entropy, token_nats
+    from launch.engine.loss import fused_cross_entropy, token_nats
 
     generator = torch.Generator().manual_seed(rows)
     hidden = torch.randn(rows, 24, generator=generator, requires_grad=True)
@@ -51,7 +51,7 @@ def test_fused_cross_entropy_equals_stock(rows, chunk):
 def test_fused_cross_entropy_bears_large_logits():
     import torch
 
-    from launch.local.loss import fused_cross_entropy
+    from launch.engine.loss import fused_cross_entropy
 
     hidden = torch.full((3, 4), 200.0, requires_grad=True)
     weight = torch.eye(4) * 2
@@ -63,7 +63,7 @@ def test_fused_cross_entropy_bears_large_logits():
 
 
 def test_model_follows_the_config(world):
-    from launch.local import model
+    from launch.engine import model
 
     made = model.build(plan_of(world), 340, 1, 2)
     assert made.config.vocab_size == 384  # 340 padded to a multiple of 64
@@ -85,7 +85,7 @@ def test_older_transformers_find_the_rotary_share_in_the_config(world, tmp_path)
 
     from transformers import AutoConfig
 
-    from launch.local.model import build
+    from launch.engine.model import build
 
     model = build(plan_of(world, rotary_pct=1.0, rotary_emb_base=20000), 500, 0, 0)
     model.save_pretrained(tmp_path)
@@ -96,17 +96,17 @@ def test_older_transformers_find_the_rotary_share_in_the_config(world, tmp_path)
 
 
 def test_vocabulary_padding_depends_on_model_parallel_size(world):
-    from launch.local.model import padded_vocab
-
-    assert padded_vocab(50000, 128) == 50048 and padded_vocab(50000, 256) == 50176 and padded_vocab(128, 128) == 128
-    assert plan_of(world, make_vocab_size_divisible_by=128, model_parallel_size=2).vocab_multiple == 256
+    one = plan_of(world, make_vocab_size_divisible_by=128)
+    two = plan_of(world, make_vocab_size_divisible_by=128, model_parallel_size=2)
+    assert one.padded(50000) == 50048 and two.padded(50000) == 50176 and one.padded(128) == 128
+    assert two.vocab_multiple == 256
 
 
 @pytest.mark.parametrize("name", init.INITS)
 def test_every_init_has_neox_width(world, name):
     import torch
 
-    from launch.local import model
+    from launch.engine import model
 
     plan = plan_of(world, init_method=name, hidden_size=64, init_method_std=0.03)
     made = model.build(plan, 340, 1)
@@ -133,7 +133,7 @@ def test_every_init_has_neox_width(world, name):
 def test_same_seed_same_weights_whatever_ran_before(world):
     import torch
 
-    from launch.local import model
+    from launch.engine import model
 
     first = model.build(plan_of(world), 340, 1)
     torch.rand(7)
@@ -147,7 +147,7 @@ def test_same_seed_same_weights_whatever_ran_before(world):
 
 
 def test_biases_and_norms_are_not_decayed(world):
-    from launch.local import model, optimizer
+    from launch.engine import model, optimizer
 
     for tied in (True, False):
         made = model.build(plan_of(world, no_weight_tying=not tied), 340, 1)
@@ -163,7 +163,7 @@ def test_biases_and_norms_are_not_decayed(world):
 
 
 def test_schedule_is_neox_annealing(world):
-    from launch.local.optimizer import learning_rate
+    from launch.engine.optimizer import learning_rate
 
     plan = plan_of(world, train_iters=100, warmup=0.1, lr_decay_style="cosine")
     rates = [learning_rate(step, plan) for step in range(101)]
@@ -191,13 +191,13 @@ def test_a_budget_stretches_the_schedule(world):
 
 def test_every_neox_key_is_in_exactly_one_class():
     special = {"attention_config", "load"}
-    classes = [HONOURED, NO_EFFECT, frozenset(HELD), frozenset(special)]
-    assert frozenset().union(*classes) == set(KEYS)
-    assert sum(map(len, classes)) == len(KEYS)
+    groups = [classes().honoured, classes().no_effect, frozenset(classes().held), frozenset(special)]
+    assert frozenset().union(*groups) == set(KEYS)
+    assert sum(map(len, groups)) == len(KEYS)
 
 
 def test_neox_defaults_of_held_keys_are_allowed_or_demanded():
-    odd = {name for name, (allowed, _) in HELD.items() if KEYS[name].default not in allowed}
+    odd = {name for name, (allowed, _) in classes().held.items() if KEYS[name].default not in allowed}
     assert odd == {"pos_emb", "data_impl"}  # both are refused when they are not given
 
 

@@ -11,8 +11,8 @@ from damage import flip
 from haigo import cli, digests, files, sealed, yamlfile
 from haigo.formats.dataset import manifest
 from launch import preflight, proxies, screen
+from launch.engine import checkpoint
 from launch.local import __main__ as local
-from launch.local import checkpoint
 from launch.local.train import train
 from neox_configs import catalogue as catalogues
 

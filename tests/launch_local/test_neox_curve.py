@@ -13,7 +13,7 @@ import pytest
 
 from haigo import yamlfile
 from haigo.formats.dataset.indexed import MMapWriter
-from launch.local import log
+from launch.engine import log
 from launch.local.train import train
 
 HERE = Path(__file__).parent

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli, files, yamlfile
+from haigo import cli, files, jobs, yamlfile
 from haigo.cli import Failed, HaigoError
-from launch import proxies, proxy_pool
+from launch import proxies
 from neox_configs import catalogue as catalogues
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,7 +173,7 @@ def _dies(task, tell):
 
 def test_a_killed_worker_is_replaced():
     tasks = [(str(number), {"die": number == 1, "value": number}) for number in range(4)]
-    events = [event for event in proxy_pool.run(_dies, tasks, 1) if event is not None]
+    events = [event for event in jobs.run(jobs.Processes(_dies, 1), tasks) if event is not None]
     done = {event.name: event.value for event in events if event.kind == "done"}
     failed = {event.name: event.value for event in events if event.kind == "failed"}
     assert done == {"0": 0, "2": 4, "3": 6}

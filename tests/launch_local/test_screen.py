@@ -15,8 +15,9 @@ from haigo import cli
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader
 from launch import proxies, screen
-from launch.local import vocabulary
-from launch.swarm import ngram
+from launch.engine import vocabulary
+from launch.proxies import ngram
+from launch.proxies.options import CountOptions
 from mixer import search
 from neox_configs import catalogue as catalogues
 
@@ -71,7 +72,7 @@ def by_hand(world, weights: dict[str, float], tokens: float, order: int) -> dict
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_losses_are_those_of_counting_by_hand(world, catalogue, order):
-    counted = ngram.Counted(catalogues.read(catalogue), order=order)
+    counted = ngram.Counted(catalogues.read(catalogue), CountOptions(order=order, eval_tokens=0))
     for weights, tokens in (({"plain": 0.7, "rhyme": 0.3}, 2000), ({"plain": 0.02, "rhyme": 0.98}, 50_000)):
         made = counted.losses(np.array([list(weights.values())]), tokens)[0]
         wanted = by_hand(world, weights, tokens, order)
@@ -79,7 +80,7 @@ def test_losses_are_those_of_counting_by_hand(world, catalogue, order):
 
 
 def test_reading_a_corpus_again_teaches_nothing(catalogue):
-    counted = ngram.Counted(catalogues.read(catalogue))
+    counted = ngram.Counted(catalogues.read(catalogue), CountOptions(eval_tokens=0))
     once = counted.losses(np.array([[0.5, 0.5]]), 2 * counted.tokens.max())
     assert np.array_equal(counted.losses(np.array([[0.5, 0.5]]), 9 * counted.tokens.max()), once)
 
@@ -87,8 +88,9 @@ def test_reading_a_corpus_again_teaches_nothing(catalogue):
 def test_a_sample_says_about_the_same(world, catalogue, monkeypatch):
     monkeypatch.setattr(ngram, "_BLOCK", 64)
     known = catalogues.read(catalogue)
-    whole = ngram.Counted(known).losses(np.array([[0.6, 0.4]]), 2000)
-    parts = [ngram.Counted(known, sample=1500, seed=seed).losses(np.array([[0.6, 0.4]]), 2000) for seed in (1, 1, 2)]
+    whole = ngram.Counted(known, CountOptions(eval_tokens=0)).losses(np.array([[0.6, 0.4]]), 2000)
+    some = [CountOptions(sample=1500, seed=seed, eval_tokens=0) for seed in (1, 1, 2)]
+    parts = [ngram.Counted(known, each).losses(np.array([[0.6, 0.4]]), 2000) for each in some]
     assert np.array_equal(parts[0], parts[1]) and not np.array_equal(parts[0], parts[2])
     assert np.abs(parts[0] / whole - 1).max() < 0.1 and not np.array_equal(parts[0], whole)
 

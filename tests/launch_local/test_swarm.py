@@ -18,9 +18,11 @@ from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.indexed import MMapReader
 from launch import proxies
-from launch.local import job as jobs
+from launch.engine import job as jobs
+from launch.engine.options import TrainOptions
 from launch.neox import data_order
-from launch.swarm import epochs, merge, table
+from launch.proxies import epochs, merge, table
+from launch.proxies.options import SwarmOptions, parse_shard
 from mixer.proxies import read
 from neox_configs import catalogue as catalogues
 
@@ -76,11 +78,11 @@ def copied(folder: Path, to: Path, **changes: object) -> Path:
 
 def test_a_shard_is_decided_by_the_name_alone():
     names = [f"p{number:03d}" for number in range(24)] + [f"h{number:03d}" for number in range(6)] + ["token_share"]
-    made = table.units({name: {"a": 1.0} for name in names}, seed=1)
+    made = table.units({name: {"a": 1.0} for name in names}, 1, SwarmOptions())
     parts = [[unit.name for unit in table.in_shard(made, (part, 4))] for part in (1, 2, 3, 4)]
     assert sorted(name for part in parts for name in part) == sorted(names)
     assert all(sum(name.startswith("p") for name in part) == 6 for part in parts)
-    more = table.units({name: {"a": 1.0} for name in [*reversed(names), "p024", "x"]}, seed=9)
+    more = table.units({name: {"a": 1.0} for name in [*reversed(names), "p024", "x"]}, 9, SwarmOptions())
     again = [[unit.name for unit in table.in_shard(more, (part, 4))] for part in (1, 2, 3, 4)]
     assert all(set(old) <= set(new) for old, new in zip(parts, again, strict=True))
 
@@ -88,10 +90,10 @@ def test_a_shard_is_decided_by_the_name_alone():
 @pytest.mark.parametrize("word", ["0/4", "5/4", "2", "2/0", "a/b", "-1/4", "1/4/2", ""])
 def test_bad_shards_are_told(word):
     with pytest.raises(HaigoError, match="PART/PARTS"):
-        table.parse_shard(word)
-    assert table.parse_shard(" 2/4 ") == (2, 4)
+        parse_shard(word)
+    assert parse_shard(" 2/4 ") == (2, 4)
     with pytest.raises(HaigoError, match="holds none of the 1 models"):
-        table.in_shard(table.units({"p000": {"a": 1.0}}, 0), (2, 2))
+        table.in_shard(table.units({"p000": {"a": 1.0}}, 0, SwarmOptions()), (2, 2))
 
 
 def test_shards_merge_to_the_whole_table(whole, shards, tmp_path, capsys):
@@ -223,13 +225,13 @@ def test_replicates_of_some_rows_are_added_to_a_finished_table(catalogue, base, 
 
 def test_bad_replicates_are_told():
     with pytest.raises(HaigoError, match="Did you mean 'p001'"):
-        table.units(TABLE, 1, replicates=2, replicate_runs=["p0001"])
+        table.units(TABLE, 1, SwarmOptions(replicates=2, replicate_runs=["p0001"]))
     with pytest.raises(HaigoError, match="--replicates gives no number"):
-        table.units(TABLE, 1, replicate_runs=["p001"])
-    with pytest.raises(HaigoError, match="trains nothing"):
-        table.units(TABLE, 1, replicates=0)
+        table.units(TABLE, 1, SwarmOptions(replicate_runs=["p001"]))
+    with pytest.raises(HaigoError, match="at least 1"):
+        SwarmOptions(replicates=0)
     with pytest.raises(HaigoError, match="Did you mean 'common'"):
-        table.units(TABLE, 1, seeds="comon")
+        SwarmOptions(seeds="comon")
 
 
 # --- repetition --------------------------------------------------------------------------------------------------------
@@ -270,7 +272,7 @@ def test_matched_proxies_repeat_as_the_target_run_will(world, catalogue, base, t
 def test_a_cut_set_is_whole_documents_of_the_corpus_and_grows(world, catalogue, tmp_path):
     reader = MMapReader(world.prefix("plain"))
     documents = {tuple(np.asarray(ids).tolist()) for ids in reader}
-    from launch.local import vocabulary
+    from launch.engine import vocabulary
 
     words = vocabulary.load(world.tokenizer)
 
@@ -295,7 +297,7 @@ def _tokens(path: Path) -> int:
 
 
 def test_what_cannot_be_matched_is_told(world, catalogue, tmp_path):
-    from launch.local import vocabulary
+    from launch.engine import vocabulary
 
     words = vocabulary.load(world.tokenizer)
     have = len(MMapReader(world.prefix("plain")).tokens)
@@ -365,11 +367,13 @@ def test_a_damaged_file_of_a_run_is_told(catalogue, base, tmp_path, name, text):
     place.mkdir(parents=True)
     job = jobs.prepare(
         proxies.proxy_config(base, TABLE["p000"], catalogue, base["seed"]),
-        tokenizer=catalogue.tokenizer,
-        tokens=650,
-        valid={key: str(sets["valid"]) for key, sets in catalogue.corpora.items()},
-        eval_tokens=16384,
-        export=False,
+        TrainOptions(
+            tokenizer=catalogue.tokenizer,
+            tokens=650,
+            valid={key: str(sets["valid"]) for key, sets in catalogue.corpora.items()},
+            eval_tokens=16384,
+            export=False,
+        ),
     )
     files.write_json(place / "run.json", {"identity": job.identity()})
     (place / name).write_text(text, encoding="utf-8", errors="surrogateescape")
@@ -387,7 +391,7 @@ def test_a_damaged_file_of_a_run_is_told(catalogue, base, tmp_path, name, text):
         ([], "--ratios is not given"),
         (["--ratios", "r.csv", "--catalogue", "c.yml"], "--config is not given"),
         (["--supply", "s.csv"], "belongs to --match-epochs"),
-        (["--match-epochs", "nan"], "no number of tokens"),
+        (["--match-epochs", "nan"], "--match-epochs is nan"),
         (["--data-dir", "jglue"], "belong to --tasks"),
         (["--tasks", "jnli-1.1-0.3"], "without --data-dir"),
         (["--tasks", "jnli-1.1-0.3", "--data-dir", "d", "--num-fewshot", "x"], "'x' is not a number"),
@@ -395,9 +399,9 @@ def test_a_damaged_file_of_a_run_is_told(catalogue, base, tmp_path, name, text):
         (["--shard", "3/2"], "PART/PARTS"),
         (["--replicates", "0"], "at least 1"),
         (["--replicates", "2", "--replicate-runs", ","], "names no run"),
-        (["--tokens", "inf"], "invalid count value: 'inf'"),
-        (["--seconds", "nan"], "--seconds nan is not more than 0"),
-        (["--seed", "99999999999"], "is not a seed"),
+        (["--tokens", "inf"], "inf is not a whole number"),
+        (["--seconds", "nan"], "--seconds is nan"),
+        (["--seed", "99999999999"], "--seed is 99,999,999,999"),
         ([*("--workers", "1")], "nothing says how long to train"),
     ],
 )  # fmt: skip

@@ -7,7 +7,8 @@ import re
 
 import pytest
 
-from launch.swarm import board as boards
+from launch.proxies import status_display
+from launch.proxies.status_display import Board
 
 
 class Screen(io.StringIO):
@@ -53,7 +54,7 @@ def clock(monkeypatch):
 def test_a_table_on_a_terminal(clock, monkeypatch):
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
-    with boards.Board(4, 3, 1000) as board:
+    with Board(4, 3, 1000) as board:
         board.result("old", {"news_bpb": 2.5, "wiki_bpb": 1.5})
         board.say("1 of 4 proxies are there already")
         board.started("p001")
@@ -79,7 +80,7 @@ def test_a_table_on_a_terminal(clock, monkeypatch):
         result = {"metrics": {"news_bpb": 2.25, "wiki_bpb": 1.25}, "scores": {"qa_acc": 0.5}, "seconds": 20.4}
         board.ended("p002", finished=True)
         board.result("p002", result["metrics"])
-        board.say(boards.line("p002", result, board.finished, 4))
+        board.say(status_display.line("p002", result, board.finished, 4))
         shown = screen.lines()
         assert shown[1] == "   2/4 p002  news 2.250 wiki 1.250 qa_acc 0.500  (20 s)"
         assert "2/4 done, 1 running, best mean so far 1.750 (p002)" in shown[2] and len(shown) == 5
@@ -93,7 +94,7 @@ def test_long_names_do_not_wrap(clock, monkeypatch):
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("LINES", "8")
-    board = boards.Board(30, 30, 1000)
+    board = Board(30, 30, 1000)
     for number in range(20):
         board.started(f"新聞と百科事典の配合{number:03d}" * 3)
     clock[0] += 1
@@ -106,7 +107,7 @@ def test_long_names_do_not_wrap(clock, monkeypatch):
 def test_plain_lines_in_a_log(clock, monkeypatch):
     log = io.StringIO()
     monkeypatch.setattr("sys.stderr", log)
-    with boards.Board(3, 3, 1000) as board:
+    with Board(3, 3, 1000) as board:
         for step in range(30):
             if step == 0:
                 board.started("p001")
@@ -128,7 +129,7 @@ def test_plain_lines_in_a_log(clock, monkeypatch):
 
 def test_quiet_is_quiet(monkeypatch, capsys):
     monkeypatch.setenv("HAIGO_QUIET", "1")
-    with boards.Board(1, 1, 10) as board:
+    with Board(1, 1, 10) as board:
         board.say("nothing")
         board.started("a")
         board.refresh()

@@ -15,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli, files, yamlfile
+from haigo import cli, files, jobs, yamlfile
 from haigo.cli import HaigoError
 from launch import proxies
+from launch.engine.options import TrainOptions
 from launch.local.train import train
-from launch.swarm import cluster, neox
-from launch.swarm.cluster import Cluster
+from launch.proxies import cluster, neox
+from launch.proxies.options import ClusterOptions
+from launch.proxies.proxy import Proxy
+from neox_configs import catalogue as catalogues
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -75,9 +78,9 @@ def importable(monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
 
 
-def events(tasks, tmp_path, **options):
-    made = cluster.run(double, tasks, Cluster(gpus=0), tmp_path / "jobs", lambda name: tmp_path / name, **options)
-    return [event for event in made if event is not None]
+def events(tasks, tmp_path, tries, **options):
+    executor = cluster.Local(double, ClusterOptions(gpus=0), tmp_path / "jobs", tmp_path, **options)
+    return [event for event in jobs.run(executor, tasks, tries) if event is not None]
 
 
 def test_jobs_end_well_fail_and_die(importable, tmp_path):
@@ -99,8 +102,8 @@ def test_jobs_end_well_fail_and_die(importable, tmp_path):
 
 def test_what_runs_is_stopped_with_its_parent(importable, tmp_path):
     started = time.monotonic()
-    made = cluster.run(double, [("long", {"value": 1, "waits": 300})], Cluster(gpus=0), tmp_path / "jobs",
-                       lambda name: tmp_path / name)  # fmt: skip
+    executor = cluster.Local(double, ClusterOptions(gpus=0), tmp_path / "jobs", tmp_path)
+    made = jobs.run(executor, [("long", {"value": 1, "waits": 300})])
     assert next(made).kind == "started"
     folder = str(tmp_path / "jobs")
     while not (works := _working_on(folder)) and time.monotonic() - started < 60:
@@ -126,10 +129,10 @@ def test_jobs_on_a_real_slurm(importable, private_slurm, tmp_path, monkeypatch):
     for name in ("PATH", "SLURM_CONF"):
         monkeypatch.setenv(name, private_slurm.environment[name])
     monkeypatch.setattr(cluster, "_GONE_S", 2.0)
-    on = Cluster(executor="slurm", partition="main", gpus=0, cpus=1, minutes=5, more={"comment": "swarm"})
+    on = ClusterOptions(executor="slurm", partition="main", gpus=0, cpus=1, minutes=5, slurm={"comment": "swarm"})
 
-    def run(tasks, **options):
-        return cluster.run(double, tasks, on, tmp_path / "jobs", lambda name: tmp_path / name, **options)
+    def run(tasks, on=on, tries=1):
+        return jobs.run(cluster.Slurm(double, on, tmp_path / "jobs", tmp_path), tasks, tries)
 
     tasks = [("good", {"value": 2}), ("again", {"value": 3, "fails": str(tmp_path / "failed")})]
     tasks.append(("dead", {"value": 4, "dies": True}))
@@ -149,31 +152,30 @@ def test_jobs_on_a_real_slurm(importable, private_slurm, tmp_path, monkeypatch):
     submitted = {path.name.split("_")[0] for path in (tmp_path / "jobs").glob("*_result.pkl")}
     assert number in submitted and len(submitted) == 1 + 2 + 1  # the dead ones left no result
     with pytest.raises(HaigoError, match="Slurm refused the job"):
-        wrong = Cluster(executor="slurm", partition="nowhere", gpus=0)
-        list(cluster.run(double, slow, wrong, tmp_path / "jobs", lambda name: tmp_path / name))
+        list(run(slow, ClusterOptions(executor="slurm", partition="nowhere", gpus=0)))
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"executor": "pbs"}, "--executor pbs is unknown"),
-        ({"minutes": 0}, "--minutes 0"),
+        ({"executor": "pbs"}, "--executor is 'pbs'"),
+        ({"minutes": 0}, "--minutes is 0"),
         ({"partition": "gpu"}, "without --executor slurm"),
         ({"executor": "slurm", "partition": "gpu\n#SBATCH --uid=0"}, "cannot be an option of sbatch"),
-        ({"executor": "slurm", "more": {"account": "x; rm -rf /"}}, "cannot be an option of sbatch"),
-        ({"executor": "slurm", "more": {"ac count": "x"}}, "cannot be an option of sbatch"),
+        ({"executor": "slurm", "slurm": {"account": "x; rm -rf /"}}, "cannot be an option of sbatch"),
+        ({"executor": "slurm", "slurm": {"ac count": "x"}}, "cannot be an option of sbatch"),
     ],
 )
 def test_bad_clusters_are_told(given, told):
     with pytest.raises(HaigoError, match=told):
-        Cluster(**given)
-    assert Cluster(executor="slurm", partition="gpu,big", more={"account": "p-1", "gres": "gpu:a100:1"})
+        ClusterOptions(**given)
+    assert ClusterOptions(executor="slurm", partition="gpu,big", slurm={"account": "p-1", "gres": "gpu:a100:1"})
 
 
 def test_no_slurm_here_is_told(importable, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(HaigoError, match="there is no sbatch here"):
-        next(cluster.run(double, [("a", {"value": 1})], Cluster(executor="slurm"), tmp_path, lambda name: tmp_path))
+        cluster.Slurm(double, ClusterOptions(executor="slurm"), tmp_path, tmp_path)
 
 
 def test_gpus_of_this_machine(monkeypatch):
@@ -257,8 +259,12 @@ def test_a_swarm_of_gpt_neox_runs(world, catalogue, finished, pretending, capsys
 def test_the_config_of_a_proxy(world, catalogue, pretending, monkeypatch):
     config = proxies.proxy_config(base_of(world), {"plain": 0.25, "rhyme": 0.75}, catalogue, 7)
     valid = {name: world.prefix(name, "valid") for name in ("plain", "rhyme")}
-    task = {"config": config, "steps": 40, "decay": 36, "valid": valid, "tokenizer": str(world.tokenizer)}
-    made = yamlfile.read(neox.write_config(task, pretending / "a"))
+    options = TrainOptions(valid=valid, tokenizer=str(world.tokenizer))
+
+    def task(name):
+        return Proxy(config=config, folder=pretending / name, options=options, steps=40, decay=36)
+
+    made = yamlfile.read(neox.write_config(task("a")))
     assert made["train_iters"] == 40 and made["lr_decay_iters"] == 36 and made["seed"] == 7
     assert made["train_data_weights"] == [0.25, 0.75] and made["eval_iters"] == 0 and made["num_gpus"] == 1
     for prefix, corpus in zip(made["train_data_paths"], ("plain", "rhyme"), strict=True):
@@ -266,11 +272,11 @@ def test_the_config_of_a_proxy(world, catalogue, pretending, monkeypatch):
         assert Path(prefix).is_relative_to(pretending / "a" / "neox" / "data")
     assert made["vocab_file"] == str(world.tokenizer / "spm.model") and made["load"] == made["save"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
-    made = yamlfile.read(neox.write_config(task, pretending / "b"))
+    made = yamlfile.read(neox.write_config(task("b")))
     assert made["include"] == "localhost:3" and "num_gpus" not in made
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(HaigoError, match="does not name one GPU"):
-        neox.write_config(task, pretending / "c")
+        neox.write_config(task("c"))
 
 
 def test_a_save_that_was_broken_off_is_no_checkpoint(tmp_path):
@@ -284,26 +290,26 @@ def test_a_save_that_was_broken_off_is_no_checkpoint(tmp_path):
         return file
 
     (save / "global_step5").mkdir(parents=True)
-    neox.mend(save, config)  # killed in its first save
+    neox.repair(save, config)  # killed in its first save
     assert not save.exists()
     saved(5)
     (save / "global_step10").mkdir()
     (save / "latest").write_text("global_step5")
-    neox.mend(save, config)  # killed in its second one: GPT-NeoX goes on from the first
+    neox.repair(save, config)  # killed in its second one: GPT-NeoX goes on from the first
     assert (save / "latest").read_text() == "global_step5"
     (save / "latest").write_text("global_step15")  # one that is gone
-    neox.mend(save, config)
+    neox.repair(save, config)
     assert (save / "latest").read_text() == "global_step5"
     torn = saved(15)
     torn.write_bytes(torn.read_bytes()[:40])
     (save / "latest").write_text("global_step15")
-    neox.mend(save, config)
+    neox.repair(save, config)
     assert (save / "latest").read_text() == "global_step5"
     (save / "latest").unlink()
-    neox.mend(save, config)
+    neox.repair(save, config)
     assert (save / "latest").read_text() == "global_step5"
     shutil.rmtree(save)
-    neox.mend(save, config)
+    neox.repair(save, config)
     assert not save.exists()
 
 
@@ -322,7 +328,7 @@ def test_real_gpt_neox(world, catalogue, neox_checkout, tmp_path):
     base = base_of(world)
     table = {"a": {"plain": 0.9, "rhyme": 0.1}, "b": {"plain": 0.1, "rhyme": 0.9}}
     made = proxies.run(table, catalogue, base, tmp_path / "neox", tokens=12_800, workers=1, show=False,
-                       cluster=Cluster(gpus=0))  # fmt: skip
+                       cluster=ClusterOptions(gpus=0))  # fmt: skip
     assert sorted(made.trained) == ["a", "b"] and not made.failed
     ours = proxies.run(table, catalogue, base, tmp_path / "ours", tokens=12_800, workers=1, show=False)
     for run in table:

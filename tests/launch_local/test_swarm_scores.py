@@ -13,7 +13,8 @@ from haigo import files
 from haigo.formats.dataset.indexed import MMapWriter, token_dtype
 from launch import proxies
 from launch.local.train import train
-from launch.swarm import scores
+from launch.proxies import scores
+from launch.proxies.options import TaskOptions
 from mixer.objective import parse
 from neox_configs import catalogue as catalogues
 
@@ -36,7 +37,7 @@ def test_finished_proxies_are_scored(world, jglue, tmp_path, monkeypatch):
     known = catalogues.write(tmp_path / "corpora.yml", world.tokenizer, sets)
     base = {key: value for key, value in world.config(train_iters=None).items() if "_data_" not in key}
     table = {"a": {"plain": 0.8, "rhyme": 0.2}, "b": {"plain": 0.1, "rhyme": 0.9}}
-    words = scores.words(TASK, str(jglue), "0", "12", "train")
+    words = TaskOptions(tasks=[TASK], data_dir=str(jglue), num_fewshot=[0], limit=[12])
     options = {"tokens": 650, "workers": 1, "show": False}
     made = proxies.run(table, known, base, tmp_path / "out", tasks=words, **options)
     with open(tmp_path / "out" / "metrics.csv", encoding="utf-8", newline="") as handle:
@@ -58,7 +59,7 @@ def test_finished_proxies_are_scored(world, jglue, tmp_path, monkeypatch):
     assert proxies.run(table, known, base, tmp_path / "out", tasks=words, **options).trained == []
     assert stamps == [(tmp_path / "out" / "runs" / name / scores.FILE).stat().st_mtime_ns for name in table]
     trained = [(tmp_path / "out" / "runs" / name / "result.json").stat().st_mtime_ns for name in table]
-    more = scores.words(TASK, str(jglue), "0", "15", "train")
+    more = words.replaced(limit=[15])
     again = proxies.run(table, known, base, tmp_path / "out", tasks=more, **options)
     assert again.scores[COLUMN]["items"] == 15
     assert trained == [(tmp_path / "out" / "runs" / name / "result.json").stat().st_mtime_ns for name in table]

@@ -16,8 +16,8 @@ import pytest
 
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
+from launch.engine import evaluate, log, vocabulary
 from launch.local import __main__ as command
-from launch.local import evaluate, log, vocabulary
 from launch.local.train import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,7 +255,7 @@ def test_bad_input_is_told(world, tmp_path, capsys):
     assert "Did you mean '--output-dir'" in says("--output-dirs", "x")
     assert "does not exist" in says("--tokenizer", str(tmp_path / "none"))
     assert "add --tokenizer" in str(_raised(lambda: train(world.config(), tmp_path / "x")))
-    assert "not NAME=FILE" in says("--pairs", "qa.jsonl")
+    assert "is not NAME=VALUE" in says("--pairs", "qa.jsonl")
     (tmp_path / "qa.jsonl").write_text('{"context": "a", "target": "b"}\n{"context": "a"}\n')
     assert "qa.jsonl (line 2)" in says("--pairs", f"qa={tmp_path / 'qa.jsonl'}")
     missing = world.config(train_data_paths=[str(tmp_path / "gone"), world.prefix("rhyme")])

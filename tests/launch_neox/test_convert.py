@@ -657,8 +657,8 @@ def test_folders_of_other_origin(case, tmp_path, capsys):
 
 
 def test_the_embedded_engine_starts_from_a_converted_checkpoint(case):
-    from launch.local import model as engine
-    from launch.local import settings
+    from launch.engine import model as engine
+    from launch.engine import settings
 
     one = case(model_parallel_size=2)
     one.convert()

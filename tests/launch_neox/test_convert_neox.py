@@ -169,7 +169,7 @@ def test_the_unchanged_converter_still_errs(runs, neox, bare, tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    from launch.local import vocabulary
+    from launch.engine import vocabulary
     from launch.neox.conversion import checkpoint as convert_checkpoint
     from launch.neox.conversion import run as convert_run
 

@@ -19,7 +19,7 @@ from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfile_verb
 from launch.neox import gpus, hostfile, nodelist
 from launch.plan import preflight
-from launch.swarm import cluster
+from launch.proxies import cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 TWO = "SLURM_JOB_NODELIST=a[1-2]"

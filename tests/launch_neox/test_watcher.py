@@ -25,7 +25,7 @@ from launch.neox import log as neox_log
 from launch.neox.conversion import loss
 from launch.neox.log import Follower, Step
 from launch.plan import calibrate
-from launch.swarm import neox as swarm
+from launch.proxies import neox as swarm
 from launch.train import causes, rank_logs, runner
 from launch.train.options import SuperviseOptions
 from launch.train.process import Child

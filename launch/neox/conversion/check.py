@@ -11,9 +11,9 @@ from typing import Any
 from haigo import files
 from haigo.cli import HaigoError
 from haigo.progress import Progress
-from launch.local import settings
-from launch.local.vocabulary import Vocabulary
-from launch.local.vocabulary import load as load_vocabulary
+from launch.engine import settings
+from launch.engine.vocabulary import Vocabulary
+from launch.engine.vocabulary import load as load_vocabulary
 from launch.neox.conversion import loss as convert_loss
 from launch.neox.conversion import repair as convert_mend
 from neox_configs import derive

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError
 from haigo.pickles import refusal
-from launch.local import keys, settings
+from launch.engine import keys, settings
 from launch.neox import checkpoints
 from launch.neox.conversion import pickles
 from neox_configs import reader
@@ -185,7 +185,7 @@ def _fits(config: dict[str, Any]) -> None:
         if not isinstance(config.get(name), int):
             raise HaigoError(f"the config gives no {name}.", "give the run's whole config with --config")
     for name in _HELD:
-        allowed, why = keys.HELD[name]
+        allowed, why = keys.classes().held[name]
         if reader.value(config, name) not in allowed:
             raise HaigoError(f"{name}: {config.get(name)!r} cannot be converted: {why}.", "there is no way around this")
     for name, allowed in (

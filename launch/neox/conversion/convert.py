@@ -9,8 +9,8 @@ from typing import Any
 
 from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
-from launch.local import settings
-from launch.local import vocabulary as vocabularies
+from launch.engine import settings
+from launch.engine import vocabulary as vocabularies
 from launch.neox import checkout
 from launch.neox.conversion import check, loss, repair, run
 from launch.neox.conversion import checkpoint as checkpoints

@@ -157,8 +157,8 @@ def cross_entropy(model: GPTNeoXForCausalLM, inputs: Int64, labels: Int64, micro
     """
     import torch
 
-    from launch.local.loss import token_nats
-    from launch.local.model import body
+    from launch.engine.loss import token_nats
+    from launch.engine.model import body
 
     sums = np.zeros(len(inputs))
     device = model.lm_head.weight.device

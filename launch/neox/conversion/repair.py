@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from haigo import files, shapes
 from haigo.cli import Failed, HaigoError
-from launch.local import settings
-from launch.local.vocabulary import Vocabulary
+from launch.engine import settings
+from launch.engine.vocabulary import Vocabulary
 from launch.neox.conversion.checkpoint import Checkpoint, common_name
 from neox_configs import reader
 

@@ -14,7 +14,7 @@ from typing import Any
 from haigo import files, pool, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.progress import Progress
-from launch.local.vocabulary import Vocabulary
+from launch.engine.vocabulary import Vocabulary
 from launch.neox.conversion.checkpoint import Checkpoint
 from neox_configs import derive, reader
 

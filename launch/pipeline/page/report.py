@@ -12,7 +12,7 @@ from haigo.cli import HaigoError
 from haigo.formats import mixture as mixtures
 from haigo.progress import clock
 from haigo.shown import html
-from launch.local import log
+from launch.engine import log
 from launch.pipeline import runfile
 from launch.pipeline import summary as summaries
 from launch.pipeline.page import figures as report_figures

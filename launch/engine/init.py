@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM
 
-    from launch.local.settings import Settings
+    from launch.engine.settings import Settings
 
 INITS = (
     "normal",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from launch.local.settings import Settings
+from launch.engine.settings import Settings
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,7 @@
 """How many proxies are trained side by side when nobody says: the cores, or what the CUDA devices hold.
 
 A CPU worker is one thread, so there are as many as cores. On CUDA worker n computes on device n modulo their number
-(`launch.local.device`). Small proxies leave a card idle between their short kernels, so several share one, as many
+(`launch.engine.device`). Small proxies leave a card idle between their short kernels, so several share one, as many
 as fit: what is free on the fullest card, a fifth of it left alone, divided by what a proxy takes (`need`), at most 8. Each
 keeps a core busy with starting kernels, so there are never more workers than cores.
 """
@@ -14,10 +14,10 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from haigo import pool
-from launch.local import device as devices
+from launch.engine import device as devices
 
 if TYPE_CHECKING:
-    from launch.local.job import Job
+    from launch.engine.job import Job
 
 MOST_ON_A_DEVICE = 8
 """More processes take turns on a card without filling it better."""
@@ -47,11 +47,10 @@ def default(job: Job) -> tuple[int, str]:
 def need(job: Job) -> int:
     """Bytes of device memory that one proxy takes, from above: what its process needs, weights and moments, what the
     backward pass keeps, and the loss' logits."""
-    from launch.local.loss import CUDA_CHUNK
-    from launch.local.model import padded_vocab
+    from launch.engine.loss import CUDA_CHUNK
 
     plan = job.plan
-    hidden, inner, rows = plan.hidden_size, plan.intermediate_size, padded_vocab(job.words.size, plan.vocab_multiple)
+    hidden, inner, rows = plan.hidden_size, plan.intermediate_size, plan.padded(job.words.size)
     tokens = plan.micro_batch * plan.seq_length
     matrices = rows * hidden * (1 if plan.tied else 2)
     weights = matrices + plan.num_layers * (4 * hidden * hidden + 2 * hidden * inner)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from haigo import naming
 from haigo.cli import HaigoError, nearest
+from launch.proxies.options import SwarmOptions
 
 PathLike = str | os.PathLike[str]
-SEEDS = ("common", "per-proxy")
 _ROUNDING = 1e-3
 _NUMBERED = re.compile(r"[A-Za-z]*(\d+)")
 
@@ -61,30 +61,21 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
     }
 
 
-def units(
-    table: Mapping[str, Mapping[str, float]],
-    seed: int,
-    seeds: str = "common",
-    replicates: int = 1,
-    replicate_runs: Sequence[str] | None = None,
-) -> list[Unit]:
+def units(table: Mapping[str, Mapping[str, float]], seed: int, options: SwarmOptions) -> list[Unit]:
     """The models of a table, replicates after their row.
 
     Args:
         seed: of the first replicate of every row; the next ones have seed + 1, seed + 2, ..., the same for all rows
-            (common random numbers: what a seed does to all mixtures alike cancels between them).
-        seeds: "common", or "per-proxy": every model a seed of its own, drawn from `seed` and its name.
-        replicates: models of each row, or of each of `replicate_runs`.
+            (common random numbers: what a seed does to all mixtures alike cancels between them). With `per-proxy` seeds
+            every model has one of its own, drawn from `seed` and its name.
+        options: replicates of each row, or of each of `replicate_runs`, and the kind of their seeds.
 
     Raises:
         HaigoError: an unknown run, or numbers that make no sense.
     """
-    if seeds not in SEEDS:
-        raise HaigoError(f"--seeds {seeds} is unknown.{nearest(seeds, SEEDS)}", f"use one of {', '.join(SEEDS)}")
-    if replicates < 1:
-        raise HaigoError(f"--replicates {replicates} trains nothing.", "give 2 or more, or leave it out")
+    replicates, replicate_runs = options.replicates, options.replicate_runs
     if not 0 <= seed < 1 << 31:
-        raise HaigoError(f"the seed {seed} is not from 0 to {(1 << 31) - 1}.", "give another --seed")
+        raise HaigoError(f"the seed {seed} is not from 0 to {(1 << 31) - 1}.", "give another --seed", option="seed")
     if replicate_runs is not None and not replicate_runs:
         raise HaigoError("--replicate-runs names no run.", "name runs of ratios.csv, or leave it out for all of them")
     if replicate_runs is not None and replicates < 2:
@@ -98,26 +89,13 @@ def units(
         times = replicates if replicate_runs is None or run in replicate_runs else 1
         for number in range(1, times + 1):
             name = run if number == 1 else f"{run}@{number}"
-            own = (seed + number - 1) % (1 << 31) if seeds == "common" else _drawn(seed, name)
+            own = (seed + number - 1) % (1 << 31) if options.seeds == "common" else _drawn(seed, name)
             made.append(Unit(name, run, number, dict(weights), own))
     return made
 
 
 def _drawn(seed: int, name: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "big") % (1 << 31)
-
-
-def parse_shard(word: str) -> tuple[int, int]:
-    """`2/4` -> (2, 4).
-
-    Raises:
-        HaigoError: anything else.
-    """
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", word.strip())
-    part, parts = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= part <= parts:
-        raise HaigoError(f"--shard {word} is not PART/PARTS with PART from 1.", "write e.g. --shard 2/4")
-    return part, parts
 
 
 def shard_of(unit: Unit, parts: int) -> int:

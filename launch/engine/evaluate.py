@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,11 +27,13 @@ from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs
 from haigo.formats.dataset.ids import MASKED
 from haigo.formats.dataset.indexed import MMapReader
-from launch.local import device as devices
-from launch.local.vocabulary import Vocabulary
+from launch.engine import device as devices
+from launch.engine.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM
+
+    from launch.engine.settings import Settings
 
 Int64 = npt.NDArray[np.int64]
 _BATCH_TOKENS = 4096
@@ -97,6 +99,24 @@ def corpus_task(prefix: str | os.PathLike[str], vocabulary: Vocabulary, seq_leng
     if not count:
         raise HaigoError(f"{prefix} holds no text to evaluate on.", "index more text for this split")
     return Task(inputs, labels, count, vocabulary.eod_id)
+
+
+def tasks(
+    sets: Mapping[str, str], pairs: Mapping[str, str], vocabulary: Vocabulary, plan: Settings, limit: int | None
+) -> dict[str, Task]:
+    """The tasks of validation sets (name -> prefix) and pairs files (name -> path) for a model of `plan`.
+
+    Args:
+        limit: about how many tokens to predict of each set; all when None or 0.
+    """
+    made = {name: corpus_task(prefix, vocabulary, plan.seq_length, limit or None) for name, prefix in sets.items()}
+    positions = plan.max_position_embeddings
+    return made | {name: pairs_task(path, vocabulary, positions) for name, path in pairs.items()}
+
+
+def metrics(scores: Mapping[str, Score]) -> dict[str, float]:
+    """What is written of the scores: CORPUS_bpb, NAME_bpb."""
+    return {f"{name}_bpb": score.bpb for name, score in scores.items()}
 
 
 def check_ids(ids: Int64, name: str, vocabulary: Vocabulary) -> None:
@@ -168,8 +188,8 @@ def score(model: GPTNeoXForCausalLM, task: Task, device: str = "cpu") -> Score:
     """
     import torch
 
-    from launch.local.loss import token_nats
-    from launch.local.model import body
+    from launch.engine.loss import token_nats
+    from launch.engine.model import body
 
     nats = text_nats = 0.0
     tokens = 0

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from haigo.cli import HaigoError, nearest
-from launch.local import keys
-from launch.local.init import INITS
+from launch.engine import keys
+from launch.engine.init import INITS
 from neox_configs import derive
 from neox_configs.keys import KEYS
 
@@ -68,6 +68,10 @@ class Settings:
     @property
     def tokens_per_step(self) -> int:
         return self.batch * self.seq_length
+
+    def padded(self, pieces: int) -> int:
+        """Rows of the embedding for a tokenizer of so many pieces, as GPT-NeoX pads it."""
+        return -(-pieces // self.vocab_multiple) * self.vocab_multiple
 
     def with_steps(self, steps: int) -> Settings:
         """The same run over `steps` iterations; the learning-rate schedule is stretched in proportion."""

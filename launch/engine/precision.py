@@ -6,7 +6,7 @@ import functools
 import time
 
 from haigo.cli import HaigoError, Refused
-from launch.local.settings import Settings
+from launch.engine.settings import Settings
 
 SLOWER_THAN_FP32 = 1.2  # a half-precision format that is not at least this close to fp32 is no use
 _SIZE, _REPEATS = 192, 3
@@ -40,7 +40,7 @@ def check(settings: Settings, override: str | None, device: str = "cpu") -> str:
 
     Args:
         override: "fp32" or None (the config decides).
-        device: as `launch.local.device.resolve` gives it.
+        device: as `launch.engine.device.resolve` gives it.
 
     Raises:
         Refused: the config asks for fp16 or bfloat16 and nothing overrides it.

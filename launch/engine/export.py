@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haigo import files
-from launch.local.vocabulary import Vocabulary
+from launch.engine.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM

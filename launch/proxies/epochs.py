@@ -23,8 +23,8 @@ from haigo import __version__, files
 from haigo.cli import HaigoError
 from haigo.formats.dataset import manifest as manifests
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
-from launch.local import evaluate
-from launch.local.vocabulary import Vocabulary
+from launch.engine import evaluate
+from launch.engine.vocabulary import Vocabulary
 from neox_configs.catalogue import Catalogue
 
 _SPARE = 1.005  # GPT-NeoX asks for half a percent more than a weight's share
@@ -38,6 +38,20 @@ class Matching:
     """Tokens of the target run."""
     supply: Mapping[str, float] | None = None
     """corpus -> tokens that the target run has of it; what the catalogue's datasets hold when None."""
+
+
+def matching(target_tokens: float | None, supply: str | None) -> Matching | None:
+    """What a command line asks for: `supply` is the path of a supply.csv.
+
+    Raises:
+        HaigoError: it cannot be read.
+    """
+    if target_tokens is None or not supply:
+        return None if target_tokens is None else Matching(target_tokens)
+    from mixer.supply import read_supply
+
+    rows = read_supply(supply).items()
+    return Matching(target_tokens, {name: float(row.get("tokens", 0.0)) for name, row in rows})
 
 
 @dataclass(frozen=True)

@@ -1,152 +1,103 @@
 """Jobs of a swarm through submitit: on Slurm, or as processes of this machine, one GPU each.
 
-The same events as `launch.proxy_pool` gives, so that a swarm does not care who trains. Every job is resumable by itself: on
-Slurm one that is preempted or out of time is queued again by submitit, and one that failed is tried once more. Slurm's jobs
-outlive this process: the same command finds them again (`job.json` beside each run) and waits for them.
+Executors of `haigo.jobs`, so that a swarm does not care who trains. Every job is resumable by itself: on Slurm one that is
+preempted or out of time is queued again by submitit, and one that failed is tried once more. Slurm's jobs outlive this
+process: the same command finds them again (`job.json` beside each run) and waits for them.
 """
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from haigo import files, pickles
 from haigo.cli import HaigoError
+from haigo.jobs import Event
 from launch.neox import gpus as gpu_lists
-from launch.proxy_pool import Event
+from launch.proxies.options import ClusterOptions
 
-EXECUTORS = ("local", "slurm")
 _POLL_S = 1.0
 _GONE_S = 60.0  # a job that Slurm knows no more gets so long for its result to appear on a shared disk
-_WORD = re.compile(r"[\w.,:/@%+=()\[\]-]+")
 _OWN = re.compile(r"(?:haigo\.cli\.)(?:HaigoError|Refused|Failed): (.*)")
-_KEY = re.compile(r"[a-z][a-z_-]*")
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """Where jobs run and what each may use."""
-
-    executor: str = "local"
-    minutes: int = 24 * 60
-    """Time limit of one job; a job out of time goes on in another."""
-    cpus: int = 4
-    gpus: int = 1
-    partition: str | None = None
-    more: Mapping[str, str] = field(default_factory=dict)
-    """Further keys of sbatch: {"account": "project"}."""
-
-    def __post_init__(self) -> None:
-        if self.executor not in EXECUTORS:
-            raise HaigoError(f"--executor {self.executor} is unknown.", f"use one of {', '.join(EXECUTORS)}")
-        for name, number in (("--minutes", self.minutes), ("--cpus", self.cpus)):
-            if number < 1:
-                raise HaigoError(f"{name} {number} is not at least 1.", "give a positive number")
-        for key, value in {"partition": self.partition or "x", **self.more}.items():
-            # they become lines of a batch script
-            if not _KEY.fullmatch(key) or not _WORD.fullmatch(value):
-                raise HaigoError(
-                    f"--slurm {key}={value} cannot be an option of sbatch.", "write e.g. --slurm account=x"
-                )
-        if self.executor == "local" and (self.partition or self.more):
-            raise HaigoError("--partition and --slurm are given without --executor slurm.", "add --executor slurm")
-
-
-def run(
-    job: Callable[[Mapping[str, Any]], Any],
-    tasks: Iterable[tuple[str, Mapping[str, Any]]],
-    cluster: Cluster,
-    folder: Path,
-    places: Callable[[str], Path],
-    at_once: int | None = None,
-    tries: int = 1,
-    progress: Callable[[str], int] | None = None,
-) -> Iterator[Event | None]:
-    """Do all tasks as jobs, and yield what happens; None about once a second when nothing does.
+class Jobs:
+    """Tasks as jobs of submitit's; see `haigo.jobs.Executor`.
 
     Args:
         job: picklable; called in a process of its own with the task. What it raises is a failed try.
-        tasks: (name, picklable dict).
         folder: submitit's scripts, pickles and logs.
-        places: name -> the run's folder, which keeps `job.json`.
+        runs: has the folder of each run, RUN, which keeps `job.json`.
         at_once: jobs at a time; on Slurm all are queued when None, on this machine one for each GPU (or one).
-        tries: how often a task is tried.
         progress: name -> what a tick says of it.
 
     Raises:
         HaigoError: submitit is not installed, or there is no Slurm here.
     """
-    queue = list(tasks)
-    waiting, given = collections.deque(name for name, _ in queue), dict(queue)
-    tried = dict.fromkeys(given, 0)
-    runner = _Slurm(cluster, folder) if cluster.executor == "slurm" else _Local(cluster, folder)
-    limit = at_once or runner.limit or len(queue)
-    running: dict[str, Any] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < limit:
-                name = waiting.popleft()
-                tried[name] += 1
-                running[name] = runner.adopt(places(name)) or runner.submit(job, given[name], places(name))
-                yield Event("started", name, None)
-            quiet = True
-            for name, one in list(running.items()):
-                if not runner.ended(one):
-                    if progress is not None:
-                        yield Event("tick", name, progress(name))
-                    continue
-                quiet = False
-                del running[name]
-                files.remove(places(name) / "job.json")
-                answer = runner.answer(one)
-                if answer[0]:
-                    yield Event("done", name, answer[1])
-                elif tried[name] < tries:
-                    waiting.append(name)
-                    yield Event("again", name, answer[1])
-                else:
-                    yield Event("failed", name, answer[1])
-            if quiet:
-                yield None
-                time.sleep(_POLL_S)
-    finally:
-        runner.stop(running.values())
 
-
-class _Runner:
-    """What the two executors share."""
-
-    kind = ""
-    limit: int | None = None
-
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
+    def __init__(
+        self,
+        job: Callable[[Any], Any],
+        cluster: ClusterOptions,
+        folder: Path,
+        runs: Path,
+        at_once: int | None = None,
+        progress: Callable[[str], int] | None = None,
+    ) -> None:
         try:
             import submitit
         except ImportError:
             raise HaigoError(
                 "submitit, which starts the jobs, is not installed.", "pip install 'haigo[cluster]'"
             ) from None
-        self.submitit, self.cluster, self.folder = submitit, cluster, folder
+        self.submitit, self.job, self.cluster, self.folder, self.runs = submitit, job, cluster, folder, runs
+        self.limit, self.progress = at_once or sys.maxsize, progress
+        self.running: dict[str, Any] = {}
         folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self, name: str, task: Any) -> None:
+        """Submit a job, or find the one of an earlier call."""
+        self.running[name] = self.adopt(self.runs / name) or self.submit(task, self.runs / name)
+
+    def poll(self) -> list[Event]:
+        """See `haigo.jobs.Executor`."""
+        ended = [name for name, one in self.running.items() if self.ended(one)]
+        if not ended:
+            time.sleep(_POLL_S)
+        events = (
+            []
+            if self.progress is None
+            else [Event("tick", name, self.progress(name)) for name in self.running if name not in ended]
+        )
+        for name in ended:
+            one = self.running.pop(name)
+            files.remove(self.runs / name / "job.json")
+            good, value = self.answer(one)
+            events.append(Event("done" if good else "failed", name, value))
+        return events
+
+    def close(self) -> None:
+        """This process ends; Slurm's jobs go on."""
 
     def adopt(self, place: Path) -> Any:
         """The job of an earlier call that still works on this run; None where there is none."""
         return None
 
-    def submit(self, job: Callable[[Mapping[str, Any]], Any], task: Mapping[str, Any], place: Path) -> Any:
+    def submit(self, task: Any, place: Path) -> Any:
+        """Submit a job for a run."""
         raise NotImplementedError
 
     def ended(self, one: Any) -> bool:
+        """Whether a job is over, well or not."""
         return bool(one.done())
 
     def answer(self, one: Any) -> tuple[bool, Any]:
@@ -169,40 +120,40 @@ class _Runner:
         last = next((line for line in reversed(lines) if not line.startswith("  ")), "no reason was given")
         return False, own[-1] if own else last
 
-    def stop(self, running: Iterable[Any]) -> None:
-        """This process ends while jobs run."""
 
+class Local(Jobs):
+    """As processes of this machine."""
 
-class _Local(_Runner):
-    kind = "local"
-
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
-        super().__init__(cluster, folder)
-        self.gpus = visible_gpus() if cluster.gpus else []
-        self.limit = max(1, len(self.gpus))
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
+        self.gpus = visible_gpus() if self.cluster.gpus else []
+        if self.limit == sys.maxsize:
+            self.limit = max(1, len(self.gpus))
         self.used: dict[str, int] = {}
 
-    def submit(self, job: Callable[[Mapping[str, Any]], Any], task: Mapping[str, Any], place: Path) -> Any:
+    def submit(self, task: Any, place: Path) -> Any:
+        """Start a process, on the card that the fewest others are on."""
         executor = self.submitit.LocalExecutor(folder=self.folder)
-        # the first free card: jobs beyond the number of cards share them
         held = list(self.used.values())
         chosen = sorted(self.gpus, key=lambda gpu: (held.count(gpu), self.gpus.index(gpu)))[:1]
         executor.update_parameters(
             timeout_min=self.cluster.minutes, gpus_per_node=len(chosen), visible_gpus=tuple(chosen), tasks_per_node=1
         )
-        one = executor.submit(job, dict(task))
+        one = executor.submit(self.job, task)
         if chosen:
             self.used[one.job_id] = chosen[0]
         return one
 
     def ended(self, one: Any) -> bool:
+        """Whether the process is gone; its card is then free."""
         if not one.done():
             return False
         self.used.pop(one.job_id, None)
         return True
 
-    def stop(self, running: Iterable[Any]) -> None:
-        alive = list(running)
+    def close(self) -> None:
+        """End the processes and what they started."""
+        alive = list(self.running.values())
         below = [pid for one in alive for pid in _descendants(one._process.pid)]
         for one in alive:
             one.cancel()
@@ -227,17 +178,18 @@ def _descendants(pid: int) -> list[int]:
     return found
 
 
-class _Slurm(_Runner):
-    kind = "slurm"
+class Slurm(Jobs):
+    """As jobs of Slurm's."""
 
-    def __init__(self, cluster: Cluster, folder: Path) -> None:
-        super().__init__(cluster, folder)
+    def __init__(self, *given: Any, **more: Any) -> None:
+        super().__init__(*given, **more)
         for program in ("sbatch", "squeue"):
             if shutil.which(program) is None:
                 raise HaigoError(f"there is no {program} here.", "run this on a node that submits to Slurm")
         self.gone: dict[str, float] = {}
 
     def adopt(self, place: Path) -> Any:
+        """See `Jobs`."""
         path = place / "job.json"
         if not path.is_file():
             return None
@@ -245,11 +197,12 @@ class _Slurm(_Runner):
             noted = files.read_record(path, {"executor": str, "id": str})
         except HaigoError as error:
             raise HaigoError(error.problem, f"cancel the job of {place.name} if there is one, and delete it") from None
-        if noted["executor"] != self.kind or not self._known(noted["id"]):
+        if noted["executor"] != "slurm" or not self._known(noted["id"]):
             return None
         return self.submitit.SlurmJob(folder=self.folder, job_id=str(noted["id"]))
 
-    def submit(self, job: Callable[[Mapping[str, Any]], Any], task: Mapping[str, Any], place: Path) -> Any:
+    def submit(self, task: Any, place: Path) -> Any:
+        """Queue a job, and note it beside the run."""
         cluster = self.cluster
         executor = self.submitit.SlurmExecutor(folder=self.folder, max_num_timeout=100)
         given: dict[str, Any] = {
@@ -258,7 +211,7 @@ class _Slurm(_Runner):
             "cpus_per_task": cluster.cpus,
             "ntasks_per_node": 1,
             "nodes": 1,
-            "additional_parameters": dict(cluster.more),
+            "additional_parameters": dict(cluster.slurm),
         }
         if cluster.gpus:
             given["gpus_per_node"] = cluster.gpus
@@ -266,17 +219,18 @@ class _Slurm(_Runner):
             given["partition"] = cluster.partition
         executor.update_parameters(**given)
         try:
-            one = executor.submit(job, dict(task))
+            one = executor.submit(self.job, task)
         except self.submitit.core.utils.FailedJobError as error:
             told = [line.strip() for line in str(error).splitlines() if "sbatch:" in line] or [
                 str(error).splitlines()[0]
             ]
             raise HaigoError(f"Slurm refused the job: {told[-1]}", "mend what it names") from None
         place.mkdir(parents=True, exist_ok=True)
-        files.write_json(place / "job.json", {"executor": self.kind, "id": one.job_id})
+        files.write_json(place / "job.json", {"executor": "slurm", "id": one.job_id})
         return one
 
     def ended(self, one: Any) -> bool:
+        """Whether its result is there, or Slurm knows it no more."""
         # without accounting (sacct) submitit never learns that a job died: its result, or squeue, tell
         if one.paths.result_pickle.exists():
             return True

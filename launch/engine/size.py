@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from haigo import memory
 from haigo.cli import HaigoError
-from launch.local.settings import Settings
+from launch.engine.settings import Settings
 
 _STATE = 4 * 4  # bytes a weight: weight, gradient and two moments in float32
 _SAMPLE = 8  # bytes of the order of samples

@@ -6,8 +6,8 @@ identity and nothing else. Nothing here trains, and nothing here needs torch.
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,12 @@ from typing import Any
 from haigo import digests
 from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs, manifest
-from launch.local import device as devices
-from launch.local import precision, settings, size, vocabulary
-from launch.local.settings import Settings
-from launch.local.vocabulary import Vocabulary
+from launch.engine import device as devices
+from launch.engine import precision, settings, size, vocabulary
+from launch.engine.options import TrainOptions
+from launch.engine.settings import Settings
+from launch.engine.vocabulary import Vocabulary
 from launch.neox import data_order
-
-PathLike = str | os.PathLike[str]
-EVAL_TOKENS = 65536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +35,7 @@ class Job:
     valid: Mapping[str, str]
     test: Mapping[str, str]
     pairs: Mapping[str, str]
-    tokens: int | None
-    seconds: float | None
-    eval_every: int | None
-    eval_tokens: int | None
-    test_tokens: int | None
-    export: bool
-    init_from: str | None
-    """Hugging Face folder whose weights the run starts from; initialised by the config's methods when None."""
+    options: TrainOptions
     device: str
     """cpu or cuda:N."""
     precision: str
@@ -67,16 +58,18 @@ class Job:
         source = self.source(self.plan)
         made: dict[str, Any] = {**self.plan.as_dict(), "tokenizer": self.words.sha256, "split": source.split}
         for name in ("tokens", "seconds", "eval_every", "eval_tokens", "test_tokens", "export"):
-            made[name] = getattr(self, name)
+            made[name] = getattr(self.options, name)
+        # "all of it", as it has always been written down
+        made["eval_tokens"] = made["eval_tokens"] or None
+        made["test_tokens"] = sys.maxsize if made["test_tokens"] == 0 else made["test_tokens"]
         made["betas"] = list(self.plan.betas)
         made["train_data_weights"] = list(source.weights)
         for number, prefix in enumerate(source.prefixes):
             made[f"train_data_paths[{number}]"] = manifest.fingerprint(prefix, former)
         if self.device != "cpu":
             made |= {"device": devices.kind(self.device), "computed_in": self.precision}
-        if self.init_from is not None:
-            weights = f"{self.init_from}/model.safetensors"
-            made["init_from"] = _file_digest(weights)
+        if self.options.init_from is not None:
+            made["init_from"] = _file_digest(f"{self.options.init_from}/model.safetensors")
         for kind, group in (("valid", self.valid), ("test", self.test)):
             for name, prefix in group.items():
                 made[f"{kind}.{name}"] = manifest.fingerprint(prefix, former)
@@ -85,40 +78,18 @@ class Job:
         return made
 
 
-def prepare(
-    config: Mapping[str, Any],
-    *,
-    tokenizer: PathLike | Vocabulary | None = None,
-    tokens: int | None = None,
-    seconds: float | None = None,
-    pairs: Mapping[str, PathLike] | None = None,
-    eval_every: int | None = None,
-    eval_tokens: int | None = EVAL_TOKENS,
-    test_tokens: int | None = EVAL_TOKENS,
-    valid: Mapping[str, PathLike] | None = None,
-    test: Mapping[str, PathLike] | None = None,
-    export: bool = True,
-    seed: int | None = None,
-    precision_override: str | None = None,
-    init_from: PathLike | None = None,
-    device: str = "auto",
-) -> Job:
-    """Check what a run is made from. Arguments as of `launch.local.train.train`.
+def prepare(config: Mapping[str, Any], options: TrainOptions, words: Vocabulary | None = None) -> Job:
+    """Check what a run is made from.
+
+    Args:
+        config: GPT-NeoX keys, as `neox_configs.reader.load` gives them.
+        words: the tokenizer, where it is loaded already.
 
     Raises:
-        HaigoError, Refused: as there.
+        HaigoError, Refused: as `launch.engine.train.train`.
     """
-    if tokens is not None and seconds is not None:
-        raise HaigoError(
-            "both a token budget and a time budget are given.",
-            "keep one of --tokens and --seconds",
-            option=("tokens", "seconds"),
-        )
-    for name, amount in (("--tokens", tokens), ("--seconds", seconds), ("--eval-every", eval_every)):
-        if amount is not None and not 0 < amount < math.inf:
-            raise HaigoError(f"{name} {amount} is not more than 0.", "give a positive number")
-    given = {**config, **({"seed": seed} if seed is not None else {})}
-    if given.get("train_iters") is None and (tokens is not None or seconds is not None):
+    given = {**config, **({"seed": options.seed} if options.seed is not None else {})}
+    if given.get("train_iters") is None and (options.tokens is not None or options.seconds is not None):
         given["train_iters"] = given.get("lr_decay_iters") or 1  # the budget decides; the schedule follows it
     if given.get("train_iters") is None:
         raise HaigoError(
@@ -127,39 +98,25 @@ def prepare(
             option="tokens",
         )
     plan = settings.resolve(given)
-    computed_on = devices.resolve(device)
-    computed_in = precision.check(plan, precision_override, computed_on)
-    if tokens is not None and tokens < plan.tokens_per_step:
+    device = devices.resolve(options.device)
+    computed_in = precision.check(plan, options.precision_override, device)
+    if options.tokens is not None and options.tokens < plan.tokens_per_step:
         raise HaigoError(
-            f"--tokens {tokens} is less than one step of {plan.tokens_per_step} tokens.",
+            f"--tokens {options.tokens} is less than one step of {plan.tokens_per_step} tokens.",
             "give more tokens, or a config with a smaller batch",
             option="tokens",
         )
-    words = tokenizer if isinstance(tokenizer, Vocabulary) else vocabulary.find(config, tokenizer)
-    size.require(plan, -(-words.size // plan.vocab_multiple) * plan.vocab_multiple)
-    sets = named_sets(config.get("valid_data_paths") or []) if valid is None else valid
-    both = [name for name in (pairs or {}) if name in sets]
+    words = words or vocabulary.find(config, options.tokenizer)
+    size.require(plan, plan.padded(words.size))
+    valid = named_sets(config.get("valid_data_paths") or []) if options.valid is None else options.valid
+    both = [name for name in options.pairs if name in valid]
     if both:
         raise HaigoError(f"'{both[0]}' is both a corpus and a pairs file.", "give the pairs file another name")
-    job = Job(
-        config=given,
-        plan=plan,
-        words=words,
-        valid=_words(sets),
-        test=_words(test or {}),
-        pairs=_words(pairs or {}),
-        tokens=tokens,
-        seconds=seconds,
-        eval_every=eval_every,
-        eval_tokens=eval_tokens,
-        test_tokens=test_tokens,
-        export=export,
-        init_from=None if init_from is None else str(init_from),
-        device=computed_on,
-        precision=computed_in,
-    )
-    if init_from is not None:
-        vocabulary.check_model(init_from, words)
+    groups = {"valid": valid, "test": options.test, "pairs": options.pairs}
+    texts: Any = {kind: {str(name): str(path) for name, path in group.items()} for kind, group in groups.items()}
+    job = Job(config=given, plan=plan, words=words, options=options, device=device, precision=computed_in, **texts)
+    if options.init_from is not None:
+        vocabulary.check_model(options.init_from, words)
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
         belongs.require(prefix, words.tokenizer)
     return job
@@ -180,10 +137,6 @@ def named_sets(prefixes: Sequence[str]) -> dict[str, str]:
     if len(named) != len(prefixes):
         raise HaigoError("two validation sets of the config have the same name.", "put each corpus in its own folder")
     return named
-
-
-def _words(group: Mapping[str, PathLike]) -> dict[str, str]:
-    return {str(name): str(path) for name, path in group.items()}
 
 
 def _file_digest(path: str) -> str:

@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haigo.cli import HaigoError
+from haigo.jobs import WORKER
 
 if TYPE_CHECKING:
     import torch
 
-WORKER = "HAIGO_WORKER"
-"""Environment variable: number of the pool's worker that this process is."""
 _DRIVER = Path("/dev/nvidiactl")
 
 

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import files, sealed
-from haigo.cli import Failed, HaigoError
-from launch import proxy_pool
+from haigo import files, jobs, sealed
+from haigo.cli import Failed
+from launch.engine.options import TrainOptions
 
 DATA_KEYS = tuple(f"{part}_data_{what}" for part in ("train", "valid", "test") for what in ("paths", "weights"))
 
 
-def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], common: Mapping[str, Any]) -> int:
+def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], options: TrainOptions) -> int:
     """Tokens that fit into `seconds` of one proxy, its evaluation included.
 
     Args:
         folder: keeps what was measured, so that all its proxies are trained alike, also those of a later call.
         config: of the first proxy.
-        common: further arguments of `launch.local.job.prepare`.
     """
-    if not 0 < seconds < math.inf:
-        raise HaigoError(f"--seconds {seconds:g} is not more than 0.", "give a positive number", option="seconds")
     path = folder / "budget.json"
     key = files.digest([seconds, {name: value for name, value in config.items() if name not in DATA_KEYS}])
     if path.is_file():
         known, _ = sealed.read(path)
         if known.get("key") == key:
             return int(known["tokens"])
-    task = {"seconds": seconds, "config": dict(config), **common}
-    for event in proxy_pool.run(_measure, [("measure", task)], 1):
+    task = dict(config), options.replaced(seconds=seconds)
+    for event in jobs.run(jobs.Processes(_measure, 1), [("measure", task)]):
         if event is not None and event.kind == "done":
             sealed.write(path, {"key": key, "seconds": seconds, "tokens": event.value})
             return int(event.value)
@@ -42,9 +38,9 @@ def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], common: M
     raise Failed("the speed of a proxy could not be measured.", "give --tokens instead", option="tokens")
 
 
-def _measure(task: Mapping[str, Any], tell: Callable[[Any], None]) -> int:
+def _measure(task: tuple[dict[str, Any], TrainOptions], tell: Callable[[Any], None]) -> int:
     """Time a few steps (in a worker)."""
-    from launch.local import job
-    from launch.local.train import tokens_in
+    from launch.engine import job
+    from launch.engine.train import tokens_in
 
-    return tokens_in(job.prepare(**task))
+    return tokens_in(job.prepare(*task))

@@ -12,7 +12,7 @@ their tokens times corpora, whatever the corpora's size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +21,9 @@ from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs
 from haigo.formats.dataset.indexed import MMapReader
 from haigo.progress import Progress
-from launch.local import evaluate, vocabulary
-from launch.local.vocabulary import Vocabulary
+from launch.engine import evaluate, vocabulary
+from launch.engine.vocabulary import Vocabulary
+from launch.proxies.options import CountOptions
 from neox_configs.catalogue import Catalogue
 
 Array = np.ndarray
@@ -53,31 +54,17 @@ class Counted:
         tokens: (corpora,) tokens of each corpus' training set.
     """
 
-    def __init__(
-        self,
-        catalogue: Catalogue,
-        *,
-        order: int = 2,
-        sample: int = 2_000_000,
-        eval_tokens: int | None = None,
-        pairs: Mapping[str, str] | None = None,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, options: CountOptions) -> None:
         """Count.
-
-        Args:
-            order: 1 to 3.
-            sample: tokens of each corpus to count at most, in blocks of 1,024 drawn with the seed.
-            eval_tokens: tokens of a validation set to ask for, in windows spread over it; all when None.
-            pairs: name -> jsonl of context and target.
 
         Raises:
             HaigoError: datasets or files that are missing or do not belong together; no validation set.
         """
+        order = options.order
         words = vocabulary.load(catalogue.tokenizer)
         self.order, self.vocabulary_size = order, words.size
         self.corpora = list(catalogue.corpora)
-        asked = _questions(catalogue, words, order, eval_tokens, pairs or {})
+        asked = _questions(catalogue, words, options)
         self.metrics = list(asked)
         self._bytes = [one.bytes for one in asked.values()]
         self._ends = np.cumsum([len(one.targets) for one in asked.values()])
@@ -93,7 +80,7 @@ class Counted:
         with Progress("counting", len(self.corpora), "corpora") as bar:
             for j, name in enumerate(self.corpora):
                 stream = _training_stream(catalogue, name, words)
-                blocks = _sample(stream, sample, np.random.default_rng([seed, j]))
+                blocks = _sample(stream, options.sample, np.random.default_rng([options.seed, j]))
                 self.tokens[j], counted[j] = len(stream), blocks.size
                 for n, (whole, before) in enumerate(levels):
                     x = blocks[:, n:]
@@ -118,15 +105,14 @@ class Counted:
         return made
 
 
-def _questions(
-    catalogue: Catalogue, words: Vocabulary, order: int, eval_tokens: int | None, pairs: Mapping[str, str]
-) -> dict[str, _Asked]:
+def _questions(catalogue: Catalogue, words: Vocabulary, options: CountOptions) -> dict[str, _Asked]:
+    eval_tokens, order = options.eval_tokens or None, options.order
     tasks = {
         f"{corpus}_bpb": evaluate.corpus_task(str(splits["valid"]), words, _SEQ_LENGTH, eval_tokens)
         for corpus, splits in catalogue.corpora.items()
         if "valid" in splits
     }
-    for name, path in pairs.items():
+    for name, path in options.pairs.items():
         if f"{name}_bpb" in tasks:
             raise HaigoError(f"'{name}' is both a corpus and a pairs file.", "give the pairs file another name")
         tasks[f"{name}_bpb"] = evaluate.pairs_task(path, words, _POSITIONS)
@@ -134,7 +120,7 @@ def _questions(
         raise HaigoError("the catalogue has no validation set: there is nothing to screen for.", "index a valid split")
     made = {}
     for name, task in tasks.items():
-        # as launch.local.evaluate: the end of a document stands for no byte, so its prediction is no part of the bits
+        # as launch.engine.evaluate: the end of a document stands for no byte, so its prediction is no part of the bits
         row, column = np.nonzero((task.labels >= 0) & (task.labels != task.eod_id))
         before = [
             np.where(column >= i, task.inputs[row, np.maximum(column - i, 0)], words.size) for i in range(order - 1)

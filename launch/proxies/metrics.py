@@ -89,7 +89,7 @@ def table_of(
 
 def own_results(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Run -> its own result.json with the scores of its tasks, for those runs in the folder that are as they were left."""
-    from launch.local import checkpoint
+    from launch.engine import checkpoint
 
     found = {}
     for name in names:
@@ -120,7 +120,7 @@ def check_own(table: Table) -> None:
     Raises:
         Refused: one is not, or the mixture that is noted of a run is not the one that it was trained on.
     """
-    from launch.local import checkpoint
+    from launch.engine import checkpoint
 
     again = "run launch.proxies with its own options there once more: metrics.csv is then written anew from the runs' results"
     own = own_results(table.folder, table.rows)

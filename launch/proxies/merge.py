@@ -16,8 +16,8 @@ from typing import Any
 from haigo import files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.csvfile import write_rows
-from launch.swarm import metrics
-from launch.swarm.metrics import Table
+from launch.proxies import metrics
+from launch.proxies.metrics import Table
 
 _SAME = 1e-5
 """Relative difference of two losses that is put down to other processors, which round otherwise."""

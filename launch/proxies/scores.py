@@ -10,57 +10,19 @@ import contextlib
 import io
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from haigo import files, sealed
 from haigo.cli import HaigoError
+from launch.proxies.options import TaskOptions
 
 FILE = "scores.json"
 _SHARES = ("acc", "acc_norm", "exact_match", "em")
 """Metrics that are shares of right items: for them the noise of ITEMS items is sqrt(p (1 - p) / ITEMS)."""
 
 
-@dataclass(frozen=True)
-class Tasks:
-    """What to score, as `eval_harness.run` takes it."""
-
-    names: tuple[str, ...]
-    data_dir: str
-    num_fewshot: tuple[int | None, ...] = (None,)
-    limit: tuple[int | float | None, ...] = (None,)
-    data_version: str = "v1.1"
-    fewshot_pool: str = "train"
-
-
-def words(tasks: str, data_dir: str | None, num_fewshot: str | None, limit: str | None, pool: str) -> Tasks:
-    """Tasks from the words of a command line.
-
-    Raises:
-        HaigoError: no data folder, or words that are no numbers.
-    """
-    if data_dir is None:
-        raise HaigoError("--tasks is given without --data-dir.", "name the folder with the data sets' files")
-    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
-    if not names:
-        raise HaigoError(f"--tasks {tasks!r} names no task.", "write --tasks jcommonsenseqa-1.1-0.3")
-
-    def numbers(text: str | None, option: str, shares: bool) -> tuple[Any, ...]:
-        made: list[Any] = []
-        for word in (text or "own").split(","):
-            try:
-                whole = word.strip().isdigit() or not shares
-                made.append(None if word.strip() in ("own", "all") else int(word) if whole else float(word))
-            except ValueError:
-                raise HaigoError(f"--{option} {text}: '{word}' is not a number.", "write for example 3,3,2") from None
-        return tuple(made)
-
-    return Tasks(names, data_dir, numbers(num_fewshot, "num-fewshot", False), numbers(limit, "limit", True),
-                 fewshot_pool=pool)  # fmt: skip
-
-
-def check(tasks: Tasks) -> str:
+def check(tasks: TaskOptions) -> str:
     """See that tasks and data are there; gives the digest of everything that scores depend on besides the model.
 
     Raises:
@@ -70,12 +32,13 @@ def check(tasks: Tasks) -> str:
     from eval_harness import tasks as known
     from eval_harness.sources import read_sources, spread
 
-    _, theirs = stock.split(list(tasks.names))
+    _, theirs = stock.split(list(tasks.tasks))
     if theirs:
         raise known.unknown(theirs[0])
-    names = known.select(list(tasks.names))
-    shots, limits = spread(tasks.num_fewshot, names, "num-fewshot"), spread(tasks.limit, names, "limit")
-    found = read_sources(names, shots, limits, Path(tasks.data_dir), tasks.fewshot_pool, tasks.data_version)
+    names = known.select(list(tasks.tasks))
+    shots = spread(tasks.num_fewshot or [None], names, "num-fewshot")
+    limits = spread(tasks.limit or [None], names, "limit")
+    found = read_sources(names, shots, limits, Path(tasks.data_dir or "."), tasks.fewshot_pool, tasks.data_version)
     used = [[file.sha256 for file in (source.scored, source.pool) if file is not None] for source in found]
     return files.digest([names, [source.shots for source in found], limits, used])
 
@@ -93,7 +56,7 @@ def finished(place: Path, key: str, result: Mapping[str, Any]) -> dict[str, Any]
     return content if content.get("key") == key and content.get("model") == _model(result) else None
 
 
-def score(place: Path, tasks: Tasks, key: str, result: Mapping[str, Any]) -> dict[str, Any]:
+def score(place: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any]) -> dict[str, Any]:
     """Score the model of a finished run (in a worker); `place/scores.json` is written last.
 
     Returns:
@@ -108,18 +71,16 @@ def score(place: Path, tasks: Tasks, key: str, result: Mapping[str, Any]) -> dic
     if not (place / "model").is_dir():
         raise HaigoError(f"{place} holds no model to score.", "delete that folder, and it is trained again")
     from eval_harness.run import evaluate
-    from launch.local import device
+    from launch.engine import device
 
-    # one number (or the tasks' own) for all, or one a task
-    shots: Any = list(tasks.num_fewshot)
     # what it says on the way would be said once a proxy, in the middle of the table
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         found = evaluate(
             place / "model",
-            list(tasks.names),
-            shots,
-            list(tasks.limit),
-            tasks.data_dir,
+            tasks.tasks,
+            tasks.num_fewshot or [None],
+            tasks.limit or [None],
+            tasks.data_dir or ".",
             place / "scores",
             log_samples=False,
             fewshot_pool=tasks.fewshot_pool,
@@ -163,6 +124,6 @@ def advice(known: Mapping[str, Mapping[str, Any]]) -> str:
     return " ".join(made)
 
 
-def as_facts(tasks: Tasks, key: str) -> dict[str, Any]:
+def as_facts(tasks: TaskOptions, key: str) -> dict[str, Any]:
     """For swarm.json: what runs with scores must have in common."""
-    return {"tasks": ",".join(tasks.names), "tasks.digest": key}
+    return {"tasks": ",".join(tasks.tasks), "tasks.digest": key}

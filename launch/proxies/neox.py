@@ -22,6 +22,7 @@ from haigo.cli import Failed, HaigoError, Refused
 from haigo.formats.tokenizer import model_path
 from launch.neox import checkpoints, ports
 from launch.neox import log as neox_log
+from launch.proxies.proxy import Proxy
 
 ENGINE = "gpt-neox"
 _TAIL_BYTES = 8192
@@ -32,22 +33,18 @@ _SAVES = 10  # of one run: as GPT-NeoX writes all weights and moments each time
 class Work:
     """What submitit calls in a job; queued again by itself when the job is preempted or out of time."""
 
-    def __call__(self, task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        return train(task)
+    def __call__(self, proxy: Proxy) -> tuple[dict[str, Any], dict[str, Any]]:
+        return train(proxy)
 
-    def checkpoint(self, task: Mapping[str, Any]) -> Any:
+    def checkpoint(self, proxy: Proxy) -> Any:
         """submitit's word for a job that has to leave: GPT-NeoX goes on from its own last checkpoint."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, task)
+        return DelayedSubmission(self, proxy)
 
 
-def train(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def train(proxy: Proxy) -> tuple[dict[str, Any], dict[str, Any]]:
     """Train, convert and score one proxy, or go on with it (in a job).
-
-    Args:
-        task: config, output_dir, steps, decay (steps of the schedule), identity, valid, pairs, tokenizer, eval_tokens,
-            export, about, tasks, tasks_key.
 
     Returns:
         What result.json holds, and the scores of tasks.
@@ -55,31 +52,29 @@ def train(task: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         HaigoError, Failed: as launch.deepy and launch.convert.
     """
-    from launch.local import checkpoint
-    from launch.swarm import scores
+    from launch.engine import checkpoint
+    from launch.proxies import scores
 
-    place = Path(task["output_dir"])
+    place = proxy.folder
     with files.owner(place):
-        digests.learn(task["digests"])
-        same = checkpoint.same(place, task["identity"])
+        digests.learn(proxy.digests)
+        same = checkpoint.same(place, proxy.identity)
         result = checkpoint.finished(place) if same else None
         if not same or (result is None and (place / checkpoint.RESULT).is_file()):
             checkpoint.clear(place)
             _clear(place / "neox")
             files.remove_tree(place / "model")
-        checkpoint.claim(place, task["identity"])
-        result = result or _train(task, place)
-        found = scores.score(place, task["tasks"], task["tasks_key"], result) if task["tasks"] is not None else {}
-    return result, found
+        checkpoint.claim(place, proxy.identity)
+        result = result or _train(proxy)
+        return result, scores.score(place, proxy.tasks, proxy.tasks_key, result) if proxy.tasks else {}
 
 
-def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
-    from launch.local import checkpoint
+def _train(proxy: Proxy) -> dict[str, Any]:
+    from launch.engine import checkpoint
 
-    begin = time.monotonic()
-    config = write_config(task, place)
-    steps = int(task["steps"])
-    mend(place / "neox" / "save", yamlfile.read(config))
+    begin, place, steps = time.monotonic(), proxy.folder, proxy.steps
+    config = write_config(proxy)
+    repair(place / "neox" / "save", yamlfile.read(config))
     if checkpoints.latest(place / "neox" / "save") != f"global_step{steps}":
         _run(place, config)
     if not (place / "model").is_dir():
@@ -91,15 +86,15 @@ def _train(task: Mapping[str, Any], place: Path) -> dict[str, Any]:
             out=str(place / "model"),
             iteration=steps,
             config=[str(config)],
-            tokenizer=str(task["tokenizer"]),
+            tokenizer=str(proxy.options.tokenizer),
             dtype="float32",
         )
         convert(options)
-    result = evaluate(task, place, steps)
+    result = evaluate(proxy)
     result["seconds"] = round(_spent(place) + time.monotonic() - begin, 3)
     files.write_json(place / checkpoint.RESULT, result)
     _clear(place / "neox")
-    if not task["export"]:
+    if not proxy.options.export:
         files.remove_tree(place / "model")
     checkpoint.close(place)
     return result
@@ -114,7 +109,7 @@ def _clear(folder: Path) -> None:
     files.remove_tree(folder)
 
 
-def mend(save: Path, config: Mapping[str, Any]) -> None:
+def repair(save: Path, config: Mapping[str, Any]) -> None:
     """Let `latest` name a whole checkpoint, or take all away where none is: GPT-NeoX writes `latest` last, so that a run killed
     in its first save has a folder and no `latest`, and dies of a torn file at every start. It then starts anew, which
     launch.preflight rightly leaves for a person to decide in a large run."""
@@ -126,7 +121,7 @@ def mend(save: Path, config: Mapping[str, Any]) -> None:
     checkpoints.repair(save, choice)
 
 
-def write_config(task: Mapping[str, Any], place: Path) -> Path:
+def write_config(proxy: Proxy) -> Path:
     """Write the run's GPT-NeoX config, `neox/config.yml`, and link its datasets to `neox/data`.
 
     One process on one device: the one that CUDA_VISIBLE_DEVICES names, through `include`, because DeepSpeed drops that
@@ -134,8 +129,8 @@ def write_config(task: Mapping[str, Any], place: Path) -> Path:
     """
     from neox_configs import keys
 
-    steps = int(task["steps"])
-    made = {name: value for name, value in task["config"].items() if value is not None}
+    place, steps = proxy.folder, proxy.steps
+    made = {name: value for name, value in proxy.config.items() if value is not None}
     for name in ("hostfile", "include", "num_gpus", "num_nodes", "global_num_gpus", "launcher"):
         made.pop(name, None)
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
@@ -146,7 +141,7 @@ def write_config(task: Mapping[str, Any], place: Path) -> Path:
     made |= {"include": f"localhost:{device}"} if device else {"num_gpus": 1}
     made.pop("lr_decay_fraction", None)
     train_sets = [Path(prefix) for prefix in made["train_data_paths"]]
-    held = [Path(prefix) for prefix in task["valid"].values()] or train_sets
+    held = [Path(prefix) for prefix in (proxy.options.valid or {}).values()] or train_sets
     data = place / "neox" / "data"
     linked = {
         prefix: _link(prefix, data / f"{number}") for number, prefix in enumerate(dict.fromkeys([*train_sets, *held]))
@@ -157,8 +152,8 @@ def write_config(task: Mapping[str, Any], place: Path) -> Path:
         made[f"{part}_data_weights"] = [1.0 / len(held)] * len(held)
     made |= {
         "train_iters": steps,
-        "lr_decay_iters": int(task["decay"]),
-        "vocab_file": str(model_path(task["tokenizer"])),
+        "lr_decay_iters": proxy.decay,
+        "vocab_file": str(model_path(proxy.options.tokenizer)),
         "tokenizer_type": "SPMTokenizer",
         "data_impl": "mmap",
         "save": str(place / "neox" / "save"),
@@ -213,7 +208,7 @@ def _spent(place: Path) -> float:
     return 0.0
 
 
-def evaluate(task: Mapping[str, Any], place: Path, steps: int) -> dict[str, Any]:
+def evaluate(proxy: Proxy) -> dict[str, Any]:
     """Score the converted model as the embedded engine scores its own.
 
     Returns:
@@ -222,40 +217,35 @@ def evaluate(task: Mapping[str, Any], place: Path, steps: int) -> dict[str, Any]
     import torch
     from transformers import GPTNeoXForCausalLM
 
-    from launch.local import device as devices
-    from launch.local import evaluate as evaluation
-    from launch.local import job as jobs
-    from launch.local import model as models
-    from launch.local import vocabulary
+    from launch.engine import device as devices
+    from launch.engine import evaluate as evaluation
+    from launch.engine import job as jobs
+    from launch.engine import model as models
+    from launch.engine import vocabulary
 
-    words = vocabulary.load(task["tokenizer"])
-    options = {"tokenizer": words, "valid": task["valid"], "pairs": task["pairs"], "precision_override": "fp32"}
-    job = jobs.prepare({**task["config"], "train_iters": steps}, device="cpu", **options)
+    words = vocabulary.load(proxy.options.tokenizer)
+    options = proxy.options.replaced(tokens=None, precision_override="fp32", device="cpu")
+    job = jobs.prepare({**proxy.config, "train_iters": proxy.steps}, options, words)
     device = devices.resolve("auto")
-    model: Any = GPTNeoXForCausalLM.from_pretrained(place / "model", dtype=torch.float32)
+    model: Any = GPTNeoXForCausalLM.from_pretrained(proxy.folder / "model", dtype=torch.float32)
     if device != "cpu":
         torch.nn.Module.to(model, torch.device(device))
-    asked = {
-        name: evaluation.corpus_task(prefix, words, job.plan.seq_length, task["eval_tokens"])
-        for name, prefix in task["valid"].items()
-    }
-    for name, path in task["pairs"].items():
-        asked[name] = evaluation.pairs_task(path, words, job.plan.max_position_embeddings)
-    found = {name: evaluation.score(model, each, device) for name, each in asked.items()}
-    losses = [loss for _, loss in logged(place / "train.log")]
+    tasks = evaluation.tasks(job.valid, job.pairs, words, job.plan, options.eval_tokens)
+    found = {name: evaluation.score(model, each, device) for name, each in tasks.items()}
+    losses = [loss for _, loss in logged(proxy.folder / "train.log")]
     tail = losses[-max(1, len(losses) // 10) :]
     return {
-        "tokens": steps * job.plan.tokens_per_step,
-        "steps": steps,
+        "tokens": proxy.steps * job.plan.tokens_per_step,
+        "steps": proxy.steps,
         "loss": sum(tail) / len(tail),
-        "metrics": {f"{name}_bpb": score.bpb for name, score in found.items()},
+        "metrics": evaluation.metrics(found),
         "valid": {name: score.as_dict() for name, score in found.items()},
         "size": models.parameters(model),
         "size_non_embedding": models.non_embedding_parameters(model),
         "vocab_size": words.size,
         "seed": job.plan.seed,
         "engine": ENGINE,
-        **(task["about"] or {}),
+        **(proxy.about or {}),
     }
 
 

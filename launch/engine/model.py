@@ -6,24 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haigo.cli import HaigoError
-from launch.local.init import initialise
-from launch.local.settings import Settings
+from launch.engine.init import initialise
+from launch.engine.settings import Settings
 
 if TYPE_CHECKING:
     import torch
     from transformers import GPTNeoXForCausalLM
 
 
-def padded_vocab(size: int, multiple: int) -> int:
-    """`size` rounded up to `multiple` (make_vocab_size_divisible_by x model_parallel_size), as GPT-NeoX pads it."""
-    return -(-size // multiple) * multiple
-
-
 def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None = None) -> GPTNeoXForCausalLM:
     """A freshly initialised model in float32.
 
     Args:
-        settings: see `launch.local.settings.resolve`.
+        settings: see `launch.engine.settings.resolve`.
         vocab_size: pieces of the tokenizer, unpadded.
         eod_id, pad_id: the tokenizer's ids, written into the model's config.
     """
@@ -31,7 +26,7 @@ def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None =
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
     config = GPTNeoXConfig(
-        vocab_size=padded_vocab(vocab_size, settings.vocab_multiple),
+        vocab_size=settings.padded(vocab_size),
         hidden_size=settings.hidden_size,
         num_hidden_layers=settings.num_layers,
         num_attention_heads=settings.num_attention_heads,
