@@ -93,7 +93,7 @@ def argv(options: Options) -> list[str]:
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return ":".join(map(_plain, value))
     return f"{value:.12g}" if isinstance(value, float) else str(value)
 

@@ -8,7 +8,7 @@ what GPT-NeoX computes. Nothing is ignored.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -20,6 +20,21 @@ from neox_configs.keys import KEYS
 
 _GATED = "gated activations have a weight matrix that transformers' GPTNeoXForCausalLM lacks"
 _BELOW_ONE = 1.0 - 1e-9
+_COUNTED = ["num_layers", "hidden_size", "num_attention_heads", "seq_length", "max_position_embeddings", "train_iters"]
+_NUMBERS = {
+    "layernorm_epsilon": (0,),
+    "rotary_emb_base": (1,),
+    "init_method_std": (0,),
+    "min_lr": (0,),
+    "weight_decay": (0,),
+    "warmup": (0, 1),
+}
+"""Fields that are a key's number, with its least and greatest value."""
+_NAMED = {
+    "init_method": ("not an init method of this engine", INITS),
+    "output_layer_init_method": ("not an init method of this engine", INITS),
+    "lr_decay_style": ("unknown", ("constant", "linear", "cosine", "exponential")),
+}
 _ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "mish": "mish"}
 
 
@@ -98,84 +113,76 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         value = config.get(name)
         return KEYS[name].default if value is None else value
 
-    hidden, heads, layers = (
-        _positive(get(name), name) for name in ("hidden_size", "num_attention_heads", "num_layers")
-    )
-    if hidden % heads:
-        raise HaigoError(f"hidden_size {hidden} is not divisible by num_attention_heads {heads}.", "change one of them")
-    positions = _positive(get("max_position_embeddings"), "max_position_embeddings")
-    seq_length = _positive(get("seq_length"), "seq_length")
-    if seq_length > positions:
-        raise HaigoError(
-            f"seq_length {seq_length} is more than max_position_embeddings {positions}.",
-            "raise max_position_embeddings",
-        )
-    rotary = _number(get("rotary_pct"), "rotary_pct")
-    if not 0 < rotary <= 1 or int(hidden // heads * rotary) % 2:
-        raise HaigoError(
-            f"rotary_pct {rotary} of a head of {hidden // heads} is {int(hidden // heads * rotary)} dimensions, "
-            "which must be even and more than 0.",
-            "change rotary_pct or the number of heads",
-        )
-    train_iters = _positive(get("train_iters"), "train_iters")
-    decay = get("lr_decay_iters")
-    if decay is None:
-        fraction = get("lr_decay_fraction")
-        decay = train_iters if fraction is None else math.floor(train_iters * _number(fraction, "lr_decay_fraction"))
-    if decay < 1:
-        raise HaigoError(
-            f"lr_decay_iters, or lr_decay_fraction of train_iters, is {decay}: the schedule has no step.",
-            "raise it, or leave both out",
-        )
+    counted = {name: _positive(get(name), name) for name in _COUNTED}
+    numbers = {name: _number(get(name), name, *limits) for name, limits in _NUMBERS.items()}
+    rotary = _rotary(counted, _number(get("rotary_pct"), "rotary_pct"))
     micro, batch = batch_sizes(config)
     lr, betas, eps = _optimizer(config)
-    min_lr = _number(get("min_lr"), "min_lr", 0)
-    if min_lr > lr:
-        raise HaigoError(f"min_lr {min_lr} is more than lr {lr}.", "lower min_lr")
-    for name in ("init_method", "output_layer_init_method"):
-        if get(name) not in INITS:
-            raise HaigoError(
-                f"{name}: '{get(name)}' is not an init method of this engine.{nearest(str(get(name)), INITS)}",
-                f"use one of {', '.join(INITS)}",
-            )
-    style = get("lr_decay_style")
-    if style not in ("constant", "linear", "cosine", "exponential"):
-        raise HaigoError(f"lr_decay_style: '{style}' is unknown.", "use one of constant, linear, cosine, exponential")
+    if numbers["min_lr"] > lr:
+        raise HaigoError(f"min_lr {numbers['min_lr']} is more than lr {lr}.", "lower min_lr")
+    named = {name: _among(get(name), name, *choice) for name, choice in _NAMED.items()}
     return Settings(
-        num_layers=layers,
-        hidden_size=hidden,
-        num_attention_heads=heads,
-        intermediate_size=intermediate(config, hidden),
-        seq_length=seq_length,
-        max_position_embeddings=positions,
-        layernorm_epsilon=_number(get("layernorm_epsilon"), "layernorm_epsilon", 0),
+        **counted,
+        **numbers,
+        **named,
+        intermediate_size=intermediate(config, counted["hidden_size"]),
         rotary_pct=rotary,
-        rotary_emb_base=_number(get("rotary_emb_base"), "rotary_emb_base", 1),
         gpt_j_residual=bool(get("gpt_j_residual")),
         tied=not get("no_weight_tying"),
         activation=activation(get("activation"), bool(get("bias_gelu_fusion"))),
         attention_bias=bool(get("use_bias_in_attn_linear")),
         vocab_multiple=_positive(get("make_vocab_size_divisible_by"), "make_vocab_size_divisible_by")
         * _positive(get("model_parallel_size"), "model_parallel_size"),
-        init_method=get("init_method"),
-        output_layer_init_method=get("output_layer_init_method"),
-        init_method_std=_number(get("init_method_std"), "init_method_std", 0),
         lr=lr,
-        min_lr=min_lr,
         betas=betas,
         eps=eps,
-        weight_decay=_number(get("weight_decay"), "weight_decay", 0),
         clip=_clip(config),
-        lr_decay_style=style,
-        lr_decay_iters=int(decay),
-        warmup=_number(get("warmup"), "warmup", 0, 1),
+        lr_decay_iters=_decay(get, counted["train_iters"]),
         micro_batch=micro,
         batch=batch,
-        train_iters=train_iters,
         seed=seed(get("seed")),
         eod_mask_loss=bool(get("eod_mask_loss")),
         precision=precision_of(config),
     )
+
+
+def _rotary(sizes: Mapping[str, int], share: float) -> float:
+    """See that a head, and the part of it that turns, are whole, and that there is a position for each token."""
+    hidden, heads = sizes["hidden_size"], sizes["num_attention_heads"]
+    if hidden % heads:
+        raise HaigoError(f"hidden_size {hidden} is not divisible by num_attention_heads {heads}.", "change one of them")
+    if sizes["seq_length"] > sizes["max_position_embeddings"]:
+        raise HaigoError(
+            f"seq_length {sizes['seq_length']} is more than max_position_embeddings {sizes['max_position_embeddings']}.",
+            "raise max_position_embeddings",
+        )
+    turned = int(hidden // heads * share)
+    if not 0 < share <= 1 or turned % 2:
+        raise HaigoError(
+            f"rotary_pct {share} of a head of {hidden // heads} is {turned} dimensions, which must be even and more than 0.",
+            "change rotary_pct or the number of heads",
+        )
+    return share
+
+
+def _decay(get: Callable[[str], Any], train_iters: int) -> int:
+    """Steps of the learning-rate schedule."""
+    decay, share = get("lr_decay_iters"), get("lr_decay_fraction")
+    if decay is None:
+        decay = train_iters if share is None else math.floor(train_iters * _number(share, "lr_decay_fraction"))
+    if decay < 1:
+        raise HaigoError(
+            f"lr_decay_iters, or lr_decay_fraction of train_iters, is {decay}: the schedule has no step.",
+            "raise it, or leave both out",
+        )
+    return int(decay)
+
+
+def _among(value: Any, name: str, what: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        near = nearest(str(value), choices)
+        raise HaigoError(f"{name}: '{value}' is {what}.{near}", f"use one of {', '.join(choices)}")
+    return str(value)
 
 
 def activation(name: str, fused: bool) -> str:

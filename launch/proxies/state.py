@@ -109,9 +109,8 @@ class Swarm:
             self.facts |= {f"supply.{name}": supply for name, supply in cut.supply.items()}
             self.about = {each.name: {"epochs_matched": cut.about(each.weights, summary.tokens)} for each in units}
         for unit in units:
-            self._sort(
-                unit, prepare(proxy_config(base, unit.weights, known, unit.seed), self.train_options, words), steps
-            )
+            config = proxy_config(base, unit.weights, known, unit.seed)
+            self._sort(unit, config, prepare(config, self.train_options, words), steps)
         corpora = dict.fromkeys(name for unit in units for name, weight in unit.weights.items() if weight > 0)
         self.facts |= {"base_seed": self.seed, "seeds": self.options.seeds, "tokens": summary.tokens}
         self.facts |= {"engine": "embedded", **self.engine}
@@ -120,7 +119,7 @@ class Swarm:
             self.facts |= scores.as_facts(self.options.tasks, self.tasks_key)
         self._write_facts()
 
-    def _sort(self, unit: Unit, job: Job, steps: int) -> None:
+    def _sort(self, unit: Unit, config: dict[str, Any], job: Job, steps: int) -> None:
         from launch.engine import checkpoint
 
         place = self.folder / "runs" / unit.name
@@ -136,7 +135,7 @@ class Swarm:
         elif (place / checkpoint.RESULT).is_file():
             same = False  # of another run, or not as it was left
         self.waiting[unit.name] = Proxy(
-            config=dict(job.config),
+            config=config,
             folder=place,
             options=self.train_options.replaced(overwrite=not same),
             steps=steps,

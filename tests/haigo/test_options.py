@@ -25,6 +25,8 @@ class Everything(Options):
     kind: str = option("which", "auto", among=("auto", "plain"))
     soft: bool = option("not so hard", True, flags=("--hard",))
     quick: bool = option("quicker", False)
+    kept: bool = option("kept, or not", True, both=True)
+    part: tuple[int, int] | None = option("N:OF", None, parse=lambda text: tuple(map(int, text.split(":"))))
     skip: int | None = option("how many", None, nargs=None, const=3)
     names: list[str] = option("several", [])
     keys: list[str] = option("several after one flag", [], nargs="+")
@@ -60,6 +62,9 @@ SPELLED = [
     (["a", "--size", "0.5"], {"size": 0.5}),
     (["a", "--hard"], {"soft": False}),
     (["a", "--quick"], {"quick": True}),
+    (["a", "--no-kept"], {"kept": False}),
+    (["a", "--kept"], {}),
+    (["a", "--part", "2:4"], {"part": (2, 4)}),
     (["a", "--skip"], {"skip": 3}),
     (["a", "--skip", "7"], {"skip": 7}),
     (["a", "--names", "x", "--names", "y z"], {"names": ["x", "y z"]}),
