@@ -23,7 +23,6 @@ from launch.local.train import train
 from launch.proxies import cluster, neox
 from launch.proxies.options import ClusterOptions
 from launch.proxies.proxy import Proxy
-from neox_configs import catalogue as catalogues
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
