@@ -212,7 +212,7 @@ def table_digest(path: Path) -> str:
 def screen(root: Path, run: RunFile) -> str:
     """What n-gram counts say of the proxies' mixtures and others."""
     from launch.proxies.options import ScreenOptions
-    from launch.screen import screen as count
+    from launch.proxies.screen import screen as count
 
     asked = run.proxies.shared(ScreenOptions, mixtures=run.proxies.screen, pairs=run.pairs, seed=run.seed)
     return digests.sha256(count(root / "design" / "ratios.csv", root / "corpora.yml", root / "screen", asked))

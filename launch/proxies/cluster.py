@@ -162,6 +162,7 @@ class Local(Jobs):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 one._process.wait(max(0.1, deadline - time.monotonic()))
             if one._process.poll() is None:
+                below += _descendants(one._process.pid)  # what it started meanwhile
                 one._process.kill()
         for pid in below:  # what a job started goes with it, also where submitit's own process had no time to end it
             with contextlib.suppress(ProcessLookupError):

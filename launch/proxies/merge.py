@@ -18,6 +18,8 @@ from haigo.cli import HaigoError, Refused
 from haigo.formats.csvfile import write_rows
 from launch.proxies import metrics
 from launch.proxies.metrics import Table
+from launch.proxies.table import write_ratios
+from mixer.replicates import split
 
 _SAME = 1e-5
 """Relative difference of two losses that is put down to other processors, which round otherwise."""
@@ -92,10 +94,13 @@ def merge(folders: Sequence[str | Path], output_dir: str | Path) -> Merged:
     merged.runs = len(ordered)
     if not ordered:
         raise HaigoError("none of the folders has a finished run.", "train some first")
+    mixtures: dict[str, dict[str, float]] = {}
+    for name, run in runs.items():  # replicates have no row of their own
+        mixtures.setdefault(split(name)[0], run["weights"])
     with files.owner(out):
         metrics.write_facts(out, first.common, runs, scores)  # first: it says whose the table is
         write_rows(out / "metrics.csv", header, ordered)
-        _write_ratios(out / "ratios.csv", runs)
+        write_ratios(out / "ratios.csv", mixtures)  # mixer.search wants it beside metrics.csv
         merged.noise = metrics.write_noise(out, ordered, metrics.read(out).metrics)
     return merged
 
@@ -149,17 +154,6 @@ def _same(one: str, other: str) -> bool:
         return math.isclose(float(one), float(other), rel_tol=_SAME, abs_tol=2e-6)
     except ValueError:
         return False
-
-
-def _write_ratios(path: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
-    """The joined ratios.csv, which mixer.search wants beside metrics.csv; replicates have no row there."""
-    from mixer.replicates import split
-
-    corpora = list(dict.fromkeys(corpus for run in runs.values() for corpus in run["weights"]))
-    rows: dict[str, dict[str, str]] = {}
-    for name, run in runs.items():
-        rows.setdefault(split(name)[0], {corpus: repr(float(run["weights"].get(corpus, 0.0))) for corpus in corpora})
-    write_rows(path, ["run", *corpora], rows)
 
 
 def _short(value: Any) -> str:

@@ -7,9 +7,11 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from haigo import naming
 from haigo.cli import HaigoError, nearest
+from haigo.formats import csvfile
 from launch.proxies.options import SwarmOptions
 
 PathLike = str | os.PathLike[str]
@@ -59,6 +61,13 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
     return {
         run: dict(zip(made.corpora, row, strict=True)) for run, row in zip(made.runs, weights.tolist(), strict=True)
     }
+
+
+def write_ratios(path: Path, rows: Mapping[str, Mapping[str, float]]) -> None:
+    """Write ratios.csv; a corpus that a run lacks has the weight 0 there."""
+    corpora = list(dict.fromkeys(corpus for row in rows.values() for corpus in row))
+    cells = {run: {corpus: repr(float(row.get(corpus, 0.0))) for corpus in corpora} for run, row in rows.items()}
+    csvfile.write_rows(path, ["run", *corpora], cells)
 
 
 def units(table: Mapping[str, Mapping[str, float]], seed: int, options: SwarmOptions) -> list[Unit]:
