@@ -394,7 +394,7 @@ def test_a_damaged_file_of_a_run_is_told(catalogue, base, tmp_path, name, text):
         (["--match-epochs", "nan"], "--match-epochs is nan"),
         (["--data-dir", "jglue"], "belong to --tasks"),
         (["--tasks", "jnli-1.1-0.3"], "without --data-dir"),
-        (["--tasks", "jnli-1.1-0.3", "--data-dir", "d", "--num-fewshot", "x"], "'x' is not a number"),
+        (["--tasks", "jnli-1.1-0.3", "--data-dir", "d", "--num-fewshot", "x"], "'x' is not a whole number"),
         (["--tasks", "hellaswag", "--data-dir", "d"], "hellaswag"),
         (["--shard", "3/2"], "PART/PARTS"),
         (["--replicates", "0"], "at least 1"),
