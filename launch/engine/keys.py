@@ -19,16 +19,16 @@ class Classes(NamedTuple):
 
     honoured: frozenset[str]
     no_effect: frozenset[str]
-    held: dict[str, tuple[list[Any], str]]
+    held: dict[str, tuple[tuple[Any, ...], str]]
     """key -> (values, why no others)."""
 
 
 @cache
 def classes() -> Classes:
     """What `keys.yml` says."""
-    content = yamlfile.read(Path(__file__).with_name("keys.yml"))
-    held = {key: (rule["values"], rule["why"]) for key, rule in content["held"].items()}
-    held |= {key: (rule["values"], rule["why"]) for rule in content["held_alike"] for key in rule["keys"]}
+    content = yamlfile.read(Path(__file__).with_suffix(".yml"))
+    held = {key: (tuple(rule["values"]), rule["why"]) for key, rule in content["held"].items()}
+    held |= {key: (tuple(rule["values"]), rule["why"]) for rule in content["held_alike"] for key in rule["keys"]}
     return Classes(frozenset(content["honoured"]), frozenset(content["no_effect"]), held)
 
 

@@ -113,14 +113,14 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         value = config.get(name)
         return KEYS[name].default if value is None else value
 
-    counted = {name: _positive(get(name), name) for name in _COUNTED}
-    numbers = {name: _number(get(name), name, *limits) for name, limits in _NUMBERS.items()}
+    counted: dict[str, Any] = {name: _positive(get(name), name) for name in _COUNTED}
+    numbers: dict[str, Any] = {name: _number(get(name), name, *limits) for name, limits in _NUMBERS.items()}
     rotary = _rotary(counted, _number(get("rotary_pct"), "rotary_pct"))
     micro, batch = batch_sizes(config)
     lr, betas, eps = _optimizer(config)
     if numbers["min_lr"] > lr:
         raise HaigoError(f"min_lr {numbers['min_lr']} is more than lr {lr}.", "lower min_lr")
-    named = {name: _among(get(name), name, *choice) for name, choice in _NAMED.items()}
+    named: dict[str, Any] = {name: _among(get(name), name, *choice) for name, choice in _NAMED.items()}
     return Settings(
         **counted,
         **numbers,
