@@ -75,7 +75,7 @@ def main() -> int:
     if args.page is None:
         print("skipped: give the page with the published rows (see the top of this file)")
         return 0
-    stack = plan_stacks.find("fsdp-flash")
+    stack = plan_stacks.STACKS["fsdp-flash"]
     print(f"{'card':<12}{'rows':>5}{'fits':>7}{'2x not':>8}{'inside':>8}{'error':>8}{'after 3 rows':>14}{'<= 5 %':>8}")
     for card, rows in read(args.page).items():
         cluster = hardware.cluster(card, gpus_per_node=8)

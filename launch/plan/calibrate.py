@@ -24,10 +24,11 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from launch.neox import log as neox_log
+from launch.plan import stacks
 from launch.plan.layouts import Layout, layout
-from launch.plan.memory import Shape, Split
+from launch.plan.memory import Shape, Split, shape_of
 from launch.plan.stacks import Stack
-from neox_configs import derive, reader, shipped
+from neox_configs import reader, shipped
 from neox_configs.hardware import Cluster
 
 _LEVEL, _RECOMPUTE, _SIZE, _LENGTH, _NOISE = 0.3, 0.04, 0.04, 0.03, 0.03
@@ -128,43 +129,54 @@ def read(path: str | os.PathLike[str], stack: Stack) -> list[Row]:
 
 def _from_table(row: Mapping[str, Any], stack: Stack, where: str) -> Row:
     def number(name: str, default: float | None = None) -> float:
-        value = (row.get(name) or "").strip() if isinstance(row.get(name), str) else row.get(name)
+        value = row.get(name)
+        value = value.strip() if isinstance(value, str) else value
         if value in (None, ""):
             if default is None:
                 raise HaigoError(f"{where} has no {name}.", "see `python -m launch.plan --help` for the columns")
             return default
         try:
-            found = {"true": 1.0, "false": 0.0}.get(str(value).lower())
-            found = float(value) if found is None else found
+            found = float({"true": 1.0, "false": 0.0}.get(str(value).lower(), value))
         except ValueError:
             raise HaigoError(f"{where}: {name} is '{value}'.", "write a number") from None
         if not math.isfinite(found) or found < 0:
             raise HaigoError(f"{where}: {name} is '{value}'.", "write a number of 0 or more")
         return found
 
-    config: dict[str, Any]
+    config: dict[str, Any] = {}
     if (row.get("model") or "").strip():
         config = dict(reader.load(shipped.find_model(str(row["model"]).strip())))
     else:
-        config = {
-            "num_layers": int(number("layers")),
-            "hidden_size": int(number("hidden")),
-            "num_attention_heads": int(number("heads")),
-        }
-    config["seq_length"] = int(number("seq_length", config.get("seq_length")))
-    tensor, pipe = max(1, int(number("tensor", 1))), int(number("pipe", 0))
-    gpus = int(number("gpus"))
-    return _row(
-        config,
-        vocab=int(number("vocab", VOCAB)),
-        flash=stack.flash,
-        tied=bool(number("tied", 0)),
-        split=(tensor, pipe, gpus, int(number("zero", 1 if stack.neox else 3)), bool(number("recompute", 0))),
-        micro=int(number("micro")),
-        accumulation=int(number("accumulation", 1)),
-        speed=number("tokens_per_s"),
-        where=where,
-    )
+        names = {"num_layers": "layers", "hidden_size": "hidden", "num_attention_heads": "heads"}
+        config = {key: int(number(name)) for key, name in names.items()}
+    config |= {
+        "seq_length": int(number("seq_length", config.get("seq_length"))),
+        "no_weight_tying": not number("tied", 0),
+    }
+    vocab, tensor, pipe = int(number("vocab", VOCAB)), max(1, int(number("tensor", 1))), int(number("pipe", 0))
+    zero, gpus, stages = int(number("zero", 1 if stack.neox else 3)), int(number("gpus")), max(1, pipe)
+    micro, accumulation, speed = int(number("micro")), int(number("accumulation", 1)), number("tokens_per_s")
+    if gpus < 1 or gpus % (tensor * stages) or micro < 1 or accumulation < 1 or not speed > 0:
+        told = f"{gpus} GPUs, tensor {tensor}, pipe {pipe}, micro {micro}, {speed:g} tokens/s make no run."
+        raise HaigoError(f"{where}: {told}", "mend the line")
+    data, recompute = gpus // (tensor * stages), bool(number("recompute", 0))
+    split = Split(tensor, 0 if pipe <= 1 else pipe, data, zero, recompute)
+    return Row(shape_of(config, vocab, stack.flash), split, micro, accumulation, speed, where)
+
+
+_ARGUMENTS = {
+    "layers": "num_layers",
+    "hidden": "hidden_size",
+    "heads": "num_attention_heads",
+    "seq_length": "seq_length",
+    "gpus": "global_num_gpus",
+    "vocab": "padded_vocab_size",
+    "micro": "train_micro_batch_size_per_gpu",
+    "accumulation": "gradient_accumulation_steps",
+    "tensor": "model_parallel_size",
+    "pipe": "pipe_parallel_size",
+}
+"""Columns of a table -> what GPT-NeoX calls them in its list of arguments."""
 
 
 def _from_log(text: str, where: str) -> Row:
@@ -176,84 +188,23 @@ def _from_log(text: str, where: str) -> Row:
             f"{where} has {len(speeds)} logged speeds (`samples/sec`), and the first tells of the start only.",
             "let GPT-NeoX log at least two intervals (log_interval)",
         )
-    wanted: tuple[str, ...] = (
-        "num_layers",
-        "hidden_size",
-        "num_attention_heads",
-        "seq_length",
-        "global_num_gpus",
-        "padded_vocab_size",
-    )
-    wanted += (
-        "train_micro_batch_size_per_gpu",
-        "gradient_accumulation_steps",
-        "model_parallel_size",
-        "pipe_parallel_size",
-    )
-    found = {}
-    for name in wanted:
+    row: dict[str, Any] = {}
+    for column, name in _ARGUMENTS.items():
         try:
-            found[name] = int(values[name])
+            row[column] = int(values[name])
         except (KeyError, ValueError):
-            raise HaigoError(
-                f"{where} does not tell {name}: GPT-NeoX's list of arguments is not whole in it.",
-                "give the log from its first line, or the numbers as a CSV",
-            ) from None
+            told = f"{where} does not tell {name}: GPT-NeoX's list of arguments is not whole in it."
+            raise HaigoError(told, "give the log from its first line, or the numbers as a CSV") from None
     stage = re.search(r"'stage': (\d)", values.get("zero_optimization", ""))
-    found_stage = int(stage[1]) if stage else int(neox_log.number(values.get("zero_stage", "0")) or 0)
-    return _row(
-        found,
-        vocab=found["padded_vocab_size"],
-        flash="flash" in values.get("attention_config", ""),
-        tied=values.get("no_weight_tying") == "False",
-        split=(
-            found["model_parallel_size"],
-            found["pipe_parallel_size"],
-            found["global_num_gpus"],
-            found_stage,
-            values.get("checkpoint_activations") == "True",
-        ),
-        micro=found["train_micro_batch_size_per_gpu"],
-        accumulation=found["gradient_accumulation_steps"],
-        # the middle one: evaluations and checkpoints fall into single intervals
-        speed=statistics.median(speeds[_WARM_UP:]) * found["seq_length"],
-        where=where,
-    )
-
-
-def _row(
-    config: Mapping[str, Any],
-    vocab: int,
-    flash: bool,
-    tied: bool,
-    split: tuple[int, int, int, int, bool],
-    micro: int,
-    accumulation: int,
-    speed: float,
-    where: str,
-) -> Row:
-    tensor, pipe, gpus, zero, recompute = split
-    stages = max(1, pipe)
-    if gpus < 1 or gpus % (tensor * stages) or micro < 1 or accumulation < 1 or not speed > 0:
-        raise HaigoError(
-            f"{where}: {gpus} GPUs, tensor {tensor}, pipe {pipe}, micro {micro}, {speed:g} tokens/s make no run.",
-            "mend the line",
-        )
-    layer, count = derive.parameters({**config, "no_weight_tying": not tied}, vocab)
-    shape = Shape(
-        layers=config["num_layers"],
-        hidden=config["hidden_size"],
-        heads=config["num_attention_heads"],
-        seq_length=config["seq_length"],
-        vocab=vocab,
-        layer_parameters=layer,
-        parameters=count,
-        tied=tied,
-        flash=flash,
-        bytes_per_value=2,
-    )
-    made = Split(tensor, 0 if pipe <= 1 else pipe, gpus // (tensor * stages), zero, recompute)
-    return Row(shape, made, micro, accumulation, speed, where)
+    row["zero"] = int(stage[1]) if stage else int(neox_log.number(values.get("zero_stage", "0")) or 0)
+    row |= {
+        "tied": values.get("no_weight_tying") == "False",
+        "recompute": values.get("checkpoint_activations") == "True",
+    }
+    # the middle one: evaluations and checkpoints fall into single intervals
+    row["tokens_per_s"] = statistics.median(speeds[_WARM_UP:]) * row["seq_length"]
+    flash = "flash" in values.get("attention_config", "")
+    return _from_table(row, stacks.of_attention("flash" if flash else "global"), where)
 
 
 def _layout(shape: Shape, split: Split, micro: int, accumulation: int, place: Cluster, stack: Stack) -> Layout:

@@ -17,7 +17,11 @@ micro batches do not; of its 61 on A100-80GB, whose micro batches are not all th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from neox_configs import derive, reader
 
 FIXED_BYTES = 1e9
 BUCKET_ELEMENTS = 250_000_000
@@ -49,6 +53,30 @@ class Shape:
     def flops_per_token(self) -> float:
         """Model FLOPs of forward and backward: 6N + 12 L h s, without counting recomputation."""
         return 6.0 * self.parameters + 12.0 * self.layers * self.hidden * self.seq_length
+
+
+def shape_of(config: Mapping[str, Any], vocab: int, flash: bool, bytes_per_value: int = 2) -> Shape:
+    """The numbers of a model from its GPT-NeoX keys.
+
+    Args:
+        vocab: the padded vocabulary.
+
+    Raises:
+        HaigoError: an architecture that is not planned.
+    """
+    layer, count = derive.parameters(config, vocab)
+    return Shape(
+        layers=config["num_layers"],
+        hidden=config["hidden_size"],
+        heads=config["num_attention_heads"],
+        seq_length=config["seq_length"],
+        vocab=vocab,
+        layer_parameters=layer,
+        parameters=count,
+        tied=not reader.value(config, "no_weight_tying"),
+        flash=flash,
+        bytes_per_value=bytes_per_value,
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from haigo.cli import HaigoError, Refused
-from launch.plan import asked, calibrate, layouts, stacks
+from launch.plan import asked, calibrate, layouts, memory, stacks
 from launch.plan.layouts import Layout
 from launch.plan.memory import Shape
 from launch.plan.options import PlanOptions
@@ -100,7 +100,7 @@ def plan(options: PlanOptions) -> Plan:
     if place.kind == "cpu" and nodes > 1:
         raise HaigoError(f"{place.name} is one machine, not {nodes} nodes.", "give --nodes 1", option="nodes")
     config = reader.load(shipped.find_model(options.model))
-    shape, padded = _shape(config, place, options, software.flash)
+    shape = _shape(config, place, options, software.flash)
     sequences = _sequences(config, shape.seq_length, options.global_batch_tokens)
     found = layouts.candidates(shape, nodes * place.gpus_per_node, place, sequences, software)
     learnt = None
@@ -132,7 +132,7 @@ def plan(options: PlanOptions) -> Plan:
         nodes=nodes,
         gpus=nodes * place.gpus_per_node,
         parameters=shape.parameters,
-        padded_vocab=padded,
+        padded_vocab=shape.vocab,
         seq_length=shape.seq_length,
         tokens=float(options.tokens),
         attention="flash" if software.flash else "global",
@@ -162,26 +162,13 @@ def vocab_step(cluster: Cluster, tensor: int) -> int:
     return 128 if cluster.kind == "cpu" else 1024 // tensor
 
 
-def _shape(config: dict[str, Any], place: Cluster, options: PlanOptions, flash: bool) -> tuple[Shape, int]:
+def _shape(config: dict[str, Any], place: Cluster, options: PlanOptions, flash: bool) -> Shape:
     length = options.seq_length or config.get("seq_length")
     if not isinstance(length, int) or length < 1:
         raise HaigoError("the model config gives no seq_length.", "give --seq-length", option="seq_length")
-    config = {**config, "model_parallel_size": 1, "make_vocab_size_divisible_by": vocab_step(place, 1)}
-    padded = derive.padded_vocab(config, options.vocab_size)
-    layer, count = derive.parameters(config, padded)
-    shape = Shape(
-        layers=config["num_layers"],
-        hidden=config["hidden_size"],
-        heads=config["num_attention_heads"],
-        seq_length=length,
-        vocab=padded,
-        layer_parameters=layer,
-        parameters=count,
-        tied=not reader.value(config, "no_weight_tying"),
-        flash=flash,
-        bytes_per_value=4 if place.kind == "cpu" else 2,
-    )
-    return shape, padded
+    step = {"model_parallel_size": 1, "make_vocab_size_divisible_by": vocab_step(place, 1)}
+    padded = derive.padded_vocab({**config, **step}, options.vocab_size)
+    return memory.shape_of({**config, "seq_length": length}, padded, flash, 4 if place.kind == "cpu" else 2)
 
 
 def _sequences(config: dict[str, Any], seq_length: int, tokens: float | None) -> int:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from haigo.cli import HaigoError, nearest
-
 
 @dataclass(frozen=True)
 class Stack:
@@ -26,54 +24,29 @@ class Stack:
     source: str
 
 
-STACKS = {
-    stack.name: stack
-    for stack in (
-        Stack(
-            "gpt-neox",
-            neox=True,
-            flash=False,
-            low=0.55,
-            high=1.05,
-            source="no published table; as with flash attention, plus the traffic of the s x s matrices",
-        ),
-        Stack(
-            "gpt-neox-flash",
-            neox=True,
-            flash=True,
-            low=0.55,
-            high=1.05,
-            source="Pythia's GPU hours (Biderman et al. 2023) are .51 to .79 of the roofline; the best of any stack is 1",
-        ),
-        Stack(
-            "fsdp-flash",
-            neox=False,
-            flash=True,
-            low=0.75,
-            high=1.3,
-            source="llm-foundry's 78 published rows on A100-40GB",
-        ),
-    )
-}
-
-
-def find(name: str) -> Stack:
-    """A stack by its name.
-
-    Raises:
-        HaigoError: there is none of that name.
-    """
-    if name not in STACKS:
-        raise HaigoError(f"there is no stack '{name}'.{nearest(name, STACKS)}", f"choose one of {', '.join(STACKS)}")
-    return STACKS[name]
+_FOUND = (
+    Stack(
+        "gpt-neox",
+        True,
+        False,
+        0.55,
+        1.05,
+        "no published table; as with flash attention, and s x s matrices that travel",
+    ),
+    # the best of any stack is 1
+    Stack(
+        "gpt-neox-flash",
+        True,
+        True,
+        0.55,
+        1.05,
+        "Pythia's GPU hours (Biderman et al. 2023) are .51 to .79 of the roofline",
+    ),
+    Stack("fsdp-flash", False, True, 0.75, 1.3, "llm-foundry's 78 published rows on A100-40GB"),
+)
+STACKS = {stack.name: stack for stack in _FOUND}
 
 
 def of_attention(attention: str) -> Stack:
-    """GPT-NeoX with `global` or `flash` attention.
-
-    Raises:
-        HaigoError: neither.
-    """
-    if attention not in ("global", "flash"):
-        raise HaigoError(f"there is no attention '{attention}'.", "choose global or flash")
+    """GPT-NeoX with `global` or `flash` attention."""
     return STACKS["gpt-neox-flash" if attention == "flash" else "gpt-neox"]

@@ -28,8 +28,8 @@ from launch.plan.planner import plan
 from neox_configs import derive, hardware
 
 A100 = hardware.cluster("a100-40gb")
-FSDP = plan_stacks.find("fsdp-flash")
-FLASH = plan_stacks.find("gpt-neox-flash")
+FSDP = plan_stacks.STACKS["fsdp-flash"]
+FLASH = plan_stacks.STACKS["gpt-neox-flash"]
 
 
 def shape(layers: int, hidden: int, heads: int, seq: int = 2048, vocab: int = 50_304, flash: bool = True) -> Shape:
@@ -197,7 +197,7 @@ def log(steps: int = 5, **changes: str) -> str:
 def test_a_log_tells_its_own_layout(tmp_path: Path) -> None:
     path = tmp_path / "train.log"
     path.write_text(log())
-    (row,) = plan_calibrate.read(path, plan_stacks.find("gpt-neox"))
+    (row,) = plan_calibrate.read(path, plan_stacks.STACKS["gpt-neox"])
     assert row.split == Split(1, 0, 4, 1, False) and (row.micro, row.accumulation) == (4, 32)
     assert row.shape.vocab == 50_176 and not row.shape.flash
     assert row.tokens_per_s == pytest.approx(20.035 * 2048)  # the first interval is the start

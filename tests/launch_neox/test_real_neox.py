@@ -169,7 +169,7 @@ def test_twenty_steps_on_a_two_corpus_mixture(neox: Any, tmp_path: Path) -> None
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     losses = [float(loss) for loss in re.findall(r"lm_loss: (\S+)", (tmp_path / "log.txt").read_text())]
     assert len(losses) == 20 and losses[-1] < losses[0] - 1
-    (row,) = plan_calibrate.read(tmp_path / "log.txt", plan_stacks.find("gpt-neox"))
+    (row,) = plan_calibrate.read(tmp_path / "log.txt", plan_stacks.STACKS["gpt-neox"])
     assert (row.micro, row.accumulation, row.split.data, row.shape.seq_length) == (
         8,
         1,

@@ -16,9 +16,8 @@ from launch.engine import log
 from launch.pipeline import runfile
 from launch.pipeline import summary as summaries
 from launch.pipeline.page import figures as report_figures
-from launch.pipeline.page import style as report_style
 from launch.pipeline.page import text as report_text
-from launch.pipeline.page.style import table
+from launch.pipeline.page.html import page, table
 from launch.pipeline.summary import CHOSEN, require_trained
 
 _CARD = {"spearman": float, "r2": float, "rmse": float}
@@ -62,8 +61,7 @@ def write(root: Path, run: runfile.RunFile) -> Path:
         _plan(root),
         _provenance(root, mixture, summary),
     ]
-    page = report_style.PAGE.format(title=html(run.title), style=report_style.STYLE, body="\n".join(parts))
-    files.write_text(root / "report.html", page)
+    files.write_text(root / "report.html", page(run.title, "\n".join(parts)))
     return root / "report.html"
 
 

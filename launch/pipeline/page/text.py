@@ -8,7 +8,7 @@ from haigo import files
 from haigo.formats.dataset import manifest
 from haigo.shown import html
 from launch.pipeline import runfile
-from launch.pipeline.page.style import table
+from launch.pipeline.page.html import table
 
 _TOKENIZER = {"corpora": {str: {"characters_per_token": float}}}
 _RULE = {"documents": int, "characters": int, "samples?": [object]}
