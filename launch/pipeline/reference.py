@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,9 @@ from haigo import cli, files, naming, options, yamlfile
 from haigo.cli import HaigoError
 from launch.pipeline import runfile
 
-_SECTIONS: dict[str, type] = {
-    "corpora": runfile.Corpus,
-    "dedup": runfile.Dedup,
-    "decontaminate": runfile.Decontaminate,
-    "tokenizer": runfile.Tokenizer,
-    "objective": runfile.Objective,
-    "proxies": runfile.Proxies,
-    "search": runfile.Search,
-    "train": runfile.Train,
-    "scores": runfile.Scores,
-    "configs": runfile.Configs,
+_HINTS = typing.get_type_hints(runfile.RunFile)
+_SECTIONS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if dataclasses.is_dataclass(hint)} | {
+    "corpora": runfile.Corpus
 }
 
 
@@ -54,16 +47,10 @@ def page() -> str:
         "",
         *options.table(runfile.RunFile, ""),
     ]
-    for name, cls in _SECTIONS.items():
-        prefix = "corpora.NAME" if name == "corpora" else name
-        lines += [
-            "",
-            f"## `{prefix}`",
-            "",
-            " ".join((cls.__doc__ or "").split()),
-            "",
-            *options.table(cls, prefix + "."),
-        ]
+    for name in (each.name for each in _fields(runfile.RunFile) if each.name in _SECTIONS):
+        cls, prefix = _SECTIONS[name], "corpora.NAME" if name == "corpora" else name
+        about = " ".join((cls.__doc__ or "").split())
+        lines += ["", f"## `{prefix}`", "", about, "", *options.table(cls, f"{prefix}.")]
     return "\n".join(lines) + "\n"
 
 
@@ -76,44 +63,35 @@ def template(corpora: dict[str, list[str]]) -> str:
     ]
     first = next(iter(corpora))
     given: dict[str, Any] = {"output": "runs/mine", "title": "My mixture"}
-    for each in dataclasses.fields(runfile.RunFile):
+    for each in _fields(runfile.RunFile):
         if each.name == "corpora":
             lines += ["corpora:"]
             for number, (name, listed) in enumerate(corpora.items()):
                 lines += [f"  {name}:", f"    files: {yamlfile.inline(listed)}"]
-                if number == 0:
-                    lines += _commented(runfile.Corpus, "    ", skip={"files"})
+                rest = [key for key in _fields(runfile.Corpus) if key.name != "files"]
+                lines += [_line(key, "    ") for key in rest] if number == 0 else []
         elif each.name == "objective":
-            lines += ["objective:", f"  metrics: {{{first}_bpb: 1.0}}   # {_doc(runfile.Objective, 'metrics')}"]
-            lines += ['  ceilings: {"*_bpb": "+5%"}   # ' + _doc(runfile.Objective, "ceilings")]
+            docs = {key.name: key.metadata["doc"] for key in _fields(runfile.Objective)}
+            lines += ["objective:", f"  metrics: {{{first}_bpb: 1.0}}   # {docs['metrics']}"]
+            lines += [f'  ceilings: {{"*_bpb": "+5%"}}   # {docs["ceilings"]}']
         elif each.name in _SECTIONS:
-            lines += [f"{each.name}:   # {each.metadata['doc']}", *_active(_SECTIONS[each.name], "  ")]
+            lines += [f"{each.name}:   # {each.metadata['doc']}"]
+            lines += [_line(key, "  ", active=True) for key in _fields(_SECTIONS[each.name])]
         elif each.name in given:
             lines += [f"{each.name}: {yamlfile.inline(given[each.name])}   # {each.metadata['doc']}"]
         else:
-            lines += [f"# {each.name}: {options.shown_default(each).strip('`')}   # {each.metadata['doc']}"]
+            lines += [_line(each)]
     return "\n".join(lines) + "\n"
 
 
-def _doc(cls: type, name: str) -> str:
-    return next(each.metadata["doc"] for each in dataclasses.fields(cls) if each.name == name)
+def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls)
 
 
-def _commented(cls: type, indent: str, skip: set[str]) -> list[str]:
-    return [
-        f"{indent}# {each.name}: {options.shown_default(each).strip('`')}   # {each.metadata['doc']}"
-        for each in dataclasses.fields(cls)
-        if each.name not in skip
-    ]
-
-
-def _active(cls: type, indent: str) -> list[str]:
-    """A section's keys with their defaults; the empty ones commented out."""
-    lines = []
-    for each in dataclasses.fields(cls):
-        value = options.shown_default(each).strip("`")
-        lines.append(f"{indent}{'' if value else '# '}{each.name}: {value}   # {each.metadata['doc']}")
-    return lines
+def _line(each: dataclasses.Field[Any], indent: str = "", active: bool = False) -> str:
+    """A key with its default; commented out if it is empty or not `active`."""
+    value = options.shown_default(each).strip("`")
+    return f"{indent}{'' if active and value else '# '}{each.name}: {value}   # {each.metadata['doc']}"
 
 
 def init(path: Path, given: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ from neox_configs import catalogue as catalogues
 from neox_configs import neox_args, reader, shipped
 from neox_configs.hardware import Cluster
 
-_OVERRULED = (
+_OVERRULED = [
     "fp16",
     "bf16",
     "data_types",
@@ -33,7 +33,7 @@ _OVERRULED = (
     "hostfile",
     "vocab-file",
     "merge_file",
-)
+]
 
 
 @dataclass(frozen=True)

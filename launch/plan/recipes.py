@@ -24,7 +24,7 @@ from launch.plan.options import ConfigOptions, File
 from launch.plan.planner import Plan
 from neox_configs import reader, shipped
 
-_SHAPE = (
+_SHAPE = [
     "num_layers",
     "hidden_size",
     "num_attention_heads",
@@ -35,7 +35,7 @@ _SHAPE = (
     "activation",
     "gpt_j_residual",
     "no_weight_tying",
-)
+]
 """Keys that must be as in the checkpoint, or its weights mean something else."""
 
 
