@@ -19,11 +19,11 @@ from typing import Any
 from haigo.cli import HaigoError
 from haigo.formats import documents
 from haigo.formats.documents import Document
-from haigo.formats.tokenizer import MODEL_NAME, load, open_hf
+from haigo.formats.tokenizer import MODEL_NAME, Tokenizer, load, open_hf
+from haigo.formats.tokenizer.model import FOREIGN_NAMES, find
 from haigo.progress import Progress
 
 CHARACTERS = 500_000
-_MODELS = (MODEL_NAME, "spiece.model", "tokenizer.model")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,14 +47,11 @@ def contender(given: str | os.PathLike[str]) -> Contender:
     if not path.exists():
         raise HaigoError(f"{path} does not exist.", "name a SentencePiece model or a Hugging Face folder")
     if path.is_dir():
-        for name in _MODELS:
-            if (path / name).is_file():
-                try:
-                    return _sentencepiece(str(given), path / name)
-                except HaigoError:  # tiktoken files are called tokenizer.model too
-                    continue
-        return _opened(path)
-    return _json(str(given), path) if path.suffix == ".json" else _sentencepiece(str(given), path)
+        model = find(path, (MODEL_NAME, *FOREIGN_NAMES))
+        return _opened(path) if model is None else _sentencepiece(str(given), model)
+    return (
+        _json(str(given), path) if path.suffix == ".json" else _sentencepiece(str(given), load(path, require_eod=False))
+    )
 
 
 def compare(
@@ -125,8 +122,7 @@ def held_out(folder: str | os.PathLike[str]) -> Iterator[Document]:
         yield from documents.read(folder, split)
 
 
-def _sentencepiece(name: str, path: Path) -> Contender:
-    model = load(path, require_eod=False)
+def _sentencepiece(name: str, model: Tokenizer) -> Contender:
     return Contender(name, model.vocab_size, model.encode_batch, model.processor.decode, model.processor.unk_id())
 
 

@@ -13,7 +13,7 @@ from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats import documents
 from haigo.formats.documents import Document
-from haigo.formats.tokenizer.model import EOD_PIECE, META_NAME, MODEL_NAME, Tokenizer, load
+from haigo.formats.tokenizer.model import EOD_PIECE, FILES, META_NAME, MODEL_NAME, Tokenizer, load
 from haigo.formats.tokenizer.probes import TRAPS
 from haigo.progress import Progress
 
@@ -108,7 +108,7 @@ def own(folder: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
     Raises:
         Refused: an input lies there, or a file of the same name that is no tokenizer's of ours.
     """
-    names = (MODEL_NAME, META_NAME, _TRAINED, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+    names = (*FILES, _TRAINED)
     if not files.ours(folder) and (folder / META_NAME).is_file():
         with contextlib.suppress(HaigoError):
             files.read_record(folder / META_NAME, {"sha256": str, "eod_id": int, "tool": str})
@@ -162,7 +162,8 @@ def check(
     row: dict[str, Any] = {"documents": 0, "characters": 0, "tokens": 0, "lossless": 0}
     lossy: list[str] = []
     with Progress(f"check {name}", None, "documents") as progress:
-        for held, ids in _batches(tokenizer, _documents(folder, characters, seed)):
+        for held in documents.batches(_documents(folder, characters, seed), _BATCH_CHARS, lambda one: len(one.text)):
+            ids = tokenizer.encode_batch([one.text for one in held])
             back = tokenizer.processor.decode(ids)
             for document, tokens, text in zip(held, ids, back, strict=True):
                 row["documents"] += 1
@@ -186,19 +187,6 @@ def check(
 def _documents(folder: str | os.PathLike[str], characters: int | None, seed: int) -> Iterator[Document]:
     every = itertools.chain.from_iterable(documents.read(folder, split) for split in documents.splits(folder))
     return every if characters is None else iter(documents.draw(every, characters, seed))
-
-
-def _batches(tokenizer: Tokenizer, every: Iterator[Document]) -> Iterator[tuple[list[Document], list[list[int]]]]:
-    held: list[Document] = []
-    size = 0
-    for document in every:
-        held.append(document)
-        size += len(document.text)
-        if size >= _BATCH_CHARS:
-            yield held, tokenizer.encode_batch([one.text for one in held])
-            held, size = [], 0
-    if held:
-        yield held, tokenizer.encode_batch([one.text for one in held])
 
 
 def _adapter_differences(

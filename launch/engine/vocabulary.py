@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from haigo.cli import HaigoError, Refused
 from haigo.formats import tokenizer as tokenizers
+from haigo.formats.tokenizer.model import FOREIGN_NAMES
 from haigo.formats.tokenizer.probes import PLAIN
 
-_TOKENIZERS = (tokenizers.MODEL_NAME, "tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
+_TOKENIZERS = (tokenizers.MODEL_NAME, *FOREIGN_NAMES, "tokenizer.json", "vocab.json", "vocab.txt")
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,11 @@ from transformers import PreTrainedTokenizer
 
 from haigo import files
 
-from .model import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE
+from .model import EOD_PIECE, FILES, MODEL_NAME, PAD_PIECE
 
 if TYPE_CHECKING:
     import tokenizers
 
-FILES = (MODEL_NAME, META_NAME, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _BYTE_PIECE_PENALTY = 100.0
 
 

@@ -21,12 +21,11 @@ from transformers import AddedToken
 
 from haigo.cli import HaigoError
 
-from . import beside
+from . import beside, model
 from .adapter import HaigoTokenizer
 from .beside import DEFAULTS, ROLES
-from .model import load
+from .model import FOREIGN_NAMES, load
 
-MODEL_NAMES = ("spiece.model", "tokenizer.model")
 _BLANK = "\u2581"
 _T5_EXTRA_IDS = 100
 _NO_PREFIX = b"\x1a\x02\x18\x00"
@@ -58,15 +57,8 @@ class _Marks:
 def find(folder: str | os.PathLike[str]) -> Path | None:
     """The SentencePiece model in a folder of another project; None when there is none (a tiktoken file has that name too), or
     when the folder names a tokenizer class that does more around it than T5's and Llama's."""
-    for name in MODEL_NAMES:
-        path = Path(folder) / name
-        if path.is_file():
-            try:
-                load(path, require_eod=False)
-            except HaigoError:
-                continue
-            return path if _read_marks(path).kind in _CLASSES else None
-    return None
+    found = model.find(Path(folder))
+    return found.path if found is not None and _read_marks(found.path).kind in _CLASSES else None
 
 
 class ForeignTokenizer(HaigoTokenizer):
@@ -83,7 +75,7 @@ class ForeignTokenizer(HaigoTokenizer):
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         path = find(folder)
         if path is None:
-            raise HaigoError(f"{folder} has no SentencePiece model.", f"it would be {' or '.join(MODEL_NAMES)}")
+            raise HaigoError(f"{folder} has no SentencePiece model.", f"it would be {' or '.join(FOREIGN_NAMES)}")
         marks = _read_marks(path)
         processor = load(path, require_eod=False).processor
         size = processor.get_piece_size()
@@ -218,9 +210,9 @@ class ForeignTokenizer(HaigoTokenizer):
         return text.strip() if self.like_t5 else text
 
 
-def _read_marks(model: Path) -> _Marks:
+def _read_marks(path: Path) -> _Marks:
     """Special and added tokens of the folder of a SentencePiece model, and what its class does with them."""
-    noted, like_t5 = beside.read(model.parent), model.name == "spiece.model"
+    noted, like_t5 = beside.read(path.parent), path.name == "spiece.model"
     kind, config = noted.kind, noted.config
     if kind not in ("T5Tokenizer", "LlamaTokenizer") and kind in _CLASSES:
         kind = "T5Tokenizer" if like_t5 else "LlamaTokenizer"
@@ -231,7 +223,7 @@ def _read_marks(model: Path) -> _Marks:
         around = "_".join(name for name, there in zip(("bos", "eos"), sides, strict=True) if there) or "none"
     extra_ids = config.get("extra_ids", _T5_EXTRA_IDS)
     if not isinstance(extra_ids, int):
-        raise beside.unlike(model.parent)
+        raise beside.unlike(path.parent)
     return _Marks(
         kind=kind,
         roles={**defaults, **{role: token.content for role, token in noted.roles.items()}},

@@ -6,6 +6,7 @@ characters a token of every corpus) and the files that Hugging Face reads. `prep
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ EOD_PIECE = "<|endoftext|>"
 PAD_PIECE = "<|padding|>"
 MODEL_NAME = "spm.model"
 META_NAME = "meta.json"
+FILES = (MODEL_NAME, META_NAME, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+"""What a tokenizer folder holds."""
+FOREIGN_NAMES = ("spiece.model", "tokenizer.model")
+"""SentencePiece models of other projects; a tiktoken file may be called the latter too."""
 
 
 class Tokenizer:
@@ -90,6 +95,15 @@ def load(folder_or_model: str | os.PathLike[str], *, require_eod: bool = True) -
     sha256 = hashlib.sha256(blob).hexdigest()
     _require_unchanged(path, sha256)
     return Tokenizer(path.absolute(), processor, sha256)
+
+
+def find(folder: Path, names: Sequence[str] = FOREIGN_NAMES) -> Tokenizer | None:
+    """The first SentencePiece model of these names in a folder, whatever it ends a text with; None when there is none."""
+    for name in names:
+        if (folder / name).is_file():
+            with contextlib.suppress(HaigoError):  # a tiktoken file
+                return load(folder / name, require_eod=False)
+    return None
 
 
 def _require_unchanged(path: Path, sha256: str) -> None:

@@ -19,7 +19,7 @@ from haigo.cli import HaigoError, Refused
 
 from . import beside, foreign_model, json_file
 from .adapter import HaigoTokenizer
-from .model import META_NAME, MODEL_NAME
+from .model import FOREIGN_NAMES, META_NAME, MODEL_NAME, find
 from .model import load as load_model
 from .probes import PLAIN, probes
 
@@ -27,7 +27,7 @@ Ids = Callable[[str], list[int]]
 _ASKED = (
     MODEL_NAME,
     META_NAME,
-    *foreign_model.MODEL_NAMES,
+    *FOREIGN_NAMES,
     json_file.NAME,
     *beside.FILES,
 )
@@ -263,7 +263,7 @@ def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any
             f"{folder} has no tokenizer.",
             "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER",
         )
-    model = _sentencepiece(folder)
+    model = find(folder)
     try:
         made = _opened_by_transformers(place, options)
     except HaigoError as error:
@@ -296,13 +296,3 @@ def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any
         )
     warnings = (f"{folder}: its token ids are not proved ({proof}).",) if proof.startswith("none") else ()
     return Opened(made, ids, "transformers", _record(folder, _SLOW, proof, count) | {"class": kind}, warnings)
-
-
-def _sentencepiece(folder: Path) -> Any:
-    for name in foreign_model.MODEL_NAMES:
-        if (folder / name).is_file():
-            try:
-                return load_model(folder / name, require_eod=False)
-            except HaigoError:  # a tiktoken file has that name too
-                continue
-    return None
