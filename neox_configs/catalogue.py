@@ -45,6 +45,13 @@ class Catalogue:
             raise HaigoError(f"the corpus '{corpus}' has no {split} dataset in the catalogue.", "index that split too")
         return self.corpora[corpus][split]
 
+    def overlap(self) -> list[str]:
+        """Sentences: a dataset that two corpora name, or one that is measured with and trained on."""
+        from haigo.formats.dataset import overlap
+
+        sets = {split: [each[split] for each in self.corpora.values() if split in each] for split in SPLITS}
+        return [told for told, _ in overlap.found(sets)]
+
 
 def read(path: str | os.PathLike[str]) -> Catalogue:
     """Read a catalogue. That the datasets exist is not checked here.

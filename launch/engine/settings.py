@@ -15,6 +15,7 @@ from typing import Any
 from haigo.cli import HaigoError, nearest
 from launch.engine import keys
 from launch.engine.init import INITS
+from launch.plan.checks import values
 from neox_configs import derive
 from neox_configs.keys import KEYS
 
@@ -121,7 +122,7 @@ def resolve(config: Mapping[str, Any]) -> Settings:
     if numbers["min_lr"] > lr:
         raise HaigoError(f"min_lr {numbers['min_lr']} is more than lr {lr}.", "lower min_lr")
     named: dict[str, Any] = {name: _among(get(name), name, *choice) for name, choice in _NAMED.items()}
-    return Settings(
+    made = Settings(
         **counted,
         **numbers,
         **named,
@@ -144,6 +145,10 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         eod_mask_loss=bool(get("eod_mask_loss")),
         precision=precision_of(config),
     )
+    honoured = {name: value for name, value in config.items() if name in keys.classes().honoured and name != "seed"}
+    for wrong in values.numbers(honoured):  # the seed 0, which GPT-NeoX refuses, is one here
+        raise HaigoError(wrong.found, wrong.fix)
+    return made
 
 
 def _rotary(sizes: Mapping[str, int], share: float) -> float:
@@ -253,6 +258,9 @@ def _optimizer(config: Mapping[str, Any]) -> tuple[float, tuple[float, float], f
             f"optimizer: '{name}' cannot be honoured by the embedded engine.",
             "keep lr, betas and eps there; weight_decay is a key of its own",
         )
+    for name in ("lr", "eps"):
+        if params.get(name) == 0:
+            raise HaigoError(f"optimizer.params.{name} is 0, and must be above 0.", "write a number above 0")
     betas = params.get("betas", [0.9, 0.999])
     if not isinstance(betas, list | tuple) or len(betas) != 2:
         raise HaigoError(f"optimizer: betas {betas!r} are not two numbers.", "write [0.9, 0.95]")

@@ -220,8 +220,19 @@ class _Run:
         return total, rate
 
     def score(self, tasks: Mapping[str, evaluate.Task]) -> dict[str, evaluate.Score]:
-        """Evaluate the model as it stands."""
-        return {name: evaluate.score(self.model, task, self.job.device) for name, task in tasks.items()}
+        """Evaluate the model as it stands.
+
+        Raises:
+            Failed: its weights or its losses are no numbers: the last step's own loss was taken before its update.
+        """
+        import torch
+
+        scores = {name: evaluate.score(self.model, task, self.job.device) for name, task in tasks.items()}
+        sound = all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters())
+        if not sound or not all(math.isfinite(score.loss) for score in scores.values()):
+            told = f"after step {self.step} the model's {'losses' if sound else 'weights'} are no numbers."
+            raise Failed(told, "lower the learning rate, or lengthen the warmup")
+        return scores
 
     def loop(self, progress: Callable[[Tick], None] | None) -> None:
         """Train up to the last step, logging, evaluating and checkpointing on the way."""

@@ -13,6 +13,7 @@ on from its last checkpoint and ends with the same bytes. `--seconds` counts the
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,9 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = reader.load(shipped.files(options.configs))
     read = [*options.configs, options.tokenizer, options.init_from, *options.pairs.values()]
     files.check_output(options.output_dir, read)
+    from haigo.formats.dataset import overlap
     from launch.engine.job import named_sets
     from launch.engine.train import train
 
+    sets = {each: config.get(f"{each}_data_paths") for each in ("train", "valid", "test")}
+    for told, _ in overlap.found({each: names for each, names in sets.items() if isinstance(names, list)}):
+        print(f"haigo: warning: {told}", file=sys.stderr)
     test = named_sets(config.get("test_data_paths") or []) if options.score_test else {}
     result = train(config, options.output_dir, options.shared(TrainOptions, test=test))
     if options.json:

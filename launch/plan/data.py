@@ -110,7 +110,7 @@ def data_keys(
         HaigoError: a dataset is missing, damaged or too short.
         Refused: a dataset does not belong to the tokenizer.
     """
-    from haigo.formats.dataset import belongs
+    from haigo.formats.dataset import belongs, overlap
 
     keys: dict[str, Any] = {}
     training: dict[str, Dataset] = {}
@@ -142,4 +142,5 @@ def data_keys(
         total = math.fsum(shares)
         keys[f"{split}_data_paths"] = paths
         keys[f"{split}_data_weights"] = [share / total for share in shares]
+    remarks += [told for told, _ in overlap.found({split: keys[f"{split}_data_paths"] for split in SPLITS})]
     return keys, training, remarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ def screen(
     """
     options = ScreenOptions(**given) if options is None else options
     known = catalogue if isinstance(catalogue, catalogues.Catalogue) else catalogues.read(catalogue)
+    for told in known.overlap():
+        print(f"haigo: warning: {told}", file=sys.stderr)
     corpora = list(known.corpora)
     naming.check_all([*corpora, *options.pairs], "corpus or pairs file", "catalogue and pairs")
     rows = table.read_ratios(ratios, corpora)

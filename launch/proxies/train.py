@@ -69,6 +69,7 @@ def run(
         summary.left = [name for name in swarm.waiting if name not in mine]
         waiting = {name: proxy for name, proxy in swarm.waiting.items() if name in mine}
         swarm.write()
+        summary.remarks += known.overlap()
         for remark in summary.remarks if options.show else ():
             status_display.note(remark)
         if waiting:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from haigo import cli
+from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader
 from launch import proxies, screen
 from launch.engine import vocabulary
+from launch.local import __main__ as local
 from launch.proxies import ngram
 from launch.proxies.options import CountOptions
 from mixer import search
@@ -180,3 +182,22 @@ def test_a_cut_dataset_is_told(world, catalogue, ratios, tmp_path):
     catalogues.write(tmp_path / "cut.yml", world.tokenizer, sets)
     with pytest.raises(HaigoError, match="train_text_document"):
         screen.screen(ratios, tmp_path / "cut.yml", tmp_path / "o", tokens=1000)
+
+
+def test_what_is_measured_with_what_was_trained_on_is_told(world, ratios, tmp_path, capsys):
+    copy = tmp_path / "copy_text_document"  # another name, the same tokens
+    for ending in (".bin", ".idx", ".json"):
+        shutil.copy(f"{world.prefix('plain', 'train')}{ending}", f"{copy}{ending}")
+    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
+    sets["plain"]["valid"] = copy
+    catalogues.write(tmp_path / "corpora.yml", world.tokenizer, sets)
+    words = ["--ratios", str(ratios), "--catalogue", str(tmp_path / "corpora.yml"), "--tokens", "2000"]
+    assert cli.run(screen.main, [*words, "--output-dir", str(tmp_path / "out")]) == cli.OK
+    told = f"valid names {copy}, which is trained on as {world.prefix('plain', 'train')}"
+    assert told in capsys.readouterr().err
+    paths = {"train_data_paths": [str(sets["plain"]["train"])] * 2, "valid_data_paths": [str(copy)]}
+    yamlfile.write(tmp_path / "c.yml", world.config(train_data_weights=[0.5, 0.5], valid_data_weights=[1.0], **paths))
+    given = [str(tmp_path / "c.yml"), "--output-dir", str(tmp_path / "model"), "--tokenizer", str(world.tokenizer)]
+    assert cli.run(local.main, given) == cli.OK
+    heard = capsys.readouterr().err
+    assert told in heard and f"train names {paths['train_data_paths'][0]} 2 times" in heard

@@ -242,6 +242,15 @@ def test_a_loss_that_is_not_a_number_stops_the_run(world, tmp_path):
     assert not (tmp_path / "result.json").exists()
 
 
+def test_weights_that_the_last_step_ruined_are_no_result(world, tmp_path, capsys):
+    config = world.config(optimizer={"type": "Adam", "params": {"lr": 1e30}}, warmup=0.0, train_iters=1)
+    yamlfile.write(tmp_path / "c.yml", config)
+    words = [str(tmp_path / "c.yml"), "--output-dir", str(tmp_path / "out"), "--tokenizer", str(world.tokenizer)]
+    assert cli.run(command.main, words) == cli.FAILED
+    assert "after step 1 the model's" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "result.json").exists() and not (tmp_path / "out" / "model").exists()
+
+
 def test_bad_input_is_told(world, tmp_path, capsys):
     def says(*words: str, config: dict | None = None, code: int = cli.BAD_INPUT) -> str:
         yamlfile.write(tmp_path / "c.yml", config or world.config())
@@ -260,6 +269,12 @@ def test_bad_input_is_told(world, tmp_path, capsys):
     assert "qa.jsonl (line 2)" in says("--pairs", f"qa={tmp_path / 'qa.jsonl'}")
     missing = world.config(train_data_paths=[str(tmp_path / "gone"), world.prefix("rhyme")])
     assert "gone.idx does not exist" in says(config=missing)
+    # what launch.preflight names is no number to train with here either
+    for key, value in (("init_method_std", 0), ("layernorm_epsilon", 0), ("warmup", 1.0), ("eval_interval", 0)):
+        assert f"{key} is {value}" in says(config=world.config(**{key: value}))
+    for name in ("lr", "eps"):
+        optimizer = {"type": "Adam", "params": {"lr": 0.001, name: 0}}
+        assert f"optimizer.params.{name} is 0" in says(config=world.config(optimizer=optimizer, min_lr=0))
     assert "missing or damaged" in says("--init-from", str(_empty_model(tmp_path)))
     assert "bfloat16" in says(config=world.config(precision="bfloat16"), code=cli.REFUSED)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
-from haigo.formats.dataset import belongs
+from haigo.formats.dataset import belongs, overlap
 from haigo.formats.dataset.belongs import Pieces
 from haigo.formats.tokenizer import Tokenizer
 from launch.neox import checkpoints
@@ -48,6 +48,8 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
     if datasets and not any(check.name == "data" and check.status == "fail" for check in found):
         total = sum(one.tokens for entries in datasets.values() for one, _ in entries)
         found.append(Check("data", "ok", f"{sum(map(len, datasets.values()))} datasets, {total:,} tokens, all whole"))
+    sets = {split: [one.prefix for one, _ in entries] for split, entries in datasets.items()}
+    found += [Check("data", "warn", told, fix) for told, fix in overlap.found(sets)]
     found += _labels(config, base, tokenizer)
     found += _epochs(config, datasets.get("train", []))
     return found + _resume(config, base)

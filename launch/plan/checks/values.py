@@ -37,9 +37,9 @@ def checks(config: Mapping[str, Any]) -> list[Check]:
     Args:
         config: what `reader.load` gave.
     """
-    numbers = [*_infinite(config), *_numbers(config)]
     return [
-        *numbers,
+        *_infinite(config),
+        *numbers(config),
         *rules.checks(config, "values"),
         *_words(config),
         *rules.checks(config, "blocks"),
@@ -65,7 +65,8 @@ def walk(value: Any, trail: str = "") -> Iterator[tuple[str, Any]]:
         yield trail, value
 
 
-def _numbers(config: Mapping[str, Any]) -> Iterator[Check]:
+def numbers(config: Mapping[str, Any]) -> Iterator[Check]:
+    """Numbers out of the range that means something."""
     for name, key in KEYS.items():
         value: Any = config.get(name)
         if key.range is not None and number(value) and value not in key.range:
