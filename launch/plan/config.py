@@ -12,7 +12,7 @@ import haigo
 from haigo import files, flags, redact, yamlfile
 from haigo.cli import HaigoError, Refused
 from haigo.formats.tokenizer import Tokenizer, load
-from launch.plan import data, finetune, recipes
+from launch.plan import data, finetune, preflight, recipes
 from launch.plan.layouts import Layout
 from launch.plan.memory import BUCKET_ELEMENTS
 from launch.plan.options import ConfigOptions, File, PlanOptions
@@ -120,6 +120,10 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     if taught is not None and not best.pipe:
         # also where the model's file says 0: examples that are not packed cannot be read without an evaluation
         config |= {"eval_iters": config["eval_iters"] or 1, "eval_interval": max(1, iterations // 5)}
+    found = preflight.keys(config)
+    if not any(check.status == "fail" for check in found):
+        found = preflight.alone(config, gpus=planned.gpus)
+    preflight.Report(found, config).refuse(f"{path}, as a config")
     each = best.train_batch_size * taught.examples / taught.samples if taught is not None else None
     command = command or redact.command(["python", "-m", "launch.configs", *flags.argv(options)])
     header = _header(planned, best, _shares(options, weights, epochs), [*head, *remarks], command)

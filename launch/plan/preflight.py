@@ -63,25 +63,33 @@ def preflight(
     from launch.plan.checks import data, finetuning  # numpy: not for --help
 
     config = reader.load(paths) if config is None else config
-    found = [*_keys(config), *_floats(paths)]
+    found = [*keys(config), *_floats(paths)]
     if not _bad(found):
-        found += values.checks(config)
-        # what follows reckons with these values
-        sound = not any(_bad([check]) and check.name in ("numbers", "zero") for check in found)
-        if sound:
-            found += _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
-        shape = rules.checks(config, "model")
-        found += shape or [_fine(config, "model")]
-        if sound and not shape:
-            for group in ("parallel", "schedule"):
-                found += rules.checks(config, group) or [_fine(config, group)]
-            found += rules.checks(config, "agree", **rules.shape(config))
+        found += alone(config, hostfile, gpus)
         found += data.checks(config, Path(base))
         found += [*finetuning.checks(config, Path(base)), *rules.checks(config, "traps")]
         if not _bad(found, but=("data", "tokenizer", "resume", "index caches", "labels", "ids")):
             world, _ = world_size(config, hostfile, gpus)
             found += derived.checks(config, world)
     return Report(found, config)
+
+
+def alone(
+    config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None = None, gpus: int | None = None
+) -> list[Check]:
+    """The checks of a config's values, whose keys and types are right; nothing of what lies on the disk."""
+    found = values.checks(config)
+    # what follows reckons with these values
+    sound = not any(_bad([check]) and check.name in ("numbers", "zero") for check in found)
+    if sound:
+        found += _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
+    shape = rules.checks(config, "model")
+    found += shape or [_fine(config, "model")]
+    if sound and not shape:
+        for group in ("parallel", "schedule"):
+            found += rules.checks(config, group) or [_fine(config, group)]
+        found += rules.checks(config, "agree", **rules.shape(config))
+    return found
 
 
 def _fine(config: Mapping[str, Any], group: str) -> Check:
@@ -107,7 +115,9 @@ def _guarded(name: str, fix: str, action: Callable[[], list[Check]]) -> list[Che
         return [Check(name, "fail", error.problem, error.fix or fix)]
 
 
-def _keys(config: Mapping[str, Any]) -> list[Check]:
+def keys(config: Mapping[str, Any]) -> list[Check]:
+    """Whether GPT-NeoX knows every key, and takes its type."""
+
     def known() -> list[Check]:
         reader.check_keys(config)
         return [Check("keys", "ok", f"{len(config)} keys, all known to GPT-NeoX")]

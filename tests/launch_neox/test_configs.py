@@ -15,7 +15,7 @@ from haigo.cli import HaigoError, Refused
 from launch import configs
 from launch.plan.config import make_config, write_config
 from launch.plan.options import ConfigOptions
-from neox_configs import catalogue, derive, neox_args, reader
+from neox_configs import catalogue, derive, neox_args, reader, shipped
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_configs.json").read_text())
 
@@ -294,3 +294,24 @@ def catalogued(world: World, config: dict[str, Any]) -> dict[str, Any]:
     datasets = catalogue.read(world.catalogue)
     paths = [str(datasets.prefix(corpus, "train")) for corpus in ("news", "code")]
     return {**config, "train_data_paths": paths}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"warmup": 2000}, "warmup is 2000"),
+        ({"lr_decay_style": "Cosine"}, "lr_decay_style: 'Cosine'"),
+        ({"init_method_std": 0}, "init_method_std is 0"),
+        ({"min_lr": 1.0}, "min_lr 1 is above lr"),
+        ({"train_epochs": 2}, "exactly one of train_iters and train_epochs"),
+        ({"optimizer": {"type": "AdamW", "params": {"lr": 0.001}}}, "'AdamW' is not one of GPT-NeoX's"),
+    ],
+)
+def test_what_preflight_would_refuse_is_not_written(
+    shared_world: World, tmp_path: Path, changes: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yamlfile.write(tmp_path / "own.yml", {**reader.load(shipped.find_model("1-3B")), **changes})
+    words = ["--model", str(tmp_path / "own.yml"), "--cluster", "a100-40gb", "--seq-length", "512", "--tokens", "1e9"]
+    words += ["--mixture", str(shared_world.mixture), "--catalogue", str(shared_world.catalogue)]
+    assert cli.run(configs.main, [*words, "--output", str(tmp_path / "x.yml")]) == cli.REFUSED
+    assert said in capsys.readouterr().err and not (tmp_path / "x.yml").exists()
