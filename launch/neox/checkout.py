@@ -16,6 +16,12 @@ _PROBE = (
     "import importlib.util as u, json, sys; "
     "print(json.dumps([name for name in sys.argv[1:] if u.find_spec(name) is None]))"
 )
+_DEEPSPEED = (
+    "import importlib.metadata as m, importlib.util as u, pathlib\n"
+    "place = pathlib.Path(u.find_spec('deepspeed').submodule_search_locations[0]) / 'launcher' / 'runner.py'\n"
+    "print('\"--comment\"' in place.read_text(errors='replace'))\n"
+    "print(m.version('deepspeed'))\n"
+)
 _NEEDED = ("torch", "deepspeed", "transformers", "sentencepiece", "yaml", "numpy")
 
 
@@ -68,6 +74,19 @@ def interpreter(extra: Sequence[str] = ()) -> Path:
         hint = "" if os.environ.get("GPT_NEOX_PYTHON") else ", or set GPT_NEOX_PYTHON to its bin/python"
         raise HaigoError(f"{python} has no package {missing[0]}.", f"install GPT-NeoX's requirements there{hint}")
     return python
+
+
+def deepspeed(python: str) -> tuple[bool, str] | None:
+    """Whether an interpreter's DeepSpeed is DeeperSpeed, GPT-NeoX's fork, and its version (empty where nothing tells it); asked
+    without importing it. None where it cannot be looked at."""
+    try:
+        done = subprocess.run(
+            [python, "-c", _DEEPSPEED], capture_output=True, text=True, errors="replace", timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    fork, *version = done.stdout.split() or [""]
+    return (fork == "True", "".join(version[:1])) if fork else None
 
 
 def config_paths(names: Sequence[str], folder: str | None, root: Path | None) -> list[Path]:

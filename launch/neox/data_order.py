@@ -32,6 +32,11 @@ from neox_configs import reader
 
 Int64 = npt.NDArray[np.int64]
 _SPARE = 1.005  # GPT-NeoX asks each dataset of a blend for half a percent more than its share
+_KNOWN = {
+    "pack_impl": "packed", "data_impl": "mmap", "dataset_impl": "gpt2", "train_impl": "normal", "train_epochs": None,
+    "weight_by_num_documents": False,
+}  # fmt: skip
+"""The keys that change the order -> the value whose order is computed here."""
 
 
 class Dataset:
@@ -123,6 +128,10 @@ class Dataset:
             at += 1
         return found
 
+    def find(self, index: int) -> tuple[Dataset, int]:
+        """The dataset that sample `index` is of, and its number there."""
+        return self, index
+
     def fill(self, index: int, out: Int64) -> None:
         """Write sample `index` into `out`, int64[seq_length + 1]."""
         at = 0
@@ -178,14 +187,19 @@ class Blend:
             self._extend(min(self._size, max(index + 1, 2 * len(self._which), 1024)))
         return self._which[index], self._index[index]
 
+    def find(self, index: int) -> tuple[Dataset, int]:
+        """The dataset that sample `index` is of, and its number there."""
+        which, sample = self.locate(index)
+        return self.datasets[which], sample
+
     def fill(self, index: int, out: Int64) -> None:
         """Write sample `index` into `out`, int64[seq_length + 1]."""
-        which, sample = self.locate(index)
-        self.datasets[which].fill(sample, out)
+        dataset, sample = self.find(index)
+        dataset.fill(sample, out)
 
     def __getitem__(self, index: int) -> Int64:
-        which, sample = self.locate(index)
-        return self.datasets[which][sample]
+        dataset, sample = self.find(index)
+        return dataset[sample]
 
 
 def epochs_needed(tokens: int, seq_length: int, samples: int) -> int:
@@ -260,23 +274,12 @@ def _known(config: Mapping[str, Any]) -> None:
     Raises:
         HaigoError: for another.
     """
-    asked = [
-        (name, allowed)
-        for name, allowed in (
-            ("pack_impl", "packed"),
-            ("data_impl", "mmap"),
-            ("dataset_impl", "gpt2"),
-            ("train_impl", "normal"),
-            ("train_epochs", None),
-            ("weight_by_num_documents", False),
-        )
-        if reader.value(config, name) != allowed
-    ]
-    for name, allowed in asked:
-        raise HaigoError(
-            f"{name}: {config.get(name)!r:.60}: the order of its samples is not known here.",
-            f"write {name}: {allowed}" if allowed else f"leave {name} out",
-        )
+    for name, allowed in _KNOWN.items():
+        if reader.value(config, name) != allowed:
+            raise HaigoError(
+                f"{name}: {config.get(name)!r:.60}: the order of its samples is not known here.",
+                f"write {name}: {allowed}" if allowed else f"leave {name} out",
+            )
 
 
 def _whole(config: Mapping[str, Any], name: str, least: int, most: int = (1 << 31) - 1) -> int:

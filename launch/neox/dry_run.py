@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,11 @@ from typing import Any
 
 from haigo import redact
 from haigo.cli import HaigoError, Refused
-from launch.neox import launch_command, launcher
+from launch.neox import checkout, launch_command, launcher
 from launch.neox.launcher import Executed
 from launch.plan.checks.check import Check
 
 NO_CHECKOUT, NO_PYTHON = launcher.UNKNOWN
-_WHERE = "import importlib.util as u; print('\\n'.join(u.find_spec('deepspeed').submodule_search_locations))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +65,12 @@ def plan(call: Call, deepy: Sequence[str]) -> dict[str, Any]:
         HaigoError: as `Call.built`.
     """
     real = call.folder != NO_CHECKOUT
-    flavour, told = _flavour(call.python, real)
+    installed = checkout.deepspeed(call.python) if real else None
+    flavour = "deepspeed" if installed is not None and not installed[0] else "deeperspeed"
     made, started = call.built(flavour)
-    unknown = [*made.unknown, *told]
+    unknown = list(made.unknown)
+    if installed is None:
+        unknown.append("which DeepSpeed is installed: GPT-NeoX's pin, DeeperSpeed 0.16.5, is taken")
     if not real:
         unknown.append(f"GPT-NeoX's checkout ({NO_CHECKOUT} here): set GPT_NEOX_DIR")
     if call.python == NO_PYTHON:
@@ -99,23 +100,6 @@ def plan(call: Call, deepy: Sequence[str]) -> dict[str, Any]:
         "traps": started.traps,
         "unknown": unknown + started.unknown,
     }
-
-
-def _flavour(python: str, real: bool) -> tuple[str, list[str]]:
-    """DeeperSpeed or DeepSpeed, by looking for --comment in the launcher of GPT-NeoX's environment (nothing is imported)."""
-    if real:
-        done = subprocess.run(
-            [python, "-c", _WHERE], capture_output=True, text=True, errors="replace", timeout=60, check=False
-        )
-        for place in done.stdout.splitlines():
-            runner = Path(place) / "launcher" / "runner.py"
-            if runner.is_file():
-                return (
-                    "deeperspeed"
-                    if '"--comment"' in runner.read_text(encoding="utf-8", errors="replace")
-                    else "deepspeed"
-                ), []
-    return "deeperspeed", ["which DeepSpeed is installed: GPT-NeoX's pin, DeeperSpeed 0.16.5, is taken"]
 
 
 def checks(call: Call) -> list[Check]:

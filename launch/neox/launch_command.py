@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo.cli import HaigoError, Refused
+from haigo.cli import Refused
 from launch.neox import hostfile as hostfiles
 from neox_configs import neox_args
 from neox_configs.keys import KEYS
@@ -72,18 +72,6 @@ def main_arguments(
 def encode(value: Any) -> str:
     """JSON in url-safe base64, as deepy.py and DeepSpeed write it."""
     return base64.urlsafe_b64encode(json.dumps(value).encode("utf-8")).decode("ascii")
-
-
-def decode(text: str) -> Any:
-    """The reverse of `encode`.
-
-    Raises:
-        HaigoError: it is not base64 of JSON.
-    """
-    try:
-        return json.loads(base64.urlsafe_b64decode(text))
-    except (ValueError, RecursionError):
-        raise HaigoError(f"{text[:20]}... is not base64 of JSON.", "give a word that deepy.py printed") from None
 
 
 def hostfile_of(config: Mapping[str, Any], environ: Mapping[str, str]) -> str | None:

@@ -1,6 +1,6 @@
 """Which hosts a batch system gave, and how many GPUs on each: Slurm's and PBS's own notations in plain Python.
 
-`expand("gpu-[01-03,07],login")` is `scontrol show hostnames` without Slurm; `fold` is its reverse. Names that are not
+`expand("gpu-[01-03,07],login")` is `scontrol show hostnames` without Slurm. Names that are not
 host names are refused, because they reach a shell.
 """
 
@@ -101,31 +101,6 @@ def check(hosts: Sequence[str]) -> list[str]:
     if twice:
         raise HaigoError(f"{twice[0]} comes twice in the list of hosts.", "give each host once")
     return list(hosts)
-
-
-def fold(hosts: Iterable[str]) -> str:
-    """A node list that `expand` turns back into these hosts; neighbours that differ in their last number are joined."""
-    words: list[str] = []
-    run: list[str] = []
-    stem = ""
-
-    def flush() -> None:
-        if run:
-            words.append(f"{stem}{run[0]}" if len(run) == 1 else f"{stem}[{run[0]}-{run[-1]}]")
-        run.clear()
-
-    for host in hosts:
-        match = re.fullmatch(r"(.*?)(\d{1,17})", host)
-        follows = match and run and match[1] == stem and match[2] == str(int(run[-1]) + 1).zfill(len(run[0]))
-        if not follows:
-            flush()
-        if match is None:
-            words.append(host)
-            continue
-        stem = match[1]
-        run.append(match[2])
-    flush()
-    return ",".join(words)
 
 
 def counts(text: str, name: str = "SLURM_TASKS_PER_NODE") -> list[int]:

@@ -44,11 +44,7 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
     data = source.open()
     found = []
     for number in range(first):
-        if isinstance(data, data_order.Blend):
-            which, index = data.locate(number)
-            dataset = data.datasets[which]
-        else:
-            dataset, index = data, number
+        dataset, index = data.find(number)
         tokens = dataset[index]
         found.append(
             {

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from haigo import files, redact, shown
 from haigo.cli import HaigoError
@@ -116,8 +116,8 @@ def start(command: Sequence[str], cwd: Path, environment: Mapping[str, str], fol
     end = time.monotonic() + _START_S
     while time.monotonic() < end:
         own = _read(folder)
-        if own is not None and own[0] == process.pid:
-            return Child(folder, process.pid, own[1], log, process)
+        if own is not None and own["pid"] == process.pid:
+            return Child(folder, process.pid, own["started"], log, process)
         if process.poll() is not None:
             break
         time.sleep(0.02)
@@ -141,10 +141,10 @@ def running(folder: Path, tidy: bool = True) -> Child | None:
     own = _read(folder)
     if own is None or (folder / "exit.json").exists():
         return None
-    pid, started, host, log, place = own
-    if place == runner.place():
+    pid, started = own["pid"], own["started"]
+    if own["place"] == runner.place():
         if started and runner.start_time(pid) == started:
-            return Child(folder, pid, started, Path(log))
+            return Child(folder, pid, started, Path(own["log"]))
         if tidy:
             runner.stop(pid, going=0.0, folder=str(folder))  # ranks whose runner was killed
             runner.stop_escaped(str(folder), pid, going=0.0)
@@ -159,7 +159,7 @@ def running(folder: Path, tidy: bool = True) -> Child | None:
                 time.sleep(0.2)
                 if _beat(beat) != first:
                     raise HaigoError(
-                        f"{folder} has a run that trains on {host} (pid {pid}).",
+                        f"{folder} has a run that trains on {own['host']} (pid {pid}).",
                         "watch it there, or stop it there first",
                     )
     return None
@@ -171,11 +171,10 @@ def _beat(path: Path) -> float:
         return os.fstat(handle.fileno()).st_mtime
 
 
-def _read(folder: Path) -> tuple[int, str, str, str, str] | None:
+def _read(folder: Path) -> dict[str, Any] | None:
     like = {"pid": int, "started": str, "host": str, "log": str, "place": str}
     with contextlib.suppress(HaigoError, OSError):
-        content = files.read_record(folder / "child.json", like)
-        return content["pid"], content["started"], content["host"], content["log"], content["place"]
+        return dict(files.read_record(folder / "child.json", like))
     return None
 
 

@@ -17,7 +17,7 @@ from haigo.cli import HaigoError
 from haigo.progress import clock
 from launch.neox.log import Step
 from launch.plan import layouts as plan_layouts
-from launch.plan.memory import Shape, Split
+from launch.plan.memory import Split, shape_of
 from neox_configs import derive, hardware, reader
 
 LINE_EVERY_S = 10.0
@@ -51,25 +51,14 @@ def planned(
         return None
     try:
         batch = derive.batch(config, gpus)
-        padded = derive.padded_vocab(config, vocab_size)
-        layer, count = derive.parameters(config, padded)
+        shape = shape_of(
+            config, derive.padded_vocab(config, vocab_size), "flash" in str(config.get("attention_config"))
+        )
         place = hardware.like(peak, card_bytes)
     except HaigoError:
         return None
     if place is None:
         return None
-    shape = Shape(
-        layers=config["num_layers"],
-        hidden=config["hidden_size"],
-        heads=config["num_attention_heads"],
-        seq_length=config["seq_length"],
-        vocab=padded,
-        layer_parameters=layer,
-        parameters=count,
-        tied=not reader.value(config, "no_weight_tying"),
-        flash="flash" in str(config.get("attention_config")),
-        bytes_per_value=2,
-    )
     zero = config.get("zero_optimization")
     split = Split(
         tensor=max(1, reader.value(config, "model_parallel_size")),

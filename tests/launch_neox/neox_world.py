@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sentencepiece
@@ -102,3 +104,8 @@ def make_world(root: Path, **tokenizer: object) -> World:
     weights = {"code": 0.25, "news": 0.75}
     yamlfile.write(root / "mixture.yml", {"weights": weights, "objective": {"news_bpb": 1.0}})
     return World(root, root / "corpora.yml", root / "mixture.yml", weights)
+
+
+def decoded(word: str) -> Any:
+    """What deepy.py put into a word of DeepSpeed's command: JSON in base64."""
+    return json.loads(base64.urlsafe_b64decode(word))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from neox_world import World
+from neox_world import World, decoded
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError, Refused
@@ -53,7 +53,7 @@ def test_golden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flavour: str) -
 
 @given(st.dictionaries(st.text(max_size=5), st.one_of(st.text(), st.integers(), st.floats(allow_nan=False), st.none())))
 def test_encoding_is_reversible(value: dict[str, Any]) -> None:
-    assert neox_command.decode(neox_command.encode(value)) == value
+    assert decoded(neox_command.encode(value)) == value
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_without_a_checkout(config: Path, monkeypatch: pytest.MonkeyPatch, capsy
     told = json.loads(capsys.readouterr().out)
     assert told["megatron_config"]["global_num_gpus"] == 8 and told["megatron_config"]["world_size"] == 1
     assert told["megatron_config"]["config_files"] == {"1-3B.yml": config.read_text()}
-    assert neox_command.decode(told["runner"][-1]) == told["megatron_config"]
-    assert neox_command.decode(told["runner"][-3]) == told["deepspeed_config"]
+    assert decoded(told["runner"][-1]) == told["megatron_config"]
+    assert decoded(told["runner"][-3]) == told["deepspeed_config"]
     assert told["executes"][-4:] == told["runner"][-4:] and told["hosts"]["node2"] == [0, 1, 2, 3]
 
 

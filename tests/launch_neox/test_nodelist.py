@@ -14,12 +14,6 @@ from launch import hostfile as hostfile_verb
 from launch.neox import hostfile, nodelist
 
 STEM = st.from_regex(r"[a-z][a-z0-9-]{0,4}[a-z]", fullmatch=True)
-HOSTS = st.lists(st.tuples(STEM, st.from_regex(r"([0-9]{1,4})?", fullmatch=True)).map("".join), min_size=1, unique=True)
-
-
-@given(HOSTS)
-def test_fold_and_expand_are_reverses(hosts: list[str]) -> None:
-    assert nodelist.expand(nodelist.fold(hosts)) == hosts
 
 
 @given(STEM, st.integers(0, 2000), st.integers(0, 300), st.integers(1, 6))

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from neox_world import World
+from neox_world import World, decoded
 
 from haigo import cli, files
 from launch import deepspeed_env, deepy
-from launch.neox import launch_command as neox_command
 from launch.pipeline.__main__ import main as pipeline_main
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
@@ -74,8 +73,8 @@ def test_the_dry_run(config: Path, launcher: str, capsys: pytest.CaptureFixture[
         assert "https://***@mlflow.example/x" in said.out and "eth0" in said.out
     told = json.loads(said.out)
     for word in (*told["runner"][-3::2], *told["executes"][-3::2]):
-        assert "sesame" not in json.dumps(neox_command.decode(word)) and "***" in json.dumps(told)
-    assert neox_command.decode(told["runner"][-1]) == told["megatron_config"]
+        assert "sesame" not in json.dumps(decoded(word)) and "***" in json.dumps(told)
+    assert decoded(told["runner"][-1]) == told["megatron_config"]
     assert told["megatron_config"]["wandb_host"] == "https://***@w.example"
 
 

@@ -32,34 +32,14 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt$")
 _RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt$")
 _HELD = [
-    "norm",
-    "pos_emb",
-    "gpt_j_tied",
-    "use_bias_in_norms",
-    "use_bias_in_mlp",
-    "moe_num_experts",
-    "use_qk_layernorm",
-    "use_mup",
-    "te_columnparallel",
-    "te_rowparallel",
-    "te_layernorm_mlp",
-    "te_mha",
-    "te_fp8_mha",
-    "num_unique_layers",
-    "soft_prompt_tuning",
-    "sliding_window_width",
-    "apply_query_key_layer_scaling",
-]
+    "norm", "pos_emb", "gpt_j_tied", "use_bias_in_norms", "use_bias_in_mlp", "moe_num_experts", "use_qk_layernorm",
+    "use_mup", "te_columnparallel", "te_rowparallel", "te_layernorm_mlp", "te_mha", "te_fp8_mha",
+    "num_unique_layers", "soft_prompt_tuning", "sliding_window_width", "apply_query_key_layer_scaling",
+]  # fmt: skip
 _DAMAGED = (
-    RuntimeError,
-    EOFError,
-    pickle.UnpicklingError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
+    RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError,
     zipfile.BadZipFile,
-)
+)  # fmt: skip
 _NORMS = ("input_layernorm", "post_attention_layernorm")
 _MLP = {"linear1": "dense_h_to_4h", "linear2": "dense_4h_to_h"}
 

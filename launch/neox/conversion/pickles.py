@@ -21,29 +21,13 @@ from typing import Any, Dict, Tuple, Type  # noqa: UP035 - GPT-NeoX's environmen
 _STAND_INS = ("deepspeed.", "megatron.", "apex.", "transformer_engine.")
 _TENSORS = ("_rebuild_tensor_v2", "_rebuild_tensor", "_rebuild_parameter", "_rebuild_parameter_with_state")
 _PLAIN = {
-    ("collections", "OrderedDict"),
-    ("collections", "defaultdict"),
-    ("collections", "deque"),
-    ("argparse", "Namespace"),
-    ("pathlib", "PosixPath"),
-    ("pathlib", "PurePosixPath"),
-    ("torch", "Size"),
+    ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "deque"),
+    ("argparse", "Namespace"), ("pathlib", "PosixPath"), ("pathlib", "PurePosixPath"), ("torch", "Size"),
     ("torch", "device"),
-}
+}  # fmt: skip
 _BUILTINS = (
-    "set",
-    "frozenset",
-    "bytearray",
-    "complex",
-    "slice",
-    "range",
-    "dict",
-    "list",
-    "tuple",
-    "int",
-    "float",
-    "str",
-)
+    "set", "frozenset", "bytearray", "complex", "slice", "range", "dict", "list", "tuple", "int", "float", "str",
+)  # fmt: skip
 _NUMPY = {("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer")}
 
 

@@ -31,13 +31,9 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 VOCABULARY_ROWS = ("gpt_neox.embed_in.weight", "embed_out.weight")
 _REPLICATED = (
-    "input_layernorm.weight",
-    "input_layernorm.bias",
-    "post_attention_layernorm.weight",
-    "post_attention_layernorm.bias",
-    "attention.dense.bias",
-    "mlp.dense_4h_to_h.bias",
-)
+    "input_layernorm.weight", "input_layernorm.bias", "post_attention_layernorm.weight",
+    "post_attention_layernorm.bias", "attention.dense.bias", "mlp.dense_4h_to_h.bias",
+)  # fmt: skip
 _ROW_BIASES = ("attention.dense.bias", "mlp.dense_4h_to_h.bias")
 
 

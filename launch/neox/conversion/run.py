@@ -20,20 +20,10 @@ from neox_configs import derive, reader
 
 SCRIPT = Path("tools") / "ckpts" / "convert_neox_to_hf.py"
 _KEYS = [
-    "num_layers",
-    "hidden_size",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "init_method_std",
-    "no_weight_tying",
-    "rotary_pct",
-    "rotary_emb_base",
-    "gpt_j_residual",
-    "layernorm_epsilon",
-    "make_vocab_size_divisible_by",
-    "model_parallel_size",
-]
+    "num_layers", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings",
+    "init_method_std", "no_weight_tying", "rotary_pct", "rotary_emb_base", "gpt_j_residual", "layernorm_epsilon",
+    "make_vocab_size_divisible_by", "model_parallel_size",
+]  # fmt: skip
 _LONGEST = 1 << 16
 _BAR = re.compile(r"([0-9]{1,9})/([0-9]{1,9}) \[")
 _SHOWN = 12

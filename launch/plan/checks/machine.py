@@ -19,8 +19,8 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from haigo.formats.tokenizer import load
+from launch.neox import checkout, ports
 from launch.neox import hostfile as hostfiles
-from launch.neox import ports
 from launch.plan.checks.check import Check
 from neox_configs import derive, reader
 
@@ -229,25 +229,14 @@ def _locks(environ: Mapping[str, str]) -> list[Check]:
     return []
 
 
-_ASK = (
-    "import importlib.metadata as m, importlib.util as u, pathlib\n"
-    "place = pathlib.Path(u.find_spec('deepspeed').submodule_search_locations[0]) / 'launcher' / 'runner.py'\n"
-    "print(m.version('deepspeed'), '\"--comment\"' in place.read_text())\n"
-)
-
-
 def deepspeed(config: Mapping[str, Any], python: str) -> list[Check]:
     """Whether the installed DeepSpeed is GPT-NeoX's fork, asked without importing it."""
-    try:
-        done = subprocess.run(
-            [python, "-c", _ASK], capture_output=True, text=True, errors="replace", timeout=60, check=False
-        )
-        version, fork = done.stdout.split()
-    except (ValueError, OSError, subprocess.TimeoutExpired):
+    fork, version = checkout.deepspeed(python) or (False, "")
+    if not version:
         return [
             Check("deepspeed", "warn", f"the DeepSpeed of {python} cannot be looked at.", "see GPT-NeoX's requirements")
         ]
-    if fork == "True":
+    if fork:
         return [Check("deepspeed", "ok", f"DeeperSpeed {version}")]
     words = [name for name in ("comment", "account") if config.get(name)]
     fix = "pip install -r requirements/requirements.txt of GPT-NeoX (DeeperSpeed)"
