@@ -1,4 +1,4 @@
-"""Which hosts a batch system gave, and how many GPUs on each: Slurm's and PBS's own notations in plain Python.
+"""Which hosts a batch system gave, how many GPUs on each, and times: Slurm's and PBS's own notations in plain Python.
 
 `expand("gpu-[01-03,07],login")` is `scontrol show hostnames` without Slurm. Names that are not
 host names are refused, because they reach a shell.
@@ -21,6 +21,7 @@ NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 MOST = 65_536
 """Hosts of one list; Slurm's own limit."""
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
+_TIME = re.compile(r"[0-9]{1,9}(:[0-9][0-9](:[0-9][0-9])?)?|[0-9]{1,9}-[0-9]{1,9}(:[0-9][0-9]){0,2}")
 _COUNT = re.compile(r"([0-9]{1,9})(?:\(x([0-9]{1,9})\))?")
 
 
@@ -344,3 +345,22 @@ def _counted(hosts: Iterable[str]) -> dict[str, int]:
     for host in hosts:
         counted[host] = counted.get(host, 0) + 1
     return counted
+
+
+def seconds(text: str) -> int:
+    """A time as Slurm writes it: `MINUTES`, `M:S`, `H:M:S`, `D-H`, `D-H:M` or `D-H:M:S`; 0 is no limit.
+
+    Raises:
+        HaigoError: it is none of these.
+    """
+    if _TIME.fullmatch(text) is None:
+        raise HaigoError(f"--time {text} is not a time as Slurm writes it.", "write 24:00:00 or 2-00:00:00")
+    days, dash, rest = text.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, left = (*parts, 0, 0)[:3]
+    elif len(parts) == 3:
+        hours, minutes, left = parts
+    else:
+        hours, (minutes, left) = 0, (*parts, 0)[:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + left

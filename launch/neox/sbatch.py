@@ -17,6 +17,7 @@ from typing import Any
 from haigo import files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.options import Options, count, option
+from launch.neox import nodelist
 from launch.neox.launcher import KEPT, PREFIXES
 from neox_configs import derive, reader
 
@@ -27,7 +28,6 @@ _KEYS: dict[str, dict[str, Any]] = {
 }
 _FILTERS = ("include", "exclude", "num_nodes", "num_gpus", "hostfile", "master_addr")
 _SETTINGS = ("account", "partition", "qos", "constraint", "reservation", "comment")
-_TIME = re.compile(r"[0-9]{1,9}(:[0-9][0-9](:[0-9][0-9])?)?|[0-9]{1,9}-[0-9]{1,9}(:[0-9][0-9]){0,2}")
 
 _BODY = r"""
 # where the runs of this job keep their hostfile; removed by nobody, a few hundred bytes
@@ -230,25 +230,6 @@ def submit(script: Path) -> str:
     return number
 
 
-def seconds(text: str) -> int:
-    """A time as Slurm writes it: `MINUTES`, `M:S`, `H:M:S`, `D-H`, `D-H:M` or `D-H:M:S`; 0 is no limit.
-
-    Raises:
-        HaigoError: it is none of these.
-    """
-    if _TIME.fullmatch(text) is None:
-        raise HaigoError(f"--time {text} is not a time as Slurm writes it.", "write 24:00:00 or 2-00:00:00")
-    days, dash, rest = text.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    if dash:
-        hours, minutes, left = (*parts, 0, 0)[:3]
-    elif len(parts) == 3:
-        hours, minutes, left = parts
-    else:
-        hours, (minutes, left) = 0, (*parts, 0)[:2]
-    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + left
-
-
 def quoted(text: str) -> str:
     """A value for an `#SBATCH --name=` line: Slurm's reader knows double quotes and backslashes.
 
@@ -269,7 +250,7 @@ def directives(job: SlurmOptions, runs: int) -> list[str]:
     Raises:
         HaigoError: a value that Slurm cannot take.
     """
-    limit = seconds(job.time)
+    limit = nodelist.seconds(job.time)
     if limit and job.before_end >= limit:
         raise HaigoError(
             f"--before-end is {job.before_end} seconds and the time limit {limit}: the run would be stopped at once.",

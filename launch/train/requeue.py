@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from haigo.cli import HaigoError
-from launch.neox import sbatch
+from launch.neox import nodelist
 
 
 def next_save(config: Mapping[str, Any], iteration: int) -> int | None:
@@ -111,7 +111,7 @@ def cancelled(shown: str) -> bool:
     if facts.get("JobState") not in ("COMPLETING", "CANCELLED"):
         return False
     try:
-        return sbatch.seconds(facts["RunTime"]) < sbatch.seconds(facts["TimeLimit"])
+        return nodelist.seconds(facts["RunTime"]) < nodelist.seconds(facts["TimeLimit"])
     except (KeyError, HaigoError):  # UNLIMITED
         return True
 

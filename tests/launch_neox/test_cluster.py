@@ -276,9 +276,9 @@ def test_requeues_are_counted(trained: Trained, capsys: pytest.CaptureFixture[st
 def test_times_as_slurm_writes_them(text: str, value: int | None) -> None:
     if value is None:
         with pytest.raises(HaigoError):
-            sbatch.seconds(text)
+            nodelist.seconds(text)
     else:
-        assert sbatch.seconds(text) == value
+        assert nodelist.seconds(text) == value
 
 
 def test_an_array_runs_every_config(
@@ -459,7 +459,7 @@ def test_what_a_job_cannot_be(config: Path, tmp_path: Path, capsys: pytest.Captu
     [("5", 300), ("5:30", 330), ("1:00:00", 3600), ("2-0", 172_800), ("1-2:30", 95_400), ("1-00:00:05", 86_405)],
 )
 def test_time_limits_as_slurm_writes_them(time: str, seconds: int) -> None:
-    assert sbatch.seconds(time) == seconds
+    assert nodelist.seconds(time) == seconds
 
 
 def test_jobs_that_would_not_get_far(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
