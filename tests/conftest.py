@@ -71,8 +71,8 @@ def neox() -> NeoX:
 
 @pytest.fixture(scope="session")
 def private_slurm() -> Iterator[Any]:
-    """A real Slurm of this machine's own (tests/launch_neox/private_slurm.py), where its programs are here."""
-    spec = importlib.util.spec_from_file_location("shared_private_slurm", ROOT / "tests/launch_neox/private_slurm.py")
+    """A real Slurm of this machine's own (tests/launch/private_slurm.py), where its programs are here."""
+    spec = importlib.util.spec_from_file_location("shared_private_slurm", ROOT / "tests/launch/private_slurm.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

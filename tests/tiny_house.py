@@ -14,7 +14,7 @@ import yaml
 from haigo import cli
 
 ELSEWHERE = {
-    # these need a GPT-NeoX, real or pretended: tests/launch_neox
+    # these need a GPT-NeoX, real or pretended: tests/launch
     "launch.deepy", "launch.runs", "launch.convert", "launch.stretch", "launch.checkpoints",
     "launch.pipeline.reference",  # prints
 }  # fmt: skip

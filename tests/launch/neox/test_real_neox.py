@@ -28,7 +28,7 @@ from neox_configs import reader, shipped
 from neox_configs.keys import KEYS
 
 pytestmark = pytest.mark.neox
-GOLDEN = Path(__file__).parent / "golden_configs.json"
+GOLDEN = Path(__file__).parents[1] / "golden_configs.json"
 SIZES = ("1-3B", "2-7B", "7B", "13B")
 
 
@@ -39,7 +39,7 @@ def probe(neox: Any, jobs: list[list[str]], folder: Path) -> dict[str, Any]:
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: flash-attn\nVersion: 2.7.4\n")
     paths = os.pathsep.join([neox.environment["PYTHONPATH"], str(neox.root), str(fake.parent)])
     done = subprocess.run(
-        [str(neox.python), str(Path(__file__).with_name("neox_args_probe.py"))],
+        [str(neox.python), str(Path(__file__).parents[1] / "neox_args_probe.py")],
         input=json.dumps(jobs),
         env={**neox.environment, "PYTHONPATH": paths},
         cwd=neox.root,

@@ -21,7 +21,7 @@ from launch.neox import gpus, hostfile, nodelist
 from launch.plan import preflight
 from launch.proxies import cluster
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TWO = "SLURM_JOB_NODELIST=a[1-2]"
 HET = "SLURM_HET_SIZE=2 SLURM_JOB_NODELIST_HET_GROUP_0=a1 SLURM_JOB_NODELIST_HET_GROUP_1=b[1-2]"
 THIS_NODE = "tells of this node only"

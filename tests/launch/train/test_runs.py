@@ -69,7 +69,7 @@ def several(fake_neox: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> S
         arguments = {"mixture": world.mixture, "catalogue": world.catalogue, "tokens": 20_480}
         write_config(ConfigOptions(output=output, model="0-1M", cluster="local-cpu", **arguments))
         yamlfile.write(output, {**yamlfile.read(output), "checkpoint_factor": 6})
-    shutil.copy(Path(__file__).with_name("fake_training.py"), fake_neox / "deepy.py")
+    shutil.copy(Path(__file__).parents[1] / "fake_training.py", fake_neox / "deepy.py")
     # only GPT-NeoX's interpreter may see the stubs, Haigo's own child must not
     python = fake_neox / "python"
     site = shlex.quote(str(fake_neox / "site"))

@@ -94,7 +94,7 @@ def run(fake_neox: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> Run:
         one.bind(("", 0))
         port = one.getsockname()[1]
     yamlfile.write(output, {**yamlfile.read(output), "checkpoint_factor": EVERY, "master_port": port})
-    shutil.copy(Path(__file__).with_name("fake_training.py"), fake_neox / "deepy.py")
+    shutil.copy(Path(__file__).parents[1] / "fake_training.py", fake_neox / "deepy.py")
     return Run(fake_neox, output, monkeypatch)
 
 

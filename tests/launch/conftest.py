@@ -13,6 +13,9 @@ import pytest
 from neox_world import World, make_world
 from private_slurm import Slurm
 
+# tests of several folders take fixtures of others (`from test_supervise import run`)
+sys.path[:0] = [str(Path(__file__).parent / name) for name in ("neox", "train")]
+
 
 @pytest.fixture(scope="session")
 def shared_world(tmp_path_factory: pytest.TempPathFactory) -> World:

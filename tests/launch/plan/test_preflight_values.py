@@ -322,7 +322,7 @@ def test_whatever_gpt_neox_refuses_is_refused(neox: Any, base: dict[str, Any], t
             path.write_text(yaml.safe_dump({**plain, name: value}).replace("1.0e-08", "1.0e-8"), encoding="utf-8")
             pairs.append([str(path), None])
             kept.append((path, name, value))
-    probe = Path(__file__).with_name("neox_args_probe.py")
+    probe = Path(__file__).parents[1] / "neox_args_probe.py"
     environment = {**neox.environment, "FAKE_CUDA_COUNT": "1"}
     environment["PYTHONPATH"] = f"{neox.root}:{environment.get('PYTHONPATH', '')}"
     done = subprocess.run(

@@ -164,7 +164,7 @@ def test_without_the_prolog_the_quotes_would_stay(job: Slurm, tmp_path: Path) ->
 
 
 class Trained:
-    """A job whose training (tests/launch_neox/fake_training.py under srun) writes checkpoints."""
+    """A job whose training (tests/launch/fake_training.py under srun) writes checkpoints."""
 
     def __init__(self, job: Slurm, config: Path, folder: Path) -> None:
         self.job, self.config, self.folder = job, config, folder
@@ -191,7 +191,7 @@ class Trained:
 
 @pytest.fixture
 def trained(job: Slurm, checkout: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trained:
-    shutil.copy(Path(__file__).with_name("fake_training.py"), checkout / "train.py")
+    shutil.copy(Path(__file__).parents[1] / "fake_training.py", checkout / "train.py")
     one = Trained(job, config, tmp_path / "trained")
     one.folder.mkdir()
     plan = {"save": str(one.save), "iters": 40, "every": 6, "pause": 0.6}

@@ -17,7 +17,7 @@ from launch.plan.config import make_config, write_config
 from launch.plan.options import ConfigOptions
 from neox_configs import catalogue, derive, neox_args, reader, shipped
 
-GOLDEN = json.loads((Path(__file__).parent / "golden_configs.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden_configs.json").read_text())
 
 
 def make(world: World, **changes: Any) -> configs.Written:
