@@ -124,7 +124,7 @@ def counts(text: str, name: str = "SLURM_TASKS_PER_NODE") -> list[int]:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Facts:
     """What the variables of one job (or of one group of a heterogeneous job) say about GPUs."""
 
     each: dict[str, list[int]]
@@ -220,10 +220,10 @@ def _of_group(environ: Mapping[str, str], gpus_per_node: int | None, say: Callab
         if re.fullmatch(r"[0-9]{1,4}", here) and int(here) < gpus_per_node:
             say(f"--gpus-per-node is {gpus_per_node}, and SLURM_GPUS_ON_NODE={here}: Slurm gave this node fewer GPUs")
         return dict.fromkeys(hosts, gpus_per_node)
-    return dict(zip(hosts, _gpus(_told(environ, len(hosts)), environ, len(hosts), say), strict=True))
+    return dict(zip(hosts, _gpus(_facts(environ, len(hosts)), environ, len(hosts), say), strict=True))
 
 
-def _told(environ: Mapping[str, str], nodes: int) -> _Told:
+def _facts(environ: Mapping[str, str], nodes: int) -> _Facts:
     each: dict[str, list[int]] = {}
     tasks = None
     given = environ.get("SLURM_TASKS_PER_NODE")
@@ -261,22 +261,22 @@ def _told(environ: Mapping[str, str], nodes: int) -> _Told:
     if environ.get(name) and (not (here or each) or "MIG-" in environ[name]):
         here[name] = len(gpus.devices(name, environ[name], ranges=False))
     name = "SLURM_GPUS"
-    return _Told(each, gpus.number(name, environ[name]) if environ.get(name) else None, here, tasks)
+    return _Facts(each, gpus.number(name, environ[name]) if environ.get(name) else None, here, tasks)
 
 
-def _gpus(told: _Told, environ: Mapping[str, str], nodes: int, say: Callable[[str], None]) -> list[int]:
+def _gpus(facts: _Facts, environ: Mapping[str, str], nodes: int, say: Callable[[str], None]) -> list[int]:
     """GPUs of every node."""
-    _agree(told, environ, nodes)
-    found = next(iter(told.each.values()), None)
-    if found is None and told.here:
-        name, count = next(iter(told.here.items()))
+    _agree(facts, environ, nodes)
+    found = next(iter(facts.each.values()), None)
+    if found is None and facts.here:
+        name, count = next(iter(facts.here.items()))
         found = [count] * nodes
-        if nodes > 1 and not (nodes == 2 and told.total == sum(found)):
+        if nodes > 1 and not (nodes == 2 and facts.total == sum(found)):
             say(f"{name} tells of this node only: all {nodes} hosts are taken to have {count} GPUs (--gpus-per-node N "
                 "says it)")  # fmt: skip
-    if found is None and told.total and nodes == 1:
-        found = [told.total]
-    if told.total and (found is None or sum(found) != told.total):
+    if found is None and facts.total and nodes == 1:
+        found = [facts.total]
+    if facts.total and (found is None or sum(found) != facts.total):
         have = f"how Slurm parts them among {nodes} nodes is not told"
         if found:
             have = f"those of its nodes would be {' + '.join(map(str, found[:8]))}{' + ...' * (nodes > 8)}"
@@ -284,24 +284,24 @@ def _gpus(told: _Told, environ: Mapping[str, str], nodes: int, say: Callable[[st
             f"SLURM_GPUS={environ['SLURM_GPUS'][:60]} is a number for the whole job, and {have}.",
             "ask Slurm for --gpus-per-node, or give --gpus-per-node N here",
         )
-    if found is None and told.tasks and max(told.tasks) > 1:
+    if found is None and facts.tasks and max(facts.tasks) > 1:
         say(
             "Slurm tells no number of GPUs: one is taken for each task of SLURM_TASKS_PER_NODE (--gpus-per-node N says it)"
         )
-        found = told.tasks
+        found = facts.tasks
     if found is None or min(found) < 1:
         raise Refused("Slurm tells no number of GPUs.", "give --gpus-per-node N")
     return found
 
 
-def _agree(told: _Told, environ: Mapping[str, str], nodes: int) -> None:
+def _agree(facts: _Facts, environ: Mapping[str, str], nodes: int) -> None:
     """See that all variables say the same: those of every node, and on this node those of it."""
     own = environ.get("SLURM_NODEID", "")
     at = int(own) if re.fullmatch(r"[0-9]{1,6}", own) and int(own) < nodes else 0
-    every = list(told.each.items())
+    every = list(facts.each.items())
     pairs = [(one, other, a != b) for (one, a), (other, b) in itertools.pairwise(every)]
     # in a step the variables of this node are the step's, which may have been given fewer
-    here = [] if every and environ.get("SLURM_STEP_ID") else [*told.here.items()]
+    here = [] if every and environ.get("SLURM_STEP_ID") else [*facts.here.items()]
     if every:
         here = [(every[0][0], every[0][1][at]), *here]
     pairs += [(one, other, a != b) for (one, a), (other, b) in itertools.pairwise(here)]

@@ -142,7 +142,7 @@ def running(folder: Path, tidy: bool = True) -> Child | None:
     if own is None or (folder / "exit.json").exists():
         return None
     pid, started = own["pid"], own["started"]
-    if own["place"] == runner.place():
+    if own["place"] == runner.machine():
         if started and runner.start_time(pid) == started:
             return Child(folder, pid, started, Path(own["log"]))
         if tidy:

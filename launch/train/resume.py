@@ -46,7 +46,7 @@ class Resume:
         return isinstance(iterations, int) and self.choice.tag is not None and self.step >= iterations
 
 
-def look(
+def choose(
     config: Mapping[str, Any], base: Path, gpus: int | None = None, poisoned_from: int | None = None, deep: bool = False
 ) -> Resume:
     """Find out where a run goes on from; changes nothing.

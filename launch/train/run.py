@@ -113,7 +113,7 @@ class TrainingRun(contextlib.ExitStack):
         return self.state
 
     def _look(self, deep: bool = False, poisoned_from: int | None = None) -> None:
-        self.resume = resume.look(self.config, self.root, self.gpus, poisoned_from, deep)
+        self.resume = resume.choose(self.config, self.root, self.gpus, poisoned_from, deep)
         done = self.resume.finished(self.config) and self.options.iteration is None
         self.state = State.FINISHED if done else State.RESUMABLE if self.resume.choice.tag else State.NEW
 
@@ -170,7 +170,7 @@ class TrainingRun(contextlib.ExitStack):
 
         Raises:
             Failed: it ended with 0 and had not arrived, hung for good, or its loss went wrong.
-            Refused: see `resume.look` and `record.check`.
+            Refused: see `resume.choose` and `record.check`.
         """
         if not self.options.supervised:
             return self._once(python, environment)

@@ -116,7 +116,7 @@ def start_time(pid: int) -> str:
     return "" if fields[0] in "ZX" else fields[19]
 
 
-def place() -> str:
+def machine() -> str:
     """Where a pid means the same process: this boot of this machine, and this container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -196,7 +196,7 @@ def main() -> int:
         "started": start_time(os.getpid()),
         "host": socket.gethostname(),
         "log": log,
-        "place": place(),
+        "place": machine(),
     }
     _write(folder / "child.json", own)
     try:

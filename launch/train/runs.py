@@ -62,7 +62,7 @@ class Run:
         self.child = process.running(self.folder, tidy)
         self.state = WAITING if self.child is None else RUNNING
 
-    def look(self) -> bool:
+    def poll(self) -> bool:
         """Take note of what has happened; True when its state has changed."""
         if self.child is None:
             return False
@@ -158,7 +158,7 @@ class Watch:
                         run.start()
                         self._say([f"{run.entry.name}: started on {run.entry.where}"])
                 for run in self.runs:
-                    if run.look():
+                    if run.poll():
                         code = f" with {run.code}" if run.state == FAILED else ""
                         # its watcher ends with "finished: step 120, ..." itself
                         said = run.said.removeprefix(f"{run.state}: ")
@@ -227,7 +227,7 @@ def status(entries: Sequence[Entry], folder: Path) -> Watch:
     watch = Watch(entries, folder)
     for run in watch.runs:
         run.find(tidy=False)
-        if not run.look() and run.child is None:
+        if not run.poll() and run.child is None:
             if ending := process.ending_of(run.folder):
                 run.ended(ending)
             run.read(_WHOLE_LOG_S, end=True)

@@ -80,7 +80,9 @@ def _nothing_left(run: TrainingRun) -> bool:
         Refused: see `TrainingRun.survey` and `TrainingRun.check_finished`.
     """
     state, tag = run.survey(), run.resume.choice.tag
-    if state is State.RUNNING:
+    if run.child is not None:
+        if run.options.dry_run:
+            print(f"haigo: this run still trains (pid {run.child.pid}) and would be watched on.", file=sys.stderr)
         return False
     if not run.options.dry_run:
         run.prepare()

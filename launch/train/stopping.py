@@ -103,7 +103,7 @@ class Stopping:
         number = self.signal or signal.SIGTERM
         lost = ""
         with contextlib.suppress(HaigoError):
-            kept = resume.look(self.config, self.root, self.gpus).step
+            kept = resume.choose(self.config, self.root, self.gpus).step
             done = iteration or kept
             lost = f" at step {done:,}, of which {max(0, done - kept):,} since {f'global_step{kept}' if kept else 'the start'}"
             lost += " have to be done again"

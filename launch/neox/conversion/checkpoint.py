@@ -68,6 +68,11 @@ class Checkpoint:
     def tied(self) -> bool:
         return not reader.value(self.config, "no_weight_tying")
 
+    @property
+    def activation(self) -> str:
+        """As transformers calls it."""
+        return _activation(self.config)
+
     def numbers(self) -> list[int]:
         """GPT-NeoX's numbers of the layers that have weights."""
         last = [] if self.tied else [self.layers + 4]
@@ -186,7 +191,11 @@ def _fits(config: dict[str, Any]) -> None:
     keys.attention(reader.value(config, "attention_config") or [], config["num_layers"])
     config["intermediate_size"] = settings.intermediate(config, config["hidden_size"])
     config.pop("expansion_factor", None)
-    settings.activation(reader.value(config, "activation"), bool(reader.value(config, "bias_gelu_fusion")))
+    _activation(config)
+
+
+def _activation(config: Mapping[str, Any]) -> str:
+    return settings.activation(reader.value(config, "activation"), bool(reader.value(config, "bias_gelu_fusion")))
 
 
 def _layout(folder: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
@@ -203,18 +212,12 @@ def _layout(folder: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
             f"the config says pipe_parallel_size {stated}, and {folder} holds {kind}.", "give the run's own config"
         )
     ranks = 1 + max(int(match[2]) for match in layered) if pipeline else 1 + max(int(match[1]) for match in whole)
-    if ranks != config["model_parallel_size"]:
-        if ranks < config["model_parallel_size"]:
-            raise HaigoError(
-                f"{folder} holds {ranks} tensor ranks, and the config says model_parallel_size "
-                f"{config['model_parallel_size']}: files are missing, or it is not this run's config.",
-                _elsewhere(folder),
-            )
-        raise HaigoError(
-            f"{folder} holds {ranks} tensor ranks, and the config says model_parallel_size "
-            f"{config['model_parallel_size']}.",
-            "give the run's own config",
-        )
+    stated = config["model_parallel_size"]
+    if ranks != stated:
+        told = f"{folder} holds {ranks} tensor ranks, and the config says model_parallel_size {stated}"
+        if ranks < stated:
+            raise HaigoError(f"{told}: files are missing, or it is not this run's config.", _elsewhere(folder))
+        raise HaigoError(f"{told}.", "give the run's own config")
     if pipeline:
         last = max(int(match[1]) for match in layered)
         wanted = config["num_layers"] + (4 if reader.value(config, "no_weight_tying") else 3)

@@ -47,8 +47,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         )
     shared = repair.replicated(checkpoint)
     if options.log is not None:  # before the long work
-        batch = derive.batch_of(config, checkpoint.data_ranks).train
-        loss.logged(Path(options.log), checkpoint.step, config, batch)
+        loss.logged(Path(options.log), checkpoint.step, config, derive.batch_of(config, checkpoint.data_ranks).train)
     python = checkout.interpreter()
     rows = words.size if options.vocab == "cut" else padded
     record: dict[str, Any] = {

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from haigo import files, shapes
 from haigo.cli import Failed, HaigoError
-from launch.engine import settings
 from launch.engine.vocabulary import Vocabulary
 from launch.neox.conversion.checkpoint import Checkpoint, common_name
 from neox_configs import reader
@@ -185,14 +184,11 @@ def finish(folder: Path, dtype: str, rows: int) -> None:
 
 def describe(folder: Path, checkpoint: Checkpoint, vocabulary: Vocabulary) -> None:
     """Write what config.json and generation_config.json should have said, and the tokenizer's files."""
-    config = checkpoint.config
     ids = {"bos_token_id": vocabulary.eod_id, "eos_token_id": vocabulary.eod_id, "pad_token_id": vocabulary.pad_id}
     content = files.read_record(folder / "config.json", {})
     content |= {
         **ids,
-        "hidden_act": settings.activation(
-            reader.value(config, "activation"), bool(reader.value(config, "bias_gelu_fusion"))
-        ),
+        "hidden_act": checkpoint.activation,
         "attention_bias": True,
         "attention_dropout": 0.0,
         "hidden_dropout": 0.0,
@@ -219,9 +215,7 @@ def expected(checkpoint: Checkpoint, rows: int) -> dict[str, Any]:
         "layer_norm_eps": float(reader.value(config, "layernorm_epsilon")),
         "use_parallel_residual": bool(reader.value(config, "gpt_j_residual")),
         "tie_word_embeddings": checkpoint.tied,
-        "hidden_act": settings.activation(
-            reader.value(config, "activation"), bool(reader.value(config, "bias_gelu_fusion"))
-        ),
+        "hidden_act": checkpoint.activation,
         "rotary_pct": float(reader.value(config, "rotary_pct")),
         "rotary_emb_base": float(reader.value(config, "rotary_emb_base")),
     }

@@ -78,7 +78,7 @@ def test_a_dead_keepers_number_that_is_anothers_by_now(tmp_path: Path) -> None:
         child = Child(folder, stranger.pid, "12345", folder / "log")
         assert child.ending() == process.Ending(137, orphans=False)
         folder.mkdir()
-        facts = {"pid": stranger.pid, "started": "12345", "host": "x", "log": "x", "place": runner.place()}
+        facts = {"pid": stranger.pid, "started": "12345", "host": "x", "log": "x", "place": runner.machine()}
         (folder / "child.json").write_text(json.dumps(facts))
         assert process.running(folder) is None and stranger.poll() is None
     finally:

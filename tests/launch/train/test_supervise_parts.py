@@ -295,7 +295,7 @@ def test_newer_checkpoints_are_moved_and_never_deleted(tmp_path: Path) -> None:
         make(save, step, Layout(), 0)
     (save / "latest").write_text("global_step5")
     for _ in range(2):
-        made = resume.look(config, tmp_path)
+        made = resume.choose(config, tmp_path)
         assert made.newer[-1:] == ["global_step15"]
         resume.prepare(made)
         make(save, 15, Layout(), 0)
