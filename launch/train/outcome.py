@@ -87,3 +87,19 @@ def judge(ending: Ending, seen: Seen, config: Mapping[str, Any], save: Path | No
             raise Failed(f"GPT-NeoX ended with 0, but {save / 'latest'} names {tag} and not global_step{steps}.", again)
     elif seen.iteration is not None and seen.iteration + int(config.get("log_interval", 100)) <= steps:
         raise Failed(f"GPT-NeoX ended with 0, but its log stops at step {seen.iteration} of {steps}.", again)
+
+
+def not_arrived(
+    ending: Ending, seen: Seen, config: Mapping[str, Any], save: Path | None, gpus: int | None, nan: bool
+) -> causes.Cause | None:
+    """As `judge`, and whether the last checkpoint is whole: why a run that ended with 0 is not finished; None when it is."""
+    try:
+        judge(ending, seen, config, save, nan)
+    except Failed as error:
+        return causes.Cause(error.problem, error.fix)
+    steps = config.get("train_iters")
+    if save is None or not isinstance(steps, int) or config.get("exit_interval"):
+        return None
+    tag = f"global_step{steps}"
+    wrong = checkpoints.problem(save, checkpoints.layout(config, gpus), tag)
+    return causes.Cause(f"GPT-NeoX ended with 0, but {tag} {wrong}.", "", causes.TORN) if wrong else None

@@ -20,15 +20,14 @@ from typing import Any
 
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError, Refused
-from haigo.formats.tokenizer import load
 from haigo.progress import clock
-from launch.neox import checkpoints, gpus, hostfile, ports
+from launch.neox import hostfile, ports
 from launch.neox import log as neox_log
 from launch.train import causes, exclusive, process, rank_logs, record, resume, status_display, stopping
 from launch.train.event_log import note
 from launch.train.loss_guard import LossGuard
 from launch.train.options import DeepyOptions
-from launch.train.outcome import Seen, judge
+from launch.train.outcome import Seen, judge, not_arrived
 from launch.train.process import Child, Ending
 from launch.train.restarts import Budget
 from launch.train.stopping import Stop, Stopping
@@ -177,7 +176,7 @@ class TrainingRun(contextlib.ExitStack):
         if not self._owned:
             self._own()
             self.survey()
-        self.display.plan = self._plan()
+        self.display.plan = status_display.plan_of(self.config, self.root, self.gpus)
         with self.stopping.caught():
             try:
                 while True:
@@ -219,14 +218,6 @@ class TrainingRun(contextlib.ExitStack):
         elif Path(self.options.user_script).name == "train.py":
             judge(ending, seen, self.config, self.save)
         return ending.code
-
-    def _plan(self) -> status_display.Planned | None:
-        vocab = self.config.get("vocab_file")
-        if vocab and self.config.get("peak_theoretical_tflops"):
-            with contextlib.suppress(HaigoError):
-                size = load(self.root / vocab).vocab_size
-                return status_display.planned(self.config, self.gpus, size, gpus.card_bytes())
-        return None
 
     # -- one start
 
@@ -368,7 +359,7 @@ class TrainingRun(contextlib.ExitStack):
         if code == _HUNG:
             problem = causes.Cause("it hung and was stopped.", "see the last lines of its log", causes.TRANSIENT)
         if code == 0:
-            trouble = self._trouble(ending, seen)
+            trouble = not_arrived(ending, seen, self.config, self.save, self.gpus, nan=self.options.nan == "stop")
             if trouble is None:
                 spent = f", {self.restarts} restart{'s' * (self.restarts != 1)}" if self.restarts else ""
                 loss = f", loss {seen.loss:.4f}" if seen.loss is not None else ""
@@ -410,16 +401,3 @@ class TrainingRun(contextlib.ExitStack):
                 raise self.stopping.stopped(seen.iteration)
             time.sleep(min(_POLL_S, max(0.0, end - time.monotonic())))
         return False
-
-    def _trouble(self, ending: Ending, seen: Seen) -> causes.Cause | None:
-        """Why a run that ended with 0 is not finished; None when it is."""
-        try:
-            judge(ending, seen, self.config, self.save, nan=self.options.nan == "stop")
-        except Failed as error:
-            return causes.Cause(error.problem, error.fix)
-        steps = self.config.get("train_iters")
-        if self.save is None or not isinstance(steps, int) or self.config.get("exit_interval"):
-            return None
-        tag = f"global_step{steps}"
-        wrong = checkpoints.problem(self.save, checkpoints.layout(self.config, self.gpus), tag)
-        return causes.Cause(f"GPT-NeoX ended with 0, but {tag} {wrong}.", "", causes.TORN) if wrong else None

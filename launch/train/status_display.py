@@ -10,11 +10,14 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from haigo import shown
 from haigo.cli import HaigoError
+from haigo.formats.tokenizer import load
 from haigo.progress import clock
+from launch.neox.gpus import card_bytes
 from launch.neox.log import Step
 from launch.plan import layouts as plan_layouts
 from launch.plan.memory import Split, shape_of
@@ -69,6 +72,19 @@ def planned(
     )
     layout = plan_layouts.layout(shape, split, batch.micro, batch.train, place)
     return Planned(layout.tokens_per_s, layout.mfu, shape.flops_per_token, gpus * float(peak) * 1e12)
+
+
+def plan_of(config: Mapping[str, Any], root: Path, gpus: int | None) -> Planned | None:
+    """As `planned`, with the tokenizer that the config names and the GPUs of this machine.
+
+    Args:
+        root: where relative paths start.
+    """
+    vocab = config.get("vocab_file")
+    if vocab and config.get("peak_theoretical_tflops"):
+        with contextlib.suppress(HaigoError):
+            return planned(config, gpus, load(root / vocab).vocab_size, card_bytes())
+    return None
 
 
 class Display:
