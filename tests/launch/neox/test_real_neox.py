@@ -18,11 +18,10 @@ from neox_world import REPO, World, make_world
 
 from haigo import files, yamlfile
 from haigo.cli import Refused
-from launch import configs
 from launch.neox import hostfile
 from launch.plan import calibrate as plan_calibrate
 from launch.plan import stacks as plan_stacks
-from launch.plan.config import write_config
+from launch.plan.config import deepspeed_path, write_config
 from launch.plan.options import ConfigOptions
 from neox_configs import reader, shipped
 from neox_configs.keys import KEYS
@@ -89,7 +88,7 @@ def test_neox_args_accepts_every_size_and_number_of_nodes(neox: Any, shared_worl
         assert told["zero_stage"] == config["zero_optimization"]["stage"]
         assert told["deepspeed"]["data_types"] == {"grad_accum_dtype": "fp32"}
         # what is written beside the config for reading is what GPT-NeoX itself tells DeepSpeed
-        assert json.loads(configs.deepspeed_path(entry["file"]).read_text()) == told["deepspeed"], entry["file"]
+        assert json.loads(deepspeed_path(entry["file"]).read_text()) == told["deepspeed"], entry["file"]
     assert len(entries) >= 118
     if os.environ.get("HAIGO_WRITE_GOLDEN"):
         _write_golden(entries, answer["configs"])
