@@ -354,7 +354,7 @@ def seconds(text: str) -> int:
         HaigoError: it is none of these.
     """
     if _TIME.fullmatch(text) is None:
-        raise HaigoError(f"--time {text} is not a time as Slurm writes it.", "write 24:00:00 or 2-00:00:00")
+        raise HaigoError(f"--time {text} is not a time as Slurm writes it.", "write 24:00:00 or 2-00:00:00", "time")
     days, dash, rest = text.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if dash:

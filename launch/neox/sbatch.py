@@ -199,6 +199,7 @@ def directives(job: SlurmOptions, runs: int) -> list[str]:
         raise HaigoError(
             f"--before-end is {job.before_end} seconds and the time limit {limit}: the run would be stopped at once.",
             "give a longer --time, or a smaller --before-end",
+            option=("before_end", "time"),
         )
     if re.search(r"[/%\\]", job.name) or not job.name:
         raise HaigoError(f"{job.name!r} cannot name a job and its log.", "give --job-name NAME without / and %")

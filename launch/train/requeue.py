@@ -69,7 +69,7 @@ def command(environment: Mapping[str, str]) -> list[str]:
     job = environment.get("SLURM_JOB_ID")
     if not job or not job.isdigit():
         raise HaigoError(
-            "--requeue was given, and this is no Slurm job (no SLURM_JOB_ID).", "leave it out, or use sbatch"
+            "--requeue was given, and this is no Slurm job (no SLURM_JOB_ID).", "leave it out, or use sbatch", "requeue"
         )
     # a member of an array has a number of its own in SLURM_JOB_ID too, so this is enough for arrays
     return ["scontrol", "requeue", job]
