@@ -261,7 +261,7 @@ def test_requeues_are_counted(trained: Trained, capsys: pytest.CaptureFixture[st
     body = script.read_text()
     assert "requeues=1 grace=240" in body
     script.write_text(body.replace("requeues=1", "requeues=0"))  # as on the last start that is allowed
-    trained.number = slurm_command.submit(script)
+    trained.number = sbatch.submit(script)
     trained.until(9)
     trained.signal()
     assert trained.job.wait(trained.number, 120) == "FAILED", log_of(trained.folder)
