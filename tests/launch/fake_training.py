@@ -1,8 +1,8 @@
 """Stands in for deepy.py: prints GPT-NeoX's log lines, writes checkpoints in its layout, and goes wrong as it is told.
 
 Needs the standard library only. FAKE_TRAINING is JSON: save, iters, every (steps a checkpoint), pause (seconds a step),
-faults: one for each start, null for none; or `by_config`: such a plan for each config's name. What each start was called
-with is kept in `calls.jsonl` beside the save folder.
+gate (a file without which no step comes after the seventh), faults: one for each start, null for none; or `by_config`: such a
+plan for each config's name. What each start was called with is kept in `calls.jsonl` beside the save folder.
 """
 
 import json
@@ -76,6 +76,8 @@ def main() -> None:
     step = load(folder)
     iters = plan["iters"]
     while step < iters:
+        while "gate" in plan and step >= 7 and not os.path.exists(plan["gate"]):
+            time.sleep(0.05)
         time.sleep(plan.get("pause", 0.01))
         step += 1
         loss = 1 + 5 / math.sqrt(step)

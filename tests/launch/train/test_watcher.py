@@ -332,11 +332,12 @@ def test_so_after_a_signal_and_after_kill_9_of_all(run: Run) -> None:
     process = run.start()
     run.wait_for_step(4)
     deadline = time.monotonic() + 30
-    while not (run.save.parent / "left").is_file() and time.monotonic() < deadline:
+    left = run.save.parent / "left"
+    while not (left.is_file() and left.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.kill()
     process.wait()
-    pid = int((run.save.parent / "left").read_text())
+    pid = int(left.read_text())
     child = yamlfile.read(run.save / "haigo" / "child.json")
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child["pid"], signal.SIGKILL)
@@ -443,9 +444,9 @@ def test_damaged_state_is_told(run: Run, capsys: pytest.CaptureFixture[str], nam
 
 @pytest.mark.parametrize("content", DAMAGED)
 def test_a_start_that_nobody_knows_is_told_while_it_trains(run: Run, content: str) -> None:
-    run.plan(None, pause=0.3)
+    run.plan(gate=str(run.gate))
     first = run.start()
-    run.wait_for_step(2)
+    run.wait_for_step(7)
     first.kill()
     first.wait()
     (run.save / "haigo" / "start.json").write_bytes(content.encode("utf-8", "surrogateescape"))
