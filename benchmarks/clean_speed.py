@@ -32,14 +32,15 @@ Result = tuple[int, int]  # documents and bytes of text kept
 def haigo(profile: str, pii: tuple[str, ...] = ()) -> Callable[[Path], Result]:
     """One process of `preprocess.clean`, without its files."""
     from preprocess import cleaner, sources
+    from preprocess.options import CleanOptions
 
-    recipe = cleaner.Recipe(profile, pii=pii)
+    options = CleanOptions(profile=profile, pii=list(pii))
 
     def work(file: Path) -> Result:
         documents = size = 0
         seen = set()
         for lot in cleaner.lots(sources.read([file])):
-            for kept in cleaner.clean_lot(recipe, lot).kept:
+            for kept in cleaner.clean_lot(options, lot).kept:
                 if kept.key not in seen:
                     seen.add(kept.key)
                     documents, size = documents + 1, size + kept.line.bytes

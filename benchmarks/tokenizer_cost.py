@@ -18,10 +18,10 @@ from _measure import command, load, parser, show
 _RUN = """
 import json, resource, sys
 from haigo.formats import documents
-from preprocess import tokenizer_train
+from preprocess import tokenizer_train, training_text
 folder, kind, size, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 options = tokenizer_train.trainer_options(size, kind, threads)
-model = tokenizer_train.train_model(tokenizer_train._sampled(folder), options, 1234)
+model = tokenizer_train.train_model(training_text.sampled(folder), options, 1234)
 rows = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
 print(json.dumps({"cpu_s": sum(r.ru_utime + r.ru_stime for r in rows), "mb": max(r.ru_maxrss for r in rows) / 1024}))
 """

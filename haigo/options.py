@@ -139,27 +139,28 @@ def flag(name: str, underscored: bool = False) -> str:
 # --- a file's keys ----------------------------------------------------------------------------------------------------------
 
 
-def build(cls: type, raw: Any, name: str, where: str) -> Any:
+def build(cls: type, raw: Any, name: str, where: str, see: str = _SEE) -> Any:
     """`raw`, as YAML gives it, as the dataclass `cls`.
 
     Args:
         name: of the file, for messages.
         where: the keys above, with dots.
+        see: where the keys are explained.
 
     Raises:
         HaigoError: a key that is unknown (the nearest is named), missing, of another type or out of its limits.
     """
     if not isinstance(raw, dict):
-        raise HaigoError(f"{name}: '{where}' must hold keys, not {raw!r}.", _SEE)
+        raise HaigoError(f"{name}: '{where}' must hold keys, not {raw!r}.", see)
     fields = {each.name: each for each in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     for key in raw:
         if key not in fields:
-            raise HaigoError(f"{name}: unknown key '{_join(where, str(key))}'.{cli.nearest(str(key), fields)}", _SEE)
+            raise HaigoError(f"{name}: unknown key '{_join(where, str(key))}'.{cli.nearest(str(key), fields)}", see)
     values = {}
     for key, each in fields.items():
         if key in raw:
-            values[key] = _value(hints[key], raw[key], name, _join(where, key))
+            values[key] = _value(hints[key], raw[key], name, _join(where, key), see)
         elif usual(each) is REQUIRED:
             raise HaigoError(f"{name}: the key '{_join(where, key)}' is missing.", each.metadata["doc"])
     try:
@@ -169,26 +170,28 @@ def build(cls: type, raw: Any, name: str, where: str) -> Any:
         raise HaigoError(f"{name}: {told.problem}", told.fix) from None
 
 
-def _value(hint: Any, raw: Any, name: str, where: str) -> Any:
+def _value(hint: Any, raw: Any, name: str, where: str, see: str) -> Any:
     """`raw` as the type `hint` says: the few that the classes above use."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return raw
     if origin in (types.UnionType, typing.Union):
         if raw is None:
             return None
-        return _value(next(each for each in inner if each is not type(None)), raw, name, where)
+        return _value(next(each for each in inner if each is not type(None)), raw, name, where, see)
     if dataclasses.is_dataclass(hint):
-        return build(typing.cast(type, hint), {} if raw is None else raw, name, where)
+        return build(typing.cast(type, hint), {} if raw is None else raw, name, where, see)
     if origin is list:
         items = [raw] if isinstance(raw, str | int | float) else raw
         if isinstance(items, list):
-            return [_value(inner[0], each, name, where) for each in items]
+            return [_value(inner[0], each, name, where, see) for each in items]
     elif origin is dict:
         if isinstance(raw, dict):
             # a ceiling is text or a number: `+5%` or 3.2
             texts = {
                 key: str(each) if inner[1] is str and isinstance(each, float) else each for key, each in raw.items()
             }
-            return {str(key): _value(inner[1], each, name, _join(where, str(key))) for key, each in texts.items()}
+            return {str(key): _value(inner[1], each, name, _join(where, str(key)), see) for key, each in texts.items()}
     elif hint is bool:
         if isinstance(raw, bool):
             return raw
@@ -200,7 +203,7 @@ def _value(hint: Any, raw: Any, name: str, where: str) -> Any:
             return float(raw)
     elif hint is str and isinstance(raw, str | int) and not isinstance(raw, bool):
         return str(raw)
-    fix = _SEE
+    fix = see
     if hint is str and isinstance(raw, bool | float):  # `no`, `1.10`: what stood there is not known any more
         fix = "put it in quotes, as it is to be read"
     raise HaigoError(f"{name}: '{where}' is {raw!r:.80}, which is not {spell(hint)}.", fix)

@@ -5,22 +5,20 @@ Dropping repeated documents and writing is the parent's (`preprocess.clean`): th
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from haigo.cli import HaigoError, nearest
+from haigo.cli import HaigoError
 from haigo.formats import documents
 from haigo.formats.documents import Document
 
 from . import domains, hojichar_steps, normalise, personal, rules, split
 from .facts import Facts
+from .options import CleanOptions
 
-PROFILES = ("auto", *dict.fromkeys([*rules.PROFILES, *domains.DOMAINS]))
-MARKUPS = ("auto", *rules.PROFILES)
 LOT_CHARS = 500_000
 
 _LETTER = "0-9A-Za-z\u00c0-\u04ff０-９Ａ-Ｚａ-ｚ"
@@ -32,54 +30,21 @@ def _without_blanks(text: str) -> str:
     return _NO_WORD_BREAK.sub("", " ".join(text.split()))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Recipe:
-    """What happens to documents; the same for every lot of a corpus.
+def check(options: CleanOptions) -> None:
+    """Refuse a profile and a markup that contradict each other, and filters and normalisations that cannot be had.
 
-    `profile` is "auto", a markup of `rules.PROFILES` or a domain of `domains.DOMAINS` (a name that is both is the domain);
-    `markup` is "auto" or that of all documents, where the profile leaves it open; `pii` names rules of `personal.RULES`;
-    `filters` are HojiChar's, see `hojichar_steps`; `normalise` is as of `normalise.chosen`.
+    Raises:
+        HaigoError: with the nearest name.
     """
-
-    profile: str = "auto"
-    min_chars: int | None = None
-    seed: int = 1234
-    pii: tuple[str, ...] = ()
-    filters: tuple[str, ...] = ()
-    markup: str = "auto"
-    normalise: str | None = None
-
-    def check(self) -> None:
-        """Refuse names that are not known, and filters that cannot be had.
-
-        Raises:
-            HaigoError: with the nearest name.
-        """
-        if self.profile not in PROFILES:
-            raise HaigoError(
-                f"there is no profile '{self.profile}'.{nearest(self.profile, PROFILES)}",
-                f"use one of {', '.join(PROFILES)}",
-            )
-        if self.markup not in MARKUPS:
-            raise HaigoError(
-                f"there is no markup '{self.markup}'.{nearest(self.markup, MARKUPS)}",
-                f"use one of {', '.join(MARKUPS)}",
-            )
-        named = _markup(self)
-        if self.markup != "auto" and named not in ("auto", self.markup):
-            raise HaigoError(
-                f"profile '{self.profile}' is for the markup '{named}', and the markup is given as '{self.markup}'.",
-                "give one of the two",
-            )
-        for name in self.pii:
-            if name not in personal.RULES:
-                raise HaigoError(
-                    f"there is no rule for '{name}' in personal information.{nearest(name, personal.RULES)}",
-                    f"use one of {', '.join(personal.RULES)}",
-                )
-        normalise.chosen(self.normalise, self.profile)
-        for spec in self.filters:
-            hojichar_steps.make(spec, self.seed)
+    named = _markup(options.profile)
+    if options.markup != "auto" and named not in ("auto", options.markup):
+        raise HaigoError(
+            f"profile '{options.profile}' is for the markup '{named}', and the markup is given as '{options.markup}'.",
+            "give one of the two",
+            option=("profile", "markup"),
+        )
+    normalise.chosen(options.normalise, options.profile)
+    _filters(tuple(options.filters), options.seed)
 
 
 class Kept(NamedTuple):
@@ -103,52 +68,45 @@ def lots(stream: Iterable[Document], chars: int = LOT_CHARS) -> Iterator[list[Do
     return documents.batches(stream, chars, lambda document: len(document.text))
 
 
-def clean_lot(recipe: Recipe, lot: Sequence[Document]) -> Lot:
+def clean_lot(options: CleanOptions, lot: Sequence[Document]) -> Lot:
     """Clean one lot of documents."""
     account = rules.Account()
     profiles: dict[str, int] = {}
-    filters = _filters(recipe)
     kept = []
     for raw in lot:
-        document = _clean(raw, recipe, account, profiles, filters)
+        document = _clean(raw, options, account, profiles)
         if document is not None:
             key = hashlib.blake2b(_without_blanks(document.text).encode(), digest_size=16).digest()
-            kept.append(Kept(key, split.number(raw, recipe.seed), documents.line(document)))
-    for asked in recipe.pii:  # other rules' samples may show what is masked in the text
+            kept.append(Kept(key, split.number(raw, options.seed), documents.line(document)))
+    for asked in options.pii:  # other rules' samples may show what is masked in the text
         for row in account.rules.values():
             row["samples"] = [personal.RULES[asked][1](sample) for sample in row["samples"]]
     return Lot(kept, account.rules, profiles)
 
 
 @functools.lru_cache(maxsize=1)
-def _filters(recipe: Recipe) -> list[tuple[str, hojichar_steps.Filter]]:
-    return [hojichar_steps.make(spec, recipe.seed) for spec in recipe.filters]
+def _filters(specs: tuple[str, ...], seed: int) -> list[tuple[str, hojichar_steps.Filter]]:
+    return [hojichar_steps.make(spec, seed) for spec in specs]
 
 
-def _markup(recipe: Recipe) -> str:
-    """The markup that the profile is for, or "auto"."""
-    domain = domains.DOMAINS.get(recipe.profile)
-    return recipe.profile if domain is None else domain.markup or "auto"
+def _markup(profile: str) -> str:
+    """The markup that a profile is for, or "auto"; a name that is both is the domain."""
+    domain = domains.DOMAINS.get(profile)
+    return profile if domain is None else domain.markup or "auto"
 
 
-def _clean(
-    raw: Document,
-    recipe: Recipe,
-    account: rules.Account,
-    profiles: dict[str, int],
-    filters: Sequence[tuple[str, hojichar_steps.Filter]],
-) -> Document | None:
-    domain = domains.DOMAINS.get(recipe.profile)
-    markup = recipe.markup if recipe.markup != "auto" else _markup(recipe)
+def _clean(raw: Document, options: CleanOptions, account: rules.Account, profiles: dict[str, int]) -> Document | None:
+    domain = domains.DOMAINS.get(options.profile)
+    markup = options.markup if options.markup != "auto" else _markup(options.profile)
     kind = rules.profile_for(raw) if markup == "auto" else markup
     profiles[kind] = profiles.get(kind, 0) + 1
     profile = rules.PROFILES[kind]
     document = rules.apply(raw, profile, account)
-    text = rules.run(document.text, normalise.steps(normalise.chosen(recipe.normalise, recipe.profile)), account)
-    shortest = max(1, profile.min_chars if recipe.min_chars is None else recipe.min_chars)
+    text = rules.run(document.text, normalise.steps(normalise.chosen(options.normalise, options.profile)), account)
+    shortest = max(1, profile.min_chars if options.min_chars is None else options.min_chars)
     if domain is not None:
         text = rules.run(text, domain.steps, account)
-        if recipe.min_chars is None:
+        if options.min_chars is None:
             shortest = domain.min_chars
         if len(text) >= shortest:
             found = Facts(text)
@@ -156,7 +114,7 @@ def _clean(
                 if drops(found):
                     account.note(name, len(text), rules.opening(text))
                     return None
-    for name, step in filters:
+    for name, step in _filters(tuple(options.filters), options.seed):
         after = step(text, document.meta)
         if after is None:
             account.note(name, len(text), rules.opening(text))
@@ -167,7 +125,7 @@ def _clean(
             sample = rules.difference(text, after) if account.open_for_samples(name) else ""
             account.note(name, len(text) - len(after), sample)
             text = after
-    for asked in recipe.pii:
+    for asked in options.pii:
         name, mask = personal.RULES[asked]
         after = mask(text)
         if after != text:

@@ -24,18 +24,17 @@ from typing import Any
 
 import orjson
 
-from haigo import __version__, cli, files
-from haigo.cli import HaigoError
+from haigo import __version__, cli, files, flags
 from haigo.formats import documents
-from haigo.formats.documents.broken import add_skip_broken, broken_lines
+from haigo.formats.documents.broken import broken_lines
 
 from . import evaluation_items, ngrams, normal_form, rewrite, rules
 from .evaluation_items import Item
+from .options import DecontaminateCommand, DecontaminateOptions
 from .rewrite import Edits, Shard
 
 REPORT, IDS, IDS_BY_FILE = "decontaminate.json", "contaminated.jsonl", "contaminated"
 RULE = "contaminated"
-REMOVE = ("document", "paragraph", "none")
 _LOT_CHARS = 100_000
 _SAMPLES = 3
 Found = dict[int, tuple[list[int], list[int]]]
@@ -46,13 +45,8 @@ def decontaminate(
     folders: Sequence[str | os.PathLike[str]],
     against: Sequence[str | os.PathLike[str]],
     output_dir: str | os.PathLike[str] | None,
-    *,
-    remove: str = "document",
-    long: int = 50,
-    short: int = 20,
-    keys: Sequence[str] = (),
-    workers: int = 1,
-    skip_broken: int = 0,
+    options: DecontaminateOptions | None = None,
+    **given: Any,
 ) -> dict[str, Any]:
     """Find evaluation items in corpora and take them out.
 
@@ -60,12 +54,7 @@ def decontaminate(
         folders: cleaned corpora.
         against: evaluation files, or folders of them.
         output_dir: gets a folder for each corpus, the report and the ids; None writes nothing (a dry run).
-        remove: "document", "paragraph" (the lines that hold the text) or "none".
-        long: characters in a row that give an evaluation text away.
-        short: least characters at which a whole text does.
-        keys: of evaluation files of unknown form: where their texts are.
-        workers: processes; the result does not depend on it.
-        skip_broken: so many rows that cannot be read may be passed over; the report names them.
+        options: or its fields by name.
 
     Returns:
         The report, as written to decontaminate.json.
@@ -73,19 +62,10 @@ def decontaminate(
     Raises:
         HaigoError: folders that are no cleaned corpora, unreadable evaluation files, values out of range.
     """
-    if remove not in REMOVE:
-        raise HaigoError(f"there is no --remove {remove}.", f"use one of {', '.join(REMOVE)}", option="remove")
-    if not 8 <= short <= long <= 1000:
-        raise HaigoError(
-            f"--short {short} and --long {long} are out of range.",
-            "8 <= --short <= --long <= 1000",
-            option=("short", "long"),
-        )
+    options = options or DecontaminateOptions(**given)
     found = documents.corpora(folders)
     paths = evaluation_items.find(against)
-    sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
-    asked = _Asked(tuple(map(str, paths)), sums, tuple(keys), long, short)
-    run = _Run(found, asked, paths, remove, workers, skip_broken)
+    run = _Run(found, paths, options)
     if output_dir is None:
         return run.search()
     target = Path(output_dir)
@@ -131,26 +111,22 @@ def _index(asked: _Asked) -> tuple[list[Item], ngrams.Index]:
 class _Run:
     """One decontamination and its figures."""
 
-    def __init__(
-        self, found: Mapping[str, Path], asked: _Asked, paths: list[Path], remove: str, workers: int, skip_broken: int
-    ) -> None:
-        self.found, self.asked, self.paths, self.remove, self.workers = found, asked, paths, remove, workers
-        self.items, self.index = _index(asked)
-        self.shards = rewrite.shards(found, skip_broken=skip_broken)
-        self.broken = documents.broken_rows((shard.path for shard in self.shards), skip_broken)
+    def __init__(self, found: Mapping[str, Path], paths: list[Path], options: DecontaminateOptions) -> None:
+        self.found, self.paths, self.options = found, paths, options
+        sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
+        self.asked = _Asked(tuple(map(str, paths)), sums, tuple(options.keys), options.long, options.short)
+        self.items, self.index = _index(self.asked)
+        self.shards = rewrite.shards(found, skip_broken=options.skip_broken)
+        self.broken = documents.broken_rows((shard.path for shard in self.shards), options.skip_broken)
+        self.noted = {name: getattr(options, name) for name in ("remove", "long", "short", "keys")}
         self.hits: list[Found] = []
         self.trained: set[int] = set()
         self.reports: dict[str, dict[str, Any]] = {}
 
-    def options(self) -> dict[str, Any]:
-        """What the result depends on, beside the documents and the evaluation files."""
-        asked = self.asked
-        return {"remove": self.remove, "long": asked.long, "short": asked.short, "keys": list(asked.keys)}
-
     def search(self) -> dict[str, Any]:
         """Look through all corpora; the report."""
         work = {f"{number}": partial(_search_shard, shard, self.asked) for number, shard in enumerate(self.shards)}
-        made = rewrite.run("decontaminate: search", work, self.workers)
+        made = rewrite.run("decontaminate: search", work, self.options.workers)
         self.hits = [made[f"{number}"][0] for number in range(len(self.shards))]
         counts = [made[f"{number}"][1] for number in range(len(self.shards))]
         tasks: dict[str, dict[str, Any]] = {}
@@ -179,7 +155,7 @@ class _Run:
             "tasks": tasks,
             "corpora": corpora,
             "samples": self._samples(),
-            "options": self.options(),
+            "options": self.noted,
             "against": evaluation_items.digest(self.paths),
             **self.broken.report(),
             "input": rewrite.named(self.shards),
@@ -229,15 +205,15 @@ class _Run:
                 folder = work / name / split
                 files.remove_tree(folder)
                 pieces[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
-        made = rewrite.run("decontaminate: writing", pieces, self.workers)
+        made = rewrite.run("decontaminate: writing", pieces, self.options.workers)
         for name, folder in self.found.items():
             rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
-            self.reports[name] = rewrite.report(folder, rows, "decontaminate", self.options())
+            self.reports[name] = rewrite.report(folder, rows, "decontaminate", self.noted)
 
     def _edits(self, found: Found) -> Edits:
-        if self.remove == "document":
+        if self.options.remove == "document":
             return Edits(drop=dict.fromkeys(found, RULE))
-        if self.remove == "paragraph":
+        if self.options.remove == "paragraph":
             return Edits(lines={place: (RULE, lines) for place, (_, lines) in found.items()})
         return Edits()
 
@@ -324,35 +300,9 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.parser("preprocess.decontaminate", __doc__)
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="folders that preprocess.clean wrote")
-    parser.add_argument("--against", nargs="+", required=True, metavar="FILE", help="evaluation files, or folders")
-    parser.add_argument("--output-dir", "--output_dir", help="folder for the corpora, the report and the ids")
-    parser.add_argument("--remove", choices=REMOVE, default="document", help="what goes (default document)")
-    parser.add_argument("--long", type=cli.count, default=50, help="characters in a row that count (default 50)")
-    parser.add_argument("--short", type=cli.count, default=20, help="least length of a whole text (default 20)")
-    parser.add_argument("--keys", default="", help="where other jsonl has its texts: question,answer (default text)")
-    add_skip_broken(parser)
-    parser.add_argument("--workers", type=cli.few, default=1, help="processes (default 1)")
-    parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what is found")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    args = parser.parse_args(argv)
-    if not args.dry_run and not args.output_dir:
-        raise HaigoError(
-            "--output-dir is missing.", "name a folder, or give --dry-run", option=("output_dir", "dry_run")
-        )
-    report = decontaminate(
-        args.folders,
-        args.against,
-        None if args.dry_run else args.output_dir,
-        remove=args.remove,
-        long=args.long,
-        short=args.short,
-        keys=[key for key in args.keys.split(",") if key],
-        workers=args.workers,
-        skip_broken=args.skip_broken,
-    )
-    cli.show(report, table, args.json)
+    options = flags.parse("preprocess.decontaminate", __doc__, DecontaminateCommand, argv)
+    report = decontaminate(options.folders, options.against, options.target, options)
+    cli.show(report, table, options.json)
     return cli.OK
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import bisect
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,21 +25,21 @@ from typing import Any
 
 import numpy as np
 
-from haigo import __version__, cli, files, memory
+from haigo import __version__, cli, files, flags, memory
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from haigo.formats.documents.broken import add_skip_broken, broken_lines
+from haigo.formats.documents.broken import broken_lines
 from haigo.progress import Progress
 
 from . import dedup_shard, near_pairs, rewrite, rules
 from .dedup_shard import ARRAYS
 from .minhash import Hashes, Shape, Sketcher, Sketches
 from .near_pairs import Removal
+from .options import DedupCommand, DedupOptions
 from .rewrite import Edits, Shard
 
 REPORT = "dedup.json"
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
-METHODS = ("minhash", "exact")
 _HELD_OUT_FIRST = ("test", "valid", "train")
 _SAMPLES = 5
 _BYTES_MORE = 60  # a document's share of sorting, besides its sketch
@@ -47,25 +48,15 @@ _BYTES_MORE = 60  # a document's share of sorting, besides its sketch
 def dedup(
     folders: Sequence[str | os.PathLike[str]],
     output_dir: str | os.PathLike[str] | None,
-    *,
-    priority: Sequence[str] = (),
-    method: str = "minhash",
-    threshold: float = 0.8,
-    shape: Shape | None = None,
-    workers: int = 1,
-    skip_broken: int = 0,
+    options: DedupOptions | None = None,
+    **given: Any,
 ) -> dict[str, Any]:
     """Take out documents that repeat others.
 
     Args:
         folders: cleaned corpora.
         output_dir: gets a folder for each corpus, and the report; None writes nothing (a dry run).
-        priority: names of corpora, the one whose copy stays first; the others follow in the order of `folders`.
-        method: "minhash" or "exact" (equal normal forms only).
-        threshold: true Jaccard similarity from which on a document is a near-duplicate, above 0 and at most 1.
-        shape: of shingles and MinHash, with the seed.
-        workers: processes; the result does not depend on it.
-        skip_broken: so many rows that cannot be read may be passed over; the report names them.
+        options: or its fields by name.
 
     Returns:
         The report, as written to dedup.json.
@@ -73,19 +64,16 @@ def dedup(
     Raises:
         HaigoError: folders that are no cleaned corpora, values out of range, a result that would lie over its source.
     """
-    shape = shape or Shape()
-    _check(method, threshold, shape)
-    found = rewrite.ordered(documents.corpora(folders), priority)
+    options = options or DedupOptions(**given)
+    found = rewrite.ordered(documents.corpora(folders), options.priority)
     if output_dir is None:
-        import tempfile
-
         with tempfile.TemporaryDirectory() as scratch:
-            return _Run(found, Path(scratch), method, threshold, shape, workers, skip_broken).report(False)
+            return _Run(found, Path(scratch), options).report(False)
     target = Path(output_dir)
     rewrite.claim(found, target, REPORT)
     with files.owner(target):
         rewrite.remove_leftovers(found, target)
-        run = _Run(found, target / rewrite.PARTIAL, method, threshold, shape, workers, skip_broken)
+        run = _Run(found, target / rewrite.PARTIAL, options)
         report = run.report(True)
         files.remove(target / REPORT)
         rewrite.put(run.work, target, run.reports)
@@ -94,35 +82,14 @@ def dedup(
     return report
 
 
-def _check(method: str, threshold: float, shape: Shape) -> None:
-    if method not in METHODS:
-        raise HaigoError(f"there is no method '{method}'.", f"use one of {', '.join(METHODS)}")
-    if not 0 < threshold <= 1:
-        raise HaigoError(
-            f"--threshold {threshold:g} is no similarity.", "give a number above 0 and at most 1", option="threshold"
-        )
-    for name, value, most in (("shingle", shape.shingle, 100), ("bands", shape.bands, 256), ("rows", shape.rows, 64)):
-        if not 1 <= value <= most:
-            raise HaigoError(f"--{name} {value} is out of range.", f"give a number from 1 to {most}")
-
-
 class _Run:
     """One deduplication and its figures."""
 
-    def __init__(
-        self,
-        found: Mapping[str, Path],
-        work: Path,
-        method: str,
-        threshold: float,
-        shape: Shape,
-        workers: int,
-        skip_broken: int,
-    ) -> None:
-        self.found, self.work, self.workers = found, work, workers
-        self.method, self.threshold, self.shape = method, threshold, shape
-        self.shards = rewrite.shards(found, _HELD_OUT_FIRST, skip_broken)
-        self.broken = documents.broken_rows((shard.path for shard in self.shards), skip_broken)
+    def __init__(self, found: Mapping[str, Path], work: Path, options: DedupOptions) -> None:
+        self.found, self.work, self.asked = found, work, options
+        self.shape = Shape(options.shingle, options.bands, options.rows, options.seed)
+        self.shards = rewrite.shards(found, _HELD_OUT_FIRST, options.skip_broken)
+        self.broken = documents.broken_rows((shard.path for shard in self.shards), options.skip_broken)
         self.starts = [0]
         self.pairs_checked = self.candidates = 0
         self.reports: dict[str, dict[str, Any]] = {}
@@ -132,7 +99,7 @@ class _Run:
         self._require_memory()
         sketches = self._sketch()
         removals = near_pairs.exact(sketches.digests)
-        if self.method == "minhash":
+        if self.asked.method == "minhash":
             removals += self._near(sketches, [each.number for each in removals])
         removals.sort(key=lambda each: each.number)
         wanted = self._samples(removals)
@@ -170,17 +137,9 @@ class _Run:
 
     def options(self) -> dict[str, Any]:
         """What the result depends on, beside the documents."""
-        shape = self.shape
-        given = {"method": self.method, "priority": list(self.found)}
-        if self.method == "exact":
-            return given
-        return given | {
-            "threshold": self.threshold,
-            "shingle": shape.shingle,
-            "bands": shape.bands,
-            "rows": shape.rows,
-            "seed": shape.seed,
-        }
+        named = ["threshold", "shingle", "bands", "rows", "seed"] if self.asked.method == "minhash" else []
+        given = {"method": self.asked.method, "priority": list(self.found)}
+        return given | {name: getattr(self.asked, name) for name in named}
 
     def _bytes_per_document(self) -> int:
         return self.shape.bins + 4 * self.shape.bands + 4 + 16 + 8 + _BYTES_MORE
@@ -203,7 +162,7 @@ class _Run:
             f"{number}": partial(dedup_shard.sketch, shard, self.shape, str(self._file("sketch", shard)))
             for number, shard in enumerate(self.shards)
         }
-        rewrite.run("dedup: sketches", made, self.workers)
+        rewrite.run("dedup: sketches", made, self.asked.workers)
         for shard in self.shards:
             with np.load(self._file("sketch", shard)) as made_of_it:
                 self.starts.append(self.starts[-1] + len(made_of_it["sizes"]))
@@ -220,7 +179,7 @@ class _Run:
         return Sketches(**rooms)
 
     def _near(self, sketches: Sketches, gone: list[int]) -> list[Removal]:
-        found = near_pairs.candidates(sketches, gone, self.threshold)
+        found = near_pairs.candidates(sketches, gone, self.asked.threshold)
         self.candidates = len(found.numbers)
         if not self.candidates:
             return []
@@ -233,7 +192,7 @@ class _Run:
                 places = [each - self.starts[number] for each in numbers[low:high]]
                 kept = str(self._file("shingles", shard))
                 work[f"{number}"] = partial(dedup_shard.shingles, shard, self.shape, places, kept)
-        rewrite.run("dedup: candidates", work, self.workers)
+        rewrite.run("dedup: candidates", work, self.asked.workers)
         lots: dict[int, tuple[Hashes, Any]] = {}
         for number in map(int, work):
             file = self._file("shingles", self.shards[number])
@@ -247,7 +206,7 @@ class _Run:
 
         with Progress("dedup: pairs", self.candidates, "candidates") as progress:
             removals, self.pairs_checked = near_pairs.near(
-                sketches, found, shingles, self.threshold, lambda: progress.update()
+                sketches, found, shingles, self.asked.threshold, lambda: progress.update()
             )
         for shard in self.shards:
             for stale in self.work.glob(f"{self._file('shingles', shard).name}.*"):
@@ -266,7 +225,7 @@ class _Run:
                 folder = self.work / name / split
                 files.remove_tree(folder)
                 work[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
-        made = rewrite.run("dedup: writing", work, self.workers)
+        made = rewrite.run("dedup: writing", work, self.asked.workers)
         for name, folder in self.found.items():
             rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
             self.reports[name] = rewrite.report(folder, rows, "dedup", self.options())
@@ -334,36 +293,8 @@ def table(report: Mapping[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.parser("preprocess.dedup", __doc__)
-    parser.add_argument("folders", nargs="+", metavar="DIR", help="folders that preprocess.clean wrote")
-    parser.add_argument("--output-dir", "--output_dir", help="folder for the corpora and the report")
-    parser.add_argument("--priority", default="", help="corpora whose copy stays, best first: wiki,news")
-    parser.add_argument("--method", choices=METHODS, default="minhash", help="near-duplicates too, or equal ones only")
-    parser.add_argument("--threshold", type=float, default=0.8, help="true Jaccard similarity of a duplicate")
-    parser.add_argument("--shingle", type=cli.count, default=5, help="characters of a shingle (default 5)")
-    parser.add_argument("--bands", type=cli.count, default=14, help="MinHash bands (default 14)")
-    parser.add_argument("--rows", type=cli.count, default=8, help="MinHash rows of a band (default 8)")
-    parser.add_argument("--seed", type=cli.seed, default=1234, help="of the hashes (default 1234)")
-    add_skip_broken(parser)
-    parser.add_argument("--workers", type=cli.few, default=1, help="processes (default 1)")
-    parser.add_argument("--dry-run", "--dry_run", action="store_true", help="write nothing, print what would go")
-    parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    args = parser.parse_args(argv)
-    if not args.dry_run and not args.output_dir:
-        raise HaigoError(
-            "--output-dir is missing.", "name a folder, or give --dry-run", option=("output_dir", "dry_run")
-        )
-    report = dedup(
-        args.folders,
-        None if args.dry_run else args.output_dir,
-        priority=[name for name in args.priority.split(",") if name],
-        method=args.method,
-        threshold=args.threshold,
-        shape=Shape(args.shingle, args.bands, args.rows, args.seed),
-        workers=args.workers,
-        skip_broken=args.skip_broken,
-    )
-    cli.show(report, table, args.json)
+    options = flags.parse("preprocess.dedup", __doc__, DedupCommand, argv)
+    cli.show(dedup(options.folders, options.target, options), table, options.json)
     return cli.OK
 
 

@@ -19,6 +19,7 @@ from haigo.formats.documents import Broken
 from haigo.formats.documents.containers import entries, lines, readable
 from haigo.formats.documents.jsonl import rows
 
+from .options import PairOptions
 from .sources import input_files
 
 PAIR_KEYS = (
@@ -109,32 +110,23 @@ class Template:
 
 
 def read(
-    paths: list[str | os.PathLike[str]],
-    form: str = "auto",
-    prompt_key: str | None = None,
-    response_key: str | None = None,
-    template: Template | None = None,
-    only_last: bool = False,
-    context_key: str | None = None,
-    broken: Broken | None = None,
+    paths: Sequence[str | os.PathLike[str]], options: PairOptions | None = None, broken: Broken | None = None
 ) -> Iterator[Example]:
     """The examples of jsonl files, also packed ones, in order.
 
     Args:
         paths: files, folders or patterns.
-        form: "pairs", "chat", or "auto", which looks at every line.
-        prompt_key, response_key, context_key: keys of a pair, instead of those in PAIR_KEYS.
-        template: how a chat, or the given part of a pair, is written.
-        only_last: of a chat, learn the last answer alone.
+        options: what a line is; "auto" looks at every one. Keys of a pair stand instead of those in PAIR_KEYS.
         broken: how many lines may be passed over.
 
     Raises:
         HaigoError: a line that is no example; names file, line and what is wrong.
     """
-    shape = template or Template()
-    keys = Keys(prompt_key, response_key, context_key)
-    once = {*sum(PAIR_KEYS, ()), *CONTEXT_KEYS, *CHAT_KEYS, prompt_key, response_key, context_key} - {None}
-    broken = broken or Broken()
+    options = options or PairOptions()
+    shape = Template.read(options.template) if options.template else Template()
+    keys = Keys(options.prompt_key, options.response_key, options.context_key)
+    once = {*sum(PAIR_KEYS, ()), *CONTEXT_KEYS, *CHAT_KEYS, keys.prompt, keys.response, keys.context} - {None}
+    form, broken = options.form, broken or Broken()
     there = False
     for path, key in input_files(paths):
         for entry in entries(path, key):
@@ -146,17 +138,18 @@ def read(
                     unused = ""
                     try:
                         if chat:
-                            parts = _chat(row, where, shape, only_last)
+                            parts = _chat(row, where, shape, options.only_last)
                             unused = _left_out(row, LEFT_OUT)
                         else:
                             parts, unused = _pair(row, where, keys, shape)
                     except HaigoError as error:
                         broken.note(error)
                         continue
-                    there = there or context_key in row
+                    there = there or keys.context in row
                     yield Example(where, tuple(part for part in parts if part.text or part.ends), unused)
-    if context_key and not there:
-        raise HaigoError(f"no line has the key '{context_key}'.", "give the --context-key that the lines have")
+    if keys.context and not there:
+        fix = "give the --context-key that the lines have"
+        raise HaigoError(f"no line has the key '{keys.context}'.", fix, option="context_key")
 
 
 def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) -> tuple[list[Part], str]:
@@ -168,6 +161,7 @@ def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) ->
         raise HaigoError(
             f"{where} has no keys of a pair; it has {there}.",
             "name them with --prompt-key and --response-key (and --context-key)",
+            option=("prompt_key", "response_key", "context_key"),
         )
     given, learned = (_text(row, key, where) for key in found)
     others = [key for key in CONTEXT_KEYS if key not in found and row.get(key)]

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, cli, digests, files, pool
+from haigo import __version__, cli, digests, files, flags, pool
 from haigo.cli import HaigoError
 from haigo.formats import tokenizer
 from haigo.formats.dataset import manifest as manifests
@@ -33,10 +33,11 @@ from haigo.formats.dataset.indexed import (
     token_dtype,
 )
 from haigo.formats.documents import Broken
-from haigo.formats.documents.broken import add_skip_broken, broken_lines
+from haigo.formats.documents.broken import broken_lines
 from haigo.progress import Progress
 
 from . import sources
+from .options import IndexCommand, IndexOptions
 from .shard import LOOKED_AT, Unit, Work, hold, make_shard
 
 SPLIT_BYTES = 64 << 20
@@ -47,13 +48,8 @@ def index(
     inputs: Sequence[str | os.PathLike[str]],
     tokenizer_path: str | os.PathLike[str],
     output_prefix: str | os.PathLike[str],
-    json_key: str = "text",
-    workers: int = 1,
-    append_eod: bool = True,
-    *,
-    documents: str = "auto",
-    split_bytes: int | None = None,
-    skip_broken: int = 0,
+    options: IndexOptions | None = None,
+    **given: Any,
 ) -> dict[str, Any]:
     """Tokenise documents into `{output_prefix}_{json_key}_document.{bin,idx,json}`.
 
@@ -64,13 +60,7 @@ def index(
         inputs: files, folders or patterns, read in the given order.
         tokenizer_path: tokenizer folder or SentencePiece model file.
         output_prefix: as GPT-NeoX's --output-prefix.
-        json_key: key or column of the text.
-        workers: processes; the result does not depend on it.
-        append_eod: end every document with the model's `<|endoftext|>`.
-        documents: how a txt file is parted, see `sources.read`.
-        split_bytes: plain jsonl files larger than this are cut into shards of about this size; None takes a thirty-second of
-            the file, 4 MB at least and 64 MB at most.
-        skip_broken: so many rows that cannot be read may be passed over.
+        options: or its fields by name.
 
     Returns:
         The manifest: tokens, documents, bytes (UTF-8, of the texts), dtype, eod_id, vocab_size and digests, and under
@@ -79,8 +69,9 @@ def index(
     Raises:
         HaigoError: unreadable input, broken lines, a wrong key, no documents at all.
     """
+    options = options or IndexOptions(**given)
     model = tokenizer.load(tokenizer_path)
-    prefix = dataset_prefix(output_prefix, json_key)
+    prefix = dataset_prefix(output_prefix, options.json_key)
     found = sources.input_files(inputs)
     read = [{"file": key, "sha256": digests.sha256(path), "bytes": path.stat().st_size} for path, key in found]
     take_over(prefix)
@@ -90,12 +81,12 @@ def index(
         "format": 1,
         "input_sha256": files.digest([row["sha256"] for row in read]),
         "tokenizer_sha256": model.sha256,
-        "json_key": json_key,
-        "append_eod": append_eod,
-        "documents_rule": documents,
+        "json_key": options.json_key,
+        "append_eod": options.append_eod,
+        "documents_rule": options.txt_documents,
     }
     parts = parts_folder(prefix)
-    manifest = _finished(prefix, recipe, skip_broken)
+    manifest = _finished(prefix, recipe, options.skip_broken)
     if manifest is not None:
         if parts.is_dir():  # a run was killed while it tidied up
             with files.owner(parts):
@@ -103,14 +94,9 @@ def index(
         return manifest
     with files.owner(parts):
         files.remove_leftovers(prefix.parent, below=False)
-        sums = [str(row["sha256"]) for row in read]
-        work = works(found, sums, model, parts, 0, append_eod, json_key, documents, split_bytes, skip_broken)
-        counts = _run(work, workers, prefix.name, model)
-        broken = Broken(skip_broken)
-        for rows in (count["broken_rows"] for count in counts if "broken_rows" in count):
-            broken.take(rows["count"], rows["rows"])
-        total = {name: sum(count[name] for count in counts) for name in ("documents", "tokens", "bytes", "empty")}
-        _tell_changed(sum(count.get("changed", 0) for count in counts))
+        work = works(found, [str(row["sha256"]) for row in read], model, parts, options)
+        counts = _run(work, options.workers, prefix.name, model)
+        total, broken = _summed(counts, options.skip_broken)
         if not total["documents"]:
             more = f" ({total['empty']:,} texts are empty)" if total["empty"] else ""
             named = str(found[0][0]) if len(found) == 1 else f"{found[0][0]} and {len(found) - 1} more files"
@@ -121,9 +107,7 @@ def index(
                 writer.merge(one.prefix)
         put_sample_orders_aside(prefix)
         manifest = {
-            "tokens": total["tokens"],
-            "documents": total["documents"],
-            "bytes": total["bytes"],
+            **{key: total[key] for key in ("tokens", "documents", "bytes")},
             "dtype": str(token_dtype(model.vocab_size)),
             "eod_id": model.eod_id,
             "vocab_size": model.vocab_size,
@@ -137,6 +121,15 @@ def index(
         manifest = manifests.write(prefix, manifest)
     files.remove_tree(parts)
     return manifest
+
+
+def _summed(counts: list[dict[str, Any]], skip_broken: int) -> tuple[dict[str, int], Broken]:
+    """What all shards hold together, and the rows that were passed over in them."""
+    broken = Broken(skip_broken)
+    for rows in (count["broken_rows"] for count in counts if "broken_rows" in count):
+        broken.take(rows["count"], rows["rows"])
+    _tell_changed(sum(count.get("changed", 0) for count in counts))
+    return {name: sum(count[name] for count in counts) for name in ("documents", "tokens", "bytes", "empty")}, broken
 
 
 def dataset_prefix(output_prefix: str | os.PathLike[str], json_key: str = "text") -> Path:
@@ -154,27 +147,12 @@ def works(
     digests: list[str],
     model: tokenizer.Tokenizer,
     parts: Path,
+    options: IndexOptions,
     first: int = 0,
-    append_eod: bool = True,
-    json_key: str = "text",
-    documents: str = "auto",
-    split_bytes: int | None = None,
-    skip_broken: int = 0,
 ) -> list[Work]:
     """What has to be done for some files, a shard each or several; the first shard has the number `first`."""
-    return [
-        Work(
-            unit,
-            str(model.path),
-            json_key,
-            append_eod,
-            documents,
-            str(parts / f"{number:05d}"),
-            model.sha256,
-            skip_broken,
-        )
-        for number, unit in enumerate(_units(found, digests, split_bytes), first)
-    ]
+    units = enumerate(_units(found, digests, options.split_bytes), first)
+    return [Work(unit, str(model.path), model.sha256, str(parts / f"{number:05d}"), options) for number, unit in units]
 
 
 def _finished(prefix: Path, recipe: dict[str, Any], skip_broken: int) -> dict[str, Any] | None:
@@ -256,49 +234,17 @@ def _run(work: list[Work], workers: int, label: str, model: tokenizer.Tokenizer)
         return [found[one.prefix] for one in work]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.parser("preprocess.index", __doc__)
-    parser.add_argument("inputs", nargs="+", metavar="FILE", help="jsonl, parquet or txt, also compressed; folders")
-    parser.add_argument("--tokenizer", required=True, help="tokenizer folder or SentencePiece model file")
-    parser.add_argument("--output-prefix", "--output_prefix", required=True, help="as GPT-NeoX's --output-prefix")
-    parser.add_argument(
-        "--json-key",
-        "--json_key",
-        "--text-key",
-        "--text_key",
-        default="text",
-        help="key or column of the text (default text)",
-    )
-    parser.add_argument("--workers", type=cli.few, default=1, help="processes (default 1)")
-    parser.add_argument("--append-eod", "--append_eod", action="store_true", help="accepted; it is the default")
-    parser.add_argument("--no-append-eod", "--no_append_eod", action="store_true", help="leave the end piece out")
-    parser.add_argument(
-        "--documents", choices=("auto", "file", "blank-lines"), default="auto", help="how a txt file is parted"
-    )
-    add_skip_broken(parser)
-    parser.add_argument("--json", action="store_true", help="print the manifest")
-    args = parser.parse_args(argv)
-    if args.append_eod and args.no_append_eod:
-        raise HaigoError("--append-eod and --no-append-eod exclude each other.", "give one of them")
-    manifest = index(
-        args.inputs,
-        args.tokenizer,
-        args.output_prefix,
-        args.json_key,
-        args.workers,
-        not args.no_append_eod,
-        documents=args.documents,
-        skip_broken=args.skip_broken,
-    )
-    if args.json:
-        import json
+def table(manifest: dict[str, Any]) -> str:
+    """The manifest as a few lines to read."""
+    counts = f"{manifest['documents']:,} documents, {manifest['tokens']:,} tokens, {manifest['dtype']}"
+    return "\n".join([counts, *broken_lines(manifest)])
 
-        print(json.dumps(manifest, ensure_ascii=False, indent=2))
-    else:
-        prefix = dataset_prefix(args.output_prefix, args.json_key)
-        print(f"{prefix}: {manifest['documents']:,} documents, {manifest['tokens']:,} tokens, {manifest['dtype']}")
-        for line in broken_lines(manifest):
-            print(line)
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = flags.parse("preprocess.index", __doc__, IndexCommand, argv)
+    manifest = index(options.inputs, options.tokenizer, options.output_prefix, options)
+    prefix = dataset_prefix(options.output_prefix, options.json_key)
+    cli.show(manifest, lambda made: f"{prefix}: {table(made)}", options.json)
     return cli.OK
 
 

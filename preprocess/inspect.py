@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from haigo import cli, files
+from haigo import cli, files, flags
 from haigo.cli import Refused
 from haigo.formats import tokenizer as tokenizers
 from haigo.formats.dataset import belongs, ids, manifest
 from haigo.formats.dataset.indexed import VERSION, MMapReader, bin_path, idx_path
+
+from .options import InspectCommand
 
 _SHOWN_TOKENS = 120
 
@@ -127,50 +129,43 @@ def _span(prefix: str) -> dict[str, int]:
     return {"least_id": found.least, "most_id": found.most}
 
 
+def table(answers: Sequence[dict[str, Any]]) -> str:
+    """The figures as lines to read."""
+    lines = []
+    for about in answers:
+        spread = about["tokens_per_document"]
+        lines.append(
+            f"{about['prefix']}: {about['tokens']:,} tokens, {about['documents']:,} documents, {about['dtype']}, "
+            f"{spread['min']:,} to {spread['max']:,} tokens a document (median {spread['median']:,})"
+            + (f", ids {about['least_id']:,} to {about['most_id']:,}" if "most_id" in about else "")
+            + (", verified" if about.get("verified") else "")
+        )
+        lines += [f"  {remark}" for remark in about.get("remarks", [])]
+        for row in about["samples"]:
+            shown = row.get("text", " ".join(map(str, row["ids"])))
+            lines.append(f"  [{row['sequence']}] {row['tokens']:,} tokens: {shown!r}")
+    return "\n".join(lines)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.parser("preprocess.inspect", __doc__)
-    parser.add_argument("prefixes", nargs="+", metavar="PREFIX", help="path without .bin or .idx")
-    parser.add_argument("--verify", action="store_true", help="check digests, structure and ids")
-    parser.add_argument("--sample", type=cli.count, default=0, metavar="N", help="show N documents")
-    parser.add_argument("--tokenizer", help="tokenizer folder or model: decodes samples, refuses another vocabulary")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(argv)
-    model = tokenizers.load(args.tokenizer) if args.tokenizer else None
+    options = flags.parse("preprocess.inspect", __doc__, InspectCommand, argv)
+    model = tokenizers.load(options.tokenizer) if options.tokenizer else None
     answers = []
-    for given in args.prefixes:
+    for given in options.prefixes:
         prefix = given[:-4] if given.endswith((".bin", ".idx")) else given
         if model is not None:
             MMapReader(prefix).of_tokens()  # says what is missing or cut short
             belongs.require(prefix, model)
-        problems = verify(prefix) if args.verify else []
+        problems = verify(prefix) if options.verify else []
         if problems:
-            raise Refused(f"{problems[0]}." + (f" {len(problems) - 1} more." if problems[1:] else ""), _REMAKE)
-        about = describe(prefix, model, args.sample)
-        if args.verify or about.get("remarks"):
+            more = f" {len(problems) - 1} more." if problems[1:] else ""
+            raise Refused(f"{problems[0]}.{more}", "make the dataset again with preprocess.index")
+        about = describe(prefix, model, options.sample)
+        if options.verify or about.get("remarks"):
             about |= _span(prefix)
-        answers.append(about | ({"verified": True} if args.verify else {}))
-    if args.json:
-        import json
-
-        print(json.dumps(answers, ensure_ascii=False, indent=2))
-        return cli.OK
-    for about in answers:
-        spread = about["tokens_per_document"]
-        print(
-            f"{about['prefix']}: {about['tokens']:,} tokens, {about['documents']:,} documents, {about['dtype']}, "
-            f"{spread['min']:,} to {spread['max']:,} tokens a document (median {spread['median']:,})"
-            + (f", ids {about['least_id']:,} to {about['most_id']:,}" if "most_id" in about else "")
-            + (", verified" if args.verify else "")
-        )
-        for remark in about.get("remarks", []):
-            print(f"  {remark}")
-        for row in about["samples"]:
-            shown = row.get("text", " ".join(map(str, row["ids"])))
-            print(f"  [{row['sequence']}] {row['tokens']:,} tokens: {shown!r}")
+        answers.append(about | ({"verified": True} if options.verify else {}))
+    cli.show(answers, table, options.json)
     return cli.OK
-
-
-_REMAKE = "make the dataset again with preprocess.index"
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import json
 import os
 import random
 import sys
@@ -24,20 +25,21 @@ from typing import Any
 
 import numpy as np
 
-from haigo import __version__, cli, files
+from haigo import __version__, cli, files, flags
 from haigo.cli import HaigoError, Refused
 from haigo.formats import tokenizer
 from haigo.formats.dataset import manifest
 from haigo.formats.dataset.ids import MASKED
 from haigo.formats.dataset.indexed import MMapWriter, put_sample_orders_aside, take_over, token_dtype
 from haigo.formats.documents import Broken
-from haigo.formats.documents.broken import add_skip_broken, broken_lines
+from haigo.formats.documents.broken import broken_lines
 from haigo.formats.tokenizer import Tokenizer
 from haigo.progress import Progress
 
 from . import examples
-from .examples import Example, Template
+from .examples import Example
 from .index import dataset_prefix
+from .options import PairCommand, PairOptions
 from .sources import input_files
 
 _BATCH = 512
@@ -49,17 +51,8 @@ def build(
     inputs: Sequence[str | os.PathLike[str]],
     tokenizer_path: str | os.PathLike[str],
     output_prefix: str | os.PathLike[str],
-    *,
-    form: str = "auto",
-    prompt_key: str | None = None,
-    response_key: str | None = None,
-    context_key: str | None = None,
-    template: Template | None = None,
-    only_last: bool = False,
-    seq_length: int | None = None,
-    pack: bool = False,
-    seed: int = 1234,
-    skip_broken: int = 0,
+    options: PairOptions | None = None,
+    **given: Any,
 ) -> dict[str, Any]:
     """Write the two datasets.
 
@@ -67,11 +60,7 @@ def build(
         inputs: jsonl files, also packed ones; folders, patterns.
         tokenizer_path: tokenizer folder or SentencePiece model file.
         output_prefix: the datasets are `{output_prefix}_text_document` and `{output_prefix}_text_label_document`.
-        form, prompt_key, response_key, context_key, template, only_last: see `examples.read`.
-        seq_length: examples with more tokens are left out.
-        pack: fill rows of exactly `seq_length` tokens with whole examples.
-        seed: order of the rows when packing.
-        skip_broken: so many lines that are no examples may be passed over.
+        options: or its fields by name.
 
     Returns:
         The manifest of the token dataset.
@@ -80,8 +69,7 @@ def build(
         HaigoError: a line that is no example, or no example left.
         Refused: the tokenizer does not give a text back, so the mask cannot be trusted.
     """
-    if pack and not seq_length:
-        raise HaigoError("--pack needs to know how long a row is.", "give --seq-length, as in the training config")
+    options = options or PairOptions(**given)
     model = tokenizer.load(tokenizer_path)
     paths = list(inputs)
     for key in ("text", "text_label"):
@@ -95,17 +83,18 @@ def build(
     labels_prefix = dataset_prefix(output_prefix, "text_label")
     counts = {"examples": 0, "example_tokens": 0, "learned_tokens": 0, "without_answer": 0, "too_long": 0, "bytes": 0}
     unused: dict[str, int] = {}
-    broken = Broken(skip_broken)
+    broken = Broken(options.skip_broken)
     with Progress(f"pairs {prefix.name}", None, "examples") as progress:
-        stream = examples.read(paths, form, prompt_key, response_key, template, only_last, context_key, broken)
-        rows = _encoded(_noted(stream, unused), model, seq_length, counts, progress)
-        made = _packed(rows, model, int(seq_length or 0), seed) if pack else rows
+        stream = _noted(examples.read(paths, options, broken), unused)
+        rows = _encoded(stream, model, options.seq_length, counts, progress)
+        made = _packed(rows, model, int(options.seq_length or 0), options.seed) if options.pack else rows
         first = next(made, None)
         if first is None:  # asked before anything is written: a dataset that is there stays
             raise HaigoError(
                 f"there is no example left to learn from ({counts['without_answer']:,} without an answer, "
-                f"{counts['too_long']:,} longer than {seq_length} tokens).",
+                f"{counts['too_long']:,} longer than {options.seq_length} tokens).",
                 "check the input, or give a larger --seq-length",
+                option="seq_length",
             )
         total = _write(itertools.chain([first], made), prefix, labels_prefix, model)
     shared = {
@@ -119,10 +108,10 @@ def build(
         **({"unused_context": unused} if unused else {}),
         "padding_tokens": total["tokens"] - counts["example_tokens"],
         "masks_checked_by_decoding": counts["examples"],
-        "seq_length": seq_length,
-        "packed": pack,
+        "seq_length": options.seq_length,
+        "packed": options.pack,
         # what GPT-NeoX counts as a sample, with `pack_impl: packed`
-        "rows": total["rows"] if pack else None,
+        "rows": total["rows"] if options.pack else None,
         "input": digests,
         "tool": f"haigo {__version__}",
     }
@@ -260,70 +249,37 @@ def _write(rows: Iterator[_Row], prefix: Path, labels_prefix: Path, model: Token
     return total
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.parser("preprocess.pairs", __doc__)
-    parser.add_argument("inputs", nargs="+", metavar="FILE", help="jsonl, also compressed; folders")
-    parser.add_argument("--tokenizer", required=True, help="tokenizer folder or SentencePiece model file")
-    parser.add_argument("--output-prefix", "--output_prefix", required=True, help="prefix of both datasets")
-    parser.add_argument(
-        "--format", choices=("auto", "pairs", "chat"), default="auto", help="what a line is (default auto)"
-    )
-    parser.add_argument("--prompt-key", "--prompt_key", help="key of what is given")
-    parser.add_argument("--response-key", "--response_key", help="key of what is learned")
-    parser.add_argument(
-        "--context-key", "--context_key", help="key of a text that stands below the prompt, where it is"
-    )
-    parser.add_argument("--template", help="YAML: system, user, assistant, pair, after; each with {content}")
-    parser.add_argument(
-        "--only-last", "--only_last", action="store_true", help="of a chat, learn the last answer alone"
-    )
-    parser.add_argument("--seq-length", "--seq_length", type=cli.count, help="leave longer examples out")
-    parser.add_argument("--pack", action="store_true", help="rows of exactly --seq-length tokens of whole examples")
-    parser.add_argument("--seed", type=cli.seed, default=1234, help="order of packed rows (default 1234)")
-    add_skip_broken(parser)
-    parser.add_argument("--json", action="store_true", help="print the manifest")
-    args = parser.parse_args(argv)
-    made = build(
-        args.inputs,
-        args.tokenizer,
-        args.output_prefix,
-        form=args.format,
-        prompt_key=args.prompt_key,
-        response_key=args.response_key,
-        context_key=args.context_key,
-        template=Template.read(args.template) if args.template else None,
-        only_last=args.only_last,
-        seq_length=args.seq_length,
-        pack=args.pack,
-        seed=args.seed,
-        skip_broken=args.skip_broken,
-    )
-    for key, count in made.get("unused_context", {}).items():
-        hint = f"--context-key {key} puts it below the prompt"
-        if key in examples.LEFT_OUT:
-            hint = "write it as turns of a chat, under 'messages'"
-        print(f"haigo: {count:,} examples have a text under '{key}' that is left out; {hint}", file=sys.stderr)
-    import json
-
-    if args.json:
-        print(json.dumps(made, ensure_ascii=False, indent=2))
-        return cli.OK
+def table(made: dict[str, Any], output_prefix: str) -> str:
+    """The manifest as a few lines to read, and the config's keys."""
     left = [
         f"{made[key]:,} {what}"
         for key, what in (("without_answer", "without an answer"), ("too_long", "too long"))
         if made[key]
     ]
-    rows = f"{made['documents']:,} rows ({made['examples'] / made['documents']:.3g} a row)"
-    print(
-        f"{dataset_prefix(args.output_prefix)}: {made['examples']:,} examples in "
-        f"{rows if made['packed'] else format(made['documents'], ',') + ' documents'}, "
-        f"{made['tokens']:,} tokens, {made['learned_tokens']:,} of them learned"
-        + (f"; left out: {', '.join(left)}" if left else "")
+    rows = f"{made['documents']:,} documents"
+    if made["packed"]:
+        rows = f"{made['documents']:,} rows ({made['examples'] / made['documents']:.3g} a row)"
+    keys = neox_keys(output_prefix, made["packed"]).items()
+    return "\n".join(
+        [
+            f"{dataset_prefix(output_prefix)}: {made['examples']:,} examples in {rows}, {made['tokens']:,} tokens, "
+            f"{made['learned_tokens']:,} of them learned" + (f"; left out: {', '.join(left)}" if left else ""),
+            *broken_lines(made),
+            "in the GPT-NeoX config, besides load and save:",
+            *(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in keys),
+        ]
     )
-    print("\n".join(broken_lines(made)), end="\n" if "broken_rows" in made else "")
-    print("in the GPT-NeoX config, besides load and save:")
-    for key, value in neox_keys(args.output_prefix, args.pack).items():
-        print(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = flags.parse("preprocess.pairs", __doc__, PairCommand, argv)
+    made = build(options.inputs, options.tokenizer, options.output_prefix, options)
+    for key, count in made.get("unused_context", {}).items():
+        hint = f"--context-key {key} puts it below the prompt"
+        if key in examples.LEFT_OUT:
+            hint = "write it as turns of a chat, under 'messages'"
+        print(f"haigo: {count:,} examples have a text under '{key}' that is left out; {hint}", file=sys.stderr)
+    cli.show(made, lambda manifest: table(manifest, options.output_prefix), options.json)
     return cli.OK
 
 

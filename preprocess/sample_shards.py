@@ -152,11 +152,16 @@ def write(shard: Shard, chosen: Chosen, cap: int, target: str) -> dict[str, int]
 
 def lines(document: Document, seed: int, cap: int) -> Iterator[str]:
     """Training lines of a document, or of an excerpt when it is longer than `cap` characters."""
+    return training_lines([excerpt(document, seed, cap)])
+
+
+def excerpt(document: Document, seed: int, cap: int) -> Document:
+    """The document, or a part of it when it is longer than `cap` characters: a few novels must not take a whole budget."""
     spare = len(document.text) - cap
     if spare <= 0:
-        return training_lines([document])
+        return document
     start = keyed_hash(document, seed, b"excerpt") % (spare + 1)
-    return training_lines([Document(document.id, document.text[start : start + cap])])
+    return Document(document.id, document.text[start : start + cap])
 
 
 def _kept(found: Iterator[str], dropped: set[int], quota: int) -> Iterator[str]:

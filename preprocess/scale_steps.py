@@ -19,6 +19,7 @@ from haigo.cli import HaigoError
 from haigo.formats import documents, tokenizer
 
 from . import clean, index
+from .options import IndexOptions
 from .shard import make_shard
 from .sources import input_files
 
@@ -31,7 +32,7 @@ class Clean:
         corpus: name of the corpus.
         inputs: files, folders or patterns.
         output: folder of the whole run.
-        options: further arguments of `clean.clean_corpus`.
+        options: fields of `CleanOptions` by name.
     """
 
     corpus: str
@@ -98,7 +99,8 @@ class Index:
         for split, (number, path) in pieces[rank::world_size]:
             parts = index.parts_folder(index.dataset_prefix(Path(self.output) / split))
             parts.mkdir(parents=True, exist_ok=True)
-            (work,) = index.works([(path, path.name)], [digests.sha256(path)], model, parts, number, self.append_eod)
+            how = IndexOptions(append_eod=self.append_eod)
+            (work,) = index.works([(path, path.name)], [digests.sha256(path)], model, parts, how, number)
             make_shard(work)
 
 

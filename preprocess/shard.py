@@ -24,6 +24,7 @@ from haigo.formats.documents import Broken, Document, batches, jsonl
 from haigo.formats.documents.containers import MOST_BYTES, Entry, entries, lines
 
 from . import sources
+from .options import IndexOptions, ReadOptions
 
 _BATCH_CHARS = 1_000_000
 LOOKED_AT = 20
@@ -52,17 +53,15 @@ class Work:
 
     unit: Unit
     model: str
-    text_key: str
-    append_eod: bool
-    documents: str
-    prefix: str
     model_sha256: str
-    skip_broken: int = 0
+    prefix: str
+    options: IndexOptions
 
     def recipe(self) -> str:
         """Digest of everything that the shard depends on."""
         unit = [self.unit.sha256, self.unit.start, self.unit.end]
-        return files.digest([unit, self.model_sha256, self.text_key, self.append_eod, self.documents])
+        asked = [self.options.json_key, self.options.append_eod, self.options.txt_documents]
+        return files.digest([unit, self.model_sha256, *asked])
 
 
 _held: dict[str, tokenizer.Tokenizer] = {}
@@ -100,13 +99,13 @@ def make_shard(work: Work) -> dict[str, Any]:
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
     counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
-    changed, broken = 0, Broken(work.skip_broken)
+    changed, broken = 0, Broken(work.options.skip_broken)
     with MMapWriter(work.prefix, dtype) as writer:
         for texts in batches(_texts(work, counts, broken), _BATCH_CHARS, len):
             for text, ids in zip(texts, model.encode_batch(texts), strict=True):
                 if counts["documents"] < LOOKED_AT or "\u2581" in text:
                     changed += model.decode(ids) != text
-                if work.append_eod:
+                if work.options.append_eod:
                     ids.append(model.eod_id)
                 counts["tokens"] += writer.add_bytes(np.fromiter(ids, dtype, len(ids)).tobytes())
                 writer.end_document()
@@ -138,14 +137,15 @@ def _texts(work: Work, counts: dict[str, Any], broken: Broken) -> Iterator[str]:
 
 def _documents(work: Work, broken: Broken | None = None) -> Iterator[Document]:
     broken = broken or Broken()
-    unit = work.unit
+    unit, key = work.unit, work.options.json_key
     if unit.end is not None:
         with open(unit.path, "rb", buffering=1 << 20) as handle:
-            yield from _range(handle, unit, work.text_key, broken)
+            yield from _range(handle, unit, key, broken)
         return
+    how = ReadOptions(text_key=key, txt_documents=work.options.txt_documents)
     for entry in entries(Path(unit.path), unit.key):
-        _require_documents(entry, work.text_key)
-        yield from sources.read_entry(entry, "auto", work.text_key, work.documents, broken=broken)
+        _require_documents(entry, key)
+        yield from sources.read_entry(entry, how, broken)
 
 
 def _require_documents(entry: Entry, text_key: str) -> None:

@@ -15,83 +15,41 @@ Training is in `preprocess.tokenizer_train`, reading a tokenizer in `haigo.forma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from haigo import cli
-from haigo.cli import HaigoError
+from haigo import cli, flags
 from haigo.formats.tokenizer import Tokenizer, foreign, hf_adapter, load, meta, model_path, open_hf
+
+from .options import TokenizerCommand
 
 __all__ = ["Tokenizer", "foreign", "hf_adapter", "load", "main", "meta", "model_path", "open_hf"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = cli.parser("preprocess.tokenizer", __doc__)
-    parser.add_argument("corpora", nargs="+", metavar="CLEANED_DIR", help="folders written by preprocess.clean")
-    parser.add_argument("--output-dir", "--output_dir", required=True, help="tokenizer folder to write")
-    parser.add_argument("--vocab-size", "--vocab_size", type=cli.few, default=50000, help="pieces (default 50000)")
-    parser.add_argument("--sample", help="folder written by preprocess.sample: its text is trained on")
-    parser.add_argument(
-        "--chars-per-corpus",
-        "--chars_per_corpus",
-        type=cli.count,
-        default=3_000_000,
-        help="without --sample: training text of each corpus",
-    )
-    parser.add_argument("--model-type", "--model_type", choices=("unigram", "bpe"), default="unigram")
-    parser.add_argument("--seed", type=cli.seed, default=1234, help="draws the training text (default 1234)")
-    parser.add_argument("--threads", type=cli.few, default=1, help="other numbers may give other pieces (default 1)")
-    parser.add_argument("--unseen", nargs="+", default=[], metavar="CLEANED_DIR", help="corpora that are only checked")
-    parser.add_argument("--compare", nargs="+", default=[], metavar="OTHER", help="other tokenizers, measured beside")
-    parser.add_argument("--adopt", metavar="MODEL", help="take this model in and measure it, instead of training one")
-    parser.add_argument(
-        "--check-chars", "--check_chars", type=cli.count, help="check a random part of each corpus (default: all)"
-    )
-    parser.add_argument("--force", action="store_true", help="train even if the memory seems not to be enough")
-    parser.add_argument("--json", action="store_true", help="print meta.json")
-    args = parser.parse_args(argv)
-    if args.adopt and args.sample:
-        raise HaigoError("--adopt and --sample exclude each other.", "a model that is there needs no training text")
-    from haigo.formats import documents
+def table(made: dict[str, Any]) -> str:
+    """`meta.json` as a few lines to read."""
+    from .tokenizer_compare import table as beside
 
-    from . import tokenizer_adopt, tokenizer_compare, tokenizer_train
-
-    corpora, unseen = documents.corpora(args.corpora), documents.corpora(args.unseen) if args.unseen else {}
-    if args.adopt:
-        made = tokenizer_adopt.adopt(
-            args.adopt,
-            args.output_dir,
-            corpora | unseen,
-            seed=args.seed,
-            compare=args.compare,
-            check_chars=args.check_chars,
-        )
-    else:
-        made = tokenizer_train.train(
-            corpora,
-            args.output_dir,
-            vocab_size=args.vocab_size,
-            chars_per_corpus=args.chars_per_corpus,
-            model_type=args.model_type,
-            seed=args.seed,
-            threads=args.threads,
-            sample=args.sample,
-            unseen=unseen,
-            compare=args.compare,
-            check_chars=args.check_chars,
-            force=args.force,
-        )
-    if args.json:
-        import json
-
-        print(json.dumps(made, ensure_ascii=False, indent=2))
-        return cli.OK
     rows = {name: row for name, row in made["corpora"].items() if "documents" in row}
     lossy = sum(row["documents"] - row["lossless"] for row in rows.values())
     kept = "lossless on every document" if not lossy else f"{lossy:,} documents do not come back unchanged"
-    print(f"{args.output_dir}: {made['vocab_size']:,} pieces, {kept}")
+    lines = [f"{made['vocab_size']:,} pieces, {kept}"]
     for name, row in rows.items():
-        print(f"  {name}: {row['characters_per_token']:.3f} characters a token ({row['documents']:,} documents)")
-    if "compared" in made:
-        print(tokenizer_compare.table(made["compared"]))
+        lines.append(f"  {name}: {row['characters_per_token']:.3f} characters a token ({row['documents']:,} documents)")
+    return "\n".join(lines + ([beside(made["compared"])] if "compared" in made else []))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = flags.parse("preprocess.tokenizer", __doc__, TokenizerCommand, argv)
+    from haigo.formats import documents
+
+    from . import tokenizer_adopt, tokenizer_train
+
+    corpora, unseen = documents.corpora(options.corpora), documents.corpora(options.unseen) if options.unseen else {}
+    if options.adopt:
+        made = tokenizer_adopt.adopt(options.adopt, options.output_dir, corpora | unseen, options)
+    else:
+        made = tokenizer_train.train(corpora, options.output_dir, options, unseen=unseen)
+    cli.show(made, lambda meta: f"{options.output_dir}: {table(meta)}", options.json)
     return cli.OK
 
 

@@ -7,23 +7,22 @@ not give every document back (one with nmt_nfkc normalisation, say) is taken all
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from haigo.formats.tokenizer import load
 
 from . import tokenizer_folder
+from .options import MeasureOptions
+from .tokenizer_folder import Made
 
 
 def adopt(
     given: str | os.PathLike[str],
     output_dir: str | os.PathLike[str],
     corpora: Mapping[str, str | os.PathLike[str]],
-    *,
-    seed: int = 1234,
-    compare: Sequence[str | os.PathLike[str]] = (),
-    check_chars: int | None = None,
+    options: MeasureOptions | None = None,
 ) -> dict[str, Any]:
     """Make a tokenizer folder from a model file or another tokenizer folder.
 
@@ -31,9 +30,7 @@ def adopt(
         given: tokenizer folder, or SentencePiece model file.
         output_dir: the folder to make; `meta.json` is written last.
         corpora: corpus name -> folder written by preprocess.clean, to measure it on.
-        seed: key of the samples on which `tokenizer.json` and other tokenizers are compared.
-        compare: other tokenizers to measure beside it.
-        check_chars: check a random part of each corpus with this many characters; None checks all of it.
+        options: how it is measured.
 
     Returns:
         What `meta.json` holds: as for a trained one, without training options.
@@ -41,15 +38,5 @@ def adopt(
     Raises:
         HaigoError: not a SentencePiece model, or one without the piece `<|endoftext|>`.
     """
-    model = load(given).path.read_bytes()
-    options = {"adopted_from": Path(given).name}
-    return tokenizer_folder.write(
-        model,
-        output_dir,
-        corpora,
-        options=options,
-        seed=seed,
-        strict=False,
-        compare=compare,
-        check_chars=check_chars,
-    )
+    made = Made(load(given).path.read_bytes(), {"adopted_from": Path(given).name}, strict=False)
+    return tokenizer_folder.write(made, output_dir, corpora, options or MeasureOptions())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +18,48 @@ from haigo.formats.tokenizer.model import EOD_PIECE, FILES, META_NAME, MODEL_NAM
 from haigo.formats.tokenizer.probes import TRAPS
 from haigo.progress import Progress
 
+from .options import MeasureOptions
+
 _BATCH_CHARS = 1_000_000
 _HF_CHECK_CHARS = 500_000
 _SAMPLES = 3
 _TRAINED = ".trained.json"
 
 
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A serialised SentencePiece model and how it came about.
+
+    Attributes:
+        model: its bytes.
+        options: what it was made with, for the record.
+        strict: refuse it when it does not give every document back.
+        training: corpus name -> what of it the model was trained on, for the record.
+        recipe: digest of what it was trained from.
+    """
+
+    model: bytes
+    options: Mapping[str, Any]
+    strict: bool = True
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: str | None = None
+
+
 def write(
-    model: bytes,
+    made: Made,
     output_dir: str | os.PathLike[str],
     corpora: Mapping[str, str | os.PathLike[str]],
-    *,
-    options: Mapping[str, Any],
-    seed: int,
-    strict: bool = True,
-    training: Mapping[str, Any] | None = None,
+    measured: MeasureOptions,
     unseen: Mapping[str, str | os.PathLike[str]] | None = None,
-    compare: Sequence[str | os.PathLike[str]] = (),
-    check_chars: int | None = None,
-    recipe: str | None = None,
 ) -> dict[str, Any]:
     """Write a tokenizer folder.
 
     Args:
-        model: a serialised SentencePiece model.
+        made: the model.
         output_dir: the folder to make.
         corpora: corpus name -> folder written by preprocess.clean; the model is checked on all of their documents.
-        options: how the model came about, for the record.
-        seed: key of the samples on which `tokenizer.json`, the adapter and other tokenizers are compared.
-        strict: refuse a model that does not give every document back.
-        training: corpus name -> what of it the model was trained on, for the record.
+        measured: how it is checked and compared.
         unseen: further corpora that the model is checked on.
-        compare: other tokenizers to measure beside this one.
-        check_chars: check a random part of each corpus with this many characters; None checks all of it.
-        recipe: digest of what the model was trained from.
 
     Returns:
         What `meta.json` holds.
@@ -66,18 +75,19 @@ def write(
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     files.remove_leftovers(folder, below=False)  # of a killed run; two that write one folder at a time are not meant
-    every = dict(corpora) | dict(unseen or {})
+    unseen, seed = unseen or {}, measured.seed
+    every = {**corpora, **unseen}
     files.remove(folder / META_NAME)  # until the new one is written, the folder is not finished
     with files.create(folder / MODEL_NAME) as handle:
-        handle.write(model)
+        handle.write(made.model)
     tokenizer = load(folder)
     checked = {
-        name: check(tokenizer, place, name, strict=strict, characters=check_chars, seed=seed)
+        name: check(tokenizer, place, name, strict=made.strict, characters=measured.check_chars, seed=seed)
         for name, place in every.items()
     }
-    for name, what in (training or {}).items():
+    for name, what in made.training.items():
         checked.setdefault(name, {})["training"] = what
-    for name in unseen or {}:
+    for name in unseen:
         checked[name]["unseen"] = True
     adapter.write_hf_files(tokenizer.processor, folder)
     meta = {
@@ -86,16 +96,16 @@ def write(
         "eod_id": tokenizer.eod_id,
         "pad_id": tokenizer.pad_id,
         "sha256": tokenizer.sha256,
-        "options": dict(options),
+        "options": dict(made.options),
         "seed": seed,
         "corpora": checked,
         **_adapter_differences(tokenizer, folder, every, seed),
         "tool": f"haigo {__version__}",
     }
-    if compare:
-        meta["compared"] = tokenizer_compare.compare([folder, *compare], every, seed)
-    if recipe is not None:
-        meta["recipe"] = recipe
+    if measured.compare:
+        meta["compared"] = tokenizer_compare.compare([folder, *measured.compare], every, seed)
+    if made.recipe is not None:
+        meta["recipe"] = made.recipe
     files.write_json(folder / META_NAME, meta)
     files.remove(folder / _TRAINED)
     return meta

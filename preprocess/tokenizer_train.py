@@ -14,42 +14,30 @@ import io
 import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from haigo import files, pool
 from haigo.cli import HaigoError
-from haigo.formats import documents
-from haigo.formats.documents import Document
-from haigo.formats.documents.keyed import keyed_hash
 from haigo.formats.tokenizer.model import EOD_PIECE, PAD_PIECE
 from haigo.progress import Progress
 
-from . import sample as samples
-from . import tokenizer_compare, tokenizer_cost, tokenizer_folder
-from .sample_shards import LINE_CHARS, training_lines
+from . import tokenizer_compare, tokenizer_cost, tokenizer_folder, training_text
+from .options import TokenizerOptions
+from .sample_shards import LINE_CHARS
+from .tokenizer_folder import Made
 
 _BLANK = "\u2581"  # SentencePiece's sign for it
-_REPEAT_CHARS = 20  # exact repeats of lines this long count once (committee openings, licence headers)
-_DOCUMENTS_AT_LEAST = 30
-_LEAST_EXCERPT = 2000
 
 
 def train(
     corpora: Mapping[str, str | os.PathLike[str]],
     output_dir: str | os.PathLike[str],
+    options: TokenizerOptions | None = None,
     *,
-    vocab_size: int = 50000,
-    chars_per_corpus: int | Mapping[str, int] = 3_000_000,
-    model_type: str = "unigram",
-    seed: int = 1234,
-    threads: int = 1,
-    sample: str | os.PathLike[str] | None = None,
     unseen: Mapping[str, str | os.PathLike[str]] | None = None,
-    compare: Sequence[str | os.PathLike[str]] = (),
-    check_chars: int | None = None,
-    force: bool = False,
+    **given: Any,
 ) -> dict[str, Any]:
     """Train on the train splits, check on all splits, write the tokenizer folder.
 
@@ -58,16 +46,8 @@ def train(
     Args:
         corpora: corpus name -> folder written by preprocess.clean.
         output_dir: tokenizer folder; `meta.json` is written last.
-        vocab_size: pieces; fewer when the text does not hold that many (the true number is recorded).
-        chars_per_corpus: training text of each corpus, in characters; one number, or one a corpus.
-        model_type: "unigram" or "bpe".
-        seed: key of the draw.
-        threads: training threads; part of the recipe, since it changes the result.
-        sample: a folder written by preprocess.sample; its text is trained on, and `chars_per_corpus` is not used.
+        options: or its fields by name.
         unseen: further corpora, only checked.
-        compare: other tokenizers, measured beside this one (see `tokenizer_compare`).
-        check_chars: check a random part of each corpus with this many characters; None checks all of it.
-        force: train even if the memory seems not to be enough.
 
     Returns:
         What `meta.json` holds.
@@ -76,92 +56,38 @@ def train(
         HaigoError: no text, or a vocabulary too small or too large for it.
         Refused: a document does not come back from decode(encode(text)), or the training will not fit in memory.
     """
+    options, unseen = options or TokenizerOptions(**given), unseen or {}
     if not corpora:
         raise HaigoError("there is no corpus to train a tokenizer on.", "name at least one cleaned corpus")
-    twice = [name for name in unseen or {} if name in corpora]
+    twice = [name for name in unseen if name in corpora]
     if twice:
         raise HaigoError(f"the corpus '{twice[0]}' is both trained on and called unseen.", "name it once")
-    tokenizer_folder.own(Path(output_dir), [*corpora.values(), *(unseen or {}).values(), *([sample] if sample else [])])
-    options = trainer_options(vocab_size, model_type, threads)
-    others = [tokenizer_compare.contender(each) for each in compare]  # a mistyped name is told before hours of training
-    del others
-    budgets: dict[str, int] | str
-    if sample is not None:
-        drawn = samples.read(sample)
-        recipe, amount = str(drawn["recipe"]), int(drawn["characters"])
-        budgets = "sample"
+    reads = [*corpora.values(), *unseen.values(), *([options.sample] if options.sample else [])]
+    tokenizer_folder.own(Path(output_dir), reads)
+    trainer = trainer_options(options.vocab_size, options.model_type, options.threads)
+    for each in options.compare:  # a mistyped name is told before hours of training
+        tokenizer_compare.contender(each)
+    if options.sample:
+        text = training_text.of_sample(options.sample)
     else:
-        budgets = {
-            name: chars_per_corpus if isinstance(chars_per_corpus, int) else chars_per_corpus[name] for name in corpora
-        }
-        amount = sum(min(budget, _characters(corpora[name])) for name, budget in budgets.items())
-        recipe = files.digest(
-            {name: [files.sha256_file(path) for path in documents.shards(place)] for name, place in corpora.items()}
-        )
-    recipe = files.digest([recipe, options, budgets, seed])
+        text = training_text.of_corpora(corpora, options.chars_per_corpus, options.seed)
+    recipe = files.digest([text.recipe, trainer, text.asked, options.seed])
     model, used = tokenizer_folder.trained(output_dir, recipe)
     if model is None:
-        cost = tokenizer_cost.require(amount, model_type, force=force)
-        lines, used = (_sampled(sample), _sample_rows(sample)) if sample is not None else _drawn(corpora, budgets, seed)
-        with Progress(f"train {vocab_size:,} pieces on {amount:,} characters ({cost})", None):
-            model = train_model(lines, options, seed)
+        cost = tokenizer_cost.require(text.characters, options.model_type, force=options.force)
+        lines, used = text.read()
+        with Progress(f"train {options.vocab_size:,} pieces on {text.characters:,} characters ({cost})", None):
+            model = train_model(lines, trainer, options.seed)
             if not _keeps_blanks(model):
-                lines = _sampled(sample) if sample is not None else lines
-                model = train_model(lines, options | {"required_chars": _BLANK}, seed)
+                lines = lines if isinstance(lines, list) else text.read()[0]
+                model = train_model(lines, trainer | {"required_chars": _BLANK}, options.seed)
     tokenizer_folder.keep(output_dir, model, recipe, used)
-    return tokenizer_folder.write(
-        model,
-        output_dir,
-        corpora,
-        options=options | {"chars_per_corpus": budgets},
-        seed=seed,
-        training=used,
-        unseen=unseen,
-        compare=compare,
-        check_chars=check_chars,
-        recipe=recipe,
-    )
-
-
-def _drawn(
-    corpora: Mapping[str, str | os.PathLike[str]], budgets: Any, seed: int
-) -> tuple[list[str], dict[str, dict[str, int]]]:
-    """Lines of a random part of every corpus, and what they come to."""
-    used: dict[str, dict[str, int]] = {}
-    with Progress("training text", len(corpora), "corpora") as progress:
-        sentences: list[str] = []
-        seen: set[int] = set()
-        for name, place in corpora.items():
-            sample = documents.draw(_excerpts(documents.read(place), budgets[name], seed), budgets[name], seed)
-            mine = list(_fresh(training_lines(sample), seen))
-            used[name] = {"documents": len(sample), "characters": sum(map(len, mine))}
-            sentences += mine
-            progress.update(1, name)
-    return sentences, used
-
-
-def _sample_rows(folder: str | os.PathLike[str]) -> dict[str, dict[str, int]]:
-    rows = samples.read(folder)["corpora"]
-    return {name: {key: row[key] for key in ("documents", "characters")} for name, row in rows.items()}
-
-
-def _sampled(folder: str | os.PathLike[str]) -> Iterator[str]:
-    """Lines of a sample, read while they are handed on: SentencePiece holds them itself."""
-    for name in samples.read(folder)["corpora"]:
-        if "train" in documents.splits(Path(folder) / name):
-            yield from training_lines(documents.read(Path(folder) / name))
-
-
-def _characters(folder: str | os.PathLike[str]) -> int:
-    """Characters of a corpus' train split, as its report has them; very many where it has none."""
-    split = documents.report(folder).get("splits", {}).get("train", {})
-    return int(split.get("characters", 1 << 62))
+    made = Made(model, trainer | {"chars_per_corpus": text.asked}, training=used, recipe=recipe)
+    return tokenizer_folder.write(made, output_dir, corpora, options, unseen)
 
 
 def trainer_options(vocab_size: int, model_type: str = "unigram", threads: int = 1) -> dict[str, Any]:
     """The options given to SentencePiece's trainer, all but the text and where the model goes."""
-    if model_type not in ("unigram", "bpe"):
-        raise HaigoError(f"there is no model type '{model_type}'.", "use unigram or bpe")
     return {
         "vocab_size": vocab_size,
         "model_type": model_type,
@@ -242,29 +168,3 @@ def _refusal(said: str, vocab_size: int) -> HaigoError:
         "choose another --vocab-size (byte pieces, symbols and every common character need one piece each)",
         option="vocab_size",
     )
-
-
-def _excerpts(population: Iterable[Document], budget: int, seed: int) -> Iterator[Document]:
-    """Documents with the long ones cut to an excerpt, so that a few novels do not take the whole budget."""
-    most = max(_LEAST_EXCERPT, budget // _DOCUMENTS_AT_LEAST)
-    for document in population:
-        spare = len(document.text) - most
-        if spare <= 0:
-            yield document
-        else:
-            start = keyed_hash(document, seed, b"excerpt") % (spare + 1)
-            yield Document(document.id, document.text[start : start + most])
-
-
-def _fresh(lines: Iterable[str], seen: set[int]) -> Iterator[str]:
-    import zlib
-
-    for line in lines:
-        if len(line) >= _REPEAT_CHARS:
-            packed = line.encode()
-            # Python's own hash() differs from run to run; two checksums make a chance collision negligible
-            key = zlib.crc32(packed) << 32 | zlib.adler32(packed)
-            if key in seen:
-                continue
-            seen.add(key)
-        yield line

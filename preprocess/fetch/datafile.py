@@ -17,6 +17,7 @@ from haigo.formats.documents.containers import MOST_BYTES, Entry, entries, reada
 from haigo.formats.documents.containers import lines as numbered
 
 from .. import sources
+from ..options import ReadOptions
 from ..sources import Document, jsonl
 from .source import Source
 from .state import Skipped, Store
@@ -155,7 +156,7 @@ def rows(path: Path, name: str, key: str, text_key: str, skipped: Skipped) -> It
 def _numbered(entry: Entry, key: str, kind: str, text_key: str, skipped: Skipped) -> Iterator[Document | None]:
     prefix = f"{key}:{entry.key}" if entry.in_tar else key
     number = 0
-    for document in sources.read_entry(entry, kind, text_key):
+    for document in sources.read_entry(entry, ReadOptions(format=kind, text_key=text_key)):
         number += 1
         if not document.text.strip():
             skipped.note("empty", f"{prefix}:{number}")

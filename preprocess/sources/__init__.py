@@ -11,19 +11,20 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from haigo.cli import HaigoError, nearest
+from haigo.cli import HaigoError
 from haigo.formats.documents import jsonl
 from haigo.formats.documents.broken import Broken
 from haigo.formats.documents.containers import SUFFIXES, Entry, entries, expand, readable
 from haigo.formats.documents.document import Document
 
+from ..options import ReadOptions
 from . import kokkai, mediawiki, parquet, structured, txt
 from .encodings import glimpse
 
-__all__ = ["CODE_SUFFIXES", "FORMATS", "Document", "detect_format", "input_files", "jsonl", "read", "read_entry"]
+__all__ = ["CODE_SUFFIXES", "Document", "detect_format", "input_files", "jsonl", "read", "read_entry"]
 
-FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files")
 _BY_SUFFIX = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -60,77 +61,48 @@ def input_files(
 
 def read(
     paths: Sequence[str | os.PathLike[str]],
-    format: str = "auto",
-    text_key: str = "text",
+    options: ReadOptions | None = None,
     *,
-    patterns: Iterable[str] = (),
-    exclude: Iterable[str] = (),
-    documents: str = "auto",
-    encoding: str = "auto",
-    join: str = "speech",
-    attendance: bool = False,
     broken: Broken | None = None,
     passed_over: Counter[str] | None = None,
+    **given: Any,
 ) -> Iterator[Document]:
     """Documents of files, folders and patterns, in a fixed order, one at a time.
 
     Args:
         paths: files, folders or glob patterns; compressed files and tars are looked into.
-        format: one of FORMATS; "auto" tells each file's own by its name and content; "files" takes every file as one
-            document (source code, for one).
-        text_key: key or column that holds the text (jsonl, parquet).
-        patterns: of a folder's files only those that match.
-        exclude: names of files and folders to pass over in a folder; patterns too.
-        documents: for txt: "file", "blank-lines" or "auto".
-        encoding: for txt and files: a codec's name or "auto".
-        join: for kokkai: "speech" (one document a speech) or "meeting".
-        attendance: for kokkai: keep the attendance lists.
+        options: or its fields by name. The format "auto" tells each file's own by its name and content; "files" takes every
+            file as one document (source code, for one).
         broken: how many rows may be passed over, and which were; None allows none.
         passed_over: counts what is no document by its kind, such as redirects and other namespaces of a dump.
 
     Raises:
         HaigoError: see the readers; every message names the file, and the line where there is one.
     """
-    if format not in FORMATS:
-        raise HaigoError(
-            f"there is no format '{format}'.{nearest(format, FORMATS)}", f"use one of {', '.join(FORMATS)}"
-        )
-    if join not in ("speech", "meeting"):
-        raise HaigoError(f"join is 'speech' or 'meeting', not '{join}'.", "choose one of the two")
-    if documents not in ("auto", "file", "blank-lines"):
-        raise HaigoError(f"documents is 'auto', 'file' or 'blank-lines', not '{documents}'.", "choose one of these")
-
-    def stream() -> Iterator[Document]:
-        for path, key in input_files(paths, patterns, exclude):
-            for entry in entries(path, key):
-                yield from read_entry(entry, format, text_key, documents, encoding, attendance, broken, passed_over)
-
-    if join == "speech":
-        return stream()
-    return _join_minutes(stream())
+    options = options or ReadOptions(**given)
+    stream = (
+        document
+        for path, key in input_files(paths, options.patterns, options.exclude)
+        for entry in entries(path, key)
+        for document in read_entry(entry, options, broken, passed_over)
+    )
+    return stream if options.join == "speech" else _join_minutes(stream)
 
 
 def read_entry(
-    entry: Entry,
-    format: str = "auto",
-    text_key: str = "text",
-    documents: str = "auto",
-    encoding: str = "auto",
-    attendance: bool = False,
-    broken: Broken | None = None,
-    passed_over: Counter[str] | None = None,
+    entry: Entry, options: ReadOptions, broken: Broken | None = None, passed_over: Counter[str] | None = None
 ) -> Iterator[Document]:
     """Documents of one opened file; arguments as in `read`."""
-    kind = detect_format(entry) if format == "auto" else format
+    kind = detect_format(entry) if options.format == "auto" else options.format
     if kind == "jsonl":
-        return jsonl.read(entry, text_key, broken)
+        return jsonl.read(entry, options.text_key, broken)
     if kind == "parquet":
-        return parquet.read(entry, text_key, broken)
+        return parquet.read(entry, options.text_key, broken)
     if kind == "mediawiki":
         return mediawiki.read(entry, passed_over=passed_over)
     if kind == "kokkai":
-        return kokkai.read(entry, attendance)
-    return txt.read(entry, "file" if kind == "files" else documents, encoding, broken)
+        return kokkai.read(entry, options.attendance)
+    return txt.read(entry, "file" if kind == "files" else options.txt_documents, options.encoding, broken)
 
 
 def detect_format(entry: Entry) -> str:

@@ -57,7 +57,7 @@ def main(run_file: str, kind: str, folder: str) -> None:
                 for name, (step, tasks) in chosen.items():
                     scale.run_pool(step, tasks, 2, name)
             else:
-                scale.executors(chosen, run, kind, 2)[-1].run()
+                scale.executors(chosen, run.replaced(executor=kind, workers=2))[-1].run()
             break
         except Exception as error:
             if attempts > 300:

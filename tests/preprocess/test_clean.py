@@ -184,7 +184,7 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     [
         ("", {}, "corpus 'a' has no document"),
         ('{"text": "短"}\n', {}, "no document of the corpus 'a' is left after cleaning .1 came in."),
-        ('{"text": "短"}\n', {"profile": "wep"}, "no profile 'wep'. Did you mean 'web'"),
+        ('{"text": "短"}\n', {"profile": "wep"}, "--profile is 'wep'. Did you mean 'web'"),
         ('{"text": "a"}\n{"text": \n', {}, r"broken JSON line \(line 2\)"),
         ('{"body": "a"}\n', {}, r"has no key 'text'; it has 'body'"),
     ],

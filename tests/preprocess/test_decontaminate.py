@@ -208,8 +208,8 @@ def test_bad_input_is_one_sentence(tmp_path):
         ("broken.jsonl", {}, "broken.jsonl line 2 is not valid JSON"),
         ("empty.jsonl", {}, "holds no evaluation item"),
         ("keys.jsonl", {}, "line 1 has no text under 'text'; it has question"),
-        ("keys.jsonl", {"keys": ["question"], "remove": "all"}, "no --remove all"),
-        ("keys.jsonl", {"keys": ["question"], "short": 60}, "out of range"),
+        ("keys.jsonl", {"keys": ["question"], "remove": "all"}, "--remove is 'all'"),
+        ("keys.jsonl", {"keys": ["question"], "short": 60}, "--short 60 is above --long 50"),
     ):
         with pytest.raises(HaigoError, match=message):
             decontaminate.decontaminate([folder], [tmp_path / against], tmp_path / "out", **options)

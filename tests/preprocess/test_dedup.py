@@ -260,9 +260,9 @@ def test_bad_input_is_one_sentence(tmp_path):
         ({"folders": [folder, tmp_path / "same"]}, "are both the corpus 'c'"),
         ({"priority": ["d"]}, "--priority names 'd', which is no corpus here"),
         ({"priority": ["c", "c"]}, "names a corpus twice"),
-        ({"threshold": 1.5}, "is no similarity"),
-        ({"method": "simhash"}, "no method 'simhash'"),
-        ({"shape": Shape(bands=0)}, "--bands 0 is out of range"),
+        ({"threshold": 1.5}, "--threshold is 1.5"),
+        ({"method": "simhash"}, "--method is 'simhash'"),
+        ({"bands": 0}, "--bands is 0"),
         ({"output_dir": tmp_path}, "holds the input"),
     ):
         arguments = {"folders": [folder], "output_dir": tmp_path / "out"} | change

@@ -10,6 +10,7 @@ from haigo.cli import HaigoError
 from haigo.formats import documents
 from preprocess import clean, cleaner, domains, facts, hojichar_steps, personal
 from preprocess.facts import Facts
+from preprocess.options import CleanOptions
 
 PROSE = "山の上に小さな家がある。そこには年を取った男が住んでいて、毎朝早く起きて水をくみに行く。"
 
@@ -306,7 +307,7 @@ def test_personal_information_is_left_unless_asked_for_and_never_shown(tmp_path)
     assert kept["d0"] == essay(1) + "連絡は<mail>または<phone>へ。"
     assert report["rules"]["pii_mail"]["documents"] == report["rules"]["pii_phone"]["documents"] == 1
     assert "taro" not in json.dumps(report) and "１２３４" not in json.dumps(report, ensure_ascii=False)
-    with pytest.raises(HaigoError, match=r"no rule for 'male'.*Did you mean 'mail'"):
+    with pytest.raises(HaigoError, match=r"--pii is 'male'.*Did you mean 'mail'"):
         clean.clean_corpus("c", [tmp_path / "in.jsonl"], None, pii=["male"])
 
 
@@ -331,7 +332,7 @@ def test_hojichars_filters_are_steps(tmp_path):
 def test_without_hojichar_one_sentence_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "hojichar", None)
     with pytest.raises(HaigoError, match="HojiChar cannot be used here") as told:
-        cleaner.Recipe(filters=("DocumentNormalizer",)).check()
+        cleaner.check(CleanOptions(filters=["DocumentNormalizer"]))
     assert "[data]" in told.value.fix
 
 
@@ -359,3 +360,11 @@ def test_ordered_results_and_errors_of_workers():
     assert list(pool.ordered(_double, range(5), 2)) == [0, 2, 4, 6, 8]
     with pytest.raises(HaigoError, match="seven is refused"):
         list(pool.ordered(_double, range(100), 2))
+
+
+def test_the_options_name_every_profile_and_rule():
+    from preprocess import normalise, options, rules
+
+    assert set(options.MARKUPS) == {"auto", *rules.PROFILES}
+    assert set(options.PROFILES) == {*options.MARKUPS, *domains.DOMAINS}
+    assert set(options.PII) == set(personal.RULES) and list(normalise.RULES) == ["invisible", "kana"]

@@ -136,10 +136,10 @@ def test_a_document_that_encodes_to_nothing(source, model_dir, tmp_path, monkeyp
 
 def test_another_key_names_the_dataset(tmp_path, model_dir):
     (tmp_path / "x.jsonl").write_text('{"body": "雨"}\n', encoding="utf-8")
-    index.index([tmp_path / "x.jsonl"], model_dir, tmp_path / "o", "body")
+    index.index([tmp_path / "x.jsonl"], model_dir, tmp_path / "o", json_key="body")
     assert (tmp_path / "o_body_document.bin").is_file()
     with pytest.raises(HaigoError, match=r"\(line 1\) has no key 'bdy'; it has 'body'. Did you mean 'body'\?"):
-        index.index([tmp_path / "x.jsonl"], model_dir, tmp_path / "p", "bdy")
+        index.index([tmp_path / "x.jsonl"], model_dir, tmp_path / "p", json_key="bdy")
 
 
 def test_a_rebuilt_dataset_takes_stale_caches_away(source, model_dir, tmp_path):

@@ -121,7 +121,7 @@ def test_every_number_of_workers_and_size_of_shards(reference, model_dir, tmp_pa
 def test_txt(model_dir, tmp_path, neox):
     (tmp_path / "x.txt").write_text("\n\n".join(hand_model.TEXTS), encoding="utf-8")
     preprocess_data(neox, tmp_path / "x.txt", model_dir / "spm.model", tmp_path / "neox")
-    index.index([tmp_path / "x.txt"], model_dir, tmp_path / "o", documents="file")
+    index.index([tmp_path / "x.txt"], model_dir, tmp_path / "o", txt_documents="file")
     assert digests(tmp_path / "o") == digests(tmp_path / "neox")
 
 

@@ -69,7 +69,7 @@ def test_stops_with_the_file_and_the_line(tmp_path, model_dir, name, body, messa
 
 def test_a_txt_file_is_a_document(tmp_path, model_dir):
     (tmp_path / "x.txt").write_text(hand_model.TEXTS[0], encoding="utf-8")
-    index.index([tmp_path / "x.txt"], model_dir, tmp_path / "o", documents="file")
+    index.index([tmp_path / "x.txt"], model_dir, tmp_path / "o", txt_documents="file")
     assert texts_of(tmp_path / "o_text_document", model_dir) == hand_model.TEXTS[:1]
 
 
@@ -77,7 +77,7 @@ def test_the_key_that_is_asked_for_is_the_one_that_is_read(tmp_path, model_dir):
     rows = [{"text": "雨", "body": "山の雨"}, {"text": "山", "body": "国会"}]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     for key in ("text", "body"):
-        index.index([tmp_path / "x.jsonl"], model_dir, tmp_path / "o", key)
+        index.index([tmp_path / "x.jsonl"], model_dir, tmp_path / "o", json_key=key)
         assert texts_of(tmp_path / f"o_{key}_document", model_dir) == [row[key] for row in rows]
 
 

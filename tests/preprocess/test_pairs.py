@@ -13,6 +13,7 @@ from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.indexed import MMapReader
 from preprocess import examples, inspect, pairs, tokenizer
+from preprocess.options import PairOptions
 
 PAIRS = [
     {"prompt": "国会とは?\n", "response": "会議である。"},
@@ -97,9 +98,8 @@ def test_chats(model_dir, tmp_path):
 def test_a_template(model_dir, tmp_path):
     path = tmp_path / "t.yml"
     path.write_text("user: '<<{content}>>'\nassistant: 'A:{content}|'\npair: 'Q:{content}\n\n'\n", encoding="utf-8")
-    shape = examples.Template.read(path)
     rows = [{"conversations": [{"from": "human", "value": "山"}, {"from": "gpt", "value": "雨"}]}, PAIRS[1]]
-    pairs.build([write(tmp_path / "x.jsonl", rows)], model_dir, tmp_path / "o", template=shape)
+    pairs.build([write(tmp_path / "x.jsonl", rows)], model_dir, tmp_path / "o", template=str(path))
     model = tokenizer.load(model_dir)
     assert [spans(model, *row) for row in read(tmp_path / "o")] == [
         [(False, "<<山>>A:", False), (True, "雨|", True)],
@@ -123,7 +123,8 @@ def test_a_template(model_dir, tmp_path):
 def test_known_keys(tmp_path, row, given, learned):
     (example,) = examples.read([write(tmp_path / "x.jsonl", [row])])
     assert [(part.text, part.learned) for part in example.parts] == [(given, False), (learned, True)]
-    (example,) = examples.read([write(tmp_path / "y.jsonl", [{"q": "1", "a": "2"}])], "pairs", "q", "a")
+    qa = PairOptions(form="pairs", prompt_key="q", response_key="a")
+    (example,) = examples.read([write(tmp_path / "y.jsonl", [{"q": "1", "a": "2"}])], qa)
     assert [part.text for part in example.parts] == ["1", "2"]
 
 
@@ -144,7 +145,8 @@ def test_a_context_is_never_lost_in_silence(model_dir, tmp_path, capsys):
     assert cli.run(pairs.main, [*words, "--context-key", "contxt"]) == cli.BAD_INPUT
     assert "no line has the key 'contxt'" in capsys.readouterr().err
     rows = [{"instruction": "山", "output": "雨", "input": "川"}]
-    (example,) = examples.read([write(tmp_path / "y.jsonl", rows)], "auto", "instruction", "output")
+    named = PairOptions(prompt_key="instruction", response_key="output")
+    (example,) = examples.read([write(tmp_path / "y.jsonl", rows)], named)
     assert example.parts[0].text == "山\n川"  # named or recognised: the same
 
 

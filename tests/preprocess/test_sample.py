@@ -80,14 +80,15 @@ def without_ends(texts):
 
 
 def test_budgets_are_met_to_the_character(corpora, tmp_path):
-    weights = {"a": 0.5, "b": 0.3, "c": 0.2, "unused": 0.0}
-    made = sample.sample(corpora, tmp_path, characters=50_001, weights=weights)
+    mixture = tmp_path / "mixture.yml"
+    mixture.write_text("weights: {a: 0.5, b: 0.3, c: 0.2, unused: 0.0}\n", encoding="utf-8")
+    made = sample.sample(corpora, tmp_path / "s", characters=50_001, mixture=mixture)
     assert [row["budget"] for row in made["corpora"].values()] == [25_000, 15_001, 10_000] or made[
         "characters"
     ] == 50_001
     for name, row in made["corpora"].items():
-        assert without_ends(taken(tmp_path, name)) == row["characters"] == row["granted"] == row["budget"]
-    assert {path.name for path in tmp_path.glob(".*")} == {files.JOURNAL}
+        assert without_ends(taken(tmp_path / "s", name)) == row["characters"] == row["granted"] == row["budget"]
+    assert {path.name for path in (tmp_path / "s").glob(".*")} == {files.JOURNAL}
 
 
 def test_every_line_is_one_of_the_corpus_and_nothing_comes_twice(corpora, tmp_path):
@@ -307,15 +308,15 @@ def test_the_command(corpora, tmp_path, capsys):
         ([], "--characters is missing"),
         (["--characters", "9", "--budget", "a=5"], "exclude each other"),
         (["--budget", "a=5"], "corpus 'b' has no budget"),
-        (["--budget", "a=5", "--budget", "b=x"], "--budget b=x"),
-        (["--budget", "a=5", "--budget", "a=6"], "given twice"),
+        (["--budget", "a=5", "--budget", "b=x"], "--budget: x is not a whole number"),
+        (["--budget", "a=5", "--budget", "a=6"], "--budgets names 'a' twice"),
         (["--budget", "a=5", "--budget", "b=1", "--budget", "aa=1"], "no such corpus is given. Did you mean 'a'"),
         (["--characters", "9", "--mixture", "one.yml"], r"one.yml has no weight for the corpus 'b'"),
         (["--characters", "9", "--mixture", "more.yml"], r"more.yml gives 'zz' a weight"),
         (["--characters", "9", "--mixture", "zero.yml"], r"zero.yml: the weights do not sum to 1: they sum to 0"),
         (["--characters", "9", "--mixture", "text.yml"], r"text.yml: the weight of 'b' is not a number"),
         (["--characters", "9", "--mixture", "none.yml"], r"none.yml holds no weights"),
-        (["--characters", "9", "--temperature", "0"], "temperature of 0 is not possible"),
+        (["--characters", "9", "--temperature", "0"], "--temperature is 0"),
     ],
 )
 def test_what_cannot_be_asked_for(corpora, tmp_path, monkeypatch, words, message):

@@ -191,8 +191,9 @@ def test_marks_of_another_run_are_not_believed(raw, model_dir, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "datatrove", types.ModuleType("datatrove"))
     monkeypatch.setitem(sys.modules, "datatrove.executor", module)
     run = scale.read(run_file(tmp_path, raw, model_dir))
-    for one, salt in ((run, "a"), (run | {"workers": 5}, "a"), (run, "b"), (run | {"clean": {}}, "a")):
-        scale.executors(scale.steps(one), one, "datatrove", 1, salt)
+    run = run.replaced(executor="datatrove")
+    for one, salt in ((run, "a"), (run.replaced(workers=5), "a"), (run, "b"), (run.replaced(clean={}), "a")):
+        scale.executors(scale.steps(one), one, salt)
     assert folders[:3] == folders[3:6] and len(set(folders)) == 9
 
 
@@ -208,11 +209,11 @@ def test_indexing_waits_for_cleaning(raw, model_dir, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"corpora": 1}, r"run.yml: there is no key 'corpora'. Did you mean 'corpus'"),
-        ({"inputs": None}, "the key 'inputs' is missing"),
-        ({"tasks": 0}, "'tasks' is not a number of at least 1"),
-        ({"slurm": 3}, "'slurm' holds no keys"),
-        ({"executor": "slum"}, "no executor 'slum'. Did you mean 'slurm'"),
+        ({"corpora": 1}, r"run.yml: unknown key 'corpora'. Did you mean 'corpus'"),
+        ({"inputs": None}, "'inputs' is None, which is not list of text"),
+        ({"tasks": 0}, "'tasks' is 0.\n  fix: give a number that is at least 1"),
+        ({"slurm": 3}, "'slurm' is 3, which is not map of names"),
+        ({"executor": "slum"}, "'executor' is 'slum'. Did you mean 'slurm'"),
     ],
 )
 def test_run_files_that_are_refused(raw, model_dir, tmp_path, more, message):

@@ -100,10 +100,10 @@ def test_a_short_shift_jis_file_and_a_broken_one(tmp_path):
     (tmp_path / "x.txt").write_bytes(JAPANESE.replace("〜", "").encode("cp932") + b"\x81")
     for documents in ("file", "blank-lines"):
         with pytest.raises(HaigoError, match=r"x\.txt is cp932 up to byte 237 \(0x81, line 4\), and something else"):
-            texts(tmp_path / "x.txt", documents=documents)
+            texts(tmp_path / "x.txt", txt_documents=documents)
     (tmp_path / "y.txt").write_bytes("一行目\n二行目".encode("cp932"))
     with pytest.raises(HaigoError, match=r"y\.txt is not utf-8 \(line 1\)"):
-        texts(tmp_path / "y.txt", encoding="utf-8", documents="file")
+        texts(tmp_path / "y.txt", encoding="utf-8", txt_documents="file")
     with pytest.raises(HaigoError, match=r"y\.txt is not utf-8 \(near line 1\)"):
         texts(tmp_path / "y.txt", encoding="utf-8")
     with pytest.raises(HaigoError, match="no encoding called 'sjs'"):
@@ -113,7 +113,7 @@ def test_a_short_shift_jis_file_and_a_broken_one(tmp_path):
 def test_txt_documents(tmp_path):
     (tmp_path / "x.txt").write_text("\n\n甲\n\n甲の続き\n\n\n乙\n \n\t\n丙\n\n\n\n", encoding="utf-8")
     assert texts(tmp_path / "x.txt") == ["甲\n\n甲の続き", "乙", "丙"]
-    assert len(texts(tmp_path / "x.txt", documents="file")) == 1
+    assert len(texts(tmp_path / "x.txt", txt_documents="file")) == 1
     (tmp_path / "a.txt").write_text("題《だい》\n著者\n\n\n\n本文\n\n\n底本：「x」\n入力：甲", encoding="utf-8")
     assert len(texts(tmp_path / "a.txt")) == 1  # Aozora's blank lines do not part documents
 
@@ -239,7 +239,7 @@ def test_a_file_of_no_known_kind(tmp_path):
     (tmp_path / "x.dat").write_bytes(bytes(range(256)))
     with pytest.raises(HaigoError, match=r"x\.dat is not text of a known kind"):
         texts(tmp_path / "x.dat")
-    with pytest.raises(HaigoError, match=r"no format 'jsnl'. Did you mean 'jsonl'\?"):
+    with pytest.raises(HaigoError, match=r"--format is 'jsnl'. Did you mean 'jsonl'\?"):
         texts(tmp_path / "x.dat", format="jsnl")
 
 

@@ -12,7 +12,8 @@ from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats import documents
 from haigo.formats.tokenizer.probes import TRAPS
-from preprocess import clean, sample_shards, tokenizer, tokenizer_folder, tokenizer_train
+from preprocess import clean, sample_shards, tokenizer, tokenizer_folder, tokenizer_train, training_text
+from preprocess.options import MeasureOptions
 from preprocess.sources import Document
 
 WORDS = [
@@ -160,7 +161,7 @@ def test_long_lines_are_cut_and_not_dropped():
 
 def test_one_long_document_does_not_take_the_budget(tmp_path, cleaned):
     long = [Document("long", "長い文書。" * 20000)] + [Document(str(n), "短い文書。" * 20) for n in range(400)]
-    drawn = documents.draw(tokenizer_train._excerpts(long, 30000, 1), 30000, 1)
+    drawn = training_text.draw(long, 30000, 1)
     assert 28000 < sum(len(one.text) for one in drawn) <= 30000 and len(drawn) > 100
 
 
@@ -168,8 +169,8 @@ def test_one_long_document_does_not_take_the_budget(tmp_path, cleaned):
     ("options", "message"),
     [
         ({"vocab_size": 270}, r"a tokenizer of 270 pieces is too small for this text: .* alone take \d+\.\n"),
-        ({"vocab_size": 420, "model_type": "bpee"}, "no model type 'bpee'"),
-        ({"vocab_size": 420, "chars_per_corpus": {"one": 0}}, None),
+        ({"vocab_size": 420, "model_type": "bpee"}, "--model-type is 'bpee'"),
+        ({"vocab_size": 420, "chars_per_corpus": 1}, None),
     ],
 )
 def test_options_that_cannot_work(cleaned, tmp_path, options, message):
@@ -342,7 +343,8 @@ def test_a_wrong_adapter_would_be_refused(trained, cleaned, tmp_path, monkeypatc
 
     monkeypatch.setattr(adapter.HaigoTokenizer, "_convert_token_to_id", lambda self, token: 5)
     with pytest.raises(Refused, match="adapter gives other ids than sentencepiece"):
-        tokenizer_folder.write((trained[0] / "spm.model").read_bytes(), tmp_path, {}, options={}, seed=1)
+        made = tokenizer_folder.Made((trained[0] / "spm.model").read_bytes(), {})
+        tokenizer_folder.write(made, tmp_path, {}, MeasureOptions())
 
 
 def test_probes_are_lossless(trained):

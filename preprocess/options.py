@@ -1,0 +1,348 @@
+"""The options of preprocess' verbs, each declared once.
+
+`CleanOptions`, `DedupOptions` ... say what the result is to be; functions take them, and run files of other rooms have
+some of their fields as keys. `CleanCommand`, `DedupCommand` ... are whole command lines: what is read and where it goes, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from haigo.cli import HaigoError
+from haigo.options import Options, again, amount, count, few, option, seed
+
+FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files")
+MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
+"""Those of `rules.PROFILES`."""
+PROFILES = (*MARKUPS, "web", "encyclopaedia", "news", "literature", "english")
+"""Those of `rules.PROFILES` and `domains.DOMAINS`."""
+PII = ("mail", "phone")
+STEPS = ("clean", "index", "join")
+EXECUTORS = ("pool", "datatrove", "slurm")
+SPLIT = [0.96, 0.02, 0.02]
+SEED = 1234
+_SPM = "tokenizer folder or SentencePiece model file"
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise HaigoError(f"{text} is not three numbers such as 0.96,0.02,0.02.") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowOptions(Options):
+    """Of every verb that reads rows."""
+
+    skip_broken: int = count(
+        "pass over up to N rows that cannot be read; they are counted and named", 0, least=0, metavar="N"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkOptions(RowOptions):
+    """Of verbs that work in processes; what comes out does not depend on their number."""
+
+    workers: int = few("processes", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions(RowOptions):
+    """Of verbs that read plain text."""
+
+    txt_documents: str = option(
+        "how a txt file is parted", "auto", among=("auto", "file", "blank-lines"), flags=("--documents",)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions(TextOptions):
+    """How raw files are read."""
+
+    format: str = option("what the files are; auto: told by each", "auto", among=FORMATS)
+    text_key: str = option("key or column of the text", "text")
+    patterns: list[str] = option("of folders, only files such as '*.py'", [], flags=("--pattern",))
+    exclude: list[str] = option("of folders, no file or folder of this name", [])
+    encoding: str = option("of txt and source files; auto: detected", "auto")
+    join: str = option("minutes: what a document is", "speech", among=("speech", "meeting"))
+    attendance: bool = option("minutes: keep the attendance lists", False, hidden=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanOptions(ReadOptions, WorkOptions):
+    """What `clean.clean_corpus` can be told."""
+
+    profile: str = option("which rules apply", "auto", among=PROFILES)
+    markup: str = option("what every document is written in; auto: told by its text", "auto", among=MARKUPS)
+    pii: list[str] = option("mask personal information: mail,phone", [], among=PII, listed=_names)
+    filters: list[str] = option("a filter of HojiChar's as a step", [], flags=("--hojichar",), metavar="FILTER")
+    normalise: str | None = option(
+        "invisible,kana or none (default: the profile's own)", None, flags=("--normalise", "--normalize")
+    )
+    split_shares: list[float] = option("shares of train,valid,test", SPLIT, flags=("--split",), listed=_shares)
+    seed: int = seed("key of the split and of samples", SEED)
+    min_chars: int | None = option("drop shorter documents (default: the profile's)", None)
+    max_chars: int | None = option("clean a random sample of at most this much, one document at least", None)
+    max_documents: int | None = option("the same, in documents", None)
+    unfinished: bool = option("take a fetched folder that is not whole all the same; the report says so", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupOptions(WorkOptions):
+    """What `dedup.dedup` can be told."""
+
+    priority: list[str] = option("corpora whose copy stays, best first: wiki,news", [], listed=_names)
+    method: str = option("near-duplicates too, or equal ones only", "minhash", among=("minhash", "exact"))
+    threshold: float = option("true Jaccard similarity of a duplicate", 0.8, above=0, most=1)
+    shingle: int = count("characters of a shingle", 5, most=100)
+    bands: int = count("MinHash bands", 14, most=256)
+    rows: int = count("MinHash rows of a band", 8, most=64)
+    seed: int = seed("of the hashes", SEED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecontaminateOptions(WorkOptions):
+    """What `decontaminate.decontaminate` can be told."""
+
+    remove: str = option(
+        "what goes: the document, or the lines with the text", "document", among=("document", "paragraph", "none")
+    )
+    long: int = count("characters in a row that give an evaluation text away", 50, least=8, most=1000)
+    short: int = count("least length at which a whole text does", 20, least=8, most=1000)
+    keys: list[str] = option("where other jsonl has its texts: question,answer (text)", [], listed=_names)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.short > self.long:
+            both = ("short", "long")
+            raise HaigoError(f"--short {self.short} is above --long {self.long}.", "swap or loosen them", option=both)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexOptions(TextOptions, WorkOptions):
+    """What `index.index` can be told."""
+
+    json_key: str = option("key or column of the text", "text", flags=("--json-key", "--text-key"))
+    append_eod: bool = option("leave the end piece out", True, flags=("--no-append-eod",))
+    split_bytes: int | None = count(
+        "plain jsonl files above this are cut into shards of about this size; empty: a thirty-second of the file, 4 MB at"
+        " least and 64 MB at most",
+        None,
+        hidden=True,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairOptions(RowOptions):
+    """What `pairs.build` can be told."""
+
+    form: str = option("what a line is", "auto", among=("auto", "pairs", "chat"), flags=("--format",))
+    prompt_key: str | None = option("key of what is given", None)
+    response_key: str | None = option("key of what is learned", None)
+    context_key: str | None = option("key of a text that stands below the prompt, where it is", None)
+    template: str | None = option("YAML: system, user, assistant, pair, after; each with {content}", None)
+    only_last: bool = option("of a chat, learn the last answer alone", False)
+    seq_length: int | None = count("leave longer examples out", None)
+    pack: bool = option("rows of exactly --seq-length tokens of whole examples", False)
+    seed: int = seed("order of packed rows", SEED)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.pack and not self.seq_length:
+            raise HaigoError(
+                "--pack needs to know how long a row is.",
+                "give --seq-length, as in the training config",
+                option=("pack", "seq_length"),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleOptions(WorkOptions):
+    """What `sample.sample` can be told: how large, and which part of it each corpus has."""
+
+    characters: int | None = count("the whole sample (300 million for 50,000 pieces)", None)
+    budgets: dict[str, int] = count(
+        "once for every corpus, instead of --characters", {}, flags=("--budget",), metavar="NAME=CHARACTERS"
+    )
+    temperature: float = amount("1: the corpora's own shares; large: equal shares", 1.0)
+    fill: bool = option("what a corpus is short of goes to the others, in proportion to their shares", False)
+    repeats: int = count("how often a line of 20 characters or more may stand in a corpus' sample", 1)
+    seed: int = seed("key of the draw", SEED)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        both = ("characters", "budgets")
+        if self.characters is None and not self.budgets:
+            raise HaigoError(
+                "--characters is missing.", "say how large the sample is to be, such as --characters 3e8", option=both
+            )
+        if self.characters is not None and self.budgets:
+            raise HaigoError("--characters and --budget exclude each other.", "give one of them", option=both)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureOptions(Options):
+    """How a tokenizer is measured, whether it was trained or taken in."""
+
+    seed: int = seed("draws the text", SEED)
+    compare: list[str] = option("other tokenizers, measured beside", [], nargs="+", metavar="OTHER")
+    check_chars: int | None = count("check a random part of each corpus (default: all)", None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerOptions(MeasureOptions):
+    """What `tokenizer_train.train` can be told."""
+
+    vocab_size: int = few("pieces; fewer when the text does not hold that many", 50_000)
+    chars_per_corpus: int = count("without --sample: training text of each corpus", 3_000_000)
+    sample: str | None = option("folder written by preprocess.sample: its text is trained on", None)
+    model_type: str = option("kind of SentencePiece model", "unigram", among=("unigram", "bpe"))
+    threads: int = few("other numbers may give other pieces", 1)
+    force: bool = option("train even if the memory seems not to be enough", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleRun(Options):
+    """The run file of `preprocess.scale`."""
+
+    corpus: str = option("name of the corpus")
+    inputs: list[str] = option("files, folders, patterns; a file is a piece of work")
+    output: str = option("folder of the whole run, which all nodes see")
+    tokenizer: str = option(_SPM)
+    clean: dict[str, Any] = option("options of preprocess.clean: the fields of `CleanOptions`", {})
+    tasks: int = few("the work is dealt out to so many tasks; the result does not depend on it", 1)
+    workers: int = few("tasks at a time", 1)
+    executor: str = option("what runs the tasks", "pool", among=EXECUTORS)
+    slurm: dict[str, Any] = option("keys of datatrove's SlurmPipelineExecutor", {})
+
+
+# --- command lines ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Printed(Options):
+    """Of verbs that end with a report."""
+
+    json: bool = option("print the report as JSON", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewritten(Printed):
+    """Of verbs that make folders of documents, or only say what they would do."""
+
+    output_dir: str | None = option("folder of what is written (not with --dry-run)", None)
+    dry_run: bool = option("write nothing, print what would be done", False)
+
+    @property
+    def target(self) -> str | None:
+        """The folder to write; None in a dry run."""
+        if not self.dry_run and not self.output_dir:
+            raise HaigoError(
+                "--output-dir is missing.", "name a folder, or give --dry-run", option=("output_dir", "dry_run")
+            )
+        return None if self.dry_run else self.output_dir
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanCommand(CleanOptions, Rewritten):
+    """`preprocess.clean`."""
+
+    inputs: list[str] = option("files, folders or patterns", positional=True, metavar="INPUT")
+    corpus: str = option("name of the corpus")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DedupCommand(DedupOptions, Rewritten):
+    """`preprocess.dedup`."""
+
+    folders: list[str] = option("folders that preprocess.clean wrote", positional=True, metavar="DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecontaminateCommand(DecontaminateOptions, Rewritten):
+    """`preprocess.decontaminate`."""
+
+    folders: list[str] = again(DedupCommand, "folders")
+    against: list[str] = option("evaluation files, or folders", nargs="+", metavar="FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexCommand(IndexOptions, Printed):
+    """`preprocess.index`."""
+
+    inputs: list[str] = option("jsonl, parquet or txt, also compressed; folders", positional=True, metavar="FILE")
+    tokenizer: str = option(_SPM)
+    output_prefix: str = option("as GPT-NeoX's --output-prefix")
+    as_usual: bool = option("accepted; it is the default", False, flags=("--append-eod",))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.as_usual and not self.append_eod:
+            raise HaigoError("--append-eod and --no-append-eod exclude each other.", "give one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairCommand(PairOptions, Printed):
+    """`preprocess.pairs`."""
+
+    inputs: list[str] = option("jsonl, also compressed; folders", positional=True, metavar="FILE")
+    tokenizer: str = option(_SPM)
+    output_prefix: str = option("prefix of both datasets")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleCommand(SampleOptions, Printed):
+    """`preprocess.sample`."""
+
+    corpora: list[str] = again(DedupCommand, "folders", metavar="CLEANED_DIR")
+    output_dir: str = option("folder of the sample")
+    mixture: str | None = option("mixture.yml: budgets in proportion to its weights", None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = {"--mixture": self.mixture, "--budget": self.budgets, "--temperature": self.temperature != 1}
+        named = [flag for flag, value in given.items() if value]
+        if len(named) > 1:
+            raise HaigoError(f"{named[0]} and {named[1]} exclude each other.", "give one of them")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerCommand(TokenizerOptions, Printed):
+    """`preprocess.tokenizer`."""
+
+    corpora: list[str] = again(SampleCommand, "corpora")
+    output_dir: str = option("tokenizer folder to write")
+    unseen: list[str] = option("corpora that are only checked", [], nargs="+", metavar="CLEANED_DIR")
+    adopt: str | None = option("take this model in and measure it, instead of training one", None, metavar="MODEL")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.adopt and self.sample:
+            raise HaigoError("--adopt and --sample exclude each other.", "a model that is there needs no training text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleCommand(Options):
+    """`preprocess.scale`: some keys of its run file may be given again."""
+
+    run: str = option("run file", positional=True, metavar="RUN.yml")
+    executor: str | None = again(ScaleRun, "executor", default=None)
+    only: str | None = option("one step (default: all three)", None, among=STEPS)
+    tasks: int | None = again(ScaleRun, "tasks", default=None)
+    workers: int | None = again(ScaleRun, "workers", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectCommand(Printed):
+    """`preprocess.inspect`."""
+
+    prefixes: list[str] = option("path without .bin or .idx", positional=True, metavar="PREFIX")
+    verify: bool = option("check digests, structure and ids", False)
+    sample: int = count("show N documents", 0, least=0, metavar="N")
+    tokenizer: str | None = option("tokenizer folder or model: decodes samples, refuses another vocabulary", None)
