@@ -112,7 +112,7 @@ def _argument(each: dataclasses.Field[Any], hint: Any, underscored: bool) -> tup
         return spellings(each, underscored), how
     if rule.get("metavar"):
         how["metavar"] = rule["metavar"]
-    if rule["among"] and repeated is not dict:
+    if rule["among"] and repeated is not dict and "listed" not in rule:
         how["choices"] = rule["among"]
     how["type"] = _reader(kind, repeated, rule)
     if rule.get("positional"):

@@ -25,7 +25,7 @@ from .options import TokenizerCommand
 __all__ = ["Tokenizer", "foreign", "hf_adapter", "load", "main", "meta", "model_path", "open_hf"]
 
 
-def table(made: dict[str, Any]) -> str:
+def _table(made: dict[str, Any]) -> str:
     """`meta.json` as a few lines to read."""
     from .tokenizer_compare import table as beside
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         made = tokenizer_adopt.adopt(options.adopt, options.output_dir, corpora | unseen, options)
     else:
         made = tokenizer_train.train(corpora, options.output_dir, options, unseen=unseen)
-    cli.show(made, lambda meta: f"{options.output_dir}: {table(meta)}", options.json)
+    cli.show(made, lambda meta: f"{options.output_dir}: {_table(meta)}", options.json)
     return cli.OK
 
 

@@ -45,37 +45,22 @@ def prepare(root: Path, run: RunFile) -> str:
 def clean(root: Path, run: RunFile, name: str, paths: Sequence[str]) -> dict[str, list[str]]:
     """Raw files to documents, split in three; the identity is the digest of every shard."""
     from preprocess.clean import clean_corpus
+    from preprocess.options import CleanOptions
 
     corpus, folder = run.corpora[name], root / "corpora" / name
-    clean_corpus(
-        name,
-        paths,
-        folder,
-        format=corpus.format,
-        text_key=corpus.text_key,
-        profile=corpus.profile,
-        markup=corpus.markup,
-        min_chars=corpus.min_chars,
-        max_chars=corpus.max_chars,
-        normalise=None if corpus.normalise is None else ",".join(corpus.normalise),
-        skip_broken=corpus.skip_broken,
-        unfinished=corpus.unfinished,
-        split_shares=run.split,
-        seed=run.data_seed,
-    )
+    normalise = None if corpus.normalise is None else ",".join(corpus.normalise)
+    options = corpus.shared(CleanOptions, normalise=normalise, split_shares=run.split, seed=run.data_seed)
+    clean_corpus(name, paths, folder, options)
     return _kept(folder)
 
 
 def dedup(root: Path, run: RunFile) -> dict[str, dict[str, list[str]]]:
     """All corpora without repeated documents; the identity is the digest of every shard of every corpus."""
     from preprocess.dedup import dedup as without_repeats
-    from preprocess.minhash import Shape
+    from preprocess.options import DedupOptions
 
-    options, workers = run.dedup, run.workers or pool.cores()
-    shape = Shape(options.shingle, options.bands, options.rows, run.data_seed)
-    given = [root / "corpora" / name for name in run.corpora]
-    asked: Any = {"priority": options.priority, "method": options.method, "threshold": options.threshold}
-    without_repeats(given, root / "dedup", shape=shape, workers=workers, **asked)
+    options = run.dedup.shared(DedupOptions, seed=run.data_seed, workers=run.workers or pool.cores())
+    without_repeats([root / "corpora" / name for name in run.corpora], root / "dedup", options)
     return {name: _kept(root / "dedup" / name, "after dedup ") for name in run.corpora}
 
 
@@ -90,11 +75,11 @@ def decontaminate(root: Path, run: RunFile, source: str, against: Sequence[str])
     """
     from preprocess.decontaminate import IDS
     from preprocess.decontaminate import decontaminate as without_items
+    from preprocess.options import DecontaminateOptions
 
-    options, folder = run.decontaminate, root / "decontaminate"
-    asked: Any = {"remove": options.remove, "long": options.long, "short": options.short, "keys": options.keys}
-    given = [root / source / name for name in run.corpora]
-    without_items(given, against, folder, workers=run.workers or pool.cores(), **asked)
+    folder = root / "decontaminate"
+    options = run.decontaminate.shared(DecontaminateOptions, workers=run.workers or pool.cores())
+    without_items([root / source / name for name in run.corpora], against, folder, options)
     corpora = {name: _kept(folder / name, "after decontamination ") for name in run.corpora}
     return {"corpora": corpora, "contaminated": digests.sha256(folder / IDS)}
 
@@ -125,15 +110,14 @@ def shard_digests(folder: Path) -> dict[str, list[str]]:
 def tokenizer(root: Path, run: RunFile) -> str:
     """Train a tokenizer on the cleaned corpora, or take the one that the run file names."""
     corpora = {name: str(root / run.text_folder() / name) for name in run.corpora}
-    folder, options = str(root / "tokenizer"), run.tokenizer
-    if options.path:
-        from preprocess.tokenizer_adopt import adopt
-
-        return str(adopt(options.path, folder, corpora, seed=run.data_seed)["sha256"])
+    from preprocess.options import TokenizerOptions
+    from preprocess.tokenizer_adopt import adopt
     from preprocess.tokenizer_train import train as train_tokenizer
 
-    asked: Any = {key: getattr(options, key) for key in ("vocab_size", "chars_per_corpus", "model_type")}
-    return str(train_tokenizer(corpora, folder, seed=run.data_seed, **asked)["sha256"])
+    folder, options = str(root / "tokenizer"), run.tokenizer.shared(TokenizerOptions, seed=run.data_seed)
+    if run.tokenizer.path:
+        return str(adopt(run.tokenizer.path, folder, corpora, options)["sha256"])
+    return str(train_tokenizer(corpora, folder, options)["sha256"])
 
 
 def index(root: Path, run: RunFile, name: str) -> dict[str, list[str]]:

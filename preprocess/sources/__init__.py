@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,7 @@ from .encodings import glimpse
 
 __all__ = ["CODE_SUFFIXES", "Document", "detect_format", "input_files", "jsonl", "read", "read_entry"]
 
-_BY_SUFFIX = {
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-    ".txt": "txt",
-}
+_BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
 CODE_SUFFIXES = frozenset(
     {".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".cxx", ".java", ".js", ".ts", ".tsx", ".go", ".rs", ".rb"}
     | {".php", ".sh", ".pl", ".scala", ".kt", ".swift", ".sql", ".lua", ".jl", ".r", ".cs", ".hs", ".ml", ".css"}
@@ -43,6 +38,26 @@ _TEXT_SUFFIXES = frozenset({".md", ".rst", ".tex", ".org", ".adoc", ".yml", ".ya
 _LOOKED_INTO = frozenset({".sql", ".php", ".vue"}) | _TEXT_SUFFIXES - {".md", ".rst"}
 """A dump may be called .sql, and HTML .php."""
 _API = re.compile(rb'"(?:numberOfRecords|speechRecord|meetingRecord)"')
+
+
+Reader = Callable[[Entry, ReadOptions, Broken | None, "Counter[str] | None"], Iterator[Document]]
+READERS: dict[str, Reader] = {
+    "jsonl": lambda entry, how, broken, over: jsonl.read(entry, how.text_key, broken),
+    "parquet": lambda entry, how, broken, over: parquet.read(entry, how.text_key, broken),
+    "txt": lambda entry, how, broken, over: txt.read(entry, how.txt_documents, how.encoding, broken),
+    "mediawiki": lambda entry, how, broken, over: mediawiki.read(entry, passed_over=over),
+    "kokkai": lambda entry, how, broken, over: kokkai.read(entry, how.attendance),
+    "files": lambda entry, how, broken, over: txt.read(entry, "file", how.encoding, broken),
+}
+"""Format -> what reads a file of it; `options.FORMATS` names them."""
+_BY_CONTENT: dict[str, Callable[[Entry, bytes], bool]] = {
+    "parquet": lambda entry, start: entry.head.startswith(b"PAR1"),
+    "mediawiki": lambda entry, start: start.startswith(b"<") and b"<mediawiki" in entry.head[:4096],
+    "kokkai": lambda entry, start: (
+        start.startswith(b"{") and bool(_API.search(entry.head[:4096])) and _BY_SUFFIX.get(suffix(entry.key)) != "jsonl"
+    ),
+}
+"""Format -> whether a file is of it by its first bytes (as they are, and without what stands before text)."""
 
 
 def input_files(
@@ -94,15 +109,7 @@ def read_entry(
 ) -> Iterator[Document]:
     """Documents of one opened file; arguments as in `read`."""
     kind = detect_format(entry) if options.format == "auto" else options.format
-    if kind == "jsonl":
-        return jsonl.read(entry, options.text_key, broken)
-    if kind == "parquet":
-        return parquet.read(entry, options.text_key, broken)
-    if kind == "mediawiki":
-        return mediawiki.read(entry, passed_over=passed_over)
-    if kind == "kokkai":
-        return kokkai.read(entry, options.attendance)
-    return txt.read(entry, "file" if kind == "files" else options.txt_documents, options.encoding, broken)
+    return READERS[kind](entry, options, broken, passed_over)
 
 
 def detect_format(entry: Entry) -> str:
@@ -114,13 +121,10 @@ def detect_format(entry: Entry) -> str:
     with readable(entry.name):
         head = entry.head
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    if start.startswith(b"<") and b"<mediawiki" in head[:4096]:
-        return "mediawiki"
+    for kind, is_one in _BY_CONTENT.items():
+        if is_one(entry, start):
+            return kind
     ending = suffix(entry.key)
-    if start.startswith(b"{") and _API.search(head[:4096]) and ending not in (".jsonl", ".ndjson"):
-        return "kokkai"
     known = _BY_SUFFIX.get(ending)
     whole = ending in CODE_SUFFIXES or ending in _TEXT_SUFFIXES
     if whole and ending not in _LOOKED_INTO:

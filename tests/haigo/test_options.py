@@ -36,6 +36,7 @@ class Everything(Options):
     shots: list[int | None] = option(
         "numbers in one word", [], listed=lambda text: [int(word) for word in text.split(",")]
     )
+    sides: list[str] = option("names in one word", [], among=("left", "right"), listed=lambda text: text.split(","))
     earlier: list[tuple[str, str]] = option("two words each", [])
     folder: Path | None = option("a folder", None)
     seed: int = seed()
@@ -73,6 +74,7 @@ SPELLED = [
     (["a", "--weights", "n=0.25"], {"weights": {"n": 0.25}}),
     (["a", "--limits", "n=0.25:1"], {"limits": {"n": [0.25, 1.0]}}),
     (["a", "--shots", "3,2"], {"shots": [3, 2]}),
+    (["a", "--sides", "left,right"], {"sides": ["left", "right"]}),
     (["a", "--earlier", "r", "m", "--earlier", "r2", "m2"], {"earlier": [("r", "m"), ("r2", "m2")]}),
     (["a", "--folder", "x/y"], {"folder": Path("x/y")}),
     (["a", "--seed", "2147483647"], {"seed": 2_147_483_647}),
@@ -101,6 +103,7 @@ def test_words_become_values_and_words_again(words, values):
         (["a", "--pairs", "x=1", "--pairs", "x=2"], "--pairs names 'x' twice"),
         (["a", "--weights", "x=2"], "--weights.x is 2"),
         (["a", "--seed", "-1"], "--seed is -1"),
+        (["a", "--sides", "left,rihgt"], "--sides is 'rihgt'. Did you mean 'right'"),
         (["a", "--inner", "y"], "--inner"),
     ],
 )

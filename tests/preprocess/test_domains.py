@@ -363,8 +363,9 @@ def test_ordered_results_and_errors_of_workers():
 
 
 def test_the_options_name_every_profile_and_rule():
-    from preprocess import normalise, options, rules
+    from preprocess import normalise, options, rules, sources
 
     assert set(options.MARKUPS) == {"auto", *rules.PROFILES}
     assert set(options.PROFILES) == {*options.MARKUPS, *domains.DOMAINS}
+    assert ("auto", *sources.READERS) == options.FORMATS
     assert set(options.PII) == set(personal.RULES) and list(normalise.RULES) == ["invisible", "kana"]

@@ -19,6 +19,7 @@ from haigo import files
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader
 from preprocess import index, shard, tokenizer
+from preprocess.options import IndexOptions
 
 # What GPT-NeoX's preprocess_data (commit ea7aefd) writes for hand_model.TEXTS and the hand-made model with
 # --append-eod; test_gpt_neox_writes_the_same_bytes compares with the program itself where it is installed.
@@ -93,7 +94,7 @@ def test_every_line_belongs_to_one_range(tmp_path):
         for step in range(1, size + 2):
             cuts = [*range(0, size, step), size]
             units = [shard.Unit(str(path), "x", "", *pair) for pair in itertools.pairwise(cuts)]
-            work = [shard.Work(unit, "", "text", True, "auto", "", "") for unit in units]
+            work = [shard.Work(unit, "", "", "", IndexOptions()) for unit in units]
             assert [one.text for each in work for one in shard._documents(each)] == ["a", "bcd", "e"]
 
 
