@@ -41,7 +41,7 @@ class RowOptions(Options):
     """Of every verb that reads rows."""
 
     skip_broken: int = count(
-        "pass over up to N rows that cannot be read; they are counted and named", 0, least=0, metavar="N"
+        "so many rows that cannot be read are passed over, counted and named", 0, least=0, metavar="N"
     )
 
 
@@ -66,7 +66,7 @@ class ReadOptions(TextOptions):
     """How raw files are read."""
 
     format: str = option("what the files are; auto: told by each", "auto", among=FORMATS)
-    text_key: str = option("key or column of the text", "text")
+    text_key: str = option("the field that holds the text, in jsonl and parquet", "text")
     patterns: list[str] = option("of folders, only files such as '*.py'", [], flags=("--pattern",))
     exclude: list[str] = option("of folders, no file or folder of this name", [])
     encoding: str = option("of txt and source files; auto: detected", "auto")
@@ -90,16 +90,20 @@ class CleanOptions(ReadOptions, WorkOptions):
     min_chars: int | None = option("drop shorter documents (default: the profile's)", None)
     max_chars: int | None = option("clean a random sample of at most this much, one document at least", None)
     max_documents: int | None = option("the same, in documents", None)
-    unfinished: bool = option("take a fetched folder that is not whole all the same; the report says so", False)
+    unfinished: bool = option(
+        "take a fetched folder that was broken off, or does not fit its data card, all the same", False
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DedupOptions(WorkOptions):
     """What `dedup.dedup` can be told."""
 
-    priority: list[str] = option("corpora whose copy stays, best first: wiki,news", [], listed=_names)
+    priority: list[str] = option(
+        "corpora whose copy stays, best first; the others follow as they are given", [], listed=_names
+    )
     method: str = option("near-duplicates too, or equal ones only", "minhash", among=("minhash", "exact"))
-    threshold: float = option("true Jaccard similarity of a duplicate", 0.8, above=0, most=1)
+    threshold: float = option("Jaccard similarity from which on two documents are nearly equal", 0.8, above=0, most=1)
     shingle: int = count("characters of a shingle", 5, most=100)
     bands: int = count("MinHash bands", 14, most=256)
     rows: int = count("MinHash rows of a band", 8, most=64)
@@ -111,11 +115,15 @@ class DecontaminateOptions(WorkOptions):
     """What `decontaminate.decontaminate` can be told."""
 
     remove: str = option(
-        "what goes: the document, or the lines with the text", "document", among=("document", "paragraph", "none")
+        "what goes: the document, or only the lines with the text (paragraph), or none",
+        "document",
+        among=("document", "paragraph", "none"),
     )
     long: int = count("characters in a row that give an evaluation text away", 50, least=8, most=1000)
-    short: int = count("least length at which a whole text does", 20, least=8, most=1000)
-    keys: list[str] = option("where other jsonl has its texts: question,answer (text)", [], listed=_names)
+    short: int = count("least characters at which a whole text does", 20, least=8, most=1000)
+    keys: list[str] = option(
+        "where other jsonl has its texts, such as question and answer; empty: text", [], listed=_names
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -199,10 +207,10 @@ class MeasureOptions(Options):
 class TokenizerOptions(MeasureOptions):
     """What `tokenizer_train.train` can be told."""
 
-    vocab_size: int = few("pieces; fewer when the text does not hold that many", 50_000)
+    vocab_size: int = few("number of pieces; fewer when the text does not hold that many", 50_000)
     chars_per_corpus: int = count("without --sample: training text of each corpus", 3_000_000)
     sample: str | None = option("folder written by preprocess.sample: its text is trained on", None)
-    model_type: str = option("kind of SentencePiece model", "unigram", among=("unigram", "bpe"))
+    model_type: str = option("unigram or bpe", "unigram", among=("unigram", "bpe"))
     threads: int = few("other numbers may give other pieces", 1)
     force: bool = option("train even if the memory seems not to be enough", False)
 

@@ -19,20 +19,15 @@ from haigo.cli import HaigoError
 from haigo.options import Options, again, build, count, few, option
 from haigo.options import seed as seed_option
 from mixer.options import FLOOR, MAX_EPOCHS, MOST_RUNS, ChoiceOptions, LimitOptions
-
-_PROFILES = [
-    "auto",
-    "web",
-    "encyclopaedia",
-    "news",
-    "minutes",
-    "literature",
-    "code",
-    "english",
-    "plain",
-    "wikitext",
-    "aozora",
-]
+from preprocess.options import (
+    FORMATS,
+    MARKUPS,
+    PROFILES,
+    CleanOptions,
+    DecontaminateOptions,
+    DedupOptions,
+    TokenizerOptions,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,20 +38,20 @@ class Corpus(Options):
     format: str = option(
         "jsonl, parquet, txt, mediawiki, kokkai, files (each compressed or in a tar too); `auto` looks at the content",
         "auto",
-        among=["auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files"],
+        among=FORMATS,
     )
     profile: str = option(
         "which cleaning rules: auto (markup only) or what the corpus is: web, encyclopaedia, news, minutes, literature, code,"
         " english; plain, wikitext and aozora name the markup",
         "auto",
-        among=_PROFILES,
+        among=PROFILES,
     )
     markup: str = option(
         "what every document is written in, where the profile leaves that open; `auto` tells it of each document by its text",
         "auto",
-        among=["auto", "plain", "code", "minutes", "wikitext", "aozora"],
+        among=MARKUPS,
     )
-    text_key: str = option("the field that holds the text, in jsonl and parquet", "text")
+    text_key: str = again(CleanOptions, "text_key")
     min_chars: int | None = count(
         "documents shorter than this are dropped; empty: the profile's own limit", None, least=0
     )
@@ -67,10 +62,8 @@ class Corpus(Options):
         None,
         among=("invisible", "kana", "none"),
     )
-    skip_broken: int = count("so many rows that cannot be read are passed over, counted and named", 0, least=0)
-    unfinished: bool = option(
-        "take a fetched folder that was broken off, or does not fit its data card, all the same", False
-    )
+    skip_broken: int = again(CleanOptions, "skip_broken")
+    unfinished: bool = again(CleanOptions, "unfinished")
     min: float = option("least weight in the mixture", 0.0, least=0, most=1)
     max: float = option("greatest weight in the mixture", 1.0, above=0, most=1)
     max_epochs: float | None = option("how often it may be repeated; empty: `search.max_epochs`", None, above=0)
@@ -86,11 +79,11 @@ class Dedup(Options):
         "none",
         among=("none", "exact", "minhash"),
     )
-    priority: list[str] = option("corpora whose copy stays, best first; the others follow as they stand here", [])
-    threshold: float = option("Jaccard similarity from which on two documents are nearly equal", 0.8, above=0, most=1)
-    shingle: int = count("characters of a shingle", 5, most=100)
-    bands: int = count("MinHash bands", 14, most=256)
-    rows: int = count("MinHash rows of a band", 8, most=64)
+    priority: list[str] = again(DedupOptions, "priority")
+    threshold: float = again(DedupOptions, "threshold")
+    shingle: int = again(DedupOptions, "shingle")
+    bands: int = again(DedupOptions, "bands")
+    rows: int = again(DedupOptions, "rows")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +94,10 @@ class Decontaminate(Options):
     against: list[str] = option(
         "evaluation files or folders of them: JGLUE's, the leaderboard's other tasks', any jsonl", []
     )
-    remove: str = option(
-        "what goes: the document, or only the lines with the text (paragraph), or none",
-        "document",
-        among=("document", "paragraph", "none"),
-    )
-    long: int = count("characters in a row that give an evaluation text away", 50, least=8, most=1000)
-    short: int = count("least characters at which a whole text does", 20, least=8, most=1000)
-    keys: list[str] = option("where other jsonl has its texts, e.g. [question, answer]; empty: text", [])
+    remove: str = again(DecontaminateOptions, "remove")
+    long: int = again(DecontaminateOptions, "long")
+    short: int = again(DecontaminateOptions, "short")
+    keys: list[str] = again(DecontaminateOptions, "keys")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,9 +105,9 @@ class Tokenizer(Options):
     """A tokenizer is trained unless `path` names one."""
 
     path: str | None = option("an existing tokenizer folder or SentencePiece model; empty: train one", None)
-    vocab_size: int = count("number of pieces", 50000, least=300, most=1_000_000)
+    vocab_size: int = again(TokenizerOptions, "vocab_size", least=300)
     chars_per_corpus: int = count("how many characters of each corpus it is trained on", 10_000_000)
-    model_type: str = option("unigram or bpe", "unigram", among=("unigram", "bpe"))
+    model_type: str = again(TokenizerOptions, "model_type")
 
 
 @dataclass(frozen=True, kw_only=True)

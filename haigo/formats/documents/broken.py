@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from haigo import cli
 from haigo.cli import HaigoError
 
 _NAMED = 1000
@@ -55,22 +53,6 @@ class Broken:
     def report(self) -> dict[str, Any]:
         """What stands in a report; nothing where nothing was passed over."""
         return {"broken_rows": {"count": self.count, "rows": self.named}} if self.count else {}
-
-
-def add_skip_broken(parser: argparse.ArgumentParser) -> None:
-    """The option of every command that reads rows."""
-    parser.add_argument(
-        "--skip-broken",
-        "--skip_broken",
-        type=_allowed,
-        default=0,
-        metavar="N",
-        help="pass over up to N rows that cannot be read; they are counted and named (default 0)",
-    )
-
-
-def _allowed(text: str) -> int:
-    return 0 if text.strip() == "0" else cli.count(text)
 
 
 def broken_lines(report: Mapping[str, Any]) -> list[str]:
