@@ -120,7 +120,7 @@ def test_scale_takes_the_options_of_clean(tmp_path, model_dir, capsys):
     assert cli.run(scale.main, [str(run)]) == cli.BAD_INPUT
     run.write_text(text + "clean: {skip_brokn: 1}\n", encoding="utf-8")
     assert cli.run(scale.main, [str(run)]) == cli.BAD_INPUT
-    assert "no option 'skip_brokn' of preprocess.clean. Did you mean 'skip_broken'?" in capsys.readouterr().err
+    assert "unknown key 'clean.skip_brokn'. Did you mean 'skip_broken'?" in capsys.readouterr().err
     run.write_text(text + "clean: {skip_broken: 1, normalise: kana}\n", encoding="utf-8")
     assert cli.run(scale.main, [str(run)]) == 0
     assert files.read_json(tmp_path / "o" / "clean" / "00000" / "clean.json")["broken_rows"]["count"] == 1
