@@ -108,18 +108,18 @@ def ideas(own: Ideas) -> dict[str, tuple[Predict, float]]:
 
 def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> tuple[Array, float]:
     """Losses in nats a token over a vocabulary of the most frequent pieces and 256 buckets for the rest."""
+    from haigo.formats import tokenizer as tokenizers
     from haigo.formats.dataset import manifest
     from haigo.formats.dataset.indexed import MMapReader, MMapWriter
-    from launch.engine import vocabulary
 
     folder = own.folder / f"vocabulary{size}"
-    words = vocabulary.load(own.known.tokenizer)
+    words = tokenizers.load(own.known.tokenizer)
     began = time.process_time()
-    counts = np.zeros(words.size)
+    counts = np.zeros(words.vocab_size)
     for splits in own.known.corpora.values():
-        counts += np.bincount(MMapReader(splits["train"]).tokens[:500_000], minlength=words.size)
+        counts += np.bincount(MMapReader(splits["train"]).tokens[:500_000], minlength=words.vocab_size)
     kept = np.argsort(-counts, kind="stable")[: size - 256]
-    ids = size - 256 + np.random.default_rng(0).integers(256, size=words.size)
+    ids = size - 256 + np.random.default_rng(0).integers(256, size=words.vocab_size)
     ids[kept] = np.arange(len(kept))
     end = int(ids[words.eod_id])
     sets: dict[str, dict[str, str]] = {}
@@ -161,14 +161,15 @@ def reduced(own: Ideas, weights: Array, model: str, tokens: int, size: int) -> t
 def _train(
     config: dict[str, Any], out: str, tokenizer: str, size: int, end: int, valid: dict[str, str], tokens: int
 ) -> Any:
-    from launch.engine import vocabulary
+    from haigo.formats import tokenizer as tokenizers
     from launch.local.train import train
 
     if (Path(out) / "result.json").is_file():
         return files.read_json(Path(out) / "result.json")
-    whole = vocabulary.load(tokenizer)
-    ones = np.ones(size, dtype=np.int32)
-    words = vocabulary.Vocabulary(whole.folder, size, end, None, whole.sha256, ones, whole.tokenizer)
+    whole = tokenizers.load(tokenizer)
+    words = tokenizers.Tokenizer(whole.path, whole.processor, whole.sha256)
+    words.vocab_size, words.eod_id, words.pad_id = size, end, None
+    words.piece_bytes = np.ones(size, dtype=np.int32)
     made = train(
         config,
         out,

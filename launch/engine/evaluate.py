@@ -27,8 +27,8 @@ from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs
 from haigo.formats.dataset.ids import MASKED
 from haigo.formats.dataset.indexed import MMapReader
+from haigo.formats.tokenizer import Tokenizer
 from launch.engine import device as devices
-from launch.engine.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM
@@ -65,7 +65,7 @@ class Score:
         return {"bpb": self.bpb, "loss": self.loss, "tokens": self.tokens, "bytes": self.bytes}
 
 
-def corpus_task(prefix: str | os.PathLike[str], vocabulary: Vocabulary, seq_length: int, limit: int | None) -> Task:
+def corpus_task(prefix: str | os.PathLike[str], vocabulary: Tokenizer, seq_length: int, limit: int | None) -> Task:
     """The task of a validation set.
 
     Args:
@@ -77,7 +77,7 @@ def corpus_task(prefix: str | os.PathLike[str], vocabulary: Vocabulary, seq_leng
         HaigoError: the dataset is missing, truncated, empty or holds ids beyond the tokenizer's vocabulary.
         Refused: another tokenizer made it.
     """
-    belongs.require(prefix, vocabulary.tokenizer)
+    belongs.require(prefix, vocabulary)
     reader = MMapReader(prefix)
     stream = reader.tokens
     total = len(stream)
@@ -102,7 +102,7 @@ def corpus_task(prefix: str | os.PathLike[str], vocabulary: Vocabulary, seq_leng
 
 
 def tasks(
-    sets: Mapping[str, str], pairs: Mapping[str, str], vocabulary: Vocabulary, plan: Settings, limit: int | None
+    sets: Mapping[str, str], pairs: Mapping[str, str], vocabulary: Tokenizer, plan: Settings, limit: int | None
 ) -> dict[str, Task]:
     """The tasks of validation sets (name -> prefix) and pairs files (name -> path) for a model of `plan`.
 
@@ -119,16 +119,16 @@ def metrics(scores: Mapping[str, Score]) -> dict[str, float]:
     return {f"{name}_bpb": score.bpb for name, score in scores.items()}
 
 
-def check_ids(ids: Int64, name: str, vocabulary: Vocabulary) -> None:
+def check_ids(ids: Int64, name: str, vocabulary: Tokenizer) -> None:
     """Refuse token ids that the tokenizer does not have."""
-    if ids.size and int(ids.max()) >= vocabulary.size:
+    if ids.size and int(ids.max()) >= vocabulary.vocab_size:
         raise HaigoError(
-            f"{name} holds token {int(ids.max())}, and the tokenizer {vocabulary.folder} has {vocabulary.size} pieces.",
+            f"{name} holds token {int(ids.max())}, and the tokenizer {vocabulary.folder} has {vocabulary.vocab_size} pieces.",
             "name the tokenizer that made the dataset",
         )
 
 
-def pairs_task(path: str | os.PathLike[str], vocabulary: Vocabulary, positions: int) -> Task:
+def pairs_task(path: str | os.PathLike[str], vocabulary: Tokenizer, positions: int) -> Task:
     """The task of a pairs file; contexts are cut from the left to `positions`.
 
     Raises:
@@ -137,8 +137,8 @@ def pairs_task(path: str | os.PathLike[str], vocabulary: Vocabulary, positions: 
     pairs = list(_read_pairs(Path(path)))
     if not pairs:
         raise HaigoError(f"{path} holds no pairs.", 'write one {"context": ..., "target": ...} a line')
-    contexts = vocabulary.tokenizer.encode_batch([context for context, _ in pairs])
-    targets = vocabulary.tokenizer.encode_batch([target for _, target in pairs])
+    contexts = vocabulary.encode_batch([context for context, _ in pairs])
+    targets = vocabulary.encode_batch([target for _, target in pairs])
     rows: list[tuple[list[int], int]] = []
     for number, (context, target) in enumerate(zip(contexts, targets, strict=True), start=1):
         ids = ([*context] or [vocabulary.eod_id]) + [*target]

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haigo import files
-from launch.engine.vocabulary import Vocabulary
+from haigo.formats.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from transformers import GPTNeoXForCausalLM
 
 
-def export(model: GPTNeoXForCausalLM, vocabulary: Vocabulary, folder: Path) -> None:
+def export(model: GPTNeoXForCausalLM, vocabulary: Tokenizer, folder: Path) -> None:
     """Write the model to `folder`, which appears whole or not at all; an older one there is replaced."""
     with files.scratch(folder.parent) as temporary:
         from transformers.utils import logging

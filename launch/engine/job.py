@@ -16,11 +16,11 @@ from typing import Any
 from haigo import digests
 from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs, manifest
+from haigo.formats.tokenizer import Tokenizer
 from launch.engine import device as devices
 from launch.engine import precision, settings, size, vocabulary
 from launch.engine.options import TrainOptions
 from launch.engine.settings import Settings
-from launch.engine.vocabulary import Vocabulary
 from launch.neox import data_order
 
 
@@ -31,7 +31,7 @@ class Job:
     config: Mapping[str, Any]
     plan: Settings
     """Before a budget changes its length."""
-    words: Vocabulary
+    words: Tokenizer
     valid: Mapping[str, str]
     test: Mapping[str, str]
     pairs: Mapping[str, str]
@@ -78,7 +78,7 @@ class Job:
         return made
 
 
-def prepare(config: Mapping[str, Any], options: TrainOptions, words: Vocabulary | None = None) -> Job:
+def prepare(config: Mapping[str, Any], options: TrainOptions, words: Tokenizer | None = None) -> Job:
     """Check what a run is made from.
 
     Args:
@@ -107,7 +107,7 @@ def prepare(config: Mapping[str, Any], options: TrainOptions, words: Vocabulary 
             option="tokens",
         )
     words = words or vocabulary.find(config, options.tokenizer)
-    size.require(plan, plan.padded(words.size))
+    size.require(plan, plan.padded(words.vocab_size))
     valid = named_sets(config.get("valid_data_paths") or []) if options.valid is None else options.valid
     both = [name for name in options.pairs if name in valid]
     if both:
@@ -118,7 +118,7 @@ def prepare(config: Mapping[str, Any], options: TrainOptions, words: Vocabulary 
     if options.init_from is not None:
         vocabulary.check_model(options.init_from, words)
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
-        belongs.require(prefix, words.tokenizer)
+        belongs.require(prefix, words)
     return job
 
 

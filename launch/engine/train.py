@@ -154,7 +154,7 @@ class _Run:
         from launch.engine import optimizer as optimizers
 
         plan, words = self.plan, self.words
-        self.model: GPTNeoXForCausalLM = models.build(plan, words.size, words.eod_id, words.pad_id)
+        self.model: GPTNeoXForCausalLM = models.build(plan, words.vocab_size, words.eod_id, words.pad_id)
         if self.options.init_from is not None:
             models.load_weights(self.model, self.options.init_from)
         if self.job.device != "cpu":
@@ -291,7 +291,7 @@ class _Run:
             "valid": {name: score.as_dict() for name, score in scores.items()},
             "size": self.size,
             "size_non_embedding": self.non_embedding,
-            "vocab_size": self.words.size,
+            "vocab_size": self.words.vocab_size,
             "seed": plan.seed,
             "epochs": _epochs(self.data),
             "clipped_at": plan.clip,

@@ -166,14 +166,15 @@ def design(root: Path, run: RunFile) -> str:
 
 def proxies(root: Path, run: RunFile) -> str:
     """Train the proxies; those that are there already are kept."""
-    from launch.engine import evaluate, vocabulary
+    from haigo.formats import tokenizer as tokenizers
+    from launch.engine import evaluate
     from launch.proxies import train as swarm
     from launch.proxies.options import RunOptions
     from neox_configs import catalogue, reader, shipped
 
     options, model = run.proxies, shipped.find_model(run.proxies.model)
     if run.pairs:  # those of the models to come are read once too, before anything is trained
-        known = vocabulary.load(catalogue.read(root / "corpora.yml").tokenizer)
+        known = tokenizers.load(catalogue.read(root / "corpora.yml").tokenizer)
         length = int(reader.load(model).get("seq_length", 2048))
         for path in dict.fromkeys([*run.pairs.values(), *run.test_pairs.values()]):
             evaluate.pairs_task(path, known, length)

@@ -23,8 +23,8 @@ from haigo import __version__, files
 from haigo.cli import HaigoError
 from haigo.formats.dataset import manifest as manifests
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
+from haigo.formats.tokenizer import Tokenizer
 from launch.engine import evaluate
-from launch.engine.vocabulary import Vocabulary
 from neox_configs.catalogue import Catalogue
 
 _SPARE = 1.005  # GPT-NeoX asks for half a percent more than a weight's share
@@ -92,7 +92,7 @@ def match(
     matching: Matching,
     folder: Path,
     seed: int,
-    words: Vocabulary,
+    words: Tokenizer,
 ) -> Matched:
     """Cut the training sets; what is there already is used.
 
@@ -152,9 +152,7 @@ def match(
     return Matched(Catalogue(known.tokenizer, corpora), tokens, supplies, float(matching.target_tokens), remarks)
 
 
-def _cut(
-    reader: MMapReader, prefix: Path, wanted: int, folder: Path, corpus: str, seed: int, words: Vocabulary
-) -> Path:
+def _cut(reader: MMapReader, prefix: Path, wanted: int, folder: Path, corpus: str, seed: int, words: Tokenizer) -> Path:
     """The dataset with the first `wanted` tokens of the documents in their drawn order."""
     key = files.digest([manifests.fingerprint(prefix), wanted, seed, corpus])[:16]
     made = folder / re.sub(r"[^\w.-]", "_", corpus) / key / "train_text_document"
@@ -186,7 +184,7 @@ def _cut(
         "bytes": text_bytes,
         "dtype": reader.dtype.name,
         "eod_id": words.eod_id,
-        "vocab_size": words.size,
+        "vocab_size": words.vocab_size,
         "tokenizer_sha256": words.sha256,
         **manifests.sums(made),
         "cut_from": {"prefix": str(prefix), "tokens": int(ends[-1]), "seed": seed},

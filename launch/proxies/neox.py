@@ -217,13 +217,13 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
     import torch
     from transformers import GPTNeoXForCausalLM
 
+    from haigo.formats import tokenizer as tokenizers
     from launch.engine import device as devices
     from launch.engine import evaluate as evaluation
     from launch.engine import job as jobs
     from launch.engine import model as models
-    from launch.engine import vocabulary
 
-    words = vocabulary.load(proxy.options.tokenizer)
+    words = tokenizers.load(proxy.options.tokenizer)
     options = proxy.options.replaced(tokens=None, precision_override="fp32", device="cpu")
     job = jobs.prepare({**proxy.config, "train_iters": proxy.steps}, options, words)
     device = devices.resolve("auto")
@@ -242,7 +242,7 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
         "valid": {name: score.as_dict() for name, score in found.items()},
         "size": models.parameters(model),
         "size_non_embedding": models.non_embedding_parameters(model),
-        "vocab_size": words.size,
+        "vocab_size": words.vocab_size,
         "seed": job.plan.seed,
         "engine": ENGINE,
         **(proxy.about or {}),

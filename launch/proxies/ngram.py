@@ -18,11 +18,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from haigo.cli import HaigoError
+from haigo.formats import tokenizer as tokenizers
 from haigo.formats.dataset import belongs
 from haigo.formats.dataset.indexed import MMapReader
+from haigo.formats.tokenizer import Tokenizer
 from haigo.progress import Progress
-from launch.engine import evaluate, vocabulary
-from launch.engine.vocabulary import Vocabulary
+from launch.engine import evaluate
 from launch.proxies.options import CountOptions
 from neox_configs.catalogue import Catalogue
 
@@ -61,8 +62,8 @@ class Counted:
             HaigoError: datasets or files that are missing or do not belong together; no validation set.
         """
         order = options.order
-        words = vocabulary.load(catalogue.tokenizer)
-        self.order, self.vocabulary_size = order, words.size
+        words = tokenizers.load(catalogue.tokenizer)
+        self.order, self.vocabulary_size = order, words.vocab_size
         self.corpora = list(catalogue.corpora)
         asked = _questions(catalogue, words, options)
         self.metrics = list(asked)
@@ -71,7 +72,7 @@ class Counted:
         targets = np.concatenate([one.targets for one in asked.values()])
         contexts = np.concatenate([one.contexts for one in asked.values()], axis=1)
         levels = [
-            tuple(np.unique(keys, return_inverse=True) for keys in _keys(targets, contexts[:n], words.size))
+            tuple(np.unique(keys, return_inverse=True) for keys in _keys(targets, contexts[:n], words.vocab_size))
             for n in range(order)
         ]
         hits = [np.zeros((len(targets), len(self.corpora))) for _ in levels]
@@ -85,7 +86,7 @@ class Counted:
                 for n, (whole, before) in enumerate(levels):
                     x = blocks[:, n:]
                     history = [blocks[:, n - 1 - i : blocks.shape[1] - 1 - i] for i in range(n)]
-                    many = _keys(x.ravel(), [piece.ravel() for piece in history], words.size)
+                    many = _keys(x.ravel(), [piece.ravel() for piece in history], words.vocab_size)
                     hits[n][:, j] = _occurrences(whole, many[0])
                     seen[n][:, j] = _occurrences(before, many[1])
                 bar.update(1, name)
@@ -105,7 +106,7 @@ class Counted:
         return made
 
 
-def _questions(catalogue: Catalogue, words: Vocabulary, options: CountOptions) -> dict[str, _Asked]:
+def _questions(catalogue: Catalogue, words: Tokenizer, options: CountOptions) -> dict[str, _Asked]:
     eval_tokens, order = options.eval_tokens or None, options.order
     tasks = {
         f"{corpus}_bpb": evaluate.corpus_task(str(splits["valid"]), words, _SEQ_LENGTH, eval_tokens)
@@ -123,19 +124,20 @@ def _questions(catalogue: Catalogue, words: Vocabulary, options: CountOptions) -
         # as launch.engine.evaluate: the end of a document stands for no byte, so its prediction is no part of the bits
         row, column = np.nonzero((task.labels >= 0) & (task.labels != task.eod_id))
         before = [
-            np.where(column >= i, task.inputs[row, np.maximum(column - i, 0)], words.size) for i in range(order - 1)
+            np.where(column >= i, task.inputs[row, np.maximum(column - i, 0)], words.vocab_size)
+            for i in range(order - 1)
         ]
         contexts = np.array(before, dtype=np.int64).reshape(order - 1, len(row))
         made[name] = _Asked(task.labels[row, column], contexts, task.text_bytes)
     return made
 
 
-def _training_stream(catalogue: Catalogue, corpus: str, words: Vocabulary) -> Array:
+def _training_stream(catalogue: Catalogue, corpus: str, words: Tokenizer) -> Array:
     splits = catalogue.corpora[corpus]
     if "train" not in splits:
         raise HaigoError(f"the catalogue has no training set of {corpus}.", "index its train split")
     prefix = str(splits["train"])
-    belongs.require(prefix, words.tokenizer)
+    belongs.require(prefix, words)
     stream: Array = MMapReader(prefix).tokens
     if len(stream) < 2:
         raise HaigoError(f"{prefix} holds {len(stream)} tokens: nothing to count.", "index more text")

@@ -42,7 +42,7 @@ def run(
         HaigoError: a table, catalogue, config or dataset that makes no sense, found before anything is trained.
         Failed: every proxy failed.
     """
-    from launch.engine import vocabulary
+    from haigo.formats import tokenizer as tokenizers
 
     options = (options or RunOptions()).replaced(**given)
     known = catalogue if isinstance(catalogue, catalogues.Catalogue) else catalogues.read(catalogue)
@@ -58,7 +58,7 @@ def run(
     key = scores.check(options.tasks) if options.tasks is not None else ""
     with files.owner(folder):
         files.remove_leftovers(folder)
-        words = vocabulary.load(known.tokenizer)
+        words = tokenizers.load(known.tokenizer)
         if options.seconds is not None:
             first = proxy_config(base, units[0].weights, known, units[0].seed)
             train = train.replaced(tokens=budget.tokens_in(folder, options.seconds, first, train))

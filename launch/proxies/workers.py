@@ -50,7 +50,7 @@ def need(job: Job) -> int:
     from launch.engine.loss import CUDA_CHUNK
 
     plan = job.plan
-    hidden, inner, rows = plan.hidden_size, plan.intermediate_size, plan.padded(job.words.size)
+    hidden, inner, rows = plan.hidden_size, plan.intermediate_size, plan.padded(job.words.vocab_size)
     tokens = plan.micro_batch * plan.seq_length
     matrices = rows * hidden * (1 if plan.tied else 2)
     weights = matrices + plan.num_layers * (4 * hidden * hidden + 2 * hidden * inner)

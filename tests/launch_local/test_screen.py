@@ -14,9 +14,9 @@ import pytest
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
+from haigo.formats import tokenizer as tokenizers
 from haigo.formats.dataset.indexed import MMapReader
 from launch import proxies, screen
-from launch.engine import vocabulary
 from launch.local import __main__ as local
 from launch.proxies import ngram
 from launch.proxies.options import CountOptions
@@ -42,7 +42,7 @@ def ratios(tmp_path: Path) -> Path:
 
 def by_hand(world, weights: dict[str, float], tokens: float, order: int) -> dict[str, float]:
     """The same model with dictionaries, one token at a time."""
-    words = vocabulary.load(world.tokenizer)
+    words = tokenizers.load(world.tokenizer)
     counts: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(order)]
     seen: list[Counter[tuple[int, ...]]] = [Counter() for _ in range(order)]
     for corpus, weight in weights.items():
@@ -62,7 +62,7 @@ def by_hand(world, weights: dict[str, float], tokens: float, order: int) -> dict
             for at in range(1, len(piece)):
                 if piece[at] == words.eod_id:
                     continue
-                p = 1 / words.size
+                p = 1 / words.vocab_size
                 for n, strength in zip(range(order), ngram.CONCENTRATION, strict=False):
                     gram = tuple(piece[at - n : at + 1]) if at >= n else (-1,) * n + (piece[at],)
                     p = (counts[n][gram] + strength * p) / (seen[n][gram[:-1]] + strength)

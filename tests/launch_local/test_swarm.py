@@ -16,6 +16,7 @@ import pytest
 
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
+from haigo.formats import tokenizer as tokenizers
 from haigo.formats.dataset.indexed import MMapReader
 from launch import proxies
 from launch.engine import job as jobs
@@ -272,9 +273,8 @@ def test_matched_proxies_repeat_as_the_target_run_will(world, catalogue, base, t
 def test_a_cut_set_is_whole_documents_of_the_corpus_and_grows(world, catalogue, tmp_path):
     reader = MMapReader(world.prefix("plain"))
     documents = {tuple(np.asarray(ids).tolist()) for ids in reader}
-    from launch.engine import vocabulary
 
-    words = vocabulary.load(world.tokenizer)
+    words = tokenizers.load(world.tokenizer)
 
     def cut(target: float, seed: int = 1) -> list[tuple[int, ...]]:
         matching = epochs.Matching(target)
@@ -297,9 +297,8 @@ def _tokens(path: Path) -> int:
 
 
 def test_what_cannot_be_matched_is_told(world, catalogue, tmp_path):
-    from launch.engine import vocabulary
 
-    words = vocabulary.load(world.tokenizer)
+    words = tokenizers.load(world.tokenizer)
     have = len(MMapReader(world.prefix("plain")).tokens)
 
     def match(target: float, supply: dict[str, float] | None, weight: float = 1.0, proxy: int = 1000) -> epochs.Matched:

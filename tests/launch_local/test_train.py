@@ -16,7 +16,8 @@ import pytest
 
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
-from launch.engine import evaluate, log, vocabulary
+from haigo.formats import tokenizer as tokenizers
+from launch.engine import evaluate, log
 from launch.local import __main__ as command
 from launch.local.train import train
 
@@ -98,7 +99,7 @@ def test_exported_model_gives_the_engine_s_bits_per_byte(world, trained):
     assert (config["eos_token_id"], config["bos_token_id"]) == (world.words.eod_id,) * 2
     assert config["pad_token_id"] == world.words.pad_id and config["vocab_size"] == 384
     model = AutoModelForCausalLM.from_pretrained(place, dtype="float32")
-    words = vocabulary.load(world.tokenizer)
+    words = tokenizers.load(world.tokenizer)
     # by hand, with transformers' own logits: every window of the validation set, text tokens only
     stream = evaluate.MMapReader(world.prefix("rhyme", "valid")).tokens.astype("int64")
     nats = tokens = 0.0
@@ -109,9 +110,7 @@ def test_exported_model_gives_the_engine_s_bits_per_byte(world, trained):
         for target, row in zip(piece[1:].tolist(), logits, strict=True):
             tokens += 1
             nats -= row[target].item() if target != words.eod_id else 0.0
-    size = sum(len(text.encode()) for text in world.texts["rhyme"][-10:]) - len(
-        words.tokenizer.decode([int(stream[0])]).encode()
-    )
+    size = sum(len(text.encode()) for text in world.texts["rhyme"][-10:]) - len(words.decode([int(stream[0])]).encode())
     assert nats / math.log(2) / size == pytest.approx(result["metrics"]["rhyme_bpb"], abs=1e-5)
     assert result["valid"]["rhyme"]["tokens"] == tokens and result["valid"]["rhyme"]["bytes"] == size
 
@@ -122,7 +121,7 @@ def test_pairs_are_scored_as_context_then_target(world, trained):
 
     folder, result, _ = trained
     model = AutoModelForCausalLM.from_pretrained(folder / "out" / "model", dtype="float32")
-    words = vocabulary.load(world.tokenizer).tokenizer
+    words = tokenizers.load(world.tokenizer)
     nats = 0.0
     for context, target in (("新聞 ", "記事"), ("", "新聞 記事")):
         before = words.encode(context) or [words.eod_id]
@@ -135,7 +134,7 @@ def test_pairs_are_scored_as_context_then_target(world, trained):
 
 
 def test_evaluation_windows_are_spread_and_the_same_for_every_run(world):
-    words = vocabulary.load(world.tokenizer)
+    words = tokenizers.load(world.tokenizer)
     whole = evaluate.corpus_task(world.prefix("plain"), words, 32, None)
     some = evaluate.corpus_task(world.prefix("plain"), words, 32, 32 * 5)
     assert len(some.inputs) == 5

@@ -7,6 +7,7 @@ characters a token of every corpus) and the files that Hugging Face reads. `prep
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from haigo import files
 from haigo.cli import HaigoError, Refused
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from sentencepiece import SentencePieceProcessor
 
 EOD_PIECE = "<|endoftext|>"
@@ -47,6 +50,25 @@ class Tokenizer:
         self.eod_id: int = processor.piece_to_id(EOD_PIECE)
         pad = processor.piece_to_id(PAD_PIECE)
         self.pad_id: int | None = None if pad == processor.unk_id() else pad
+
+    @property
+    def folder(self) -> Path:
+        """Where the model lies."""
+        return self.path.parent
+
+    @functools.cached_property
+    def piece_bytes(self) -> npt.NDArray[np.int32]:
+        """[vocab_size] UTF-8 bytes that each piece stands for; 0 for control pieces, and for an unknown piece, which says
+        nothing of the bytes it replaces."""
+        import numpy as np
+
+        pieces, lengths = self.processor, np.zeros(self.vocab_size, dtype=np.int32)
+        for number in range(self.vocab_size):
+            if pieces.is_byte(number):
+                lengths[number] = 1
+            elif not (pieces.is_control(number) or pieces.is_unknown(number) or pieces.is_unused(number)):
+                lengths[number] = len(pieces.id_to_piece(number).replace("\u2581", " ").encode())
+        return lengths
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load, (self.path,)

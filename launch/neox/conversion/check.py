@@ -10,10 +10,9 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError
+from haigo.formats.tokenizer import Tokenizer, load
 from haigo.progress import Progress
 from launch.engine import settings
-from launch.engine.vocabulary import Vocabulary
-from launch.engine.vocabulary import load as load_vocabulary
 from launch.neox.conversion import loss as convert_loss
 from launch.neox.conversion import repair as convert_mend
 from neox_configs import derive
@@ -136,23 +135,23 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
     from haigo.formats.tokenizer.probes import TRAPS
 
     try:
-        vocabulary = load_vocabulary(folder)
+        vocabulary = load(folder)
     except HaigoError as error:
         return [Finding("tokenizer", "fail", error.problem)]
     adapter = hf_adapter(folder)
     for text in TRAPS:
-        if adapter.encode(text, add_special_tokens=False) != vocabulary.tokenizer.encode(text):
+        if adapter.encode(text, add_special_tokens=False) != vocabulary.encode(text):
             return [Finding("tokenizer", "fail", f"the adapter gives other ids than spm.model for {text[:20]!r}")]
     rows = int(config.get("vocab_size", 0))
-    if vocabulary.size > rows:
-        text = f"it has {vocabulary.size:,} pieces and the model {rows:,} rows"
+    if vocabulary.vocab_size > rows:
+        text = f"it has {vocabulary.vocab_size:,} pieces and the model {rows:,} rows"
         return [Finding("tokenizer", "fail", text)]
-    more = f", {rows - vocabulary.size} rows of padding" if rows > vocabulary.size else ""
-    found = [Finding("tokenizer", "ok", f"{vocabulary.size:,} pieces, sentencepiece's ids{more}")]
+    more = f", {rows - vocabulary.vocab_size} rows of padding" if rows > vocabulary.vocab_size else ""
+    found = [Finding("tokenizer", "ok", f"{vocabulary.vocab_size:,} pieces, sentencepiece's ids{more}")]
     return [*found, *(_ids(folder / name, vocabulary) for name in ("config.json", "generation_config.json"))]
 
 
-def _ids(path: Path, vocabulary: Vocabulary) -> Finding:
+def _ids(path: Path, vocabulary: Tokenizer) -> Finding:
     name = f"ids in {path.name}"
     if not path.is_file():
         return Finding(name, "fail", "the file is missing")

@@ -9,6 +9,7 @@ from typing import Any
 
 from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
+from haigo.formats import tokenizer as tokenizers
 from launch.engine import settings
 from launch.engine import vocabulary as vocabularies
 from launch.neox import checkout
@@ -38,7 +39,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
     config, out = checkpoint.config, Path(options.out or "")
     _free(out, checkpoint.folder, options.force)
     words = _vocabulary(config, options.tokenizer, root)
-    padded = derive.padded_vocab(config, words.size)
+    padded = derive.padded_vocab(config, words.vocab_size)
     if wrong := list(checkpoints.problems(checkpoint, padded)):
         more = f" ({len(wrong) - 1} more do not fit.)" if wrong[1:] else ""
         raise HaigoError(
@@ -49,7 +50,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
     if options.log is not None:  # before the long work
         loss.logged(Path(options.log), checkpoint.step, config, derive.batch_of(config, checkpoint.data_ranks).train)
     python = checkout.interpreter()
-    rows = words.size if options.vocab == "cut" else padded
+    rows = words.vocab_size if options.vocab == "cut" else padded
     record: dict[str, Any] = {
         "tool": f"haigo {__version__}",
         "checkpoint": str(checkpoint.folder.resolve()),
@@ -131,7 +132,7 @@ def check_folder(folder: str | Path, log: str | Path | None = None, samples: int
     broken = any(one.status == "fail" for one in found if one.name in ("weights", "numbers", "tokenizer"))
     if path.is_file() and not broken:
         base = Path(os.environ.get("GPT_NEOX_DIR") or ".")
-        found_losses = check.loss(place, check.read_record(path), vocabularies.load(place).eod_id, base, log, samples)
+        found_losses = check.loss(place, check.read_record(path), tokenizers.load(place).eod_id, base, log, samples)
         found += [*found_losses, *(check.compared(found_losses) if log is not None else [])]
     elif log is not None and not path.is_file():
         raise HaigoError(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from haigo import files, shapes
 from haigo.cli import Failed, HaigoError
-from launch.engine.vocabulary import Vocabulary
+from haigo.formats.tokenizer import Tokenizer
 from launch.neox.conversion.checkpoint import Checkpoint, common_name
 from neox_configs import reader
 
@@ -182,7 +182,7 @@ def finish(folder: Path, dtype: str, rows: int) -> None:
     files.write_json(folder / "config.json", {**content, "vocab_size": rows, "torch_dtype": dtype})
 
 
-def describe(folder: Path, checkpoint: Checkpoint, vocabulary: Vocabulary) -> None:
+def describe(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer) -> None:
     """Write what config.json and generation_config.json should have said, and the tokenizer's files."""
     ids = {"bos_token_id": vocabulary.eod_id, "eos_token_id": vocabulary.eod_id, "pad_token_id": vocabulary.pad_id}
     content = files.read_record(folder / "config.json", {})
@@ -199,7 +199,7 @@ def describe(folder: Path, checkpoint: Checkpoint, vocabulary: Vocabulary) -> No
     files.write_json(place, {**generation, **ids})
     from haigo.formats.tokenizer import hf_adapter
 
-    hf_adapter(vocabulary.tokenizer.path).save_pretrained(folder)
+    hf_adapter(vocabulary.path).save_pretrained(folder)
 
 
 def expected(checkpoint: Checkpoint, rows: int) -> dict[str, Any]:

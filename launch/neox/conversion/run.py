@@ -13,8 +13,8 @@ from typing import Any
 
 from haigo import files, pool, yamlfile
 from haigo.cli import Failed, HaigoError
+from haigo.formats.tokenizer import Tokenizer
 from haigo.progress import Progress
-from launch.engine.vocabulary import Vocabulary
 from launch.neox.conversion.checkpoint import Checkpoint
 from neox_configs import derive, reader
 
@@ -41,7 +41,7 @@ def script(root: Path) -> Path:
     return path
 
 
-def flat(checkpoint: Checkpoint, vocabulary: Vocabulary) -> dict[str, Any]:
+def flat(checkpoint: Checkpoint, vocabulary: Tokenizer) -> dict[str, Any]:
     """The converter's config: one file, every key that it looks at, with GPT-NeoX's defaults written out (its own
     differ: it takes an absent pipe_parallel_size for 1). No precision, so that it writes float32, in which nothing is lost.
     """
@@ -50,7 +50,7 @@ def flat(checkpoint: Checkpoint, vocabulary: Vocabulary) -> dict[str, Any]:
         "pipe_parallel_size": 1 if checkpoint.pipeline else 0,
         "model_parallel_size": checkpoint.ranks,
         "tokenizer_type": "SPMTokenizer",
-        "vocab_file": str(vocabulary.tokenizer.path),
+        "vocab_file": str(vocabulary.path),
     }
 
 
@@ -69,7 +69,7 @@ def command(python: Path, root: Path, checkpoint: Checkpoint, config: Path, outp
     ]
 
 
-def run(python: Path, root: Path, checkpoint: Checkpoint, vocabulary: Vocabulary, folder: Path) -> Path:
+def run(python: Path, root: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, folder: Path) -> Path:
     """Convert into `folder`/model.
 
     Raises:

@@ -14,6 +14,7 @@ from neox_world import LOSSLESS, World, make_world, sentences
 
 from haigo import cli, files, yamlfile
 from haigo.formats import tokenizer
+from haigo.formats import tokenizer as tokenizers
 from launch import convert
 from launch.neox.conversion import convert as convert_model
 from launch.neox.conversion import loss as convert_loss
@@ -169,12 +170,11 @@ def test_the_unchanged_converter_still_errs(runs, neox, bare, tmp_path):
     import torch
     from safetensors.torch import load_file
 
-    from launch.engine import vocabulary
     from launch.neox.conversion import checkpoint as convert_checkpoint
     from launch.neox.conversion import run as convert_run
 
     checkpoint = convert_checkpoint.load(runs.folder("mp2 pp0") / "save", iteration=STEP)
-    words = vocabulary.load(runs.world.root / "tokenizer")
+    words = tokenizers.load(runs.world.root / "tokenizer")
     (tmp_path / "work").mkdir()
     made = convert_run.run(neox.python, neox.root, checkpoint, words, tmp_path / "work")
     bias = checkpoint.states(2)[0]["attention.dense.bias"]
