@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eval_harness.options import ScoreOptions
 from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
 from haigo.options import Options, again, build, count, few, option
@@ -173,11 +174,9 @@ class Scores(Options):
     tasks: list[str] = option("task-version-prompt, as the leaderboard names them", [])
     num_fewshot: list[int] = option("examples in the prompt, one number a task", [], least=0)
     limit: int | None = count("documents of each task; empty: all", None)
-    data_dir: str | None = option("folder with the JGLUE files", None)
-    fewshot_pool: str = option(
-        "train, or test where the train file cannot be had (recorded in the result)", "train", among=("train", "test")
-    )
-    data_version: str = option("the JGLUE release that the file names carry: v1.1 or v1.3", "v1.1")
+    data_dir: str | None = again(ScoreOptions, "data_dir")
+    fewshot_pool: str = again(ScoreOptions, "fewshot_pool")
+    data_version: str = again(ScoreOptions, "data_version")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,7 +181,7 @@ def test_a_changed_corpus_is_never_silently_reused(finished, run_file, world, tm
         (
             "num_fewshot: [0]",
             "num_fewshot: [0], fewshot_pool: train, data_version: v9",
-            "'scores.data_version' v9 is unknown",
+            "'scores.data_version' is 'v9'.",
         ),
         ("vocab_size: 1700", "vocab_size: 400", "a tokenizer of 400 pieces is too small"),
         (

@@ -72,7 +72,7 @@ def _labels(config: Mapping[str, Any], base: Path, tokenizer: Tokenizer | Pieces
 
 
 def _splits(config: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[float]]]:
-    """Split, paths and weights; what is no path or no weight is left out, and told by `lists`."""
+    """Split, paths and weights; what is no path or no weight is left out, and told by the rules."""
     if isinstance(config.get("data_path"), str):
         yield "train", [config["data_path"]], [1.0]
     for split in ("train", "valid", "test"):
@@ -90,29 +90,22 @@ def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) ->
     often = {str(one.prefix): weight / total * steps * batch * length / max(1, one.tokens) for one, weight in training}
     name, most = max(often.items(), key=lambda item: item[1])
     if most > MAX_EPOCHS:
-        return [
-            Check(
-                "epochs",
-                "warn",
-                f"{name} is read {most:.1f} times.",
-                "give the corpus less weight, or train on fewer tokens",
-            )
-        ]
+        fix = "give the corpus less weight, or train on fewer tokens"
+        return [Check("epochs", "warn", f"{name} is read {most:.1f} times.", fix)]
     return [Check("epochs", "ok", f"at most {most:.2f} ({Path(name).name})")]
 
 
 def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     own, folder = config.get("save"), config.get("load")
     if reader.value(config, "finetune") and own and checkpoints.latest(base / own):
-        return [
-            Check(
-                "resume",
-                "fail",
-                f"{base / own} holds checkpoints of this run, and with finetune: true GPT-NeoX starts again from {folder}.",
-                "start it with launch.deepy, which goes on by itself, or go on with the file NAME-resume.yml (finetune: "
-                "false, load as save), or give another save folder",
-            )
-        ]
+        told = (
+            f"{base / own} holds checkpoints of this run, and with finetune: true GPT-NeoX starts again from {folder}."
+        )
+        fix = (
+            "start it with launch.deepy, which goes on by itself, or go on with the file NAME-resume.yml (finetune: "
+            "false, load as save), or give another save folder"
+        )
+        return [Check("resume", "fail", told, fix)]
     begins = bool(reader.value(config, "finetune"))
     found = [*_folders(config, base), *_other_weights(config, base)]
     if found:
@@ -123,11 +116,8 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
         return [Check("resume", "fail", told, "name a step that is there, or leave iteration out")]
     if begins and wanted is None and tag is None:
         told = f"finetune: true, and {base / folder if folder else 'load'} names no checkpoint"
-        told += (
-            " (no file `latest`): GPT-NeoX would start from random weights."
-            if folder
-            else ": it starts from random weights."
-        )
+        told += " (no file `latest`): GPT-NeoX would start" if folder else ": it starts"
+        told += " from random weights."
         return [Check("resume", "fail", told, "name the save folder of the model to start from as load")]
     if not folder or not (base / folder).is_dir():
         return []
@@ -137,15 +127,9 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
     if tag is None and wanted is None:
         if not steps:
             return []
-        return [
-            Check(
-                "resume",
-                "fail",
-                f"{place} has {len(steps)} checkpoints but no file `latest`: GPT-NeoX would start from step 0 and write "
-                "over them.",
-                f"write the name of the one to go on from ({steps[-1]}) into {latest}",
-            )
-        ]
+        told = f"{place} has {len(steps)} checkpoints but no file `latest`: GPT-NeoX would start from step 0"
+        told += " and write over them."
+        return [Check("resume", "fail", told, f"write the name of the one to go on from ({steps[-1]}) into {latest}")]
     if wanted is not None:
         tag = f"global_step{wanted}"
     if tag not in steps:
