@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 _PIECE = 1 << 18
@@ -43,9 +44,9 @@ class Gatherer:
         known: files of earlier starts; those that are there now when None.
     """
 
-    def __init__(self, folder: Path, log: Path, known: set[str] | None = None) -> None:
+    def __init__(self, folder: Path, log: Path, known: Iterable[str] | None = None) -> None:
         self.folder, self.log = folder, log
-        self.known = self.names() if known is None else known
+        self.known = self.names() if known is None else set(known)
         self._places: dict[str, int] = {}
 
     def names(self) -> set[str]:
