@@ -107,6 +107,10 @@ class _Parser(argparse.ArgumentParser):
         raise HaigoError(f"{message}.{hint}", f"see `{self.prog} --help`")
 
 
+verb: str | None = None
+"""The command that runs, once its options are asked for; None where functions are called without one."""
+
+
 def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     """An argument parser whose help is the module's own docstring, with `--debug` already there.
 
@@ -114,6 +118,9 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
         module: what stands after `python -m`, e.g. "mixer.search".
         doc: the module docstring, shown as it is written.
     """
+    global verb
+    if verb is not None:
+        verb = module
     made = _Parser(prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
     return made
@@ -202,8 +209,13 @@ def _sigterm_unwinds() -> Iterator[None]:
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
     """Call `main` and turn whatever happens into a printed sentence and an exit code."""
-    with shown.filtered():  # what a terminal would obey is written out, whoever prints it
-        return _run(main, argv)
+    global verb
+    before, verb = verb, ""
+    try:
+        with shown.filtered():  # what a terminal would obey is written out, whoever prints it
+            return _run(main, argv)
+    finally:
+        verb = before
 
 
 def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None) -> int:

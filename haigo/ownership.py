@@ -17,6 +17,7 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import IO
 
+from haigo import cli
 from haigo.cli import Refused
 
 StrPath = str | os.PathLike[str]
@@ -25,6 +26,7 @@ JOURNAL, SCRATCH, LOCK = ".haigo", ".haigo.tmp", ".haigo.lock"
 NOTES = frozenset({JOURNAL, SCRATCH, LOCK})  # names that are no content of a folder
 HEADER = b"Names that Haigo made in this folder: it may replace or remove these, and nothing else.\n"
 _seen: dict[str, tuple[tuple[int, int, int], bytes, set[str]]] = {}  # journal -> how it looked, what it said, the names
+_makers: dict[str, dict[str, str]] = {}  # journal -> name -> the command that made it
 _digests: dict[str, dict[str, str]] = {}  # journal -> name -> sha256 of what was written there
 
 
@@ -65,7 +67,7 @@ def adopt(paths: Iterable[StrPath], below: StrPath | None = None) -> None:
     for path in map(Path, paths):
         real = Path(os.path.realpath(path.parent)) if root else None
         if os.path.lexists(path) and (real is None or root in (real, *real.parents)):
-            enter(path)
+            enter(path, by=None)
 
 
 def adopt_tree(folder: StrPath) -> None:
@@ -121,9 +123,9 @@ def check_output(
                 "name a folder outside it",
             )
     if not os.path.isdir(output) and not grows:
-        require_ours(Path(output))
+        require_own(Path(output))
     for name in names:
-        require_ours(Path(output) / name)
+        require_own(Path(output) / name)
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -151,16 +153,23 @@ def names_in(folder: Path) -> Set[str]:
     if not content.startswith(known):
         known, names = HEADER, set()
         _digests.pop(str(path), None)
-    digests = _digests.setdefault(str(path), {})
+        _makers.pop(str(path), None)
+    digests, makers = _digests.setdefault(str(path), {}), _makers.setdefault(str(path), {})
     for line in content[len(known) :].splitlines():  # a journal only grows: each line is read once
         if line[:1] == b"#":
             digest, _, text = line[1:].partition(b" ")
             if (written := _name(text)) is not None and digest == sealed_digest(digest[:64], text):
                 digests[written] = digest[:64].decode("ascii")
             continue
+        if line[:1] == b"@":
+            maker, _, text = line[1:].partition(b" ")
+            if (whose := _name(text)) is not None:
+                makers[whose] = maker.decode("ascii", "replace")
+            continue
         name = _name(line[1:])
         if name is not None:
             (names.add if line[:1] == b"+" else names.discard)(name)
+            makers.pop(name, None)
     _seen[str(path)] = (now, content, names)
     return names
 
@@ -196,10 +205,18 @@ def open_notes(path: Path, flags: int) -> IO[bytes]:
     return handle
 
 
-def enter(path: Path, sign: str = "+") -> None:
-    """Add a name to its folder's journal, or (`-`) take it out."""
+def enter(path: Path, sign: str = "+", by: str | None = "") -> None:
+    """Add a name to its folder's journal, or (`-`) take it out; and which command made it (`by`: None for not known)."""
     if (path.name in names_in(path.parent)) != (sign == "+"):
         _note(path.parent, f"\n{sign}{json.dumps(path.name)}\n".encode())
+    by = cli.verb if by == "" else by
+    if sign == "+" and by and maker(path) != by:
+        _note(path.parent, f"\n@{by} {json.dumps(path.name)}\n".encode())
+
+
+def maker(path: Path) -> str | None:
+    """The command that made the file at `path` last, where it is known."""
+    return _makers.get(str(path.parent / JOURNAL), {}).get(path.name) if path.name in names_in(path.parent) else None
 
 
 def note(path: Path, digest: str) -> None:
@@ -244,3 +261,16 @@ def require_ours(path: Path) -> None:
         raise Refused(f"{path} exists, and Haigo did not make it.", "name another output, or move that file away")
     if path.is_file() and not path.is_symlink() and not path.stat().st_mode & 0o222:  # a rename would not ask
         raise Refused(f"{path} is write-protected.", "name another output, or allow writing: chmod u+w")
+
+
+def require_own(path: Path) -> None:
+    """`require_ours`, for what a command is asked to write: what another command made is wanted by somebody too.
+
+    Raises:
+        Refused: it was made by another command; launch.pipeline does the work of all, and is no other.
+    """
+    require_ours(path)
+    other = maker(path) if os.path.lexists(path) else None
+    if cli.verb and other and "launch.pipeline" not in (other, cli.verb) and other != cli.verb:
+        told = f"{path} was made by {other}, and {cli.verb} would replace it."
+        raise Refused(told, "name another output, or remove what that command made first")
