@@ -20,8 +20,8 @@ def test_an_output_of_another_command_is_refused(
     monkeypatch.chdir(tmp_path)
     rows = [json.dumps({"id": str(n), "text": f"文書の番号は{n}である。" * 9}, ensure_ascii=False) for n in range(30)]
     Path("raw.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    cleaned = "raw.jsonl --corpus news --min-chars 1 --output-dir clean/news".split()
-    deduped = "clean/news --method exact --output-dir dedup".split()
+    cleaned = ["raw.jsonl", "--corpus", "news", "--min-chars", "1", "--output-dir", "clean/news"]
+    deduped = ["clean/news", "--method", "exact", "--output-dir", "dedup"]
     assert cli.run(clean.main, cleaned) == cli.run(dedup.main, deduped) == cli.OK
     before = _texts(tmp_path)
     for command, words in (
