@@ -423,6 +423,22 @@ def test_a_killed_watcher_is_not_refused_for_the_port_of_its_own_run(run: Run) -
     assert len(run.calls) == 1 and run.steps() == list(range(1, 21))
 
 
+def test_two_ranks_of_one_machine(run: Run) -> None:
+    """DeepSpeed is told to keep a log for each, and the next start does not take those of this one for its own."""
+    launcher = run.root / "site" / "deepspeed" / "launcher"
+    launcher.mkdir()
+    (launcher / "__init__.py").write_text("")
+    (launcher / "runner.py").write_text("def main(args=None): pass\n")
+    change = {"num_gpus": 2, "train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 1}
+    yamlfile.write(run.config, {**yamlfile.read(run.config), **change})
+    run.plan({"kind": "exit", "code": 247, "at": 8}, None)
+    (run.save / "haigo" / "ranks").mkdir(parents=True)
+    (run.save / "haigo" / "ranks" / "1_rank0.log").write_text("of an earlier start\n")
+    assert run.go() == 0
+    assert json.loads((run.save / "haigo" / "start.json").read_text())["ranks"] == ["1_rank0.log"]
+    assert run.steps() == [*range(1, 9), *range(7, 21)] and "earlier start" not in run.log
+
+
 def test_two_watchers_of_one_run(run: Run) -> None:
     run.plan(pause=0.2)
     first = run.start()
