@@ -89,6 +89,11 @@ class Settings:
         """Rows of the embedding for a tokenizer of so many pieces, as GPT-NeoX pads it."""
         return -(-pieces // self.vocab_multiple) * self.vocab_multiple
 
+    def weights(self, rows: int) -> int:
+        """Weights of the matrices of a model with an embedding of so many rows."""
+        hidden, layer = self.hidden_size, 4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size
+        return rows * hidden * (1 if self.tied else 2) + self.num_layers * layer
+
     def with_steps(self, steps: int) -> Settings:
         """The same run over `steps` iterations; the learning-rate schedule is stretched in proportion."""
         decay = max(1, round(self.lr_decay_iters * steps / self.train_iters))

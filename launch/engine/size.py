@@ -17,9 +17,11 @@ def least(plan: Settings, rows: int) -> int:
     Args:
         rows: of the embedding.
     """
-    hidden, inner = plan.hidden_size, plan.intermediate_size
-    weights = rows * hidden * (1 if plan.tied else 2) + plan.num_layers * (4 * hidden * hidden + 2 * hidden * inner)
-    return weights * _STATE + plan.micro_batch * plan.seq_length * _SAMPLE + plan.train_iters * plan.batch * _SAMPLE
+    return (
+        plan.weights(rows) * _STATE
+        + plan.micro_batch * plan.seq_length * _SAMPLE
+        + plan.train_iters * plan.batch * _SAMPLE
+    )
 
 
 def require(plan: Settings, rows: int) -> None:

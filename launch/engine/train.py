@@ -7,6 +7,7 @@ checkpoint. `result.json` is written last: a folder that has it is finished and 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 import os
@@ -133,8 +134,7 @@ class _Run:
     def calibrate(self) -> int:
         """Steps that fit into the job's seconds, after timing a few on a model that is thrown away."""
         assert self.options.seconds is not None
-        probe = _Run.__new__(_Run)
-        probe.__dict__ = {**self.__dict__, "losses": []}
+        probe = copy.copy(self)
         probe.plan = self.plan.with_steps(_CALIBRATION_STEPS + 1)
         probe.start(checkpoints=False)
         probe.one_step(0)  # the first is slower: not a measure of the rest

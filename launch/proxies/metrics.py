@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files, sealed
+from haigo import __version__, files, sealed, shapes
 from haigo.cli import HaigoError, Refused
 from haigo.formats import csvfile
+from launch.engine import checkpoint
 
 ABOUT = ("size", "tokens", "seed", "seconds", "epochs_matched")
 """Columns of metrics.csv that are no metrics, in their order; the last only where it says something."""
 _FORMAT = 1
+_LIKE = {"format": int, "common": {}, "runs": {str: {"weights": {str: float}, "seed": int}}, "scores?": {}}
 
 
 @dataclass
@@ -89,8 +91,6 @@ def table_of(
 
 def own_results(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Run -> its own result.json with the scores of its tasks, for those runs in the folder that are as they were left."""
-    from launch.engine import checkpoint
-
     found = {}
     for name in names:
         place = folder / "runs" / name
@@ -120,8 +120,6 @@ def check_own(table: Table) -> None:
     Raises:
         Refused: one is not, or the mixture that is noted of a run is not the one that it was trained on.
     """
-    from launch.engine import checkpoint
-
     again = "run launch.proxies with its own options there once more: metrics.csv is then written anew from the runs' results"
     own = own_results(table.folder, table.rows)
     _, rows = table_of(own, list(own))
@@ -169,14 +167,8 @@ def read(folder: Path) -> Table:
     if not (folder / "swarm.json").is_file():
         raise HaigoError(f"{folder} has no swarm.json, which says what its runs are made from.", again)
     content = files.read_json(folder / "swarm.json")
-    try:
-        common, runs, scores = content["common"], content["runs"], content.get("scores", {})
-        if content["format"] != _FORMAT or not all(isinstance(part, dict) for part in (common, runs, scores)):
-            raise ValueError
-        if not all(isinstance(run["weights"], dict) and isinstance(run["seed"], int) for run in runs.values()):
-            raise ValueError
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise HaigoError(f"{folder / 'swarm.json'} has not the form of this version.", again) from None
+    if shapes.unlike(content, _LIKE) is not None or content["format"] != _FORMAT:
+        raise HaigoError(f"{folder / 'swarm.json'} has not the form of this version.", again)
     try:
         (_, header), lines = csvfile.rows(path)
     except HaigoError as error:
@@ -187,9 +179,9 @@ def read(folder: Path) -> Table:
     if len(rows) != len(lines):
         raise HaigoError(f"{path} has a run twice.", again)
     for name in rows:
-        if name not in runs:
+        if name not in content["runs"]:
             raise HaigoError(f"{path} has the run '{name}', and swarm.json does not.", again)
-    return Table(folder, header, rows, common, runs, scores)
+    return Table(folder, header, rows, content["common"], content["runs"], content.get("scores", {}))
 
 
 def write_noise(folder: Path, rows: Mapping[str, Mapping[str, str]], metrics: Sequence[str]) -> dict[str, Any] | None:

@@ -20,8 +20,10 @@ from typing import Any
 from haigo import digests, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.formats.tokenizer import model_path
+from launch.engine import checkpoint
 from launch.neox import checkpoints, ports
 from launch.neox import log as neox_log
+from launch.proxies import scores
 from launch.proxies.proxy import Proxy
 
 ENGINE = "gpt-neox"
@@ -52,9 +54,6 @@ def train(proxy: Proxy) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         HaigoError, Failed: as launch.deepy and launch.convert.
     """
-    from launch.engine import checkpoint
-    from launch.proxies import scores
-
     place = proxy.folder
     with files.owner(place):
         digests.learn(proxy.digests)
@@ -70,8 +69,6 @@ def train(proxy: Proxy) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _train(proxy: Proxy) -> dict[str, Any]:
-    from launch.engine import checkpoint
-
     begin, place, steps = time.monotonic(), proxy.folder, proxy.steps
     config = write_config(proxy)
     repair(place / "neox" / "save", yamlfile.read(config))

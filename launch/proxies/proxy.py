@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from haigo import digests
+from launch.engine import checkpoint
 from launch.engine.options import TrainOptions
+from launch.proxies import scores
 from launch.proxies.options import TaskOptions
 from neox_configs.catalogue import Catalogue
 
@@ -56,9 +58,7 @@ def train(proxy: Proxy, tell: Callable[[Any], None]) -> tuple[dict[str, Any], di
     Returns:
         What result.json holds, and the scores of its tasks.
     """
-    from launch.engine import checkpoint
     from launch.engine.train import train
-    from launch.proxies import scores
 
     digests.learn(proxy.digests)
 

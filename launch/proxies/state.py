@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haigo import digests, files, jobs
+from launch.engine import checkpoint
 from launch.engine.options import TrainOptions
 from launch.proxies import epochs, metrics, neox, proxy, scores, status_display
 from launch.proxies import workers as defaults
@@ -120,7 +121,6 @@ class Swarm:
         self._write_facts()
 
     def _sort(self, unit: Unit, config: dict[str, Any], job: Job, steps: int) -> None:
-        from launch.engine import checkpoint
 
         place = self.folder / "runs" / unit.name
         identity = {**job.identity(), **self.engine}

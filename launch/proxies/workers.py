@@ -52,13 +52,11 @@ def need(job: Job) -> int:
     plan = job.plan
     hidden, inner, rows = plan.hidden_size, plan.intermediate_size, plan.padded(job.words.vocab_size)
     tokens = plan.micro_batch * plan.seq_length
-    matrices = rows * hidden * (1 if plan.tied else 2)
-    weights = matrices + plan.num_layers * (4 * hidden * hidden + 2 * hidden * inner)
     # a layer keeps, a token: two norms' inputs and outputs, query, key and value before and after their rotation, the
     # attention's and both blocks' outputs, and the MLP's hidden state before and after its activation
     kept = tokens * plan.num_layers * (14 * hidden + 2 * inner) * 4
     logits = min(tokens, CUDA_CHUNK) * rows * _LOGIT + rows * hidden * 4
-    return _PROCESS + weights * _STATE + kept + logits
+    return _PROCESS + plan.weights(rows) * _STATE + kept + logits
 
 
 def free_bytes() -> list[int]:
