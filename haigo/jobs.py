@@ -1,4 +1,4 @@
-"""Independent pieces of work, some of which may fail: who does them is an executor's business, what happens is told as events.
+"""Independent pieces of work, some of which may fail: who does them is an executor's business, what happens arrives as events.
 
 `Processes` does them on this machine, in long-lived workers of one thread each, none of which can take the rest down: a fork
 server imports what the work needs once, so that a worker starts in no time and shares its memory; what a piece raises comes

@@ -62,7 +62,7 @@ def save(
     with files.atomic(folder / NAME) as temporary:
         torch.save(state, temporary)
         before = _content(folder).get("checkpoint") or {"sha256": []}
-        # told before it is put in place: after a kill between the two the one before is still known
+        # noted before it is put in place: after a kill between the two the one before is still known
         sums = [files.sha256_file(temporary), *before["sha256"][:1]]
         note(folder, checkpoint={"sha256": sums, "size": os.path.getsize(temporary)})
 
@@ -183,10 +183,10 @@ def claim(
     before = content.get("identity", {})
     changed = sorted(key for key in {*before, *plain} if before.get(key) != plain.get(key))
     if changed and (former is None or before != _plain(former())):
-        told = ", ".join(f"{key} ({_short(before.get(key))} -> {_short(plain.get(key))})" for key in changed[:6])
+        differences = ", ".join(f"{key} ({_short(before.get(key))} -> {_short(plain.get(key))})" for key in changed[:6])
         more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
         raise Refused(
-            f"{folder} holds another run, which differs in {told}{more}.",
+            f"{folder} holds another run, which differs in {differences}{more}.",
             "take another --output-dir, or add --overwrite to start anew there",
             option=("output_dir", "overwrite"),
         )

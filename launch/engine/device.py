@@ -77,7 +77,7 @@ def products(device: str, precision: str) -> contextlib.AbstractContextManager[N
     return context
 
 
-def place(array: torch.Tensor, device: str) -> torch.Tensor:
+def moved(array: torch.Tensor, device: str) -> torch.Tensor:
     """The tensor on the device, copied while the host goes on."""
     if device == "cpu":
         return array

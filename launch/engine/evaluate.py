@@ -204,12 +204,12 @@ def score(model: GPTNeoXForCausalLM, task: Task, device: str = "cpu") -> Score:
             length = int(np.flatnonzero(used.any(axis=0))[-1]) + 1
             labels = np.ascontiguousarray(labels[:, :length]).reshape(-1)
             inputs = np.ascontiguousarray(task.inputs[start : start + per_batch, :length])
-            hidden = body(model, devices.place(torch.from_numpy(inputs), device))
+            hidden = body(model, devices.moved(torch.from_numpy(inputs), device))
             asked = np.flatnonzero(labels != MASKED)
             if len(asked) < len(labels):  # pairs ask for few of their tokens: no logits for the rest
-                hidden = hidden[devices.place(torch.from_numpy(asked), device)]
+                hidden = hidden[devices.moved(torch.from_numpy(asked), device)]
                 labels = labels[asked]
-            found = token_nats(hidden, weight, devices.place(torch.from_numpy(labels), device)).double().cpu().numpy()
+            found = token_nats(hidden, weight, devices.moved(torch.from_numpy(labels), device)).double().cpu().numpy()
             nats += float(found.sum())
             text_nats += float(found[labels != task.eod_id].sum())
             tokens += len(labels)

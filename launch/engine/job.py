@@ -31,7 +31,7 @@ class Job:
     config: Mapping[str, Any]
     plan: Settings
     """Before a budget changes its length."""
-    words: Tokenizer
+    tokenizer: Tokenizer
     valid: Mapping[str, str]
     test: Mapping[str, str]
     pairs: Mapping[str, str]
@@ -56,7 +56,7 @@ class Job:
             Refused: a dataset is not the one that its manifest speaks of.
         """
         source = self.source(self.plan)
-        made: dict[str, Any] = {**self.plan.as_dict(), "tokenizer": self.words.sha256, "split": source.split}
+        made: dict[str, Any] = {**self.plan.as_dict(), "tokenizer": self.tokenizer.sha256, "split": source.split}
         for name in ("tokens", "seconds", "eval_every", "eval_tokens", "test_tokens", "export"):
             made[name] = getattr(self.options, name)
         # "all of it", as it has always been written down
@@ -78,12 +78,12 @@ class Job:
         return made
 
 
-def prepare(config: Mapping[str, Any], options: TrainOptions, words: Tokenizer | None = None) -> Job:
+def prepare(config: Mapping[str, Any], options: TrainOptions, tokenizer: Tokenizer | None = None) -> Job:
     """Check what a run is made from.
 
     Args:
         config: GPT-NeoX keys, as `neox_configs.reader.load` gives them.
-        words: the tokenizer, where it is loaded already.
+        tokenizer: the tokenizer, where it is loaded already.
 
     Raises:
         HaigoError, Refused: as `launch.engine.train.train`.
@@ -106,19 +106,21 @@ def prepare(config: Mapping[str, Any], options: TrainOptions, words: Tokenizer |
             "give more tokens, or a config with a smaller batch",
             option="tokens",
         )
-    words = words or vocabulary.find(config, options.tokenizer)
-    size.require(plan, plan.padded(words.vocab_size))
+    tokenizer = tokenizer or vocabulary.find(config, options.tokenizer)
+    size.require(plan, plan.padded(tokenizer.vocab_size))
     valid = named_sets(config.get("valid_data_paths") or []) if options.valid is None else options.valid
     both = [name for name in options.pairs if name in valid]
     if both:
         raise HaigoError(f"'{both[0]}' is both a corpus and a pairs file.", "give the pairs file another name")
     groups = {"valid": valid, "test": options.test, "pairs": options.pairs}
     texts: Any = {kind: {str(name): str(path) for name, path in group.items()} for kind, group in groups.items()}
-    job = Job(config=given, plan=plan, words=words, options=options, device=device, precision=computed_in, **texts)
+    job = Job(
+        config=given, plan=plan, tokenizer=tokenizer, options=options, device=device, precision=computed_in, **texts
+    )
     if options.init_from is not None:
-        vocabulary.check_model(options.init_from, words)
+        vocabulary.check_model(options.init_from, tokenizer)
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
-        belongs.require(prefix, words)
+        belongs.require(prefix, tokenizer)
     return job
 
 

@@ -50,7 +50,7 @@ class BudgetOptions(EvaluationOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(BudgetOptions):
-    """What `launch.local.train.train` can be told besides config and folder."""
+    """What `launch.local.train.train` takes besides config and folder."""
 
     tokenizer: Any = option("tokenizer folder; the config's vocab_file when empty", None, metavar="FOLDER")
     eval_every: int | None = count("evaluate on the way too, every so many steps", None, metavar="STEPS")
@@ -68,7 +68,7 @@ class TrainOptions(BudgetOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LocalOptions(TrainOptions):
-    """What `launch.local` can be told."""
+    """What `launch.local` takes."""
 
     configs: list[str] = option("GPT-NeoX configs, as deepy.py takes them", positional=True, metavar="CONFIG.yml")
     output_dir: str = option("the run's own folder")

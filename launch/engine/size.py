@@ -1,4 +1,4 @@
-"""Whether a run has any chance to fit into memory, before anything is built for it: told from below, so that whatever could
+"""Whether a run has any chance to fit into memory, before anything is built for it: estimated from below, so that whatever could
 run is let through."""
 
 from __future__ import annotations

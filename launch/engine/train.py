@@ -114,8 +114,14 @@ class _Run:
     """One run in progress: what `train` holds between its steps."""
 
     def __init__(self, job: jobs.Job, folder: Path) -> None:
-        self.job, self.plan, self.words, self.folder, self.options = job, job.plan, job.words, folder, job.options
-        self.tasks = evaluate.tasks(job.valid, job.pairs, job.words, job.plan, job.options.eval_tokens)
+        self.job, self.plan, self.tokenizer, self.folder, self.options = (
+            job,
+            job.plan,
+            job.tokenizer,
+            folder,
+            job.options,
+        )
+        self.tasks = evaluate.tasks(job.valid, job.pairs, job.tokenizer, job.plan, job.options.eval_tokens)
         self.step = 0
         self.losses: list[float] = []
         self.logged: list[str] = []
@@ -153,8 +159,8 @@ class _Run:
         from launch.engine import model as models
         from launch.engine import optimizer as optimizers
 
-        plan, words = self.plan, self.words
-        self.model: GPTNeoXForCausalLM = models.build(plan, words.vocab_size, words.eod_id, words.pad_id)
+        plan, tokenizer = self.plan, self.tokenizer
+        self.model: GPTNeoXForCausalLM = models.build(plan, tokenizer.vocab_size, tokenizer.eod_id, tokenizer.pad_id)
         if self.options.init_from is not None:
             models.load_weights(self.model, self.options.init_from)
         if self.job.device != "cpu":
@@ -195,11 +201,11 @@ class _Run:
             for row in range(plan.micro_batch):
                 self.data.fill(first + row, samples[row])
             if step == 0:
-                evaluate.check_ids(samples, "the training data", self.words)
-            batch = devices.place(torch.from_numpy(samples), device)
+                evaluate.check_ids(samples, "the training data", self.tokenizer)
+            batch = devices.moved(torch.from_numpy(samples), device)
             inputs, labels = batch[:, :-1], batch[:, 1:].reshape(-1)
             if plan.eod_mask_loss:
-                labels = labels.masked_fill(inputs.reshape(-1) == self.words.eod_id, MASKED)
+                labels = labels.masked_fill(inputs.reshape(-1) == self.tokenizer.eod_id, MASKED)
             with devices.products(device, self.job.precision):
                 hidden = body(self.model, inputs)
             if self.job.precision == "bfloat16":
@@ -291,7 +297,7 @@ class _Run:
             "valid": {name: score.as_dict() for name, score in scores.items()},
             "size": self.size,
             "size_non_embedding": self.non_embedding,
-            "vocab_size": self.words.vocab_size,
+            "vocab_size": self.tokenizer.vocab_size,
             "seed": plan.seed,
             "epochs": _epochs(self.data),
             "clipped_at": plan.clip,
@@ -299,13 +305,13 @@ class _Run:
         }
         if self.job.test:
             asked = self.options.eval_tokens if self.options.test_tokens is None else self.options.test_tokens
-            tested = self.score(evaluate.tasks(self.job.test, {}, self.words, plan, asked))
+            tested = self.score(evaluate.tasks(self.job.test, {}, self.tokenizer, plan, asked))
             result["metrics_test"] = evaluate.metrics(tested)
             result["test"] = {name: score.as_dict() for name, score in tested.items()}
         if self.options.export:
             from launch.engine.export import export as write_model
 
-            write_model(self.model, self.words, self.folder / "model")
+            write_model(self.model, self.tokenizer, self.folder / "model")
             result["model"] = "model"
         self.wall += time.monotonic() - begin
         self.cpu += time.process_time() - cpu

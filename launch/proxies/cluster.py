@@ -88,11 +88,11 @@ class Jobs:
     def close(self) -> None:
         """This process ends; Slurm's jobs go on."""
 
-    def adopt(self, place: Path) -> Any:
+    def adopt(self, folder: Path) -> Any:
         """The job of an earlier call that still works on this run; None where there is none."""
         return None
 
-    def submit(self, task: Any, place: Path) -> Any:
+    def submit(self, task: Any, folder: Path) -> Any:
         """Submit a job for a run."""
         raise NotImplementedError
 
@@ -131,7 +131,7 @@ class Local(Jobs):
             self.limit = max(1, len(self.gpus))
         self.used: dict[str, int] = {}
 
-    def submit(self, task: Any, place: Path) -> Any:
+    def submit(self, task: Any, folder: Path) -> Any:
         """Start a process, on the card that the fewest others are on."""
         executor = self.submitit.LocalExecutor(folder=self.folder)
         held = list(self.used.values())
@@ -189,25 +189,25 @@ class Slurm(Jobs):
                 raise HaigoError(f"there is no {program} here.", "run this on a node that submits to Slurm")
         self.gone: dict[str, float] = {}
 
-    def adopt(self, place: Path) -> Any:
+    def adopt(self, folder: Path) -> Any:
         """See `Jobs`."""
-        path = place / "job.json"
+        path = folder / "job.json"
         if not path.is_file():
             return None
         try:
             noted = files.read_record(path, {"executor": str, "id": str})
         except HaigoError as error:
-            raise HaigoError(error.problem, f"cancel the job of {place.name} if there is one, and delete it") from None
+            raise HaigoError(error.problem, f"cancel the job of {folder.name} if there is one, and delete it") from None
         if noted["executor"] != "slurm" or not self._known(noted["id"]):
             return None
         return self.submitit.SlurmJob(folder=self.folder, job_id=str(noted["id"]))
 
-    def submit(self, task: Any, place: Path) -> Any:
+    def submit(self, task: Any, folder: Path) -> Any:
         """Queue a job, and note it beside the run."""
         cluster = self.cluster
         executor = self.submitit.SlurmExecutor(folder=self.folder, max_num_timeout=100)
         given: dict[str, Any] = {
-            "job_name": "haigo-" + re.sub(r"[^\w.-]", "-", place.name),
+            "job_name": "haigo-" + re.sub(r"[^\w.-]", "-", folder.name),
             "time": cluster.minutes,
             "cpus_per_task": cluster.cpus,
             "ntasks_per_node": 1,
@@ -222,12 +222,12 @@ class Slurm(Jobs):
         try:
             one = executor.submit(self.job, task)
         except self.submitit.core.utils.FailedJobError as error:
-            told = [line.strip() for line in str(error).splitlines() if "sbatch:" in line] or [
+            reasons = [line.strip() for line in str(error).splitlines() if "sbatch:" in line] or [
                 str(error).splitlines()[0]
             ]
-            raise HaigoError(f"Slurm refused the job: {told[-1]}", "mend what it names") from None
-        place.mkdir(parents=True, exist_ok=True)
-        files.write_json(place / "job.json", {"executor": "slurm", "id": one.job_id})
+            raise HaigoError(f"Slurm refused the job: {reasons[-1]}", "mend what it names") from None
+        folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(folder / "job.json", {"executor": "slurm", "id": one.job_id})
         return one
 
     def ended(self, one: Any) -> bool:
@@ -245,8 +245,8 @@ class Slurm(Jobs):
         """Whether the job is queued or runs."""
         if not re.fullmatch(r"\d+(_\d+)?", job_id):
             return False
-        words = ["squeue", "--noheader", "--jobs", job_id, "--format", "%T"]
-        asked = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=60, check=False)
+        command = ["squeue", "--noheader", "--jobs", job_id, "--format", "%T"]
+        asked = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60, check=False)
         if asked.returncode != 0 and "Invalid job id" not in asked.stderr:
             return True  # Slurm does not answer just now: it will again
         return bool(asked.stdout.strip())

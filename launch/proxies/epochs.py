@@ -92,7 +92,7 @@ def match(
     matching: Matching,
     folder: Path,
     seed: int,
-    words: Tokenizer,
+    tokenizer: Tokenizer,
 ) -> Matched:
     """Cut the training sets; what is there already is used.
 
@@ -148,11 +148,13 @@ def match(
             )
         tokens[name], supplies[name] = min(wanted, have), supply
         if wanted < have:
-            corpora[name]["train"] = _cut(reader, prefix, wanted, folder, name, seed, words)
+            corpora[name]["train"] = _cut(reader, prefix, wanted, folder, name, seed, tokenizer)
     return Matched(Catalogue(known.tokenizer, corpora), tokens, supplies, float(matching.target_tokens), remarks)
 
 
-def _cut(reader: MMapReader, prefix: Path, wanted: int, folder: Path, corpus: str, seed: int, words: Tokenizer) -> Path:
+def _cut(
+    reader: MMapReader, prefix: Path, wanted: int, folder: Path, corpus: str, seed: int, tokenizer: Tokenizer
+) -> Path:
     """The dataset with the first `wanted` tokens of the documents in their drawn order."""
     key = files.digest([manifests.fingerprint(prefix), wanted, seed, corpus])[:16]
     made = folder / re.sub(r"[^\w.-]", "_", corpus) / key / "train_text_document"
@@ -173,19 +175,19 @@ def _cut(reader: MMapReader, prefix: Path, wanted: int, folder: Path, corpus: st
         left = wanted
         for number in order[:count].tolist():
             ids = np.asarray(reader[number])[:left]
-            evaluate.check_ids(ids.astype(np.int64), str(prefix), words)
+            evaluate.check_ids(ids.astype(np.int64), str(prefix), tokenizer)
             writer.add(ids)
             writer.end_document()
-            text_bytes += int(words.piece_bytes[ids].sum())
+            text_bytes += int(tokenizer.piece_bytes[ids].sum())
             left -= len(ids)
     content = {
         "tokens": wanted,
         "documents": count,
         "bytes": text_bytes,
         "dtype": reader.dtype.name,
-        "eod_id": words.eod_id,
-        "vocab_size": words.vocab_size,
-        "tokenizer_sha256": words.sha256,
+        "eod_id": tokenizer.eod_id,
+        "vocab_size": tokenizer.vocab_size,
+        "tokenizer_sha256": tokenizer.sha256,
         **manifests.sums(made),
         "cut_from": {"prefix": str(prefix), "tokens": int(ends[-1]), "seed": seed},
         "tool": f"haigo {__version__}",

@@ -47,14 +47,14 @@ def merge(folders: Sequence[str | Path], output_dir: str | Path) -> Merged:
         HaigoError: a folder that is none of launch.proxies.
         Refused: folders whose runs differ in more than the mixture (what differs is named), or one run with two results.
     """
-    places = [Path(folder) for folder in folders]
+    given = [Path(folder) for folder in folders]
     out = Path(output_dir)
-    for number, place in enumerate(places):
-        if place.resolve() == out.resolve():
-            raise HaigoError(f"{place} is both merged and written.", "name another --output-dir")
-        if any(place.resolve() == other.resolve() for other in places[:number]):
-            raise HaigoError(f"--merge names {place} twice.", "name it once")
-    tables = [metrics.read(place) for place in places]
+    for number, folder in enumerate(given):
+        if folder.resolve() == out.resolve():
+            raise HaigoError(f"{folder} is both merged and written.", "name another --output-dir")
+        if any(folder.resolve() == other.resolve() for other in given[:number]):
+            raise HaigoError(f"--merge names {folder} twice.", "name it once")
+    tables = [metrics.read(folder) for folder in given]
     for table in tables:
         metrics.check_own(table)
     first = tables[0]
@@ -109,12 +109,12 @@ def _check_common(one: Table, other: Table) -> None:
     names = sorted({*one.common, *other.common})
     odd = [name for name in names if one.common.get(name) != other.common.get(name)]
     if odd:
-        told = ", ".join(
+        differences = ", ".join(
             f"{name} ({_short(one.common.get(name))} / {_short(other.common.get(name))})" for name in odd[:_SHOWN]
         )
         more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
         raise Refused(
-            f"the runs of {one.folder} and {other.folder} cannot be compared: they differ in {told}{more}.",
+            f"the runs of {one.folder} and {other.folder} cannot be compared: they differ in {differences}{more}.",
             "train them alike, or merge only folders that were",
         )
 

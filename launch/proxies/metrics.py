@@ -52,15 +52,15 @@ def require_place(folder: Path, kind: str) -> None:
         Refused: another kind is there.
     """
     if (folder / "runs").is_dir():
-        there, told = "swarm", "the proxies of a swarm"
+        there, what = "swarm", "the proxies of a swarm"
     elif (folder / "swarm.json").exists():
-        there, told = "merged", "a merged table of proxies"
+        there, what = "merged", "a merged table of proxies"
     elif (folder / "metrics.csv").exists():
-        there, told = "screen", "a screen or another table"
+        there, what = "screen", "a screen or another table"
     else:
         return
     if kind != there and (kind, there) != ("swarm", "merged"):
-        raise Refused(f"{folder} holds {told}, and its metrics.csv would be replaced.", "name another --output-dir")
+        raise Refused(f"{folder} holds {what}, and its metrics.csv would be replaced.", "name another --output-dir")
 
 
 def write(folder: Path, results: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> None:
@@ -72,7 +72,7 @@ def write(folder: Path, results: Mapping[str, Mapping[str, Any]], order: Sequenc
 def table_of(
     results: Mapping[str, Mapping[str, Any]], order: Sequence[str]
 ) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """Header and rows (run -> column -> cell) of metrics.csv, told by the runs' results."""
+    """Header and rows (run -> column -> cell) of metrics.csv from the runs' results."""
     rows = [(name, results[name]) for name in order if name in results]
     metrics = list(dict.fromkeys(metric for _, result in rows for metric in _values(result)))
     matched = any(result.get("epochs_matched") for _, result in rows)

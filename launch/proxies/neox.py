@@ -54,33 +54,33 @@ def train(proxy: Proxy) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         HaigoError, Failed: as launch.deepy and launch.convert.
     """
-    place = proxy.folder
-    with files.owner(place):
+    folder = proxy.folder
+    with files.owner(folder):
         digests.learn(proxy.digests)
-        same = checkpoint.same(place, proxy.identity)
-        result = checkpoint.finished(place) if same else None
-        if not same or (result is None and (place / checkpoint.RESULT).is_file()):
-            checkpoint.clear(place)
-            _clear(place / "neox")
-            files.remove_tree(place / "model")
-        checkpoint.claim(place, proxy.identity)
+        same = checkpoint.same(folder, proxy.identity)
+        result = checkpoint.finished(folder) if same else None
+        if not same or (result is None and (folder / checkpoint.RESULT).is_file()):
+            checkpoint.clear(folder)
+            _clear(folder / "neox")
+            files.remove_tree(folder / "model")
+        checkpoint.claim(folder, proxy.identity)
         result = result or _train(proxy)
-        return result, scores.score(place, proxy.tasks, proxy.tasks_key, result) if proxy.tasks else {}
+        return result, scores.score(folder, proxy.tasks, proxy.tasks_key, result) if proxy.tasks else {}
 
 
 def _train(proxy: Proxy) -> dict[str, Any]:
-    begin, place, steps = time.monotonic(), proxy.folder, proxy.steps
+    begin, folder, steps = time.monotonic(), proxy.folder, proxy.steps
     config = write_config(proxy)
-    repair(place / "neox" / "save", yamlfile.read(config))
-    if checkpoints.latest(place / "neox" / "save") != f"global_step{steps}":
-        _run(place, config)
-    if not (place / "model").is_dir():
+    repair(folder / "neox" / "save", yamlfile.read(config))
+    if checkpoints.latest(folder / "neox" / "save") != f"global_step{steps}":
+        _run(folder, config)
+    if not (folder / "model").is_dir():
         from launch.neox.conversion.convert import convert
         from launch.neox.conversion.options import ConvertOptions
 
         options = ConvertOptions(
-            checkpoint=str(place / "neox" / "save"),
-            out=str(place / "model"),
+            checkpoint=str(folder / "neox" / "save"),
+            out=str(folder / "model"),
             iteration=steps,
             config=[str(config)],
             tokenizer=str(proxy.options.tokenizer),
@@ -88,12 +88,12 @@ def _train(proxy: Proxy) -> dict[str, Any]:
         )
         convert(options)
     result = evaluate(proxy)
-    result["seconds"] = round(_spent(place) + time.monotonic() - begin, 3)
-    files.write_json(place / checkpoint.RESULT, result)
-    _clear(place / "neox")
+    result["seconds"] = round(_spent(folder) + time.monotonic() - begin, 3)
+    files.write_json(folder / checkpoint.RESULT, result)
+    _clear(folder / "neox")
     if not proxy.options.export:
-        files.remove_tree(place / "model")
-    checkpoint.close(place)
+        files.remove_tree(folder / "model")
+    checkpoint.close(folder)
     return result
 
 
@@ -126,7 +126,7 @@ def write_config(proxy: Proxy) -> Path:
     """
     from neox_configs import keys
 
-    place, steps = proxy.folder, proxy.steps
+    folder, steps = proxy.folder, proxy.steps
     made = {name: value for name, value in proxy.config.items() if value is not None}
     for name in ("hostfile", "include", "num_gpus", "num_nodes", "global_num_gpus", "launcher"):
         made.pop(name, None)
@@ -139,7 +139,7 @@ def write_config(proxy: Proxy) -> Path:
     made.pop("lr_decay_fraction", None)
     train_sets = [Path(prefix) for prefix in made["train_data_paths"]]
     held = [Path(prefix) for prefix in (proxy.options.valid or {}).values()] or train_sets
-    data = place / "neox" / "data"
+    data = folder / "neox" / "data"
     linked = {
         prefix: _link(prefix, data / f"{number}") for number, prefix in enumerate(dict.fromkeys([*train_sets, *held]))
     }
@@ -153,8 +153,8 @@ def write_config(proxy: Proxy) -> Path:
         "vocab_file": str(model_path(proxy.options.tokenizer)),
         "tokenizer_type": "SPMTokenizer",
         "data_impl": "mmap",
-        "save": str(place / "neox" / "save"),
-        "load": str(place / "neox" / "save"),
+        "save": str(folder / "neox" / "save"),
+        "load": str(folder / "neox" / "save"),
         "checkpoint_factor": max(1, -(-steps // _SAVES)),
         "keep_last_n_checkpoints": 2,
         "eval_iters": 0,
@@ -165,7 +165,7 @@ def write_config(proxy: Proxy) -> Path:
     unknown = [name for name in made if name not in keys.KEYS]
     if unknown:
         raise HaigoError(f"unknown key '{unknown[0]}': GPT-NeoX has no such key.", "mend or remove it")
-    path = place / "neox" / "config.yml"
+    path = folder / "neox" / "config.yml"
     yamlfile.write(path, made, "one proxy of launch.proxies --engine neox")
     return path
 
@@ -180,7 +180,7 @@ def _link(prefix: Path, folder: Path) -> Path:
     return made
 
 
-def _run(place: Path, config: Path) -> None:
+def _run(folder: Path, config: Path) -> None:
     from launch import deepy
 
     if not os.environ.get("CUDA_VISIBLE_DEVICES", "").strip():
@@ -188,18 +188,18 @@ def _run(place: Path, config: Path) -> None:
     begin = time.monotonic()
     try:
         # not supervised: a run that fails is tried again by the swarm, in a new job
-        words = ["train.py", str(config), "--gpus", "1", "--log", str(place / "train.log"), "--no-supervise"]
-        code = deepy.main(words)
+        argv = ["train.py", str(config), "--gpus", "1", "--log", str(folder / "train.log"), "--no-supervise"]
+        code = deepy.main(argv)
     finally:
-        spent = _spent(place) + time.monotonic() - begin
-        files.write_json(place / "neox" / "spent.json", {"seconds": round(spent, 3)})
+        spent = _spent(folder) + time.monotonic() - begin
+        files.write_json(folder / "neox" / "spent.json", {"seconds": round(spent, 3)})
     if code:
-        raise Failed(f"GPT-NeoX ended with {code}; see {place / 'train.log'}.", "mend what its last lines say")
+        raise Failed(f"GPT-NeoX ended with {code}; see {folder / 'train.log'}.", "mend what its last lines say")
 
 
-def _spent(place: Path) -> float:
+def _spent(folder: Path) -> float:
     """Seconds of earlier starts of this run."""
-    path = place / "neox" / "spent.json"
+    path = folder / "neox" / "spent.json"
     with contextlib.suppress(HaigoError):  # none yet, or a damaged one: it is only told
         return float(files.read_record(path, {"seconds": float})["seconds"])
     return 0.0
@@ -220,14 +220,14 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
     from launch.engine import job as jobs
     from launch.engine import model as models
 
-    words = tokenizers.load(proxy.options.tokenizer)
+    tokenizer = tokenizers.load(proxy.options.tokenizer)
     options = proxy.options.replaced(tokens=None, precision_override="fp32", device="cpu")
-    job = jobs.prepare({**proxy.config, "train_iters": proxy.steps}, options, words)
+    job = jobs.prepare({**proxy.config, "train_iters": proxy.steps}, options, tokenizer)
     device = devices.resolve("auto")
     model: Any = GPTNeoXForCausalLM.from_pretrained(proxy.folder / "model", dtype=torch.float32)
     if device != "cpu":
         torch.nn.Module.to(model, torch.device(device))
-    tasks = evaluation.tasks(job.valid, job.pairs, words, job.plan, options.eval_tokens)
+    tasks = evaluation.tasks(job.valid, job.pairs, tokenizer, job.plan, options.eval_tokens)
     found = {name: evaluation.score(model, each, device) for name, each in tasks.items()}
     losses = [loss for _, loss in logged(proxy.folder / "train.log")]
     tail = losses[-max(1, len(losses) // 10) :]
@@ -239,7 +239,7 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
         "valid": {name: score.as_dict() for name, score in found.items()},
         "size": models.parameters(model),
         "size_non_embedding": models.non_embedding_parameters(model),
-        "vocab_size": words.vocab_size,
+        "vocab_size": tokenizer.vocab_size,
         "seed": job.plan.seed,
         "engine": ENGINE,
         **(proxy.about or {}),
@@ -254,10 +254,10 @@ def logged(log: Path) -> list[tuple[int, float]]:
     return sorted(found.items())
 
 
-def steps_done(place: Path) -> int:
+def steps_done(folder: Path) -> int:
     """The last step that a run's log tells of; 0 before the first."""
     try:
-        with open(place / "train.log", "rb") as handle:
+        with open(folder / "train.log", "rb") as handle:
             handle.seek(max(0, os.fstat(handle.fileno()).st_size - _TAIL_BYTES))
             lines = handle.read().splitlines()
     except FileNotFoundError:

@@ -62,17 +62,17 @@ class Counted:
             HaigoError: datasets or files that are missing or do not belong together; no validation set.
         """
         order = options.order
-        words = tokenizers.load(catalogue.tokenizer)
-        self.order, self.vocabulary_size = order, words.vocab_size
+        tokenizer = tokenizers.load(catalogue.tokenizer)
+        self.order, self.vocabulary_size = order, tokenizer.vocab_size
         self.corpora = list(catalogue.corpora)
-        asked = _questions(catalogue, words, options)
+        asked = _questions(catalogue, tokenizer, options)
         self.metrics = list(asked)
         self._bytes = [one.bytes for one in asked.values()]
         self._ends = np.cumsum([len(one.targets) for one in asked.values()])
         targets = np.concatenate([one.targets for one in asked.values()])
         contexts = np.concatenate([one.contexts for one in asked.values()], axis=1)
         levels = [
-            tuple(np.unique(keys, return_inverse=True) for keys in _keys(targets, contexts[:n], words.vocab_size))
+            tuple(np.unique(keys, return_inverse=True) for keys in _keys(targets, contexts[:n], tokenizer.vocab_size))
             for n in range(order)
         ]
         hits = [np.zeros((len(targets), len(self.corpora))) for _ in levels]
@@ -80,13 +80,13 @@ class Counted:
         counted, self.tokens = np.zeros(len(self.corpora)), np.zeros(len(self.corpora))
         with Progress("counting", len(self.corpora), "corpora") as bar:
             for j, name in enumerate(self.corpora):
-                stream = _training_stream(catalogue, name, words)
+                stream = _training_stream(catalogue, name, tokenizer)
                 blocks = _sample(stream, options.sample, np.random.default_rng([options.seed, j]))
                 self.tokens[j], counted[j] = len(stream), blocks.size
                 for n, (whole, before) in enumerate(levels):
                     x = blocks[:, n:]
                     history = [blocks[:, n - 1 - i : blocks.shape[1] - 1 - i] for i in range(n)]
-                    many = _keys(x.ravel(), [piece.ravel() for piece in history], words.vocab_size)
+                    many = _keys(x.ravel(), [piece.ravel() for piece in history], tokenizer.vocab_size)
                     hits[n][:, j] = _occurrences(whole, many[0])
                     seen[n][:, j] = _occurrences(before, many[1])
                 bar.update(1, name)
@@ -106,17 +106,17 @@ class Counted:
         return made
 
 
-def _questions(catalogue: Catalogue, words: Tokenizer, options: CountOptions) -> dict[str, _Asked]:
+def _questions(catalogue: Catalogue, tokenizer: Tokenizer, options: CountOptions) -> dict[str, _Asked]:
     eval_tokens, order = options.eval_tokens or None, options.order
     tasks = {
-        f"{corpus}_bpb": evaluate.corpus_task(str(splits["valid"]), words, _SEQ_LENGTH, eval_tokens)
+        f"{corpus}_bpb": evaluate.corpus_task(str(splits["valid"]), tokenizer, _SEQ_LENGTH, eval_tokens)
         for corpus, splits in catalogue.corpora.items()
         if "valid" in splits
     }
     for name, path in options.pairs.items():
         if f"{name}_bpb" in tasks:
             raise HaigoError(f"'{name}' is both a corpus and a pairs file.", "give the pairs file another name")
-        tasks[f"{name}_bpb"] = evaluate.pairs_task(path, words, _POSITIONS)
+        tasks[f"{name}_bpb"] = evaluate.pairs_task(path, tokenizer, _POSITIONS)
     if not tasks:
         raise HaigoError("the catalogue has no validation set: there is nothing to screen for.", "index a valid split")
     made = {}
@@ -124,7 +124,7 @@ def _questions(catalogue: Catalogue, words: Tokenizer, options: CountOptions) ->
         # as launch.engine.evaluate: the end of a document stands for no byte, so its prediction is no part of the bits
         row, column = np.nonzero((task.labels >= 0) & (task.labels != task.eod_id))
         before = [
-            np.where(column >= i, task.inputs[row, np.maximum(column - i, 0)], words.vocab_size)
+            np.where(column >= i, task.inputs[row, np.maximum(column - i, 0)], tokenizer.vocab_size)
             for i in range(order - 1)
         ]
         contexts = np.array(before, dtype=np.int64).reshape(order - 1, len(row))
@@ -132,12 +132,12 @@ def _questions(catalogue: Catalogue, words: Tokenizer, options: CountOptions) ->
     return made
 
 
-def _training_stream(catalogue: Catalogue, corpus: str, words: Tokenizer) -> Array:
+def _training_stream(catalogue: Catalogue, corpus: str, tokenizer: Tokenizer) -> Array:
     splits = catalogue.corpora[corpus]
     if "train" not in splits:
         raise HaigoError(f"the catalogue has no training set of {corpus}.", "index its train split")
     prefix = str(splits["train"])
-    belongs.require(prefix, words)
+    belongs.require(prefix, tokenizer)
     stream: Array = MMapReader(prefix).tokens
     if len(stream) < 2:
         raise HaigoError(f"{prefix} holds {len(stream)} tokens: nothing to count.", "index more text")

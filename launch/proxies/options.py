@@ -105,7 +105,7 @@ class SwarmOptions(BudgetOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(SwarmOptions):
-    """What `launch.proxies.run` can be told besides table, catalogue, config and folder."""
+    """What `launch.proxies.run` takes besides table, catalogue, config and folder."""
 
     show: bool = option("progress on stderr", True, hidden=True)
     matching: Any = option(
@@ -126,7 +126,7 @@ class TableOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class ProxiesOptions(SwarmOptions, TaskOptions, ClusterOptions, TableOptions):
-    """What `launch.proxies` can be told."""
+    """What `launch.proxies` takes."""
 
     config: list[str] = option(
         "base config, without data: YAML files, or a shipped size such as 0-3M", [], nargs="+", metavar="CONFIG"
@@ -153,7 +153,7 @@ class CountOptions(EvaluationOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenOptions(CountOptions):
-    """What `launch.screen.screen` can be told besides table, catalogue and folder."""
+    """What `launch.screen.screen` takes besides table, catalogue and folder."""
 
     tokens: int = count("training tokens of one proxy")
     mixtures: int = option("mixtures beside those of the table", 64, least=0, most=MOST_RUNS)
@@ -161,7 +161,7 @@ class ScreenOptions(CountOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenVerbOptions(ScreenOptions, TableOptions):
-    """What `launch.screen` can be told."""
+    """What `launch.screen` takes."""
 
     ratios: str = option("ratios.csv")
     catalogue: str = option("corpora.yml")

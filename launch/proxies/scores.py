@@ -43,9 +43,9 @@ def check(tasks: TaskOptions) -> str:
     return files.digest([names, [source.shots for source in found], limits, used])
 
 
-def finished(place: Path, key: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
+def finished(folder: Path, key: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
     """The scores of a run's model, if they were made with just this; None otherwise."""
-    path = place / FILE
+    path = folder / FILE
     if not path.is_file():
         return None
     try:
@@ -56,8 +56,8 @@ def finished(place: Path, key: str, result: Mapping[str, Any]) -> dict[str, Any]
     return content if content.get("key") == key and content.get("model") == _model(result) else None
 
 
-def score(place: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    """Score the model of a finished run (in a worker); `place/scores.json` is written last.
+def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    """Score the model of a finished run (in a worker); `folder/scores.json` is written last.
 
     Returns:
         key, model, metrics {column: value}, items {column: n}, chance {column: share}.
@@ -65,23 +65,23 @@ def score(place: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any]) 
     Raises:
         HaigoError: the run has no model, or eval_harness refuses.
     """
-    known = finished(place, key, result)
+    known = finished(folder, key, result)
     if known is not None:
         return known
-    if not (place / "model").is_dir():
-        raise HaigoError(f"{place} holds no model to score.", "delete that folder, and it is trained again")
+    if not (folder / "model").is_dir():
+        raise HaigoError(f"{folder} holds no model to score.", "delete that folder, and it is trained again")
     from eval_harness.run import evaluate
     from launch.engine import device
 
     # what it says on the way would be said once a proxy, in the middle of the table
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
         found = evaluate(
-            place / "model",
+            folder / "model",
             tasks.tasks,
             tasks.num_fewshot or [None],
             tasks.limit or [None],
             tasks.data_dir or ".",
-            place / "scores",
+            folder / "scores",
             log_samples=False,
             fewshot_pool=tasks.fewshot_pool,
             data_version=tasks.data_version,
@@ -97,7 +97,7 @@ def score(place: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any]) 
             made["items"][column] = about["n"]
             if about["baseline"].get("chance") is not None:
                 made["chance"][column] = about["baseline"]["chance"]
-    sealed.write(place / FILE, made)
+    sealed.write(folder / FILE, made)
     return made
 
 
@@ -116,7 +116,7 @@ def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def advice(known: Mapping[str, Mapping[str, Any]]) -> str:
-    """The words for mixer.search."""
+    """The options for mixer.search."""
     made = []
     for column, facts in known.items():
         chance = f":{facts['chance']:.4g}" if facts.get("chance") is not None else ""

@@ -14,7 +14,7 @@ from launch.proxies import epochs, metrics, neox, proxy, scores, status_display
 from launch.proxies import workers as defaults
 from launch.proxies.options import RunOptions
 from launch.proxies.proxy import Proxy, proxy_config
-from launch.proxies.status_display import Board
+from launch.proxies.status_display import StatusDisplay
 from launch.proxies.table import Unit
 from neox_configs.catalogue import Catalogue
 
@@ -83,17 +83,17 @@ class Swarm:
         files.check_output(self.folder, names=names)
         metrics.require_place(self.folder, "swarm")
 
-    def prepare(self, base: Mapping[str, Any], known: Catalogue, words: Any) -> None:
+    def prepare(self, base: Mapping[str, Any], known: Catalogue, tokenizer: Any) -> None:
         """Check every model of the table, sort out those that are finished, and write swarm.json.
 
         Args:
-            words: the catalogue's tokenizer.
+            tokenizer: the catalogue's tokenizer.
         """
         from haigo.formats.dataset.manifest import fingerprint
         from launch.engine.job import prepare
 
         summary, units = self.summary, self.units
-        first = prepare(proxy_config(base, units[0].weights, known, units[0].seed), self.train_options, words)
+        first = prepare(proxy_config(base, units[0].weights, known, units[0].seed), self.train_options, tokenizer)
         self.first, tokens, plan = first, self.train_options.tokens, first.plan
         steps = tokens // plan.tokens_per_step if tokens is not None else plan.train_iters
         summary.tokens = steps * plan.tokens_per_step
@@ -103,15 +103,15 @@ class Swarm:
         }
         if self.options.matching is not None:
             mixtures = [unit.weights for unit in units]
-            place, sizes = self.folder / "matched", (summary.tokens, plan.seq_length)
-            cut = epochs.match(known, mixtures, *sizes, self.options.matching, place, self.seed, words)
+            folder, sizes = self.folder / "matched", (summary.tokens, plan.seq_length)
+            cut = epochs.match(known, mixtures, *sizes, self.options.matching, folder, self.seed, tokenizer)
             known, summary.remarks = cut.catalogue, cut.remarks
             self.facts["epochs_matched"] = cut.target_tokens
             self.facts |= {f"supply.{name}": supply for name, supply in cut.supply.items()}
             self.about = {each.name: {"epochs_matched": cut.about(each.weights, summary.tokens)} for each in units}
         for unit in units:
             config = proxy_config(base, unit.weights, known, unit.seed)
-            self._sort(unit, config, prepare(config, self.train_options, words), steps)
+            self._sort(unit, config, prepare(config, self.train_options, tokenizer), steps)
         corpora = dict.fromkeys(name for unit in units for name, weight in unit.weights.items() if weight > 0)
         self.facts |= {"base_seed": self.seed, "seeds": self.options.seeds, "tokens": summary.tokens}
         self.facts |= {"engine": "embedded", **self.engine}
@@ -122,21 +122,21 @@ class Swarm:
 
     def _sort(self, unit: Unit, config: dict[str, Any], job: Job, steps: int) -> None:
 
-        place = self.folder / "runs" / unit.name
+        folder = self.folder / "runs" / unit.name
         identity = {**job.identity(), **self.engine}
-        same = checkpoint.same(place, identity, lambda: {**job.identity(former=True), **self.engine})
-        result = checkpoint.finished(place) if same else None
+        same = checkpoint.same(folder, identity, lambda: {**job.identity(former=True), **self.engine})
+        result = checkpoint.finished(folder) if same else None
         if result is not None:
-            checkpoint.tidy(place)
-            scored = scores.finished(place, self.tasks_key, result) if self.options.tasks is not None else {}
+            checkpoint.tidy(folder)
+            scored = scores.finished(folder, self.tasks_key, result) if self.options.tasks is not None else {}
             if scored is not None:
                 self._take(unit.name, result, scored)
                 return
-        elif (place / checkpoint.RESULT).is_file():
+        elif (folder / checkpoint.RESULT).is_file():
             same = False  # of another run, or not as it was left
         self.waiting[unit.name] = Proxy(
             config=config,
-            folder=place,
+            folder=folder,
             options=self.train_options.replaced(overwrite=not same),
             steps=steps,
             decay=job.plan.with_steps(steps).lr_decay_iters,
@@ -185,35 +185,35 @@ class Swarm:
         summary, there = self.summary, len(self.summary.results)
         runs = there + len(waiting)
         executor, remark = self._executor()
-        with Board(runs, len(waiting), summary.tokens) as board:
-            board.quiet = board.quiet or not self.options.show
+        with StatusDisplay(runs, len(waiting), summary.tokens) as display:
+            display.quiet = display.quiet or not self.options.show
             for name, result in summary.results.items():
-                board.result(name, result["metrics"])
+                display.result(name, result["metrics"])
             if there:
-                board.say(f"{there} of {runs} proxies are there already")
+                display.say(f"{there} of {runs} proxies are there already")
             if remark:
-                board.say(remark)
+                display.say(remark)
             for event in jobs.run(executor, waiting.items(), _TRIES):
                 if event is None:
                     pass
                 elif event.kind == "started":
-                    board.started(event.name)
+                    display.started(event.name)
                 elif event.kind == "tick":
-                    board.at(event.name, event.value)
+                    display.at(event.name, event.value)
                 elif event.kind == "done":
                     self._take(event.name, *event.value)
                     summary.trained.append(event.name)
                     self.write()
-                    board.ended(event.name, finished=True)
-                    board.result(event.name, summary.results[event.name]["metrics"])
-                    board.say(status_display.line(event.name, summary.results[event.name], board.finished, runs))
+                    display.ended(event.name, finished=True)
+                    display.result(event.name, summary.results[event.name]["metrics"])
+                    display.say(status_display.line(event.name, summary.results[event.name], display.finished, runs))
                 else:
-                    board.ended(event.name, finished=False)
+                    display.ended(event.name, finished=False)
                     again = event.kind == "again"
-                    board.say(f"{event.name} failed {'and is tried again' if again else 'again'}: {event.value}")
+                    display.say(f"{event.name} failed {'and is tried again' if again else 'again'}: {event.value}")
                     if not again:
                         summary.failed[event.name] = event.value
-                board.refresh()
+                display.refresh()
 
     def finish(self) -> None:
         """Put the results in order, and write what they say together."""

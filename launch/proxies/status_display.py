@@ -25,7 +25,7 @@ class _Running:
     """Tokens at its first word: what an earlier start had trained already."""
 
 
-class Board(Progress):
+class StatusDisplay(Progress):
     """The state of all proxies.
 
     Args:
@@ -45,7 +45,7 @@ class Board(Progress):
         self._old = 0.0
         self._drawn = 0
 
-    def __enter__(self) -> Board:
+    def __enter__(self) -> StatusDisplay:
         return self
 
     def started(self, name: str) -> None:
@@ -100,8 +100,8 @@ class Board(Progress):
 
     def _counts(self) -> str:
         best = self.best.get("mean")
-        told = f", best mean so far {best[0]:.3f} ({best[1]})" if best else ""
-        return f"{self.finished}/{self.runs} done, {len(self.running)} running{told}"
+        best_mean = f", best mean so far {best[0]:.3f} ({best[1]})" if best else ""
+        return f"{self.finished}/{self.runs} done, {len(self.running)} running{best_mean}"
 
     def _text(self, now: float) -> str:
         share = min(1.0, self.done / self.total) if self.total else 1.0

@@ -58,13 +58,13 @@ def run(
     key = scores.check(options.tasks) if options.tasks is not None else ""
     with files.owner(folder):
         files.remove_leftovers(folder)
-        words = tokenizers.load(known.tokenizer)
+        tokenizer = tokenizers.load(known.tokenizer)
         if options.seconds is not None:
             first = proxy_config(base, units[0].weights, known, units[0].seed)
             train = train.replaced(tokens=budget.tokens_in(folder, options.seconds, first, train))
         swarm = Swarm(folder, units, options, train, seed, key)
         swarm.own()
-        swarm.prepare(base, known, words)
+        swarm.prepare(base, known, tokenizer)
         summary = swarm.summary
         summary.left = [name for name in swarm.waiting if name not in mine]
         waiting = {name: proxy for name, proxy in swarm.waiting.items() if name in mine}

@@ -50,7 +50,7 @@ def need(job: Job) -> int:
     from launch.engine.loss import CUDA_CHUNK
 
     plan = job.plan
-    hidden, inner, rows = plan.hidden_size, plan.intermediate_size, plan.padded(job.words.vocab_size)
+    hidden, inner, rows = plan.hidden_size, plan.intermediate_size, plan.padded(job.tokenizer.vocab_size)
     tokens = plan.micro_batch * plan.seq_length
     # a layer keeps, a token: two norms' inputs and outputs, query, key and value before and after their rotation, the
     # attention's and both blocks' outputs, and the MLP's hidden state before and after its activation
@@ -62,11 +62,11 @@ def need(job: Job) -> int:
 def free_bytes() -> list[int]:
     """Free memory of each CUDA device that this process may use, asked of nvidia-smi: torch would hold a context on each
     device to say it. Empty where there is no answer."""
-    words = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
-        words.append(f"--id={chosen.replace(' ', '')}")
+        command.append(f"--id={chosen.replace(' ', '')}")
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
-        asked = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         return [int(line) * _MIB for line in asked.stdout.split()]
     return []

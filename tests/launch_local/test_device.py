@@ -88,7 +88,7 @@ def test_memory_of_a_proxy_holds_its_weights_and_moments(world):
 
     for changes in ({}, {"no_weight_tying": False, "num_layers": 3}, {"hidden_size": 128, "intermediate_size": 64}):
         job = prepare(world.config(**changes), TrainOptions(tokenizer=world.tokenizer, device="cpu"))
-        matrices = [w for w in models.build(job.plan, job.words.vocab_size, 1).parameters() if w.dim() == 2]
+        matrices = [w for w in models.build(job.plan, job.tokenizer.vocab_size, 1).parameters() if w.dim() == 2]
         larger = prepare(world.config(train_micro_batch_size_per_gpu=8, **changes), job.options)
         kept = workers.need(larger) - workers.need(job)
         assert workers.need(job) - kept - (1 << 30) > 18 * sum(weight.numel() for weight in matrices)

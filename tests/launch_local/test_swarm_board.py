@@ -8,7 +8,7 @@ import re
 import pytest
 
 from launch.proxies import status_display
-from launch.proxies.status_display import Board
+from launch.proxies.status_display import StatusDisplay
 
 
 class Screen(io.StringIO):
@@ -54,7 +54,7 @@ def clock(monkeypatch):
 def test_a_table_on_a_terminal(clock, monkeypatch):
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
-    with Board(4, 3, 1000) as board:
+    with StatusDisplay(4, 3, 1000) as board:
         board.result("old", {"news_bpb": 2.5, "wiki_bpb": 1.5})
         board.say("1 of 4 proxies are there already")
         board.started("p001")
@@ -94,7 +94,7 @@ def test_long_names_do_not_wrap(clock, monkeypatch):
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("LINES", "8")
-    board = Board(30, 30, 1000)
+    board = StatusDisplay(30, 30, 1000)
     for number in range(20):
         board.started(f"新聞と百科事典の配合{number:03d}" * 3)
     clock[0] += 1
@@ -107,7 +107,7 @@ def test_long_names_do_not_wrap(clock, monkeypatch):
 def test_plain_lines_in_a_log(clock, monkeypatch):
     log = io.StringIO()
     monkeypatch.setattr("sys.stderr", log)
-    with Board(3, 3, 1000) as board:
+    with StatusDisplay(3, 3, 1000) as board:
         for step in range(30):
             if step == 0:
                 board.started("p001")
@@ -129,7 +129,7 @@ def test_plain_lines_in_a_log(clock, monkeypatch):
 
 def test_quiet_is_quiet(monkeypatch, capsys):
     monkeypatch.setenv("HAIGO_QUIET", "1")
-    with Board(1, 1, 10) as board:
+    with StatusDisplay(1, 1, 10) as board:
         board.say("nothing")
         board.started("a")
         board.refresh()
