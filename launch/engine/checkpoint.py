@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 NAME = "checkpoint.pt"
 IDENTITY = "run.json"
 RESULT = "result.json"
+_SHOWN = 6
 _MARK = {"sha256": str, "size": int}
 _LIKE: dict[str, dict[str, Any]] = {
     IDENTITY: {"identity?": {}, "outputs?": {str: _MARK}, "checkpoint?": {"sha256": [str], "size": int}},
@@ -156,8 +157,8 @@ def own(folder: Path) -> None:
 def claim(
     folder: Path, identity: Mapping[str, Any], former: Callable[[], Mapping[str, Any]] | None = None
 ) -> dict[str, Any]:
-    """Make `folder` the place of this run, or find that it already is. A run that got nowhere (no checkpoint, no
-    result) holds no place.
+    """Make `folder` the folder of this run, or find that it already is. A run that got nowhere (no checkpoint, no
+    result) holds none.
 
     Args:
         identity: what the run is made from; a flat dict of plain values.
@@ -181,12 +182,10 @@ def claim(
             sealed.write(folder / IDENTITY, content)
         return {key: value for key, value in content.items() if key != "identity"}
     before = content.get("identity", {})
-    changed = sorted(key for key in {*before, *plain} if before.get(key) != plain.get(key))
+    changed = differences(before, plain, " -> ")
     if changed and (former is None or before != _plain(former())):
-        differences = ", ".join(f"{key} ({_short(before.get(key))} -> {_short(plain.get(key))})" for key in changed[:6])
-        more = f" and {len(changed) - 6} more" if len(changed) > 6 else ""
         raise Refused(
-            f"{folder} holds another run, which differs in {differences}{more}.",
+            f"{folder} holds another run, which differs in {changed}.",
             "take another --output-dir, or add --overwrite to start anew there",
             option=("output_dir", "overwrite"),
         )
@@ -194,7 +193,7 @@ def claim(
 
 
 def same(folder: Path, identity: Mapping[str, Any], former: Callable[[], Mapping[str, Any]] | None = None) -> bool:
-    """Whether `folder` is the place of exactly this run. Arguments as of `claim`."""
+    """Whether `folder` is that of exactly this run. Arguments as of `claim`."""
     content = _content(folder)
     if content is _CHANGED:
         _tell(f"{folder / IDENTITY} was changed since it was written: the run starts anew")
@@ -290,6 +289,13 @@ def _plain(identity: Mapping[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(identity)))  # tuples become lists, as they come back from disk
 
 
-def _short(value: Any) -> str:
-    text = os.fspath(value) if isinstance(value, os.PathLike) else str(value)
-    return text if len(text) <= 24 else text[:12] + "..."
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], mark: str) -> str:
+    """In what two runs differ, in words: the first six keys with both values, `mark` between them; empty where in nothing."""
+
+    def short(facts: Mapping[str, Any], name: str) -> str:
+        text = str(facts.get(name, "absent"))
+        return text if len(text) <= 24 else text[:12] + "..."
+
+    names = sorted(name for name in {*one, *other} if one.get(name) != other.get(name))
+    listed = ", ".join(f"{name} ({short(one, name)}{mark}{short(other, name)})" for name in names[:_SHOWN])
+    return f"{listed} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else listed

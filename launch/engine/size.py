@@ -1,5 +1,5 @@
-"""Whether a run has any chance to fit into memory, before anything is built for it: estimated from below, so that whatever could
-run is let through."""
+"""Whether a run has any chance to fit into memory, before anything is built for it: estimated from below, so that whatever
+could run is let through."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from typing import Any
 from haigo import files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.csvfile import write_rows
+from launch.engine import checkpoint
 from launch.proxies import metrics
 from launch.proxies.metrics import Table
 from launch.proxies.table import write_ratios
@@ -23,7 +24,6 @@ from mixer.replicates import split
 
 _SAME = 1e-5
 """Relative difference of two losses that is put down to other processors, which round otherwise."""
-_SHOWN = 6
 _NOT_COMPARED = ("run", "seconds")
 
 
@@ -106,15 +106,9 @@ def merge(folders: Sequence[str | Path], output_dir: str | Path) -> Merged:
 
 
 def _check_common(one: Table, other: Table) -> None:
-    names = sorted({*one.common, *other.common})
-    odd = [name for name in names if one.common.get(name) != other.common.get(name)]
-    if odd:
-        differences = ", ".join(
-            f"{name} ({_short(one.common.get(name))} / {_short(other.common.get(name))})" for name in odd[:_SHOWN]
-        )
-        more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
+    if differences := checkpoint.differences(one.common, other.common, " / "):
         raise Refused(
-            f"the runs of {one.folder} and {other.folder} cannot be compared: they differ in {differences}{more}.",
+            f"the runs of {one.folder} and {other.folder} cannot be compared: they differ in {differences}.",
             "train them alike, or merge only folders that were",
         )
 
@@ -154,8 +148,3 @@ def _same(one: str, other: str) -> bool:
         return math.isclose(float(one), float(other), rel_tol=_SAME, abs_tol=2e-6)
     except ValueError:
         return False
-
-
-def _short(value: Any) -> str:
-    text = "absent" if value is None else str(value)
-    return text if len(text) <= 24 else text[:12] + "..."
