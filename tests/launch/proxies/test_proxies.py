@@ -17,7 +17,7 @@ from haigo.cli import Failed, HaigoError
 from launch import proxies
 from neox_configs import catalogue as catalogues
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 TABLE = {"a": {"plain": 0.8, "rhyme": 0.2}, "b": {"plain": 0.0, "rhyme": 1.0}, "c": {"plain": 0.5, "rhyme": 0.5}}
 
 

@@ -21,7 +21,7 @@ from launch.engine import evaluate, log
 from launch.local import __main__ as command
 from launch.local.train import train
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

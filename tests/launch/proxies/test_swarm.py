@@ -27,7 +27,7 @@ from launch.proxies.options import SwarmOptions, parse_shard
 from mixer.proxies import read
 from neox_configs import catalogue as catalogues
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RATIOS = "run,plain,rhyme\np000,0.8,0.2\np001,0.3,0.7\np002,0.5,0.5\np003,0.6,0.4\n"
 TABLE = {
     "p000": {"plain": 0.8, "rhyme": 0.2},

@@ -25,7 +25,7 @@ COLUMN = f"{TASK}_acc"
 @pytest.fixture(scope="module")
 def jglue(tmp_path_factory):
     spec = importlib.util.spec_from_file_location(
-        "made_jglue", Path(__file__).parents[1] / "eval_harness" / "synthetic_jglue.py"
+        "made_jglue", Path(__file__).parents[2] / "eval_harness" / "synthetic_jglue.py"
     )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

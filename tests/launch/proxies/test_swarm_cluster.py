@@ -24,7 +24,7 @@ from launch.proxies import cluster, neox
 from launch.proxies.options import ClusterOptions
 from launch.proxies.proxy import Proxy
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
 
 FAKE = """
