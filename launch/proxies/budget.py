@@ -8,6 +8,7 @@ from typing import Any
 
 from haigo import files, jobs, sealed
 from haigo.cli import Failed
+from launch.engine import job
 from launch.engine.options import TrainOptions
 
 DATA_KEYS = tuple(f"{part}_data_{what}" for part in ("train", "valid", "test") for what in ("paths", "weights"))
@@ -40,7 +41,6 @@ def tokens_in(folder: Path, seconds: float, config: Mapping[str, Any], options: 
 
 def _measure(task: tuple[dict[str, Any], TrainOptions], tell: Callable[[Any], None]) -> int:
     """Time a few steps (in a worker)."""
-    from launch.engine import job
     from launch.engine.train import tokens_in
 
     return tokens_in(job.prepare(*task))

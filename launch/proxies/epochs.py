@@ -25,6 +25,7 @@ from haigo.formats.dataset import manifest as manifests
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
 from haigo.formats.tokenizer import Tokenizer
 from launch.engine import evaluate
+from mixer.supply import read_supply
 from neox_configs.catalogue import Catalogue
 
 _SPARE = 1.005  # GPT-NeoX asks for half a percent more than a weight's share
@@ -48,7 +49,6 @@ def matching(target_tokens: float | None, supply: str | None) -> Matching | None
     """
     if target_tokens is None or not supply:
         return None if target_tokens is None else Matching(target_tokens)
-    from mixer.supply import read_supply
 
     rows = read_supply(supply).items()
     return Matching(target_tokens, {name: float(row.get("tokens", 0.0)) for name, row in rows})

@@ -16,6 +16,7 @@ from haigo import __version__, files, sealed, shapes
 from haigo.cli import HaigoError, Refused
 from haigo.formats import csvfile
 from launch.engine import checkpoint
+from mixer import replicates
 
 ABOUT = ("size", "tokens", "seed", "seconds", "epochs_matched")
 """Columns of metrics.csv that are no metrics, in their order; the last only where it says something."""
@@ -187,8 +188,6 @@ def read(folder: Path) -> Table:
 def write_noise(folder: Path, rows: Mapping[str, Mapping[str, str]], metrics: Sequence[str]) -> dict[str, Any] | None:
     """Write noise.json, what replicates say of the noise of a run; without replicates there is none (None)."""
     import numpy as np
-
-    from mixer import replicates
 
     names = list(rows)
     path = folder / "noise.json"

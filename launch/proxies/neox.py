@@ -21,10 +21,15 @@ from haigo import digests, files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.formats.tokenizer import model_path
 from launch.engine import checkpoint
+from launch.engine import device as devices
+from launch.engine import evaluate as evaluation
+from launch.engine import job as jobs
+from launch.engine import model as models
 from launch.neox import checkpoints, ports
 from launch.neox import log as neox_log
 from launch.proxies import scores
 from launch.proxies.proxy import Proxy
+from neox_configs import keys
 
 ENGINE = "gpt-neox"
 _TAIL_BYTES = 8192
@@ -124,7 +129,6 @@ def write_config(proxy: Proxy) -> Path:
     One process on one device: the one that CUDA_VISIBLE_DEVICES names, through `include`, because DeepSpeed drops that
     variable and takes device 0 as soon as it is told a number of GPUs.
     """
-    from neox_configs import keys
 
     folder, steps = proxy.folder, proxy.steps
     made = {name: value for name, value in proxy.config.items() if value is not None}
@@ -215,10 +219,6 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
     from transformers import GPTNeoXForCausalLM
 
     from haigo.formats import tokenizer as tokenizers
-    from launch.engine import device as devices
-    from launch.engine import evaluate as evaluation
-    from launch.engine import job as jobs
-    from launch.engine import model as models
 
     tokenizer = tokenizers.load(proxy.options.tokenizer)
     options = proxy.options.replaced(tokens=None, precision_override="fp32", device="cpu")

@@ -15,6 +15,7 @@ from typing import Any
 
 from haigo import files, sealed
 from haigo.cli import HaigoError
+from launch.engine import device
 from launch.proxies.options import TaskOptions
 
 FILE = "scores.json"
@@ -71,7 +72,6 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
     if not (folder / "model").is_dir():
         raise HaigoError(f"{folder} holds no model to score.", "delete that folder, and it is trained again")
     from eval_harness.run import evaluate
-    from launch.engine import device
 
     # what it says on the way would be said once a proxy, in the middle of the table
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from haigo import digests, files, jobs
+from haigo.formats.dataset.manifest import fingerprint
 from launch.engine import checkpoint
+from launch.engine.job import Job, prepare
 from launch.engine.options import TrainOptions
-from launch.proxies import epochs, metrics, neox, proxy, scores, status_display
+from launch.proxies import cluster, epochs, metrics, neox, proxy, scores, status_display
 from launch.proxies import workers as defaults
 from launch.proxies.options import RunOptions
 from launch.proxies.proxy import Proxy, proxy_config
 from launch.proxies.status_display import StatusDisplay
 from launch.proxies.table import Unit
 from neox_configs.catalogue import Catalogue
-
-if TYPE_CHECKING:
-    from launch.engine.job import Job
 
 _TRIES = 2
 
@@ -89,9 +88,6 @@ class Swarm:
         Args:
             tokenizer: the catalogue's tokenizer.
         """
-        from haigo.formats.dataset.manifest import fingerprint
-        from launch.engine.job import prepare
-
         summary, units = self.summary, self.units
         first = prepare(proxy_config(base, units[0].weights, known, units[0].seed), self.train_options, tokenizer)
         self.first, tokens, plan = first, self.train_options.tokens, first.plan
@@ -121,7 +117,6 @@ class Swarm:
         self._write_facts()
 
     def _sort(self, unit: Unit, config: dict[str, Any], job: Job, steps: int) -> None:
-
         folder = self.folder / "runs" / unit.name
         identity = {**job.identity(), **self.engine}
         same = checkpoint.same(folder, identity, lambda: {**job.identity(former=True), **self.engine})
@@ -172,7 +167,6 @@ class Swarm:
                 assert self.first is not None
                 workers, remark = defaults.default(self.first)
             return jobs.Processes(proxy.train, workers, ["launch.engine.preload"]), remark
-        from launch.proxies import cluster
 
         def tokens(name: str) -> int:
             return neox.steps_done(self.folder / "runs" / name) * self.waiting[name].tokens_per_step

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from haigo import naming
 from haigo.cli import HaigoError, nearest
-from haigo.formats import csvfile
+from haigo.formats import csvfile, tables
 from launch.proxies.options import SwarmOptions
 
 PathLike = str | os.PathLike[str]
@@ -45,8 +45,6 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
         HaigoError: not such a table; the line or the column is named.
     """
     import numpy as np
-
-    from haigo.formats import tables
 
     made = tables.read_ratios(path)
     for name in made.corpora:

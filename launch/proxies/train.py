@@ -9,13 +9,17 @@ from typing import Any
 
 from haigo import files, naming
 from haigo.cli import Failed, HaigoError
+from haigo.formats import tokenizer as tokenizers
 from launch.engine.options import TrainOptions
+from launch.neox import checkout
 from launch.proxies import budget, scores, status_display, table
 from launch.proxies.options import RunOptions
 from launch.proxies.proxy import proxy_config
 from launch.proxies.state import Summary, Swarm
 from launch.proxies.table import PathLike
 from neox_configs import catalogue as catalogues
+from neox_configs import reader, shipped
+from neox_configs.keys import KEYS
 
 
 def run(
@@ -42,7 +46,6 @@ def run(
         HaigoError: a table, catalogue, config or dataset that makes no sense, found before anything is trained.
         Failed: every proxy failed.
     """
-    from haigo.formats import tokenizer as tokenizers
 
     options = (options or RunOptions()).replaced(**given)
     known = catalogue if isinstance(catalogue, catalogues.Catalogue) else catalogues.read(catalogue)
@@ -107,7 +110,6 @@ def _train_options(options: RunOptions, known: catalogues.Catalogue, base: Mappi
                 "give --tokens with --engine neox",
                 option=("seconds", "tokens", "engine"),
             )
-        from launch.neox import checkout
 
         checkout.find()
         # checks and scores are the embedded engine's; what the training is computed in is GPT-NeoX's business
@@ -118,13 +120,11 @@ def _train_options(options: RunOptions, known: catalogues.Catalogue, base: Mappi
 
 
 def _seed(base: Mapping[str, Any]) -> int:
-    from neox_configs.keys import KEYS
 
     return int(base["seed"] if base.get("seed") is not None else KEYS["seed"].default)
 
 
 def load(config: Sequence[PathLike] | PathLike) -> dict[str, Any]:
     """The base config: YAML files or the name of a shipped size."""
-    from neox_configs import reader, shipped
 
     return reader.load(shipped.files([config] if isinstance(config, str | os.PathLike) else config))
