@@ -1,6 +1,6 @@
 """Independent pieces of work side by side, one process each: nothing outlives its parent, one error stops all.
 
-For a handful of long pieces (clean a corpus, train a model). Proxy swarms have a pool of their own: `launch.proxies`.
+For a handful of long pieces (clean a corpus, train a model). Pieces that may fail while the others go on: `haigo.jobs`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ import os
 
 import pytest
 
-from haigo import jobs
 from haigo.cli import HaigoError, Refused
 from launch.engine import device, precision, settings
 from launch.engine.job import prepare
@@ -105,18 +104,6 @@ def test_the_asked_devices_alone_are_looked_at(monkeypatch, tmp_path):
     assert (tmp_path / "nvidia-smi.words").read_text().split()[-1] == "--id=3,GPU-ab"
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
     assert workers.free_bytes() == []
-
-
-def number_of_worker(task, tell):
-    return os.environ[device.WORKER]
-
-
-def test_workers_of_a_pool_are_numbered():
-    tasks = [(str(n), {}) for n in range(6)]
-    found = {
-        event.value for event in jobs.run(jobs.Processes(number_of_worker, 3), tasks) if event and event.kind == "done"
-    }
-    assert found <= {"0", "1", "2"} and found
 
 
 def test_precision_on_cuda(world):

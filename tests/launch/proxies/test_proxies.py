@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli, files, jobs, yamlfile
+from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError
 from launch import proxies
 from neox_configs import catalogue as catalogues
@@ -162,22 +162,6 @@ def test_bad_input_is_told_before_anything_is_trained(world, catalogue, base, tm
         (cut / f"t.{ending}").write_bytes(blob[:-10] if ending == "bin" else blob)
     short = catalogues.Catalogue(catalogue.tokenizer, {"plain": {"train": cut / "t", "valid": cut / "t"}})
     assert "cut short" in says(ratios={"a": {"plain": 1.0}}, catalogue=short)
-
-
-def _dies(task, tell):
-    if task["die"]:
-        os.kill(os.getpid(), signal.SIGKILL)
-    tell(1)
-    return task["value"] * 2
-
-
-def test_a_killed_worker_is_replaced():
-    tasks = [(str(number), {"die": number == 1, "value": number}) for number in range(4)]
-    events = [event for event in jobs.run(jobs.Processes(_dies, 1), tasks) if event is not None]
-    done = {event.name: event.value for event in events if event.kind == "done"}
-    failed = {event.name: event.value for event in events if event.kind == "failed"}
-    assert done == {"0": 0, "2": 4, "3": 6}
-    assert "ended with code -9 (out of memory" in failed["1"]
 
 
 def test_weight_zero_is_left_out(catalogue, base):
