@@ -29,6 +29,7 @@ from .source import UNKNOWN_LICENCE, Source, today
 from .state import Skipped, Store
 from .wiki_pages import HOLES, terms
 
+_CIRCLE = 1000  # answers among which no place to continue at comes twice
 _PAGES = 50
 _SITE = {"name": str, "articles": str, "licence": str}
 _WALK = {"continue?": {}, "open?": [int], "done?": str}
@@ -84,16 +85,17 @@ class MediaWikiApi(Source):
             site = client.get(self.url, _SITE_INFO, read=lambda reply: _site_of(self._answer(client, reply)))
             store.commit(state={"site": site})
         walk = store.get("walk", _WALK) or {"continue": {}}
-        fetched = today(client).isoformat()
+        fetched, been = today(client).isoformat(), collections.deque([walk.get("continue")], _CIRCLE)
         with Progress("articles", None, "articles") as progress:
             while not walk.get("done") and not self.limits.reached(store):
                 query = _ARTICLES | walk.get("continue", {})
                 answer = client.get(self.url, query, read=lambda reply: self._answer(client, reply))
                 onward = answer.get("continue")
-                if onward is not None and onward == walk.get("continue"):
+                if onward is not None and onward in been:
                     raise HaigoError(
                         f"{self.url} answers with the same place to continue at again and again.", "report it"
                     )
+                been.append(onward)
                 skipped, open_ids = Skipped(), set(walk.get("open", ()))
                 documents = list(self._documents(answer, site, fetched, skipped, open_ids))
                 # until the batch is complete, later answers may bring the missing texts of its pages

@@ -4,6 +4,7 @@ import bz2
 import functools
 import hashlib
 import html
+import itertools
 import json
 
 import pytest
@@ -358,11 +359,14 @@ def test_pages_of_another_namespace_are_noticed(client, clock, tmp_path):
         fetch.fetch_corpus(MediaWikiApi(f"{server.url}/w/api.php"), tmp_path / "w", client)
 
 
-def test_an_api_that_goes_in_circles_is_left(client, clock, tmp_path):
+@pytest.mark.parametrize("places", ["a", "abc"])
+def test_an_api_that_goes_in_circles_is_left(client, clock, tmp_path, places):
+    onward = itertools.cycle(places)
+
     def circle(request):
         if request.query.get("meta"):
             return Wiki()(request)
-        return as_json({"query": {"pages": []}, "continue": {"gapcontinue": "a"}})
+        return as_json({"query": {"pages": []}, "continue": {"gapcontinue": next(onward)}})
 
     with Server(circle, clock) as server, pytest.raises(HaigoError, match="again and again"):
         fetch.fetch_corpus(MediaWikiApi(f"{server.url}/w/api.php"), tmp_path / "w", client)
