@@ -159,3 +159,10 @@ def test_an_error_says_the_option_as_its_reader_knows_it():
     assert type(told) is Refused and told.fix == "give 'corpora.news.text_key'"
     assert told.problem == "'corpora.news.text_key' 'x' is in no row, nor with --text-key-too."
     assert error.spelled(lambda name: None).problem == error.problem
+
+
+def test_what_two_classes_share():
+    section = Section(tokens=7, workers=2)
+    made = section.shared(Everything, inputs=["a"], kind="plain")
+    assert made == Everything(inputs=["a"], kind="plain", tokens=7)  # workers are of the section alone
+    assert made.shared(Section) == Section(tokens=7)

@@ -11,7 +11,7 @@ from launch.pipeline import inputs, run, runfile
 from launch.pipeline import reference as runfile_docs
 from launch.pipeline.__main__ import main as pipeline_main
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 SMALL = """
 output: runs/x
 corpora:

@@ -19,7 +19,7 @@ from launch.pipeline import actions, runfile
 from launch.pipeline.__main__ import main as pipeline_main
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 RUN = """
 output: {out}

@@ -17,7 +17,7 @@ from launch.pipeline.__main__ import main as pipeline_main
 from launch.pipeline.page import text as report_text
 from launch.pipeline.stages import Chain
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 LETTERS = [chr(code) for code in range(0x4E00, 0x4F00)] + list("のにはをがとでもからしていたこと")
 RUN = """
 output: {place}/out
