@@ -39,11 +39,12 @@ from haigo.formats.documents import Broken, Document
 from haigo.formats.documents.broken import broken_lines
 from haigo.progress import Progress
 
-from . import cleaner, rules, sources, split
+from . import cleaner, sources, split
+from .account import Account, opening
 from .cleaner import Kept
 from .fetch import card
-from .normalise import chosen
 from .options import CleanCommand, CleanOptions
+from .rules.normalise import chosen
 
 _PARTIAL = ".partial"
 _LISTED_FILES = 100
@@ -78,7 +79,7 @@ def clean_corpus(
         HaigoError: unreadable input, an unfinished fetch, no documents, or none left after cleaning.
     """
     options = options or CleanOptions(**given)
-    run = _Run(name, paths, options)
+    run = _Cleaning(name, paths, options)
     if output_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
             return run.report(run.write(Path(scratch)))
@@ -100,7 +101,7 @@ def clean_corpus(
     return report
 
 
-class _Run:
+class _Cleaning:
     """One pass over a corpus and its figures."""
 
     def __init__(self, name: str, paths: Sequence[str | os.PathLike[str]], options: CleanOptions) -> None:
@@ -116,7 +117,7 @@ class _Run:
         self.inputs = self._inputs()
         self.source = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
         self.broken, self.passed_over = Broken(options.skip_broken), Counter[str]()
-        self.account = rules.Account()
+        self.account = Account()
         self.documents_in = self.characters_in = 0
         self.profiles: Counter[str] = Counter()
         self.of_file: Counter[str] = Counter()
@@ -188,7 +189,7 @@ class _Run:
         if kept.key in self._seen:
             shown = self.account.open_for_samples("duplicate")
             text = orjson.loads(kept.line.packed)["text"] if shown else ""
-            self.account.note("duplicate", kept.line.characters, rules.opening(text))
+            self.account.note("duplicate", kept.line.characters, opening(text))
             return False
         self._seen.add(kept.key)
         return True

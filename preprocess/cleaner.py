@@ -15,9 +15,11 @@ from haigo.cli import HaigoError
 from haigo.formats import documents
 from haigo.formats.documents import Document
 
-from . import domains, hojichar_steps, normalise, personal, rules, split
-from .facts import Facts
+from . import rules, split
+from .account import Account, difference, opening
 from .options import CleanOptions
+from .rules import domains, hojichar_steps, normalise, personal
+from .rules.facts import Facts
 
 LOT_CHARS = 500_000
 
@@ -70,7 +72,7 @@ def lots(stream: Iterable[Document], chars: int = LOT_CHARS) -> Iterator[list[Do
 
 def clean_lot(options: CleanOptions, lot: Sequence[Document]) -> Lot:
     """Clean one lot of documents."""
-    account = rules.Account()
+    account = Account()
     profiles: dict[str, int] = {}
     kept = []
     for raw in lot:
@@ -95,7 +97,7 @@ def _markup(profile: str) -> str:
     return profile if domain is None else domain.markup or "auto"
 
 
-def _clean(raw: Document, options: CleanOptions, account: rules.Account, profiles: dict[str, int]) -> Document | None:
+def _clean(raw: Document, options: CleanOptions, account: Account, profiles: dict[str, int]) -> Document | None:
     domain = domains.DOMAINS.get(options.profile)
     markup = options.markup if options.markup != "auto" else _markup(options.profile)
     kind = rules.profile_for(raw) if markup == "auto" else markup
@@ -112,17 +114,17 @@ def _clean(raw: Document, options: CleanOptions, account: rules.Account, profile
             found = Facts(text)
             for name, drops in domain.drops:
                 if drops(found):
-                    account.note(name, len(text), rules.opening(text))
+                    account.note(name, len(text), opening(text))
                     return None
     for name, step in _filters(tuple(options.filters), options.seed):
         after = step(text, document.meta)
         if after is None:
-            account.note(name, len(text), rules.opening(text))
+            account.note(name, len(text), opening(text))
             return None
         if after != text:
             # it may do what later steps rely on not finding
             after = rules.lone_surrogates(after)
-            sample = rules.difference(text, after) if account.open_for_samples(name) else ""
+            sample = difference(text, after) if account.open_for_samples(name) else ""
             account.note(name, len(text) - len(after), sample)
             text = after
     for asked in options.pii:
@@ -133,6 +135,6 @@ def _clean(raw: Document, options: CleanOptions, account: rules.Account, profile
             account.note(name, len(text) - len(after), sample)
             text = after
     if len(text) < shortest:
-        account.note("too_short", len(text), rules.opening(text))
+        account.note("too_short", len(text), opening(text))
         return None
     return Document(document.id, text, document.meta)

@@ -28,10 +28,11 @@ from haigo import __version__, cli, files, flags
 from haigo.formats import documents
 from haigo.formats.documents.broken import broken_lines
 
-from . import evaluation_items, ngrams, normal_form, rewrite, rules
+from . import evaluation_items, ngrams, normal_form, rewrite
+from .account import opening
 from .evaluation_items import Item
 from .options import DecontaminateCommand, DecontaminateOptions
-from .rewrite import Edits, Shard
+from .rewrite import CorpusShard, Edits
 
 REPORT, IDS, IDS_BY_FILE = "decontaminate.json", "contaminated.jsonl", "contaminated"
 RULE = "contaminated"
@@ -65,7 +66,7 @@ def decontaminate(
     options = options or DecontaminateOptions(**given)
     found = documents.corpora(folders)
     paths = evaluation_items.find(against)
-    run = _Run(found, paths, options)
+    run = _Decontamination(found, paths, options)
     if output_dir is None:
         return run.search()
     target = Path(output_dir)
@@ -101,14 +102,14 @@ class _Asked:
 
 
 @functools.lru_cache(maxsize=1)
-def _index(asked: _Asked) -> tuple[list[Item], ngrams.Index]:
+def _index(asked: _Asked) -> tuple[list[Item], ngrams.ItemIndex]:
     paths = [Path(path) for path in asked.paths]
     named = zip(paths, evaluation_items.labels(paths), strict=True)
     items = [item for path, label in named for item in evaluation_items.read(path, asked.keys, label)]
-    return items, ngrams.Index(items, asked.long, asked.short)
+    return items, ngrams.ItemIndex(items, asked.long, asked.short)
 
 
-class _Run:
+class _Decontamination:
     """One decontamination and its figures."""
 
     def __init__(self, found: Mapping[str, Path], paths: list[Path], options: DecontaminateOptions) -> None:
@@ -183,11 +184,11 @@ class _Run:
                         {
                             "task": item.task,
                             "item": item.id,
-                            "item_text": rules.opening(item.texts[0]),
+                            "item_text": opening(item.texts[0]),
                             "corpus": shard.corpus,
                             "split": shard.split,
                             "document": document.id,
-                            "text": rules.opening(within),
+                            "text": opening(within),
                         }
                     )
         return samples
@@ -251,7 +252,7 @@ def _rows(items: Iterable[Item]) -> str:
     return "".join(orjson.dumps({"task": task, "id": own}).decode() + "\n" for task, own in rows)
 
 
-def _search_shard(shard: Shard, asked: _Asked) -> tuple[Found, int]:
+def _search_shard(shard: CorpusShard, asked: _Asked) -> tuple[Found, int]:
     """What is found in one shard, and how many documents it has."""
     index = _index(asked)[1]
     found: Found = {}

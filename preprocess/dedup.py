@@ -31,12 +31,13 @@ from haigo.formats import documents
 from haigo.formats.documents.broken import broken_lines
 from haigo.progress import Progress
 
-from . import dedup_shard, near_pairs, rewrite, rules
+from . import dedup_shard, near_pairs, rewrite
+from .account import opening
 from .dedup_shard import ARRAYS
 from .minhash import Hashes, Shape, Sketcher, Sketches
 from .near_pairs import Removal
 from .options import DedupCommand, DedupOptions
-from .rewrite import Edits, Shard
+from .rewrite import CorpusShard, Edits
 
 REPORT = "dedup.json"
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
@@ -68,12 +69,12 @@ def dedup(
     found = rewrite.ordered(documents.corpora(folders), options.priority)
     if output_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
-            return _Run(found, Path(scratch), options).report(False)
+            return _Deduplication(found, Path(scratch), options).report(False)
     target = Path(output_dir)
     rewrite.claim(found, target, REPORT)
     with files.owner(target):
         rewrite.remove_leftovers(found, target)
-        run = _Run(found, target / rewrite.PARTIAL, options)
+        run = _Deduplication(found, target / rewrite.PARTIAL, options)
         report = run.report(True)
         files.remove(target / REPORT)
         rewrite.put(run.work, target, run.reports)
@@ -82,7 +83,7 @@ def dedup(
     return report
 
 
-class _Run:
+class _Deduplication:
     """One deduplication and its figures."""
 
     def __init__(self, found: Mapping[str, Path], work: Path, options: DedupOptions) -> None:
@@ -230,7 +231,7 @@ class _Run:
             rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
             self.reports[name] = rewrite.report(folder, rows, "dedup", self.options())
 
-    def _file(self, kind: str, shard: Shard) -> Path:
+    def _file(self, kind: str, shard: CorpusShard) -> Path:
         recipe = files.digest([shard.sha256, self.shape.shingle, self.shape.bands, self.shape.rows, self.shape.seed])
         return self.work / f"{kind}-{shard.corpus}-{shard.split}-{Path(shard.path).name[:5]}-{recipe[:16]}"
 
@@ -269,7 +270,7 @@ class _Run:
             for place, document in enumerate(shard.read()):
                 if place in places:
                     about = {"corpus": shard.corpus, "split": shard.split, "id": document.id}
-                    shown[self.starts[number] + place] = about | {"text": rules.opening(document.text)}
+                    shown[self.starts[number] + place] = about | {"text": opening(document.text)}
                     if place == max(places):
                         break
         return shown

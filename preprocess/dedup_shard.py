@@ -12,14 +12,14 @@ from haigo.formats.documents import batches
 
 from . import near_pairs
 from .minhash import Shape, Sketcher
-from .rewrite import Shard
+from .rewrite import CorpusShard
 
 ARRAYS = ("keys", "bytes", "sizes", "digests", "numbers")
 """Of a `Sketches`, by which they stand in the file."""
 _BATCH_CHARS = 100_000
 
 
-def sketch(shard: Shard, shape: Shape, file: str) -> None:
+def sketch(shard: CorpusShard, shape: Shape, file: str) -> None:
     """The sketches of one shard, kept in `file`, of which the name tells what it was made from."""
     if _is_whole(file):
         return
@@ -40,7 +40,7 @@ def _is_whole(file: str) -> bool:
         return False
 
 
-def shingles(shard: Shard, shape: Shape, places: list[int], file: str) -> None:
+def shingles(shard: CorpusShard, shape: Shape, places: list[int], file: str) -> None:
     """The shingle sets of some documents of a shard, one after the other, and where each ends."""
     sketcher = Sketcher(shape)
     wanted = set(places)

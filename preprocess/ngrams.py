@@ -46,7 +46,7 @@ class Hit:
     end: int
 
 
-class Index:
+class ItemIndex:
     """All texts of all items.
 
     Args:
@@ -170,7 +170,7 @@ class Index:
 class _Table:
     """The anchors of one length."""
 
-    def __init__(self, index: Index, length: int) -> None:
+    def __init__(self, index: ItemIndex, length: int) -> None:
         self.length = length
         rows = [
             (number, offset) for number, needle in enumerate(index.needles) for offset in index.anchors(needle, length)
@@ -190,7 +190,7 @@ class _Table:
         self._there[(self.hashes >> self._shift).astype(np.int64)] = True
 
     def hits(
-        self, index: Index, codes: Codes, prefix: npt.NDArray[np.uint64], starts: normal_form.Starts
+        self, index: ItemIndex, codes: Codes, prefix: npt.NDArray[np.uint64], starts: normal_form.Starts
     ) -> list[tuple[int, int, int, int]]:
         """(place, text, needle, offset in it) of every anchor that occurs within one text, in order of place."""
         if not self.rows:

@@ -17,13 +17,13 @@ from haigo.formats import documents
 from haigo.formats.documents import Document
 from haigo.progress import Progress
 
-from . import rules
+from .account import Account, difference, opening
 
 PARTIAL = ".partial"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shard:
+class CorpusShard:
     """One file of one split of one corpus."""
 
     corpus: str
@@ -65,20 +65,22 @@ def ordered(found: Mapping[str, Path], priority: Sequence[str]) -> dict[str, Pat
     return {name: found[name] for name in [*priority, *(each for each in found if each not in priority)]}
 
 
-def shards(found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS, skip_broken: int = 0) -> list[Shard]:
+def shards(
+    found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS, skip_broken: int = 0
+) -> list[CorpusShard]:
     """The shards of every corpus: split by split as given, in each corpus by corpus."""
     rows = []
     for split in splits:
         for name, folder in found.items():
             if split in documents.splits(folder):
                 for path in documents.shards(folder, split):
-                    rows.append(Shard(name, split, str(path), files.sha256_file(path), skip_broken))
+                    rows.append(CorpusShard(name, split, str(path), files.sha256_file(path), skip_broken))
     if not rows:
         raise HaigoError("none of the corpora has a document.", "look at their clean.json")
     return rows
 
 
-def named(shards: Sequence[Shard]) -> list[dict[str, str]]:
+def named(shards: Sequence[CorpusShard]) -> list[dict[str, str]]:
     """What was read, for a report."""
     return [
         {"corpus": each.corpus, "split": each.split, "file": Path(each.path).name, "sha256": each.sha256}
@@ -126,14 +128,14 @@ def remove_leftovers(found: Mapping[str, Path], output_dir: Path) -> None:
         files.remove_leftovers(folder, below=False)
 
 
-def write_split(parts: Sequence[tuple[Shard, Edits]], folder: str) -> dict[str, Any]:
+def write_split(parts: Sequence[tuple[CorpusShard, Edits]], folder: str) -> dict[str, Any]:
     """Write one split of one corpus without what its edits take away (in a worker process).
 
     Returns:
         documents, characters and bytes of the result, and under `rules` the account of what went.
     """
     writer = documents.ShardWriter(Path(folder))
-    account = rules.Account()
+    account = Account()
     for shard, edits in parts:
         for place, document in enumerate(shard.read()):
             rule = edits.drop.get(place)
@@ -141,12 +143,12 @@ def write_split(parts: Sequence[tuple[Shard, Edits]], folder: str) -> dict[str, 
                 rule, lines = edits.lines[place]
                 text = without_lines(document.text, lines)
                 if text.strip():
-                    sample = rules.difference(document.text, text) if account.open_for_samples(rule) else ""
+                    sample = difference(document.text, text) if account.open_for_samples(rule) else ""
                     account.note(rule, len(document.text) - len(text), sample)
                     writer.add(dataclasses.replace(document, text=text))
                     continue
             if rule is not None:
-                account.note(rule, len(document.text), rules.opening(document.text))
+                account.note(rule, len(document.text), opening(document.text))
                 continue
             writer.add(document)
     writer.flush()
@@ -166,7 +168,7 @@ def report(
 ) -> dict[str, Any]:
     """The report of a rewritten corpus: `made` is what `write_split` gave for each split."""
     old = documents.report(folder)
-    account = rules.Account()
+    account = Account()
     account.rules = {name: dict(row) for name, row in old.get("rules", {}).items()}
     for row in made.values():
         account.merge(row["rules"])

@@ -29,7 +29,7 @@ from haigo.formats.documents.broken import broken_lines
 from . import sample_choose
 from .options import SampleCommand, SampleOptions
 from .sample_draw import Draw, choose_all
-from .sample_shards import Shard
+from .sample_shards import SampleShard
 
 NAME = "sample.json"
 _ROW = dict.fromkeys(
@@ -86,7 +86,7 @@ def sample(
         files.remove_leftovers(place)
         shards = {
             name: [
-                Shard(str(path), sha256, options.seed, str(notes / name / f"{number:05d}"), options.skip_broken)
+                SampleShard(str(path), sha256, options.seed, str(notes / name / f"{number:05d}"), options.skip_broken)
                 for number, (path, sha256) in enumerate(zip(found, read_from[name], strict=True))
             ]
             for name, found in paths.items()

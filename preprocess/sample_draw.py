@@ -15,7 +15,7 @@ from haigo.progress import Progress
 
 from . import sample_choose, sample_shards
 from .sample_choose import Candidates, Choice
-from .sample_shards import Chosen, Shard
+from .sample_shards import Chosen, SampleShard
 
 
 class Picked:
@@ -44,7 +44,7 @@ def choose_all(
 class Draw:
     """The passes over all shards, a pool of workers behind them."""
 
-    def __init__(self, shards: dict[str, list[Shard]], repeats: int, workers: int) -> None:
+    def __init__(self, shards: dict[str, list[SampleShard]], repeats: int, workers: int) -> None:
         self.shards, self.repeats, self.workers = shards, repeats, workers
         self.bins: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.documents: dict[str, int] = {}

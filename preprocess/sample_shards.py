@@ -29,7 +29,7 @@ _COUNTS = ("documents", "characters", "bytes")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shard:
+class SampleShard:
     """One shard of a cleaned corpus, and where the sample's notes on it go."""
 
     path: str
@@ -40,7 +40,7 @@ class Shard:
     skip_broken: int = 0
 
 
-def survey(shard: Shard) -> str:
+def survey(shard: SampleShard) -> str:
     """Hash (uint64) and characters without line ends (int64) of every document, in `{notes}.survey.npz`."""
     target, recipe = f"{shard.notes}.survey.npz", files.digest(["survey", 1, shard.sha256, shard.seed])
     if not _is_made(target, recipe):
@@ -52,7 +52,7 @@ def survey(shard: Shard) -> str:
     return target
 
 
-def examine(shard: Shard, share: float, cap: int) -> str:
+def examine(shard: SampleShard, share: float, cap: int) -> str:
     """The lines of the documents whose hash lies in the lowest `share`, in `{notes}.lines.npz` (see `Candidates`)."""
     target = f"{shard.notes}.lines.npz"
     recipe = files.digest(["lines", 1, shard.sha256, shard.seed, share, cap])
@@ -111,7 +111,7 @@ class Chosen:
         return made.hexdigest()
 
 
-def write(shard: Shard, chosen: Chosen, cap: int, target: str) -> dict[str, int]:
+def write(shard: SampleShard, chosen: Chosen, cap: int, target: str) -> dict[str, int]:
     """Write the chosen documents as one shard of the sample; its marker `{notes}.written.json` comes last.
 
     Returns:
@@ -196,7 +196,7 @@ def training_lines(sample: Iterable[Document]) -> Iterator[str]:
                 yield line
 
 
-def _read(shard: Shard) -> Iterator[Document]:
+def _read(shard: SampleShard) -> Iterator[Document]:
     return documents.read_shard(shard.path, shard.skip_broken)
 
 

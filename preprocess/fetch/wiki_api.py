@@ -19,7 +19,7 @@ from haigo.cli import HaigoError, Refused
 from haigo.options import option
 from haigo.progress import Progress
 
-from .. import wikitext
+from ..rules import wikitext
 from ..sources import Document
 from ..sources.mediawiki import is_redirect
 from .card import About

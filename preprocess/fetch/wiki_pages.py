@@ -26,7 +26,7 @@ from haigo import pool
 from haigo.cli import HaigoError
 from haigo.formats.documents.containers import Entry, entries, readable, unpack
 
-from .. import wikitext
+from ..rules import wikitext
 from ..sources import Document, mediawiki
 
 _GROUP = 10  # streams of 100 pages that make a piece of work

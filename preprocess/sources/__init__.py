@@ -20,23 +20,13 @@ from haigo.formats.documents.containers import SUFFIXES, Entry, entries, expand,
 from haigo.formats.documents.document import Document
 
 from ..options import ReadOptions
+from ..suffixes import CODE_SUFFIXES, LOOKED_INTO, TEXT_SUFFIXES
 from . import kokkai, mediawiki, parquet, structured, txt
 from .encodings import glimpse
 
-__all__ = ["CODE_SUFFIXES", "Document", "detect_format", "input_files", "jsonl", "read", "read_entry"]
+__all__ = ["Document", "detect_format", "input_files", "jsonl", "read", "read_entry"]
 
 _BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
-CODE_SUFFIXES = frozenset(
-    {".py", ".pyi", ".c", ".h", ".cc", ".cpp", ".hpp", ".cxx", ".java", ".js", ".ts", ".tsx", ".go", ".rs", ".rb"}
-    | {".php", ".sh", ".pl", ".scala", ".kt", ".swift", ".sql", ".lua", ".jl", ".r", ".cs", ".hs", ".ml", ".css"}
-    | {".jsx", ".mjs", ".cjs", ".vue", ".hh", ".hxx", ".inl", ".cu", ".cuh", ".m", ".mm", ".pm", ".bash", ".zsh"}
-    | {".dart", ".ex", ".erl", ".clj", ".lisp", ".el", ".scm", ".fs", ".vb", ".ps1", ".groovy", ".f90", ".pas"}
-    | {".zig", ".nim", ".cmake", ".mk", ".proto", ".vim", ".awk", ".scss", ".asm", ".s", ".v", ".sv", ".vhd", ".sol"}
-)
-"""Of source code: a file is one document, blank lines part nothing in it."""
-_TEXT_SUFFIXES = frozenset({".md", ".rst", ".tex", ".org", ".adoc", ".yml", ".yaml", ".toml", ".ini", ".cfg"})
-_LOOKED_INTO = frozenset({".sql", ".php", ".vue"}) | _TEXT_SUFFIXES - {".md", ".rst"}
-"""A dump may be called .sql, and HTML .php."""
 _API = re.compile(rb'"(?:numberOfRecords|speechRecord|meetingRecord)"')
 
 
@@ -126,8 +116,8 @@ def detect_format(entry: Entry) -> str:
             return kind
     ending = suffix(entry.key)
     known = _BY_SUFFIX.get(ending)
-    whole = ending in CODE_SUFFIXES or ending in _TEXT_SUFFIXES
-    if whole and ending not in _LOOKED_INTO:
+    whole = ending in CODE_SUFFIXES or ending in TEXT_SUFFIXES
+    if whole and ending not in LOOKED_INTO:
         return "files"
     if known not in (None, "txt") and not (known == "jsonl" and head and not start.startswith(b"{")):
         return str(known)

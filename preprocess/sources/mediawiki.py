@@ -1,6 +1,6 @@
 """MediaWiki XML dumps (`pages-articles.xml`, usually .bz2): articles only, redirects passed over, wikitext as it stands.
 
-Turning wikitext into text is `preprocess.wikitext`. The tree is dropped page by page, so memory does not grow.
+Turning wikitext into text is `preprocess.rules.wikitext`. The tree is dropped page by page, so memory does not grow.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from haigo.formats.documents.broken import Broken
 from haigo.formats.documents.containers import MOST_BYTES, Entry, readable, too_long
 from haigo.formats.documents.document import Document, content_id
 
-from .. import aozora
+from ..rules import aozora
 from .encodings import decode, decoded, glimpse, judge, require_known
 
 _BLOCK = 1 << 18

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from preprocess import aozora, rules
+from preprocess import rules
+from preprocess.rules import aozora
 
 LINE = "-" * 55
 SAMPLE = f"""山の手帖

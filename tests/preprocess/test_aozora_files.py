@@ -9,7 +9,8 @@ from shared_data import needed
 
 from haigo import cli
 from haigo.formats import documents
-from preprocess import clean, domains
+from preprocess import clean
+from preprocess.rules import domains
 
 LINE = "-" * 55
 SIGNS = f"{LINE}\n【テキスト中に現れる記号について】\n\n《》：ルビ\n（例）手帖《てちょう》\n{LINE}\n"

@@ -14,6 +14,7 @@ import pytest
 from haigo.cli import HaigoError, Refused
 from haigo.formats import documents
 from preprocess import clean, rules, split
+from preprocess.account import Account
 from preprocess.sources import Document
 
 ROOT = Path(__file__).parent.parent.parent
@@ -133,7 +134,7 @@ def test_profiles_follow_the_text():
 
 
 def test_code_keeps_its_blanks_and_minutes_lose_their_marks():
-    account = rules.Account()
+    account = Account()
     code = rules.apply(Document("a.py", "\n\ndef f():\n    pass   \n\n\n\n\tx\n"), rules.PROFILES["code"], account)
     assert code.text == "def f():\n    pass   \n\n\n\n\tx"
     said = rules.apply(Document("m", "○議長　開会。\r\n　次に。"), rules.PROFILES["minutes"], account)

@@ -116,7 +116,7 @@ def test_49_characters_of_a_paragraph_are_too_few_and_50_enough(tmp_path):
 
 def test_a_match_never_spans_two_documents():
     text = invented(random.Random(3), 30)
-    index = ngrams.Index([Item("t", "1", "f", (text,), ())])
+    index = ngrams.ItemIndex([Item("t", "1", "f", (text,), ())])
     assert index.search([text[:15], text[15:]]) == [[], []]
     found = index.search(["前" + text, text + "後", text * 2])
     assert [[(hit.start, hit.end) for hit in hits] for hits in found] == [[(1, 31)], [(0, 30)], [(0, 30), (30, 60)]]

@@ -8,9 +8,10 @@ import pytest
 from haigo import pool
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from preprocess import clean, cleaner, domains, facts, hojichar_steps, personal
-from preprocess.facts import Facts
+from preprocess import clean, cleaner
 from preprocess.options import CleanOptions
+from preprocess.rules import domains, facts, hojichar_steps, personal
+from preprocess.rules.facts import Facts
 
 PROSE = "山の上に小さな家がある。そこには年を取った男が住んでいて、毎朝早く起きて水をくみに行く。"
 
@@ -363,7 +364,8 @@ def test_ordered_results_and_errors_of_workers():
 
 
 def test_the_options_name_every_profile_and_rule():
-    from preprocess import normalise, options, rules, sources
+    from preprocess import options, rules, sources
+    from preprocess.rules import normalise
 
     assert set(options.MARKUPS) == {"auto", *rules.PROFILES}
     assert set(options.PROFILES) == {*options.MARKUPS, *domains.DOMAINS}

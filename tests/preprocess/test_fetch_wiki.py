@@ -12,11 +12,12 @@ from fetch_server import Answer, FakeClock, Server, as_json, cut, ranged, status
 
 from haigo import files
 from haigo.cli import Failed, HaigoError, Refused
-from preprocess import fetch, sources, wikitext
+from preprocess import fetch, sources
 from preprocess.fetch import wiki_dump, wiki_pages
 from preprocess.fetch.client import Client
 from preprocess.fetch.source import Limits
 from preprocess.fetch.wiki_api import MediaWikiApi
+from preprocess.rules import wikitext
 
 MediaWikiDump = functools.partial(wiki_dump.MediaWikiDump, workers=1)
 

@@ -8,7 +8,8 @@ from cleaned_files import with_report
 
 from haigo import cli
 from haigo.formats import documents
-from preprocess import clean, normalise
+from preprocess import clean
+from preprocess.rules import normalise
 
 BODY = "これは試験のために書いた文章で、四十文字を超えるようにもう一つ文を足してあります。"
 

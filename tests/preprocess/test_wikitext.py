@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from preprocess import wikitext
+from preprocess.rules import wikitext
 
 
 @pytest.mark.parametrize(

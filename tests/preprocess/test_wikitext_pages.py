@@ -9,8 +9,9 @@ from cleaned_files import with_report
 from shared_data import needed
 
 from haigo import cli
-from preprocess import rules, sources, wikitext
+from preprocess import rules, sources
 from preprocess.fetch.__main__ import main
+from preprocess.rules import wikitext
 
 
 def page(number, text, extra="", escaped=True):

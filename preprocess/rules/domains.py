@@ -12,11 +12,10 @@ import dataclasses
 import re
 from collections.abc import Callable
 
-from . import facts, news_lists
+from ..sources import misread
+from . import Step, facts, news_lists
 from .facts import Facts
-from .sources import misread
 
-Step = tuple[str, Callable[[str], str]]
 Drop = tuple[str, Callable[[Facts], bool]]
 
 _STOP = re.compile(r"[。．！？!?]")

@@ -12,7 +12,7 @@ import unicodedata
 
 from haigo.cli import HaigoError, nearest
 
-from .rules import Step
+from . import Step
 
 _JOINING = "\u0590-\u109f\u1700-\u18af\u1a20-\u1aaf\ua800-\ua8ff\uaa00-\uabff\U00010a00-\U00011fff"
 _EMOJI = (
