@@ -20,6 +20,7 @@ from typing import Any
 
 from haigo import shown
 from haigo.cli import Failed, HaigoError, Internal, foreseen, internal
+from haigo.progress import Progress
 
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 1.0
@@ -126,6 +127,33 @@ def run(
         raise
     executor.shutdown()
     return {name: results[name] for name in work}
+
+
+def run_shown(
+    label: str,
+    work: Mapping[str, Callable[[], Any]],
+    workers: int,
+    unit: str = "pieces",
+    sizes: Mapping[str, int] | None = None,
+    **how: bool,
+) -> dict[str, Any]:
+    """Do all pieces of work, in this process or in several, with a progress line; their results by name.
+
+    Args:
+        label, unit: what the progress line says, and what it counts.
+        sizes: how many of them each piece is; one by default.
+        **how: as of `run`.
+    """
+    sizes = sizes or dict.fromkeys(work, 1)
+    with Progress(label, sum(sizes.values()), unit) as progress:
+        if workers > 1 and len(work) > 1:
+            count = min(workers, len(work))
+            return run(work, count, progress.show, lambda name, _: progress.update(sizes[name]), **how)
+        results = {}
+        for name, piece in work.items():
+            results[name] = piece()
+            progress.update(sizes[name])
+        return results
 
 
 def ordered(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:

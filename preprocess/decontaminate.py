@@ -24,7 +24,7 @@ from typing import Any
 
 import orjson
 
-from haigo import __version__, cli, files, flags
+from haigo import __version__, cli, files, flags, pool
 from haigo.formats import documents
 from haigo.formats.documents.broken import broken_lines
 
@@ -127,7 +127,7 @@ class _Decontamination:
     def search(self) -> dict[str, Any]:
         """Look through all corpora; the report."""
         work = {f"{number}": partial(_search_shard, shard, self.asked) for number, shard in enumerate(self.shards)}
-        made = rewrite.run("decontaminate: search", work, self.options.workers)
+        made = pool.run_shown("decontaminate: search", work, self.options.workers)
         self.hits = [made[f"{number}"][0] for number in range(len(self.shards))]
         counts = [made[f"{number}"][1] for number in range(len(self.shards))]
         tasks: dict[str, dict[str, Any]] = {}
@@ -195,21 +195,9 @@ class _Decontamination:
 
     def write(self, work: Path) -> None:
         """Write the corpora below `work`."""
-        pieces = {}
-        for name in self.found:
-            for split in documents.SPLITS:
-                parts = [
-                    (shard, self._edits(found))
-                    for shard, found in zip(self.shards, self.hits, strict=True)
-                    if (shard.corpus, shard.split) == (name, split)
-                ]
-                folder = work / name / split
-                files.remove_tree(folder)
-                pieces[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
-        made = rewrite.run("decontaminate: writing", pieces, self.options.workers)
-        for name, folder in self.found.items():
-            rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
-            self.reports[name] = rewrite.report(folder, rows, "decontaminate", self.noted)
+        edited = [(shard, self._edits(found)) for shard, found in zip(self.shards, self.hits, strict=True)]
+        step = ("decontaminate", self.noted)
+        self.reports = rewrite.write(self.found, work, edited, step, self.options.workers)
 
     def _edits(self, found: Found) -> Edits:
         if self.options.remove == "document":

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from haigo import __version__, cli, files, flags, memory
+from haigo import __version__, cli, files, flags, memory, pool
 from haigo.cli import HaigoError
 from haigo.formats import documents
 from haigo.formats.documents.broken import broken_lines
@@ -110,7 +110,8 @@ class _Deduplication:
             shard, place = self._place(each.number)
             edits[shard].drop[place] = EXACT if each.exact else NEAR
         if write:
-            self._write(edits)
+            edited, step = list(zip(self.shards, edits, strict=True)), ("dedup", self.options())
+            self.reports = rewrite.write(self.found, self.work, edited, step, self.asked.workers)
         shown = self._openings(places)
         corpora = {name: self._corpus(name, sketches, removals) for name in self.found}
         count = len(sketches.sizes)
@@ -163,7 +164,7 @@ class _Deduplication:
             f"{number}": partial(dedup_shard.sketch, shard, self.shape, str(self._file("sketch", shard)))
             for number, shard in enumerate(self.shards)
         }
-        rewrite.run("dedup: sketches", made, self.asked.workers)
+        pool.run_shown("dedup: sketches", made, self.asked.workers)
         for shard in self.shards:
             with np.load(self._file("sketch", shard)) as made_of_it:
                 self.starts.append(self.starts[-1] + len(made_of_it["sizes"]))
@@ -193,7 +194,7 @@ class _Deduplication:
                 places = [each - self.starts[number] for each in numbers[low:high]]
                 kept = str(self._file("shingles", shard))
                 work[f"{number}"] = partial(dedup_shard.shingles, shard, self.shape, places, kept)
-        rewrite.run("dedup: candidates", work, self.asked.workers)
+        pool.run_shown("dedup: candidates", work, self.asked.workers)
         lots: dict[int, tuple[Hashes, Any]] = {}
         for number in map(int, work):
             file = self._file("shingles", self.shards[number])
@@ -213,23 +214,6 @@ class _Deduplication:
             for stale in self.work.glob(f"{self._file('shingles', shard).name}.*"):
                 files.remove(stale)
         return removals
-
-    def _write(self, edits: list[Edits]) -> None:
-        work = {}
-        for name in self.found:
-            for split in documents.SPLITS:
-                parts = [
-                    (shard, edits[number])
-                    for number, shard in enumerate(self.shards)
-                    if (shard.corpus, shard.split) == (name, split)
-                ]
-                folder = self.work / name / split
-                files.remove_tree(folder)
-                work[f"{name}/{split}"] = partial(rewrite.write_split, parts, str(folder))
-        made = rewrite.run("dedup: writing", work, self.asked.workers)
-        for name, folder in self.found.items():
-            rows = {split: made[f"{name}/{split}"] for split in documents.SPLITS}
-            self.reports[name] = rewrite.report(folder, rows, "dedup", self.options())
 
     def _file(self, kind: str, shard: CorpusShard) -> Path:
         recipe = files.digest([shard.sha256, self.shape.shingle, self.shape.bands, self.shape.rows, self.shape.seed])

@@ -34,7 +34,6 @@ from haigo.formats.dataset.indexed import (
 )
 from haigo.formats.documents import Broken
 from haigo.formats.documents.broken import broken_lines
-from haigo.progress import Progress
 
 from . import sources
 from .options import IndexCommand, IndexOptions
@@ -95,8 +94,8 @@ def index(
     with files.owner(parts):
         files.remove_leftovers(prefix.parent, below=False)
         work = works(found, [str(row["sha256"]) for row in read], model, parts, options)
-        counts = _run(work, options.workers, prefix.name, model)
-        total, broken = _summed(counts, options.skip_broken)
+        hold(model)  # forked workers have it too
+        total, broken = _make_shards(work, f"index {prefix.name}", options)
         if not total["documents"]:
             more = f" ({total['empty']:,} texts are empty)" if total["empty"] else ""
             named = str(found[0][0]) if len(found) == 1 else f"{found[0][0]} and {len(found) - 1} more files"
@@ -123,9 +122,13 @@ def index(
     return manifest
 
 
-def _summed(counts: list[dict[str, Any]], skip_broken: int) -> tuple[dict[str, int], Broken]:
+def _make_shards(work: list[Work], label: str, options: IndexOptions) -> tuple[dict[str, int], Broken]:
     """What all shards hold together, and the rows that were passed over in them."""
-    broken = Broken(skip_broken)
+    pieces = {one.prefix: partial(make_shard, one) for one in work}
+    sizes = {one.prefix: one.unit.size() for one in work}
+    fork = threading.active_count() == 1 and "torch" not in sys.modules
+    counts = pool.run_shown(label, pieces, options.workers, "bytes", sizes, fork=fork).values()
+    broken = Broken(options.skip_broken)
     for rows in (count["broken_rows"] for count in counts if "broken_rows" in count):
         broken.take(rows["count"], rows["rows"])
     _tell_changed(sum(count.get("changed", 0) for count in counts))
@@ -212,26 +215,6 @@ def _units(found: list[tuple[Path, str]], digests: list[str], split_bytes: int |
 def _is_plain(path: Path) -> bool:
     with open(path, "rb") as handle:
         return handle.read(8).lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"{")
-
-
-def _run(work: list[Work], workers: int, label: str, model: tokenizer.Tokenizer) -> list[dict[str, Any]]:
-    sizes = {one.prefix: one.unit.size() for one in work}
-    with Progress(f"index {label}", sum(sizes.values()), "bytes") as progress:
-        hold(model)  # forked workers have it too
-        if workers <= 1 or len(work) == 1:
-            counts = []
-            for one in work:
-                counts.append(make_shard(one))
-                progress.update(one.unit.size())
-            return counts
-        found = pool.run(
-            {one.prefix: partial(make_shard, one) for one in work},
-            min(workers, len(work)),
-            progress.show,
-            lambda prefix, _: progress.update(sizes[prefix]),
-            fork=threading.active_count() == 1 and "torch" not in sys.modules,
-        )
-        return [found[one.prefix] for one in work]
 
 
 def table(manifest: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from haigo import __version__, files, pool
 from haigo.cli import HaigoError, nearest
 from haigo.formats import documents
 from haigo.formats.documents import Document
-from haigo.progress import Progress
 
 from .account import Account, difference, opening
 
@@ -88,18 +88,6 @@ def named(shards: Sequence[CorpusShard]) -> list[dict[str, str]]:
     ]
 
 
-def run(label: str, work: Mapping[str, Any], workers: int) -> dict[str, Any]:
-    """Do all pieces of work, in this process or in several, with a progress line; their results by name."""
-    with Progress(label, len(work), "pieces") as progress:
-        if workers <= 1 or len(work) <= 1:
-            made = {}
-            for name, piece in work.items():
-                made[name] = piece()
-                progress.update()
-            return made
-        return pool.run(work, min(workers, len(work)), progress.show, lambda *_: progress.update())
-
-
 def claim(
     found: Mapping[str, Path], output_dir: Path, report: str, reads: Iterable[Path] = (), names: Iterable[str] = ()
 ) -> None:
@@ -126,6 +114,35 @@ def remove_leftovers(found: Mapping[str, Path], output_dir: Path) -> None:
     documents.take_over_partial(output_dir, output_dir / PARTIAL)
     for folder in (output_dir, output_dir / PARTIAL, *(output_dir / name for name in found)):
         files.remove_leftovers(folder, below=False)
+
+
+def write(
+    found: Mapping[str, Path],
+    work: Path,
+    edited: Sequence[tuple[CorpusShard, Edits]],
+    step: tuple[str, Mapping[str, Any]],
+    workers: int,
+) -> dict[str, dict[str, Any]]:
+    """Write all corpora below `work`.
+
+    Args:
+        edited: every shard and what happens to its documents.
+        step: the name and the options of what is done, for the reports.
+
+    Returns:
+        The report of every corpus.
+    """
+    pieces = {}
+    for name in found:
+        for split in documents.SPLITS:
+            parts = [(shard, edits) for shard, edits in edited if (shard.corpus, shard.split) == (name, split)]
+            files.remove_tree(work / name / split)
+            pieces[f"{name}/{split}"] = partial(write_split, parts, str(work / name / split))
+    made = pool.run_shown(f"{step[0]}: writing", pieces, workers)
+    return {
+        name: report(folder, {split: made[f"{name}/{split}"] for split in documents.SPLITS}, *step)
+        for name, folder in found.items()
+    }
 
 
 def write_split(parts: Sequence[tuple[CorpusShard, Edits]], folder: str) -> dict[str, Any]:

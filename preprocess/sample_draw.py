@@ -11,7 +11,6 @@ import numpy as np
 
 from haigo import files, pool
 from haigo.cli import HaigoError
-from haigo.progress import Progress
 
 from . import sample_choose, sample_shards
 from .sample_choose import Candidates, Choice
@@ -53,7 +52,7 @@ class Draw:
     def survey(self) -> dict[str, int]:
         """Characters of every corpus."""
         work = {one.notes: partial(sample_shards.survey, one) for all_of in self.shards.values() for one in all_of}
-        found = self._run("survey", work)
+        found = pool.run_shown("survey", work, self.workers, "shards")
         for name, all_of in self.shards.items():
             bins = np.zeros((2, sample_choose.BINS), dtype=np.int64)
             for one in all_of:
@@ -82,8 +81,11 @@ class Draw:
     def _candidates(self, name: str, share: float, cap: int) -> tuple[Candidates, np.ndarray, np.ndarray]:
         """Candidates of all shards, with the shard and the number in it of each."""
         shards = self.shards[name]
-        found = self._run(
-            f"lines {name}", {one.notes: partial(sample_shards.examine, one, share, cap) for one in shards}
+        found = pool.run_shown(
+            f"lines {name}",
+            {one.notes: partial(sample_shards.examine, one, share, cap) for one in shards},
+            self.workers,
+            "shards",
         )
         notes = [sample_shards.load(found[one.notes]) for one in shards]
         counts = [len(note["numbers"]) for note in notes]
@@ -132,7 +134,7 @@ class Draw:
                 if len(part.numbers):
                     target = str(folder / f"{number:05d}.jsonl.zst")
                     work[one.notes] = partial(sample_shards.write, one, part, chosen[name].cap, target)
-        counts = self._run("write", work)
+        counts = pool.run_shown("write", work, self.workers, "shards")
         made: dict[str, dict[str, int]] = {}
         for name, shards in self.shards.items():
             mine = [counts[one.notes] for one in shards if one.notes in counts]
@@ -140,13 +142,3 @@ class Draw:
             there = sorted((place / name / "train").glob("*.jsonl.zst"))
             self.shard_rows[name] = [{"file": path.name, "sha256": files.sha256_file(path)} for path in there]
         return made
-
-    def _run(self, label: str, work: Mapping[str, Callable[[], Any]]) -> dict[str, Any]:
-        with Progress(label, len(work), "shards") as progress:
-            if self.workers <= 1 or len(work) <= 1:
-                results = {}
-                for name, piece in work.items():
-                    results[name] = piece()
-                    progress.update(1)
-                return results
-            return pool.run(work, min(self.workers, len(work)), progress.show, lambda *_: progress.update(1))

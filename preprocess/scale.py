@@ -23,7 +23,6 @@ from typing import Any
 from haigo import cli, digests, files, flags, pool, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.options import build
-from haigo.progress import Progress
 
 from .options import CleanOptions, ScaleCommand, ScaleRun
 from .scale_steps import Clean, Index, Join
@@ -59,14 +58,8 @@ def steps(run: ScaleRun) -> dict[str, tuple[Step, int]]:
 
 def run_pool(step: Step, tasks: int, workers: int, label: str) -> None:
     """Run a step's tasks in processes of this machine."""
-    with Progress(label, tasks, "tasks") as progress:
-        if workers <= 1:
-            for rank in range(tasks):
-                step(None, rank, tasks)
-                progress.update()
-            return
-        work = {f"{rank:05d}": partial(step, None, rank, tasks) for rank in range(tasks)}
-        pool.run(work, min(workers, tasks), progress.show, lambda *_: progress.update())
+    work = {f"{rank:05d}": partial(step, None, rank, tasks) for rank in range(tasks)}
+    pool.run_shown(label, work, workers, "tasks")
 
 
 def executors(chosen: Mapping[str, tuple[Step, int]], run: ScaleRun, salt: str = "") -> list[Any]:
