@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from haigo import cli
+from haigo.formats import mixture
 from mixer import report, search
-from preprocess.sample import weights_of
+from preprocess.sample import sample
 
 BAD = {
     "weights: {news: 0.87, wiki: 0.2}": "do not sum to 1: they sum to 1.07",
@@ -48,7 +49,7 @@ def test_a_bad_mixture_is_one_sentence_for_every_reader(tmp_path, tables, capsys
     for main, words in (
         (report.main, [str(path)]),
         (search.main, [*tables, "--objective", "news_bpb", "--prior", str(path)]),
-        (lambda argv: weights_of(argv[0]) and 0, [str(path)]),
+        (lambda argv: len(sample({}, tmp_path / "s", characters=9, mixture=argv[0])), [str(path)]),
     ):
         assert cli.run(main, words) == cli.BAD_INPUT
         shown = capsys.readouterr()
@@ -73,4 +74,4 @@ def test_weights_written_with_three_digits_are_scaled(tmp_path, capsys):
     path = tmp_path / "mixture.yml"
     path.write_text("weights: {a: 0.333, b: 0.333, c: 0.333}", encoding="utf-8")
     assert cli.run(report.main, [str(path), "--json"]) == 0
-    assert weights_of(path) == pytest.approx({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3})
+    assert mixture.read(path)["weights"] == pytest.approx({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3})
