@@ -217,7 +217,7 @@ def test_a_search_without_held_out_runs(finished, tmp_path):
     for name in ("design", "proxies", "supply.csv"):
         source = finished / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
-    run = runfile.read(finished / "run.yml", ["proxies.held_out=0", "search.target_tokens=16000"])
+    run = runfile.read(finished / "run.yml", ["proxies.held_out=0", "proxies.screen=0", "search.target_tokens=16000"])
     weights = actions.search(tmp_path, run)
     assert abs(sum(weights.values()) - 1) < 1e-6
     assert "--held-out" not in (tmp_path / "search" / "mixture.yml").read_text(encoding="utf-8")
