@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mixer.arrays import Array
+from mixer.mixture import DIGITS
 from mixer.objective import Objective
 from mixer.report_card import ReportCard
 
@@ -17,7 +18,7 @@ class Recommendation:
     corpora: list[str]
     metrics: list[str]
     weights: Array
-    """(corpora,), six decimals, meets every limit."""
+    """(corpora,), `mixture.DIGITS` decimals, meets every limit."""
     interval: Array
     """(corpora, 2): 5 % and 95 % of the optima of the bootstrap draws."""
     near_optimal: Array
@@ -63,11 +64,11 @@ class Recommendation:
         if self.epochs is not None:
             made["epochs"] = {c: significant(e) for c, e in zip(self.corpora, self.epochs, strict=True)}
         if self.token_share is not None:
-            made["token_share"] = dict(zip(self.corpora, decimals(self.token_share, 6), strict=True))
+            made["token_share"] = dict(zip(self.corpora, decimals(self.token_share, DIGITS), strict=True))
         made |= {
             "reference": {
                 "name": self.reference_name,
-                "weights": dict(zip(self.corpora, decimals(self.reference, 6), strict=True)),
+                "weights": dict(zip(self.corpora, decimals(self.reference, DIGITS), strict=True)),
             },
             "prediction": self.prediction,
             "gain": self.gain,

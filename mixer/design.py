@@ -26,14 +26,13 @@ from haigo.cli import HaigoError
 from haigo.formats import csvfile
 from mixer.arrays import Array, as_matrix
 from mixer.limits import Limits, project_box
-from mixer.mixture import rounded
+from mixer.mixture import DIGITS, rounded
 from mixer.options import FLOOR, DesignOptions
 from mixer.supply import Constraints, constraints_from, read_supply
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DIGITS = 6
 # Dirichlet strengths around the reference: small ones give mixtures of a few corpora, large ones stay near it.
 _STRENGTHS = (0.3, 1.0, 3.0, 10.0)
 _POOL = 24  # candidates a run; more would push the choice into the corners of the simplex

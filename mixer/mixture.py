@@ -21,6 +21,9 @@ from mixer.arrays import Array
 
 __all__ = ["check_weights", "read", "rounded", "temperature", "token_share", "uniform", "unimax", "write"]
 
+DIGITS = 6
+"""Decimals of weights that are written: in mixtures and in tables of proxies."""
+
 
 def token_share(tokens: Any) -> Array:
     """Weights in proportion to the tokens of each corpus, (corpora,)."""
@@ -66,7 +69,7 @@ def unimax(tokens: Any, target_tokens: float, max_epochs: float = 4.0) -> Array:
 
 
 def rounded(
-    weights: Any, digits: int = 6, lower: Any = None, upper: Any = None, rows: Any = None, bounds: Any = None
+    weights: Any, digits: int = DIGITS, lower: Any = None, upper: Any = None, rows: Any = None, bounds: Any = None
 ) -> Array:
     """Weights rounded to `digits` decimals so that the printed numbers sum to exactly 1 (largest remainders).
 

@@ -18,7 +18,7 @@ from mixer.arrays import Array, Flags, as_matrix
 from mixer.compare import compared, other, starting_points
 from mixer.curve_law import CurveLaw
 from mixer.laws import cross_validate, left_out_of, make
-from mixer.mixture import check_weights, rounded
+from mixer.mixture import DIGITS, check_weights, rounded
 from mixer.objective import Objective
 from mixer.optimise import Surface, minimise, near_optimal
 from mixer.options import KL, RecommendOptions
@@ -27,7 +27,6 @@ from mixer.report_card import ReportCard, rank_correlation, report_card
 from mixer.screened import Screen
 from mixer.supply import Constraints
 
-DIGITS = 6
 MIN_SKILL = 0.1
 """Least part of the objective's variance that left-out runs must confirm before any advice is given."""
 

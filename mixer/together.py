@@ -15,7 +15,7 @@ import numpy as np
 from haigo.cli import HaigoError
 from mixer.answer import Recommendation
 from mixer.arrays import Array, Numbers
-from mixer.mixture import rounded
+from mixer.mixture import DIGITS, rounded
 from mixer.screened import Screen
 from mixer.supply import Constraints
 
@@ -173,7 +173,7 @@ def apart(made: Recommendation, together: Together, constraints: Constraints) ->
     """The answer over all corpora, with a note on each that was joined."""
     place, share, names = together.place, together.share, together.corpora
     limits = constraints.limits()
-    weights = rounded(made.weights[place] * share, 6, limits.lower, limits.upper, limits.rows, limits.bounds)
+    weights = rounded(made.weights[place] * share, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
     notes = list(made.notes)
     interval, near = made.interval[place], made.near_optimal[place]
     single = np.bincount(place)[place] == 1

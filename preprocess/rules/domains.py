@@ -163,18 +163,18 @@ DOMAINS: dict[str, Domain] = {
             ("broken_off_lines", lambda found: found.ellipsis_lines > 0.3),
             ("repeated_text", lambda found: found.repeated(10) > 0.3),
         ),
-        200,
+        min_chars=200,
     ),
-    "encyclopaedia": Domain(None, (), (_BROKEN, _MISREAD, _japanese(0.3), _NO_SENTENCES), 80),
+    "encyclopaedia": Domain(None, (), (_BROKEN, _MISREAD, _japanese(0.3), _NO_SENTENCES), min_chars=80),
     "news": Domain(
         None,
         (("news_headed_lists", news_lists.headed), ("news_related", news_related), ("news_sources", news_lists.drop)),
         (_BROKEN, _MISREAD, _japanese(0.3), _NO_SENTENCES, ("repeated_text", lambda found: found.repeated(20) > 0.3)),
-        80,
+        min_chars=80,
     ),
     # a speech may be no more than a name: no kana is asked for
-    "minutes": Domain("minutes", (), (_BROKEN, _MISREAD, _japanese(0.3, kana=False)), 20),
-    "literature": Domain(None, (), (_BROKEN, _MISREAD, _japanese(0.5)), 100),
+    "minutes": Domain("minutes", (), (_BROKEN, _MISREAD, _japanese(0.3, kana=False)), min_chars=20),
+    "literature": Domain(None, (), (_BROKEN, _MISREAD, _japanese(0.5)), min_chars=100),
     "code": Domain(
         "code",
         (),
@@ -185,7 +185,7 @@ DOMAINS: dict[str, Domain] = {
             ("few_letters", lambda found: found.share(facts.LATIN, facts.HIRAGANA, facts.KATAKANA, facts.KANJI) < 0.25),
             ("generated", lambda found: bool(_GENERATED.search("\n".join(found.text.split("\n", 6)[:6])))),
         ),
-        40,
+        min_chars=40,
     ),
     "english": Domain(
         None,
@@ -201,6 +201,6 @@ DOMAINS: dict[str, Domain] = {
             ("mostly_bullets", _bullets),
             ("repeated_text", lambda found: found.repeated(40) > 0.3),
         ),
-        200,
+        min_chars=200,
     ),
 }
