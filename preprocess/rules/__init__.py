@@ -1,7 +1,8 @@
 """What cleaning does to one document: profiles of rules; `preprocess.account` keeps what each did.
 
 A rule maps a text to a text. Which rules run depends on the kind of text: what is right for an encyclopaedia would
-spoil a novel or a program. Dropping documents that are too short is in `preprocess.cleaner`, repeated ones in `preprocess.clean`.
+spoil a novel or a program. Documents that are too short are dropped in `preprocess.cleaner`, repeated ones in
+`preprocess.clean`.
 """
 
 from __future__ import annotations
