@@ -53,16 +53,9 @@ def draws(
         stratum: when given, draws are stratified by it (JNLI 1.3).
 
     Raises:
-        HaigoError: more shots are asked for than the pool (or a stratum of it) holds.
+        HaigoError: as `strata`.
     """
-    if shots < 0:
-        raise HaigoError(f"--num_fewshot {shots} is below 0.", "give 0 or more")
-    if shots > len(pool):
-        raise HaigoError(
-            f"{shots} shots are asked for, and the few-shot pool has {len(pool)} examples.",
-            "lower --num_fewshot or use the whole training file",
-        )
-    groups = strata(pool, shots, stratum) if stratum and shots else None
+    groups = strata(pool, shots, stratum)
     for _ in range(count):
         if not shots:
             yield []
@@ -98,12 +91,24 @@ def draws_that_fit(
         yield drawn, fit
 
 
-def strata(pool: Sequence[T], shots: int, stratum: Callable[[T], str]) -> list[tuple[list[T], int]]:
-    """Each class of the pool in order of first appearance, with how many shots it gives.
+def strata(pool: Sequence[T], shots: int, stratum: Callable[[T], str] | None) -> list[tuple[list[T], int]] | None:
+    """Each class of the pool in order of first appearance, with how many shots it gives; None where all are drawn alike.
 
     A class gives the whole part of its share; what is then missing goes one by one to the class that gives the fewest
     (the first of them on a tie), so three shots of JNLI are always one of each class.
+
+    Raises:
+        HaigoError: fewer than no shots, or more than the pool (or a class of it) holds.
     """
+    if shots < 0:
+        raise HaigoError(f"--num_fewshot {shots} is below 0.", "give 0 or more")
+    if shots > len(pool):
+        raise HaigoError(
+            f"{shots} shots are asked for, and the few-shot pool has {len(pool)} examples.",
+            "lower --num_fewshot or use the whole training file",
+        )
+    if stratum is None or not shots:
+        return None
     members: dict[str, list[T]] = {}
     for doc in pool:
         members.setdefault(stratum(doc), []).append(doc)

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eval_harness import exclude, harness, journal, metrics, result, stock, tasks
+from eval_harness import exclude, harness, journal, result, stock, tasks
 from eval_harness.model_args import folders, parse_args, written
 from eval_harness.options import Limit, RunOptions
 from eval_harness.sources import Source, read_sources, spread
@@ -134,11 +134,6 @@ def _asked(options: RunOptions) -> _Asked:
         options.data_version,
         options.hub,
     )
-    if any(source.rules.japanese_metric for source in sources):
-        metrics.need_japanese()
-    for source in sources:
-        for warning in source.rules.warnings(source.shots):
-            print(f"haigo: {warning}", file=sys.stderr)
     return _Asked(sources=sources, theirs=[(name, shots[name], limits[name]) for name in theirs], manager=manager)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval_harness import datasets, tasks
+from eval_harness import datasets, fewshot, metrics, tasks
 from eval_harness.options import POOLS, Limit
 from eval_harness.origins import VERSIONS
 from eval_harness.tasks.base import Rules
@@ -36,7 +37,7 @@ def read_sources(
     data_version: str,
     from_hub: bool = False,
 ) -> list[Source]:
-    """Find and read the data files of the tasks, without torch.
+    """Find and read the data files of the tasks, without torch; what the user should know of a score is said on stderr.
 
     Args:
         from_hub: files that `folder` lacks come from the Hugging Face hub where it has them as plain files.
@@ -77,9 +78,17 @@ def read_sources(
                 "lower --num_fewshot or use the whole file",
                 option="num_fewshot",
             )
+        # drawn later; what cannot be drawn is said now: proxies are trained for hours in between
+        fewshot.take(docs, limit)
+        fewshot.strata(pool_docs, wanted, rules.target if rules.stratified else None)
         found.append(
             Source(rules=rules, scored=scored, pool=pool, docs=docs, pool_docs=pool_docs, shots=wanted, limit=limit)
         )
+    if any(source.rules.japanese_metric for source in found):
+        metrics.need_japanese()
+    for source in found:
+        for warning in source.rules.warnings(source.shots):
+            print(f"haigo: {warning}", file=sys.stderr)
     return found
 
 

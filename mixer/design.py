@@ -211,7 +211,8 @@ def write_ratios(path: str, table: pd.DataFrame) -> None:
     """Write ratios.csv atomically; every number with as few digits as it has."""
     header = [str(column) for column in table.columns]
     cells = [
-        [f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in row[1:]] for row in table.itertuples(index=False)
+        [f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in row[1:]]
+        for row in table.itertuples(index=False, name=None)
     ]
     rows = {str(run): dict(zip(header[1:], row, strict=True)) for run, row in zip(table["run"], cells, strict=True)}
     csvfile.write_rows(Path(path), header, rows)
@@ -247,6 +248,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     together = bool(options.history_metrics), bool(options.objective)
     if together in ((True, False), (False, True)) or (options.history_metrics and not options.history):
         raise HaigoError("--history-metrics, --history and --objective belong together.", "give all three or none")
+    if options.maximise and not options.objective:
+        raise HaigoError("--maximise belongs to --objective.", "add --objective", option="maximise")
     if options.history:
         columns, history, objective = _trained(options)
         named = named or columns

@@ -273,16 +273,25 @@ def parse(
         name, _, value = word.strip().rpartition("=") if "=" in word else (word.strip(), "", "1")
         if not name:
             continue
+        if name.strip() in weights:
+            raise HaigoError(f"--objective names '{name.strip()}' twice.", "give each metric once", option="objective")
         try:
             weights[name.strip()] = float(value)
         except ValueError:
             raise HaigoError(f"--objective {word}: '{value}' is no number.", "write METRIC=WEIGHT") from None
+    both = sorted({*minimise} & {*maximise})
+    if both:
+        raise HaigoError(
+            f"'{both[0]}' stands in --maximise and in --minimise.", "give it to one of them", option="maximise"
+        )
     ways = {**dict.fromkeys(minimise, "min"), **dict.fromkeys(maximise, "max")}
     items: dict[str, int] = {}
     chance: dict[str, float] = {}
     for word in scores:
         name, equals, value = word.strip().rpartition("=")
         count, colon, level = value.partition(":")
+        if name in items:
+            raise HaigoError(f"--score names '{name}' twice.", "give each score once", option="scores")
         try:
             items[name] = int(count)
             if colon:

@@ -142,6 +142,7 @@ def read(
                             unused = _left_out(row, LEFT_OUT)
                         else:
                             parts, unused = _pair(row, where, keys, shape)
+                        _whole(parts, where)
                     except HaigoError as error:
                         broken.note(error)
                         continue
@@ -150,6 +151,13 @@ def read(
     if keys.context and not there:
         fix = "give the --context-key that the lines have"
         raise HaigoError(f"no line has the key '{keys.context}'.", fix, option="context_key")
+
+
+def _whole(parts: Sequence[Part], where: str) -> None:
+    try:
+        "".join(part.text for part in parts).encode()
+    except UnicodeEncodeError:
+        raise HaigoError(f"{where} holds half a surrogate pair.", "mend or delete that line") from None
 
 
 def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) -> tuple[list[Part], str]:

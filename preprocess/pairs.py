@@ -90,10 +90,11 @@ def build(
         made = _packed(rows, model, int(options.seq_length or 0), options.seed) if options.pack else rows
         first = next(made, None)
         if first is None:  # asked before anything is written: a dataset that is there stays
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             raise HaigoError(
-                f"there is no example left to learn from ({counts['without_answer']:,} without an answer, "
-                f"{counts['too_long']:,} longer than {options.seq_length} tokens).",
-                "check the input, or give a larger --seq-length",
+                f"{paths[0]}{more}: there is no example left to learn from ({counts['without_answer']:,} without an answer, "
+                f"{counts['too_long']:,} longer than --seq-length).",
+                "check the input" + (", or give a larger --seq-length" if counts["too_long"] else ""),
                 option="seq_length",
             )
         total = _write(itertools.chain([first], made), prefix, labels_prefix, model)
@@ -161,12 +162,7 @@ def _encoded(
 
 
 def _batch(held: list[Example], model: Tokenizer, seq_length: int | None, counts: dict[str, int]) -> Iterator[_Row]:
-    try:
-        pieces = iter(model.encode_batch([part.text for example in held for part in example.parts]))
-    except UnicodeEncodeError:
-        raise HaigoError(
-            f"{held[0].where} or a line after it holds half a surrogate pair.", "clean the text first"
-        ) from None
+    pieces = iter(model.encode_batch([part.text for example in held for part in example.parts]))
     for example in held:
         tokens: list[int] = []
         labels: list[int] = []

@@ -171,3 +171,13 @@ def test_command_spends_a_second_batch_around_the_optimum(tmp_path):
     assert pd.read_csv(more)["c"].mean() > table["c"].mean() + 0.15
     assert cli.run(command.main, [*words, "--history-metrics", metrics]) == 2  # an objective is missing
     assert cli.run(command.main, [*words, "--history-metrics", metrics, "--objective", "d_bpb"]) == 2
+    assert cli.run(command.main, ["--corpora", "a,b", "--maximise", "c_acc", "--output", str(tmp_path / "n.csv")]) == 2
+
+
+def test_names_that_python_takes_for_one_are_two_columns(tmp_path):
+    """\u304b + \u3099 and \u304c are one identifier to Python, and two columns of somebody's table."""
+    first, more = tmp_path / "ratios.csv", tmp_path / "more.csv"
+    names = ["\u304c", "\u304b\u3099", "\uff41", "a"]
+    first.write_text(f"run,{','.join(names)}\np000,0.4,0.3,0.2,0.1\np001,0.1,0.2,0.3,0.4\n", encoding="utf-8")
+    assert cli.run(command.main, ["--history", str(first), "--runs", "4", "--output", str(more)]) == 0
+    assert list(pd.read_csv(more).columns) == ["run", *names]

@@ -265,6 +265,9 @@ def test_other_methods_are_feasible_too(method):
     ("words", "code", "says"),
     [
         (["--objective", "nws_bpb"], 2, "Did you mean 'news_bpb'"),
+        (["--objective", "news_bpb=1,code_bpb,news_bpb=3"], 2, "--objective names 'news_bpb' twice"),
+        (["--objective", "news_bpb", "--score", "x_acc=9", "--score", "x_acc=8"], 2, "--score names 'x_acc' twice"),
+        (["--objective", "news_bpb", "--maximise", "code_bpb", "--minimise", "code_bpb"], 2, "and in --minimise"),
         (["--objective", "news_bpb", "--target-tokens", "1e12"], 2, "no mixture can meet"),
         (["--objective", "news_bpb", "--ceiling", "code_bpb"], 2, "METRIC=LIMIT"),
         (["--objective", "news_bpb", "--ceiling", "code_bpb=0.1"], 3, "code_bpb"),

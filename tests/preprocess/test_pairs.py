@@ -255,6 +255,8 @@ def test_any_text(model_dir, tmp_path_factory, prompt, answer):
             r"\(line 2\), turn 1 has the role 'usr'. Did you mean 'user'",
         ),
         ('{"messages": ["a"]}', r"\(line 2\), turn 1 is not"),
+        (r'{"prompt": "\ud800", "response": "b"}', r"x\.jsonl \(line 2\) holds half a surrogate pair"),
+        (r'{"messages": [{"role": "assistant", "content": "\ud800"}]}', r"\(line 2\) holds half a surrogate pair"),
         ("{", r"broken JSON line \(line 2\)"),
         ("[]", r"not a JSON object \(line 2\)"),
     ],
@@ -264,6 +266,19 @@ def test_lines_that_are_no_examples(model_dir, tmp_path, line, message):
     with pytest.raises(HaigoError, match=message):
         pairs.build([tmp_path / "x.jsonl"], model_dir, tmp_path / "o")
     assert not list(tmp_path.glob("o_*"))
+
+
+def test_half_a_surrogate_pair_is_a_broken_line(model_dir, tmp_path, capsys):
+    source = tmp_path / "x.jsonl"
+    source.write_text(json.dumps(PAIRS[0]) + "\n" + r'{"prompt": "a", "response": "\ud800"}' + "\n", encoding="utf-8")
+    words = [str(source), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "o")]
+    assert cli.run(pairs.main, words) == cli.BAD_INPUT
+    assert "x.jsonl (line 2) holds half a surrogate pair" in capsys.readouterr().err
+    assert cli.run(pairs.main, [*words, "--skip-broken", "1"]) == cli.OK
+    assert "passed over: 1 broken rows" in capsys.readouterr().out
+    source.write_text("", encoding="utf-8")
+    assert cli.run(pairs.main, words) == cli.BAD_INPUT
+    assert "x.jsonl: there is no example left" in capsys.readouterr().err
 
 
 def test_what_cannot_be_done(model_dir, tmp_path, capsys):

@@ -132,7 +132,7 @@ def _proxies(root: Path, mixture: Mapping[str, Any]) -> str:
         told = f"{root / 'proxies' / 'metrics.csv'} and {root / 'design' / 'ratios.csv'} do not belong together"
         raise HaigoError(f"{told}: {error}", "run the pipeline again") from None
     shown = [str(column) for column in both if column != "seed"]
-    runs = table(shown, [[_cell(value) for value in row] for row in both[shown].itertuples(index=False)])
+    runs = table(shown, [[_cell(value) for value in row] for row in both[shown].itertuples(index=False, name=None)])
     return (
         f"<section><h2>The proxy runs</h2><p>{len(metrics)} small models, each on another mixture. Cross-validated fit of"
         f" the mixing law:</p>{card}<p>Predicted against measured, on proxies that the fit never saw:</p>{figure}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import importlib.util
 import math
+import sys
 from pathlib import Path
 
 import pytest
 
 from haigo import files
+from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapWriter, token_dtype
 from launch import proxies
 from launch.local.train import train
@@ -104,3 +106,19 @@ def test_scores_belong_to_one_training(tmp_path):
     assert scores.finished(tmp_path, "k", result)["metrics"] == {"x_acc": 0.5}
     assert scores.finished(tmp_path, "other", result) is None
     assert scores.finished(tmp_path, "k", {**result, "loss": 2.5}) is None
+
+
+def test_what_eval_harness_says_of_a_task_is_said_before_anything_is_trained(jglue, monkeypatch, capsys):
+    scores.check(TaskOptions(tasks=["jcommonsenseqa-1.1-0.2"], data_dir=str(jglue), num_fewshot=[0]))
+    assert "0.2.1 or 0.3" in capsys.readouterr().err
+    for wrong, told in (
+        ({"limit": [0.001]}, "documents is none"),
+        ({"limit": [-1]}, "leaves no document"),
+        ({"num_fewshot": [-1]}, "below 0"),
+    ):
+        with pytest.raises(HaigoError, match=told):
+            scores.check(TaskOptions(tasks=[TASK], data_dir=str(jglue), **wrong))
+    pytest.importorskip("emoji")
+    monkeypatch.setitem(sys.modules, "neologdn", None)
+    with pytest.raises(HaigoError, match="needs the package neologdn"):
+        scores.check(TaskOptions(tasks=["jsquad-1.1-0.3"], data_dir=str(jglue), num_fewshot=[0]))
