@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
-from haigo import pool
+from haigo import cli, pool
 from haigo.cli import HaigoError, internal, os_problem
 
 WORKER = "HAIGO_WORKER"
@@ -136,7 +136,7 @@ class _Worker:
         self.number = number
         self.name: str | None = None
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, number), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, work, number, cli.verb), daemon=True)
         # one thread a process: OpenMP teams that share cores cost several times what they gain
         before = {name: os.environ.get(name) for name in _ONE_THREAD}
         os.environ.update(_ONE_THREAD)
@@ -171,9 +171,9 @@ class _Worker:
             self.process.join()
 
 
-def _serve(pipe: Connection, work: Work, number: int) -> None:
+def _serve(pipe: Connection, work: Work, number: int, verb: str | None) -> None:
     """Do one task after the other (in a worker)."""
-    pool.start_worker()
+    pool.start_worker(verb)
     gc.enable()  # what was preloaded may have turned it off
     os.environ[WORKER] = str(number)  # the fork server has its own environment
     last = 0.0

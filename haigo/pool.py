@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from haigo import shown
+from haigo import cli, shown
 from haigo.cli import Failed, HaigoError, Internal, foreseen, internal
 from haigo.progress import Progress
 
@@ -50,8 +50,13 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def start_worker() -> None:
-    """What every worker process does first. Ctrl-C is the parent's to handle: it ends its workers itself."""
+def start_worker(verb: str | None) -> None:
+    """What every worker process does first. Ctrl-C is the parent's to handle: it ends its workers itself.
+
+    Args:
+        verb: the parent's `cli.verb`: what a worker makes is the command's.
+    """
+    cli.verb = verb
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked one has its parent's handler
@@ -105,7 +110,7 @@ def run(
     os.environ.setdefault("MKL_NUM_THREADS", "1")
     context = multiprocessing.get_context("fork" if fork else "spawn")
     results: dict[str, Any] = {}
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker)
+    executor = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker, (cli.verb,))
     try:
         names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
         waiting = set(names)
@@ -175,7 +180,8 @@ def ordered(function: Callable[[Any], Any], items: Iterable[Any], workers: int) 
     workers = min(workers, _MOST_AHEAD * cores())  # more would only fill the memory with work that waits
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
-    executor = concurrent.futures.ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), start_worker)
+    context = multiprocessing.get_context("spawn")
+    executor = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker, (cli.verb,))
     under_way: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
     piece = Piece(function)
     try:
@@ -225,7 +231,7 @@ def interruptible(work: Callable[[], Any]) -> Any:
 
 
 def _answer(sender: Connection, work: Callable[[], Any]) -> None:
-    start_worker()
+    start_worker(cli.verb)  # a fork: it has its parent's
     try:
         sender.send((True, Piece(work)()))
     except Exception as error:

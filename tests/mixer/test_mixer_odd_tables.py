@@ -263,7 +263,7 @@ def test_random_bytes_and_cuts_never_end_in_a_traceback(table, capsys):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--bootstrap", "1e12"], "1000000000000 bootstrap draws are too many"),
+        (["--bootstrap", "1e12"], "--bootstrap is 1,000,000,000,000"),
         (["--kl", "1e308"], "the pull to the prior (kl) is 1e+308"),
         (["--score", "news_bpb=1e400"], "is not METRIC=ITEMS"),
         (["--ceiling", "news_bpb=1e400"], "the ceiling of 'news_bpb' is inf"),

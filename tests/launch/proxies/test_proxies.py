@@ -15,6 +15,7 @@ import pytest
 from haigo import cli, files, yamlfile
 from haigo.cli import Failed, HaigoError
 from launch import proxies
+from mixer import design
 from neox_configs import catalogue as catalogues
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,6 +65,12 @@ def test_a_failing_proxy_is_tried_twice_and_does_not_stop_the_rest(world, catalo
     assert cli.run(proxies.main, [str(word) for word in words]) == cli.OK
     assert "2 of 3 proxies are there already" in capsys.readouterr().err
     assert [row["run"] for row in rows(out)] == ["a", "b", "c"]
+    # what a worker made is the command's too: no other one replaces it
+    for name in ("swarm.json", "runs/a/result.json"):
+        before = (out / name).read_bytes()
+        assert cli.run(design.main, ["--corpora", "x,y", "--runs", "3", "--output", str(out / name)]) == cli.REFUSED
+        assert "was made by launch.proxies" in capsys.readouterr().err
+        assert (out / name).read_bytes() == before
 
 
 def test_all_failing_is_an_error(catalogue, base, tmp_path):
