@@ -267,7 +267,7 @@ def test_random_bytes_and_cuts_never_end_in_a_traceback(table, capsys):
         (["--kl", "1e308"], "the pull to the prior (kl) is 1e+308"),
         (["--score", "news_bpb=1e400"], "is not METRIC=ITEMS"),
         (["--ceiling", "news_bpb=1e400"], "the ceiling of 'news_bpb' is inf"),
-        (["--max-epochs", "nan"], "max_epochs must be above 0"),
+        (["--max-epochs", "nan"], "--max-epochs is nan"),
         (["--target-tokens", "inf"], "target_tokens is inf"),
         (["--objective", "wiki_bpb=nan"], "the weight nan"),
     ],
