@@ -14,6 +14,7 @@ import os
 import re
 import zlib
 from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -25,9 +26,41 @@ StrPath = str | os.PathLike[str]
 JOURNAL, SCRATCH, LOCK = ".haigo", ".haigo.tmp", ".haigo.lock"
 NOTES = frozenset({JOURNAL, SCRATCH, LOCK})  # names that are no content of a folder
 HEADER = b"Names that Haigo made in this folder: it may replace or remove these, and nothing else.\n"
-_seen: dict[str, tuple[tuple[int, int, int], bytes, set[str]]] = {}  # journal -> how it looked, what it said, the names
-_makers: dict[str, dict[str, str]] = {}  # journal -> name -> the command that made it
-_digests: dict[str, dict[str, str]] = {}  # journal -> name -> sha256 of what was written there
+_NOTE = re.compile(rb'([#@])([\w.-]+) ([0-9a-f]{8}) (".*")')
+
+
+@dataclass
+class Journal:
+    """What the lines of a journal say, the last of each name: `+"NAME"` made, `-"NAME"` gone; `#SHA256 CRC "NAME"` what was
+    written, `@COMMAND CRC "NAME"` by whom."""
+
+    names: set[str] = field(default_factory=set)
+    digests: dict[str, str] = field(default_factory=dict)
+    makers: dict[str, str] = field(default_factory=dict)
+    damaged: bool = False
+
+    def read(self, lines: bytes) -> Journal:
+        """Take in further lines; one that says nothing (a full disk tore it) is passed over."""
+        for line in filter(None, lines.split(b"\n")):
+            sealed = _NOTE.fullmatch(line)
+            name = _name(sealed[4] if sealed else line[1:])
+            if sealed and name is not None and _sealed(sealed[1] + sealed[2], sealed[4]) == line:
+                kind = self.digests if sealed[1] == b"#" else self.makers
+                kind[name] = sealed[2].decode("ascii")
+            elif not sealed and name is not None and line[:1] in (b"+", b"-"):
+                (self.names.add if line[:1] == b"+" else self.names.discard)(name)
+                self.makers.pop(name, None)
+            else:
+                self.damaged = True
+        return self
+
+
+def _sealed(note: bytes, text: bytes) -> bytes:
+    """A note on a name, with a checksum of both."""
+    return b"%s %08x %s" % (note, zlib.crc32(note + text), text)
+
+
+_seen: dict[str, tuple[tuple[int, int, int], bytes, Journal]] = {}  # journal -> how it looked, what it said
 
 
 def made(path: StrPath) -> bool:
@@ -138,40 +171,35 @@ def _same(one: Path, other: Path) -> bool:
 
 def names_in(folder: Path) -> Set[str]:
     """The names that Haigo made in `folder`; what this set holds may grow with the next name."""
+    return _journal(folder).names
+
+
+def _journal(folder: Path) -> Journal:
     path = folder / JOURNAL
     try:
         with open_notes(path, os.O_RDONLY) as handle:
             look = os.fstat(handle.fileno())
             now = (look.st_ino, look.st_size, look.st_mtime_ns)
-            before, known, names = _seen.get(str(path), ((0, 0, 0), HEADER, set()))
+            before, known, journal = _seen.get(str(path), ((0, 0, 0), HEADER, Journal()))
             if before == now:
-                return names
+                return journal
             content = handle.read()
     except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
+        return Journal()
     content = content[: content.rfind(b"\n") + 1]
     if not content.startswith(known):
-        known, names = HEADER, set()
-        _digests.pop(str(path), None)
-        _makers.pop(str(path), None)
-    digests, makers = _digests.setdefault(str(path), {}), _makers.setdefault(str(path), {})
-    for line in content[len(known) :].splitlines():  # a journal only grows: each line is read once
-        if line[:1] == b"#":
-            digest, _, text = line[1:].partition(b" ")
-            if (written := _name(text)) is not None and digest == sealed_digest(digest[:64], text):
-                digests[written] = digest[:64].decode("ascii")
-            continue
-        if line[:1] == b"@":
-            maker, _, text = line[1:].partition(b" ")
-            if (whose := _name(text)) is not None:
-                makers[whose] = maker.decode("ascii", "replace")
-            continue
-        name = _name(line[1:])
-        if name is not None:
-            (names.add if line[:1] == b"+" else names.discard)(name)
-            makers.pop(name, None)
-    _seen[str(path)] = (now, content, names)
-    return names
+        known, journal = HEADER, Journal()
+    journal.read(content[len(known) :])  # a journal only grows: each line is read once
+    _seen[str(path)] = (now, content, journal)
+    return journal
+
+
+def read_journal(folder: Path) -> Journal:
+    """A folder's journal, read now and whole: the others are remembered by their size and time."""
+    path = folder / JOURNAL
+    content = path.read_bytes() if path.is_file() else HEADER
+    journal = Journal(damaged=not (content.startswith(HEADER) and content.endswith(b"\n")))
+    return journal.read(content[len(HEADER) :])
 
 
 def _name(text: bytes) -> str | None:
@@ -211,29 +239,27 @@ def enter(path: Path, sign: str = "+", by: str | None = "") -> None:
         _note(path.parent, f"\n{sign}{json.dumps(path.name)}\n".encode())
     by = cli.verb if by == "" else by
     if sign == "+" and by and maker(path) != by:
-        _note(path.parent, f"\n@{by} {json.dumps(path.name)}\n".encode())
+        _remark(path, b"@" + by.encode())
 
 
 def maker(path: Path) -> str | None:
     """The command that made the file at `path` last, where it is known."""
-    return _makers.get(str(path.parent / JOURNAL), {}).get(path.name) if path.name in names_in(path.parent) else None
+    journal = _journal(path.parent)
+    return journal.makers.get(path.name) if path.name in journal.names else None
 
 
 def note(path: Path, digest: str) -> None:
     """Enter the digest of what is written at `path` now, for files that people edit."""
-    text = json.dumps(path.name).encode()
-    _note(path.parent, b"\n#%s %s\n" % (sealed_digest(digest.encode(), text), text))
-
-
-def sealed_digest(digest: bytes, text: bytes) -> bytes:
-    """A digest as a journal's line has it: with a checksum of itself and the name behind it."""
-    return digest + b"%08x" % zlib.crc32(digest + text)
+    _remark(path, b"#" + digest.encode())
 
 
 def noted(path: Path) -> str | None:
     """The digest that `note` entered last for `path`; None where there is none."""
-    names_in(path.parent)
-    return _digests.get(str(path.parent / JOURNAL), {}).get(path.name)
+    return _journal(path.parent).digests.get(path.name)
+
+
+def _remark(path: Path, remark: bytes) -> None:
+    _note(path.parent, b"\n%s\n" % _sealed(remark, json.dumps(path.name).encode()))
 
 
 def _note(folder: Path, line: bytes) -> None:

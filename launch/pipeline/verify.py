@@ -8,9 +8,7 @@ In a lock file only the number is not looked at, which says what process held th
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -19,12 +17,10 @@ from typing import Any
 
 from haigo import digests
 from haigo.cli import HaigoError, Refused
-from haigo.ownership import HEADER, JOURNAL, LOCK, sealed_digest
+from haigo.ownership import JOURNAL, LOCK, read_journal
 from launch.pipeline import runfile, stage
 from launch.pipeline.ledger import Ledger
 
-_ENTRIES = re.compile(re.escape(HEADER) + rb'(\n([+-]|#[0-9a-f]{72} )"(\\.|[^"\\\n])*"\n)*')
-_ENTRY = re.compile(rb'\n([+-]|#[0-9a-f]{72} )("(?:\\.|[^"\\\n])*")(?=\n)')
 _RECORDS = (".json", ".jsonl", ".yml", ".csv", ".txt")
 
 
@@ -110,7 +106,7 @@ def _listed(folder: Path, paths: Iterable[str]) -> list[str]:
     return [
         f"{path.parent / JOURNAL} was changed: it does not list {path.name}."
         for path in (folder / each for each in paths)
-        if path.exists() and path.name not in known.setdefault(path.parent, _entries(path.parent)[0])
+        if path.exists() and path.name not in known.setdefault(path.parent, read_journal(path.parent).names)
     ]
 
 
@@ -126,33 +122,15 @@ def _notes(folder: Path) -> list[str]:
         found.append(f"{lock} was changed since it was written.")
     if not path.is_file():
         return found
-    content = path.read_bytes()
-    notes = [(sign[1:73], name) for sign, name in _ENTRY.findall(content) if sign.startswith(b"#")]
-    if not _ENTRIES.fullmatch(content) or any(sealed_digest(note[:64], name) != note for note, name in notes):
+    journal = read_journal(folder)
+    if journal.damaged:
         return [*found, f"{path} was changed since it was written."]
-    names, written = _entries(folder)
-    for name in sorted(names):
+    for name in sorted(journal.names):
         if not os.path.lexists(folder / name):
             found.append(f"{path} was changed: it lists {name}, which is not there.")
-        elif name in written and digests.sha256(folder / name) != written[name]:
+        elif name in journal.digests and digests.sha256(folder / name) != journal.digests[name]:
             found.append(f"{folder / name} is not what {path} says was written there.")
     return found
-
-
-def _entries(folder: Path) -> tuple[set[str], dict[str, str]]:
-    """The names in a folder's journal, and the digests noted there, read now: `haigo.files` remembers journals by their size
-    and time."""
-    path = folder / JOURNAL
-    names: set[str] = set()
-    written: dict[str, str] = {}
-    for sign, text in _ENTRY.findall(path.read_bytes()) if path.is_file() else []:
-        with contextlib.suppress(ValueError):
-            name = json.loads(text)
-            if sign.startswith(b"#"):
-                written[name] = sign[1:65].decode("ascii")
-            else:
-                (names.add if sign == b"+" else names.discard)(name)
-    return names, written
 
 
 def _made_from(run: runfile.RunFile, path: Path, root: Path, ledger: Ledger) -> list[str]:
