@@ -345,7 +345,7 @@ def test_one_commands_table_never_replaces_anothers(swarm, tmp_path, capsys):
     assert len(before) == 6 and swarm("three") == 0
     capsys.readouterr()
     assert [screened("one"), screened("merged"), swarm("screen")] == [cli.REFUSED] * 3
-    assert capsys.readouterr().err.count("would be replaced") == 3
+    assert capsys.readouterr().err.count("would replace it") == 3
     assert cli.run(proxies.main, [*merge, str(tmp_path / "three")]) == cli.REFUSED
     assert {path: path.read_bytes() for path in before} == before
     assert (
