@@ -19,7 +19,7 @@ from haigo import cli
 ROOT = Path(__file__).parent.parent.parent
 LETTERS = [chr(code) for code in range(0x4E00, 0x4E60)] + list("のにはをがとでもからしていたこと、。")
 STEPS = [
-    "preprocess.fetch mediawiki-dump --file dump.xml --workers 1 --output-dir raw/wiki",
+    "preprocess.fetch.__main__ mediawiki-dump --file dump.xml --workers 1 --output-dir raw/wiki",
     "preprocess.clean raw/wiki --corpus wiki --output-dir clean/wiki",
     "preprocess.clean news.jsonl --corpus news --profile news --output-dir clean/news",
     "preprocess.dedup clean/wiki clean/news --output-dir dedup",

@@ -244,8 +244,8 @@ def test_a_killed_run_is_finished_by_the_same_command(tmp_path):
     whole, killed = (
         {
             str(path.relative_to(tmp_path / run)): path.read_bytes()
-            for path in (tmp_path / run).rglob("*[!k]")
-            if path.is_file()
+            for path in (tmp_path / run).rglob("*")
+            if path.is_file() and not path.name.startswith(".haigo")
         }
         for run in ("whole", "killed")
     )
