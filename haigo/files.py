@@ -19,13 +19,13 @@ import secrets
 import shutil
 import stat
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
+from haigo.locks import HELD, owner
 from haigo.ownership import (
     JOURNAL,
     LOCK,
@@ -41,7 +41,6 @@ from haigo.ownership import (
     names_in,
     note,
     noted,
-    open_notes,
     ours,
     require_ours,
     reserve,
@@ -57,10 +56,8 @@ __all__ = [
 
 _RANDOM = re.compile(r"[0-9a-f]{16}")
 _CHUNK = 1 << 20
-_LAST_BREATH = 5.0  # seconds that workers of a killed process may still live
 _EDITED = frozenset({".yml", ".yaml", ".sbatch", ".sh", ".csv", ""})
 """Endings of files that people go on to edit: configs, mixtures, job scripts, tables, hostfiles."""
-_held: set[str] = set()  # folders that this process owns
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -100,15 +97,17 @@ def _keep_edits(target: Path, new: Path) -> None:
     """Put a small file aside that was changed since it was written here; what is written now is noted for the next time."""
     if new.stat().st_size > _CHUNK:
         return
-    digest = hashlib.sha256(new.read_bytes()).hexdigest()
-    before = noted(target)
-    if target.is_file() and not target.is_symlink() and target.stat().st_size <= _CHUNK:
-        now = hashlib.sha256(target.read_bytes()).hexdigest()
-        # a pipeline says itself what was changed in its run folder, and makes it anew
-        if before is not None and now not in (before, digest) and cli.verb != "launch.pipeline":
-            kept = put_aside(target, target.with_name(f"{target.name}.edited"))
-            print(f"haigo: {target} was changed since it was written: that is kept as {kept.name}.", file=sys.stderr)
-    if before != digest:
+    digest, before = sha256_file(new), noted(target)
+    # all that was ever noted counts: a kill, or another process, may come between a note and its file
+    edited = (
+        bool(before) and target.is_file() and not target.is_symlink() and sha256_file(target) not in (*before, digest)
+    )
+    if (
+        edited and cli.verb != "launch.pipeline"
+    ):  # which says itself what was changed in its run folder, and makes it anew
+        kept = put_aside(target, target.with_name(f"{target.name}.edited"))
+        print(f"haigo: {target} was changed since it was written: that is kept as {kept.name}.", file=sys.stderr)
+    if before[-1:] != [digest]:
         note(target, digest)
 
 
@@ -256,7 +255,7 @@ def remove_tree(folder: StrPath) -> list[Path]:
 
 def _empty(place: Path) -> list[Path]:
     """Remove our files of one folder, and the folder if that empties it; its files that stayed."""
-    locked = (place / LOCK).exists() and str(place.absolute()) not in _held
+    locked = (place / LOCK).exists() and str(place.absolute()) not in HELD
     with owner(place) if locked else contextlib.nullcontext():
         listed, foreign, below = names_in(place), [], False
         for name in set(os.listdir(place)) - NOTES:
@@ -376,47 +375,6 @@ def digest(value: Any) -> str:
     """Hexadecimal sha256 of a JSON value, independent of the order of its keys."""
     packed = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(packed.encode(errors="surrogatepass")).hexdigest()
-
-
-# -- folders and disks -------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def owner(folder: StrPath) -> Iterator[None]:
-    """Hold `folder` for this process alone; the lock goes with the process, also after kill -9.
-
-    Raises:
-        HaigoError: another process holds it.
-    """
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    with open_notes(place / LOCK, os.O_RDWR | os.O_CREAT) as handle:
-        _lock(handle, place)
-        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, only without a name
-            handle.truncate(0)
-            handle.write(f"pid {os.getpid()}".encode())
-        _held.add(str(place.absolute()))
-        try:
-            yield
-        finally:
-            _held.discard(str(place.absolute()))
-
-
-def _lock(handle: IO[bytes], place: Path) -> None:
-    patience = time.monotonic() + _LAST_BREATH
-    while True:
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            who = handle.read().decode("utf-8", "replace").strip()
-        # workers of an owner that was just killed hold its lock until they die with it
-        if time.monotonic() > patience or not who or Path("/proc", who.removeprefix("pid ")).exists():
-            raise HaigoError(
-                f"{place} is in use by another process{f' ({who})' if who else ''}.",
-                "wait for it to end, stop it, or choose another folder",
-            )
-        time.sleep(0.02)
 
 
 def require_space(folder: StrPath, need_bytes: int, what: str) -> None:

@@ -31,11 +31,11 @@ _NOTE = re.compile(rb'([#@])([\w.-]+) ([0-9a-f]{8}) (".*")')
 
 @dataclass
 class Journal:
-    """What the lines of a journal say, the last of each name: `+"NAME"` made, `-"NAME"` gone; `#SHA256 CRC "NAME"` what was
-    written, `@COMMAND CRC "NAME"` by whom."""
+    """What the lines of a journal say: `+"NAME"` made, `-"NAME"` gone; `#SHA256 CRC "NAME"` what was written, of each name all
+    in order; `@COMMAND CRC "NAME"` by whom, the last."""
 
     names: set[str] = field(default_factory=set)
-    digests: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, list[str]] = field(default_factory=dict)
     makers: dict[str, str] = field(default_factory=dict)
     damaged: bool = False
 
@@ -45,8 +45,10 @@ class Journal:
             sealed = _NOTE.fullmatch(line)
             name = _name(sealed[4] if sealed else line[1:])
             if sealed and name is not None and _sealed(sealed[1] + sealed[2], sealed[4]) == line:
-                kind = self.digests if sealed[1] == b"#" else self.makers
-                kind[name] = sealed[2].decode("ascii")
+                if sealed[1] == b"#":
+                    self.digests.setdefault(name, []).append(sealed[2].decode("ascii"))
+                else:
+                    self.makers[name] = sealed[2].decode("ascii")
             elif not sealed and name is not None and line[:1] in (b"+", b"-"):
                 (self.names.add if line[:1] == b"+" else self.names.discard)(name)
                 self.makers.pop(name, None)
@@ -253,9 +255,9 @@ def note(path: Path, digest: str) -> None:
     _remark(path, b"#" + digest.encode())
 
 
-def noted(path: Path) -> str | None:
-    """The digest that `note` entered last for `path`; None where there is none."""
-    return _journal(path.parent).digests.get(path.name)
+def noted(path: Path) -> list[str]:
+    """The digests that `note` entered for `path`, the last one last."""
+    return _journal(path.parent).digests.get(path.name, [])
 
 
 def _remark(path: Path, remark: bytes) -> None:

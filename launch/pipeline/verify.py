@@ -128,7 +128,7 @@ def _notes(folder: Path) -> list[str]:
     for name in sorted(journal.names):
         if not os.path.lexists(folder / name):
             found.append(f"{path} was changed: it lists {name}, which is not there.")
-        elif name in journal.digests and digests.sha256(folder / name) != journal.digests[name]:
+        elif name in journal.digests and digests.sha256(folder / name) != journal.digests[name][-1]:
             found.append(f"{folder / name} is not what {path} says was written there.")
     return found
 

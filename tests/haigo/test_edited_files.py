@@ -1,5 +1,6 @@
 """What a user changed in a file that Haigo wrote is kept when the command writes it again."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli, files
+from haigo import cli, files, ownership
 from mixer import design
 from preprocess import clean
 
@@ -37,6 +38,14 @@ def test_what_was_written_again_by_hand_as_it_is_now_is_no_edit(tmp_path):
     files.write_text(path, "a: 2\n")
     files.write_text(path, "a: 3\n")
     assert sorted(os.listdir(tmp_path)) == [".haigo", "a.yml"]
+
+
+def test_a_kill_between_a_note_and_its_file_is_no_edit(tmp_path, capsys):
+    path = tmp_path / "a.yml"
+    files.write_text(path, "a: 1\n")
+    ownership.note(path, hashlib.sha256(b"a: 2\n").hexdigest())
+    files.write_text(path, "a: 2\n")
+    assert path.read_text() == "a: 2\n" and not list(tmp_path.glob("*.edited*")) and not capsys.readouterr().err
 
 
 def test_a_journal_without_digests_is_read(tmp_path):
@@ -78,3 +87,5 @@ def test_a_lock_of_a_killed_owner_is_waited_for(tmp_path, capsys, monkeypatch, l
     holder.wait()
     assert cli.run(clean.main, words) == code
     assert (Path(out) / "clean.json").is_file() == (code == 0)
+    if code == 0:
+        assert cli.run(clean.main, words) == 0  # the lock is left as the next command can read it
