@@ -27,10 +27,11 @@ from haigo.cli import HaigoError
 from haigo.progress import Progress
 from mixer import mixture, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
+from mixer.evidence import Evidence
 from mixer.objective import Objective, parse
 from mixer.options import SearchOptions
 from mixer.proxies import ProxyTable, find, read
-from mixer.recommend import Evidence, choose, recommend
+from mixer.recommend import choose, recommend
 from mixer.supply import Constraints, FullRepetition, SoftRepetition, constraints_from, read_supply
 
 __all__ = ["Constraints", "Objective", "Recommendation", "SearchOptions", "recommend", "search"]

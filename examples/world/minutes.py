@@ -143,12 +143,17 @@ class Minutes:
                     + (self.end(writer.say(f"{item}.answer", slot)) if writer.maybe(0.5) else ""),
                 )
             if writer.maybe(0.3):
-                standing = writer.maybe(0.5)
-                noise = "〔賛成者起立〕" if standing else "〔「異議なし」と呼ぶ者あり〕"
-                add(chair, title, writer.say("stand" if standing else "agree", slot) + f"\n　　　{noise}")
-                add(chair, title, writer.say("stood" if standing else "agreed", slot))
+                for text in self.vote(slot):
+                    add(chair, title, text)
         add(chair, title, writer.say("close", slots[0]))
         return speeches
+
+    def vote(self, slot: dict[str, str]) -> list[str]:
+        """What the chair says before and after a vote."""
+        standing = self.writer.maybe(0.5)
+        noise = "〔賛成者起立〕" if standing else "〔「異議なし」と呼ぶ者あり〕"
+        asked = self.writer.say("stand" if standing else "agree", slot) + f"\n　　　{noise}"
+        return [asked, self.writer.say("stood" if standing else "agreed", slot)]
 
     def slots(self, item: int) -> dict[str, str]:
         """A town, its facts, and the topic's name with them filled in."""
