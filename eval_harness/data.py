@@ -41,17 +41,19 @@ def parse(content: bytes, where: str, fix: str) -> Any:
         raise HaigoError(f"{where} is not valid JSON: {error}.", fix) from None
 
 
-def table(content: str, path: Path, delimiter: str = ",") -> Iterator[list[str]]:
-    """The rows of separated values; line ends in texts stay.
+def table(content: str, path: Path, delimiter: str = ",") -> list[list[str]]:
+    """The rows of separated values; line ends in texts stay, and a text may be longer than a table's cell.
 
     Raises:
         HaigoError: not such a file (a quotation mark that is never closed, for example).
     """
-    csv.field_size_limit(1 << 27)
+    usual = csv.field_size_limit(1 << 27)
     try:
-        yield from csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
+        return list(csv.reader(io.StringIO(content, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise HaigoError(f"{path} can not be read as a table: {error}.", "get the file again") from None
+    finally:
+        csv.field_size_limit(usual)  # it is the process's, and other tables stand on it
 
 
 def rows(path: Path, fields: dict[str, type | tuple[type, ...]]) -> Iterator[tuple[int, dict[str, Any]]]:

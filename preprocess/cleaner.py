@@ -24,7 +24,7 @@ from .rules.facts import Facts
 LOT_CHARS = 500_000
 
 _LETTER = "0-9A-Za-z\u00c0-\u04ff０-９Ａ-Ｚａ-ｚ"
-_NO_WORD_BREAK = re.compile(f" (?![{_LETTER}])|(?<![{_LETTER}]) ")
+_NO_WORD_BREAK = re.compile(f" (?:(?![{_LETTER}])|(?<![{_LETTER}] ))")
 
 
 def _without_blanks(text: str) -> str:

@@ -95,8 +95,8 @@ class XLSumJa(Rules):
         )
 
     def read(self, path: Path) -> list[dict[str, Any]]:
-        rows = data.table(data.text(path), path)
-        names, docs = next(rows, []), []
+        names, *rows = data.table(data.text(path), path) or [[]]
+        docs = []
         for line, cells in enumerate((cells for cells in rows if cells), start=1):
             row = dict(zip(names, cells, strict=False))
             data.check(row, {"text": str, "summary": str}, f"{path} row {line}")

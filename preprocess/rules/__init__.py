@@ -21,10 +21,11 @@ from . import aozora, wiki_holes, wikitext
 Step = tuple[str, Callable[[str], str]]
 
 # pages and lines of other programs, where nothing but they part the text: taken out, they would join two words
-_BREAK_WITHIN = re.compile(r"(?<=[^\s\x0b\x0c\x85])[\x0b\x0c\x85]+(?=[^\s\x0b\x0c\x85])")
+# (these patterns begin with what they look for, and look back behind it: a search for few characters is ten times as quick)
+_BREAK_WITHIN = re.compile(r"[\x0b\x0c\x85](?<=[^\s\x0b\x0c\x85].)[\x0b\x0c\x85]*(?=[^\s\x0b\x0c\x85])", re.DOTALL)
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]")
 # separators of fields and records (also \x01 of Hive), where nothing but they part two words
-_PARTS_WITHIN = re.compile(r"(?<=[^\s\x00-\x1f])[\x01\x1c-\x1f]+(?=[^\s\x00-\x1f])")
+_PARTS_WITHIN = re.compile(r"[\x01\x1c-\x1f](?<=[^\s\x00-\x1f].)[\x01\x1c-\x1f]*(?=[^\s\x00-\x1f])", re.DOTALL)
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]{0,500}(?:\x07|\x1b\\))")  # colours of a terminal
 # what Windows has in the places of the controls, where its bytes were read as Latin-1: don\x92t is don't
 _OF_WINDOWS = {
@@ -33,7 +34,7 @@ _OF_WINDOWS = {
     if code not in (0x81, 0x85, 0x8D, 0x8F, 0x90, 0x9D)
 }
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LINE_END_BLANKS = re.compile(r"(?<![ \t\u3000\xa0])[ \t\u3000\xa0]++(?=\n|\Z)")
+_LINE_END_BLANKS = re.compile(r"[ \t\u3000\xa0](?<![ \t\u3000\xa0].)[ \t\u3000\xa0]*+(?=\n|\Z)")
 _MANY_BLANK_LINES = re.compile(r"\n{3,}")
 _PARAGRAPH_MARK = re.compile(r"^\u3000+", re.MULTILINE)
 _DASHES, _SIGN = "[─━―‐－—–=＝＊*-]", "[ \u3000]*+[・◇◆●○☆]?[ \u3000]*+"

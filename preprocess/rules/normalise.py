@@ -25,6 +25,9 @@ _JOINER = re.compile(
 _SPACE = re.compile(
     f"(?<![{_JOINING}])\u200b(?![{_JOINING}])|[\u180e\u2060-\u2064\u206a-\u206f\u034f\u115f\u1160\u3164\uffa0\ufff9-\ufffb]"
 )
+_WITHOUT_WIDTH = re.compile(
+    "[\u034f\u115f\u1160\u180e\u200b-\u200d\u2060-\u2064\u206a-\u206f\u3164\uffa0\ufff9-\ufffb\U000e0001\U000e0020-\U000e007f]"
+)  # all that the three patterns beside it take out, for a quick look at the many texts that have none
 _TAGS = re.compile("(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0001\U000e0020-\U000e007f]+")
 _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _RIGHT_TO_LEFT = re.compile(
@@ -36,7 +39,9 @@ _MARK_ALONE = str.maketrans({"\u3099": "゛", "\u309a": "゜"})
 
 def zero_width(text: str) -> str:
     """Take out characters without width: blanks, joiners, fillers, tags."""
-    return text if text.isascii() else _TAGS.sub("", _JOINER.sub("", _SPACE.sub("", text)))
+    if text.isascii() or not _WITHOUT_WIDTH.search(text):
+        return text
+    return _TAGS.sub("", _JOINER.sub("", _SPACE.sub("", text)))
 
 
 def soft_hyphens(text: str) -> str:
@@ -46,7 +51,9 @@ def soft_hyphens(text: str) -> str:
 
 def direction_marks(text: str) -> str:
     """Take out marks of writing direction from texts without letters that run from right to left."""
-    return text if text.isascii() or _RIGHT_TO_LEFT.search(text) else _DIRECTION.sub("", text)
+    if text.isascii() or not _DIRECTION.search(text) or _RIGHT_TO_LEFT.search(text):
+        return text
+    return _DIRECTION.sub("", text)
 
 
 def half_width_kana(text: str) -> str:

@@ -17,6 +17,7 @@ _SIGNS = re.compile(
     "|[\x82\x83‚ƒ][^\\s\x00-\x1f]"  # Shift_JIS as these
     "|[¤¥][¡-þ]"  # EUC-JP as these
 )
+_FIRST = re.compile("[縺繧繝ãäåæçèé\x82\x83‚ƒ¤¥]")  # what a sign begins with: most texts have none
 _COMMAS, _HALF_WIDTH = 10, re.compile("[ｦ-ﾟ]")
 _JIS = re.compile(rb"\$B((?:[!-t][!-~]){2,})\(B")
 _HZ = re.compile(rb"~\{(?:[!-w][!-~])+~\}")
@@ -28,7 +29,7 @@ def signs(text: str) -> int:
     """Characters of a text that are the bytes of another one, read in the wrong encoding."""
     if text.isascii():
         return 0
-    found = sum(map(len, _SIGNS.findall(text)))
+    found = sum(map(len, _SIGNS.findall(text))) if _FIRST.search(text) else 0
     commas = text.count("､")
     if commas >= _COMMAS:  # EUC-JP read as Shift_JIS: ､ begins every hiragana, and others have it after many
         kana = len(_HALF_WIDTH.findall(text))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 
 import pytest
 import synthetic_jglue
 
-from eval_harness import run
+from eval_harness import data, run
 from haigo import cli
 
 
@@ -153,3 +154,12 @@ def test_the_command_scores_and_prints(model_folder, jglue, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "jcommonsenseqa-1.1-0.3  n=2" in out and "not comparable with published rows" in out
     assert (tmp_path / "o" / "result.json").is_file() and not list((tmp_path / "o").glob("samples*"))
+
+
+def test_a_table_of_long_texts_leaves_the_limit_of_others_alone(tmp_path):
+    """The longest cell is a setting of the process: ratios.csv is read by the same one."""
+    usual = csv.field_size_limit()
+    assert data.table("a,b\n" + "x" * 2 * usual + ",1\n", tmp_path)[1][0] == "x" * 2 * usual
+    with pytest.raises(cli.HaigoError, match="can not be read as a table"):
+        data.table("a,b\n" + "x" * 2**28 + ",1\n", tmp_path)
+    assert csv.field_size_limit() == usual
