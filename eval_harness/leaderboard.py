@@ -53,6 +53,7 @@ _SHAPE = {
                 "not_comparable": [str],
                 "data": str,
                 "baseline": {str: _NUMBER},
+                "samples_sha256?": (str, None),
             }
         }
     },
@@ -76,6 +77,14 @@ class Row:
     """Column -> name of the main metric in the samples."""
     baselines: dict[str, dict[str, float]] = field(default_factory=dict)
     """Column -> what answering without reading gives, between 0 and 1."""
+    samples: dict[str, str | None] = field(default_factory=dict)
+    """Column -> digest of its samples, None where none were written; an earlier version noted nothing."""
+
+    def has_samples(self, column: str) -> bool:
+        """Whether the samples beside the result, if any, are its own, as far as that is known."""
+        path = (self.folder or Path()) / f"samples_{self.cells[column].task}.jsonl"
+        stated = self.samples.get(column, "")
+        return stated == "" or (stated is not None and path.is_file() and files.sha256_file(path) == stated)
 
 
 def ours(path: Path) -> Row:
@@ -98,6 +107,7 @@ def ours(path: Path) -> Row:
 
 def _read(path: Path, content: dict[str, Any]) -> Row:
     cells, names, base, kinds, hidden = {}, {}, {}, {}, []
+    samples: dict[str, str | None] = {}
     for task, figures in content["results"].items():
         about = content["haigo"]["tasks"][task]
         metric, scale = about["main_metric"], about["main_scale"]
@@ -116,6 +126,7 @@ def _read(path: Path, content: dict[str, Any]) -> Row:
             notes=tuple(about["not_comparable"]),
         )
         kinds[column] = about["data"]
+        samples |= {column: about["samples_sha256"]} if "samples_sha256" in about else {}
         names[column], base[column] = metric, {k: v for k, v in about["baseline"].items() if v is not None}
     words = dict(part.split("=", 1) for part in content["config"]["model_args"].split(",") if "=" in part)
     name = content["haigo"].get("model", {}).get("pretrained") or words.get("pretrained", path.parent.name)
@@ -128,6 +139,7 @@ def _read(path: Path, content: dict[str, Any]) -> Row:
         hidden=tuple(hidden),
         metrics=names,
         baselines=base,
+        samples=samples,
     )
 
 
@@ -230,8 +242,10 @@ def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
             if first.data.get(column) != other.data.get(column):
                 found.append(f"{what}: no test, the data are {first.data.get(column)} and {other.data.get(column)}")
                 continue
-            gap = significance.between(first.folder, other.folder, one.task, first.metrics[column])
-            found.append(f"{what}: {gap or 'no test, the samples are missing or of other documents (--log_samples)'}")
+            known = first.has_samples(column) and other.has_samples(column)
+            gap = known and significance.between(first.folder, other.folder, one.task, first.metrics[column])
+            none = "no test, the samples are missing, of another run, or of other documents (--log_samples)"
+            found.append(f"{what}: {gap or none}")
     return found
 
 

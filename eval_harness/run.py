@@ -189,8 +189,10 @@ class _Scoring:
             "software": result.software(),
         }
         if self.folder is not None:
-            for name, (_, rows) in scored.items() if options.log_samples else ():
-                result.write_samples(self.folder, name, rows)
+            for name, (_, rows) in scored.items():
+                # which samples are this result's: those of an earlier run may lie there, too
+                path = result.write_samples(self.folder, name, rows) if options.log_samples else None
+                found["haigo"]["tasks"][name]["samples_sha256"] = path and files.sha256_file(path)
             files.write_text(self.folder / "harness.sh", harness.script(found, options, asked.theirs))
         if looked:
             if asked.sources:

@@ -209,11 +209,17 @@ def _sigterm_unwinds() -> Iterator[None]:
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
     """Call `main` and turn whatever happens into a printed sentence and an exit code."""
+    with acting(""), shown.filtered():  # what a terminal would obey is written out, whoever prints it
+        return _run(main, argv)
+
+
+@contextlib.contextmanager
+def acting(command: str) -> Iterator[None]:
+    """Within it, what is made is `command`'s; "" is the one whose `parser` is asked for next."""
     global verb
-    before, verb = verb, ""
+    before, verb = verb, command
     try:
-        with shown.filtered():  # what a terminal would obey is written out, whoever prints it
-            return _run(main, argv)
+        yield
     finally:
         verb = before
 

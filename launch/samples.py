@@ -11,12 +11,14 @@ trained and nothing is written. The last line is one digest over all samples sho
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from haigo import cli, flags
 from haigo.cli import Refused
+from haigo.formats.dataset import manifest
 from haigo.options import Options, few, option
 from launch.neox import samples as samples_of
 from neox_configs import reader
@@ -41,13 +43,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = reader.load(options.configs)
     reader.check_keys(config)
     samples = samples_of.first_samples(config, options.first, options.split)
+    shown = list(dict.fromkeys(sample["prefix"] for sample in samples))
+    for path in [each for prefix in shown for each in manifest.wrong(prefix, manifest.find(prefix) or {})]:
+        print(f"haigo: {path} was changed since the dataset was made: launch.local would refuse it.", file=sys.stderr)
     text = None
     if options.tokenizer:
         from haigo.formats import tokenizer
         from haigo.formats.dataset import belongs
 
         text = tokenizer.load(options.tokenizer)
-        for prefix in dict.fromkeys(sample["prefix"] for sample in samples):
+        for prefix in shown:
             if Path(f"{prefix}.json").is_file():  # a dataset made by GPT-NeoX's own tool has no manifest
                 belongs.require(prefix, text)
         held = [token for sample in samples for token in sample["tokens"]]
@@ -71,8 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.tokens:
             print("       " + " ".join(map(str, sample["tokens"])))
         if text is not None:
-            shown = text.decode(sample["tokens"]).replace("\n", "\\n")
-            print(f"       {shown[:_TEXT_SHOWN]}{'...' if len(shown) > _TEXT_SHOWN else ''}")
+            start = text.decode(sample["tokens"]).replace("\n", "\\n")
+            print(f"       {start[:_TEXT_SHOWN]}{'...' if len(start) > _TEXT_SHOWN else ''}")
     print(f"{len(samples)} samples, sha256 {samples_of.digest([sample['tokens'] for sample in samples])}")
     return cli.OK
 

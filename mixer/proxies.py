@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from haigo.cli import HaigoError, nearest
+from haigo.cli import HaigoError, Refused, nearest
 from haigo.formats import tables
 from mixer import replicates
 from mixer.arrays import Array, check_runs
 from mixer.scales import scales
 
+SAME_MIXTURE = 1e-4
+"""Total variation up to which two mixtures are one."""
 _CORPUS_NOISE = re.compile(r"^(train_the_pile_|train_|the_pile_)")
 _METRIC_NOISE = re.compile(r"^(metric/|eval/|valid_|val_)?(the_pile_)?")
 
@@ -143,6 +145,7 @@ def read(
         raise HaigoError(f"{metrics} has no metric column.", "it needs `run` and one column a metric")
     wanted = known if only is None else _named(only, known, str(metrics))
     belongs = _belongs([str(name) for name in table.index], runs)
+    notes += _as_trained(belongs, runs, corpora, weights, (str(ratios), str(metrics)))
     there = set(belongs.values())
     both = [name for name in runs if name in there]
     if not both:
@@ -209,6 +212,32 @@ def _belongs(names: Sequence[str], runs: Sequence[str]) -> dict[str, str]:
         if run in known:
             made[name] = run
     return made
+
+
+def _as_trained(
+    belongs: dict[str, str], runs: list[str], corpora: list[str], weights: Array, sources: tuple[str, str]
+) -> list[str]:
+    """See that ratios.csv has the mixtures that the runs of metrics.csv were trained on, where that is noted beside it.
+
+    Raises:
+        Refused: it has another of a run.
+    """
+    ratios, metrics = sources
+    place, noted = tables.noted_weights(metrics)
+    rows = dict(zip(runs, weights.tolist(), strict=True))
+    elsewhere: dict[str, str] = {}
+    for name, run in belongs.items():
+        trained = noted.get(name, {})
+        elsewhere |= {corpus: name for corpus, weight in trained.items() if weight > 0 and corpus not in corpora}
+        away = 0.5 * sum(abs(trained.get(c, 0.0) - w) for c, w in zip(corpora, rows[run], strict=True))
+        if trained and not elsewhere and away > SAME_MIXTURE:
+            raise Refused(
+                f"{ratios} has another mixture of the run '{run}' than the one behind {metrics}: {place} notes it.",
+                "give the ratios.csv that those runs were trained with",
+            )
+    if not elsewhere:
+        return []
+    return [f"{place} names corpora that {ratios} does not: whether its mixtures are those of the runs is not known."]
 
 
 def _replicates(

@@ -25,8 +25,6 @@ from mixer.report_card import rank_correlation
 COUNT = 2.0
 """What all screened mixtures together count, in runs."""
 
-_SAME = 1e-4  # total variation at which a screened mixture is a proxy's
-
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
@@ -119,7 +117,7 @@ def read(
     distance = 0.5 * np.abs(weights[:, None, :] - screened[None]).sum(axis=2)
     nearest = distance.argmin(axis=1)
     for run, row, at in zip(runs, distance, nearest, strict=True):
-        if row[at] > _SAME:
+        if row[at] > proxies.SAME_MIXTURE:
             raise HaigoError(
                 f"{ratios} does not have the mixture of the run {run}.",
                 "run launch.screen with the proxies' ratios.csv",
@@ -127,7 +125,7 @@ def read(
     rest = np.setdiff1d(np.arange(len(screened)), nearest)
     if held_out is not None:
         apart = 0.5 * np.abs(screened[rest][:, None, :] - held_out[None]).sum(axis=2).min(axis=1)
-        rest = rest[apart > _SAME]
+        rest = rest[apart > proxies.SAME_MIXTURE]
     if not len(rest):
         raise HaigoError(f"{ratios} has the proxies' mixtures only.", "run launch.screen with --mixtures 64")
     return Screen(weights=screened[rest], losses=losses[rest], at_runs=losses[nearest])

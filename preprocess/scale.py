@@ -15,22 +15,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from haigo import cli, digests, files, flags, pool, yamlfile
 from haigo.cli import Failed, HaigoError
+from haigo.formats import documents
 from haigo.options import build
 
 from .options import CleanOptions, ScaleCommand, ScaleRun
-from .scale_steps import Clean, Index, Join
+from .scale_steps import Clean, Index, Join, Step, dataset_files
 from .sources import input_files
 
 _SLURM = {"time": "24:00:00", "partition": "cpu", "cpus_per_task": 1, "mem_per_cpu_gb": 2}
-
-Step = Callable[[Any, int, int], None]
 
 
 def read(path: str | os.PathLike[str]) -> ScaleRun:
@@ -82,7 +81,11 @@ def executors(chosen: Mapping[str, tuple[Step, int]], run: ScaleRun, salt: str =
     logs, made = Path(run.output).absolute() / "logs", list[Any]()
     for name, (step, tasks) in chosen.items():
         depends = made[-1] if made else None
-        common: dict[str, Any] = {"pipeline": [step], "tasks": tasks, "logging_dir": str(logs / f"{name}-{mark}")}
+        common: dict[str, Any] = {
+            "pipeline": [step],
+            "tasks": tasks,
+            "logging_dir": str(logs / f"{name}-{mark}"),
+        }
         common |= {"depends": depends}
         try:
             if run.executor == "slurm":
@@ -102,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = read(options.run).replaced(**{key: value for key, value in given.items() if value is not None})
     found = [path for path, _ in input_files(run.inputs)]
     files.check_output(run.output, [*found, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
+    files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
     chosen = {name: work for name, work in steps(run).items() if options.only in (None, name)}
     if run.executor == "pool":
         for name, (step, tasks) in chosen.items():

@@ -14,9 +14,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, digests, files, sealed
+from haigo import __version__, cli, digests, files, sealed
 from haigo.cli import HaigoError
 from haigo.formats import documents, tokenizer
+from haigo.formats.dataset import manifest
+from haigo.formats.dataset.indexed import bin_path, idx_path
 
 from . import clean, index
 from .options import IndexOptions
@@ -24,8 +26,20 @@ from .shard import make_shard
 from .sources import input_files
 
 
+class Step:
+    """Its tasks, each in a process that may be somebody else's, such as datatrove's: what it makes is the command's."""
+
+    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+        with cli.acting(cli.verb or "preprocess.scale"):
+            self.work(rank, world_size)
+
+    def work(self, rank: int, world_size: int) -> None:
+        """Do one task."""
+        raise NotImplementedError
+
+
 @dataclasses.dataclass(frozen=True)
-class Clean:
+class Clean(Step):
     """Clean every input file into a folder of its own, `{output}/clean/{number:05d}`.
 
     Attributes:
@@ -40,9 +54,12 @@ class Clean:
     output: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+    def work(self, rank: int, world_size: int) -> None:
         """Do this task's files."""
-        for number, (path, _) in list(enumerate(input_files(self.inputs)))[rank::world_size]:
+        found = input_files(self.inputs)
+        if rank == 0:
+            _remove_surplus(Path(self.output) / "clean", len(found))
+        for number, (path, _) in list(enumerate(found))[rank::world_size]:
             folder = Path(self.output) / "clean" / f"{number:05d}"
             marker = folder.with_suffix(".json")
             made_from = [digests.sha256(path), self.corpus, self.options, __version__]
@@ -52,6 +69,16 @@ class Clean:
             files.remove(marker)
             clean.clean_corpus(self.corpus, [path], folder, **self.options)
             sealed.write(marker, {"recipe": recipe, "outputs": _sums(folder)})
+
+
+def _remove_surplus(place: Path, count: int) -> None:
+    """Take away what an earlier run cleaned of inputs that are no more: it would be indexed with the others."""
+    for marker in sorted(place.glob("[0-9]*.json")):
+        folder = marker.with_suffix("")
+        if files.made(marker) and folder.name.isdigit() and int(folder.name) >= count:
+            print(f"haigo: {folder} is of an input that is no more: it is removed.", file=sys.stderr)
+            files.remove_tree(folder)
+            files.remove(marker)
 
 
 def _sums(folder: Path) -> dict[str, str]:
@@ -77,7 +104,7 @@ def _finished(marker: Path, folder: Path, recipe: str) -> bool:
 
 
 @dataclasses.dataclass(frozen=True)
-class Index:
+class Index(Step):
     """Tokenise what `Clean` wrote (or what was made of it since), a shard of documents a piece.
 
     Attributes:
@@ -90,7 +117,7 @@ class Index:
     tokenizer: str
     append_eod: bool = True
 
-    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+    def work(self, rank: int, world_size: int) -> None:
         """Do this task's shards, in the very places where `Join` looks for them."""
         model = tokenizer.load(self.tokenizer)
         pieces = [
@@ -105,7 +132,7 @@ class Index:
 
 
 @dataclasses.dataclass(frozen=True)
-class Join:
+class Join(Step):
     """Join the shards of every split to `{output}/{split}_text_document`; one task is enough.
 
     A shard that is missing is made here, so that nothing can be left out.
@@ -115,12 +142,21 @@ class Join:
     tokenizer: str
     append_eod: bool = True
 
-    def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
+    def work(self, rank: int, world_size: int) -> None:
         """Do this task's splits."""
         for split in documents.SPLITS[rank::world_size]:
             shards = cleaned_shards(self.output, split)
             if shards:
                 index.index(shards, self.tokenizer, Path(self.output) / split, append_eod=self.append_eod)
+                continue
+            for path in map(Path(self.output).joinpath, dataset_files(split)):  # of an earlier run that had some
+                files.remove(path)
+
+
+def dataset_files(split: str) -> list[str]:
+    """The names of a split's dataset, its manifest first."""
+    prefix = index.dataset_prefix(split)
+    return [path.name for path in (manifest.path_of(prefix), bin_path(prefix), idx_path(prefix))]
 
 
 def cleaned_shards(output: str | os.PathLike[str], split: str) -> list[Path]:

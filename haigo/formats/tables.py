@@ -1,7 +1,8 @@
 """The tables between design, proxies and search: ratios.csv and metrics.csv, a row a run, and supply.csv, a row a corpus.
 
 ratios.csv has one column a corpus, metrics.csv one a metric; `run` joins them. RegMix's names (`index`, `train_the_pile_*`,
-`metric/the_pile_*_val_loss`) and Olmix's (`run`, `name`, `eval/...`) are read too.
+`metric/the_pile_*_val_loss`) and Olmix's (`run`, `name`, `eval/...`) are read too. swarm.json, beside the metrics.csv of
+`launch.proxies`, says what each run was trained on.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from haigo import naming
+from haigo import files, naming, shapes
 from haigo.cli import HaigoError, nearest
 
 from . import csvfile
@@ -32,6 +34,9 @@ ABOUT_A_RUN = (
 """Columns that are no corpora and no metrics."""
 SUPPLY = ("corpus", "tokens", "min", "max", "max_epochs", "group")
 """Columns of supply.csv."""
+
+SWARM_FORMAT = 1
+_SWARM = {"format": int, "common": {}, "runs": {str: {"weights": {str: float}, "seed": int}}, "scores?": {}}
 
 _RUN_COLUMNS = ("run", "index", "run_id", "name")
 _EXACT = 1e-9
@@ -210,3 +215,38 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     if not made:
         raise HaigoError(f"{path} has no rows.", "it needs one row a corpus")
     return made
+
+
+def read_swarm(folder: Path) -> dict[str, Any]:
+    """swarm.json: what the runs of a table have in common, and the weights and the seed of each.
+
+    Raises:
+        HaigoError: it is not there, or has not that form.
+    """
+    path, again = (
+        folder / "swarm.json",
+        "run launch.proxies with its own options there once more: finished proxies are kept",
+    )
+    if not path.is_file():
+        raise HaigoError(f"{folder} has no swarm.json, which says what its runs are made from.", again)
+    content = files.read_json(path)
+    if shapes.unlike(content, _SWARM) is not None or content["format"] != SWARM_FORMAT:
+        raise HaigoError(f"{path} has not the form of this version.", again)
+    return dict(content)
+
+
+def noted_weights(metrics: str | os.PathLike[str]) -> tuple[str, dict[str, dict[str, float]]]:
+    """What Haigo's own metrics.csv has beside it on the mixtures of its runs: the swarm's notes, or the ratios.csv of a screen.
+
+    Returns:
+        that file and run -> corpus -> weight; nothing where the table is somebody else's.
+    """
+    folder = Path(metrics).parent
+    if Path(metrics).name == "metrics.csv" and (folder / "swarm.json").is_file():
+        runs = read_swarm(folder)["runs"]
+        return str(folder / "swarm.json"), {name: dict(run["weights"]) for name, run in runs.items()}
+    if files.made(metrics) and files.made(folder / "ratios.csv") and (folder / "ratios.csv").is_file():
+        known = read_ratios(folder / "ratios.csv")
+        rows = (dict(zip(known.corpora, row, strict=True)) for row in known.weights.tolist())
+        return str(folder / "ratios.csv"), dict(zip(known.runs, rows, strict=True))
+    return "", {}

@@ -19,6 +19,27 @@ _SHARD = re.compile(r"^(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.
 _LEGACY = b"\x80"  # torch.save without zip: nothing at its end tells whether it is whole
 
 
+def require_apart(runs: Sequence[tuple[str, Mapping[str, Any]]], source: str) -> None:
+    """See that no two runs train into one save folder, however it is written.
+
+    Args:
+        runs: what to call each, and its config.
+        source: the file or option that names them.
+
+    Raises:
+        HaigoError: two do.
+    """
+    known: dict[str, str] = {}
+    for name, config in runs:
+        save = config.get("save")
+        if save and known.setdefault(os.path.realpath(str(save)), name) != name:
+            other = known[os.path.realpath(str(save))]
+            raise HaigoError(
+                f"{source}: {other} and {name} save to the same folder {save}.",
+                "give each run a save folder of its own",
+            )
+
+
 def step_of(name: str) -> int | None:
     """The step of a checkpoint's folder name; None for any other name."""
     match = _TAG.fullmatch(name)

@@ -17,7 +17,7 @@ from typing import Any
 from haigo import files, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.options import Options, count, option
-from launch.neox import nodelist
+from launch.neox import checkpoints, nodelist
 from launch.neox.launcher import KEPT, PREFIXES
 from neox_configs import derive, reader
 
@@ -141,7 +141,10 @@ def write(job: SlurmOptions) -> Written:
     for target in (output, extra):
         files.check_output(target, inputs=configs)
     groups = [[path] for path in configs] if job.array else [configs]
-    found = [check(reader.load(group), job.nodes, job.gpus_per_node, job.launcher) for group in groups]
+    loaded = [reader.load(group) for group in groups]
+    named = [f"{group[0]} (run {number})" for number, group in enumerate(groups)]
+    checkpoints.require_apart(list(zip(named, loaded, strict=True)), "--array")
+    found = [check(each, job.nodes, job.gpus_per_node, job.launcher) for each in loaded]
     lacking = found[0][0]
     if any(keys != lacking for keys, _ in found):
         raise Refused("some of the configs have the launcher's keys and some do not.", "write them into all or none")

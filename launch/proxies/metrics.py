@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files, sealed, shapes
+from haigo import __version__, files, sealed
 from haigo.cli import HaigoError, Refused
-from haigo.formats import csvfile
+from haigo.formats import csvfile, tables
 from launch.engine import checkpoint
 from mixer import replicates
 
 ABOUT = ("size", "tokens", "seed", "seconds", "epochs_matched")
 """Columns of metrics.csv that are no metrics, in their order; the last only where it says something."""
-_FORMAT = 1
-_LIKE = {"format": int, "common": {}, "runs": {str: {"weights": {str: float}, "seed": int}}, "scores?": {}}
 
 
 @dataclass
@@ -149,7 +147,13 @@ def write_facts(
     folder: Path, common: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]], scores: Mapping[str, Any]
 ) -> None:
     """Write swarm.json."""
-    content = {"format": _FORMAT, "tool": f"haigo {__version__}", "common": common, "runs": runs, "scores": scores}
+    content = {
+        "format": tables.SWARM_FORMAT,
+        "tool": f"haigo {__version__}",
+        "common": common,
+        "runs": runs,
+        "scores": scores,
+    }
     files.write_json(folder / "swarm.json", content)
 
 
@@ -165,11 +169,7 @@ def read(folder: Path) -> Table:
     path = folder / "metrics.csv"
     if not path.is_file():
         raise HaigoError(f"{folder} has no metrics.csv.", "name the --output-dir of a swarm", option="output_dir")
-    if not (folder / "swarm.json").is_file():
-        raise HaigoError(f"{folder} has no swarm.json, which says what its runs are made from.", again)
-    content = files.read_json(folder / "swarm.json")
-    if shapes.unlike(content, _LIKE) is not None or content["format"] != _FORMAT:
-        raise HaigoError(f"{folder / 'swarm.json'} has not the form of this version.", again)
+    content = tables.read_swarm(folder)
     try:
         (_, header), lines = csvfile.rows(path)
     except HaigoError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from haigo.cli import Failed, HaigoError
 from haigo.formats import tokenizer as tokenizers
 from launch.engine.options import TrainOptions
 from launch.neox import checkout
-from launch.proxies import budget, scores, table
+from launch.proxies import budget, scores, status_display, table
 from launch.proxies.options import RunOptions
 from launch.proxies.proxy import proxy_config
 from launch.proxies.state import Summary, Swarm
@@ -75,7 +74,7 @@ def run(
         swarm.write()
         summary.remarks += known.overlap()
         for remark in summary.remarks if options.show else ():
-            print(f"haigo: {remark}", file=sys.stderr, flush=True)
+            status_display.note(remark)
         if waiting:
             swarm.train(waiting)
         swarm.finish()

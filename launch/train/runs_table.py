@@ -22,6 +22,7 @@ from typing import Any
 
 from haigo import files, naming, yamlfile
 from haigo.cli import HaigoError, nearest
+from launch.neox import checkpoints
 from launch.neox import hostfile as hostfiles
 from neox_configs import reader
 from neox_configs.keys import KEYS
@@ -76,18 +77,12 @@ def read(path: str | os.PathLike[str]) -> list[Entry]:
     entries = [_entry(row, f"{path} row {number}", source.parent) for number, row in enumerate(rows, start=1)]
     if not entries:
         raise HaigoError(f"the table {path} has no run.", "write one row a run: name, config, host")
-    saves: dict[str, str] = {}
     for number, entry in enumerate(entries):
         if entry.log:
             files.check_output(entry.log, [source, *(each for other in entries for each in other.configs)], grows=True)
         if entry.name in (other.name for other in entries[:number]):
             raise HaigoError(f"{path} has the run {entry.name} twice.", "give each run a name of its own")
-        save = str(reader.load(entry.configs).get("save") or "")
-        if save and saves.setdefault(save, entry.name) != entry.name:
-            raise HaigoError(
-                f"{path}: {saves[save]} and {entry.name} save to the same folder {save}.",
-                "give each run a save folder of its own",
-            )
+    checkpoints.require_apart([(entry.name, reader.load(entry.configs)) for entry in entries], str(path))
     naming.check_all([entry.name for entry in entries], "run", str(path), reserved=())
     return entries
 

@@ -47,6 +47,20 @@ def test_the_table_as_files(result, tmp_path, capsys):
     assert "a: " in capsys.readouterr().out
 
 
+def test_samples_of_an_earlier_run_tell_nothing_of_this_one(loaded, jglue, tmp_path, capsys):
+    """A run without --log_samples leaves what lies there: it belongs to the result before."""
+    given = ("jcommonsenseqa-1.1-0.3", 3, 5, jglue)
+    for folder, logged in (("a", True), ("b", True)):
+        evaluate("some/model", *given, tmp_path / folder, model=loaded("spm"), log_samples=logged)
+    words = [str(tmp_path / folder / "result.json") for folder in ("a", "b")]
+    assert cli.run(leaderboard.main, words) == 0 and "exact McNemar test" in capsys.readouterr().out
+    kept = (tmp_path / "b" / "samples_jcommonsenseqa-1.1-0.3.jsonl").read_bytes()
+    evaluate("some/model", *given, tmp_path / "b", model=loaded("spm"), log_samples=False, seed=7)
+    assert (tmp_path / "b" / "samples_jcommonsenseqa-1.1-0.3.jsonl").read_bytes() == kept
+    assert cli.run(leaderboard.main, words) == 0
+    assert "no test, the samples are missing, of another run" in capsys.readouterr().out
+
+
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "x.json").write_text(json.dumps({"results": {}}), encoding="utf-8")
     with pytest.raises(HaigoError, match="not a result of"):

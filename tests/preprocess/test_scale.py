@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli, yamlfile
+from haigo import cli, ownership, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
 from preprocess import clean, index, inspect, scale, scale_steps
@@ -195,6 +196,51 @@ def test_marks_of_another_run_are_not_believed(raw, model_dir, tmp_path, monkeyp
     for one, salt in ((run, "a"), (run.replaced(workers=5), "a"), (run, "b"), (run.replaced(clean={}), "a")):
         scale.executors(scale.steps(one), one, salt)
     assert folders[:3] == folders[3:6] and len(set(folders)) == 9
+
+
+def test_what_is_no_more_leaves_the_datasets(raw, model_dir, tmp_path, capfd):
+    """An input that was taken away, and a split that has no documents any more, do not live on in the output."""
+    (tmp_path / "raw").mkdir()
+    for number in range(3):
+        shutil.copy(raw / f"{number:03d}.jsonl.gz", tmp_path / "raw")
+    path = run_file(tmp_path, tmp_path / "raw", model_dir, tasks=2, clean={"min_chars": 1})
+    assert cli.run(scale.main, [str(path)]) == 0
+    (tmp_path / "raw" / "001.jsonl.gz").unlink()
+    (tmp_path / "out" / "clean" / "notes").mkdir()
+    run_file(tmp_path, tmp_path / "raw", model_dir, tasks=2, clean={"min_chars": 1, "split_shares": [1.0, 0.0, 0.0]})
+    assert cli.run(scale.main, [str(path)]) == 0
+    assert "clean/00002 is of an input that is no more" in capfd.readouterr().err
+    assert sorted(os.listdir(tmp_path / "out" / "clean")) == [
+        ".haigo",
+        "00000",
+        "00000.json",
+        "00001",
+        "00001.json",
+        "notes",
+    ]
+    told = json.loads((tmp_path / "out" / "train_text_document.json").read_text())
+    assert told["documents"] == 24 and not list((tmp_path / "out").glob("valid*")) + list(
+        (tmp_path / "out").glob("test*")
+    )
+
+
+def test_a_dataset_of_another_command_is_named_before_the_work(raw, model_dir, tmp_path, capsys):
+    path = run_file(tmp_path, raw, model_dir)
+    made = [
+        str(raw / "000.jsonl.gz"),
+        "--tokenizer",
+        str(model_dir),
+        "--output-prefix",
+        str(tmp_path / "out" / "valid"),
+    ]
+    assert cli.run(index.main, made) == 0
+    assert cli.run(scale.main, [str(path)]) == cli.REFUSED
+    assert "was made by preprocess.index" in capsys.readouterr().err and not (tmp_path / "out" / "clean").exists()
+
+
+def test_a_step_in_a_process_of_somebody_elses_makes_the_commands_files(raw, model_dir, tmp_path):
+    scale_steps.Clean("x", (str(raw / "000.jsonl.gz"),), str(tmp_path / "out"))()
+    assert cli.verb is None and ownership.maker(tmp_path / "out" / "clean" / "00000.json") == "preprocess.scale"
 
 
 def test_indexing_waits_for_cleaning(raw, model_dir, tmp_path):

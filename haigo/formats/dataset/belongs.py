@@ -1,4 +1,4 @@
-"""Whether a dataset's ids are those of a tokenizer."""
+"""Whether a dataset is as it was made, and its ids are those of a tokenizer."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ def require(prefix: str | os.PathLike[str], tokenizer: Tokenizer | Pieces, label
 
     Raises:
         HaigoError: the dataset cannot be read.
-        Refused: its manifest names another tokenizer, or it holds an id that the vocabulary does not have.
+        Refused: its manifest names another tokenizer or speaks of other bytes, or it holds an id that the vocabulary has not.
     """
-    found = manifest.find(prefix)
+    stored = MMapReader(prefix).dtype  # says what is missing or cut short
+    found = manifest.check(prefix)
     made, name, size = found or {}, tokenizer.path, tokenizer.vocab_size
     stated, digest = made.get("tokenizer_sha256"), tokenizer.sha256
     if digest is not None and stated not in (None, digest):
@@ -49,10 +50,9 @@ def require(prefix: str | os.PathLike[str], tokenizer: Tokenizer | Pieces, label
         raise Refused(
             f"{bin_path(prefix)} has a vocabulary of {made['vocab_size']:,}, and {name} has {size:,}.", _AGAIN
         )
-    if found is None and MMapReader(prefix).dtype.itemsize < token_dtype(size).itemsize:
+    if found is None and stored.itemsize < token_dtype(size).itemsize:
         raise Refused(
-            f"{bin_path(prefix)} holds {MMapReader(prefix).dtype}, and a vocabulary of {size:,} is stored as "
-            f"{token_dtype(size)}.",
+            f"{bin_path(prefix)} holds {stored}, and a vocabulary of {size:,} is stored as {token_dtype(size)}.",
             _AGAIN,
         )
     if not manifest.checked(found):

@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from damage import flip
 
 from haigo import cli, memory
+from haigo.formats.dataset import manifest
 from haigo.formats.dataset.indexed import MMapWriter
 from launch import samples
 
@@ -45,13 +47,23 @@ def test_another_tokenizer_is_refused_with_and_without_a_manifest(tmp_path, caps
         sentence_iterator=iter(lines), model_writer=model, vocab_size=30, eos_piece="<|endoftext|>", minloglevel=2
     )
     (tmp_path / "spm.model").write_bytes(model.getvalue())
-    for manifest, sentence in ((True, "was made with another tokenizer"), (False, "the samples hold the id 60,0")):
-        folder = tmp_path / str(manifest)
+    for stated, sentence in ((True, "was made with another tokenizer"), (False, "the samples hold the id 60,0")):
+        folder = tmp_path / str(stated)
         folder.mkdir()
-        words = [str(made(folder, manifest)), "--first", "3"]
+        words = [str(made(folder, stated)), "--first", "3"]
         assert cli.run(samples.main, words) == 0
         assert cli.run(samples.main, [*words, "--tokenizer", str(tmp_path / "spm.model")]) == 3
         assert sentence in capsys.readouterr().err
+
+
+def test_a_changed_dataset_is_named(tmp_path, capsys):
+    """Its samples are shown, since that is asked for, but nobody takes them for those of the run unwarned."""
+    config = made(tmp_path, manifest=False)
+    manifest.write(tmp_path / "d", {"tokens": 800, **manifest.sums(tmp_path / "d")})
+    assert cli.run(samples.main, [str(config), "--first", "3"]) == 0 and not capsys.readouterr().err
+    flip(tmp_path / "d.bin")
+    assert cli.run(samples.main, [str(config), "--first", "3"]) == 0
+    assert "d.bin was changed since the dataset was made" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

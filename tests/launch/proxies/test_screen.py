@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import flip
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
@@ -182,6 +183,21 @@ def test_a_cut_dataset_is_told(world, catalogue, ratios, tmp_path):
     catalogues.write(tmp_path / "cut.yml", world.tokenizer, sets)
     with pytest.raises(HaigoError, match="train_text_document"):
         screen.screen(ratios, tmp_path / "cut.yml", tmp_path / "o", tokens=1000)
+
+
+@pytest.mark.parametrize("part", ["train", "valid"])
+def test_a_changed_dataset_is_refused(world, ratios, tmp_path, capsys, part):
+    """As launch.proxies refuses it: what a screen says of a mixture is searched with what trained proxies say."""
+    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
+    for ending in (".bin", ".idx", ".json"):
+        shutil.copy(f"{sets['plain'][part]}{ending}", tmp_path / f"changed_text_document{ending}")
+    sets["plain"][part] = tmp_path / "changed_text_document"
+    flip(tmp_path / "changed_text_document.bin")
+    catalogues.write(tmp_path / "corpora.yml", world.tokenizer, sets)
+    words = ["--ratios", str(ratios), "--catalogue", str(tmp_path / "corpora.yml"), "--tokens", "2000"]
+    assert cli.run(screen.main, [*words, "--output-dir", str(tmp_path / "out")]) == cli.REFUSED
+    assert "changed_text_document.bin was changed since the dataset was made" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_measured_with_what_was_trained_on_is_told(world, ratios, tmp_path, capsys):

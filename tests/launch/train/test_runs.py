@@ -18,7 +18,7 @@ import pytest
 from neox_world import REPO, World
 
 from haigo import cli, files, yamlfile
-from launch import runs
+from launch import runs, slurm
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
 from launch.train import runner, runs_table
@@ -226,6 +226,22 @@ def test_two_runs_into_one_folder(several: Several, capsys: pytest.CaptureFixtur
     yamlfile.write(several.table, {"runs": [{"name": "x", "config": "a.yml"}, {"name": "y", "config": "a.yml"}]})
     assert cli.run(runs.main, [str(several.table)]) == 2
     assert "save to the same folder" in capsys.readouterr().err
+
+
+def test_two_runs_into_one_folder_under_two_names(several: Several, capsys: pytest.CaptureFixture[str]) -> None:
+    """The folder counts, not how it is written; jobs of an array are runs like those of a table."""
+    content = yamlfile.read(several.folder / "a.yml")
+    (several.folder / "link").symlink_to(several.folder)
+    paths = []
+    for name, save in (("one", several.folder / "s"), ("two", several.folder / "link" / "s/")):
+        paths.append(str(several.folder / f"{name}.yml"))
+        yamlfile.write(paths[-1], {**content, "save": f"{save}", "load": f"{save}"})
+    yamlfile.write(several.table, {"runs": [{"name": Path(each).stem, "config": each} for each in paths]})
+    assert cli.run(runs.main, [str(several.table)]) == 2
+    assert "one and two save to the same folder" in capsys.readouterr().err
+    words = ["--nodes", "1", "--gpus-per-node", "1", "--time", "10", "-o", str(several.folder / "j.sbatch"), "--array"]
+    assert cli.run(slurm.main, [*paths, *words]) == 2
+    assert "two.yml (run 1) save to the same folder" in capsys.readouterr().err
 
 
 def test_odd_words_stay_words(several: Several, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
