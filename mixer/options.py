@@ -129,9 +129,11 @@ class DesignOptions(LimitOptions):
     """What `mixer.design` can be told."""
 
     corpora: str | None = option("names separated by commas, when there is no supply table", None)
-    runs: int = count("proxies to fit", 32, most=MOST_RUNS)
-    held_out: int = option("further proxies that judge the fit", 0, least=0, most=MOST_RUNS)
-    floor: float = option("smallest weight of a corpus", FLOOR, least=0, most=1)
+    runs: int = count("mixtures to train for the fit", 32, most=MOST_RUNS)
+    held_out: int = option("further ones that only judge the fit", 0, least=0, most=MOST_RUNS)
+    floor: float = option(
+        "smallest weight of a corpus in any of them: what is never seen gives only noise", FLOOR, least=0, most=1
+    )
     history: str | None = option("ratios.csv of runs already trained; new ones keep away from them", None)
     history_metrics: str | None = option(
         "their metrics.csv: new runs go around the optimum they say (--objective)", None, metavar="METRICS"

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from haigo import digests, files, flags, pool, redact, yamlfile
-from haigo.cli import Failed, HaigoError, nearest
+from haigo.cli import Failed, HaigoError
 from haigo.formats import mixture as mixtures
 from launch.pipeline.runfile import RunFile
 
 SPLITS = ("train", "valid", "test")
 HELD_OUT = "h"
-COMPARABLE = ("token_share", "uniform", "temperature")
 _MOST_EPOCHS = 4
 
 
@@ -332,11 +331,7 @@ def score(root: Path, run: RunFile, name: str) -> Any:
 
 
 def mixture(root: Path, name: str) -> dict[str, float]:
-    """The weights of the chosen mixture, or of one to compare with.
-
-    Raises:
-        HaigoError: no such name.
-    """
+    """The weights of the chosen mixture, or of one to compare with."""
     from mixer import mixture as simple
     from mixer.supply import read_supply
 
@@ -348,17 +343,5 @@ def mixture(root: Path, name: str) -> dict[str, float]:
         "token_share": partial(simple.token_share, tokens),
         "uniform": partial(simple.uniform, len(tokens)),
         "temperature": partial(simple.temperature, tokens),
-    }[check_name(name)]()
+    }[name]()
     return dict(zip(supply, (float(each) for each in simple.rounded(made)), strict=True))
-
-
-def check_name(name: str) -> str:
-    """The name of a mixture to compare with, if there is one.
-
-    Raises:
-        HaigoError: there is none.
-    """
-    if name not in COMPARABLE:
-        told = f"there is no mixture '{name}' to compare with.{nearest(name, COMPARABLE)}"
-        raise HaigoError(told, f"choose from {', '.join(COMPARABLE)}")
-    return name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from haigo import cli, files
 from haigo.cli import HaigoError
-from launch.pipeline import actions, inputs, runfile
+from launch.pipeline import inputs, runfile
 from launch.pipeline.runfile import RunFile
 
 
@@ -52,12 +52,13 @@ def check(run: RunFile, path: Path) -> None:
     Args:
         run: with its variables filled in; path: where it was read from.
     """
+    from launch.plan.config import check_model
+    from launch.plan.options import PlanOptions
     from mixer import methods
-    from neox_configs import hardware, shipped
+    from neox_configs import shipped
 
-    for model in (run.proxies.model, run.train.model, *run.configs.models):
+    for model in (run.proxies.model, run.train.model):
         shipped.find_model(model)
-    hardware.cluster(run.configs.cluster)
     for key, model, tokens, length in (
         ("proxies", run.proxies.model, run.proxies.tokens, None),
         ("train", run.train.model, run.train.tokens, run.train.seq_length),
@@ -66,8 +67,8 @@ def check(run: RunFile, path: Path) -> None:
         if tokens < step:
             told = f"{path}: '{key}.tokens' is {tokens:,}, less than one step of {step:,} tokens."
             raise HaigoError(told, "give more tokens, or a model with a smaller batch")
-    for name in run.train.compare:
-        actions.check_name(name)
+    for model in run.configs.models:
+        check_model(run.configs.shared(PlanOptions, model=model, vocab_size=run.tokenizer.vocab_size))
     if run.search.method not in methods.ALL:
         told = f"{path}: there is no 'search.method' {run.search.method}.{cli.nearest(run.search.method, methods.ALL)}"
         raise HaigoError(told, f"choose from {', '.join(methods.ALL)}")

@@ -19,7 +19,9 @@ from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
 from haigo.options import Options, again, build, count, few, option
 from haigo.options import seed as seed_option
-from mixer.options import FLOOR, MAX_EPOCHS, MOST_RUNS, ChoiceOptions, LimitOptions
+from launch.engine.options import TrainOptions
+from launch.plan.options import ConfigOptions
+from mixer.options import ChoiceOptions, DesignOptions, LimitOptions
 from preprocess.options import (
     FORMATS,
     MARKUPS,
@@ -107,7 +109,12 @@ class Tokenizer(Options):
 
     path: str | None = option("an existing tokenizer folder or SentencePiece model; empty: train one", None)
     vocab_size: int = again(TokenizerOptions, "vocab_size", least=300)
-    chars_per_corpus: int = count("how many characters of each corpus it is trained on", 10_000_000)
+    chars_per_corpus: int = again(
+        TokenizerOptions,
+        "chars_per_corpus",
+        default=10_000_000,
+        doc="how many characters of each corpus it is trained on",
+    )
     model_type: str = again(TokenizerOptions, "model_type")
 
 
@@ -129,18 +136,15 @@ class Proxies(Options):
     """The small runs that the mixing laws are fitted on."""
 
     model: str = option("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
-    runs: int = count("how many mixtures are trained for the fit", 32, least=4, most=MOST_RUNS)
-    held_out: int = count("how many more are trained only to check the fit", 6, least=0, most=MOST_RUNS)
-    tokens: int = count("training tokens of each proxy", 300_000)
-    floor: float = option(
-        "least weight of any corpus in any proxy: a corpus never seen gives only noise", FLOOR, least=0, most=1
-    )
-    eval_tokens: int = count("validation tokens of each corpus", 20_000)
-    screen: int = count(
-        "so many more mixtures are judged by n-gram counts (seconds, `launch.screen`): a help where `runs` are few",
-        0,
-        least=0,
-        most=MOST_RUNS,
+    runs: int = again(DesignOptions, "runs", least=4)
+    held_out: int = again(DesignOptions, "held_out", default=6)
+    tokens: int = again(TrainOptions, "tokens", default=300_000, doc="training tokens of each proxy")
+    floor: float = again(DesignOptions, "floor")
+    eval_tokens: int = again(TrainOptions, "eval_tokens", default=20_000)
+    screen: int = again(
+        DesignOptions,
+        "held_out",
+        doc="so many more mixtures are judged by n-gram counts (seconds, `launch.screen`): a help where `runs` are few",
     )
 
 
@@ -149,7 +153,7 @@ class Search(ChoiceOptions):
     """How the mixture is chosen."""
 
     method: str = again(ChoiceOptions, "method", default="law")
-    max_epochs: float = option("how often any corpus may be repeated at `target_tokens`", MAX_EPOCHS, above=0)
+    max_epochs: float = again(LimitOptions, "max_epochs")
     target_tokens: int | None = count("tokens of the run that the mixture is for; empty: `train.tokens`", None)
     groups: dict[str, list[float]] = again(LimitOptions, "groups")
 
@@ -159,12 +163,22 @@ class Train(Options):
     """The small models trained side by side, with equal budget, on the chosen mixture and on others."""
 
     model: str = option("a name in neox_configs/proxies or models, or a GPT-NeoX YAML", "1M")
-    tokens: int = count("training tokens of each model", 2_000_000)
-    seq_length: int | None = count("tokens of a sample; empty: the model's own", None, least=2)
-    compare: list[str] = option("mixtures beside the chosen one: token_share, uniform, temperature", ["token_share"])
+    tokens: int = again(TrainOptions, "tokens", default=2_000_000, doc="training tokens of each model")
+    seq_length: int | None = again(ConfigOptions, "seq_length", least=2)
+    compare: list[str] = option(
+        "mixtures beside the chosen one, which is always trained: token_share, uniform, temperature",
+        ["token_share"],
+        among=("token_share", "uniform", "temperature"),
+    )
     evaluations: int = count("points on each learning curve", 10)
-    eval_tokens: int = count("validation tokens of each corpus, for the curve", 6_000)
-    test_tokens: int = count("test tokens of each corpus, for the figures at the end", 60_000)
+    eval_tokens: int = again(TrainOptions, "eval_tokens", default=6_000)
+    test_tokens: int = again(
+        TrainOptions,
+        "test_tokens",
+        default=60_000,
+        doc="test tokens of each corpus, for the figures at the end",
+        least=1,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +198,13 @@ class Configs(Options):
     """The GPT-NeoX configs written for the real training."""
 
     models: list[str] = option("sizes in neox_configs/models", ["1-3B", "2-7B", "7B", "13B"])
-    cluster: str = option("a name in neox_configs/clusters", "a100-40gb")
-    nodes: int = few("number of nodes; where a size does not fit, the smallest number that does is taken and said", 1)
-    tokens: int = count("training tokens", 20_000_000_000)
+    cluster: str = again(ConfigOptions, "cluster", default="a100-40gb")
+    nodes: int = again(
+        ConfigOptions,
+        "nodes",
+        doc="number of nodes; where a size does not fit, the smallest number that does is taken and said",
+    )
+    tokens: int = again(ConfigOptions, "tokens", default=20_000_000_000, least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,8 +322,6 @@ def _names(run: RunFile, name: str) -> Iterator[tuple[str, str]]:
     groups = dict.fromkeys(each.group for each in run.corpora.values() if each.group)
     naming.check_all(groups, "group", name, reserved=())
     naming.check_all(run.search.groups, "group", name, reserved=())
-    if "chosen" in run.train.compare:
-        yield "'train.compare' names 'chosen', which is always trained.", "take it out"
     lists = {"train.compare": run.train.compare, "configs.models": run.configs.models}
     for key, given in (lists | {"dedup.priority": run.dedup.priority}).items():
         for each in given:

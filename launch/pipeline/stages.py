@@ -23,8 +23,7 @@ from launch.pipeline import actions, ahead, inputs
 from launch.pipeline.ledger import Ledger
 from launch.pipeline.runfile import RunFile
 from launch.pipeline.stage import Run, Stage
-
-CHOSEN = "chosen"
+from launch.pipeline.summary import CHOSEN
 
 
 class Unknown(Exception):

@@ -93,7 +93,7 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     step_tokens = best.train_batch_size * planned.seq_length
     if taught is None:
         keys, training, remarks = data.data_keys(weights, datasets, tokenizer, planned.seq_length)
-        iterations = max(1, math.ceil(planned.tokens / step_tokens))
+        iterations = _iterations(planned, best)
         epochs = {name: weights[name] * iterations * step_tokens / max(1, one.tokens) for name, one in training.items()}
         few, head = [], []
     else:
@@ -102,15 +102,8 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
         keys, remarks = taught.keys, [*taught.remarks, *few]
         weights, epochs = {"pairs": 1.0}, {"pairs": iterations * best.train_batch_size / taught.samples}
         head = [finetune.counted(taught, options.epochs, best.train_batch_size, iterations)]
-    config = {
-        **reader.load(shipped.find("recipes", "pretrain")),
-        **{key: value for key, value in own.items() if key not in _OVERRULED},
-        **place.neox,
-        **_layout_keys(own, planned, best, place),
-        **_schedule(own, planned, best, iterations, options.checkpoint_minutes, place),
-        **keys,
-        **_named(options, tokenizer, begun),
-    }
+    schedule = _schedule(own, planned, best, iterations, options.checkpoint_minutes, place)
+    config = {**_own_keys(own, planned, best, place), **schedule, **keys, **_named(options, tokenizer, begun)}
     if begun is not None:
         config |= recipes.keys(options, begun, own, planned.seq_length, iterations)
         head.insert(0, f"{options.recipe} from {begun.folder}, step {begun.step}")
@@ -120,14 +113,48 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     if taught is not None and not best.pipe:
         # also where the model's file says 0: examples that are not packed cannot be read without an evaluation
         config |= {"eval_iters": config["eval_iters"] or 1, "eval_interval": max(1, iterations // 5)}
-    found = preflight.keys(config)
-    if not any(check.status == "fail" for check in found):
-        found = preflight.alone(config, gpus=planned.gpus)
-    preflight.Report(found, config).refuse(f"{path}, as a config")
+    _judge(config, path, planned.gpus)
     each = best.train_batch_size * taught.examples / taught.samples if taught is not None else None
     command = command or redact.command(["python", "-m", "launch.configs", *flags.argv(options)])
     header = _header(planned, best, _shares(options, weights, epochs), [*head, *remarks], command)
     return Written(config, planned, best, epochs, remarks, header, options.recipe, each, few)
+
+
+def check_model(options: PlanOptions) -> None:
+    """See that a model's file makes a config, before there are data for one.
+
+    Raises:
+        HaigoError: as `plan`, or a key that GPT-NeoX does not know. Refused: a value that a check refuses.
+    """
+    path = shipped.find_model(options.model)
+    own = reader.load(path)
+    reader.check_keys(own, name=str(path))
+    planned, place = plan(options), options.place
+    best = planned.layouts[0] if planned.layouts else planned.smallest
+    if best is not None:
+        schedule = _schedule(own, planned, best, _iterations(planned, best), 30.0, place)
+        _judge({**_own_keys(own, planned, best, place), **schedule}, path, best.data * best.tensor * max(1, best.pipe))
+
+
+def _judge(config: dict[str, Any], path: Path, gpus: int) -> None:
+    found = preflight.keys(config)
+    if not any(check.status == "fail" for check in found):
+        found = preflight.alone(config, gpus=gpus)
+    preflight.Report(found, config).refuse(f"{path}, as a config")
+
+
+def _iterations(planned: Plan, best: Layout) -> int:
+    return max(1, math.ceil(planned.tokens / (best.train_batch_size * planned.seq_length)))
+
+
+def _own_keys(own: Mapping[str, Any], planned: Plan, best: Layout, place: Cluster) -> dict[str, Any]:
+    """The keys that model, cluster and layout give."""
+    return {
+        **reader.load(shipped.find("recipes", "pretrain")),
+        **{key: value for key, value in own.items() if key not in _OVERRULED},
+        **place.neox,
+        **_layout_keys(own, planned, best, place),
+    }
 
 
 def _source(options: ConfigOptions) -> str:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from haigo import digests, files
 from haigo.cli import HaigoError
@@ -137,3 +138,19 @@ def test_what_a_late_stage_would_say_is_said_before_the_first_one(tmp_path, key,
         run.execute(runfile.read(path, words), path)
     assert sentence in caught.value.problem
     assert not (tmp_path / "out" / "corpora").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("num_layers: 3.5", "num_layers"),
+        ("learning_rate: 1", "does not know: 'learning_rate'"),
+        ("rotary_pct: 7", "rotary_pct"),
+    ],
+)
+def test_a_model_of_ones_own_is_judged_before_the_first_stage(tmp_path, line, sentence):
+    own = yaml.safe_load((ROOT / "neox_configs" / "models" / "1-3B.yml").read_text())
+    (tmp_path / "own.yml").write_text(yaml.safe_dump({**own, **yaml.safe_load(line)}))
+    test_what_a_late_stage_would_say_is_said_before_the_first_one(
+        tmp_path, f"configs.models=[{tmp_path / 'own.yml'}]", sentence
+    )
