@@ -110,6 +110,15 @@ class _Parser(argparse.ArgumentParser):
 verb: str | None = None
 """The command that runs, once its options are asked for; None where functions are called without one."""
 
+kept = True
+"""Whether the command leaves what it has done so far to the next call when it is stopped; `keeps_nothing` says it does not."""
+
+
+def keeps_nothing() -> None:
+    """Say, from a command's `main`, that it writes its answer at the end and has nothing before that."""
+    global kept
+    kept = False
+
 
 def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     """An argument parser whose help is the module's own docstring, with `--debug` already there.
@@ -209,6 +218,8 @@ def _sigterm_unwinds() -> Iterator[None]:
 
 def run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str] | None = None) -> int:
     """Call `main` and turn whatever happens into a printed sentence and an exit code."""
+    global kept
+    kept = True
     with acting(""), shown.filtered():  # what a terminal would obey is written out, whoever prints it
         return _run(main, argv)
 
@@ -245,10 +256,8 @@ def _run(main: Callable[[Sequence[str] | None], int | None], argv: Sequence[str]
         if debug:
             raise
         terminated = isinstance(error, Terminated)
-        print(
-            f"haigo: {'terminated' if terminated else 'interrupted'}. The same command goes on from here.",
-            file=sys.stderr,
-        )
+        then = "The same command goes on from here." if kept else "Nothing was kept: the same command begins anew."
+        print(f"haigo: {'terminated' if terminated else 'interrupted'}. {then}", file=sys.stderr)
         return TERMINATED if terminated else INTERRUPTED
     except OSError as error:
         if debug:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from mixer.arrays import Array
 from mixer.mixture import DIGITS
 from mixer.objective import Objective
@@ -53,6 +55,13 @@ class Recommendation:
     compared: list[dict[str, Any]] | None = None
     held_out_predictions: dict[str, Any] | None = None
     """Run names, and per metric the measured and predicted values of the held-out runs."""
+
+    def frame(self) -> Any:
+        """The mixture as a DataFrame: a row a corpus; weight, low and high of the interval and of the near-optimal range."""
+        import pandas as pd
+
+        columns = ["weight", "low", "high", "near_low", "near_high"]
+        return pd.DataFrame(np.c_[self.weights, self.interval, self.near_optimal], index=self.corpora, columns=columns)
 
     def document(self, provenance: dict[str, Any] | None = None) -> dict[str, Any]:
         """What mixture.yml holds."""

@@ -16,6 +16,7 @@ import numpy as np
 from haigo.cli import HaigoError
 from mixer import least_squares
 from mixer.arrays import MIN_RUNS, Array, as_matrix
+from mixer.frames import by_name, columns, pair
 from mixer.least_squares import Problems
 
 _LEAVE_ONE_OUT_UP_TO = 64
@@ -97,6 +98,8 @@ class CurveLaw(ABC):
         Raises:
             HaigoError: fewer than 4 runs, shapes that do not match, a value that is not finite.
         """
+        weights, losses = pair(weights, losses)
+        self.columns_ = columns(weights)
         w, y = as_matrix(weights, "weights"), as_matrix(losses, "losses")
         self.flat_ = np.ndim(losses) == 1
         if len(w) != len(y):
@@ -231,7 +234,8 @@ class CurveLaw(ABC):
     # --- using a fit -------------------------------------------------------------------------------------------------
     def predict(self, weights: Any) -> Array:
         """Losses (n,) or (n, targets), as `fit` was given them."""
-        made = self.values(self.theta_, self.features(as_matrix(weights, "weights")), self.scale_).T
+        w = as_matrix(by_name(weights, self.columns_, "weights"), "weights")
+        made = self.values(self.theta_, self.features(w), self.scale_).T
         return made[:, 0] if self.flat_ else made
 
     def left_out(self, folds: Array | None = None) -> Array:

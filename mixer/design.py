@@ -241,6 +241,7 @@ def _trained(options: DesignOptions) -> tuple[list[str], Any, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("mixer.design", __doc__, DesignOptions, argv)
+    cli.keeps_nothing()
     files.check_output(options.output, [options.supply, options.history, options.history_metrics])
     named = [name.strip() for name in options.corpora.split(",") if name.strip()] if options.corpora else None
     history = objective = None

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mixer.arrays import Array, as_matrix
+from mixer.arrays import Array
 from mixer.curve_law import folds, left_out_of
+from mixer.frames import Estimator
 from mixer.laws_exp import ExponentialLaw
 from mixer.laws_gp import GaussianProcess
 from mixer.laws_share import EffectiveShareLaw
@@ -29,8 +30,8 @@ _WIDER = 1.02
 """Intervals of few runs are too narrow by about this factor; chosen on RegMix training runs left out of 64."""
 
 
-class Predictor:
-    """Mixtures to losses, with calibrated uncertainty; scikit-learn's habit.
+class Predictor(Estimator):
+    """Mixtures to losses, with calibrated uncertainty; scikit-learn's habits, DataFrames joined by name and index.
 
     Args:
         seed: decides starts, folds and bootstrap; same seed, same numbers.
@@ -50,8 +51,7 @@ class Predictor:
         Raises:
             HaigoError: fewer than 4 runs, or values that are not finite.
         """
-        w, y = as_matrix(weights, "weights"), as_matrix(losses, "losses")
-        self.flat_ = np.ndim(losses) == 1
+        w, y = self.taken(weights, losses)
         self.law_: EffectiveShareLaw = EffectiveShareLaw(seed=self.seed, bootstrap=self.bootstrap)
         self.law_.fit(w, y)
         left_out: dict[str, Array] = {"law": left_out_of(self.law_, self.seed)[0]}
@@ -102,23 +102,22 @@ class Predictor:
         pooled = 0.25 * own + 0.75 * np.median(own)
         self.stretch_ = _WIDER * np.clip(1.0 - trust + trust * pooled, 0.5, 1.6)
 
-    def predict(self, weights: Any) -> Array:
-        """Losses, (n,) or (n, targets)."""
-        w = as_matrix(weights, "weights")
+    def predict(self, weights: Any) -> Any:
+        """Losses, (n,) or (n, targets); a DataFrame for a DataFrame."""
+        w = self.asked(weights)
         law = self.law_.predict(w)
         made = law * self.shares_[0]
         for i, name in enumerate(MEMBERS[1:], start=1):
             if self.shares_[i].any():
                 part = self.fitted_[name].predict(w)
                 made = made + self.shares_[i] * (part + law if name == "law+gp" else part)
-        return np.asarray(made[:, 0] if self.flat_ else made)
+        return self.shaped(made, weights)
 
-    def predict_std(self, weights: Any) -> Array:
+    def predict_std(self, weights: Any) -> Any:
         """Calibrated standard deviation of a new run's loss: `predict` +- 1.645 of it is meant to hold 90 %."""
-        w = as_matrix(weights, "weights")
+        w = self.asked(weights)
         spread = np.sqrt(self.law_.predict_draws(w).var(axis=0) + self.law_.noise_**2)
-        made = spread * self.stretch_
-        return np.asarray(made[:, 0] if self.flat_ else made)
+        return self.shaped(spread * self.stretch_, weights)
 
 
 def combine(truth: Array, left_out: dict[str, Array]) -> dict[str, float]:

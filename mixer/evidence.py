@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from haigo.cli import HaigoError
+from mixer import frames
 from mixer.arrays import Array, as_matrix
 from mixer.mixture import check_weights
 from mixer.screened import Screen
@@ -17,9 +18,9 @@ class Evidence:
     """Proxy runs, and what is known about them."""
 
     weights: Any
-    """(runs, corpora) array or DataFrame in the order of the constraints' corpora."""
+    """(runs, corpora) array in the order of the constraints' corpora, or DataFrame with their names."""
     losses: Any
-    """(runs, metrics) array or DataFrame."""
+    """(runs, metrics) array in the order of the runs, or DataFrame with the same index as `weights`."""
     metrics: Sequence[str] | None = None
     """Names of the columns of `losses`; a DataFrame brings its own."""
     runs: Sequence[str] | None = None
@@ -40,21 +41,43 @@ class Evidence:
     held_out_names: Sequence[str] | None = None
     source: str = "the proxy table"
 
+    def plain(self, corpora: list[str]) -> Evidence:
+        """The same without DataFrames: runs joined by their index, corpora and metrics by their names.
+
+        Raises:
+            HaigoError: tables of other runs, corpora or metrics.
+        """
+        rows, names = frames.index(self.weights), frames.columns(self.losses) or self.metrics
+        weights, losses = frames.pair(self.weights, self.losses, metrics=names)
+        given = frames.columns(weights)
+        if given is not None and set(given) != set(corpora):
+            raise HaigoError(f"{self.source} and the constraints name different corpora.", "use the same names in both")
+        runs = self.runs
+        if runs is None and rows is not None and rows.dtype == object:
+            runs = [str(name) for name in rows]
+        both = [each and frames.pair(*each, corpora, names) for each in (self.target, self.held_out)]
+        held_rows = None if self.held_out is None else frames.index(self.held_out[0])
+        return replace(
+            self,
+            weights=as_matrix(frames.by_name(weights, corpora, "weights"), "weights"),
+            losses=as_matrix(losses, "losses"),
+            metrics=names,
+            runs=runs,
+            counts=frames.by_run(self.counts, rows, "counts"),
+            repeats=frames.by_run(self.repeats, rows, "repeats"),
+            target=both[0],
+            held_out=both[1],
+            held_out_names=held_rows if self.held_out_names is None else self.held_out_names,
+        )
+
     def matrices(self, corpora: list[str]) -> tuple[Array, Array, list[str]]:
         """Weights (runs, corpora), losses (runs, metrics) as they were measured, and the metrics' names.
 
         Raises:
             HaigoError: bad tables, or other corpora.
         """
-        names = [str(c) for c in getattr(self.losses, "columns", self.metrics or [])]
-        weights, given = self.weights, getattr(self.weights, "columns", None)
-        if given is not None and list(given) != corpora:
-            if set(given) != set(corpora):
-                raise HaigoError(
-                    f"{self.source} and the constraints name different corpora.", "use the same names in both"
-                )
-            weights = weights[corpora]
-        losses = as_matrix(self.losses, "losses")
+        plain = self.plain(corpora)
+        names, losses = [str(name) for name in plain.metrics or []], plain.losses
         if len(names) != losses.shape[1]:
             raise HaigoError(f"{len(names)} metric names for {losses.shape[1]} columns of losses.", "pass `metrics`")
-        return check_weights(as_matrix(weights, "weights"), corpora, source=self.source)[0], losses, names
+        return check_weights(plain.weights, corpora, source=self.source)[0], losses, names

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mixer.arrays import Array, as_matrix
+from mixer.frames import by_name, columns, pair
 
 _LENGTHS = (0.15, 0.3, 0.6, 1.2, 2.4)
 _NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -39,6 +40,8 @@ class GaussianProcess:
 
     def fit(self, weights: Any, losses: Any) -> GaussianProcess:
         """Choose the kernel and solve it for weights (n, corpora) and losses (n,) or (n, targets)."""
+        weights, losses = pair(weights, losses)
+        self.columns_ = columns(weights)
         w, y = as_matrix(weights, "weights"), as_matrix(losses, "losses")
         self.flat_ = np.ndim(losses) == 1
         self.root_ = np.sqrt(w)
@@ -77,20 +80,20 @@ class GaussianProcess:
 
     def predict(self, weights: Any) -> Array:
         """Losses, shaped as `fit` was given them."""
-        root = np.sqrt(as_matrix(weights, "weights"))
-        columns = [_matern(root * s, self.root_ * s) @ alpha for s, _, alpha, _ in self.kernels_]
-        made = np.stack(columns, axis=1) * self.unit_ + self.mean_
+        root = np.sqrt(as_matrix(by_name(weights, self.columns_, "weights"), "weights"))
+        each = [_matern(root * s, self.root_ * s) @ alpha for s, _, alpha, _ in self.kernels_]
+        made = np.stack(each, axis=1) * self.unit_ + self.mean_
         return made[:, 0] if self.flat_ else made
 
     def predict_std(self, weights: Any) -> Array:
         """Posterior standard deviation of a new run."""
-        root = np.sqrt(as_matrix(weights, "weights"))
-        columns = []
+        root = np.sqrt(as_matrix(by_name(weights, self.columns_, "weights"), "weights"))
+        each = []
         for j, (s, noise, _, inverse) in enumerate(self.kernels_):
             cross = _matern(root * s, self.root_ * s)
-            columns.append(
+            each.append(
                 self.amplitude_[j]
                 * np.sqrt(np.maximum(1.0 + noise - np.einsum("ij,jk,ik->i", cross, inverse, cross), 0.0))
             )
-        made = np.stack(columns, axis=1) * self.unit_
+        made = np.stack(each, axis=1) * self.unit_
         return made[:, 0] if self.flat_ else made

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mixer.arrays import Array, as_matrix
+from mixer.frames import by_name, columns, pair
 
 _REGMIX = {"n_estimators": 1000, "learning_rate": 1e-2, "num_leaves": 31, "min_child_samples": 20, "reg_alpha": 0.0}
 _SMALL = {"n_estimators": 300, "learning_rate": 0.05, "num_leaves": 8, "min_child_samples": 3}
@@ -32,6 +33,8 @@ class Trees:
         """Fit weights (n, corpora) to losses (n,) or (n, targets)."""
         import lightgbm
 
+        weights, losses = pair(weights, losses)
+        self.columns_ = columns(weights)
         w, y = as_matrix(weights, "weights"), as_matrix(losses, "losses")
         self.flat_ = np.ndim(losses) == 1
         options: dict[str, Any] = dict(_REGMIX if self.settings == "regmix" else _SMALL)
@@ -45,6 +48,6 @@ class Trees:
 
     def predict(self, weights: Any) -> Array:
         """Losses, shaped as `fit` was given them."""
-        w = as_matrix(weights, "weights")
+        w = as_matrix(by_name(weights, self.columns_, "weights"), "weights")
         made = np.stack([np.asarray(model.predict(w)) for model in self.models_], axis=1)
         return made[:, 0] if self.flat_ else made

@@ -5,14 +5,20 @@ The sum of the weights is 1 and no weight is negative; those two hold without be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from haigo.cli import HaigoError
-from mixer.arrays import Array
+from mixer.arrays import Array, Numbers
 
 TOLERANCE = 1e-9
+
+MANY = 40
+"""Above so many corpora quick solvers are used (here, and `mixer.interior` for the search); below, the general ones do."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +79,55 @@ class Limits:
 
     def project(self, weights: Array) -> Array:
         """The mixture nearest to `weights` (least squares) that meets every limit."""
-        made = project_box(np.asarray(weights, dtype=np.float64), self.lower, self.upper)
+        wanted = np.asarray(weights, dtype=np.float64)
+        made = project_box(wanted, self.lower, self.upper)
         if not len(self.rows) or (self.rows @ made <= self.bounds + 1e-12).all():
             return made
-        return self._project_groups(np.asarray(weights, dtype=np.float64))
+        # among few corpora the general solver is quick enough, and answers stay what they were to the last digit
+        if len(wanted) > MANY and self._apart:
+            exact = self._project_apart(wanted)
+            if self.excess(exact) <= TOLERANCE:
+                return exact
+        return self._project_groups(wanted)
+
+    @cached_property
+    def _apart(self) -> list[tuple[Numbers, float, float]]:
+        """Members of each group, least and greatest sum; empty where groups overlap."""
+        sums: dict[bytes, tuple[Numbers, float, float]] = {}
+        for row, bound in zip(self.rows, self.bounds, strict=True):
+            inside = np.flatnonzero(row)
+            _, low, high = sums.get(inside.tobytes(), (inside, -np.inf, np.inf))
+            at_least = bool(row[inside[0]] < 0)
+            bounds = (max(low, -bound), high) if at_least else (low, min(high, bound))
+            sums[inside.tobytes()] = (inside, *bounds)
+        made = list(sums.values())
+        return (
+            made
+            if sum(len(inside) for inside, *_ in made) == len(np.unique(np.concatenate([m for m, *_ in made])))
+            else []
+        )
+
+    def _project_apart(self, wanted: Array) -> Array:
+        """The nearest mixture where no corpus is in two groups: all are moved by the same amount, and so much further the
+        members of a group whose sum is at its bound."""
+        free = np.ones(len(wanted), dtype=bool)
+        for inside, *_ in self._apart:
+            free[inside] = False
+
+        def moved(inside: Any, by: float) -> Array:
+            return np.clip(wanted[inside] - by, self.lower[inside], self.upper[inside])
+
+        def total(by: float) -> float:
+            sums = [min(max(float(moved(m, by).sum()), low), high) for m, low, high in self._apart]
+            return float(moved(free, by).sum()) + sum(sums)
+
+        by = _root(total, 1.0, float((wanted - self.upper).min()), float((wanted - self.lower).max()))
+        made = np.clip(wanted - by, self.lower, self.upper)
+        for inside, low, high in self._apart:
+            bound = min(max(float(made[inside].sum()), low), high)
+            ends = float((wanted - self.upper)[inside].min()), float((wanted - self.lower)[inside].max())
+            made[inside] = moved(inside, _root(lambda t, m=inside: float(moved(m, t).sum()), bound, *ends))  # type: ignore[misc]
+        return made
 
     def _project_groups(self, wanted: Array) -> Array:
         from scipy.optimize import linprog, minimize
@@ -107,12 +158,8 @@ class Limits:
         exact = np.clip(made.x[:k], self.lower, self.upper) if made.status == 0 else start
         return exact if self.excess(exact) <= TOLERANCE else start
 
-    def corners(self) -> Array:
-        """Extreme mixtures: the least and the most of every corpus and group that the limits allow, (m, corpora).
-
-        Raises:
-            HaigoError: there is none; names the conflicting limits.
-        """
+    @cached_property
+    def _corners(self) -> Array:
         from scipy.optimize import linprog
 
         self.check()
@@ -129,6 +176,14 @@ class Limits:
             )
             made.append(np.clip(answer.x, self.lower, self.upper))
         return np.array(made)
+
+    def corners(self) -> Array:
+        """Extreme mixtures: the least and the most of every corpus and group that the limits allow, (m, corpora).
+
+        Raises:
+            HaigoError: there is none; names the conflicting limits.
+        """
+        return self._corners
 
     def inner_point(self) -> Array:
         """A mixture inside the limits: the mean of the corners touches a limit only when every mixture must."""
@@ -160,6 +215,14 @@ def _possible(items: list[Limit], k: int) -> bool:
         bounds=[(0, None)] * k,
     )
     return bool(made.status == 0)
+
+
+def _root(falling: Callable[[float], float], value: float, low: float, high: float) -> float:
+    """Where a falling function has a value, by bisection."""
+    for _ in range(70):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if falling(middle) > value else (low, middle)
+    return 0.5 * (low + high)
 
 
 def project_box(weights: Array, lower: Array, upper: Array) -> Array:

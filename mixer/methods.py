@@ -1,8 +1,12 @@
 """The named ways to choose a mixture, so that anyone can compare them on their own table.
 
 auto: exact search on the convex law, good proxies counting more (`mixer.focus`). law, explaw: the same on a law fitted to
-all proxies alike. lightgbm, gp, regmix: the mean of the best of many random mixtures (RegMix's
-recipe: 100,000 samples, mean of the best 128). token_share, temperature, unimax, uniform: no proxies needed.
+all proxies alike. regmix: RegMix's recipe (Liu et al. 2025): LightGBM, 100,000 mixtures drawn from a Dirichlet distribution
+whose parameters are the token shares themselves, the mean of the best 128. lightgbm, gp: the same with other regressions
+and with mixtures drawn within the limits. token_share, temperature, unimax, uniform: no proxies needed.
+
+RegMix's draws know no limits and are mostly mixtures of two or three corpora; their mean is brought within the limits at the
+end. For one loss that is better than drawing within the limits, for the mean of many worse (docs/mixer.md).
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ ALL = (*EXACT, *SAMPLED, *FREE)
 
 _SAMPLES = 100_000
 _BEST = 128
+_CHUNK = 100_000  # mixtures held at once: all of them, unless more are asked for
 
 
 def free(name: str, constraints: Constraints, limits: Limits) -> Array:
@@ -63,12 +68,18 @@ def sampled(
         coefficients: (targets,) of the objective.
         ceilings: (targets,) largest allowed predictions, inf where there is none.
     """
-    pool = candidates(constraints, samples, np.random.default_rng([seed, 2]))
+    rng, count = np.random.default_rng([seed, 2]), min(_BEST, max(1, samples // 100))
     needed = np.flatnonzero((coefficients != 0) | np.isfinite(ceilings))
     law = make(name, seed).fit(weights, losses[:, needed])
-    predicted = law.predict(pool)
-    value = predicted @ coefficients[needed]
-    over = np.maximum(predicted - ceilings[needed], 0.0).sum(1)
-    value = value + 1e6 * np.where(np.isfinite(over), over, 0.0)
-    best = np.argsort(value, kind="stable")[: min(_BEST, max(1, samples // 100))]
-    return constraints.limits().project(pool[best].mean(axis=0))
+    share = constraints.reference if constraints.token_share is None else constraints.token_share
+    best, least = np.empty((0, len(share))), np.empty(0)
+    for first in range(0, samples, _CHUNK):
+        size = min(_CHUNK, samples - first)
+        pool = rng.dirichlet(np.maximum(share, 1e-9), size) if name == "regmix" else candidates(constraints, size, rng)
+        predicted = law.predict(pool)
+        over = np.maximum(predicted - ceilings[needed], 0.0).sum(1)
+        value = predicted @ coefficients[needed] + 1e6 * np.where(np.isfinite(over), over, 0.0)
+        best, least = np.vstack([best, pool]), np.r_[least, value]
+        keep = np.argsort(least, kind="stable")[:count]
+        best, least = best[keep], least[keep]
+    return constraints.limits().project(best.mean(axis=0))

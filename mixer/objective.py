@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class Objective:
         return [*self.weights, *self.ceilings, *self.direction]
 
     def resolve(self, metrics: Sequence[str], source: str) -> Objective:
-        """The same with full metric names, wildcards in ceilings spread out.
+        """The same with full metric names, wildcards spread out; what is named counts more than what is like something.
 
         Raises:
             HaigoError: an unknown metric, or a score that would be minimised without having been asked to.
@@ -66,21 +67,29 @@ class Objective:
         def full(name: str) -> str:
             return find(name, metrics, "metric", source)
 
+        def spread(given: Mapping[str, Any]) -> dict[str, Any]:
+            # what is named wins over wildcards, wherever they stand
+            made: dict[str, Any] = {}
+            for name, value in sorted(given.items(), key=lambda item: "*" not in item[0]):
+                hits = [m for m in metrics if fnmatch.fnmatchcase(m, name)] if "*" in name else [full(name)]
+                if not hits:
+                    raise HaigoError(f"no metric of {source} is like '{name}'.", f"it has: {', '.join(metrics[:30])}")
+                made |= dict.fromkeys(hits, value)
+            return made
+
+        named = {full(name) for name in self.weights if "*" not in name}
         weights: dict[str, float] = {}
         for name, weight in self.weights.items():
-            weights[full(name)] = weights.get(full(name), 0.0) + float(weight)
+            for hit in spread({name: weight}):
+                if "*" not in name or hit not in named:
+                    weights[hit] = weights.get(hit, 0.0) + float(weight)
         items = {full(name): int(count) for name, count in self.items.items()}
         chance = {full(name): float(level) for name, level in self.chance.items()}
-        direction = {**dict.fromkeys(items, "max"), **{full(name): way for name, way in self.direction.items()}}
-        ceilings: dict[str, float | str] = {}
-        # named limits win over wildcards, wherever they stand
-        for name, limit in sorted(self.ceilings.items(), key=lambda item: "*" not in item[0]):
-            hits = [m for m in metrics if fnmatch.fnmatchcase(m, name)] if "*" in name else [full(name)]
-            if not hits:
-                raise HaigoError(f"no metric of {source} is like '{name}'.", f"it has: {', '.join(metrics[:30])}")
-            for hit in hits:
-                if "*" not in name or hit not in weights:
-                    ceilings[hit] = limit
+        direction = {**dict.fromkeys(items, "max"), **spread(self.direction)}
+        limited = {full(name) for name in self.ceilings if "*" not in name}
+        ceilings: dict[str, float | str] = {
+            name: limit for name, limit in spread(self.ceilings).items() if name in limited or name not in weights
+        }
         for name in [*weights, *ceilings]:
             if name not in direction and _SCORE_LIKE.search(name.lower()):
                 raise HaigoError(
@@ -248,6 +257,12 @@ def limit_value(limit: float | str, reference: float, sign: float, name: str) ->
         match = _RELATIVE.match(limit)
         if match:
             return reference + abs(reference) * float(match[1]) / 100.0
+        if limit.strip().startswith("+"):
+            raise HaigoError(
+                f"the ceiling of '{name}' is '{limit}', which has a sign and no %.",
+                f"write {limit.strip()}% against token share, or {limit.strip()[1:]} for the value itself",
+                option="ceilings",
+            )
         try:
             limit = float(limit)
         except ValueError:

@@ -13,16 +13,13 @@ from haigo.progress import Progress
 from mixer import interior
 from mixer.arrays import Array, Numbers
 from mixer.curve_law import CurveLaw
-from mixer.limits import Limits
+from mixer.limits import MANY, Limits
 from mixer.supply import Constraints
 
 Function = Callable[[Array], tuple[float, Array]]
 """weights (corpora,) -> value, gradient (corpora,)."""
 Functions = Callable[[Array], tuple[Array, Array]]
 """weights (corpora,) -> values (m,), gradients (m, corpora)."""
-
-MANY = 40
-"""Above so many corpora `mixer.interior` searches; below, SLSQP is quick enough."""
 
 _CEILING_SLACK = 1e-7
 

@@ -140,7 +140,7 @@ def read(
     """
     runs, corpora, weights, notes = read_ratios(ratios)
     table = tables.by_run(metrics)
-    known = [c for c in table.columns if c not in tables.ABOUT_A_RUN]
+    known = tables.metrics_of(table.columns)
     if not known:
         raise HaigoError(f"{metrics} has no metric column.", "it needs `run` and one column a metric")
     wanted = known if only is None else _named(only, known, str(metrics))

@@ -47,8 +47,8 @@ def recommend(
     """Choose the mixture from arrays.
 
     Args:
-        weights: (runs, corpora) array or DataFrame in the order of `constraints.corpora`.
-        losses: (runs, metrics) array or DataFrame.
+        weights: (runs, corpora) array in the order of `constraints.corpora`, or DataFrame with their names.
+        losses: (runs, metrics) array, or DataFrame; two DataFrames are joined by their index.
         more: fields of `Evidence` (metrics, runs, held_out ...), of `RecommendOptions` (force, compare, beyond_proxies) and
             `progress`, which shows how far the search is.
 
@@ -75,6 +75,7 @@ def choose(
         raise HaigoError(
             f"there is no method '{options.method}'.{near}", f"known: {', '.join(methods.ALL)}", option="method"
         )
+    evidence = evidence.plain(list(constraints.corpora))
     w, measured, names = evidence.matrices(list(constraints.corpora))
     objective = objective.resolve(names, evidence.source)
     constraints.limits().check()

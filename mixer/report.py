@@ -173,6 +173,7 @@ def text(document: Mapping[str, Any], markdown: bool = False, language: str = "e
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("mixer.report", __doc__, ReportOptions, argv)
+    cli.keeps_nothing()
     document = mixture.read(options.mixture)
     if options.json:
         print(json.dumps(document, ensure_ascii=False, indent=2))

@@ -196,6 +196,7 @@ def _supply_for(table: ProxyTable, path: str) -> dict[str, dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("mixer.search", __doc__, SearchOptions, argv)
+    cli.keeps_nothing()
     if options.output:
         earlier = [path for pair in options.earlier for path in pair]
         inputs = [options.ratios, options.metrics, options.supply, options.prior, options.screen, *earlier]

@@ -22,7 +22,7 @@ _BINARY = {b"PK\x03\x04": "an Excel file", b"\xd0\xcf\x11\xe0": "an Excel file",
 _BINARY |= {b"\x1f\x8b": "a gzip file", b"\x28\xb5\x2f\xfd": "a zstd file"}
 _SAVE = "save it as UTF-8 CSV with one header line"
 
-KEYS = frozenset({"run", "index", "run_id", "name", "corpus"})
+KEYS = frozenset({"run", "index", "run_id", "name", "Name", "corpus"})
 """Columns that say what a row is about."""
 
 Row = tuple[int, list[str]]
@@ -45,14 +45,14 @@ def read(path: str | os.PathLike[str]) -> Any:
             raise HaigoError(
                 f"{path}, line {line}: {len(cells)} cells, and the header has {len(names)}.", "mend that line"
             )
-    unnamed = [j for j, name in enumerate(names) if not name or re.fullmatch(r"Unnamed: \d+", name)]
-    idle = [j for j in unnamed if _says_nothing([cells[j] for _, cells in lines])]
+    unnamed = [j for j, name in enumerate(names) if not name or re.fullmatch(r"Unnamed: \d+(\.\d+)?", name)]
     named = [name for j, name in enumerate(names) if j not in unnamed]
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
         raise HaigoError(f"{path} has the column '{twice}' twice.", "keep one of them")
     # a first column without a name says which run it is, where no other does: so pandas writes an index
     keyed = bool(KEYS & set(named))
+    idle = [j for j in unnamed if _says_nothing([cells[j] for _, cells in lines], keyed and j < len(unnamed))]
     kept = [j for j in range(len(names)) if j not in idle or (j == 0 and not keyed)]
     for j in kept:
         if j in unnamed and (j > 0 or keyed):
@@ -62,8 +62,10 @@ def read(path: str | os.PathLike[str]) -> Any:
     return table
 
 
-def _says_nothing(cells: list[str]) -> bool:
-    """Row numbers, or nothing at all."""
+def _says_nothing(cells: list[str], index: bool) -> bool:
+    """Row numbers, or nothing at all; of an `index` in front, which was filtered or shuffled since, any numbers once each."""
+    if index and len(set(cells)) == len(cells) and all(cell.isascii() and cell.isdigit() for cell in cells):
+        return True
     return not any(cells) or any(cells == [str(first + i) for i in range(len(cells))] for first in (0, 1))
 
 

@@ -30,15 +30,20 @@ RENORMALISE_WITHIN = 0.01
 """Rows of ratios.csv whose sum is off by no more than this are scaled to 1; others are refused."""
 ABOUT_A_RUN = (
     "size", "tokens", "seed", "seconds", "bytes", "name", "run_id", "index", "run", "group", "step", "epochs_matched",
+    "Name", "_step", "_runtime", "_timestamp", "_wandb",
 )  # fmt: skip
 """Columns that are no corpora and no metrics."""
+WANDB = ("ID", "State", "Notes", "User", "Tags", "Created", "Updated", "End Time", "Hostname", "Runtime", "Sweep", "Step",
+         "Group", "Job Type", "Commit", "GPU Type", "GPU Count", "state", "user", "created_at", "runtime", "sweep", "id",
+         "project", "entity")  # fmt: skip
+"""Further columns of a metrics table exported from Weights & Biases that are no metrics; its `config.*` are none either."""
 SUPPLY = ("corpus", "tokens", "min", "max", "max_epochs", "group")
 """Columns of supply.csv."""
 
 SWARM_FORMAT = 1
 _SWARM = {"format": int, "common": {}, "runs": {str: {"weights": {str: float}, "seed": int}}, "scores?": {}}
 
-_RUN_COLUMNS = ("run", "index", "run_id", "name")
+_RUN_COLUMNS = ("run", "index", "run_id", "name", "Name")
 _EXACT = 1e-9
 _GROUPED = re.compile(r"\d{1,3}(,\d{3})+")
 
@@ -115,6 +120,12 @@ def check_weights(
         )
     scaled = [labels[i] for i in np.flatnonzero(np.abs(sums - 1) > 1e-6)]
     return made / sums[:, None], scaled
+
+
+def metrics_of(columns: Sequence[str]) -> list[str]:
+    """The columns of a metrics table that are metrics."""
+    about = {*ABOUT_A_RUN, *WANDB}
+    return [name for name in columns if name not in about and not name.startswith(("config.", "config/", "_wandb"))]
 
 
 def by_run(path: str | os.PathLike[str]) -> Any:

@@ -276,6 +276,20 @@ def test_interruptible_gives_results_and_errors_and_stops_at_once():
     assert process.returncode == 130 and "goes on from here" in said
 
 
+def test_a_command_that_keeps_nothing_says_so(capsys):
+    def stopped(argv: object) -> None:
+        cli.keeps_nothing()
+        raise KeyboardInterrupt
+
+    def other(argv: object) -> None:
+        raise KeyboardInterrupt
+
+    assert cli.run(stopped, []) == 130
+    assert "Nothing was kept: the same command begins anew" in capsys.readouterr().err
+    assert cli.run(other, []) == 130
+    assert "goes on from here" in capsys.readouterr().err
+
+
 def explode(path: str) -> None:
     text = Path(path).read_text()
     raise KeyError(text)

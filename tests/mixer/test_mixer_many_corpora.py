@@ -11,6 +11,8 @@ from mixer_worlds import searched, world
 from mixer import interior, least_squares, optimise
 from mixer.laws_exp import ExponentialLaw
 from mixer.laws_share import EffectiveShareLaw
+from mixer.objective import Objective
+from mixer.recommend import recommend
 from mixer.supply import Constraints, SoftRepetition
 from tests.conftest import shared
 
@@ -67,6 +69,33 @@ def test_both_solvers_find_the_same(monkeypatch, law, limited):
             for side in range(2):
                 for j in range(12):
                     assert limits.lower[j] - 1e-9 <= ends[1][side][j] <= limits.upper[j] + 1e-9
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_quick_projection_on_groups_is_the_nearest_mixture(seed):
+    rng = np.random.default_rng(seed)
+    names = [f"c{j}" for j in range(60)]
+    groups = {"a": (names[:20], 0.1, 0.2), "b": (names[20:35], 0.5, 0.6), "c": (names[35:40], 0.05, 0.05)}
+    limits = Constraints(corpora=names, groups=groups, upper=np.full(60, 0.2)).limits()
+    for strength in (0.05, 1.0):
+        wanted = rng.dirichlet(np.full(60, strength))
+        quick, slow = limits.project(wanted), limits._project_groups(wanted)
+        assert limits.excess(quick) <= 1e-9
+        assert ((quick - wanted) ** 2).sum() <= ((slow - wanted) ** 2).sum() + 1e-9
+
+
+def test_groups_among_many_corpora_are_answered(tmp_path):
+    weights, losses = swarm(120, 24)
+    names = [f"c{j}" for j in range(120)]
+    constraints = Constraints(corpora=names, groups={"a": (names[:60], 0.2, 0.4), "b": (names[60:90], 0.3, 0.5)})
+    metrics = [f"m{j}_bpb" for j in range(3)]
+    start = resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    goal = Objective(weights={"m0_bpb": 1.0}, ceilings={"m1_bpb": "+5%"})
+    made = recommend(weights, losses, goal, constraints, metrics=metrics, bootstrap=10, force=True)
+    assert constraints.limits().excess(made.weights) <= 2e-6
+    assert (
+        resource.getrusage(resource.RUSAGE_SELF).ru_utime - start < 60
+    )  # minutes, with a general solver for every end
 
 
 def test_a_single_mixture_within_the_limits_is_that_mixture():

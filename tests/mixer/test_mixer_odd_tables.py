@@ -53,6 +53,12 @@ READ = {
     "blanks": each_line(lambda i, line: line.replace(",", " , ")),
     "row numbers without a name": each_line(lambda i, line: ("," if i == 0 else f"{i - 1},") + line),
     "row numbers of pandas": each_line(lambda i, line: ("Unnamed: 0," if i == 0 else f"{i - 1},") + line),
+    "row numbers of a table that was filtered": each_line(
+        lambda i, line: ("Unnamed: 0," if i == 0 else f"{97 * i % 31},") + line
+    ),
+    "row numbers twice": each_line(
+        lambda i, line: ("Unnamed: 0.1,Unnamed: 0," if i == 0 else f"{i - 1},{7 * i % 13},") + line
+    ),
     "a comma at every end": each_line(lambda i, line: line + ","),
     "empty lines": each_line(lambda i, line: line + ("\n\n,,,,,," if i == 3 else "\n")),
     "run without a name": each_line(lambda i, line: line.replace("run", "") if i == 0 else line),
@@ -66,6 +72,63 @@ def test_tables_of_other_programs_are_read_to_the_same_answer(table, clean, kind
     document = searched(table.folder, [*words, *table.words])
     for key in ("weights", "interval", "near_optimal", "prediction"):
         assert document[key] == clean[key]
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_an_export_of_weights_and_biases_is_read(table, clean, mark):
+    words = table.write()
+    head = [
+        "",
+        "Name",
+        "State",
+        "Tags",
+        "Created",
+        "Runtime",
+        "config.lr",
+        "_step",
+        "_runtime",
+        "eval/news_bpb",
+        "eval/wiki_bpb",
+    ]
+    lines = [head]
+    for i in np.random.default_rng(0).permutation(len(table.runs)):
+        about = [
+            table.runs[i],
+            "finished",
+            "a,b;c" if mark == "\t" else "",
+            "2026-11-01T10:00:00Z",
+            "61",
+            "0.001",
+            "1000",
+            "60.5",
+        ]
+        lines.append([str(int(i)), *about, *(repr(float(value)) for value in table.losses[i, :2])])
+    text = "\n".join(mark.join(f'"{cell}"' for cell in line) for line in lines)
+    (table.folder / "metrics.csv").write_text(text + "\n", encoding="utf-8")
+    document = searched(table.folder, [*words, *table.words])
+    assert list(document["prediction"]) == ["eval/news_bpb", "eval/wiki_bpb"]
+    assert document["weights"] == clean["weights"]
+
+
+@pytest.mark.parametrize("supply", [None, "corpus,max\nnews,0.5\nweb,\nwiki,\ncode,\nbooks,\ntalk,\n"])
+def test_target_tokens_without_a_supply_are_refused(table, capsys, supply):
+    words = [*table.write(), *table.words, "--target-tokens", "1e9"]
+    if supply:
+        (table.folder / "supply.csv").write_text(supply)
+        words += ["--supply", str(table.folder / "supply.csv")]
+    assert cli.run(search.main, words) == 2
+    said = capsys.readouterr().err
+    assert "--target-tokens sets epochs and caps" in said and (
+        "column `tokens` of" in said if supply else "give --supply" in said
+    )
+
+
+def test_wildcards_in_the_objective(table):
+    words = [*table.write(), "--bootstrap", "10", "--objective"]
+    spelled = searched(table.folder, [*words, "news_bpb=2,wiki_bpb,code_bpb,talk_bpb"])
+    made = searched(table.folder, [*words, "*_bpb,news_bpb=2"])
+    assert made["objective"]["weights"] == {**spelled["objective"]["weights"]}
+    assert made["weights"] == pytest.approx(spelled["weights"], abs=1e-5)
 
 
 def replaced(old, new, which=1, line=None):

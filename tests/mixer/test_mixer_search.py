@@ -253,6 +253,27 @@ def test_command_compares_all_methods(tmp_path, capsys):
     assert compared["token_share"]["gain"] == pytest.approx(0, abs=1e-6)
 
 
+def test_regmix_is_the_published_recipe():
+    """LightGBM of 1,000 rounds at 0.01, draws around token share that know no limits, the mean of the best."""
+    import lightgbm
+
+    from mixer import methods
+
+    w, y = table(60)
+    constraints = Constraints(corpora=CORPORA, supply=TOKENS, target_tokens=300e6)
+    made = methods.sampled(
+        "regmix", w.to_numpy(), y.to_numpy(), np.array([1.0, 0.0]), constraints, np.full(2, np.inf), 5, 3000
+    )
+    law = lightgbm.LGBMRegressor(
+        n_estimators=1000, learning_rate=0.01, n_jobs=1, verbose=-1, deterministic=True, force_row_wise=True
+    )
+    law.fit(w.to_numpy(), y["news_bpb"].to_numpy())
+    pool = np.random.default_rng([5, 2]).dirichlet(TOKENS / TOKENS.sum(), 3000)
+    best = pool[np.argsort(law.booster_.predict(pool), kind="stable")[:30]].mean(axis=0)
+    assert constraints.limits().excess(best) > 0.01
+    assert made == pytest.approx(constraints.limits().project(best), abs=1e-9)
+
+
 @pytest.mark.parametrize("method", ["explaw", "regmix", "unimax"])
 def test_other_methods_are_feasible_too(method):
     w, y = table(48)
@@ -271,6 +292,12 @@ def test_other_methods_are_feasible_too(method):
         (["--objective", "news_bpb", "--target-tokens", "1e12"], 2, "no mixture can meet"),
         (["--objective", "news_bpb", "--ceiling", "code_bpb"], 2, "METRIC=LIMIT"),
         (["--objective", "news_bpb", "--ceiling", "code_bpb=0.1"], 3, "code_bpb"),
+        (
+            ["--objective", "news_bpb", "--ceiling", "code_bpb=+5"],
+            2,
+            "write +5% against token share, or 5 for the value",
+        ),
+        (["--objective", "*_acc"], 2, "no metric like '*_acc'"),
         (["--objective", "news_bpb", "--group", "xx=0.1:0.2"], 2, "no group 'xx'"),
         (["--objective", "news_bpb", "--held-out", "z"], 2, "starts with 'z'"),
         (["--objective", "news_bpb", "--boostrap", "3"], 2, "Did you mean '--bootstrap'"),
