@@ -11,18 +11,8 @@ from typing import Any
 
 from haigo import cli, flags, shown
 from haigo.cli import HaigoError
-from mixer import mixture
+from mixer import japanese, mixture
 from mixer.options import ReportOptions
-
-_JA = {
-    "corpus": "コーパス", "weight": "重み", "90 % interval": "90 % 区間", "near-optimal": "準最適範囲", "epochs": "エポック",
-    "token share": "トークン比", "metric": "指標", "predicted": "予測", "at token share": "トークン比での予測",
-    "left-out Spearman": "除外検証の順位相関", "left-out R2": "除外検証の R2", "held-out Spearman": "検証用プロキシの順位相関",
-    "held-out R2": "検証用プロキシの R2", "method": "方法", "objective": "目的関数", "gain by this law": "この法則での改善",
-    "gain by a GP": "ガウス過程での改善", "picked proxy loses": "選ぶプロキシの損失",
-    "Mixture": "配合", "Predictions": "予測", "What binds": "効いている制約", "Fit": "当てはまり",
-    "Methods compared": "方法の比較", "Notes": "注意", "Nothing binds.": "効いている制約はありません。",
-}  # fmt: skip
 
 Table = tuple[list[str], list[list[str]]]
 """Header and rows, all text."""
@@ -144,28 +134,26 @@ def text(document: Mapping[str, Any], markdown: bool = False, language: str = "e
 
     Args:
         document: `Recommendation.document()` or what `mixture.read` gives.
-        language: "en" or "ja" (headings and column names).
+        language: "en" or "ja"; a note that `mixer.japanese` does not know stays English.
     """
-    words = _JA if language == "ja" else {}
+    say = japanese.say if language == "ja" else str
     tabled, said = tables(document), sentences(document)
+    named = {*document["weights"], *document.get("prediction", {})} - {"objective"}  # names are nobody's to translate
     parts: list[str] = []
     for heading in ("Mixture", "Predictions", "What binds", "Fit", "Methods compared", "Notes"):
         if heading not in tabled and heading not in said:
             continue
-        title = words.get(heading, heading)
+        title = say(heading)
         parts.append(f"## {title}\n" if markdown else title)
         if heading in tabled:
             head, rows = tabled[heading]
-            table = (
-                [words.get(h, h) for h in head],
-                [[words.get(c, c) if i == 0 else c for i, c in enumerate(r)] for r in rows],
-            )
+            table = list(map(say, head)), [[r[0] if r[0] in named else say(r[0]), *map(say, r[1:])] for r in rows]
             parts.append(_markdown(table) if markdown else _plain(table))
         for sentence in said.get(heading, []):
             parts.append(
                 ("\n" if markdown and heading in tabled else "")
                 + ("- " if markdown else "  ")
-                + (shown.markdown if markdown else shown.line)(words.get(sentence, sentence))
+                + (shown.markdown if markdown else shown.line)(say(sentence))
             )
         parts.append("")
     return "\n".join(parts)
