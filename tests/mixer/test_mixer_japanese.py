@@ -47,5 +47,5 @@ def test_the_whole_report_is_japanese(tmp_path):
     # what is left in Latin letters: names of corpora, metrics and methods
     known = {*table.corpora, *table.metrics, "R2", "auto", "law", "explaw", "lightgbm", "gp", "regmix", "token_share"}
     known |= {"temperature", "unimax", "uniform"}
-    words = {word for word in re.findall(r"[A-Za-z][A-Za-z_0-9]+", made)}
+    words = set(re.findall(r"[A-Za-z][A-Za-z_0-9]+", made))
     assert words <= known
