@@ -11,7 +11,6 @@ from pathlib import Path
 
 from haigo import yamlfile
 
-
 _WORD, _TEXT = r"\S+", ".+"
 
 
