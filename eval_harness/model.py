@@ -32,11 +32,6 @@ from haigo.progress import Progress
 Encoded = tuple[tuple[str, str], list[int], list[int]]
 
 
-class _Silent(Progress):
-    def _print(self, text: str, end: str) -> None:
-        pass
-
-
 class LeaderboardLM(CheckedLM):
     """lm-eval's Hugging Face model with jp-stable's rules.
 
@@ -252,7 +247,7 @@ class LeaderboardLM(CheckedLM):
         return answer, len(ids) > room
 
     def _progress(self, label: str, total: int, unit: str) -> Progress:
-        return (Progress if self.show_progress else _Silent)(label, total, unit)
+        return Progress(label, total, unit, quiet=not self.show_progress)
 
     def _say_truncated(self, count: int) -> None:
         if count:

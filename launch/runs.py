@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 def _print(watch: runs.Watch, as_json: bool) -> None:
     rows = [run.row() for run in watch.runs]
-    print(json.dumps(rows, ensure_ascii=False, indent=2) if as_json else "\n".join(runs.table(rows)))
+    print(json.dumps(rows, ensure_ascii=False, indent=2) if as_json else watch.text())
 
 
 if __name__ == "__main__":

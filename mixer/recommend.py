@@ -140,8 +140,7 @@ def _problem(
     progress: Progress | None,
 ) -> Problem:
     limits, coefficients = constraints.limits(), objective.coefficients(names, y.std(axis=0))
-    shown = progress or Progress("", None)
-    shown.quiet |= progress is None
+    shown = progress or Progress("", None, quiet=True)
     draws = max(options.bootstrap, 10)
     shown.total = 2.0 * (draws + len(constraints.corpora) + min(draws, value_of_information.DRAWS))
     kl = KL if constraints.kl is None else float(constraints.kl)

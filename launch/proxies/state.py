@@ -179,8 +179,7 @@ class Swarm:
         summary, there = self.summary, len(self.summary.results)
         runs = there + len(waiting)
         executor, remark = self._executor()
-        with StatusDisplay(runs, len(waiting), summary.tokens) as display:
-            display.quiet = display.quiet or not self.options.show
+        with StatusDisplay(runs, len(waiting), summary.tokens, quiet=not self.options.show) as display:
             for name, result in summary.results.items():
                 display.result(name, result["metrics"])
             if there:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from haigo.cli import Failed, HaigoError
 from haigo.formats import tokenizer as tokenizers
 from launch.engine.options import TrainOptions
 from launch.neox import checkout
-from launch.proxies import budget, scores, status_display, table
+from launch.proxies import budget, scores, table
 from launch.proxies.options import RunOptions
 from launch.proxies.proxy import proxy_config
 from launch.proxies.state import Summary, Swarm
@@ -74,7 +75,7 @@ def run(
         swarm.write()
         summary.remarks += known.overlap()
         for remark in summary.remarks if options.show else ():
-            status_display.note(remark)
+            print(f"haigo: {remark}", file=sys.stderr, flush=True)
         if waiting:
             swarm.train(waiting)
         swarm.finish()

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import files, shown
+from haigo import files
 from haigo.cli import Failed, HaigoError
-from haigo.progress import clock
+from haigo.progress import Screen, clock
 from launch.neox import log as neox_log
 from launch.neox.log import Follower
 from launch.train import process, runs_table
@@ -136,9 +136,7 @@ class Watch:
     def __init__(self, entries: Sequence[Entry], folder: Path, at_once: int | None = None) -> None:
         self.folder, self.at_once = folder, at_once
         self.runs = [Run(entry, number, folder / entry.name) for number, entry in enumerate(entries)]
-        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self._drawn = 0
-        self._shown = 0.0
+        self.screen = Screen(_LINE_EVERY_S, live_s=1.0)
 
     def run(self) -> int:
         """Find what a killed watch left running, start what has room, and watch until all have ended.
@@ -156,20 +154,20 @@ class Watch:
                 for run in self.runs:
                     if run.state == WAITING and self._room(run):
                         run.start()
-                        self._say([f"{run.entry.name}: started on {run.entry.where}"])
+                        self.screen.say(f"{run.entry.name}: started on {run.entry.where}")
                 for run in self.runs:
                     if run.poll():
                         code = f" with {run.code}" if run.state == FAILED else ""
                         # its watcher ends with "finished: step 120, ..." itself
                         said = run.said.removeprefix(f"{run.state}: ")
-                        self._say([f"{run.entry.name}: {run.state}{code}{': ' + said if said else ''}"])
-                if time.monotonic() - self._shown >= (1.0 if self.live else _LINE_EVERY_S):
-                    self._show()
+                        self.screen.say(f"{run.entry.name}: {run.state}{code}{': ' + said if said else ''}")
+                if self.screen.due():
+                    self.screen.draw(self.text())
                 time.sleep(_POLL_S)
         except KeyboardInterrupt:
             self.stop()
             raise
-        self._show()
+        self.screen.say(self.text())
         failed = [run.entry.name for run in self.runs if run.state == FAILED]
         if failed:
             raise Failed(
@@ -193,20 +191,11 @@ class Watch:
             end = time.monotonic() + _STOP_S
             while (ending := child.ending()) is None and time.monotonic() < end:
                 time.sleep(0.1)
-            self._say([f"{run.entry.name}: {'stopped' if ending else f'has not stopped yet (pid {child.pid})'}"])
+            self.screen.say(f"{run.entry.name}: {'stopped' if ending else f'has not stopped yet (pid {child.pid})'}")
 
-    def _say(self, lines: Sequence[str]) -> None:
-        if self._drawn:
-            shown.raw(sys.stderr).write(f"\x1b[{self._drawn}A\x1b[J")
-            self._drawn = 0
-        sys.stderr.write("\n".join(lines) + "\n")
-        sys.stderr.flush()
-
-    def _show(self) -> None:
-        self._shown = time.monotonic()
-        lines = table([run.row() for run in self.runs])
-        self._say(lines)
-        self._drawn = len(lines) if self.live else 0
+    def text(self) -> str:
+        """All runs as a table for people."""
+        return "\n".join(table([run.row() for run in self.runs]))
 
 
 @contextlib.contextmanager

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import sys
-import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from haigo import shown
 from haigo.cli import HaigoError
 from haigo.formats.tokenizer import load
-from haigo.progress import clock
+from haigo.progress import Screen, clock
 from launch.neox.gpus import card_bytes
 from launch.neox.log import Step
 from launch.plan import layouts as plan_layouts
 from launch.plan.memory import Split, shape_of
 from neox_configs import derive, hardware, reader
-
-LINE_EVERY_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -87,25 +80,20 @@ def plan_of(config: Mapping[str, Any], root: Path, gpus: int | None) -> Planned 
     return None
 
 
-class Display:
-    """Shows a run on stderr: one live line on a terminal, a plain line every few seconds in a log.
+class Display(Screen):
+    """Shows a run.
 
     Args:
         name: the run's name.
         seq_length: tokens a sample, to turn samples into tokens.
         plan: what `planned` gave.
-        every_s: seconds between plain lines.
     """
 
-    def __init__(self, name: str, seq_length: int, plan: Planned | None = None, every_s: float = LINE_EVERY_S) -> None:
+    def __init__(self, name: str, seq_length: int, plan: Planned | None = None) -> None:
+        super().__init__()
         self.name, self.seq_length, self.plan = name, seq_length, plan
-        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
-        self.quiet = os.environ.get("HAIGO_QUIET") == "1"
-        self.every_s = 0.5 if self.live else every_s
         self.last: Step | None = None
         self._recent: deque[float] = deque(maxlen=20)
-        self._shown = 0.0
-        self._drawn = False
 
     def see(self, one: Step) -> None:
         """Take note of a step line."""
@@ -143,31 +131,10 @@ class Display:
             parts.append(phase)
         return ", ".join(parts)
 
-    def show(self, phase: str = "", force: bool = False) -> None:
+    def show(self, phase: str = "") -> None:
         """Show it if it is time to."""
-        now = time.monotonic()
-        if self.quiet or (not force and now - self._shown < self.every_s):
-            return
-        self._shown = now
-        line = self.text(phase)
-        if self.live:
-            width = shutil.get_terminal_size().columns
-            _put(f"\r\x1b[K{shown.line(line[: max(20, width - 1)])}")
-            self._drawn = True
-        else:
-            _put(shown.line(line) + "\n")
-
-    def say(self, line: str) -> None:
-        """A line that stays, above the live one."""
-        _put(("\r\x1b[K" if self._drawn else "") + shown.text(line) + "\n")
-        self._drawn = False
-
-
-def _put(text: str) -> None:
-    # a closed terminal, a pipe whose reader has gone, a full disk: nobody reads on, and the watch must
-    with contextlib.suppress(OSError, ValueError):
-        shown.raw(sys.stderr).write(text)
-        sys.stderr.flush()
+        if self.due():
+            self.draw(self.text(phase))
 
 
 def _operations(rate: float) -> str:

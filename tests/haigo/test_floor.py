@@ -1,6 +1,7 @@
 """haigo: exit codes, atomic files, one owner a folder, YAML as people mean it, work side by side."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -164,6 +165,18 @@ def test_progress_in_a_log_ends_with_a_line(capsys):
         bar.update(3)
     assert "count: 3 things done in 0:00" in capsys.readouterr().err
     assert clock(3700) == "1:01:40"
+
+
+def test_what_nobody_can_read_ends_no_work(monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sys.stderr", Full())
+    with Progress("count", 3, "things") as bar:
+        bar.say("a line")
+        bar.update(3)
+    assert bar.done == 3
 
 
 def test_sigterm_unwinds_like_ctrl_c_and_says_so(tmp_path):

@@ -1,31 +1,59 @@
-"""The report's frame (`page.html`) and tables. No script, no font, no address outside the page."""
+"""The report's page from `page.html`, a Jinja template. No script, no font, no address outside the page.
+
+Every value is escaped for a web page as `haigo.shown` does; the figures alone are markup.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from haigo import files, shown
+from haigo import shown
+from haigo.progress import clock
+from launch.pipeline.summary import CHOSEN
 
-_PAGE = Path(__file__).with_name("page.html")
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_EXAMPLE = 80  # characters of a text that is shown
 
 
-def page(title: str, body: str) -> str:
-    """The whole page; `body` is HTML."""
-    parts = {"title": shown.html(title), "body": body}
-    return re.sub(r"\{\{(title|body)\}\}", lambda found: parts[found[1]], files.read_text(_PAGE))
+def label(model: str) -> str:
+    """A trained model as people call it."""
+    return "chosen mixture" if model == CHOSEN else model.replace("_", " ")
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], text_columns: Sequence[int] = (0,)) -> str:
-    """A table of texts, which are escaped; the columns that are not in `text_columns` are numbers."""
+def _formatted(value: Any, form: str) -> str:
+    return "" if value is None else format(value, form)
 
-    def line(cells: Sequence[str], tag: str) -> str:
-        made = [
-            f"<{tag}{'' if number in text_columns else ' class=n'}>{shown.html(cell)}</{tag}>"
-            for number, cell in enumerate(cells)
-        ]
-        return f"<tr>{''.join(made)}</tr>"
 
-    body = "".join(line(row, "td") for row in rows)
-    return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
+def _named(figures: Mapping[str, Any], form: str = "") -> str:
+    """`acc 0.51, em 0.20`: figures with their names, without those that are none and standard errors."""
+    kept = {name: value for name, value in figures.items() if value is not None and not name.endswith("_stderr")}
+    return ", ".join(f"{name} {value:{form}}" for name, value in kept.items())
+
+
+def template(name: str = "page.html") -> Template:
+    """A template of this folder; `f` in it is Python's format."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if isinstance(value, Markup) else shown.text(value),
+    )
+    environment.filters |= {
+        "f": _formatted,
+        "named": _named,
+        "millions": lambda count: f"{count / 1e6:.2f} M",
+        "start": lambda text: str(text)[:_EXAMPLE],
+        "clock": clock,
+        "model": label,
+    }
+    environment.globals["chosen"] = CHOSEN
+    return environment.get_template(name)

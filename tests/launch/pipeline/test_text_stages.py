@@ -14,7 +14,7 @@ from haigo.cli import HaigoError
 from haigo.formats import documents
 from launch.pipeline import ahead, runfile
 from launch.pipeline.__main__ import main as pipeline_main
-from launch.pipeline.page import text as report_text
+from launch.pipeline.page import html, report
 from launch.pipeline.stages import Chain
 
 ROOT = Path(__file__).parents[3]
@@ -103,7 +103,8 @@ def test_what_repeats_and_what_is_asked_goes(place):
     found = json.loads((out / "decontaminate" / "decontaminate.json").read_text(encoding="utf-8"))
     assert found["tasks"]["jcommonsenseqa"]["found"] == 2
     assert len(rows) == found["tasks"]["jcommonsenseqa"]["found_in_training"]
-    page = report_text._repeated(out, made.file) + report_text._evaluation(out, made.file)
+    parts, remove = html.template("parts.html").module, made.file.decontaminate.remove
+    page = parts.repeated(report.dedup(out, made.file)) + parts.evaluation(report.contaminated(out, made.file), remove)
     assert "10 of 142 documents were taken out" in page and "jcommonsenseqa" in page and "Looked for in 1 files" in page
 
 

@@ -481,7 +481,7 @@ def test_the_line_with_what_was_planned(capsys: pytest.CaptureFixture[str]) -> N
     reached = 22.5 * 2048 * plan.flops_per_token / plan.peak
     assert text.startswith("run: step 12,340/320,000, loss 2.3123, 46,080 tokens/s, 151.2 TFLOP/s/GPU, ")
     assert f"MFU {reached:.0%} (planned {plan.mfu[0]:.0%}-{plan.mfu[1]:.0%})" in text and text.endswith("left")
-    shown.show(force=True)
+    shown.show()
     assert "step 12,340" in capsys.readouterr().err
     assert status_display.planned({**own, "peak_theoretical_tflops": 313.0}, 4, 50_000) is None
     assert status_display.planned(own, None, 50_000) is None
