@@ -1,4 +1,5 @@
-"""How many GPUs a text names: Slurm's numbers (`4`, `a100:4`, `gpu:a100:4`), and lists of devices (`0-3,5`, UUIDs, MIG parts).
+"""GPUs: how many a text names (Slurm's `4`, `a100:4`, `gpu:a100:4`; lists of devices, `0-3,5`, UUIDs, MIG parts), and what
+`nvidia-smi` says of this machine's.
 
 Nothing is guessed: what is no number of whole GPUs of one kind is refused, with the variable's name.
 """
@@ -35,15 +36,15 @@ def number(name: str, text: str) -> int:
     """
     parts = [part.strip() for part in _NOTE.sub("", text).split(",")]
     refuse_shares(name, text)
-    found = [_PART.fullmatch(part) for part in parts]
-    if not all(found):
+    matches = [_PART.fullmatch(part) for part in parts]
+    if not all(matches):
         raise HaigoError(f"{name}={text[:60]} is not a number of GPUs.", _FIX)
     if len(parts) > 1:
         raise Refused(
             f"{name}={text[:60]} names {len(parts)} kinds of GPU, and a run is as slow as the slowest of them.",
             "ask Slurm for one kind, or give --gpus-per-node N to take N of them all the same",
         )
-    (match,) = found
+    (match,) = matches
     assert match is not None
     _refuse_parts(name, text, [match["kind"] or ""])
     if len(match["count"]) > 9 or not 1 <= int(match["count"]) <= MOST:
@@ -75,19 +76,19 @@ def devices(name: str, text: str, ranges: bool = True) -> list[str]:
         HaigoError: something else, or a device twice.
         Refused: parts of GPUs (MIG).
     """
-    found: list[str] = []
+    named: list[str] = []
     for part in (word.strip() for word in text.split(",")):
         _refuse_parts(name, text, [part])
         span = re.fullmatch(r"([0-9]{1,4})-([0-9]{1,4})", part) if ranges else None
         if span and int(span[1]) <= int(span[2]) < MOST:
-            found += map(str, range(int(span[1]), int(span[2]) + 1))
+            named += map(str, range(int(span[1]), int(span[2]) + 1))
         elif _NUMBER.fullmatch(part) or re.fullmatch(r"GPU-[0-9A-Fa-f-]+", part):
-            found.append(part)
+            named.append(part)
         else:
             raise HaigoError(f"{name}={text[:60]} is not a list of GPUs.", _FIX)
-    if len(set(found)) < len(found):
+    if len(set(named)) < len(named):
         raise HaigoError(f"{name}={text[:60]} names a GPU twice.", _FIX)
-    return found
+    return named
 
 
 def visible(environ: Mapping[str, str]) -> list[str] | None:
@@ -104,13 +105,49 @@ def visible(environ: Mapping[str, str]) -> list[str] | None:
     return devices("CUDA_VISIBLE_DEVICES", text, ranges=False)
 
 
+def numbers(environ: Mapping[str, str]) -> list[int]:
+    """Numbers of the GPUs of this machine that a process may use.
+
+    Raises:
+        HaigoError: CUDA_VISIBLE_DEVICES names them in another way than by number.
+    """
+    named = visible(environ)
+    if named is None:
+        return list(range(sum(line.startswith("GPU ") for line in _nvidia_smi("-L"))))
+    if other := [word for word in named if not word.isdigit()]:
+        raise HaigoError(
+            f"CUDA_VISIBLE_DEVICES names {other[0]}: jobs are given their GPUs by number.", "write numbers: 0,1"
+        )
+    return [int(word) for word in named]
+
+
 def card_bytes() -> int | None:
-    """Memory of this machine's first GPU, as `nvidia-smi` says it; None where there is none."""
-    words = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    with contextlib.suppress(OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        said = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=20, check=False).stdout
-        return int(said.splitlines()[0]) << 20
-    return None
+    """Memory of this machine's first GPU; None where there is none."""
+    return next(iter(_memory("total")), None)
+
+
+def free_bytes(environ: Mapping[str, str]) -> list[int]:
+    """Free memory of each CUDA device that a process may use, asked of nvidia-smi: torch would hold a context on each to say
+    it. Empty where there is no answer."""
+    chosen = environ.get("CUDA_VISIBLE_DEVICES")
+    return _memory("free", *([] if chosen is None else [f"--id={chosen.replace(' ', '')}"]))
+
+
+def _memory(kind: str, *options: str) -> list[int]:
+    with contextlib.suppress(ValueError):
+        lines = _nvidia_smi(f"--query-gpu=memory.{kind}", "--format=csv,noheader,nounits", *options)
+        return [int(line) << 20 for line in lines]
+    return []
+
+
+def _nvidia_smi(*options: str) -> list[str]:
+    """The lines that it prints; none where it is not there or fails."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        argv = ["nvidia-smi", *options]
+        return subprocess.run(
+            argv, capture_output=True, text=True, errors="replace", timeout=30, check=True
+        ).stdout.splitlines()
+    return []
 
 
 def refuse_shares(name: str, text: str) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 from haigo import files, pickles
 from haigo.cli import HaigoError
 from haigo.jobs import Event
-from launch.neox import gpus as gpu_lists
+from launch.neox import gpus
 from launch.proxies.options import ClusterOptions
 
 _POLL_S = 1.0
@@ -126,7 +126,7 @@ class Local(Jobs):
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
-        self.gpus = visible_gpus() if self.cluster.gpus else []
+        self.gpus = gpus.numbers(os.environ) if self.cluster.gpus else []
         if self.limit == sys.maxsize:
             self.limit = max(1, len(self.gpus))
         self.used: dict[str, int] = {}
@@ -250,24 +250,3 @@ class Slurm(Jobs):
         if asked.returncode != 0 and "Invalid job id" not in asked.stderr:
             return True  # Slurm does not answer just now: it will again
         return bool(asked.stdout.strip())
-
-
-def visible_gpus() -> list[int]:
-    """Numbers of the GPUs of this machine that this process may use.
-
-    Raises:
-        HaigoError: CUDA_VISIBLE_DEVICES names them in another way than by number.
-    """
-    named = gpu_lists.visible(os.environ)
-    if named is not None:
-        if other := [word for word in named if not word.isdigit()]:
-            raise HaigoError(
-                f"CUDA_VISIBLE_DEVICES names {other[0]}: jobs are given their GPUs by number.", "write numbers: 0,1"
-            )
-        return [int(word) for word in named]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        asked = subprocess.run(
-            ["nvidia-smi", "-L"], capture_output=True, text=True, errors="replace", timeout=30, check=False
-        )
-        return list(range(sum(line.startswith("GPU ") for line in asked.stdout.splitlines())))
-    return []

@@ -25,10 +25,12 @@ from launch.engine import device as devices
 from launch.engine import evaluate as evaluation
 from launch.engine import job as jobs
 from launch.engine import model as models
-from launch.neox import checkpoints, ports
+from launch.neox import checkout, checkpoints, ports
 from launch.neox import log as neox_log
 from launch.proxies import scores
 from launch.proxies.proxy import Proxy
+from launch.train.options import DeepyOptions
+from launch.train.start import start
 from neox_configs import keys
 
 ENGINE = "gpt-neox"
@@ -185,15 +187,19 @@ def _link(prefix: Path, folder: Path) -> Path:
 
 
 def _run(folder: Path, config: Path) -> None:
-    from launch import deepy
-
     if not os.environ.get("CUDA_VISIBLE_DEVICES", "").strip():
         os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # submitit's empty word for "no GPU asked for"
     begin = time.monotonic()
     try:
         # not supervised: a run that fails is tried again by the swarm, in a new job
-        argv = ["train.py", str(config), "--gpus", "1", "--log", str(folder / "train.log"), "--no-supervise"]
-        code = deepy.main(argv)
+        options = DeepyOptions(
+            user_script="train.py",
+            conf_file=[str(config)],
+            gpus=1,
+            log=str(folder / "train.log"),
+            no_supervise=True,
+        )
+        code = start(options, checkout.find(), [config.resolve()])
     finally:
         spent = _spent(folder) + time.monotonic() - begin
         files.write_json(folder / "neox" / "spent.json", {"seconds": round(spent, 3)})

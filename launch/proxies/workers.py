@@ -8,13 +8,12 @@ keeps a core busy with starting kernels, so there are never more workers than co
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 from haigo import pool
 from launch.engine import device as devices
+from launch.neox import gpus
 
 if TYPE_CHECKING:
     from launch.engine.job import Job
@@ -33,7 +32,7 @@ def default(job: Job) -> tuple[int, str]:
     cores = pool.cores()
     if devices.kind(job.device) == "cpu":
         return cores, ""
-    cards, needed, free = devices.cuda_devices(), need(job), free_bytes()
+    cards, needed, free = devices.cuda_devices(), need(job), gpus.free_bytes(os.environ)
     each = 1
     if len(free) == cards:
         each = max(1, min(MOST_ON_A_DEVICE, int(min(free) * _USED / needed)))
@@ -57,16 +56,3 @@ def need(job: Job) -> int:
     kept = tokens * plan.num_layers * (14 * hidden + 2 * inner) * 4
     logits = min(tokens, CUDA_CHUNK) * rows * _LOGIT + rows * hidden * 4
     return _PROCESS + plan.weights(rows) * _STATE + kept + logits
-
-
-def free_bytes() -> list[int]:
-    """Free memory of each CUDA device that this process may use, asked of nvidia-smi: torch would hold a context on each
-    device to say it. Empty where there is no answer."""
-    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        command.append(f"--id={chosen.replace(' ', '')}")
-    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
-        asked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-        return [int(line) * _MIB for line in asked.stdout.split()]
-    return []

@@ -12,6 +12,7 @@ from launch.engine import device, precision, settings
 from launch.engine.job import prepare
 from launch.engine.options import TrainOptions
 from launch.local.train import train
+from launch.neox import gpus
 from launch.proxies import workers
 
 
@@ -100,10 +101,10 @@ def test_the_asked_devices_alone_are_looked_at(monkeypatch, tmp_path):
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-ab")
-    assert workers.free_bytes() == [1 << 20, 2 << 20]
+    assert gpus.free_bytes(os.environ) == [1 << 20, 2 << 20]
     assert (tmp_path / "nvidia-smi.words").read_text().split()[-1] == "--id=3,GPU-ab"
     monkeypatch.setenv("PATH", str(tmp_path / "none"))
-    assert workers.free_bytes() == []
+    assert gpus.free_bytes(os.environ) == []
 
 
 def test_precision_on_cuda(world):

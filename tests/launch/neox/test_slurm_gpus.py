@@ -19,7 +19,6 @@ from haigo.cli import HaigoError, Refused
 from launch import hostfile as hostfile_verb
 from launch.neox import gpus, hostfile, nodelist
 from launch.plan import preflight
-from launch.proxies import cluster
 
 ROOT = Path(__file__).resolve().parents[3]
 TWO = "SLURM_JOB_NODELIST=a[1-2]"
@@ -189,7 +188,7 @@ def test_gpus_that_cuda_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     # jobs of a swarm get their GPUs by number: one that is named otherwise must not be left out in silence
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,GPU-8932f937-d72c")
     with pytest.raises(HaigoError, match="by number"):
-        cluster.visible_gpus()
+        gpus.numbers(os.environ)
     monkeypatch.setattr(preflight.Path, "glob", lambda self, pattern: iter(["nvidia0", "nvidia1"]))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "NoDevFiles")
     assert preflight.world_size({})[0] is None

@@ -20,6 +20,7 @@ from haigo.cli import HaigoError
 from launch import proxies
 from launch.engine.options import TrainOptions
 from launch.local.train import train
+from launch.neox import gpus
 from launch.proxies import cluster, neox
 from launch.proxies.options import ClusterOptions
 from launch.proxies.proxy import Proxy
@@ -179,9 +180,9 @@ def test_no_slurm_here_is_told(importable, tmp_path, monkeypatch):
 
 def test_gpus_of_this_machine(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert cluster.visible_gpus() == [2, 5]
+    assert gpus.numbers(os.environ) == [2, 5]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert cluster.visible_gpus() == []
+    assert gpus.numbers(os.environ) == []
 
 
 # --- GPT-NeoX ----------------------------------------------------------------------------------------------------------
