@@ -5,8 +5,8 @@
     python -m launch.convert DIR --check [--log FILE]
 
 CHECKPOINT is the save folder of a run (its `latest` is taken) or a global_stepN in it, of any tensor- and pipeline-parallel
-size. The work is done by GPT-NeoX's own converter (GPT_NEOX_DIR, GPT_NEOX_PYTHON); what it leaves wrong is mended:
-row-parallel biases of several tensor ranks, ids, tokenizer files, precision. DIR appears whole or not at all.
+size. GPT-NeoX itself is not needed. What its own converter gets wrong is right here: row-parallel biases of several tensor
+ranks, ids, tokenizer files, precision. DIR appears whole or not at all.
 
 `--log` proves the result: the cross entropy of the converted model on the samples of the step after the checkpoint (and of the
 validation at the checkpoint, if there is one) must be what GPT-NeoX logged, to 5 digits in fp32. `--check` without a
@@ -21,7 +21,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from haigo import cli, flags, redact
+from haigo import cli, flags
 from haigo.cli import HaigoError
 from launch.neox.conversion.options import ConvertOptions
 
@@ -39,12 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = convert.convert(options)
     if options.json:
         print(json.dumps(made, ensure_ascii=False, indent=2))
-    elif options.dry_run:
-        print(redact.command(made["command"]))
-    else:
-        print(_table(made["checks"]), file=sys.stderr)
-        mended = f", {made['mended']} tensors mended" if made["mended"] else ""
-        print(f"{options.out}: step {made['step']}, {made['dtype']}, {made['model']['vocab_size']:,} rows{mended}")
+        return cli.OK
+    what = f"step {made['step']}, {made['dtype']}, {made['model']['vocab_size']:,} rows"
+    if options.dry_run:
+        print(f"{options.out}: would be made of {made['checkpoint']}: {what}")
+        return cli.OK
+    print(_table(made["checks"]), file=sys.stderr)
+    print(f"{options.out}: {what}")
     return cli.OK
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError
 from launch.engine.init import initialise
@@ -11,7 +11,22 @@ from launch.engine.settings import Settings
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GPTNeoXForCausalLM
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+
+def hf_config(rotary_pct: float, rotary_emb_base: float, **fields: Any) -> GPTNeoXConfig:
+    """transformers' config of a GPT-NeoX model.
+
+    Args:
+        fields: of GPTNeoXConfig.
+    """
+    from transformers import GPTNeoXConfig
+
+    rope = {"rope_type": "default", "rope_theta": rotary_emb_base, "partial_rotary_factor": rotary_pct}
+    config = GPTNeoXConfig(**fields, rope_parameters=rope)
+    # transformers before 5, and what was built on it, read these names alone and would else take a quarter of a head
+    config.rotary_pct, config.rotary_emb_base = rotary_pct, rotary_emb_base
+    return config
 
 
 def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None = None) -> GPTNeoXForCausalLM:
@@ -23,9 +38,9 @@ def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None =
         eod_id, pad_id: the tokenizer's ids, written into the model's config.
     """
     import torch
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+    from transformers import GPTNeoXForCausalLM
 
-    config = GPTNeoXConfig(
+    config = hf_config(
         vocab_size=settings.padded(vocab_size),
         hidden_size=settings.hidden_size,
         num_hidden_layers=settings.num_layers,
@@ -37,18 +52,13 @@ def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None =
         tie_word_embeddings=settings.tied,
         use_parallel_residual=settings.gpt_j_residual,
         attention_bias=settings.attention_bias,
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": settings.rotary_emb_base,
-            "partial_rotary_factor": settings.rotary_pct,
-        },
+        rotary_pct=settings.rotary_pct,
+        rotary_emb_base=settings.rotary_emb_base,
         bos_token_id=eod_id,
         eos_token_id=eod_id,
         pad_token_id=pad_id,
         dtype="float32",
     )
-    # transformers before 5, and what was built on it, read these names alone and would else take a quarter of a head
-    config.rotary_pct, config.rotary_emb_base = settings.rotary_pct, settings.rotary_emb_base
     config._attn_implementation = "sdpa"  # eager attention is a quarter slower (the default may change)
     # transformers fills the weights from torch's global generator before we do: leave no trace of that
     state = torch.get_rng_state()

@@ -14,7 +14,7 @@ from haigo.formats.tokenizer import Tokenizer, load
 from haigo.progress import Progress
 from launch.engine import settings
 from launch.neox.conversion import loss as convert_loss
-from launch.neox.conversion import repair as convert_mend
+from launch.neox.conversion import model_folder
 from neox_configs import derive
 
 RECORD = "conversion.json"
@@ -83,7 +83,7 @@ def _model(folder: Path) -> Any:
 
 
 def _names(folder: Path, config: Mapping[str, Any]) -> Finding:
-    headers = {path: convert_mend.header(path) for path in convert_mend.shards(folder)}
+    headers = {path: model_folder.header(path) for path in model_folder.shards(folder)}
     layers, tensors = config.get("num_hidden_layers", 0), sum(map(len, headers.values()))
     if layers > tensors:  # before a model of so many is built
         return Finding("weights", "fail", f"there are {tensors} tensors, and config.json asks for {layers:,} layers")
@@ -116,7 +116,7 @@ def _numbers(folder: Path) -> Finding:
     import torch
     from safetensors import safe_open
 
-    paths = convert_mend.shards(folder)
+    paths = model_folder.shards(folder)
     total = 0
     with Progress("check weights", len(paths), "files") as progress:
         for path in paths:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +40,6 @@ _DAMAGED = (
     RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError,
     zipfile.BadZipFile,
 )  # fmt: skip
-_NORMS = ("input_layernorm", "post_attention_layernorm")
-_MLP = {"linear1": "dense_h_to_4h", "linear2": "dense_4h_to_h"}
 
 
 @dataclass(frozen=True)
@@ -235,51 +233,6 @@ def _data_ranks(folder: Path) -> int | None:
         return None
     size = read(path, folder).get("dp_world_size")
     return size if isinstance(size, int) and size >= 1 else None
-
-
-def problems(checkpoint: Checkpoint, padded: int) -> Iterator[str]:
-    """What does not fit between the weights and the config, one sentence each. Reads no numbers, only shapes.
-
-    Args:
-        padded: rows that the embedding must have.
-    """
-    mp, hidden = checkpoint.ranks, int(checkpoint.config["hidden_size"])
-    inner = int(checkpoint.config["intermediate_size"])
-    block = {
-        **{f"{norm}.{part}": (hidden,) for norm in _NORMS for part in ("weight", "bias")},
-        "attention.query_key_value.weight": (3 * hidden // mp, hidden),
-        "attention.query_key_value.bias": (3 * hidden // mp,),
-        "attention.dense.weight": (hidden, hidden // mp),
-        "attention.dense.bias": (hidden,),
-        "mlp.dense_h_to_4h.weight": (inner // mp, hidden),
-        "mlp.dense_h_to_4h.bias": (inner // mp,),
-        "mlp.dense_4h_to_h.weight": (hidden, inner // mp),
-        "mlp.dense_4h_to_h.bias": (hidden,),
-    }
-    last = checkpoint.layers + 3
-    for number in checkpoint.numbers():
-        wanted = block
-        if number == 0:
-            wanted = {"word_embeddings.weight": (padded // mp, hidden)}
-        elif number == last:
-            wanted = {"norm.weight": (hidden,), "norm.bias": (hidden,)}
-        elif number > last:
-            wanted = {"final_linear.weight": (padded // mp, hidden)}
-        for rank, state in enumerate(checkpoint.states(number)):
-            named = {common_name(name): tensor for name, tensor in state.items()}
-            for name, shape in wanted.items():
-                where = f"{checkpoint.file(number, rank).name}: layer {number} {name}"
-                if name not in named:
-                    yield f"{where} is missing."
-                elif tuple(named[name].shape) != shape:
-                    yield f"{where} has the shape {tuple(named[name].shape)}, and the config asks for {shape}."
-
-
-def common_name(name: str) -> str:
-    """The newer names of the MLP's matrices as the older ones, which transformers uses too."""
-    for new, old in _MLP.items():
-        name = name.replace(f"mlp.{new}.", f"mlp.{old}.")
-    return name
 
 
 def _elsewhere(folder: Path) -> str:

@@ -1,4 +1,4 @@
-"""A checkpoint converted: checked, handed to GPT-NeoX's converter, repaired, proven and put in place; or a folder checked."""
+"""A checkpoint converted: checked, put together, proven and put in place; or a folder checked."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from haigo.cli import HaigoError, Refused
 from haigo.formats import tokenizer as tokenizers
 from launch.engine import settings
 from launch.engine import vocabulary as vocabularies
-from launch.neox import checkout
-from launch.neox.conversion import check, loss, repair, run
+from launch.neox.conversion import check, loss, model_folder, weights
 from launch.neox.conversion import checkpoint as checkpoints
 from launch.neox.conversion.check import Finding
+from launch.neox.conversion.checkpoint import Checkpoint
 from launch.neox.conversion.options import ConvertOptions
 from neox_configs import derive
 
@@ -26,30 +26,25 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
     """Convert a checkpoint.
 
     Returns:
-        What `conversion.json` holds, and `command` and `checks`.
+        What `conversion.json` holds, and `checks`.
 
     Raises:
-        HaigoError: checkpoint, config, tokenizer or environment are not what they must be.
+        HaigoError: checkpoint, config or tokenizer are not what they must be.
         Refused: there is something at `out` already, or a check of the result says no.
-        Failed: GPT-NeoX's converter did not end well.
     """
-    root = checkout.find()
-    run.script(root)
     checkpoint = checkpoints.load(options.checkpoint, options.config, options.iteration)
     config, out = checkpoint.config, Path(options.out or "")
     _free(out, checkpoint.folder, options.force)
-    words = _vocabulary(config, options.tokenizer, root)
+    words = _vocabulary(config, options.tokenizer)
     padded = derive.padded_vocab(config, words.vocab_size)
-    if wrong := list(checkpoints.problems(checkpoint, padded)):
+    if wrong := list(weights.problems(checkpoint, padded)):
         more = f" ({len(wrong) - 1} more do not fit.)" if wrong[1:] else ""
         raise HaigoError(
             f"{checkpoint.folder} does not fit its config: {wrong[0]}{more}",
             "give the run's own config with --config and its tokenizer with --tokenizer",
         )
-    shared = repair.replicated(checkpoint)
     if options.log is not None:  # before the long work
         loss.logged(Path(options.log), checkpoint.step, config, derive.batch_of(config, checkpoint.data_ranks).train)
-    python = checkout.interpreter()
     rows = words.vocab_size if options.vocab == "cut" else padded
     record: dict[str, Any] = {
         "tool": f"haigo {__version__}",
@@ -61,47 +56,50 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         "dtype": _DTYPES[settings.precision_of(config)] if options.dtype == "auto" else options.dtype,
         "vocab": options.vocab,
         "tokenizer_sha256": words.sha256,
-        "unequal": shared.unequal,
-        "model": repair.expected(checkpoint, rows),
+        "unequal": weights.unequal(checkpoint),
+        "model": model_folder.expected(checkpoint, rows),
         "config": config,
     }
-    temporary = out.with_name(f".{out.name}.partial")
-    command = run.command(python, root, checkpoint, temporary / "neox.yml", temporary / "model")
     if options.dry_run:
-        return {**record, "command": command, "checks": []}
-    run.require_space(out, checkpoint, padded)
+        return {**record, "checks": []}
+    size = 4 * derive.parameters(config, padded)[1]
+    files.require_space(out, size + min(size, weights.SHARD_BYTES), "the conversion")
+    temporary = out.with_name(f".{out.name}.partial")
     with files.owner(temporary), contextlib.ExitStack() as stack:
         stack.callback(files.remove_tree, temporary)
         files.remove_leftovers(temporary)  # of a killed process
         with files.scratch(temporary) as work:
-            made = run.run(python, root, checkpoint, words, work)
-            files.adopt_tree(made)
-            repair.describe(made, checkpoint, words)
-            record["mended"] = len(repair.weights(made, shared.values))
             found: list[Finding] = []
             if options.check or options.log is not None:
-                # of the model as it is now: in float32, with all rows
-                found = check.loss(
-                    made,
-                    {**record, "dtype": "float32", "vocab": "keep"},
-                    words.eod_id,
-                    root,
-                    options.log,
-                    options.samples,
-                )
-                record["losses"] = [one.as_dict() for one in found]
-                unproven = check.compared(found) if options.log is not None else []
-                record["compared"] = options.log is not None and not unproven
-                found += unproven
-            repair.finish(made, record["dtype"], rows)
+                found = _proven(checkpoint, words, padded, record, options, work)
+            made = model_folder.write(work / "model", checkpoint, words, padded, rows, record["dtype"])
             files.write_json(made / check.RECORD, record)
             found = [*check.structure(made), *found]
-            if checkpoint.ranks > 1 and not shared.unequal:
+            if checkpoint.ranks > 1 and not record["unequal"]:
                 found.append(check.copies({}, checkpoint.ranks))
             _refuse(found)
             files.remove_tree(out)
             files.move(made, out)
-    return {**record, "command": command, "checks": [one.as_dict() for one in found]}
+    return {**record, "checks": [one.as_dict() for one in found]}
+
+
+def _proven(
+    checkpoint: Checkpoint, words: Any, padded: int, record: dict[str, Any], options: ConvertOptions, work: Path
+) -> list[Finding]:
+    """The losses of the model as GPT-NeoX trained it, in float32 and with all rows; `record` gets them too."""
+    with files.scratch(work) as place:
+        exact = model_folder.write(place / "model", checkpoint, words, padded, padded, "float32")
+        whole = {**record, "dtype": "float32", "vocab": "keep"}
+        found = check.loss(exact, whole, words.eod_id, _base(), options.log, options.samples)
+    record["losses"] = [one.as_dict() for one in found]
+    unproven = check.compared(found) if options.log is not None else []
+    record["compared"] = options.log is not None and not unproven
+    return [*found, *unproven]
+
+
+def _base() -> Path:
+    """Where relative paths of a config start: deepy.py runs in GPT-NeoX's checkout."""
+    return Path(os.environ.get("GPT_NEOX_DIR") or ".")
 
 
 def _refuse(found: list[Finding]) -> None:
@@ -131,9 +129,8 @@ def check_folder(folder: str | Path, log: str | Path | None = None, samples: int
     path = place / check.RECORD
     broken = any(one.status == "fail" for one in found if one.name in ("weights", "numbers", "tokenizer"))
     if path.is_file() and not broken:
-        base = Path(os.environ.get("GPT_NEOX_DIR") or ".")
-        found_losses = check.loss(place, check.read_record(path), tokenizers.load(place).eod_id, base, log, samples)
-        found += [*found_losses, *(check.compared(found_losses) if log is not None else [])]
+        losses = check.loss(place, check.read_record(path), tokenizers.load(place).eod_id, _base(), log, samples)
+        found += [*losses, *(check.compared(losses) if log is not None else [])]
     elif log is not None and not path.is_file():
         raise HaigoError(
             f"{folder} has no {path.name}, so that a log cannot be compared.", "convert it with launch.convert"
@@ -141,7 +138,7 @@ def check_folder(folder: str | Path, log: str | Path | None = None, samples: int
     return [one.as_dict() for one in found]
 
 
-def _vocabulary(config: dict[str, Any], given: str | Path | None, root: Path) -> Any:
+def _vocabulary(config: dict[str, Any], given: str | Path | None) -> Any:
     kind = config.get("tokenizer_type")
     if given is None and kind != "SPMTokenizer":
         raise HaigoError(
@@ -151,7 +148,7 @@ def _vocabulary(config: dict[str, Any], given: str | Path | None, root: Path) ->
     place = given
     if place is None and config.get("vocab_file"):
         here = Path(str(config["vocab_file"]))
-        place = here if here.exists() else root / here
+        place = here if here.exists() else _base() / here
         if not place.exists():
             raise HaigoError(
                 f"{here}, the config's vocab_file, is not on this machine.", "name its folder with --tokenizer"

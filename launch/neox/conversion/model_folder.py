@@ -1,0 +1,102 @@
+"""A Hugging Face folder of a converted model: written, and its weight files found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from haigo import files
+from haigo.cli import HaigoError
+from haigo.formats.tokenizer import Tokenizer
+from launch.neox.conversion import weights
+from launch.neox.conversion.checkpoint import Checkpoint
+from neox_configs import reader
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+
+
+def expected(checkpoint: Checkpoint, rows: int) -> dict[str, Any]:
+    """What config.json must say of the model, from GPT-NeoX's config."""
+    config = checkpoint.config
+    return {
+        "vocab_size": rows,
+        "hidden_size": config["hidden_size"],
+        "num_hidden_layers": config["num_layers"],
+        "num_attention_heads": config["num_attention_heads"],
+        "intermediate_size": config["intermediate_size"],
+        "max_position_embeddings": config["max_position_embeddings"],
+        "layer_norm_eps": float(reader.value(config, "layernorm_epsilon")),
+        "use_parallel_residual": bool(reader.value(config, "gpt_j_residual")),
+        "tie_word_embeddings": checkpoint.tied,
+        "hidden_act": checkpoint.activation,
+        "rotary_pct": float(reader.value(config, "rotary_pct")),
+        "rotary_emb_base": float(reader.value(config, "rotary_emb_base")),
+    }
+
+
+def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: int, rows: int, dtype: str) -> Path:
+    """Write the model.
+
+    Args:
+        folder: to make, below one of `files.scratch`.
+        padded, rows, dtype: as of `weights.merged`.
+
+    Returns:
+        `folder`.
+    """
+    from transformers import GenerationConfig
+
+    from haigo.formats.tokenizer import hf_adapter
+    from launch.engine.model import hf_config
+
+    folder.mkdir()
+    ids: dict[str, Any] = {
+        "bos_token_id": vocabulary.eod_id,
+        "eos_token_id": vocabulary.eod_id,
+        "pad_token_id": vocabulary.pad_id,
+    }
+    content = hf_config(**expected(checkpoint, rows), **ids).to_dict()
+    content.pop("dtype", None)
+    # `torch_dtype` is what every version of transformers reads
+    files.write_json(folder / "config.json", {**content, "architectures": ["GPTNeoXForCausalLM"], "torch_dtype": dtype})
+    GenerationConfig(**ids).save_pretrained(folder)
+    hf_adapter(vocabulary.path).save_pretrained(folder)
+    weights.write(folder, weights.merged(checkpoint, padded, rows, dtype))
+    os.umask(mask := os.umask(0o022))
+    for path in shards(folder):  # safetensors writes them for the owner alone; a team wants to read them
+        path.chmod(0o666 & ~mask)
+    return folder
+
+
+def shards(folder: Path) -> list[Path]:
+    """The weight files of a Hugging Face folder.
+
+    Raises:
+        HaigoError: there are none, or one that the index names is missing.
+    """
+    index = folder / INDEX
+    names = [SINGLE]
+    if index.is_file():
+        names = sorted(set(files.read_record(index, {"weight_map": {str: str}})["weight_map"].values()))
+    for name in names:
+        if os.path.basename(name) != name or not (folder / name).is_file():
+            raise HaigoError(f"{folder / name} is missing.", "convert the checkpoint again")
+    return [folder / name for name in names]
+
+
+def header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Name -> (shape, type) of the tensors of a safetensors file, from its header alone.
+
+    Raises:
+        HaigoError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
+            return {name: (tuple(one.get_shape()), one.get_dtype()) for name, one in slices.items()}
+    except (OSError, SafetensorError):
+        raise HaigoError(f"{path} is damaged.", "convert the checkpoint again") from None
