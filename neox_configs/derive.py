@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from haigo.cli import HaigoError
 from neox_configs import reader
@@ -25,6 +26,7 @@ class Batch:
     """Sequences a step (`train_batch_size`)."""
 
 
+GATED = ("geglu", "reglu", "swiglu", "bilinear", "glu")
 _COUNTS = (
     "pipe_parallel_size", "model_parallel_size", "train_batch_size", "train_micro_batch_size_per_gpu",
     "gradient_accumulation_steps",
@@ -105,6 +107,27 @@ def _check_counts(config: Mapping[str, Any]) -> None:
         given = config.get(key)
         if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
             raise HaigoError(f"{key} is {str(given)[:60]!r}, and a whole number is needed.", "write a whole number")
+
+
+class Mlp(NamedTuple):
+    """The sizes of an MLP as GPT-NeoX builds it; it rounds the two matrices each for itself."""
+
+    size: int
+    """As asked for."""
+    gated: bool
+    outer: int
+    """Rows of the first matrix."""
+    inner: int
+    """Columns of the second; where they are not `outer` (half of it when gated) the first step ends the run."""
+
+
+def mlp(config: Mapping[str, Any]) -> Mlp:
+    """The MLP of a config whose keys have the right types."""
+    size = config.get("intermediate_size") or int((config.get("expansion_factor") or 4) * config["hidden_size"])
+    gated, multiple = reader.value(config, "activation") in GATED, reader.value(config, "mlp_multiple_of")
+    wide = int(size * 2 / 3) if gated else size
+    outer = 2 * multiple * math.ceil(wide / (2 * multiple))
+    return Mlp(size, gated, outer, multiple * math.ceil((wide // 2 if gated else wide) / multiple))
 
 
 def padded_vocab(config: Mapping[str, Any], vocab_size: int) -> int:

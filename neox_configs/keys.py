@@ -1,4 +1,5 @@
-"""Every key that GPT-NeoX knows, with its type, its default and the range of its numbers: `keys.csv`, a line a key.
+"""Every key that GPT-NeoX knows, with its type, its default, the range of its numbers and what the embedded engine makes of it:
+`keys.csv`, a line a key.
 
 `KEYS[name]` is a `Key`. What a key means stands in GPT-NeoX's own documentation, not here. The table was made by running
 GPT-NeoX's argument classes at commit ea7aefd (2026-05); a test compares it with them wherever a checkout is at hand. Ranges are
@@ -51,6 +52,13 @@ class Key(NamedTuple):
     """What GPT-NeoX takes when the key is not given."""
     range: Range | None
     why: str
+    engine: str
+    """What the embedded engine makes of it: `honoured` (it decides the numbers), `no effect` on them (placement, logging,
+    storage), `rule` (it has one of its own in launch.engine.keys) or `held`."""
+    held: tuple[Any, ...]
+    """Of a held key the values for which the engine computes what GPT-NeoX computes; without any in the table, the default."""
+    engine_why: str
+    """Why no others."""
 
     @property
     def choices(self) -> list[str]:
@@ -66,12 +74,24 @@ def _range(text: str) -> Range | None:
     return Range(least, most, text[0] == "(", text[-1] == ")")
 
 
+def _key(row: dict[str, str]) -> Key:
+    default, engine = json.loads(row["default"]), row["engine"]
+    held = json.loads(engine) if engine.startswith("[") else [] if engine else [default]
+    return Key(
+        row["group"],
+        row["kind"],
+        default,
+        _range(row["range"]),
+        row["why"],
+        "held" if held else engine,
+        tuple(held),
+        row["engine_why"] or "this engine does not do it",
+    )
+
+
 def _read() -> dict[str, Key]:
     with open(Path(__file__).with_name("keys.csv"), encoding="utf-8", newline="") as lines:
-        return {
-            row["key"]: Key(row["group"], row["kind"], json.loads(row["default"]), _range(row["range"]), row["why"])
-            for row in csv.DictReader(lines)
-        }
+        return {row["key"]: _key(row) for row in csv.DictReader(lines)}
 
 
 KEYS: dict[str, Key] = _read()

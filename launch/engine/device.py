@@ -13,11 +13,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 from haigo.jobs import WORKER
 
 if TYPE_CHECKING:
     import torch
+
+    from launch.engine.settings import Settings
 
 _DRIVER = Path("/dev/nvidiactl")
 
@@ -65,6 +67,35 @@ def name(device: str) -> str:
     import torch
 
     return str(torch.cuda.get_device_name(device))
+
+
+def computed_in(settings: Settings, override: str | None, device: str = "cpu") -> str:
+    """The precision to compute a run in: fp32, or bfloat16 on CUDA. What this engine does not train in is refused.
+
+    Args:
+        override: fp32, on CUDA also bfloat16; None: the config decides.
+        device: as `resolve` gives it.
+
+    Raises:
+        Refused: the config asks for a precision that is not trained in here, and nothing overrides it.
+        HaigoError: the override is none.
+    """
+    if device == "cpu":
+        if override not in (None, "fp32"):
+            raise HaigoError(
+                f"--precision {override}: the embedded engine trains in fp32 on a CPU.", "use --precision fp32"
+            )
+        if override is None and settings.precision != "fp32":
+            raise Refused(
+                f"the config's precision is {settings.precision}, and the embedded engine trains in fp32 on a CPU.",
+                "add --precision fp32",
+            )
+        return "fp32"
+    if override not in (None, "fp32", "bfloat16"):
+        raise HaigoError(f"--precision {override}: on CUDA it is fp32 or bfloat16.", "use one of them")
+    if (override or settings.precision) == "fp16":
+        raise Refused("fp16 needs loss scaling, which the embedded engine does not do.", "use --precision bfloat16")
+    return override or settings.precision
 
 
 def products(device: str, precision: str) -> contextlib.AbstractContextManager[None]:

@@ -41,7 +41,7 @@ _BATCH_TOKENS = 4096
 
 @dataclass(frozen=True)
 class Task:
-    """What to predict: inputs and labels, int64 [windows, length]; labels are -100 where nothing is asked."""
+    """What to predict: inputs and labels, int64 [windows, length]; labels are MASKED where nothing is asked."""
 
     inputs: Int64
     labels: Int64

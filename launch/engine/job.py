@@ -11,17 +11,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from haigo import digests
 from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs, manifest
 from haigo.formats.tokenizer import Tokenizer
 from launch.engine import device as devices
-from launch.engine import precision, settings, size, vocabulary
+from launch.engine import evaluate, settings, size, vocabulary
+from launch.engine import model as models
 from launch.engine.options import TrainOptions
 from launch.engine.settings import Settings
 from launch.neox import data_order
+
+if TYPE_CHECKING:
+    from transformers import GPTNeoXForCausalLM
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +81,28 @@ class Job:
             made[f"pairs.{name}"] = _file_digest(path)
         return made
 
+    def result(
+        self, plan: Settings, model: GPTNeoXForCausalLM, scores: Mapping[str, evaluate.Score], losses: Sequence[float]
+    ) -> dict[str, Any]:
+        """What result.json says of a trained model, whoever trained it.
+
+        Args:
+            plan: with the run's own length.
+            losses: in nats, of the logged steps in their order; the mean of the last tenth is the run's.
+        """
+        tail = losses[-max(1, len(losses) // 10) :]
+        return {
+            "tokens": plan.train_iters * plan.tokens_per_step,
+            "steps": plan.train_iters,
+            "loss": sum(tail) / len(tail),
+            "metrics": evaluate.metrics(scores),
+            "valid": {name: score.as_dict() for name, score in scores.items()},
+            "size": models.parameters(model),
+            "size_non_embedding": models.non_embedding_parameters(model),
+            "vocab_size": self.tokenizer.vocab_size,
+            "seed": plan.seed,
+        }
+
 
 def prepare(config: Mapping[str, Any], options: TrainOptions, tokenizer: Tokenizer | None = None) -> Job:
     """Check what a run is made from.
@@ -99,7 +125,7 @@ def prepare(config: Mapping[str, Any], options: TrainOptions, tokenizer: Tokeniz
         )
     plan = settings.resolve(given)
     device = devices.resolve(options.device)
-    computed_in = precision.check(plan, options.precision_override, device)
+    computed_in = devices.computed_in(plan, options.precision_override, device)
     if options.tokens is not None and options.tokens < plan.tokens_per_step:
         raise HaigoError(
             f"--tokens {options.tokens} is less than one step of {plan.tokens_per_step} tokens.",

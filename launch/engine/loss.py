@@ -99,12 +99,12 @@ def _mixed(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.T
 def fused_cross_entropy(
     hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int | None = None
 ) -> torch.Tensor:
-    """Mean cross entropy in nats over the labels that are not -100.
+    """Mean cross entropy in nats over the labels that are not MASKED.
 
     Args:
         hidden: [tokens, hidden], float32 (or bfloat16, beside weights in float32).
         weight: [vocabulary, hidden], the output layer.
-        labels: int64 [tokens]; -100 is left out.
+        labels: int64 [tokens]; MASKED is left out.
         chunk: tokens whose logits are in memory at a time; 256 on a CPU and 4,096 on CUDA when None.
     """
     chunk = chunk or (CUDA_CHUNK if hidden.is_cuda else CHUNK)
@@ -114,7 +114,7 @@ def fused_cross_entropy(
 
 @torch.no_grad()
 def token_nats(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int = CHUNK) -> torch.Tensor:
-    """Cross entropy of every token in nats, [tokens] float32; 0 where the label is -100. Shapes as above."""
+    """Cross entropy of every token in nats, [tokens] float32; 0 where the label is MASKED. Shapes as above."""
     hidden = hidden.to(weight.dtype)  # scores are compared between runs: always in the weights' own format
     rows = hidden.shape[0]
     out = hidden.new_zeros(rows)

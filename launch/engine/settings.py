@@ -8,35 +8,23 @@ what GPT-NeoX computes. Nothing is ignored.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from haigo.cli import HaigoError, nearest
+from haigo.cli import HaigoError
 from launch.engine import keys
-from launch.engine.init import INITS
-from launch.plan.checks import values
-from neox_configs import derive
-from neox_configs.keys import KEYS
+from launch.plan.checks import rules
+from neox_configs import derive, reader
 
-_GATED = "gated activations have a weight matrix that transformers' GPTNeoXForCausalLM lacks"
-_BELOW_ONE = 1.0 - 1e-9
-_COUNTED = ["num_layers", "hidden_size", "num_attention_heads", "seq_length", "max_position_embeddings", "train_iters"]
-_NUMBERS = {
-    "layernorm_epsilon": (0,),
-    "rotary_emb_base": (1,),
-    "init_method_std": (0,),
-    "min_lr": (0,),
-    "weight_decay": (0,),
-    "warmup": (0, 1),
-}
-"""Fields that are a key's number, with its least and greatest value."""
-_NAMED = {
-    "init_method": ("not an init method of this engine", INITS),
-    "output_layer_init_method": ("not an init method of this engine", INITS),
-    "lr_decay_style": ("unknown", ("constant", "linear", "cosine", "exponential")),
-}
-_ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu", "mish": "mish"}
+_SAME = (
+    "num_layers", "hidden_size", "num_attention_heads", "seq_length", "max_position_embeddings", "train_iters", "seed",
+    "init_method", "output_layer_init_method", "lr_decay_style",
+)  # fmt: skip
+"""Fields that are a key's value; and those that are its number:"""
+_NUMBERS = ("layernorm_epsilon", "rotary_pct", "rotary_emb_base", "init_method_std", "min_lr", "weight_decay", "warmup")
+_PARAMS = {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8}
+"""What apex's FusedAdam takes when GPT-NeoX passes nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,223 +104,73 @@ def resolve(config: Mapping[str, Any]) -> Settings:
     keys.check(config)
 
     def get(name: str) -> Any:
-        value = config.get(name)
-        return KEYS[name].default if value is None else value
+        return reader.value(config, name)
 
-    counted: dict[str, Any] = {name: _positive(get(name), name) for name in _COUNTED}
-    numbers: dict[str, Any] = {name: _number(get(name), name, *limits) for name, limits in _NUMBERS.items()}
-    rotary = _rotary(counted, _number(get("rotary_pct"), "rotary_pct"))
-    micro, batch = batch_sizes(config)
-    lr, betas, eps = _optimizer(config)
-    if numbers["min_lr"] > lr:
-        raise HaigoError(f"min_lr {numbers['min_lr']} is more than lr {lr}.", "lower min_lr")
-    named: dict[str, Any] = {name: _among(get(name), name, *choice) for name, choice in _NAMED.items()}
-    made = Settings(
-        **counted,
-        **numbers,
-        **named,
-        intermediate_size=intermediate(config, counted["hidden_size"]),
-        rotary_pct=rotary,
+    batch, adam = derive.batch_of(config), _adam(config)
+    same: dict[str, Any] = {name: get(name) for name in _SAME} | {name: float(get(name)) for name in _NUMBERS}
+    return Settings(
+        **same,
+        intermediate_size=derive.mlp(config).outer,
         gpt_j_residual=bool(get("gpt_j_residual")),
         tied=not get("no_weight_tying"),
-        activation=activation(get("activation"), bool(get("bias_gelu_fusion"))),
+        activation=activation(config),
         attention_bias=bool(get("use_bias_in_attn_linear")),
-        vocab_multiple=_positive(get("make_vocab_size_divisible_by"), "make_vocab_size_divisible_by")
-        * _positive(get("model_parallel_size"), "model_parallel_size"),
-        lr=lr,
-        betas=betas,
-        eps=eps,
+        vocab_multiple=get("make_vocab_size_divisible_by") * max(1, get("model_parallel_size")),
+        lr=float(adam["lr"]),
+        betas=(float(adam["betas"][0]), float(adam["betas"][1])),
+        eps=float(adam["eps"]),
         clip=_clip(config),
-        lr_decay_iters=_decay(get, counted["train_iters"]),
-        micro_batch=micro,
-        batch=batch,
-        seed=seed(get("seed")),
+        lr_decay_iters=_decay(config),
+        micro_batch=batch.micro,
+        batch=batch.train,
         eod_mask_loss=bool(get("eod_mask_loss")),
-        precision=precision_of(config),
+        precision=rules.computed_in(config),
     )
-    honoured = {name: value for name, value in config.items() if name in keys.classes().honoured and name != "seed"}
-    for wrong in values.numbers(honoured):  # the seed 0, which GPT-NeoX refuses, is one here
-        raise HaigoError(wrong.found, wrong.fix)
-    return made
 
 
-def _rotary(sizes: Mapping[str, int], share: float) -> float:
-    """See that a head, and the part of it that turns, are whole, and that there is a position for each token."""
-    hidden, heads = sizes["hidden_size"], sizes["num_attention_heads"]
-    if hidden % heads:
-        raise HaigoError(f"hidden_size {hidden} is not divisible by num_attention_heads {heads}.", "change one of them")
-    if sizes["seq_length"] > sizes["max_position_embeddings"]:
-        raise HaigoError(
-            f"seq_length {sizes['seq_length']} is more than max_position_embeddings {sizes['max_position_embeddings']}.",
-            "raise max_position_embeddings",
-        )
-    turned = int(hidden // heads * share)
-    if not 0 < share <= 1 or turned % 2:
-        raise HaigoError(
-            f"rotary_pct {share} of a head of {hidden // heads} is {turned} dimensions, which must be even and more than 0.",
-            "change rotary_pct or the number of heads",
-        )
-    return share
+def activation(config: Mapping[str, Any]) -> str:
+    """transformers' name. GPT-NeoX's fused bias+gelu kernel is the tanh form, its plain gelu the exact one."""
+    name = str(reader.value(config, "activation"))
+    return "gelu_pytorch_tanh" if name == "gelu" and reader.value(config, "bias_gelu_fusion") else name
 
 
-def _decay(get: Callable[[str], Any], train_iters: int) -> int:
+def _decay(config: Mapping[str, Any]) -> int:
     """Steps of the learning-rate schedule."""
-    decay, share = get("lr_decay_iters"), get("lr_decay_fraction")
+    steps, decay, share = (config.get(name) for name in ("train_iters", "lr_decay_iters", "lr_decay_fraction"))
     if decay is None:
-        decay = train_iters if share is None else math.floor(train_iters * _number(share, "lr_decay_fraction"))
-    if decay < 1:
-        raise HaigoError(
-            f"lr_decay_iters, or lr_decay_fraction of train_iters, is {decay}: the schedule has no step.",
-            "raise it, or leave both out",
-        )
-    return int(decay)
-
-
-def _among(value: Any, name: str, what: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        near = nearest(str(value), choices)
-        raise HaigoError(f"{name}: '{value}' is {what}.{near}", f"use one of {', '.join(choices)}")
-    return str(value)
-
-
-def activation(name: str, fused: bool) -> str:
-    if name not in _ACTIVATIONS:
-        why = _GATED if name in ("geglu", "reglu", "bilinear", "swiglu", "glu") else "it has no such function"
-        raise HaigoError(
-            f"activation: '{name}' cannot be honoured by the embedded engine: {why}.",
-            f"use one of {', '.join(_ACTIVATIONS)}",
-        )
-    # GPT-NeoX's fused bias+gelu kernel is the tanh form, its plain gelu the exact one
-    return "gelu_pytorch_tanh" if name == "gelu" and fused else _ACTIVATIONS[name]
-
-
-def intermediate(config: Mapping[str, Any], hidden: int) -> int:
-    given, factor = config.get("intermediate_size"), config.get("expansion_factor")
-    if given and factor:
-        raise HaigoError("the config gives both intermediate_size and expansion_factor.", "keep one of them")
-    size = _positive(given, "intermediate_size") if given else int(_number(factor or 4, "expansion_factor") * hidden)
-    if size < 1:
-        raise HaigoError(f"expansion_factor {factor} gives an MLP of {size}.", "write a larger one")
-    multiple = _positive(_or(config, "mlp_multiple_of", 1), "mlp_multiple_of")
-    outer = 2 * multiple * -(-size // (2 * multiple))
-    inner = multiple * -(-size // multiple)
-    if outer != inner:  # GPT-NeoX rounds the two matrices differently and dies in the first step
-        raise HaigoError(
-            f"an MLP of {size} with mlp_multiple_of {multiple} gives GPT-NeoX matrices of {outer} and {inner}.",
-            f"use an intermediate_size divisible by {2 * multiple}",
-        )
-    return outer
+        decay = steps if share is None else math.floor((steps or 0) * share)
+    return int(decay or 0)
 
 
 def _clip(config: Mapping[str, Any]) -> float:
     extra = config.get("deepspeed_extra_args") or {}
-    wrong = [key for key in extra if key not in ("gradient_clipping", "bf16", "comms_logger")]
-    if wrong:
+    if wrong := [key for key in extra if key not in ("gradient_clipping", "bf16", "comms_logger")]:
         raise HaigoError(
             f"deepspeed_extra_args: '{wrong[0]}' cannot be honoured by the embedded engine.", "remove it for this run"
         )
-    half = extra.get("bf16")
-    if isinstance(half, Mapping) and half.get("enabled") and precision_of(config) != "bfloat16":
-        raise HaigoError(
-            f"deepspeed_extra_args turns bf16 on, and the precision is {precision_of(config)}.",
-            'write "precision": "bfloat16", or take it out',
-        )
-    if "gradient_clipping" in extra:
-        return _number(extra["gradient_clipping"], "deepspeed_extra_args.gradient_clipping", 0)
-    value = config.get("gradient_clipping")
-    given = _number(1.0 if value is None else value, "gradient_clipping", 0)
+    if extra.get("gradient_clipping") is not None:
+        return float(extra["gradient_clipping"])
+    given = float(reader.value(config, "gradient_clipping"))
     # GPT-NeoX hands DeepSpeed only what differs from its own default 1.0, and DeepSpeed's default is 0: the usual
     # `"gradient_clipping": 1.0` clips nothing there, so it clips nothing here.
     return 0.0 if given == 1.0 else given
 
 
-def _optimizer(config: Mapping[str, Any]) -> tuple[float, tuple[float, float], float]:
-    block = config.get("optimizer")
-    if not isinstance(block, Mapping) or not isinstance(block.get("params"), Mapping):
+def _adam(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Adam's lr, betas and eps.
+
+    Raises:
+        HaigoError: another optimizer, or other params.
+    """
+    block = config["optimizer"]
+    if block["type"].lower() != "adam":
         raise HaigoError(
-            "the config has no optimizer.", 'write "optimizer": {"type": "Adam", "params": {"lr": 0.001, ...}}'
+            f"optimizer: type '{block['type']}' cannot be honoured by the embedded engine.", 'use "type": "Adam"'
         )
-    kind = str(block.get("type", "adam"))
-    if kind.lower() != "adam":
-        raise HaigoError(f"optimizer: type '{kind}' cannot be honoured by the embedded engine.", 'use "type": "Adam"')
-    params = dict(block["params"])
-    wrong = [key for key in params if key not in ("lr", "betas", "eps")]
-    if wrong or any(key not in ("type", "params") for key in block):
-        name = f"params.{wrong[0]}" if wrong else next(key for key in block if key not in ("type", "params"))
+    wrong = [f"params.{key}" for key in block["params"] if key not in _PARAMS]
+    if wrong := wrong or [key for key in block if key not in ("type", "params")]:
         raise HaigoError(
-            f"optimizer: '{name}' cannot be honoured by the embedded engine.",
+            f"optimizer: '{wrong[0]}' cannot be honoured by the embedded engine.",
             "keep lr, betas and eps there; weight_decay is a key of its own",
         )
-    for name in ("lr", "eps"):
-        if params.get(name) == 0:
-            raise HaigoError(f"optimizer.params.{name} is 0, and must be above 0.", "write a number above 0")
-    betas = params.get("betas", [0.9, 0.999])
-    if not isinstance(betas, list | tuple) or len(betas) != 2:
-        raise HaigoError(f"optimizer: betas {betas!r} are not two numbers.", "write [0.9, 0.95]")
-    # 0.001, (0.9, 0.999) and 1e-8: what apex's FusedAdam takes when GPT-NeoX passes nothing
-    return (
-        _number(params.get("lr", 0.001), "optimizer.params.lr", 0),
-        (
-            _number(betas[0], "optimizer.params.betas", 0, _BELOW_ONE),
-            _number(betas[1], "optimizer.params.betas", 0, _BELOW_ONE),
-        ),
-        _number(params.get("eps", 1e-8), "optimizer.params.eps", 0),
-    )
-
-
-def batch_sizes(config: Mapping[str, Any]) -> tuple[int, int]:
-    """(micro batch, global batch), in samples; see `derive.batch_of`."""
-    for name in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
-        if config.get(name) is not None:
-            _positive(config[name], name)
-    one = derive.batch_of(config)
-    return one.micro, one.train
-
-
-def precision_of(config: Mapping[str, Any]) -> str:
-    stated = config.get("precision")
-    found = {name for key, name in (("fp16", "fp16"), ("bf16", "bfloat16")) if (config.get(key) or {}).get("enabled")}
-    if stated:
-        found.add(str(stated))
-    if len(found) > 1:
-        raise HaigoError(f"the config asks for several precisions: {', '.join(sorted(found))}.", "keep one of them")
-    name = found.pop() if found else "fp32"
-    kind = (config.get("fp16") or {}).get("type", "fp16")
-    if name == "fp16" and str(kind).lower() not in ("fp16", "float16", "half"):
-        raise HaigoError(
-            f"fp16.type is '{kind}', which GPT-NeoX does not read: it trains in fp16.",
-            "write precision: bfloat16 and take the fp16 block out, or leave type out",
-        )
-    if name not in ("fp32", "fp16", "bfloat16"):
-        raise HaigoError(f"precision: '{name}' is unknown.", "use fp32, fp16 or bfloat16")
-    return name
-
-
-def seed(value: Any) -> int:
-    """A seed that GPT-NeoX's data order (numpy's RandomState) takes."""
-    if not 0 <= value < 1 << 32:
-        raise HaigoError(f"seed: {value} is not from 0 to {(1 << 32) - 1}.", "write another seed")
-    return int(value)
-
-
-def _number(value: Any, name: str, least: float = -math.inf, most: float = math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise HaigoError(f"{name}: {value!r} is not a number.", "write a number")
-    if not least <= value <= most:
-        wanted = f"at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-        raise HaigoError(f"{name}: {value!r} is not {wanted}.", "write another number")
-    return float(value)
-
-
-def _or(config: Mapping[str, Any], name: str, default: Any) -> Any:
-    return default if config.get(name) is None else config[name]
-
-
-def _positive(value: Any, name: str) -> int:
-    if value is None:
-        raise HaigoError(f"the config gives no {name}.", f"add {name}")
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise HaigoError(f"{name}: {value!r:.60} is not a whole number of at least 1.", "write a whole number")
-    if value >= 1 << 31:  # torch's and GPT-NeoX's own limit
-        raise HaigoError(f"{name}: {value!s:.40} is more than anything here has.", "write a smaller number")
-    return value
+    return {**_PARAMS, **block["params"]}

@@ -169,12 +169,12 @@ class _Run:
             torch.nn.Module.to(self.model, torch.device(self.job.device))
         self.optimizer = optimizers.build(self.model, plan)
         self.rate = optimizers.learning_rate
-        self.size = models.parameters(self.model)
-        self.non_embedding = models.non_embedding_parameters(self.model)
         self.data = self.job.source(plan).open()
         if checkpoints:
             # weights and two moments, while the older checkpoint still stands
-            files.require_space(self.folder, self.size * 4 * 3 * 2, "a checkpoint and the one before it")
+            files.require_space(
+                self.folder, models.parameters(self.model) * 4 * 3 * 2, "a checkpoint and the one before it"
+            )
             found = checkpoint.load(self.folder, self.model, self.optimizer)
             if found is not None:
                 self.step, extra = found
@@ -287,18 +287,8 @@ class _Run:
         """Final evaluation, export, `result.json`."""
         begin, cpu = time.monotonic(), time.process_time()
         plan = self.plan
-        scores = self.score(self.tasks)
-        tail = self.losses[-max(1, len(self.losses) // 10) :]
-        result: dict[str, Any] = {
-            "tokens": plan.train_iters * plan.tokens_per_step,
-            "steps": plan.train_iters,
-            "loss": sum(tail) / len(tail),
-            "metrics": evaluate.metrics(scores),
-            "valid": {name: score.as_dict() for name, score in scores.items()},
-            "size": self.size,
-            "size_non_embedding": self.non_embedding,
-            "vocab_size": self.tokenizer.vocab_size,
-            "seed": plan.seed,
+        result = {
+            **self.job.result(plan, self.model, self.score(self.tasks), self.losses),
             "epochs": _epochs(self.data),
             "clipped_at": plan.clip,
             **about,

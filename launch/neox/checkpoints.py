@@ -61,6 +61,37 @@ def latest(folder: str | os.PathLike[str]) -> str | None:
     return (mark.read_text(encoding="utf-8", errors="replace").strip() or None) if mark.is_file() else None
 
 
+def find(place: str | Path, iteration: int | None = None) -> Path:
+    """The `global_stepN` folder that is meant: `place` itself, or what `latest` in it names.
+
+    Args:
+        iteration: take this step of a save folder, whatever `latest` says.
+
+    Raises:
+        HaigoError: there is none; the sentence names what is there instead.
+    """
+    folder = Path(place)
+    if not folder.is_dir():
+        raise HaigoError(f"{place} is no folder.", "name the save folder of a GPT-NeoX run, or a global_stepN in it")
+    if step_of(folder.resolve().name) is not None:
+        return folder
+    there = steps(folder)
+    listed = ", ".join(f"global_step{step}" for step in there[-4:])
+    if not there:
+        raise HaigoError(
+            f"{place} holds no global_stepN folder.", "name the save folder of a GPT-NeoX run, or a global_stepN in it"
+        )
+    if iteration is not None:
+        if iteration not in there:
+            raise HaigoError(f"{place} has no global_step{iteration}.", f"there are {listed}")
+        return folder / f"global_step{iteration}"
+    name = latest(folder)
+    if name is None or step_of(name) not in there:
+        why = "has no file `latest`" if name is None else f"has a file `latest` that names '{name}', which is not there"
+        raise HaigoError(f"{place} {why}.", f"name one of its folders: {listed}")
+    return folder / name
+
+
 def kept_configs(checkpoint: str | os.PathLike[str]) -> list[Path]:
     """The config files that GPT-NeoX kept with a checkpoint; together they are the run's config."""
     return sorted(

@@ -66,7 +66,7 @@ class Calibration:
         """
         if not rows:
             raise HaigoError(
-                "there is no measured speed to calibrate by.", "give a log with `samples/sec` lines, or a CSV"
+                "there is no measured speed to calibrate by.", "give a GPT-NeoX log with its speeds, or a CSV"
             )
         import numpy as np  # late: the plan's help does not need it
 
@@ -114,11 +114,11 @@ def read(path: str | os.PathLike[str], stack: Stack) -> list[Row]:
     place = Path(path)
     if not place.is_file():
         raise HaigoError(f"{path} does not exist.", "give --calibrate a GPT-NeoX log or a CSV")
-    text = place.read_text(encoding="utf-8", errors="replace")
     if place.suffix == ".csv":
-        lines = enumerate(csv.DictReader(text.splitlines()), 2)
-        return [_from_table(row, stack, f"{path} line {number}") for number, row in lines]
-    row = _from_log(text, str(path))
+        text = place.read_text(encoding="utf-8", errors="replace")
+        rows = enumerate(csv.DictReader(text.splitlines()), 2)
+        return [_from_table(row, stack, f"{path} line {number}") for number, row in rows]
+    row = _from_log([*neox_log.lines(place)], str(path))
     if not stack.neox or row.shape.flash != stack.flash:
         kind = "gpt-neox-flash" if row.shape.flash else "gpt-neox"
         raise HaigoError(
@@ -179,13 +179,12 @@ _ARGUMENTS = {
 """Columns of a table -> what GPT-NeoX calls them in its list of arguments."""
 
 
-def _from_log(text: str, where: str) -> Row:
-    lines = text.splitlines()
+def _from_log(lines: Sequence[str], where: str) -> Row:
     values = neox_log.arguments(lines)
     speeds = [one.samples_per_s for line in lines if (one := neox_log.step(line)) and one.samples_per_s]
     if len(speeds) <= _WARM_UP:
         raise HaigoError(
-            f"{where} has {len(speeds)} logged speeds (`samples/sec`), and the first tells of the start only.",
+            f"{where} has {len(speeds)} logged speeds, and the first tells of the start only.",
             "let GPT-NeoX log at least two intervals (log_interval)",
         )
     row: dict[str, Any] = {}

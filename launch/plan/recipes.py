@@ -70,23 +70,12 @@ def base(place: str | Path) -> Base:
     Raises:
         HaigoError: no checkpoint there, or one without its config.
     """
-    path = Path(place).expanduser().resolve()
-    named = checkpoints.step_of(path.name) is not None
-    folder = path.parent if named else path
-    tag = checkpoints.latest(folder)
-    wanted = path.name if named else tag
-    if not wanted or not (folder / wanted).is_dir():
-        why = f"its file `latest` names {tag}, which is not there" if tag else "it has no file `latest`"
-        raise HaigoError(
-            f"{place} is not a GPT-NeoX checkpoint: {why}.", "name a save folder, or one of its global_stepN folders"
-        )
-    kept = checkpoints.kept_configs(folder / wanted)
+    chosen = checkpoints.find(Path(place).expanduser().resolve())
+    kept = checkpoints.kept_configs(chosen)
     if not kept:
-        raise HaigoError(f"{folder / wanted}/configs holds no config.", "copy the config that trained it there")
-    step = checkpoints.step_of(wanted)
-    if step is None:
-        raise HaigoError(f"{folder}/latest names {wanted}, which is no step.", "write a name such as global_step810")
-    return Base(folder, step, wanted == tag, reader.load(kept))
+        raise HaigoError(f"{chosen}/configs holds no config.", "copy the config that trained it there")
+    step, latest = checkpoints.step_of(chosen.name), checkpoints.latest(chosen.parent)
+    return Base(chosen.parent, step or 0, latest == chosen.name, reader.load(kept))
 
 
 def begin(recipe: str, start: File | None) -> Base | None:

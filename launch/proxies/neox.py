@@ -24,7 +24,6 @@ from launch.engine import checkpoint
 from launch.engine import device as devices
 from launch.engine import evaluate as evaluation
 from launch.engine import job as jobs
-from launch.engine import model as models
 from launch.neox import checkout, checkpoints, ports
 from launch.neox import log as neox_log
 from launch.proxies import scores
@@ -236,20 +235,7 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
     tasks = evaluation.tasks(job.valid, job.pairs, tokenizer, job.plan, options.eval_tokens)
     found = {name: evaluation.score(model, each, device) for name, each in tasks.items()}
     losses = [loss for _, loss in logged(proxy.folder / "train.log")]
-    tail = losses[-max(1, len(losses) // 10) :]
-    return {
-        "tokens": proxy.steps * job.plan.tokens_per_step,
-        "steps": proxy.steps,
-        "loss": sum(tail) / len(tail),
-        "metrics": evaluation.metrics(found),
-        "valid": {name: score.as_dict() for name, score in found.items()},
-        "size": models.parameters(model),
-        "size_non_embedding": models.non_embedding_parameters(model),
-        "vocab_size": tokenizer.vocab_size,
-        "seed": job.plan.seed,
-        "engine": ENGINE,
-        **(proxy.about or {}),
-    }
+    return {**job.result(job.plan, model, found, losses), "engine": ENGINE, **(proxy.about or {})}
 
 
 def logged(log: Path) -> list[tuple[int, float]]:

@@ -12,9 +12,9 @@ from haigo import files
 from haigo.cli import HaigoError
 from haigo.formats.tokenizer import Tokenizer, load
 from haigo.progress import Progress
-from launch.engine import settings
 from launch.neox.conversion import loss as convert_loss
 from launch.neox.conversion import model_folder
+from launch.plan.checks import rules
 from neox_configs import derive
 
 RECORD = "conversion.json"
@@ -277,7 +277,7 @@ def loss(
         name = f"loss on the batch of step {step + 1}"
         wanted = [convert_loss.Logged("train", float("nan"), step * batch, min(batch, UNLOGGED_SAMPLES), name)]
     stored = {"float16": "fp16", "bfloat16": "bfloat16"}.get(record["dtype"], "fp32")
-    tolerance = max(convert_loss.TOLERANCE[kind] for kind in (settings.precision_of(config), stored))
+    tolerance = max(convert_loss.TOLERANCE[kind] for kind in (rules.computed_in(config), stored))
     found: list[Finding] = []
     model = None
     for one in wanted:

@@ -24,7 +24,8 @@ from haigo.pickles import refusal
 from launch.engine import keys, settings
 from launch.neox import checkpoints
 from launch.neox.conversion import pickles
-from neox_configs import reader
+from neox_configs import derive, reader
+from neox_configs.keys import KEYS
 
 if TYPE_CHECKING:
     import torch
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 _LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt$")
 _RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt$")
 _HELD = [
-    "norm", "pos_emb", "gpt_j_tied", "use_bias_in_norms", "use_bias_in_mlp", "moe_num_experts", "use_qk_layernorm",
-    "use_mup", "te_columnparallel", "te_rowparallel", "te_layernorm_mlp", "te_mha", "te_fp8_mha",
+    "activation", "norm", "pos_emb", "gpt_j_tied", "use_bias_in_norms", "use_bias_in_mlp", "moe_num_experts",
+    "use_qk_layernorm", "use_mup", "te_columnparallel", "te_rowparallel", "te_layernorm_mlp", "te_mha", "te_fp8_mha",
     "num_unique_layers", "soft_prompt_tuning", "sliding_window_width", "apply_query_key_layer_scaling",
 ]  # fmt: skip
 _DAMAGED = (
@@ -69,7 +70,7 @@ class Checkpoint:
     @property
     def activation(self) -> str:
         """As transformers calls it."""
-        return _activation(self.config)
+        return settings.activation(self.config)
 
     def numbers(self) -> list[int]:
         """GPT-NeoX's numbers of the layers that have weights."""
@@ -98,54 +99,19 @@ class Checkpoint:
         ]
 
 
-def find(place: str | Path, iteration: int | None = None) -> Path:
-    """The `global_stepN` folder that is meant: `place` itself, or what `latest` in it names.
-
-    Args:
-        iteration: take this step of a save folder, whatever `latest` says.
-
-    Raises:
-        HaigoError: there is none; the sentence names what is there instead.
-    """
-    folder = Path(place)
-    if not folder.is_dir():
-        raise HaigoError(f"{place} is no folder.", "name the save folder of a GPT-NeoX run, or a global_stepN in it")
-    if checkpoints.step_of(folder.resolve().name) is not None:
-        return folder
-    there = checkpoints.steps(folder)
-    listed = ", ".join(f"global_step{step}" for step in there[-4:])
-    if not there:
-        raise HaigoError(
-            f"{place} holds no global_stepN folder.", "name the save folder of a GPT-NeoX run, or a global_stepN in it"
-        )
-    if iteration is not None:
-        if iteration not in there:
-            raise HaigoError(f"{place} has no global_step{iteration}.", f"there are {listed}")
-        return folder / f"global_step{iteration}"
-    latest = folder / "latest"
-    if not latest.is_file():
-        raise HaigoError(f"{place} has no file `latest`.", f"name one of its folders ({listed}), or give --iteration")
-    name = checkpoints.latest(folder) or ""
-    if not name or not (folder / name).is_dir():
-        raise HaigoError(
-            f"{latest} names '{name}', which is not there.", f"name one of its folders ({listed}), or give --iteration"
-        )
-    return folder / name
-
-
 def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int | None = None) -> Checkpoint:
     """Find a checkpoint and its config, and settle its layout from the files that are there.
 
     Args:
         place: a save folder or a `global_stepN` folder.
         configs: config files to take instead of those kept with the checkpoint.
-        iteration: see `find`.
+        iteration: see `checkpoints.find`.
 
     Raises:
         HaigoError: no checkpoint, no config, a model that transformers' GPTNeoXForCausalLM cannot hold, or files and
             config that do not belong together.
     """
-    folder = find(place, iteration)
+    folder = checkpoints.find(place, iteration)
     step = checkpoints.step_of(folder.resolve().name)
     kept = checkpoints.kept_configs(folder)
     if not configs and not kept:
@@ -168,9 +134,11 @@ def _fits(config: dict[str, Any]) -> None:
         if not isinstance(config.get(name), int):
             raise HaigoError(f"the config gives no {name}.", "give the run's whole config with --config")
     for name in _HELD:
-        allowed, why = keys.classes().held[name]
-        if reader.value(config, name) not in allowed:
-            raise HaigoError(f"{name}: {config.get(name)!r} cannot be converted: {why}.", "there is no way around this")
+        if reader.value(config, name) not in KEYS[name].held:
+            raise HaigoError(
+                f"{name}: {config.get(name)!r} cannot be converted: {KEYS[name].engine_why}.",
+                "there is no way around this",
+            )
     for name, allowed in (
         ("num_kv_heads", (None, config["num_attention_heads"])),
         ("use_bias_in_attn_linear", (True,)),
@@ -186,14 +154,9 @@ def _fits(config: dict[str, Any]) -> None:
             "the run used ZeRO stage 3, whose checkpoints hold no whole weights.",
             "run zero_to_fp32.py in the save folder, and train with stage 1 next time",
         )
-    keys.attention(reader.value(config, "attention_config") or [], config["num_layers"])
-    config["intermediate_size"] = settings.intermediate(config, config["hidden_size"])
+    keys.attention(config)
+    config["intermediate_size"] = derive.mlp(config).outer
     config.pop("expansion_factor", None)
-    _activation(config)
-
-
-def _activation(config: Mapping[str, Any]) -> str:
-    return settings.activation(reader.value(config, "activation"), bool(reader.value(config, "bias_gelu_fusion")))
 
 
 def _layout(folder: Path, config: Mapping[str, Any]) -> tuple[int, bool]:

@@ -10,13 +10,13 @@ from typing import Any
 from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats import tokenizer as tokenizers
-from launch.engine import settings
 from launch.engine import vocabulary as vocabularies
 from launch.neox.conversion import check, loss, model_folder, weights
 from launch.neox.conversion import checkpoint as checkpoints
 from launch.neox.conversion.check import Finding
 from launch.neox.conversion.checkpoint import Checkpoint
 from launch.neox.conversion.options import ConvertOptions
+from launch.plan.checks import rules
 from neox_configs import derive
 
 _DTYPES = {"fp32": "float32", "fp16": "float16", "bfloat16": "bfloat16"}
@@ -53,7 +53,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         "tensor_ranks": checkpoint.ranks,
         "pipeline": checkpoint.pipeline,
         "data_ranks": checkpoint.data_ranks,
-        "dtype": _DTYPES[settings.precision_of(config)] if options.dtype == "auto" else options.dtype,
+        "dtype": _DTYPES[rules.computed_in(config)] if options.dtype == "auto" else options.dtype,
         "vocab": options.vocab,
         "tokenizer_sha256": words.sha256,
         "unequal": weights.unequal(checkpoint),

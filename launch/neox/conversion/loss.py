@@ -109,7 +109,7 @@ def rows(
         base: where relative paths of the datasets start, when they are not found from here.
 
     Returns:
-        inputs and labels, int64 [count, seq_length]; labels are -100 where the loss does not count.
+        inputs and labels, int64 [count, seq_length]; labels are MASKED where the loss does not count.
 
     Raises:
         HaigoError: a dataset is not there, or the config asks for an order that is not known here.
@@ -149,7 +149,7 @@ def cross_entropy(model: GPTNeoXForCausalLM, inputs: Int64, labels: Int64, micro
     """Nats a token, in the model's precision: the mean over micro batches of the mean over their labels.
 
     Args:
-        inputs, labels: int64 [samples, length]; labels are -100 where nothing is asked.
+        inputs, labels: int64 [samples, length]; labels are MASKED where nothing is asked.
         micro: samples of a micro batch; the last may be smaller.
 
     Raises:

@@ -17,7 +17,6 @@ from launch.plan.checks import orders, rules, tokenizers
 from launch.plan.checks.check import Check as Check
 from launch.plan.checks.rules import number
 from launch.plan.data import Dataset
-from neox_configs import reader
 
 MAX_EPOCHS = 4.0
 """Repeating a corpus more often than this is known to lose worth quickly (Muennighoff et al. 2023)."""
@@ -87,97 +86,25 @@ def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) ->
     total = sum(weight for _, weight in training)
     if not (steps and batch and length and total):
         return []
-    often = {str(one.prefix): weight / total * steps * batch * length / max(1, one.tokens) for one, weight in training}
-    name, most = max(often.items(), key=lambda item: item[1])
-    if most > MAX_EPOCHS:
-        fix = "give the corpus less weight, or train on fewer tokens"
-        return [Check("epochs", "warn", f"{name} is read {most:.1f} times.", fix)]
-    return [Check("epochs", "ok", f"at most {most:.2f} ({Path(name).name})")]
+    often = {one.prefix: weight / total * steps * batch * length / max(1, one.tokens) for one, weight in training}
+    prefix = max(often, key=lambda one: often[one])
+    return rules.checks(config, "epochs", prefix=prefix, times=often[prefix], most=MAX_EPOCHS)
 
 
 def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
-    own, folder = config.get("save"), config.get("load")
-    if reader.value(config, "finetune") and own and checkpoints.latest(base / own):
-        told = (
-            f"{base / own} holds checkpoints of this run, and with finetune: true GPT-NeoX starts again from {folder}."
-        )
-        fix = (
-            "start it with launch.deepy, which goes on by itself, or go on with the file NAME-resume.yml (finetune: "
-            "false, load as save), or give another save folder"
-        )
-        return [Check("resume", "fail", told, fix)]
-    begins = bool(reader.value(config, "finetune"))
-    found = [*_folders(config, base), *_other_weights(config, base)]
-    if found:
-        return found
-    tag, wanted = checkpoints.latest(base / folder) if folder else None, config.get("iteration")
-    if wanted is not None and folder and not (base / folder / f"global_step{wanted}").is_dir():
-        told = f"iteration {wanted} is to be loaded, and {base / folder} has no global_step{wanted}."
-        return [Check("resume", "fail", told, "name a step that is there, or leave iteration out")]
-    if begins and wanted is None and tag is None:
-        told = f"finetune: true, and {base / folder if folder else 'load'} names no checkpoint"
-        told += " (no file `latest`): GPT-NeoX would start" if folder else ": it starts"
-        told += " from random weights."
-        return [Check("resume", "fail", told, "name the save folder of the model to start from as load")]
-    if not folder or not (base / folder).is_dir():
-        return []
-    place = base / folder
-    steps = [f"global_step{step}" for step in checkpoints.steps(place)]
-    latest = place / "latest"
-    if tag is None and wanted is None:
-        if not steps:
-            return []
-        told = f"{place} has {len(steps)} checkpoints but no file `latest`: GPT-NeoX would start from step 0"
-        told += " and write over them."
-        return [Check("resume", "fail", told, f"write the name of the one to go on from ({steps[-1]}) into {latest}")]
-    if wanted is not None:
-        tag = f"global_step{wanted}"
-    if tag not in steps:
-        return [Check("resume", "fail", f"{latest} names {tag}, which is not there.", "write a name that is")]
-    torn = checkpoints.unreadable(place / tag)
-    if torn is not None:
-        # its own last checkpoint is chosen again by launch.deepy, which passes over a torn one
-        own_one = bool(own) and wanted is None and (base / str(own)).resolve() == place.resolve() and not begins
-        told = f"{place / tag} {torn}: GPT-NeoX ends when it loads that."
-        fix = f"name another step as iteration, or see `python -m launch.checkpoints {place}`"
-        return [Check("resume", "warn" if own_one else "fail", told, fix)]
-    if begins:
-        return [Check("resume", "ok", f"starts at step 0 with the weights of {place / tag}")]
-    return [Check("resume", "ok", f"goes on from {tag}")]
-
-
-def _folders(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
-    """Names that GPT-NeoX takes as they are, and a save folder that cannot be one."""
-    for key in ("save", "load"):
-        given = str(config.get(key) or "")
-        if (given.startswith("~") or "$" in given) and not (base / given).is_dir():
-            told = f"{key}: {given}: GPT-NeoX puts no value in place of ~ and $, and takes a folder of just that name."
-            yield Check("resume", "fail", told, "write the whole path")
-        elif given and (base / given).exists() and not (base / given).is_dir():
-            yield Check("resume", "fail", f"{key}: {base / given} is a file, not a folder.", "name a folder")
-
-
-def _other_weights(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
-    """Weights that the config seems to ask for, where GPT-NeoX says one line and trains random ones."""
-    own, folder, wanted = config.get("save"), config.get("load"), config.get("iteration")
-    if not folder and wanted is not None and not reader.value(config, "finetune"):
-        told = f"iteration: {wanted} does nothing without load: GPT-NeoX starts at step 0 from random weights."
-        yield Check("resume", "fail", told, "name the save folder to load from, or leave iteration out")
-    same = bool(own and folder) and (base / str(own)).resolve() == (base / str(folder)).resolve()
-    if folder and not same and wanted is None and not checkpoints.latest(base / folder) and not _steps(base / folder):
-        told = f"load: {base / folder} holds no checkpoint: GPT-NeoX would start at step 0 from random weights."
-        if not reader.value(config, "finetune"):  # told there with its own words
-            # without save nothing is kept anyway, which is told too
-            yield Check(
-                "resume", "fail" if own else "warn", told, "name a save folder of GPT-NeoX as load, or leave it out"
-            )
-    if own and not same and not reader.value(config, "finetune") and checkpoints.latest(base / own):
-        told = (
-            f"{base / own} holds checkpoints already, and load is {folder or 'not given'}: GPT-NeoX would start again "
-        )
-        told += "and write over them (launch.deepy goes on with a run that it started)."
-        yield Check("resume", "warn", told, f"write load: {own} to go on, or give another save folder")
-
-
-def _steps(folder: Path) -> list[int]:
-    return list(checkpoints.steps(folder)) if folder.is_dir() else []
+    """What GPT-NeoX would start from, and write over."""
+    own, folder, wanted = (config.get(key) for key in ("save", "load", "iteration"))
+    place = {key: base / str(config[key]) for key in ("save", "load") if config.get(key)}
+    steps = [f"global_step{step}" for step in checkpoints.steps(place["load"])] if folder else []
+    tag = checkpoints.latest(place["load"]) if folder else None
+    named = f"global_step{wanted}" if wanted is not None else tag
+    seen = {
+        "place": place,
+        "same": bool(own and folder) and place["save"].resolve() == place["load"].resolve(),
+        "begun": bool(own) and checkpoints.latest(place["save"]) is not None,
+        "steps": steps,
+        "tag": tag,
+        "named": named,
+        "torn": checkpoints.unreadable(place["load"] / named) if named in steps else None,
+    }
+    return rules.checks(config, "folders", **seen) or rules.first(config, "resume", **seen)

@@ -9,8 +9,8 @@ from typing import Any
 from haigo.cli import HaigoError
 from launch.plan import data as config_data
 from launch.plan import finetune
+from launch.plan.checks import rules
 from launch.plan.checks.check import Check
-from neox_configs import reader
 
 
 def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
@@ -24,36 +24,23 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
 
 
 def _labels(config: Mapping[str, Any], base: Path) -> list[Check]:
-    given = {split: config.get(f"{split}_label_data_paths") or [] for split in ("train", "valid", "test")}
-    if not any(given.values()):
-        return []
-    if config.get("train_data_paths") is None:
-        told = "label paths without train_data_paths: GPT-NeoX refuses them, or trains without them."
-        return [Check("labels", "fail", told, "give train/valid/test_data_paths, in the same order")]
-    found = []
-    evaluates = reader.value(config, "eval_iters") > 0
-    for split, labels in given.items():
-        paths = config.get(f"{split}_data_paths") or []
+    found = rules.checks(config, "labels")
+    for split in rules.SPLITS:
+        paths, labels = (config.get(f"{split}{kind}_data_paths") or [] for kind in ("", "_label"))
         if len(labels) == len(paths):
             found += [
-                one for pair in zip(paths, labels, strict=True) for one in _aligned(config, base, *map(str, pair))
+                one for text, label in zip(paths, labels, strict=True) for one in _aligned(config, base, text, label)
             ]
-        elif labels or split == "train":
-            told = f"{len(labels)} {split} label datasets for {len(paths)} of text."
-            found.append(Check("labels", "fail", told, "give one for each, in the same order"))
-        elif evaluates:
-            told = f"{split}_label_data_paths is missing: the loss of that set would count the prompts too."
-            found.append(Check("labels", "fail", told, f"give {split}_label_data_paths, or eval_iters: 0"))
     return found
 
 
-def _aligned(config: Mapping[str, Any], base: Path, text: str, label: str) -> list[Check]:
+def _aligned(config: Mapping[str, Any], base: Path, text: Any, label: Any) -> list[Check]:
     try:
-        one = config_data.dataset(base / text)
+        one = config_data.dataset(base / str(text))
     except HaigoError:
         return []  # told by the checks of the data
     try:
-        finetune.check_labels(one, base / label, config.get("seq_length"))
+        finetune.check_labels(one, base / str(label), config.get("seq_length"))
     except HaigoError as error:
         return [Check("labels", "fail", error.problem, error.fix)]
     return []

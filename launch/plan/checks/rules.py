@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from haigo import yamlfile
 from haigo.cli import HaigoError, nearest
 from launch.plan.checks.check import Check
-from neox_configs import neox_args, reader
+from neox_configs import derive, neox_args, reader
 from neox_configs.keys import KEYS
 
 SPLITS = ("train", "valid", "test")
-GATED = ("geglu", "reglu", "swiglu", "bilinear", "glu")
 _HERE = Path(__file__).parent
 
 
@@ -39,15 +37,39 @@ def checks(config: Mapping[str, Any], group: str, **more: Any) -> list[Check]:
         config: what `reader.load` gave.
         more: further facts.
     """
+    return [*_said(config, group, more)]
+
+
+def first(config: Mapping[str, Any], group: str, **more: Any) -> list[Check]:
+    """As `checks`, the first answer alone; the rules after it are not looked at."""
+    return [*islice(_said(config, group, more), 1)]
+
+
+def _said(config: Mapping[str, Any], group: str, more: dict[str, Any]) -> Iterator[Check]:
     known = facts(config) | more
-    return [answer for rule in table("rules")[group] for answer in _answers(rule, known)]
+    for rule in table("rules")[group]:
+        yield from _answers(rule, known)
+
+
+def everywhere(config: Mapping[str, Any]) -> list[Check]:
+    """What says no to a config whoever trains it, GPT-NeoX or the embedded engine. Types and numbers must be right.
+
+    Args:
+        config: its keys that decide the numbers.
+    """
+    for group in ("blocks", "model", "schedule", "agree"):
+        known = facts(config) | (shape(config) if group == "agree" else {})  # which reckons with the model's sizes
+        marked = [rule for rule in table("rules")[group] if rule.get("engine")]
+        if wrong := [answer for rule in marked for answer in _answers(rule, known)]:
+            return wrong
+    return []
 
 
 def _answers(rule: Mapping[str, str], known: dict[str, Any]) -> Iterator[Check]:
     wrong = eval(_compiled(rule["each" if "each" in rule else "when"]), known)
     for each in wrong if "each" in rule else [None] if wrong else []:
-        told, fix = (eval(_compiled(f"f{rule[part]!r}"), known | {"each": each}) for part in ("says", "fix"))
-        yield Check(rule["check"], rule.get("status", "fail"), told, fix)
+        says, fix = (eval(_compiled(f"f{rule.get(part, '')!r}"), known | {"each": each}) for part in ("says", "fix"))
+        yield Check(rule["check"], rule.get("status", "fail"), says, fix)
 
 
 def number(value: Any) -> bool:
@@ -132,7 +154,7 @@ def shape(config: Mapping[str, Any]) -> dict[str, Any]:
     """Further facts, of a model that says its layers, hidden size and heads: attention, heads, MLP and learning rate."""
     known = {name: reader.value(config, name) for name in KEYS}
     made: dict[str, Any] = {"kinds": set(), "attention_wrong": None}
-    hidden, heads, multiple = known["hidden_size"], known["num_attention_heads"], known["mlp_multiple_of"]
+    hidden, heads = known["hidden_size"], known["num_attention_heads"]
     try:
         made["kinds"] = {*neox_args.attention_layers(config.get("attention_config"), known["num_layers"])}
     except HaigoError as error:
@@ -140,15 +162,7 @@ def shape(config: Mapping[str, Any]) -> dict[str, Any]:
     share, turned = known["rotary_pct"], None
     if known["pos_emb"] == "rotary" and not hidden % heads:
         turned = hidden // heads if share == 1 else int(hidden // heads * share)
-    # GPT-NeoX rounds the two matrices of an MLP each for itself; where that gives two sizes the first step ends the run
-    size, gated = (
-        config.get("intermediate_size") or int((config.get("expansion_factor") or 4) * hidden),
-        known["activation"] in GATED,
-    )
-    wide = int(size * 2 / 3) if gated else size
-    outer = 2 * multiple * math.ceil(wide / (2 * multiple))
-    inner = multiple * math.ceil((wide // 2 if gated else wide) / multiple)
-    mlp = None if known["moe_num_experts"] > 1 else SimpleNamespace(size=size, gated=gated, outer=outer, inner=inner)
+    mlp = None if known["moe_num_experts"] > 1 else derive.mlp(config)
     return made | {"turned": turned, "mlp": mlp} | _decay(known, config.get("lr_decay_fraction"))
 
 
@@ -184,6 +198,7 @@ def _data(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "splits_named": [split for split, given in paths.items() if given is not None],
         "paths_of": {split: given or [] for split, given in paths.items()},
+        "labels_of": {split: config.get(f"{split}_label_data_paths") or [] for split in SPLITS},
         "weights_of": weights,
         "weighed": weighed,
         "every_weight": every,

@@ -41,9 +41,9 @@ def checks(config: Mapping[str, Any]) -> list[Check]:
         *_infinite(config),
         *numbers(config),
         *rules.checks(config, "values"),
-        *_words(config),
+        *words(config),
         *rules.checks(config, "blocks"),
-        *_blocks(config),
+        *blocks(config),
     ]
 
 
@@ -84,7 +84,8 @@ def _fix(config: Mapping[str, Any], name: str, value: float, key: Key) -> str:
     return f"write {'a share' if key.range.most == 1 else 'a number'} {key.range.spelled(value)}"
 
 
-def _words(config: Mapping[str, Any]) -> Iterator[Check]:
+def words(config: Mapping[str, Any]) -> Iterator[Check]:
+    """Words that GPT-NeoX takes and does not know, because of their case."""
     for name, value in config.items():
         choices = KEYS[name].choices
         if not choices or not isinstance(value, str) or name in _ANY_CASE or value in choices:
@@ -95,7 +96,7 @@ def _words(config: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("words", "fail", f"{told} (it compares with '{right}').", f"write {name}: {right}")
 
 
-def _blocks(config: Mapping[str, Any]) -> Iterator[Check]:
+def blocks(config: Mapping[str, Any]) -> Iterator[Check]:
     """Keys and types inside DeepSpeed's blocks."""
     known = rules.table("deepspeed")
     for name, kinds in (known["ends"] | known["passes"]).items():

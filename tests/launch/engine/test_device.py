@@ -8,7 +8,7 @@ import os
 import pytest
 
 from haigo.cli import HaigoError, Refused
-from launch.engine import device, precision, settings
+from launch.engine import device, settings
 from launch.engine.job import prepare
 from launch.engine.options import TrainOptions
 from launch.local.train import train
@@ -109,17 +109,17 @@ def test_the_asked_devices_alone_are_looked_at(monkeypatch, tmp_path):
 
 def test_precision_on_cuda(world):
     half = settings.resolve(world.config(precision="bfloat16"))
-    assert precision.check(half, None, "cuda:0") == "bfloat16"
-    assert precision.check(half, "fp32", "cuda:0") == "fp32"
-    assert precision.check(settings.resolve(world.config()), None, "cuda:0") == "fp32"
-    assert precision.check(settings.resolve(world.config()), "bfloat16", "cuda:0") == "bfloat16"
+    assert device.computed_in(half, None, "cuda:0") == "bfloat16"
+    assert device.computed_in(half, "fp32", "cuda:0") == "fp32"
+    assert device.computed_in(settings.resolve(world.config()), None, "cuda:0") == "fp32"
+    assert device.computed_in(settings.resolve(world.config()), "bfloat16", "cuda:0") == "bfloat16"
     with pytest.raises(Refused, match="loss scaling"):
-        precision.check(settings.resolve(world.config(precision="fp16")), None, "cuda:0")
+        device.computed_in(settings.resolve(world.config(precision="fp16")), None, "cuda:0")
     with pytest.raises(HaigoError, match="fp32 or bfloat16"):
-        precision.check(half, "fp8", "cuda:0")
-    assert precision.check(half, "fp32") == "fp32"
+        device.computed_in(half, "fp8", "cuda:0")
+    assert device.computed_in(half, "fp32") == "fp32"
     with pytest.raises(HaigoError, match="in fp32 on a CPU"):
-        precision.check(half, "bfloat16")
+        device.computed_in(half, "bfloat16")
 
 
 @pytest.mark.parametrize("rows", [1, 40, 300])

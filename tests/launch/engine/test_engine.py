@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from haigo.cli import HaigoError, Refused
-from launch.engine import init, precision, settings
-from launch.engine.keys import classes
+from launch.engine import device, init, settings
+from neox_configs import derive
 from neox_configs.keys import KEYS
 
 
@@ -190,21 +190,23 @@ def test_a_budget_stretches_the_schedule(world):
 
 
 def test_every_neox_key_is_in_exactly_one_class():
-    special = {"attention_config", "load"}
-    groups = [classes().honoured, classes().no_effect, frozenset(classes().held), frozenset(special)]
-    assert frozenset().union(*groups) == set(KEYS)
-    assert sum(map(len, groups)) == len(KEYS)
+    assert {key.engine for key in KEYS.values()} == {"honoured", "no effect", "held", "rule"}
+    assert {name for name, key in KEYS.items() if key.engine == "rule"} == {"attention_config", "load"}
+    assert all(bool(key.held) == (key.engine == "held") for key in KEYS.values())
+    # what the table says nothing of is held to its default, and refused in one sentence
+    assert KEYS["soft_prompt_tuning"].held == (None,) and KEYS["finetune"].held == (False,)
+    assert set(KEYS["init_method"].held) == set(init.INITS)
 
 
 def test_neox_defaults_of_held_keys_are_allowed_or_demanded():
-    odd = {name for name, (allowed, _) in classes().held.items() if KEYS[name].default not in allowed}
+    odd = {name for name, key in KEYS.items() if key.engine == "held" and key.default not in key.held}
     assert odd == {"pos_emb", "data_impl"}  # both are refused when they are not given
 
 
 @pytest.mark.parametrize(
     "changes,words",
     [
-        ({"num_layer": 3}, "unknown key 'num_layer'.*Did you mean 'num_layers'"),
+        ({"num_layer": 3}, "GPT-NeoX does not know: 'num_layer'.*Did you mean 'num_layers'"),
         ({"norm": "rmsnorm"}, "norm: 'rmsnorm' cannot be honoured"),
         ({"activation": "swiglu"}, "activation: 'swiglu' cannot be honoured"),
         ({"pos_emb": "alibi"}, "pos_emb: 'alibi' cannot be honoured"),
@@ -218,17 +220,17 @@ def test_neox_defaults_of_held_keys_are_allowed_or_demanded():
         ({"optimizer": {"type": "Lion", "params": {"lr": 0.1}}}, "optimizer: type 'Lion'"),
         ({"optimizer": {"type": "Adam", "params": {"lr": 0.1, "momentum": 1}}}, "params.momentum"),
         ({"init_method": "orthogonal"}, "init_method: 'orthogonal'"),
-        ({"num_attention_heads": 3}, "not divisible"),
-        ({"seq_length": 64}, "more than max_position_embeddings"),
+        ({"num_attention_heads": 3}, "not a multiple of 3 heads"),
+        ({"seq_length": 64}, "seq_length is above max_position_embeddings"),
         ({"min_lr": 0.1}, "min_lr"),
-        ({"train_iters": None}, "gives no train_iters"),
+        ({"train_iters": None}, "exactly one of train_iters"),
         ({"train_iters": 2.5}, "train_iters: 2.5 is of type float, and must be int"),
         ({"train_batch_size": 6}, "train_batch_size 6 is not micro batch 4"),
         ({"train_micro_batch_size_per_gpu": None}, "no batch size"),
         ({"deepspeed_extra_args": {"wings": 2}}, "deepspeed_extra_args: 'wings'"),
         ({"curriculum_learning": {"enabled": True}}, "curriculum_learning"),
-        ({"precision": "fp32", "bf16": {"enabled": True}}, "several precisions"),
-        ({"precision": None, "fp16": {"enabled": True, "type": "bfloat16"}}, "it trains in fp16"),
+        ({"precision": "fp32", "bf16": {"enabled": True}}, "two precisions"),
+        ({"precision": None, "fp16": {"enabled": True, "type": "bfloat16"}}, "GPT-NeoX trains in fp16"),
         ({"mlp_multiple_of": 128}, "mlp_multiple_of 128 gives"),
         ({"scheduler": {"type": "WarmupLR", "params": {}}}, "scheduler"),
         ({"compression_training": {"weight_quantization": {"shared_parameters": {"enabled": True}}}}, "compression"),
@@ -236,15 +238,19 @@ def test_neox_defaults_of_held_keys_are_allowed_or_demanded():
         ({"elasticity": {"enabled": True}}, "elasticity"),
         ({"data_types": {"grad_accum_dtype": "bf16"}}, "data_types"),
         ({"no_load_optim": True}, "no_load_optim: True"),
-        ({"attention_config": [[["global"], 3]]}, "attention_config is for 3 layers, and the model has 2"),
-        ({"deepspeed_extra_args": {"bf16": {"enabled": True}}}, "turns bf16 on, and the precision is fp32"),
-        ({"optimizer": {"type": "Adam", "params": {"lr": -0.1}}}, "optimizer.params.lr: -0.1 is not at least 0"),
-        ({"optimizer": {"type": "Adam", "params": {"lr": 0.1, "betas": [0.9, 1.5]}}}, "betas: 1.5 is not from 0"),
-        ({"weight_decay": -0.1}, "weight_decay: -0.1 is not at least 0"),
-        ({"warmup": 2}, "warmup: 2 is not from 0 to 1"),
-        ({"lr_decay_iters": 0}, "no step"),
-        ({"seed": -1}, "seed: -1"),
-        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps: 0"),
+        ({"attention_config": [[["global"], 3]]}, "attention_config: 3 is no number of times for 2 layers"),
+        ({"deepspeed_extra_args": {"bf16": {"enabled": True}}}, "turns bf16 on, and GPT-NeoX builds a model of fp32"),
+        ({"optimizer": {"type": "Adam", "params": {"lr": -0.1}}}, "optimizer.params.lr is -0.1"),
+        (
+            {"optimizer": {"type": "Adam", "params": {"lr": 0.1, "betas": [0.9, 1.5]}}},
+            r"betas is \[0.9, 1.5\]: two numbers from 0, below 1",
+        ),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"warmup": 2}, "warmup is 2: it is a share"),
+        ({"lr_decay_iters": 0}, "lr_decay_iters is 0"),
+        ({"lr_decay_fraction": 0.001}, "leaves no step"),
+        ({"seed": -1}, "seed is -1"),
+        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps is 0"),
         ({"fp16": True}, "fp16: True is of type bool, and must be dict"),
     ],
 )
@@ -277,11 +283,15 @@ def test_harmless_keys_are_taken(world):
 
 
 def test_batch_arithmetic(world):
-    assert settings.batch_sizes({"train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 3}) == (4, 12)
+    def sizes(config):
+        one = derive.batch_of(config)
+        return one.micro, one.train
+
+    assert sizes({"train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 3}) == (4, 12)
     many = {"train_micro_batch_size_per_gpu": 4, "global_num_gpus": 8, "model_parallel_size": 2}
-    assert settings.batch_sizes(many) == (4, 16)
-    assert settings.batch_sizes({"train_batch_size": 32, "gradient_accumulation_steps": 4}) == (8, 32)
-    assert settings.batch_sizes({"train_batch_size": 32, "train_micro_batch_size_per_gpu": 4}) == (4, 32)
+    assert sizes(many) == (4, 16)
+    assert sizes({"train_batch_size": 32, "gradient_accumulation_steps": 4}) == (8, 32)
+    assert sizes({"train_batch_size": 32, "train_micro_batch_size_per_gpu": 4}) == (4, 32)
 
 
 def test_clipping_at_neox_default_is_none(world):
@@ -300,11 +310,11 @@ def test_fused_gelu_is_the_tanh_form(world):
 def test_half_precision_is_refused_with_the_way_out(world):
     plan = plan_of(world, precision="bfloat16")
     with pytest.raises(Refused) as refused:
-        precision.check(plan, None)
+        device.computed_in(plan, None)
     assert "bfloat16" in refused.value.problem and "--precision fp32" in refused.value.fix
-    precision.check(plan, "fp32")
+    device.computed_in(plan, "fp32")
     with pytest.raises(HaigoError, match="trains in fp32"):
-        precision.check(plan, "fp16")
+        device.computed_in(plan, "fp16")
 
 
 def test_modules_import_without_torch():

@@ -116,10 +116,11 @@ def test_locks_of_extension_builds(tools: Path, tmp_path: Path) -> None:
 
 
 def test_shared_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (told,) = preflight_place._shared_memory(str(tmp_path))
+    (told,) = preflight_place._shared_memory({}, str(tmp_path))
     assert told.name == "shared memory" and "GB free" in told.found
-    monkeypatch.setattr(preflight_place, "_SHM", 1 << 60)
-    (told,) = preflight_place._shared_memory(str(tmp_path))
+    total = preflight_place.shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(preflight_place.shutil, "disk_usage", lambda place: total._replace(free=(1 << 30) - 1))
+    (told,) = preflight_place._shared_memory({}, str(tmp_path))
     assert told.status == "warn" and "--shm-size" in told.fix
 
 
