@@ -1,8 +1,8 @@
 """The checks of `launch.preflight --here`: this machine, the hosts it is to reach, and the room for checkpoints.
 
 Unlike the others they look at the place where the run starts, so that they make sense only there: programs of the launcher,
-ssh to every host, the port, shared memory, stale locks, DeepSpeed's own options, disk. Facts are gathered here; what is said of them
-stands in `rules.yml`.
+ssh to every host, the port, shared memory, stale locks, DeepSpeed's own options, disk. Facts are gathered here; what is said of
+them stands in `rules.yml`.
 """
 
 from __future__ import annotations

@@ -80,7 +80,7 @@ def test_which_checkpoint_is_meant(base: Path, tmp_path: Path) -> None:
     other = config_recipes.base(base / "global_step10")
     assert (other.folder, other.step, other.latest) == (base, 10, False)
     for wrong in (tmp_path, tmp_path / "nowhere", base / "global_step30"):
-        with pytest.raises(HaigoError, match="is no folder|holds no global_stepN folder"):
+        with pytest.raises(HaigoError, match=r"is no folder|holds no global_stepN folder"):
             config_recipes.base(wrong)
     (tmp_path / "latest").write_text("global_step7")
     (tmp_path / "global_step6").mkdir()
