@@ -53,6 +53,8 @@ class Recommendation:
     kl: float
     notes: list[str] = field(default_factory=list)
     compared: list[dict[str, Any]] | None = None
+    curves: dict[str, Any] | None = None
+    """What the figures show beyond the document (`mixer.tradeoffs`), where they were asked for."""
     held_out_predictions: dict[str, Any] | None = None
     """Run names, and per metric the measured and predicted values of the held-out runs."""
 

@@ -100,6 +100,9 @@ class RecommendOptions(ChoiceOptions):
     seed: int = seed()
     compare: bool = option("also say what every other method would choose", False)
     beyond_proxies: bool = option("allow weights below those of all proxies", False)
+    figures: str | None = option(
+        "folder for figures (SVG and PNG): weights, fit, trade-offs, transfer, what ceilings cost", None, metavar="DIR"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +153,7 @@ class ReportOptions(Options):
     """What `mixer.report` can be told."""
 
     mixture: str = option("mixture.yml", positional=True)
-    language: str = option("of the headings", "en", among=("en", "ja"))
+    language: str = option("of the report", "en", among=("en", "ja"))
+    figures: str | None = again(RecommendOptions, "figures")
     markdown: bool = option("for a page instead of a terminal", False)
     json: bool = option("the document as JSON", False)

@@ -12,7 +12,7 @@ import numpy as np
 
 from haigo.cli import HaigoError, Refused, nearest
 from haigo.progress import Progress
-from mixer import focus, methods, outliers, replicates, scales, value_of_information
+from mixer import focus, methods, outliers, replicates, scales, tradeoffs, value_of_information
 from mixer.answer import Recommendation, significant
 from mixer.arrays import Array, Flags, as_matrix
 from mixer.compare import compared, other, starting_points
@@ -119,6 +119,8 @@ def choose(
         _judge(task, made, evidence.held_out, evidence.held_out_names)
     if options.compare:
         made.compared = compared(task, made)
+    if options.figures:
+        made.curves = tradeoffs.curves(task, made, law)
     return made
 
 

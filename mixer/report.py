@@ -1,6 +1,6 @@
 """A recommendation in words: a table for the terminal, Markdown for a page. Figures are drawn elsewhere.
 
-python -m mixer.report mixture.yml [--language ja] [--markdown]
+python -m mixer.report mixture.yml [--language ja] [--markdown] [--figures DIR]
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from haigo import cli, flags, shown
 from haigo.cli import HaigoError
-from mixer import japanese, mixture
+from mixer import figures, japanese, mixture
 from mixer.options import ReportOptions
 
 Table = tuple[list[str], list[list[str]]]
@@ -168,6 +168,11 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         return cli.OK
     try:
         print(text(document, options.markdown, options.language))
+        if options.figures:
+            with cli.acting("mixer.search"):  # whose figures it may draw anew
+                figures.check(options.figures, [options.mixture])
+                drawn = figures.write(options.figures, document, figures.read(options.figures, document))
+            print(figures.said(drawn, options.figures))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HaigoError(
             f"{options.mixture} is not as mixer.search writes it ({type(error).__name__}: {error}).",

@@ -25,7 +25,7 @@ import numpy as np
 from haigo import __version__, cli, files, flags, redact
 from haigo.cli import HaigoError
 from haigo.progress import Progress
-from mixer import mixture, report, reuse, scales, screened, together
+from mixer import figures, mixture, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
 from mixer.evidence import Evidence
 from mixer.objective import Objective, parse
@@ -197,15 +197,22 @@ def _supply_for(table: ProxyTable, path: str) -> dict[str, dict[str, Any]]:
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("mixer.search", __doc__, SearchOptions, argv)
     cli.keeps_nothing()
+    if options.figures:
+        figures.check(options.figures, [options.ratios, options.metrics, options.supply, options.prior, options.screen])
     if options.output:
         earlier = [path for pair in options.earlier for path in pair]
         inputs = [options.ratios, options.metrics, options.supply, options.prior, options.screen, *earlier]
         files.check_output(options.output, inputs)
     command = redact.command(["python", "-m", "mixer.search", *map(str, sys.argv[1:] if argv is None else argv)])
-    document = search(options, command).document()
+    made = search(options, command)
+    document = made.document()
     print(json.dumps(document, ensure_ascii=False, indent=2) if options.json else report.text(document))
     if options.output and not options.json:
         print(f"Written: {options.output}")
+    if options.figures:
+        drawn = figures.write(options.figures, document, made.curves)
+        if not options.json:
+            print(figures.said(drawn, options.figures))
     return cli.OK
 
 

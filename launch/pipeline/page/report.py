@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import haigo
-from haigo import files, shapes
+from haigo import figures, files, shapes
 from haigo.cli import HaigoError
 from haigo.formats import mixture as mixtures
 from haigo.formats.dataset import manifest
 from launch.engine import log
 from launch.pipeline import runfile
 from launch.pipeline import summary as summaries
-from launch.pipeline.page import figures
 from launch.pipeline.page.html import label, template
 from launch.pipeline.summary import require_trained
 
@@ -143,9 +142,9 @@ def _figures(
                 panels.setdefault(metric, {}).setdefault(label(name), []).append((point["tokens"], point[metric]))
     panels = {metric: drawn for metric, drawn in panels.items() if drawn}
     return {
-        "weights": Markup(figures.weights(mixture["weights"], mixture.get("interval", {}), share)),
-        "fit": Markup(figures.fit(held_out["metrics"])) if held_out["metrics"] else "",
-        "curves": Markup(figures.curves(panels)) if panels else "",
+        "weights": Markup(figures.svg(figures.weights(mixture["weights"], mixture.get("interval", {}), share))),
+        "fit": Markup(figures.svg(figures.fit(held_out["metrics"]))) if held_out["metrics"] else "",
+        "curves": Markup(figures.svg(figures.curves(panels))) if panels else "",
     }
 
 

@@ -1,0 +1,285 @@
+"""Figures, for the run report's page and for files: how a mixture was chosen, what it costs, how models learn.
+
+In SVG text stays text (the reader's own fonts draw it, Japanese included), and the same data give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from haigo import files
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FONTS = ["DejaVu Sans", "Noto Sans CJK JP", "IPAexGothic", "IPAGothic", "TakaoGothic", "Hiragino Sans", "Yu Gothic"]
+_MOST = 60  # corpora in one figure
+INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+COLOURS = ("#0b6e4f", "#d1495b", "#edae49", "#30638e", "#8d6a9f")
+
+
+def weights(chosen: Mapping[str, float], interval: Mapping[str, Sequence[float]], share: Mapping[str, float]) -> Figure:
+    """Bars of the chosen weights with their 90 % intervals, and the token share as a mark."""
+    names = _most(chosen)
+    figure = _figure(7.2, 0.42 * len(names) + 0.9)
+    axes = figure.subplots()
+    rows = np.arange(len(names))[::-1]
+    axes.barh(rows, [chosen[name] for name in names], height=0.6, color=COLOURS[0], label="chosen")
+    for row, name in zip(rows, names, strict=True):
+        low, high = interval.get(name, (chosen[name], chosen[name]))
+        axes.plot([low, high], [row, row], color=INK, linewidth=1.4, solid_capstyle="butt")
+        for end in (low, high):
+            axes.plot([end, end], [row - 0.12, row + 0.12], color=INK, linewidth=1.4)
+    if share:
+        axes.plot([share[name] for name in names], rows, "D", color=COLOURS[1], markersize=5, label="token share")
+    axes.set_yticks(rows, names)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    _plain(axes, "x")
+    axes.set_ylim(-0.8, len(names) - 0.2)
+    if len(names) < len(chosen):
+        axes.set_title(f"the {len(names)} heaviest of {len(chosen)} corpora", fontsize=9, color=INK)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    return figure
+
+
+def _most(values: Mapping[str, float]) -> list[str]:
+    """The names to draw, in their order: all, or the largest where there are too many to read."""
+    kept = sorted(values, key=lambda name: -values[name])[:_MOST]
+    return [name for name in values if name in kept]
+
+
+def fit(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Predicted against measured loss of proxies that the fit never saw; metric -> {"measured", "predicted"}, and where
+    there are such "std" and, of a second set of runs, "held_measured", "held_predicted"."""
+    columns = min(4, max(1, len(panels)))
+    rows = -(-len(panels) // columns)
+    figure = _figure(2.5 * columns, 2.45 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (name, points) in zip(grid, panels.items(), strict=False):
+        measured, predicted = np.asarray(points["measured"]), np.asarray(points["predicted"])
+        low, high = min(measured.min(), predicted.min()), max(measured.max(), predicted.max())
+        pad = 0.08 * (high - low or 1.0)
+        axes.plot([low - pad, high + pad], [low - pad, high + pad], color=GRID, linewidth=1.2, zorder=0)
+        axes.errorbar(
+            predicted,
+            measured,
+            xerr=points.get("std"),
+            fmt="o",
+            color=COLOURS[3],
+            ecolor=GRID,
+            markersize=4,
+            elinewidth=1.2,
+            alpha=0.7,
+            label="left out",
+        )
+        if "held_measured" in points:
+            axes.plot(
+                points["held_predicted"], points["held_measured"], "D", color=COLOURS[1], markersize=4, label="held out"
+            )
+        axes.set_title(name if len(name) < 30 else f"{name[:28]}…", fontsize=9, color=INK)
+        axes.set_xlabel("predicted", fontsize=8)
+        axes.set_ylabel("measured", fontsize=8)
+        axes.locator_params(nbins=4)
+        _plain(axes, "both")
+    if len(grid[0].get_legend_handles_labels()[1]) > 1:
+        grid[0].legend(frameon=False, fontsize=8)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def skill(cards: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
+    """How well left-out runs are predicted: how ("leave-one-out", "held-out runs") -> metric -> {"spearman", "r2"}."""
+    metrics = list(next(iter(cards.values())))
+    figure = _figure(7.2, 0.34 * len(metrics) + 1.1)
+    rows = np.arange(len(metrics))[::-1]
+    for axes, (key, title) in zip(
+        figure.subplots(1, 2, sharey=True), (("spearman", "Spearman"), ("r2", "R²")), strict=True
+    ):
+        for (how, card), colour, mark in zip(cards.items(), COLOURS, "oD", strict=False):
+            axes.plot(
+                [max(card[m][key], 0.0) for m in metrics], rows, mark, color=colour, markersize=6, label=how, alpha=0.8
+            )
+        least = min(card[m][key] for card in cards.values() for m in metrics)
+        axes.set_yticks(rows, metrics)
+        axes.set_xlim(max(-0.04, least - 0.06), 1.02)
+        axes.set_title(title, fontsize=9, color=INK)
+        _plain(axes, "both")
+    figure.axes[0].legend(loc="lower left", frameon=False, fontsize=8)
+    return figure
+
+
+def trade_off(
+    names: tuple[str, str],
+    curve: Sequence[Sequence[float]],
+    marks: Mapping[str, Sequence[float]],
+    runs: Sequence[Sequence[float]],
+) -> Figure:
+    """What is given up of one metric for another.
+
+    Args:
+        names: of the metrics, horizontal and vertical.
+        curve: (points, 2) predicted at the best mixtures, from one metric alone to the other.
+        marks: mixtures by name -> predicted pair.
+        runs: (runs, 2) as measured.
+    """
+    figure = _figure(5.6, 4.4)
+    axes = figure.subplots()
+    best, measured = np.asarray(curve), np.asarray(runs)
+    axes.plot(
+        best[:, 0], best[:, 1], "o-", color=COLOURS[0], markersize=4, linewidth=1.6, label="best mixtures, predicted"
+    )
+    points = [best, *[np.asarray(pair)[None] for pair in marks.values()]]
+    for (name, pair), colour, mark in zip(marks.items(), (COLOURS[1], COLOURS[3], COLOURS[4]), "*Ds", strict=False):
+        axes.plot(*pair, mark, color=colour, markersize=13 if mark == "*" else 7, label=name, linestyle="none")
+    low, high = np.vstack(points).min(axis=0), np.vstack(points).max(axis=0)
+    low = np.minimum(low, np.quantile(measured, 0.0, axis=0))
+    high = np.maximum(high, np.quantile(measured, 0.6, axis=0))
+    pad = 0.06 * np.maximum(high - low, 1e-9)
+    axes.plot(measured[:, 0], measured[:, 1], ".", color=MUTED, markersize=5, zorder=0, label="proxies, measured")
+    axes.set_xlim(low[0] - pad[0], high[0] + pad[0])
+    axes.set_ylim(low[1] - pad[1], high[1] + pad[1])
+    axes.set_xlabel(names[0], fontsize=9)
+    axes.set_ylabel(names[1], fontsize=9)
+    _plain(axes, "both")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def transfer(rows: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Which corpus helps which metric: metric -> corpus -> part, rows summing to 1, as a heat map."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    metrics = list(rows)
+    corpora = _most({corpus: sum(row[corpus] for row in rows.values()) for corpus in next(iter(rows.values()))})
+    values = np.array([[rows[metric][corpus] for corpus in corpora] for metric in metrics])
+    figure = _figure(min(2.4 + 0.42 * len(corpora), 40.0), min(1.6 + 0.3 * len(metrics), 40.0))
+    axes = figure.subplots()
+    image = axes.imshow(
+        values,
+        aspect="auto",
+        vmin=0.0,
+        vmax=max(float(values.max()), 1e-9),
+        cmap=LinearSegmentedColormap.from_list("", ["#ffffff", COLOURS[0]]),
+    )
+    axes.set_xticks(np.arange(len(corpora)), corpora, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(np.arange(len(metrics)), metrics)
+    _plain(axes, "both")
+    axes.grid(False)
+    if values.size <= 400:
+        dark = 0.6 * float(values.max())
+        for (i, j), value in np.ndenumerate(values):
+            if value >= 0.005:
+                axes.text(
+                    j, i, f"{value:.0%}", ha="center", va="center", fontsize=7, color="white" if value > dark else INK
+                )
+    scale = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02, format=lambda value, _: f"{value:.0%}")
+    scale.outline.set_visible(False)
+    scale.ax.tick_params(colors=MUTED, labelsize=8, length=0)
+    return figure
+
+
+def ceilings(
+    unit: str, lines: Mapping[str, Sequence[tuple[float, float | None]]], given: Mapping[str, float]
+) -> Figure:
+    """What each ceiling costs: metric -> [(ceiling in %, objective lost against none on it; None where it cannot be met)].
+
+    Args:
+        unit: of the objective.
+        given: the ceilings asked for, in % of the prediction at the reference.
+    """
+    figure = _figure(5.8, 3.8)
+    axes = figure.subplots()
+    for (metric, points), colour in zip(lines.items(), COLOURS * (len(lines) // len(COLOURS) + 1), strict=False):
+        known = [(level, lost) for level, lost in points if lost is not None]
+        axes.plot(
+            [level for level, _ in known],
+            [lost for _, lost in known],
+            "o-",
+            color=colour,
+            markersize=3,
+            linewidth=1.5,
+            label=metric,
+        )
+        near = min(known, key=lambda point: abs(point[0] - given[metric]))
+        axes.plot(*near, "*", color=colour, markersize=12)
+    axes.set_xlabel("ceiling, % above the reference (star: the one asked for)", fontsize=9)
+    axes.set_ylabel(f"lost in {unit}", fontsize=9)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    _plain(axes, "both")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def curves(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) -> Figure:
+    """Learning curves: metric -> model -> [(tokens, bits per byte)]."""
+    columns = min(3, max(1, len(panels)))
+    rows = -(-len(panels) // columns)
+    figure = _figure(3.3 * columns, 2.7 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, (name, models) in zip(grid, panels.items(), strict=False):
+        for colour, (model, points) in zip(COLOURS, models.items(), strict=False):
+            tokens = [tokens / 1e6 for tokens, _ in points]
+            axes.plot(
+                tokens, [value for _, value in points], "o-", color=colour, markersize=3, linewidth=1.5, label=model
+            )
+        axes.set_title(name, fontsize=9, color=INK)
+        axes.set_xlabel("million tokens", fontsize=8)
+        axes.set_ylabel("bits per byte", fontsize=8)
+        _plain(axes, "both")
+    grid[0].legend(frameon=False, fontsize=8)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    # matplotlib writes a font cache on first use: not into the user's home unless the user says so
+    os.environ.setdefault("MPLCONFIGDIR", os.path.join(tempfile.gettempdir(), f"haigo-matplotlib-{os.getuid()}"))
+    import logging
+
+    import matplotlib
+    from matplotlib.figure import Figure as MakeFigure
+
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    matplotlib.rcParams["svg.hashsalt"] = "haigo"
+    matplotlib.rcParams["font.family"] = _FONTS  # the first that has a sign draws it
+    matplotlib.rcParams["text.parse_math"] = False  # a name with two $ is no formula
+    return MakeFigure(figsize=(width, height), layout="constrained")
+
+
+def _plain(axes: Any, grid: str) -> None:
+    for side in ("top", "right", "left", "bottom"):
+        axes.spines[side].set_visible(False)
+    axes.grid(True, axis=grid, color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=MUTED, labelsize=8, length=0)
+
+
+def svg(figure: Figure) -> str:
+    """A figure for a page: an `<svg>` element."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def write(folder: Path, name: str, figure: Figure) -> list[Path]:
+    """Write NAME.svg and NAME.png into a folder; their paths."""
+    import warnings
+
+    made = [folder / f"{name}.svg", folder / f"{name}.png"]
+    files.write_text(made[0], f'<?xml version="1.0" encoding="utf-8"?>\n{svg(figure)}')
+    with files.create(made[1], "wb") as handle, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sign that no font of this machine has is drawn as a box
+        figure.savefig(handle, format="png", dpi=120, facecolor="white", metadata={"Software": None})
+    return made
