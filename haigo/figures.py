@@ -268,18 +268,23 @@ def _plain(axes: Any, grid: str) -> None:
 def svg(figure: Figure) -> str:
     """A figure for a page: an `<svg>` element."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    _save(figure, buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 
 
 def write(folder: Path, name: str, figure: Figure) -> list[Path]:
     """Write NAME.svg and NAME.png into a folder; their paths."""
-    import warnings
-
     made = [folder / f"{name}.svg", folder / f"{name}.png"]
     files.write_text(made[0], f'<?xml version="1.0" encoding="utf-8"?>\n{svg(figure)}')
-    with files.create(made[1], "wb") as handle, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a sign that no font of this machine has is drawn as a box
-        figure.savefig(handle, format="png", dpi=120, facecolor="white", metadata={"Software": None})
+    with files.create(made[1], "wb") as handle:
+        _save(figure, handle, format="png", dpi=120, facecolor="white", metadata={"Software": None})
     return made
+
+
+def _save(figure: Figure, handle: Any, **how: Any) -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of signs that no font here has: boxes in a PNG, and text in an SVG
+        figure.savefig(handle, **how)

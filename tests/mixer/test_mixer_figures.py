@@ -1,6 +1,6 @@
 """Figures of a recommendation: the same bytes every time, drawn again by `mixer.report`, and those in docs/ are of today.
 
-python tests/mixer/test_mixer_figures.py      (draws docs/figures anew)
+PYTHONPATH=. python tests/mixer/test_mixer_figures.py      (draws docs/figures anew)
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-
 from mixer_worlds import World, world
 
 from haigo import cli, figures, yamlfile
@@ -97,7 +96,9 @@ def numbers(text: str) -> list[float]:
 def test_the_figures_of_the_docs_are_those_that_are_drawn_today(made, name):
     kept, now = ((folder / f"{name}.svg").read_text(encoding="utf-8") for folder in (DOCS, made[2]))
     label = re.compile(r"<text[^>]*>([^<]*)</text>")
-    assert label.findall(kept) == label.findall(now), "draw them anew: python tests/mixer/test_mixer_figures.py"
+    assert label.findall(kept) == label.findall(now), (
+        "draw them anew: PYTHONPATH=. python tests/mixer/test_mixer_figures.py"
+    )
     before, after = numbers(kept), numbers(now)
     assert len(before) == len(after)  # another machine rounds otherwise, and no one sees half a point
     assert max(abs(a - b) for a, b in zip(before, after, strict=True)) < 0.5
