@@ -11,7 +11,7 @@ from pathlib import Path
 
 from haigo import yamlfile
 
-_WORD, _TEXT = r"\S+", ".+"
+_KINDS = {"n": r"\S+", "u": r"[^(]+", "t": ".+"}
 
 
 @cache
@@ -21,9 +21,9 @@ def _known() -> tuple[dict[str, str], list[tuple[re.Pattern[str], str]]]:
 
 
 def _pattern(english: str) -> re.Pattern[str]:
-    """`{n...}` is something without blanks (a number, a range's end), any other `{...}` any text."""
+    """A sentence of `japanese.yml`, whose head says what its `{...}` stand for."""
     parts = re.split(r"\{(\w+)\}", english)
-    groups = [f"(?P<{name}>{_WORD if name.startswith('n') else _TEXT})" for name in parts[1::2]]
+    groups = [f"(?P<{name}>{_KINDS[name[0]]})" for name in parts[1::2]]
     return re.compile("".join(re.escape(text) + group for text, group in zip(parts[::2], [*groups, ""], strict=True)))
 
 
