@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,11 +108,14 @@ def sentences(path: Path) -> list[str]:
     """The sentences of a file, one a line or as JSON lines with `text`."""
     if not path.is_file():
         raise HaigoError(f"{path} does not exist.", "name a file with one sentence a line")
-    lines = [line.strip() for line in data.text(path).split("\n") if line.strip()]
+    every = [line.strip() for line in data.text(path).removesuffix("\n").split("\n")]
+    lines = [line for line in every if line]
     if not lines:
         raise HaigoError(f"{path} is empty.", "name a file with one sentence a line")
     if lines[0].startswith("{"):
         return [row["text"] for _, row in data.rows(path, {"text": str})]
+    if len(lines) < len(every):  # rows of .npy are told by their number
+        print(f"haigo: {len(every) - len(lines):,} empty lines of {path} have no embedding.", file=sys.stderr)
     return lines
 
 

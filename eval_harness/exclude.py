@@ -8,13 +8,13 @@ with one id a line. A task may be named by its data set (`jnli`) or in full (`jn
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from eval_harness.tasks.base import Rules
 from haigo import files
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, nearest
 
 EVERY = ""
 """The key of ids that are not of one task."""
@@ -67,6 +67,24 @@ def _rows(path: Path, rows: Sequence[Any]) -> dict[str, set[str]]:
 def of_task(ids: Mapping[str, set[str]], rules: Rules) -> set[str]:
     """The ids that stand for documents of one task."""
     return set().union(*(ids.get(name, set()) for name in (EVERY, rules.dataset, rules.name)))
+
+
+def remarks(ids: Mapping[str, set[str]], known: Collection[str], documents: Mapping[str, set[str]]) -> list[str]:
+    """What stands in the file and excludes nothing, a sentence each.
+
+    Args:
+        known: the names of all tasks and data sets.
+        documents: task or data set -> ids of its documents, for those that are scored whole.
+    """
+    found = []
+    for name, own in ids.items():
+        every = set().union(*documents.values()) if name == EVERY else documents.get(name)
+        if name != EVERY and name not in known:
+            found.append(f"'{name}' is no task: its {len(own):,} ids exclude nothing.{nearest(name, known)}")
+        elif every and (lacking := own - every) and (name != EVERY or lacking == own):
+            shown = ", ".join(sorted(lacking)[:3]) + (" ..." if len(lacking) > 3 else "")
+            found.append(f"{len(lacking):,} ids are of no document of {name or 'the tasks'} ({shown}): other data?")
+    return found
 
 
 def without(rules: Rules, rows: Sequence[Mapping[str, Any]], ids: set[str], bootstrap_iters: int) -> dict[str, Any]:

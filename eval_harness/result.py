@@ -128,11 +128,16 @@ def assemble(
     }
 
 
+def samples_name(task: str) -> str:
+    """The file of a task's samples, in the folder of its result."""
+    return f"samples_{task}.jsonl"
+
+
 def write_samples(folder: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
     """`samples_TASK.jsonl`, one document a line in scoring order."""
     import orjson
 
-    path = folder / f"samples_{name}.jsonl"
+    path = folder / samples_name(name)
     with files.create(path) as handle:
         for row in rows:
             try:

@@ -169,7 +169,9 @@ class _Scoring:
 
         options, asked = self.options, self.asked
         if self.folder is not None:
-            files.check_output(self.folder, self.inputs, names=("result.json", "harness.sh"))
+            logged = [source.rules.name for source in asked.sources if options.log_samples]
+            names = ["result.json", "harness.sh", *map(result.samples_name, logged)]
+            files.check_output(self.folder, self.inputs, names=names)
         early = [None if source.rules.needs_model else engine.prepare(source, options.seed) for source in asked.sources]
         looked = stock.look(asked.theirs, asked.manager) if asked.theirs else []
         given = self.lm is not None and not isinstance(self.model_args, str)
@@ -253,6 +255,18 @@ class _Scoring:
                 answers.close(done=False)
         return scored
 
+    def _tell_unmatched(self, scored: Mapping[str, Any]) -> None:
+        """Say what of `--exclude` excludes nothing: its scores would be taken for those of uncontaminated documents."""
+        documents: dict[str, set[str]] = {}
+        for source in self.asked.sources:
+            if source.limit is None:
+                for name in (source.rules.name, source.rules.dataset):
+                    own = {str(row["id"]) for row in scored[source.rules.name][1]}
+                    documents[name] = documents.get(name, set()) | own
+        known = [*tasks.names(), *(task.dataset for task in tasks.TASKS)]
+        for told in exclude.remarks(self.ids or {}, known, documents):
+            print(f"haigo: --exclude {self.options.exclude}: {told}", file=sys.stderr)
+
     def _found(self, lm: Any, prepared: Sequence[Prepared], scored: Mapping[str, Any]) -> dict[str, Any]:
         """What result.json holds of the leaderboard's tasks."""
         options, sources = self.options, self.asked.sources
@@ -264,6 +278,7 @@ class _Scoring:
             if self.ids is not None:
                 excluded = exclude.of_task(self.ids, each.rules)
                 about[name]["without_excluded"] = exclude.without(each.rules, rows, excluded, options.bootstrap_iters)
+        self._tell_unmatched(scored)
         limits = [source.limit for source in sources]
         config: dict[str, Any] = {
             "model": "hf-causal",

@@ -128,6 +128,7 @@ def check_output(
     recursive: Iterable[StrPath] = (),
     names: Iterable[str] = (),
     *,
+    trees: Iterable[StrPath] = (),
     grows: bool = False,
 ) -> None:
     """Refuse, before any work is done, an output that would harm an input or something that Haigo did not make.
@@ -137,11 +138,12 @@ def check_output(
         inputs: files and folders that are read; None and what does not exist is passed over.
         recursive: folders that are read with everything below them; nothing may be written inside.
         names: files that will be written in the folder `output`.
+        trees: folders that are emptied before they are filled.
         grows: `output` is a log that is added to (`files.append`, `anyones`): whose it is does not matter.
 
     Raises:
-        Refused: `output` is an input, holds one, lies inside a folder of `recursive`, or a file to be written is there and
-            not ours.
+        Refused: `output` is an input, holds one, lies inside a folder of `recursive`, or a file to be written, or removed with
+            its folder, is there and not ours, or another command's.
     """
     where, deep = Path(os.path.realpath(output)), list(recursive)
     for each in (*inputs, *deep):
@@ -161,6 +163,9 @@ def check_output(
         require_own(Path(output))
     for name in names:
         require_own(Path(output) / name)
+    for place in [Path(place) for tree in trees for place, _, _ in os.walk(tree)]:
+        for name in names_in(place):
+            require_own(place / name)
 
 
 def _same(one: Path, other: Path) -> bool:

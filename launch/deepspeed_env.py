@@ -126,6 +126,7 @@ class EnvOptions(Options):
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("launch.deepspeed_env", __doc__, EnvOptions, argv)
+    files.check_output(options.output)
     names, prefixes = ([word for word in text.split(",") if word] for text in (options.names, options.prefixes))
     chosen = choose(os.environ, names, prefixes, options.secrets)
     if chosen.secrets:

@@ -15,7 +15,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from haigo import cli, flags
+from haigo import cli, files, flags
 from haigo.cli import HaigoError
 from haigo.options import Options, few, option
 from launch.neox import hostfile
@@ -36,6 +36,7 @@ class HostfileOptions(Options):
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("launch.hostfile", __doc__, HostfileOptions, argv)
     if options.source is not None:
+        files.check_output(options.hostfile)
         hostfile.write(options.hostfile, hostfile.from_job(options.source, os.environ, options.gpus_per_node))
     elif options.gpus_per_node is not None:
         raise HaigoError("--gpus-per-node is for --from.", "leave it out", option="gpus_per_node")

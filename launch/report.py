@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from haigo import cli, flags
+from haigo import cli, files, flags
 from haigo.cli import HaigoError
 from haigo.options import Options, option
 from launch.pipeline import runfile, verify
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = flags.parse("launch.report", __doc__, ReportOptions, argv).folder
     if not (folder / "summary.json").exists():
         raise HaigoError(f"{folder} is not a finished run folder.", "run `python -m launch.pipeline` to its end")
+    files.check_output(folder, names=("report.html",))
     verify.records(folder)
     page = report.write(folder, runfile.read(folder / "run.yml"))
     Ledger(folder).note(page.name)

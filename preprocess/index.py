@@ -73,6 +73,7 @@ def index(
     prefix = dataset_prefix(output_prefix, options.json_key)
     found = sources.input_files(inputs)
     read = [{"file": key, "sha256": digests.sha256(path), "bytes": path.stat().st_size} for path, key in found]
+    sources.tell_twice((path, str(row["sha256"])) for (path, _), row in zip(found, read, strict=True))
     take_over(prefix)
     for path in (bin_path(prefix), idx_path(prefix), manifests.path_of(prefix)):
         files.check_output(path, [each for each, _ in found], [Path(each) for each in inputs if Path(each).is_dir()])

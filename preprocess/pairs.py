@@ -40,7 +40,7 @@ from . import examples
 from .examples import Example
 from .index import dataset_prefix
 from .options import PairCommand, PairOptions
-from .sources import input_files
+from .sources import input_files, tell_twice
 
 _BATCH = 512
 _Row = tuple[np.ndarray, np.ndarray]
@@ -78,7 +78,9 @@ def build(
             output = f"{dataset_prefix(output_prefix, key)}.{ending}"
             files.check_output(output, paths, [each for each in paths if os.path.isdir(each)])
     files.remove_leftovers(dataset_prefix(output_prefix).parent, below=False)
-    digests = [{"file": key, "sha256": files.sha256_file(path)} for path, key in input_files(paths)]
+    found = input_files(paths)
+    digests = [{"file": key, "sha256": files.sha256_file(path)} for path, key in found]
+    tell_twice((path, row["sha256"]) for (path, _), row in zip(found, digests, strict=True))
     prefix = dataset_prefix(output_prefix)
     labels_prefix = dataset_prefix(output_prefix, "text_label")
     counts = {"examples": 0, "example_tokens": 0, "learned_tokens": 0, "without_answer": 0, "too_long": 0, "bytes": 0}

@@ -104,7 +104,9 @@ def claim(
     files.check_output(output_dir, [*found.values(), *reads])
     like = {"corpora": {str: {"documents_in": int}}, "options": dict, "tool": str}
     documents.take_over(output_dir / report, like, [output_dir / name for name in names])
-    files.check_output(output_dir, names=(report, *names))
+    files.check_output(
+        output_dir, names=(report, *names), trees={(output_dir / name).parent for name in names} - {output_dir}
+    )
     for name in found:
         documents.claim(output_dir / name, reads, found.values())
 
@@ -149,12 +151,14 @@ def write_split(parts: Sequence[tuple[CorpusShard, Edits]], folder: str) -> dict
     """Write one split of one corpus without what its edits take away (in a worker process).
 
     Returns:
-        documents, characters and bytes of the result, and under `rules` the account of what went.
+        documents, characters and bytes of the result, how many documents were read, and under `rules` the account of what went.
     """
     writer = documents.ShardWriter(Path(folder))
     account = Account()
+    read = 0
     for shard, edits in parts:
         for place, document in enumerate(shard.read()):
+            read += 1
             rule = edits.drop.get(place)
             if rule is None and place in edits.lines:
                 rule, lines = edits.lines[place]
@@ -170,7 +174,7 @@ def write_split(parts: Sequence[tuple[CorpusShard, Edits]], folder: str) -> dict
             writer.add(document)
     writer.flush()
     Path(folder).mkdir(parents=True, exist_ok=True)
-    counts = {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes}
+    counts = {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes, "read": read}
     return counts | {"rules": account.rules}
 
 
@@ -184,6 +188,7 @@ def report(
     folder: Path, made: Mapping[str, Mapping[str, Any]], step: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The report of a rewritten corpus: `made` is what `write_split` gave for each split."""
+    documents.tell_changed(folder, {split: row["read"] for split, row in made.items()})
     old = documents.report(folder)
     account = Account()
     account.rules = {name: dict(row) for name, row in old.get("rules", {}).items()}

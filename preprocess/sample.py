@@ -93,6 +93,8 @@ def sample(
         }
         draw = Draw(shards, options.repeats, options.workers)
         rows = _drawn(draw, options, weights, str(mixture), place)
+        for name, folder in corpora.items():
+            documents.tell_changed(folder, {"train": draw.documents[name]})
         made = {
             "characters": sum(row["characters"] for row in rows.values()),
             "corpora": rows,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli
+from haigo import cli, files
+from launch import deepspeed_env, hostfile
 from mixer import design
 from preprocess import clean, dedup, sample
 
@@ -35,3 +36,30 @@ def test_an_output_of_another_command_is_refused(
     # the same command goes on replacing its own, with other options too
     assert cli.run(clean.main, [*cleaned, "--seed", "5"]) == cli.run(dedup.main, [*deduped, "--seed", "5"]) == cli.OK
     assert cli.verb is None
+
+
+def test_a_folder_that_is_emptied_holds_nothing_of_another_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`clean/train`, `model`, the folder of --force: what lies there under any name would go with it."""
+    monkeypatch.chdir(tmp_path)
+    with cli.acting("preprocess.fetch"):
+        for name in ("00000.jsonl.zst", "DATA_CARD.json"):
+            files.write_text(tmp_path / "wiki" / "train" / name, "fetched")
+    Path("raw.jsonl").write_text(json.dumps({"text": "文書の番号である。" * 9}) + "\n", encoding="utf-8")
+    words = ["raw.jsonl", "--corpus", "wiki", "--min-chars", "1", "--output-dir", "wiki"]
+    before = _texts(tmp_path)
+    assert cli.run(clean.main, words) == cli.REFUSED
+    assert "was made by preprocess.fetch" in capsys.readouterr().err and _texts(tmp_path) == before
+
+
+def test_lists_and_settings_of_the_launcher_replace_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(design.main, ["--corpora", "news,talk", "--runs", "4", "--output", "ratios.csv"]) == cli.OK
+    before = _texts(tmp_path)
+    words = ["ratios.csv", "--from", "node[1-2]", "--gpus-per-node", "4"]
+    for command, given in ((hostfile.main, words), (deepspeed_env.main, ["ratios.csv", "--names", "HOME"])):
+        assert cli.run(command, given) == cli.REFUSED
+        assert "ratios.csv was made by mixer.design" in capsys.readouterr().err and _texts(tmp_path) == before

@@ -14,7 +14,7 @@ from sentinels import look, plant
 from test_surface import verbs
 from tiny_house import ELSEWHERE, STEPS, call
 
-from haigo import cli
+from haigo import cli, files
 from haigo.ownership import names_in
 
 SLOW = {"launch.proxies", "launch.local", "eval_harness.run"}
@@ -60,16 +60,24 @@ def test_nothing_of_the_users_is_touched(house, monkeypatch, capsys):
 
 
 def under_our_names(step, house, mine, capsys):
-    """A file of the user's under each of a few names that the verb writes: it stays, and the verb says so."""
+    """A file of the user's, and one of another command's, under a few names that the verb writes: it stays, and is told."""
     made = [Path(place) / name for place, _, _ in os.walk(house / step.out) for name in names_in(Path(place))]
     names = sorted(str(path.relative_to(house / step.out)) for path in made if path.is_file())
     assert names, step.verb
     trials = 1 if step.verb in SLOW else min(TRIALS, len(names))
-    for number, name in enumerate(random.Random(1).sample(names, trials)):
+    chosen = random.Random(1).sample(names, trials)
+    another = [name for name in names if name not in chosen and not name.endswith("run.json")][:1] or chosen
+    for number, (name, by) in enumerate(
+        [*((each, None) for each in chosen), *((each, "other.verb") for each in another)]
+    ):
         out = f"trials/{STEPS.index(step)}/{number}"
         taken = house / out / name
         taken.parent.mkdir(parents=True)
-        taken.write_text("mine")
+        if by is None:
+            taken.write_text("mine")
+        else:
+            with cli.acting(by):
+                files.write_text(taken, "mine")
         code = call(step, out)
         said = capsys.readouterr().err
         assert taken.read_text() == "mine", f"{step.verb} wrote over {name}"

@@ -145,7 +145,7 @@ def own(folder: Path) -> None:
         files.adopt(folder / name for name in names)
         if (folder / "result.json").is_file():
             files.adopt((folder / "model").glob("*"))
-    files.check_output(folder, names=names)
+    files.check_output(folder, names=names, trees=[folder / "model"])
     if not files.ours(folder / "model"):
         raise Refused(
             f"{folder / 'model'} holds files, and Haigo did not make them.",

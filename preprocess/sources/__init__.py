@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from ..suffixes import CODE_SUFFIXES, LOOKED_INTO, TEXT_SUFFIXES
 from . import kokkai, mediawiki, parquet, structured, txt
 from .encodings import glimpse
 
-__all__ = ["Document", "detect_format", "input_files", "jsonl", "read", "read_entry"]
+__all__ = ["Document", "detect_format", "input_files", "jsonl", "read", "read_entry", "tell_twice"]
 
 _BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
 _API = re.compile(rb'"(?:numberOfRecords|speechRecord|meetingRecord)"')
@@ -62,6 +63,23 @@ def input_files(
     if not found:
         raise HaigoError("no input file is named.", "name at least one file, folder or pattern")
     return found
+
+
+def tell_twice(found: Iterable[tuple[Path, str]]) -> None:
+    """Say which inputs hold the same bytes, under one name or several: every document of theirs counts twice.
+
+    Args:
+        found: each input and its sha256.
+    """
+    first: dict[str, Path] = {}
+    shown = []
+    for path, digest in found:
+        if digest in first and path.stat().st_size:
+            shown.append(f"{first[digest]} and {path}")
+        first.setdefault(digest, path)
+    if shown:
+        more = f" ({len(shown) - 1} more such)" if shown[1:] else ""
+        print(f"haigo: {shown[0]} hold the same bytes{more}: their documents count twice.", file=sys.stderr)
 
 
 def read(

@@ -187,6 +187,27 @@ def test_forms_of_the_ids_file(tmp_path, text, ids):
     assert exclude.read(tmp_path / "ids") == ids
 
 
+def test_ids_that_exclude_nothing_are_told(loaded, jglue, tmp_path, capsys):
+    ids = tmp_path / "ids"
+    for content, said in (
+        (
+            {"jcommonsense": [41]},
+            "'jcommonsense' is no task: its 1 ids exclude nothing. Did you mean 'jcommonsenseqa'?",
+        ),
+        ({"jcommonsenseqa": [41, 9041]}, "1 ids are of no document of jcommonsenseqa (9041): other data?"),
+        ([9041, 9042], "2 ids are of no document of the tasks (9041, 9042): other data?"),
+        ({"jcommonsenseqa": [41], "jnli": [7]}, ""),
+        ([41, 9041], ""),  # of another task, which is not scored now
+    ):
+        ids.write_text(json.dumps(content), encoding="utf-8")
+        evaluate("", NAME, 0, None, jglue, model=loaded("spm"), exclude_ids=ids)
+        told = capsys.readouterr().err
+        assert said in told and bool(said) == ("--exclude" in told)
+    ids.write_text('{"jcommonsenseqa": [9041]}', encoding="utf-8")
+    evaluate("", NAME, 0, 3, jglue, model=loaded("spm"), exclude_ids=ids)  # the others are not looked at
+    assert "--exclude" not in capsys.readouterr().err
+
+
 def test_ids_files_that_are_none(tmp_path):
     (tmp_path / "ids").write_text('{"doc": 1}\n{"id": 2}\n', encoding="utf-8")
     for path in (tmp_path / "ids", tmp_path / "none"):

@@ -76,6 +76,14 @@ def test_embeddings_do_not_depend_on_their_batch(loaded, tmp_path):
     assert table["text"] == texts and np.allclose(table["embedding"], vectors)
 
 
+def test_empty_lines_have_no_embedding_and_are_told(tmp_path, capsys):
+    (tmp_path / "lines").write_text("一\n\n二\n \n三\n", encoding="utf-8")
+    assert embed.sentences(tmp_path / "lines") == ["一", "二", "三"]
+    assert "2 empty lines of" in capsys.readouterr().err
+    (tmp_path / "lines").write_text("一\n二\n", encoding="utf-8")
+    assert embed.sentences(tmp_path / "lines") == ["一", "二"] and not capsys.readouterr().err
+
+
 def test_spearman_on_jsts(loaded, tmp_path):
     pairs = [
         ("港の市場", "港の市場", 5.0),

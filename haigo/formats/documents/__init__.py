@@ -9,7 +9,8 @@ import contextlib
 import heapq
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -77,6 +78,21 @@ def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if found["corpus"] in ("", ".", "..") or "/" in found["corpus"]:
         raise HaigoError(f"{path} names no corpus.", "clean the corpus again")
     return dict(found)
+
+
+def tell_changed(folder: str | os.PathLike[str], there: Mapping[str, int]) -> None:
+    """Say so where splits hold other numbers of documents than the report counts: some were lost, or put there, since.
+
+    Args:
+        there: split -> documents that were read.
+    """
+    stated = report(folder).get("splits", {})
+    for split, count in there.items():
+        counted = stated.get(split, {}).get("documents", count)
+        if counted != count:
+            place = Path(folder) / split
+            told = f"{place} holds {count:,} documents, and {REPORT} counts {counted:,}: it was changed since."
+            print(f"haigo: {told}", file=sys.stderr)
 
 
 def _require_report(folder: Path) -> None:
@@ -188,7 +204,7 @@ def claim(folder: Path, inputs: Iterable[Path], recursive: Iterable[Path] = ()) 
     shards = [shard for place in places for shard in place.glob("[0-9]*.jsonl.zst")]
     for like in ({"splits": {str: {"documents": int}}}, {"sample": {"budget": int, "granted": int}}):
         take_over(folder / REPORT, {"corpus": str, **like}, shards)
-    files.check_output(folder / REPORT)
+    files.check_output(folder / REPORT, trees=places)
     for place in places:
         files.check_output(place, inputs, recursive)
         if place.is_symlink() or not files.ours(place):

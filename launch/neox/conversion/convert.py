@@ -182,6 +182,7 @@ def _free(out: Path, source: Path, force: bool) -> None:
         out
     ):  # converted by an earlier version, which kept no journal
         files.adopt(path for kind in _OURS for path in out.glob(kind))
+    files.check_output(out, trees=[out])
     if not files.ours(out):
         raise Refused(
             f"{out} holds something else than a model of ours.", "name another folder with --out, or move that one away"

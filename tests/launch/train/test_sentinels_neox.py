@@ -11,7 +11,7 @@ from test_convert import case  # noqa: F401
 from test_runs import Several, several  # noqa: F401
 from test_supervise import Run, run  # noqa: F401
 
-from haigo import cli
+from haigo import cli, files
 from launch import checkpoints, convert, runs
 
 
@@ -78,6 +78,10 @@ def test_a_converted_model(case, capsys: pytest.CaptureFixture[str]) -> None:  #
     plant(one.save)
     assert one.run() == cli.OK
     plant(one.out)
+    with cli.acting("eval_harness.run"):
+        files.write_text(one.out / "sub" / "result.json", "scores that took a night")
+    assert one.run("--force") == cli.REFUSED and "was made by eval_harness.run" in capsys.readouterr().err
+    files.remove(one.out / "sub" / "result.json")
     mine = {name: each for name, each in look(one.root).items() if name != "made.said"}  # the pretended converter's own
     assert one.run("--force") == cli.OK
     assert mine.items() <= look(one.root).items()
