@@ -30,12 +30,35 @@ def parse(module: str, doc: str | None, cls: type[T], argv: Sequence[str] | None
         HaigoError: an unknown option (with the nearest), a missing one, a value of another type or out of its limits.
     """
     parser = cli.parser(module, doc)
-    add(parser, cls)
-    return taken(cls, parser.parse_args(argv))
+    _add(parser, cls)
+    return _taken(cls, parser.parse_args(argv))
 
 
-def add(parser: argparse.ArgumentParser, cls: type[Options]) -> None:
-    """Add every option of `cls` to a parser: for verbs that have sources or modes below them."""
+def parse_one_of(module: str, doc: str | None, kinds: Mapping[str, type[T]], argv: Sequence[str] | None) -> T:
+    """The options of a verb that has several kinds below it, of which the command line's first word names one.
+
+    Args:
+        module, doc: as of `parse`.
+        kinds: word -> its options; the first line of their docstring is shown by `--help`.
+
+    Raises:
+        HaigoError: as of `parse`.
+    """
+    parser = cli.parser(module, doc)
+    below = parser.add_subparsers(dest="_kind", metavar="SOURCE", required=True, parser_class=type(parser))
+    for word, cls in kinds.items():
+        about = (cls.__doc__ or "").partition("\n")[0]
+        kind = below.add_parser(word, help=about, description=about)
+        kind.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+        _add(kind, cls)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:  # raised by the kind's own parser, which knows the options that may have been meant
+        below.choices[args._kind].error(f"unrecognized arguments: {' '.join(unknown)}")
+    return _taken(kinds[args._kind], args)
+
+
+def _add(parser: argparse.ArgumentParser, cls: type[Options]) -> None:
+    """Add every option of `cls` to a parser."""
     hints = typing.get_type_hints(cls)
     groups: dict[str, Any] = {}
     for each in dataclasses.fields(typing.cast(Any, cls)):
@@ -48,7 +71,7 @@ def add(parser: argparse.ArgumentParser, cls: type[Options]) -> None:
         (groups[title] if title else parser).add_argument(*names, **how)
 
 
-def taken(cls: type[T], args: argparse.Namespace) -> T:
+def _taken(cls: type[T], args: argparse.Namespace) -> T:
     """The options of `cls` from what a parser read."""
     hints = typing.get_type_hints(cls)
     values = {}

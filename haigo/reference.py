@@ -44,14 +44,21 @@ def verbs() -> Iterator[tuple[str, str, type[options.Options]]]:
     for path in sorted(each for room in ROOMS for each in (root / room).rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "flags.parse":
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("flags.parse", "flags.parse_one_of"):
                 parts = path.relative_to(root).with_suffix("").parts
                 name = ast.literal_eval(node.args[0])
-                declared: object = importlib.import_module(".".join(parts))
+                declared: typing.Any = importlib.import_module(".".join(parts))
                 for word in ast.unparse(node.args[2]).split("."):
                     declared = getattr(declared, word)
-                first = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-                yield name, first, typing.cast(type[options.Options], declared)
+                if isinstance(declared, dict):
+                    yield from ((f"{name} {kind}", _first(each.__doc__), each) for kind, each in declared.items())
+                else:
+                    yield name, _first(ast.get_docstring(tree)), declared
+
+
+def _first(docstring: str | None) -> str:
+    """A docstring's first sentence or two."""
+    return (docstring or "").partition("\n\n")[0].replace("\n", " ")
 
 
 def _rows(declared: type[options.Options]) -> list[str]:

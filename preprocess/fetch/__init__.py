@@ -51,11 +51,12 @@ def fetch_corpus(
         try:
             source.fetch(client, store)
         finally:
+            store.left_out.clear()  # of an answer that was not taken in
             store.commit()
         store.cut(everything=True)
         if not store.documents and not source.trouble:
             raise HaigoError(f"{folder}: the source has no document for these conditions.", "ask for more")
-        complete = not source.trouble and not source.limits.reached(store)
+        complete = not source.trouble and not source.reached(store)
         corpus = name or folder.resolve().name
         written = card.write(store, corpus, source.about(store), source.identity(), runs()["runs"], complete)
     if source.trouble:

@@ -11,7 +11,6 @@ from typing import ClassVar
 from haigo import files
 from haigo.cli import HaigoError
 from haigo.options import option
-from haigo.progress import Progress
 
 from .client import Client
 from .source import Source
@@ -45,12 +44,8 @@ class Addresses(Source):
             yield f"GET {url}  (after its site's robots.txt)"
 
     def fetch(self, client: Client, store: Store) -> None:
-        with Progress(self.name, len(self.urls), self.name) as progress:
-            for url in self.urls:
-                if self.limits.reached(store):
-                    return
-                self.one(client, store, url)
-                progress.update(detail=f"{store.documents:,} documents")
+        for url in self.each(store, self.urls, self.name):
+            self.one(client, store, url)
 
     @abc.abstractmethod
     def one(self, client: Client, store: Store, url: str) -> None:

@@ -66,7 +66,7 @@ def take(
     source: Source,
     store: Store,
     unit: str,
-    rows: Callable[[Skipped], Iterator[Document | None]],
+    rows: Iterator[Document | None],
     sign: Callable[[Document], Document],
     *,
     done: str,
@@ -76,7 +76,7 @@ def take(
 
     Args:
         unit: name of the file's state.
-        rows: gives all of them, None for one that was passed over and noted.
+        rows: all of them, None for one that was passed over and noted in the store's `left_out`.
         sign: gives them licence and origin.
         done: is remembered when all were taken.
         show: is called with how many documents came.
@@ -84,20 +84,17 @@ def take(
     Returns:
         Whether the file's end was reached; a limit may come first.
     """
-    skipped = Skipped()
     taken = (store.get(unit, STATE) or {}).get("rows", 0)
-    stream = rows(skipped)
-    for _ in itertools.islice(stream, taken):
+    for _ in itertools.islice(rows, taken):
         pass
-    skipped.clear()  # it was counted when those rows were taken
-    while not source.limits.reached(store):
-        most = source.limits.room(store, _BATCH)
-        batch = list(itertools.islice(stream, most))
+    store.left_out.clear()  # it was counted when those rows were taken
+    while not source.reached(store):
+        most = _BATCH if source.max_documents is None else min(_BATCH, source.max_documents - store.documents)
+        batch = list(itertools.islice(rows, most))
         taken += len(batch)
         ended = len(batch) < most
         signed = [sign(row) for row in batch if row is not None]
-        store.commit(signed, {unit: {"done": done} if ended else {"rows": taken}}, skipped)
-        skipped.clear()
+        store.commit(signed, {unit: {"done": done} if ended else {"rows": taken}})
         show(len(signed))
         if ended:
             return True

@@ -34,10 +34,9 @@ _SELF_NAMED = re.compile(r"(?:https?|tag|urn):", re.IGNORECASE)
 
 @dataclasses.dataclass
 class Feeds(Addresses):
-    """Entries of feeds."""
+    """News feeds: RSS 2.0, RSS 1.0 (RDF), Atom."""
 
     name = "feeds"
-    summary = "news feeds: RSS 2.0, RSS 1.0 (RDF), Atom"
     noun = "feed"
 
     def about(self, store: Store) -> About:
@@ -58,16 +57,16 @@ class Feeds(Addresses):
             "If-Modified-Since": state.get("modified"),
         }
         sent = {name: value for name, value in headers.items() if value}
-        skipped, documents = Skipped(), []
+        documents = []
         try:
             reply, feed = client.get(url, read=_reader(url), headers=sent, max_bytes=_FEED_BYTES)
         except HaigoError as error:
             self.trouble.append(error.problem)
-            skipped.note("feed that could not be read", f"{url}: {error.problem}")
-            store.commit(skipped=skipped)
+            store.left_out.note("feed that could not be read", f"{url}: {error.problem}")
+            store.commit()
             return
         if feed is not None:
-            documents = list(self._documents(feed, url, today(client).isoformat(), skipped))
+            documents = list(self._documents(feed, url, today(client).isoformat(), store.left_out))
             if feed.repaired:
                 line = f"haigo: {url} is not well-formed XML ({feed.repaired} places), and is read all the same."
                 print(line, file=sys.stderr)
@@ -76,7 +75,7 @@ class Feeds(Addresses):
             "etag": reply.headers.get("ETag") or state.get("etag"),
             "modified": reply.headers.get("Last-Modified") or state.get("modified"),
         }
-        store.commit(documents, {unit: now}, skipped)
+        store.commit(documents, {unit: now})
 
     def _documents(self, feed: feed_parse.Feed, url: str, fetched: str, skipped: Skipped) -> Iterator[Document]:
         for item in feed.items:

@@ -29,7 +29,7 @@ from .client import Client
 from .download import Download
 from .replies import Again, Reply, parsed
 from .source import UNKNOWN_LICENCE, Source, today
-from .state import PARTS, Skipped, Store
+from .state import PARTS, Store
 
 BASE_URL = "https://huggingface.co"
 PRESETS = {"mc4": ("allenai/c4", "multilingual/c4-{language}.tfrecord-*.json.gz")}
@@ -47,10 +47,12 @@ _MOST_BYTES, _LIST_BYTES = 50_000_000_000, 256 << 20
 
 @dataclasses.dataclass
 class Hub(Source):
-    """Files of one data set; `HF_TOKEN`, for those that ask for a key, is sent to the hub alone."""
+    """Data sets of the Hugging Face hub, such as mC4 (files of JSON lines, parquet or text).
+
+    `HF_TOKEN`, for those that ask for a key, is sent to the hub alone.
+    """
 
     name = "hub"
-    summary = "data sets of the Hugging Face hub, such as mC4 (files of JSON lines, parquet or text)"
     gap_s = 1.0
     unique = False  # ids are file and line
     conditions = ("repo", "revision", "text_key", "base_url")
@@ -96,32 +98,27 @@ class Hub(Source):
         if known is None:
             known = client.get(self._listing, read=self._listed, headers=_key(), max_bytes=_LIST_BYTES)
             store.commit(state={"repo": known})
-        chosen = self._chosen(known["files"])
-        with Progress(f"{self.repo}", None, "documents") as progress:
-            for number, path in enumerate(chosen, 1):
-                if self.limits.reached(store):
-                    return
-                if not (store.get(f"file {path}", datafile.STATE) or {}).get("done"):
-                    self._file(client, store, path, known, progress)
-                    progress.show(f"file {number} of {len(chosen)}")
+        for path in self.each(store, self._chosen(known["files"]), "files"):
+            if not (store.get(f"file {path}", datafile.STATE) or {}).get("done"):
+                self._file(client, store, path, known)
 
-    def _file(self, client: Client, store: Store, path: str, known: dict[str, Any], progress: Progress) -> None:
+    def _file(self, client: Client, store: Store, path: str, known: dict[str, Any]) -> None:
         url, page = (f"{self._page}/{kind}/{known['sha']}/{quote(path)}" for kind in ("resolve", "blob"))
         fetched = today(client).isoformat()
-
-        def rows(skipped: Skipped) -> Iterator[Document | None]:
-            key = f"{self.repo}/{path}"
-            if suffix(path) in (".parquet", ".txt"):
-                return datafile.rows(download.finish(), url, key, self.text_key, skipped)
-            return datafile.lines(cast(BinaryIO, download), url, key, self.text_key, skipped)
 
         def sign(row: Document) -> Document:
             origin = row.meta.get("url")
             return self.sign(row, origin if isinstance(origin, str) else page, known["licence"], fetched)
 
         with Download(client, url, store.folder / PARTS, max_bytes=_MOST_BYTES, headers=_key()) as download:
-            if datafile.take(self, store, f"file {path}", rows, sign, done=fetched, show=progress.update):
-                download.discard()
+            named = (url, f"{self.repo}/{path}", self.text_key, store.left_out)
+            if suffix(path) in (".parquet", ".txt"):
+                rows = datafile.rows(download.finish(), *named)
+            else:
+                rows = datafile.lines(cast(BinaryIO, download), *named)
+            with Progress(path, None, "documents", after=5.0) as progress:
+                if datafile.take(self, store, f"file {path}", rows, sign, done=fetched, show=progress.update):
+                    download.discard()
 
     def _chosen(self, paths: list[str]) -> list[str]:
         readable = [path for path in paths if suffix(path) in _READABLE]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import io
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -19,9 +18,7 @@ import orjson
 
 from haigo import shapes
 from haigo.cli import Failed, HaigoError, Refused, nearest
-from haigo.formats.documents.containers import Entry
 from haigo.options import option
-from haigo.progress import Progress
 
 from ..sources import Document
 from ..sources import kokkai as reader
@@ -82,7 +79,8 @@ class _Page:
     total: int
     next: int | None
     ids: list[str]
-    reply: Reply
+    speeches: list[dict[str, Any]]
+    url: str
 
 
 class _Shifted(Exception):
@@ -91,10 +89,9 @@ class _Shifted(Exception):
 
 @dataclasses.dataclass
 class Kokkai(Source):
-    """Speeches of the days from `first` to `last`, both included."""
+    """Minutes of the National Diet of Japan (API of the National Diet Library), of the days that are named."""
 
     name = "kokkai"
-    summary = "minutes of the National Diet of Japan (API of the National Diet Library)"
     gap_s = 3.0
     conditions = ("house", "meeting", "speaker", "session", "attendance", "base_url")
 
@@ -143,12 +140,8 @@ class Kokkai(Source):
                 yield f"... one for each of {len(self._days):,} days, and one more for every {self._form.most} records of a day"
 
     def fetch(self, client: Client, store: Store) -> None:
-        with Progress("days of minutes", len(self._days), "days") as progress:
-            for day in self._days:
-                if self.limits.reached(store):
-                    return
-                self._day(client, store, day)
-                progress.update(detail=f"{day}, {store.documents:,} speeches")
+        for day in self.each(store, self._days, "days"):
+            self._day(client, store, day)
 
     def _day(self, client: Client, store: Store, day: datetime.date) -> None:
         state = store.get(f"day {day}", _DAY) or {}
@@ -183,16 +176,13 @@ class Kokkai(Source):
             if done and len(walk.ids) != page.total:
                 raise _Shifted
             walk.start = page.next or 0
-            skipped = Skipped()
-            documents = list(self._documents(page, skipped, fetched))
+            documents = list(self._documents(page, store.left_out, fetched))
             on_the_way = {"start": walk.start, "total": walk.total, "ids": sorted(walk.ids)}
             state = {"asked": fetched, "records": page.total} if done else on_the_way
-            store.commit(documents, {f"day {day}": state}, skipped)
+            store.commit(documents, {f"day {day}": state})
 
     def _documents(self, page: _Page, skipped: Skipped, fetched: str) -> Iterator[Document]:
-        name = page.reply.url
-        entry = Entry(name, name, io.BufferedReader(io.BytesIO(page.reply.body)))
-        for document in reader.read(entry, attendance=True):
+        for document in map(reader.speech, page.speeches):
             if document.meta.get("order") == 0 and not self.attendance:
                 skipped.note("attendance list", document.id)
                 continue
@@ -200,7 +190,7 @@ class Kokkai(Source):
                 skipped.note("empty speech", document.id)
                 continue
             minutes = document.meta.get("meetingURL")
-            origin = f"{minutes}/{document.meta.get('order')}" if minutes else name
+            origin = f"{minutes}/{document.meta.get('order')}" if minutes else page.url
             yield self.sign(document, origin, LICENCE, fetched)
 
     def _checked(self, client: Client, reply: Reply, day: datetime.date, walk: _Walk) -> _Page:
@@ -223,7 +213,7 @@ class Kokkai(Source):
             raise Again("an empty page")
         for record in records:
             self._require(record, day, reply.url)
-        return _Page(total, following, ids, reply)
+        return _Page(total, following, ids, list(reader.records({self._form.records: records})), reply.url)
 
     def _parsed(self, client: Client, reply: Reply) -> dict[str, Any]:
         try:

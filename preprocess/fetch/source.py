@@ -1,7 +1,7 @@
 """What every source is to the command: its options, the requests it would send, and the fetching itself.
 
-A source is one dataclass in a file of its own, whose fields are its options (`haigo.options`), and a line in `SOURCES` of
-`__main__`.
+A source is one dataclass in a file of its own, whose fields are its options (`haigo.options`) beside those that all have, and a
+line in `SOURCES` of `__main__`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import abc
 import dataclasses
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from haigo.cli import HaigoError
 from haigo.options import Options, amount, count, option
+from haigo.progress import Progress
 
 from ..sources import Document
 from .card import About
@@ -22,30 +23,27 @@ from .client import Client
 from .state import Store
 
 UNKNOWN_LICENCE = "not stated"
+T = TypeVar("T")
 
 
 @dataclasses.dataclass
-class Limits:
-    """When to stop before everything is there; None for never. A limit is checked after each answer."""
+class Source(Options, abc.ABC):
+    """One source with its options.
 
-    documents: int | None = None
-    characters: int | None = None
+    Attributes:
+        trouble: sentences on what could not be had; the run ends with them, its card says `complete: false`.
+    """
 
-    def reached(self, store: Store) -> bool:
-        """True when the corpus is as large as it may be."""
-        return (self.documents is not None and store.documents >= self.documents) or (
-            self.characters is not None and store.characters >= self.characters
-        )
+    name: ClassVar[str]
+    gap_s: ClassVar[float]
+    """Default pause after each reply."""
+    conditions: ClassVar[tuple[str, ...]] = ()
+    """Fields that all documents of a folder have in common."""
+    obey_robots: ClassVar[bool] = False
+    unique: ClassVar[bool] = True
+    """See `state.opened`."""
 
-    def room(self, store: Store, most: int) -> int:
-        """How many documents more there may be, up to `most`."""
-        return most if self.documents is None else min(most, self.documents - store.documents)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FetchOptions(Options):
-    """What `preprocess.fetch` takes beside a source's own options."""
-
+    _: dataclasses.KW_ONLY
     output_dir: str | None = option("folder of the corpus (not with --dry-run)", None)
     corpus: str | None = option("name of the corpus on its data card (default: the folder's)", None)
     contact: str | None = option("your mail address or URL, told to every server (or set HAIGO_CONTACT)", None)
@@ -58,30 +56,6 @@ class FetchOptions(Options):
     max_chars: int | None = count("stop when this many characters are there", None)
     dry_run: bool = option("print the requests, send none", False)
     json: bool = option("print the data card (or the plan) as JSON", False)
-
-
-@dataclasses.dataclass
-class Source(Options, abc.ABC):
-    """One source with its options.
-
-    Attributes:
-        licence: put into every document in place of what the source says.
-        limits: when to stop.
-        trouble: sentences on what could not be had; the run ends with them, its card says `complete: false`.
-    """
-
-    name: ClassVar[str]
-    summary: ClassVar[str]
-    gap_s: ClassVar[float]
-    """Default pause after each reply."""
-    conditions: ClassVar[tuple[str, ...]] = ()
-    """Fields that all documents of a folder have in common."""
-    obey_robots: ClassVar[bool] = False
-    unique: ClassVar[bool] = True
-    """See `state.opened`."""
-
-    licence: str | None = dataclasses.field(default=None, kw_only=True)
-    limits: Limits = dataclasses.field(default_factory=Limits, kw_only=True)
     trouble: list[str] = dataclasses.field(default_factory=list, init=False)
 
     @property
@@ -97,6 +71,22 @@ class Source(Options, abc.ABC):
     def identity(self) -> dict[str, Any]:
         """What all documents of a folder have in common; a folder that holds another one is refused."""
         return {"source": self.name} | {name: getattr(self, name) for name in self.conditions}
+
+    def reached(self, store: Store) -> bool:
+        """True when the corpus is as large as it may be; asked after each answer."""
+        documents, characters = self.max_documents, self.max_chars
+        return (documents is not None and store.documents >= documents) or (
+            characters is not None and store.characters >= characters
+        )
+
+    def each(self, store: Store, units: Sequence[T], noun: str) -> Iterator[T]:
+        """The pieces of work one after the other, with a line of progress, until the corpus is as large as it may be."""
+        with Progress(self.name, len(units), noun) as progress:
+            for unit in units:
+                if self.reached(store):
+                    return
+                yield unit
+                progress.update(detail=f"{store.documents:,} documents")
 
     @abc.abstractmethod
     def about(self, store: Store) -> About:

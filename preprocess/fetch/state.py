@@ -51,7 +51,7 @@ class Skipped:
         self.samples: dict[str, list[str]] = {}
 
     def clear(self) -> None:
-        """Begin anew, after a commit has taken everything in."""
+        """Begin anew, after a commit has taken everything in, or where it will come again."""
         self.counts.clear()
         self.samples.clear()
 
@@ -71,11 +71,13 @@ class Store:
         folder: the corpus' folder.
         documents, characters, bytes: what it holds (characters and UTF-8 bytes of texts).
         also: gives state that every commit writes down too (how many requests were sent, say).
+        left_out: what was left out on the way to the documents of the next commit, which takes it in.
     """
 
     def __init__(self, folder: Path, base: sqlite3.Connection, unique: bool, shard_bytes: int) -> None:
         self.folder, self._base, self._unique, self._limit = folder, base, unique, shard_bytes
         self.also: Callable[[], dict[str, Any]] = dict
+        self.left_out = Skipped()
         totals = self.get("totals", {"documents": int, "characters": int, "bytes": int}) or {}
         self.documents: int = totals.get("documents", 0)
         self.characters: int = totals.get("characters", 0)
@@ -94,29 +96,22 @@ class Store:
         row = self._base.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
         return None if row is None else _value(row[0], like, name)
 
-    def commit(
-        self,
-        batch: Iterable[Document] = (),
-        state: Mapping[str, Any] | None = None,
-        skipped: Skipped | None = None,
-    ) -> int:
-        """Take in an answer, wholly or not at all.
+    def commit(self, batch: Iterable[Document] = (), state: Mapping[str, Any] | None = None) -> int:
+        """Take in an answer, wholly or not at all, and what was left out of it.
 
         Args:
             batch: documents; of those with an id that was here before, the first is kept.
             state: name -> JSON value to remember.
-            skipped: what was left out on the way to these documents.
 
         Returns:
             How many documents were new.
         """
-        skipped = skipped or Skipped()
         new: collections.Counter[str] = collections.Counter()
         licences: collections.Counter[str] = collections.Counter()
         with self._base:
             for given in batch:
                 document = _storable(given)
-                if self._unique and not self._is_new(document, skipped):
+                if self._unique and not self._is_new(document):
                     continue
                 line = documents.line(document)
                 self._base.execute("INSERT INTO waiting (line) VALUES (?)", (line.packed,))
@@ -133,7 +128,8 @@ class Store:
                 " ON CONFLICT (name) DO UPDATE SET documents = documents + excluded.documents",
                 licences.items(),
             )
-            self._note(skipped)
+            self._note_left_out()
+        self.left_out.clear()
         self.documents, self.characters, self.bytes = totals["documents"], totals["characters"], totals["bytes"]
         self._held += new["held"]
         self.cut(everything=False)
@@ -184,20 +180,20 @@ class Store:
         rows = self._base.execute("SELECT reason, count, samples FROM skipped ORDER BY count DESC, reason")
         return {reason: {"count": count, "samples": _value(samples, [str], reason)} for reason, count, samples in rows}
 
-    def _is_new(self, document: Document, skipped: Skipped) -> bool:
+    def _is_new(self, document: Document) -> bool:
         key, digest = _hash(document.id, 16), _hash(document.text, 8)
         row = self._base.execute("SELECT text FROM seen WHERE id = ?", (key,)).fetchone()
         if row is None:
             self._base.execute("INSERT INTO seen VALUES (?, ?)", (key, digest))
         elif row[0] != digest:
-            skipped.note("came again with another text, the first was kept", document.id)
+            self.left_out.note("came again with another text, the first was kept", document.id)
         return row is None
 
-    def _note(self, skipped: Skipped) -> None:
-        before = self.skipped() if skipped.counts else {}
-        for reason, count in skipped.counts.items():
+    def _note_left_out(self) -> None:
+        before = self.skipped() if self.left_out.counts else {}
+        for reason, count in self.left_out.counts.items():
             kept = before.get(reason, {"count": 0, "samples": []})
-            samples = [*kept["samples"], *skipped.samples.get(reason, [])][:_SAMPLES]
+            samples = [*kept["samples"], *self.left_out.samples.get(reason, [])][:_SAMPLES]
             row = (reason, kept["count"] + count, json.dumps(samples))
             self._base.execute("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", row)
 

@@ -7,7 +7,6 @@ tried again by the next run. Data files go on where they broke off.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import re
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from .download import Download
 from .replies import NotServed, TooLarge
 from .robots import Disallowed
 from .source import UNKNOWN_LICENCE, today
-from .state import PARTS, Skipped, Store
+from .state import PARTS, Store
 
 _MOST_BYTES, _PAGE_BYTES = 50_000_000_000, 32 << 20
 _HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE)
@@ -36,10 +35,9 @@ _CHARSET = re.compile(rb"""<meta[^>]{0,200}?charset\s*=\s*["']?\s*([\w-]{2,40})"
 
 @dataclasses.dataclass
 class Urls(Addresses):
-    """Whatever the addresses hold."""
+    """Plain addresses: pages, texts, data files."""
 
     name = "urls"
-    summary = "plain addresses: pages, texts, data files"
     conditions = ("text_key",)
 
     text_key: str = option("key or column of the text in data files", "text")
@@ -63,12 +61,12 @@ class Urls(Addresses):
         try:
             self._take(client, store, url, unit, fetched)
         except HaigoError as error:
-            skipped = Skipped()
+            store.left_out.clear()  # what was taken of it was committed
             final = isinstance(error, NotServed | TooLarge | Disallowed)
-            skipped.note("not served" if final else "could not be had or read", f"{url}: {error.problem}")
+            store.left_out.note("not served" if final else "could not be had or read", f"{url}: {error.problem}")
             if not final:
                 self.trouble.append(error.problem)
-            store.commit(state={unit: {"done": fetched}} if final else {}, skipped=skipped)
+            store.commit(state={unit: {"done": fetched}} if final else {})
 
     def _take(self, client: Client, store: Store, url: str, unit: str, fetched: str) -> None:
         def sign(row: Document) -> Document:
@@ -78,12 +76,11 @@ class Urls(Addresses):
             part = download.finish(restarts=1)
             page = _page(url, part)
             if page is not None:
-                skipped = Skipped()
                 if not page.text:
-                    skipped.note("page without text", url)
-                store.commit([sign(page)] if page.text else [], {unit: {"done": fetched}}, skipped)
+                    store.left_out.note("page without text", url)
+                store.commit([sign(page)] if page.text else [], {unit: {"done": fetched}})
             else:
-                rows = functools.partial(datafile.rows, part, url, url, self.text_key)
+                rows = datafile.rows(part, url, url, self.text_key, store.left_out)
                 if not datafile.take(self, store, unit, rows, sign, done=fetched):
                     return
             download.discard()

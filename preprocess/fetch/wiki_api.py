@@ -19,7 +19,6 @@ from haigo.cli import HaigoError, Refused
 from haigo.options import option
 from haigo.progress import Progress
 
-from ..rules import wikitext
 from ..sources import Document
 from ..sources.mediawiki import is_redirect
 from .card import About
@@ -27,7 +26,7 @@ from .client import Client
 from .replies import Again, Reply, parsed
 from .source import UNKNOWN_LICENCE, Source, today
 from .state import Skipped, Store
-from .wiki_pages import HOLES, terms
+from .wiki_pages import HOLES, stripped, terms
 
 _CIRCLE = 1000  # answers among which no place to continue at comes twice
 _PAGES = 50
@@ -51,10 +50,9 @@ _ANSWER = {"query?": {"pages?": [_PAGE], "general?": {}, "rightsinfo?": {}}, "co
 
 @dataclasses.dataclass
 class MediaWikiApi(Source):
-    """The articles of one wiki."""
+    """Articles of a MediaWiki site through its API."""
 
     name = "mediawiki-api"
-    summary = "articles of a MediaWiki site through its API"
     gap_s = 1.0
 
     url: str = option("such as https://ja.wikinews.org/w/api.php", positional=True, metavar="API")
@@ -87,7 +85,7 @@ class MediaWikiApi(Source):
         walk = store.get("walk", _WALK) or {"continue": {}}
         fetched, been = today(client).isoformat(), collections.deque([walk.get("continue")], _CIRCLE)
         with Progress("articles", None, "articles") as progress:
-            while not walk.get("done") and not self.limits.reached(store):
+            while not walk.get("done") and not self.reached(store):
                 query = _ARTICLES | walk.get("continue", {})
                 answer = client.get(self.url, query, read=lambda reply: self._answer(client, reply))
                 onward = answer.get("continue")
@@ -96,14 +94,14 @@ class MediaWikiApi(Source):
                         f"{self.url} answers with the same place to continue at again and again.", "report it"
                     )
                 been.append(onward)
-                skipped, open_ids = Skipped(), set(walk.get("open", ()))
-                documents = list(self._documents(answer, site, fetched, skipped, open_ids))
+                open_ids = set(walk.get("open", ()))
+                documents = list(self._documents(answer, site, fetched, store.left_out, open_ids))
                 # until the batch is complete, later answers may bring the missing texts of its pages
                 if answer.get("batchcomplete") or onward is None:
-                    skipped.note("page without text", count=len(open_ids))
+                    store.left_out.note("page without text", count=len(open_ids))
                     open_ids = set()
                 walk = {"continue": onward, "open": sorted(open_ids)} if onward else {"done": fetched}
-                progress.update(store.commit(documents, {"walk": walk}, skipped))
+                progress.update(store.commit(documents, {"walk": walk}))
 
     def _documents(
         self, answer: dict[str, Any], site: dict[str, Any], fetched: str, skipped: Skipped, open_ids: set[int]
@@ -122,29 +120,27 @@ class MediaWikiApi(Source):
             open_ids.discard(number)
             revision = page["revisions"][0]
             slot = revision.get("slots", {}).get("main", {})
-            text, markup = slot.get("content"), "wikitext"
+            text = slot.get("content")
+            reason = None
             if slot.get("contentmodel", "wikitext") != "wikitext":
-                skipped.note("page that is no wikitext", title)
-                continue
-            if not isinstance(text, str):
-                skipped.note("page without text", title)
-                continue
-            if is_redirect(text):
-                skipped.note("redirect", title)
-                continue
-            if not self.keep_wikitext:
+                reason = "page that is no wikitext"
+            elif not isinstance(text, str):
+                reason = "page without text"
+            elif is_redirect(text):
+                reason = "redirect"
+            else:
+                facts = {"revision": revision.get("revid"), "timestamp": revision.get("timestamp")}
+                meta = {"title": title, "markup": "wikitext"}
+                meta |= {key: value for key, value in facts.items() if value is not None}
                 lost: collections.Counter[str] = collections.Counter()
-                text, markup = wikitext.strip(wikitext.titled(text, title), lost), "plain"
+                document = stripped(Document(str(number), text, meta), lost, not self.keep_wikitext)
                 skipped.note(HOLES, ", ".join(lost), count=lost.total())
-            if not text.strip():
-                skipped.note("nothing but markup", title)
-                continue
-            facts = {"revision": revision.get("revid"), "timestamp": revision.get("timestamp")}
-            meta = {"title": title, "markup": markup} | {
-                key: value for key, value in facts.items() if value is not None
-            }
-            origin = site["articles"].replace("$1", quote(title.replace(" ", "_")))
-            yield self.sign(Document(str(number), text, meta), origin, site["licence"], fetched)
+                if document is not None:
+                    origin = site["articles"].replace("$1", quote(title.replace(" ", "_")))
+                    yield self.sign(document, origin, site["licence"], fetched)
+                    continue
+                reason = "nothing but markup"
+            skipped.note(reason, title)
 
     def _answer(self, client: Client, reply: Reply) -> dict[str, Any]:
         answer: dict[str, Any] = parsed(reply, {})

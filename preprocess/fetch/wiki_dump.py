@@ -27,7 +27,7 @@ from .client import Client
 from .download import Download
 from .replies import Reply, ok, parsed
 from .source import UNKNOWN_LICENCE, Source, today
-from .state import PARTS, Skipped, Store
+from .state import PARTS, Store
 
 BASE_URL = "https://dumps.wikimedia.org"
 _MOST_BYTES = 200_000_000_000
@@ -50,10 +50,9 @@ _STATUS = {"jobs": {f"{name}?": _JOB for name in _JOBS}}
 
 @dataclasses.dataclass
 class MediaWikiDump(Source):
-    """The articles of one dump."""
+    """Articles out of a MediaWiki dump, such as Wikipedia's."""
 
     name = "mediawiki-dump"
-    summary = "articles out of a MediaWiki dump, such as Wikipedia's"
     gap_s = 1.0
 
     wiki: str = option("which wiki's dump", "jawiki")
@@ -123,7 +122,7 @@ class MediaWikiDump(Source):
         for number, pair in enumerate(dump["pairs"]):
             if (store.get(f"read {number}", _READ) or {}).get("done"):
                 continue
-            if self.limits.reached(store):
+            if self.reached(store):
                 return
             index, path = (self._download(client, store, dump["date"], pair[kind]) for kind in ("index", "dump"))
             if self._read(client, store, str(number), path, index) and not self.keep_downloads:
@@ -176,11 +175,10 @@ class MediaWikiDump(Source):
                 work, index, state["taken"], self.workers or pool.cores()
             ):
                 signed = [self.sign(each, wiki_pages.address(site, each), licence, fetched) for each in documents]
-                skipped = Skipped()
-                skipped.counts.update(passed_over)
-                store.commit(signed, {f"read {number}": {"taken": taken}}, skipped)
+                store.left_out.counts.update(passed_over)
+                store.commit(signed, {f"read {number}": {"taken": taken}})
                 progress.update(len(signed))
-                if self.limits.reached(store):
+                if self.reached(store):
                     return False
         store.commit(state={f"read {number}": {"done": fetched}})
         return True

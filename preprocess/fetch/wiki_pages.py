@@ -175,16 +175,20 @@ def _batches(work: Work) -> Iterator[Result]:
 
 def _stripped(work: Work, batch: Result) -> Result:
     documents, passed_over = batch
-    if not work.strip:
-        return documents, passed_over
-    kept = []
     lost: collections.Counter[str] = collections.Counter()
-    for document in documents:
-        text = wikitext.strip(wikitext.titled(document.text, str(document.meta.get("title", ""))), lost)
-        if text.strip():
-            kept.append(Document(document.id, text, document.meta | {"markup": "plain"}))
-        else:
-            passed_over["nothing but markup"] += 1
-    if lost:
-        passed_over[HOLES] += lost.total()
+    kept = [kept for each in documents if (kept := stripped(each, lost, work.strip)) is not None]
+    passed_over += collections.Counter({"nothing but markup": len(documents) - len(kept), HOLES: lost.total()})
     return kept, passed_over
+
+
+def stripped(article: Document, lost: collections.Counter[str], strip: bool = True) -> Document | None:
+    """An article without its markup, unless that is to stay; None where there is nothing else.
+
+    Args:
+        lost: counts the templates for which a sentence was taken out.
+    """
+    text = article.text
+    if strip:
+        text = wikitext.strip(wikitext.titled(text, str(article.meta.get("title", ""))), lost)
+    meta = article.meta | ({"markup": "plain"} if strip else {})
+    return Document(article.id, text, meta) if text.strip() else None

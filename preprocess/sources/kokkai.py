@@ -35,26 +35,33 @@ def read(entry: Entry, attendance: bool = False) -> Iterator[Document]:
         ) from None
     if isinstance(page, dict) and "message" in page and "numberOfRecords" not in page:
         raise HaigoError(f"{entry.name} is an error reply of the API: {page['message']}", "fetch that page again")
-    for record in _records(page, entry.name):
-        order = record.get("speechOrder")
-        speech = record.get("speech")
-        if not isinstance(speech, str) or not isinstance(record.get("speechID"), str):
-            raise HaigoError(f"{entry.name} has a record without speechID or speech.", "fetch that page again")
-        if order == 0 and not attendance:
-            continue
-        meta = {key: record[key] for key in _META if record.get(key) is not None}
-        yield Document(record["speechID"], speech, meta | {"markup": "minutes", "order": order})
-
-
-def _records(page: Any, name: str) -> Iterator[dict[str, Any]]:
-    if not isinstance(page, dict) or not ("speechRecord" in page or "meetingRecord" in page):
+    if not isinstance(page, dict) or not {"speechRecord", "meetingRecord"} & set(page):
         if isinstance(page, dict) and page.get("numberOfRecords") == 0:
             return
-        raise HaigoError(f"{name} is not a reply of the Diet minutes API.", "name its format, or give another file")
+        raise HaigoError(
+            f"{entry.name} is not a reply of the Diet minutes API.", "name its format, or give another file"
+        )
+    for record in records(page):
+        if not isinstance(record.get("speech"), str) or not isinstance(record.get("speechID"), str):
+            raise HaigoError(f"{entry.name} has a record without speechID or speech.", "fetch that page again")
+        if attendance or record.get("speechOrder") != 0:
+            yield speech(record)
+
+
+def records(page: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The speeches of a reply as they stand, those of a meeting with what is said of it."""
     yield from page.get("speechRecord") or ()
     for meeting in page.get("meetingRecord") or ():
         shared = {key: value for key, value in meeting.items() if key != "speechRecord"}
-        yield from (shared | speech for speech in meeting.get("speechRecord") or ())
+        yield from (shared | one for one in meeting.get("speechRecord") or ())
+
+
+def speech(record: dict[str, Any]) -> Document:
+    """One of them as a document."""
+    meta = {key: record[key] for key in _META if record.get(key) is not None}
+    return Document(
+        record["speechID"], record["speech"], meta | {"markup": "minutes", "order": record.get("speechOrder")}
+    )
 
 
 def join_meetings(speeches: Iterable[Document]) -> Iterator[Document]:

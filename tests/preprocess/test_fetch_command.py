@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-import types
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ from preprocess import sources
 from preprocess.fetch import __main__, card, replies, state
 from preprocess.fetch.__main__ import main
 from preprocess.fetch.source import Source, today
-from preprocess.fetch.state import Skipped
 from preprocess.sources import Document
 
 ROOT = Path(__file__).parent.parent.parent
@@ -176,10 +174,9 @@ def test_the_summary_names_what_was_left_out(capsys, tmp_path, monkeypatch):
 
 @dataclasses.dataclass
 class Hello(Source):
-    """What a new source has to have, and no more."""
+    """A greeting from a server: what a new source has to have, and no more."""
 
     name = "hello"
-    summary = "a greeting from a server"
     gap_s = 1.0
     conditions = ("word",)
 
@@ -200,8 +197,7 @@ class Hello(Source):
 
 
 def test_a_source_is_a_file_and_a_line(capsys, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "preprocess.fetch.hello", types.SimpleNamespace(Hello=Hello))
-    monkeypatch.setattr(__main__, "SOURCES", (*__main__.SOURCES, "hello:Hello"))
+    monkeypatch.setattr(__main__, "SOURCES", {**__main__.SOURCES, "hello": Hello})
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with Server(lambda request: Answer(f"{request.path} and good day.".encode())) as server:
         words = ["hello", server.url, "--word", "hi", "--contact", "a@example.org", "--output-dir", str(tmp_path / "h")]
@@ -209,7 +205,7 @@ def test_a_source_is_a_file_and_a_line(capsys, tmp_path, monkeypatch):
         assert run(capsys, *words)[0] == run(capsys, *words)[0] == 0 and len(server.requests) == 1
         assert run(capsys, "hello", server.url, *words[4:])[0] == cli.REFUSED  # another word is another corpus
     assert held(tmp_path / "h") == {"hi": "/hi and good day."}
-    assert "a greeting from a server" in run_help(capsys)
+    assert "A greeting from a server" in run_help(capsys)
 
 
 def run_help(capsys):
@@ -310,9 +306,8 @@ class TestState:
 
     def test_half_characters_are_replaced(self, tmp_path):
         with state.opened(tmp_path, {"source": "x"}) as store:
-            skipped = Skipped()
-            skipped.note("odd", "\ud83d")
-            store.commit([Document("a\udc00", "b\ud83dc", {"t\udc00": "\udfff", "n": 1})], {}, skipped)
+            store.left_out.note("odd", "\ud83d")
+            store.commit([Document("a\udc00", "b\ud83dc", {"t\udc00": "\udfff", "n": 1})])
             store.cut(everything=True)
         (one,) = sources.read([tmp_path])
         assert (one.id, one.text, one.meta) == ("a\ufffd", "b\ufffdc", {"t\ufffd": "\ufffd", "n": 1})

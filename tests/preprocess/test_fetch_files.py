@@ -19,7 +19,6 @@ from preprocess.fetch.client import Client
 from preprocess.fetch.download import Changed, Download
 from preprocess.fetch.hub import Hub
 from preprocess.fetch.replies import TooLarge
-from preprocess.fetch.source import Limits
 from preprocess.fetch.state import Skipped, Store
 from preprocess.fetch.urls import Urls
 
@@ -116,10 +115,10 @@ def test_stopped_anywhere_it_goes_on_without_a_byte_twice(client, clock, mc4, tm
         for stop in range(1, 60):
             left = iter(range(2 + stop % 2))
 
-            def commit(self, found=(), state=None, skipped=None, left=left):
+            def commit(self, found=(), state=None, left=left):
                 if found and next(left, None) is None:
                     raise KeyboardInterrupt  # before or after what was committed, never in between
-                return real(self, found, state, skipped)
+                return real(self, found, state)
 
             monkeypatch.setattr(Store, "commit", commit)
             try:
@@ -136,9 +135,9 @@ def test_stopped_anywhere_it_goes_on_without_a_byte_twice(client, clock, mc4, tm
 
 def test_a_limit_stops_early_and_a_larger_one_goes_on(client, clock, mc4, tmp_path):
     with Server(HubServer(mc4), clock) as server:
-        card = fetch.fetch_corpus(hub(server, limits=Limits(documents=300)), tmp_path / "c", client)
+        card = fetch.fetch_corpus(hub(server, max_documents=300), tmp_path / "c", client)
         assert card["documents"] == 300 and not card["complete"]
-        card = fetch.fetch_corpus(hub(server, limits=Limits(documents=2700)), tmp_path / "c", client)
+        card = fetch.fetch_corpus(hub(server, max_documents=2700), tmp_path / "c", client)
         assert card["documents"] == 2700
         fetch.fetch_corpus(hub(server), tmp_path / "c", client)
     assert [one.text for one in held(tmp_path / "c")] == [row["text"] for n in range(3) for row in rows(2500, n)]
@@ -176,7 +175,7 @@ def test_broken_rows_are_counted_once_and_passed_over(client, clock, tmp_path, m
     monkeypatch.setattr("preprocess.fetch.datafile._BATCH", 10)
     body = jsonl(rows(25, 1)) + b'{"text": broken\n{"no": 1}\n[1]\n\n' + jsonl(rows(25, 2))
     with Server(HubServer({"a.jsonl.zst": zstandard.compress(body)}), clock) as server:
-        fetch.fetch_corpus(hub(server, files=["*.zst"], limits=Limits(documents=30)), tmp_path / "c", client)
+        fetch.fetch_corpus(hub(server, files=["*.zst"], max_documents=30), tmp_path / "c", client)
         card = fetch.fetch_corpus(hub(server, files=["*.zst"]), tmp_path / "c", client)
     assert card["documents"] == 50 and card["skipped"]["not a row with text"]["count"] == 3
     assert "line 26" in card["skipped"]["not a row with text"]["samples"][0]

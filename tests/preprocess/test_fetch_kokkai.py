@@ -25,7 +25,6 @@ from preprocess import clean, fetch, sources
 from preprocess.fetch import state
 from preprocess.fetch.client import Client
 from preprocess.fetch.kokkai import Kokkai
-from preprocess.fetch.source import Limits
 
 FIRST, LAST = datetime.date(2024, 3, 1), datetime.date(2024, 3, 4)
 START = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC).timestamp()
@@ -348,7 +347,7 @@ def test_a_folder_holds_one_corpus(get, clock):
 
 def test_a_limit_stops_after_the_day(get, clock):
     with Server(Diet(made_up()), clock) as server:
-        card = get(server, limits=Limits(documents=100))
+        card = get(server, max_documents=100)
         assert len(server.requests) == 3 and not card["complete"]
         assert get(server)["complete"]
 

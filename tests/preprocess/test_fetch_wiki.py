@@ -15,7 +15,6 @@ from haigo.cli import Failed, HaigoError, Refused
 from preprocess import fetch, sources
 from preprocess.fetch import wiki_dump, wiki_pages
 from preprocess.fetch.client import Client
-from preprocess.fetch.source import Limits
 from preprocess.fetch.wiki_api import MediaWikiApi
 from preprocess.rules import wikitext
 
@@ -225,7 +224,7 @@ def test_the_latest_finished_dump_is_fetched_and_resumed(client, clock, tmp_path
     size = len(dumps.files["jawiki-20261101-pages-articles-multistream.xml.bz2"])
     with Server(dumps, clock) as server:
         server.faults = {5: cut, 6: status(503, Retry_After=5), 7: cut}
-        source = MediaWikiDump("jawiki", base_url=server.url, limits=Limits())
+        source = MediaWikiDump("jawiki", base_url=server.url)
         card = fetch.fetch_corpus(source, tmp_path / "w", client)
     assert {one.id: one.text for one in held(tmp_path / "w")} == wanted(120)
     ranges = [request.headers.get("Range") for request in server.requests if request.path.endswith("stream.xml.bz2")]
@@ -343,7 +342,7 @@ def test_the_api_gives_no_style_sheets_for_articles_and_counts_lost_sentences(cl
 
 def test_the_api_goes_on_where_it_was(client, clock, tmp_path):
     with Server(Wiki(), clock) as server:
-        source = MediaWikiApi(f"{server.url}/w/api.php", limits=Limits(documents=10))
+        source = MediaWikiApi(f"{server.url}/w/api.php", max_documents=10)
         fetch.fetch_corpus(source, tmp_path / "w", client)
         fetch.fetch_corpus(MediaWikiApi(f"{server.url}/w/api.php"), tmp_path / "w", client)
         count = len(server.requests)
