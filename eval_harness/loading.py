@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from lm_eval.models.huggingface import HFLM
 
-from haigo import files
+from haigo import files, shown
 from haigo.cli import HaigoError, Refused
 from haigo.pickles import refusal
 
@@ -242,7 +242,7 @@ def first_line(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back the bars and remarks of transformers and lm-eval, which would stand between Haigo's own lines."""
+    """Hold back the remarks and bars of transformers and lm-eval, which would stand between Haigo's own lines."""
     import transformers
 
     loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers", "accelerate")]
@@ -253,7 +253,8 @@ def quiet() -> Iterator[None]:
     transformers.utils.logging.disable_progress_bar()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        yield
+        with contextlib.redirect_stderr(shown.FilteredBars(shown.raw(sys.stderr))):
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

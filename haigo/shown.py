@@ -14,6 +14,7 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
@@ -21,6 +22,7 @@ from haigo import redact
 
 # C0 but tab and line end, DEL and C1, the separators and the overrides of direction, annotation marks
 _DRIVES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufff9-\ufffb]")
+BAR_EVERY_S = 10.0
 _BREAKS = re.compile("[\t\n]")
 _MARKUP = re.compile(r"[\\`*_\[\]<>|#~!&{}]")
 _COLOURED = re.compile("(\x1b\\[[0-9;]*m|\r)|" + _DRIVES.pattern)
@@ -114,6 +116,26 @@ class Filtered:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.raw, name)
+
+
+class FilteredBars(Filtered):
+    """The same for what draws bars of its own, which are written over and over: a line of theirs every ten seconds, the others
+    are held back."""
+
+    def __init__(self, raw: TextIO) -> None:
+        super().__init__(raw)
+        self._next, self._within = time.monotonic() + BAR_EVERY_S, False
+
+    def write(self, written: str) -> int:
+        """As of `Filtered`; the line end behind a bar belongs to it."""
+        bar = written.strip()
+        self._within = written.startswith("\r") or (self._within and not bar)
+        if not self._within:
+            return super().write(written)
+        if bar and time.monotonic() >= self._next:
+            self._next = time.monotonic() + BAR_EVERY_S
+            super().write(f"{bar}\n")
+        return len(written)
 
 
 @contextlib.contextmanager

@@ -67,7 +67,9 @@ class ClusterOptions(Options):
 class TaskOptions(Options):
     """The tasks of eval_harness.run that every finished proxy is scored on; its model is then kept."""
 
-    tasks: list[str] = again(ScoreOptions, "tasks")
+    tasks: list[str] = again(
+        ScoreOptions, "tasks", doc="the leaderboard's task ids with commas between them; jnli-1.1-* names all prompts"
+    )
     data_dir: str | None = again(ScoreOptions, "data_dir")
     num_fewshot: list[int | None] = again(ScoreOptions, "num_fewshot")
     limit: list[int | float | None] = again(ScoreOptions, "limit")

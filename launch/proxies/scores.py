@@ -35,7 +35,7 @@ def check(tasks: TaskOptions) -> str:
 
     _, theirs = stock.split(list(tasks.tasks))
     if theirs:
-        raise known.unknown(theirs[0])
+        raise known.unknown(theirs[0], lm_eval=False)
     names = known.select(list(tasks.tasks))
     shots = spread(tasks.num_fewshot or [None], names, "num-fewshot")
     limits = spread(tasks.limit or [None], names, "limit")

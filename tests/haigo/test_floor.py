@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from haigo import cli, files, pool, yamlfile
+from haigo import cli, files, pool, shown, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.progress import Progress, clock
 
@@ -405,3 +405,17 @@ def test_shapes(value, like, wrong):
     from haigo import shapes
 
     assert shapes.unlike(value, like) == wrong
+
+
+def test_bars_of_other_programs_are_a_plain_line_now_and_then(monkeypatch):
+    monkeypatch.setattr(shown, "BAR_EVERY_S", 0.0)
+    to = io.StringIO()
+    bars = shown.FilteredBars(to)
+    for written in ("\r 50%|##  | 1/2", "\r100%|####| 2/2   ", "\n", "haigo: a\rb", "\n"):
+        assert bars.write(written) == len(written)
+    assert to.getvalue() == "50%|##  | 1/2\n100%|####| 2/2\nhaigo: a\\u000db\n"
+    monkeypatch.setattr(shown, "BAR_EVERY_S", 60.0)
+    soon = shown.FilteredBars(to := io.StringIO())
+    soon.write("\r 50%|##  | 1/2")
+    soon.write("\n")
+    assert not to.getvalue()

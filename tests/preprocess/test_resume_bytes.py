@@ -128,6 +128,17 @@ def test_a_changed_tokenizer_is_named_by_whoever_uses_it(model_dir, tmp_path, ca
     assert tokenizer.load(model_dir).sha256 == sha256
 
 
+@pytest.mark.parametrize(("key", "value"), [("vocab_size", 50_000), ("eod_id", 7), ("vocab_size", None)])
+def test_a_meta_json_of_another_model_is_named(model_dir, tmp_path, capsys, key, value):
+    folder = tmp_path / "tokenizer"
+    shutil.copytree(model_dir, folder)
+    meta = json.loads((folder / "meta.json").read_text()) if (folder / "meta.json").is_file() else {}
+    (folder / "meta.json").write_text(json.dumps(meta | {"eod_piece": "<|endoftext|>", key: value}))
+    words = [str(texts(tmp_path / "a.jsonl", 5)), "--tokenizer", str(folder), "--output-prefix", str(tmp_path / "o")]
+    assert cli.run(index.main, words) == cli.REFUSED
+    assert f"{folder / 'meta.json'} says {key} {value}, and spm.model" in capsys.readouterr().err
+
+
 def test_a_changed_shard_of_a_fetched_folder_is_named(cleaned, tmp_path, capsys):
     folder = tmp_path / "fetched"
     folder.mkdir()

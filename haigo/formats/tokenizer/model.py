@@ -115,8 +115,9 @@ def load(folder_or_model: str | os.PathLike[str], *, require_eod: bool = True) -
             "train the model with that piece as a control symbol, as preprocess.tokenizer does",
         )
     sha256 = hashlib.sha256(blob).hexdigest()
-    _require_unchanged(path, sha256)
-    return Tokenizer(path.absolute(), processor, sha256)
+    made = Tokenizer(path.absolute(), processor, sha256)
+    _require_unchanged(made)
+    return made
 
 
 def find(folder: Path, names: Sequence[str] = FOREIGN_NAMES) -> Tokenizer | None:
@@ -128,17 +129,25 @@ def find(folder: Path, names: Sequence[str] = FOREIGN_NAMES) -> Tokenizer | None
     return None
 
 
-def _require_unchanged(path: Path, sha256: str) -> None:
+def _require_unchanged(model: Tokenizer) -> None:
     """Refuse a model that is not the one which the folder's `meta.json` speaks of: its ids would mean other pieces."""
-    noted = path.with_name(META_NAME)
-    if path.name != MODEL_NAME or not noted.is_file():
+    noted = model.path.with_name(META_NAME)
+    if model.path.name != MODEL_NAME or not noted.is_file():
         return
     known = files.read_json(noted)
-    if isinstance(known, dict) and "eod_piece" in known and known.get("sha256") not in (None, sha256):
+    if not isinstance(known, dict) or "eod_piece" not in known:
+        return
+    if known.get("sha256") not in (None, model.sha256):
         raise Refused(
-            f"{path} was changed since the tokenizer was made (its sha256 is not that of {META_NAME}).",
+            f"{model.path} was changed since the tokenizer was made (its sha256 is not that of {META_NAME}).",
             "put the model back as it was, or make the tokenizer again",
         )
+    for name, there in (("vocab_size", model.vocab_size), ("eod_id", model.eod_id)):
+        if known.get(name, there) != there:
+            raise Refused(
+                f"{noted} says {name} {known[name]}, and {MODEL_NAME} beside it has {there:,}.",
+                "put both files back as they were made, or make the tokenizer again",
+            )
 
 
 def model_path(folder_or_model: str | os.PathLike[str]) -> Path:
