@@ -19,7 +19,7 @@ from haigo.cli import HaigoError
 
 
 def _origin(dataset: str) -> Origin | JGLUE:
-    return tasks.rules_of(dataset).origin
+    return tasks.rules_of(dataset).origin()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -48,7 +48,7 @@ def reservations(
         return ["the task is Haigo's own: there are no published rows"]
     found = []
     if data == "custom":
-        known = rules.origin
+        known = rules.origin()
         title = known.title if isinstance(known, Origin) else None
         found.append("the data are not JGLUE's" if title is None else f"the data are not known to be {title}")
     elif data.startswith("unverified"):

@@ -9,6 +9,7 @@ import argparse
 import ast
 import dataclasses
 import importlib
+import re
 import sys
 import typing
 from pathlib import Path
@@ -101,6 +102,9 @@ def written() -> list[str]:
 
     defaults = (key.default for key in KEYS.values() if isinstance(key.default, str))
     names = {f"file {name}" for name in defaults if _is_file_name(name)}
+    for path in (ROOT / "eval_harness" / "tasks").glob("*.yml"):  # where the files of data sets lie
+        words = re.findall(r"[\w./-]+", path.read_text(encoding="utf-8"))
+        names |= {f"file {word}" for word in words if _is_file_name(word)}
     for room in ("haigo", *ROOMS):
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -57,7 +57,7 @@ def select(patterns: Sequence[str]) -> list[str]:
         pattern = canonical(given)
         matches = fnmatch.filter(known, pattern)
         if not matches:
-            raise unknown(given, known)
+            raise unknown(given)
         found += [name for name in matches if name not in found]
     if not found:
         raise HaigoError("no task is named.", f"give --tasks, for example {known[3]}", option="tasks")
@@ -73,7 +73,7 @@ def make(name: str) -> Rules:
     """The rules of the task `name`."""
     name = canonical(name)
     if name not in names():
-        raise unknown(name, names())
+        raise unknown(name)
     dataset, version, prompt = name.split("-", 2)
     return rules_of(dataset)(version, prompt)
 
@@ -83,9 +83,9 @@ def rules_of(dataset: str) -> type[Rules]:
     return next(task for task in TASKS if task.dataset == dataset)
 
 
-def unknown(name: str, known: Sequence[str] = ()) -> HaigoError:
-    """The error for a name that is no task; says which are like it."""
-    known = list(known) or names()
+def unknown(name: str, lm_eval: bool = True) -> HaigoError:
+    """The error for a name that is no task; says which are like it, and (`lm_eval`) that lm-eval's own can be named too."""
+    known = names()
     dataset = name.split("-")[0]
     same = [other for other in known if other.split("-")[0] == dataset]
     if same:
@@ -97,5 +97,6 @@ def unknown(name: str, known: Sequence[str] = ()) -> HaigoError:
     tasks = ", ".join(dict.fromkeys(other.split("-")[0] for other in known))
     return HaigoError(
         f"task '{name}' is unknown.{nearest(name, known) if '-' in name else nearest(name, tasks.split(', '))}",
-        f"name one of {tasks} as task-version-prompt, for example {known[3]}; or one of lm-eval's own (`lm_eval ls tasks`)",
+        f"name one of {tasks} as task-version-prompt, for example {known[3]}"
+        + ("; or one of lm-eval's own (`lm_eval ls tasks`)" if lm_eval else ""),
     )

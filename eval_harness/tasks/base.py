@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import abc
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eval_harness import metrics
+from eval_harness import metrics, prompts
 from eval_harness.origins import JGLUE, Origin
 from eval_harness.prompts import Doc, Prompt
+from haigo import yamlfile
 
 Encode = Callable[[str], list[int]]
 Scores = dict[str, float | None]
@@ -34,11 +36,18 @@ class Generate:
     max_new_tokens: int
 
 
+@functools.cache
+def _card(dataset: str) -> dict[str, Any]:
+    """A task's YAML file: `origin` (where the data come from) and `prompts`."""
+    content: dict[str, Any] = yamlfile.read(Path(__file__).with_name(f"{dataset}.yml"))
+    return content
+
+
 class Rules(abc.ABC):
-    """One task in one version with one prompt."""
+    """One task in one version with one prompt; its data's origin and its prompts stand in `DATASET.yml` beside its module."""
 
     dataset: ClassVar[str]
-    """The first part of the task id, and of the data files' names."""
+    """The first part of the task id, and of the names of its data files and its YAML file."""
     versions: ClassVar[tuple[str, ...]]
     main_metric: ClassVar[str]
     """The figure of the leaderboard's table."""
@@ -48,8 +57,6 @@ class Rules(abc.ABC):
     """Shots of the published rows."""
     published_documents: ClassVar[int | None] = None
     """Documents that published rows scored, where their figure is a share of right answers."""
-    origin: ClassVar[Origin | JGLUE]
-    """Where the data come from."""
     lm_eval_name: ClassVar[str | None] = None
     """lm-eval's own task of the same data, behind `ja_leaderboard_`."""
     japanese_metric: ClassVar[bool] = False
@@ -90,9 +97,32 @@ class Rules(abc.ABC):
         self.name = f"{self.dataset}-{version}-{prompt}"
 
     @classmethod
-    @abc.abstractmethod
+    def origin(cls) -> Origin | JGLUE:
+        """Where the data come from."""
+        content = _card(cls.dataset)["origin"]
+        return JGLUE(blobs=content["jglue"]) if "jglue" in content else Origin(**content)
+
+    @classmethod
     def prompts(cls, version: str) -> Mapping[str, Prompt]:
         """The prompt versions of a task version."""
+        fields = functools.partial(cls.fields, version)
+        rows = _card(cls.dataset)["prompts"].items()
+        return {
+            name: prompts.make(name, row, fields)
+            for names, row in rows
+            for name in names.split()
+            if row.get("never_in") != version
+        }
+
+    @classmethod
+    def fields(cls, version: str, doc: Doc, newline: str) -> Mapping[str, Any]:
+        """What stands for the names in the prompts of a task version: the document's own fields, and what is made of them.
+
+        Args:
+            doc: empty for what stands above all documents.
+            newline: how the prompt breaks lines.
+        """
+        return {**doc, "newline": newline}
 
     @abc.abstractmethod
     def read(self, path: Path) -> list[dict[str, Any]]:

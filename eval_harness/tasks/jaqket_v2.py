@@ -14,10 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_harness import data, prompts
-from eval_harness.origins import Origin
+from eval_harness import data
 from eval_harness.prompts import Doc
-from eval_harness.tasks.base import Encode
+from eval_harness.tasks.base import Encode, Rules
 from eval_harness.tasks.jsquad import JSQuAD
 from haigo.cli import HaigoError
 
@@ -37,17 +36,6 @@ class JAQKETv2(JSQuAD):
     published_documents = 1164
     lm_eval_name = "jaqket_v2"
     japanese_metric = True
-    origin = Origin(
-        title="JAQKET v2.0",
-        places={
-            "train": ("train_jaqket_59.350.json", "jaqket_v2/train_jaqket_59.350.json", "jaqket_v2-train.json"),
-            "valid": ("dev_jaqket_59.350.json", "jaqket_v2/dev_jaqket_59.350.json", "jaqket_v2-valid.json"),
-        },
-        where="get it from https://huggingface.co/datasets/kumapo/JAQKET (CC BY-SA 4.0)",
-        blobs={},
-        hub=("kumapo/JAQKET", {"train": "train_jaqket_59.350.json", "valid": "dev_jaqket_59.350.json"}),
-        sizes=(1164,),
-    )
 
     @classmethod
     def data_reservation(cls, data: str, pool: str) -> str | None:
@@ -59,32 +47,14 @@ class JAQKETv2(JSQuAD):
         return ["the leaderboard's README says 31.78; the row's own result.json says 3.18"] if other else []
 
     @classmethod
-    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
-        extract = "与えられた文脈から、質問に対する答えを抜き出してください。"
-
-        def question(doc: Doc, newline: str = "\n") -> str:
-            return f"文脈：{newline.join(doc['passages'])}{newline}質問：{doc['question']}"
-
-        def titled(doc: Doc) -> str:
-            pairs = zip(doc["titles"], doc["passages"], strict=True)
-            shown = "\n".join(f"[題名]:{title}\n[問題]:{passage}" for title, passage in pairs)
-            return f"{shown}\n[質問]:{doc['question']}\n[答え]:"
-
-        made = prompts.by_version(
-            prompts.base_frame("0.1", "[題名]と[問題]から[質問]に対する[答え]を抜き出しなさい\n\n", titled),
-            prompts.base_frame(
-                "0.2",
-                "質問に対する回答を文章から一言で抽出してください。回答は名詞で答えてください。\n\n",
-                lambda doc: "文章:" + "\n".join(doc["passages"]) + f"\n質問:{doc['question']}\n回答:",
-            ),
-            prompts.alpaca_frame(lambda doc: extract, question),
-            prompts.dialogue_frame("0.4", "<NL>", extract, question),
-            prompts.dialogue_frame("0.5", "\n", extract, question),
-            prompts.llama2_frame(lambda doc: extract, question),
-        )
-        if version == "0.1":
-            del made["0.6"]  # never existed
-        return made
+    def fields(cls, version: str, doc: Doc, newline: str) -> Mapping[str, Any]:
+        titles, passages = doc.get("titles", ()), doc.get("passages", ())
+        pairs = zip(titles, passages, strict=True)
+        return {
+            **Rules.fields(version, doc, newline),
+            "passage": newline.join(passages),
+            "titled": "\n".join(f"[題名]:{title}\n[問題]:{passage}" for title, passage in pairs),
+        }
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         whole = data.parse(path.read_bytes(), str(path), "get the file again")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_harness import data, prompts
-from eval_harness.origins import JGLUE, VERSIONS
+from eval_harness import data
+from eval_harness.prompts import Doc
 from eval_harness.tasks.base import MultipleChoice
 from haigo.cli import HaigoError
 
@@ -27,23 +27,16 @@ class JCommonsenseQA(MultipleChoice):
     leaderboard_shots = 3
     published_documents = 1119
     lm_eval_name = "jcommonsenseqa"
-    origin = JGLUE(
-        blobs={
-            "train": {
-                "4d11d31788cb22850b0a88d41a1ffdd13e8a180b": VERSIONS,
-            },
-            "valid": {
-                "1099679e5bc9a4d70f9ae6a6e7b41dca84897f99": VERSIONS,
-            },
-            "test": {
-                "d4f935a1cf75da0c53849fb6f69c2dee63a23b0d": ("v1.3",),
-            },
-        }
-    )
 
     @classmethod
-    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
-        return _prompts()
+    def fields(cls, version: str, doc: Doc, newline: str) -> Mapping[str, Any]:
+        choices = doc.get("choices", ())
+        return {
+            **super().fields(version, doc, newline),
+            "listed": ", ".join(choices),
+            "numbered": ",".join(f"{number}.{choice}" for number, choice in enumerate(choices)),
+            "bullets": newline.join(f"- {choice}" for choice in choices),
+        }
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         docs = []
@@ -70,42 +63,3 @@ class JCommonsenseQA(MultipleChoice):
             f"{self.name}: the shots answer with the number of a choice, but the text of the choices is scored, so scores "
             "stay near chance. Prompt 0.2.1 or 0.3 measures more; 0.2 is kept for comparison with published rows."
         ]
-
-
-def _bullets(doc: prompts.Doc, newline: str = "\n") -> str:
-    return newline.join(f"- {choice}" for choice in doc["choices"])
-
-
-def _prompts() -> dict[str, prompts.Prompt]:
-    """Prompts of JCommonsenseQA 1.1; documents have `question` and `choices`."""
-    best = "与えられた選択肢の中から、最適な答えを選んでください。"
-    best_of_five = "与えられた5つの選択肢の中から、最適な答えを選んでください。"
-    pick = "出力は以下から選択してください："
-    dialogue = lambda doc, nl: f"質問：{doc['question']}{nl}選択肢：{nl}{_bullets(doc, nl)}"  # noqa: E731
-    return prompts.by_version(
-        prompts.base_frame(
-            "0.1",
-            "[問題]に対する[答え]を[選択肢]の中から選んでください。\n\n",
-            lambda doc: f"[問題]:{doc['question']}\n[選択肢]:[{', '.join(doc['choices'])}]\n[答え]:",
-        ),
-        prompts.base_frame(
-            "0.2",
-            "質問と回答の選択肢を入力として受け取り、選択肢から回答を選択してください。"
-            "なお、回答は選択肢の番号(例:0)でするものとします。 \n\n",
-            lambda doc: (
-                f"質問:{doc['question']}\n選択肢:{','.join(f'{i}.{c}' for i, c in enumerate(doc['choices']))}\n回答:"
-            ),
-            digit_targets=True,
-        ),
-        prompts.base_frame(
-            "0.2.1",
-            f"{best} \n\n",
-            lambda doc: f"質問：{doc['question']}\n選択肢：\n{_bullets(doc)}\n回答：",
-        ),
-        prompts.alpaca_frame(lambda doc: f"{best}{pick}\n{_bullets(doc)}", lambda doc: str(doc["question"])),
-        prompts.dialogue_frame("0.4", "<NL>", best, dialogue),
-        prompts.dialogue_frame("0.5", "\n", best, dialogue),
-        prompts.llama2_frame(
-            lambda doc: f"{best_of_five}{pick}\n{_bullets(doc)}", lambda doc: f"質問：{doc['question']}"
-        ),
-    )

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eval_harness import data, metrics, prompts
-from eval_harness.origins import JGLUE, VERSIONS, Origin
+from eval_harness import data, metrics
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import Encode, Generate, Rules, Score, Scores
 from haigo.cli import HaigoError
@@ -36,20 +35,6 @@ class JSQuAD(Rules):
     published_documents = 4442
     lm_eval_name = "jsquad"
     japanese_metric = True
-    origin: ClassVar[Origin | JGLUE] = JGLUE(
-        blobs={
-            "train": {
-                "20ce716ee531e3e23088f5840a3b0751ae803424": ("v1.1", "v1.2"),
-                "87b42821ac5487246164483d625b928bf8904344": ("v1.3",),
-            },
-            "valid": {
-                "bcde414e0b7131607bb1fa2c4542dd888f68771a": VERSIONS,
-            },
-            "test": {
-                "d767ef7eb4785f733eb46614980905b0bcbd3111": ("v1.3",),
-            },
-        }
-    )
     higher_is_better: ClassVar[dict[str, bool]] = {"exact_match": True, "f1": True}
 
     @classmethod
@@ -64,8 +49,15 @@ class JSQuAD(Rules):
         return ["answers of up to 256 tokens (hf-causal-experimental)"] if own else []
 
     @classmethod
-    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
-        return _prompts(with_title=version == "1.2")
+    def fields(cls, version: str, doc: Doc, newline: str) -> Mapping[str, Any]:
+        title = doc.get("title")
+        shown = version == "1.2"  # which adds the article's title
+        return {
+            **super().fields(version, doc, newline),
+            "heading": f"{title}{newline}" if shown else "",
+            "headed": f"題名:{title}\n" if shown else "",
+            "source": "題名と文章" if shown else "文章",
+        }
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         whole = data.parse(path.read_bytes(), str(path), "get the file again")
@@ -112,36 +104,3 @@ class JSQuAD(Rules):
 
     def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
         return {metric: 100.0 * sum(row[metric] for row in rows) / len(rows) for metric in ("exact_match", "f1")}
-
-
-def _prompts(with_title: bool) -> dict[str, prompts.Prompt]:
-    """Prompts of JSQuAD 1.1, and of 1.2, which adds the article's title; documents have `title`, `passage`, `question`."""
-    extract = "与えられた文脈から、質問に対する答えを抜き出してください。"
-
-    def question(doc: Doc, newline: str = "\n") -> str:
-        title = f"{doc['title']}{newline}" if with_title else ""
-        return f"文脈：{title}{doc['passage']}{newline}質問：{doc['question']}"
-
-    def short(doc: Doc) -> str:
-        title = f"題名:{doc['title']}\n" if with_title else ""
-        return f"{title}文章:{doc['passage']}\n質問:{doc['question']}\n回答:"
-
-    source = "題名と文章" if with_title else "文章"
-    made = prompts.by_version(
-        prompts.base_frame(
-            "0.2",
-            f"質問に対する回答を{source}から一言で抽出してください。回答は名詞で答えてください。\n\n",
-            short,
-        ),
-        prompts.alpaca_frame(lambda doc: extract, question),
-        prompts.dialogue_frame("0.4", "<NL>", extract, question),
-        prompts.dialogue_frame("0.5", "\n", extract, question),
-        prompts.llama2_frame(lambda doc: extract, question),
-    )
-    if not with_title:
-        made["0.1"] = prompts.base_frame(
-            "0.1",
-            "[題名]と[問題]から[質問]に対する[答え]を抜き出しなさい\n\n",
-            lambda doc: f"[題名]:{doc['title']}\n[問題]:{doc['passage']}\n[質問]:{doc['question']}\n[答え]:",
-        )
-    return made

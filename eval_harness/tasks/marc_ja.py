@@ -6,12 +6,10 @@ or on 5,654 reviews, so not even they are all on the same data.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_harness import data, prompts
-from eval_harness.origins import Origin
+from eval_harness import data
 from eval_harness.tasks.base import FixedChoice
 
 _LABELS = ("positive", "negative")
@@ -26,33 +24,6 @@ class MARCJa(FixedChoice):
     leaderboard_shots = 3
     published_documents = 5654
     lm_eval_name = "marc_ja"
-    origin = Origin(
-        title="MARC-ja",
-        places={
-            split: (f"marc_ja-v1.1/{split}-v1.0.json", f"marc_ja-v1.1/{split}-v1.1.json", f"marc_ja-{split}-v1.1.json")
-            for split in ("train", "valid")
-        },
-        where="it may not be passed on and Amazon has withdrawn its source: write your copy as lines of "
-        '{"sentence": ..., "label": "positive" or "negative"}',
-        blobs={},
-        sizes=(5734, 5654),
-    )
-
-    @classmethod
-    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
-        ask = "製品レビューを、ポジティブまたはネガティブの感情クラスのいずれかに分類してください。"
-        review = lambda doc: str(doc["review"])  # noqa: E731
-        return prompts.by_version(
-            prompts.base_frame(
-                "0.2",
-                "製品レビューをnegativeかpositiveのいずれかのセンチメントに分類してください。出力は小文字化してください。 \n\n",
-                lambda doc: f"製品レビュー:{doc['review']}\nセンチメント:",
-            ),
-            prompts.alpaca_frame(lambda doc: f"以下の{ask}", review),
-            prompts.dialogue_frame("0.4", "<NL>", f"与えられた{ask}", lambda doc, nl: review(doc)),
-            prompts.dialogue_frame("0.5", "\n", f"与えられた{ask}", lambda doc, nl: review(doc)),
-            prompts.llama2_frame(lambda doc: f"以下の{ask}", review),
-        )
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         words = list(_LABELS) if self.prompt.version == "0.2" else ["ポジティブ", "ネガティブ"]

@@ -9,15 +9,13 @@ shots instead, and prompt 0.3 had no blank line before its `### 入力:`; the ve
 from __future__ import annotations
 
 import ast
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eval_harness import data, prompts
+from eval_harness import data
 from eval_harness.metrics import mean, mean_stderr
-from eval_harness.origins import Origin
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import END_OF_TEXT, Encode, Generate, Rules, Score, Scores
 from haigo.cli import HaigoError
@@ -47,19 +45,6 @@ class MGSM(Rules):
     leaderboard_shots = 5
     published_documents = 250
     lm_eval_name = "mgsm"
-    origin = Origin(
-        title="MGSM (Japanese)",
-        places={
-            "train": ("mgsm/exemplars.py", "exemplars.py", "mgsm-train.jsonl"),
-            "test": ("mgsm/mgsm_ja.tsv", "mgsm_ja.tsv"),
-        },
-        where="get mgsm/ of https://github.com/google-research/url-nlp (CC BY 4.0)",
-        blobs={
-            "train": "98cb95b816cc3cd3bf9d3e2a1d87f82332a1516a",
-            "test": "8ffeefab976f7dae262a52be91c4cbf65427e455",
-        },
-        sizes=(250,),
-    )
     scored_split = "test"
     higher_is_better: ClassVar[dict[str, bool]] = {"acc": True}
 
@@ -70,24 +55,8 @@ class MGSM(Rules):
         return ["MGSM before October 2023: too long contexts lost their first shots, prompt 0.3 a blank line"]
 
     @classmethod
-    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
-        question = lambda doc: str(doc["question"]).replace(_QUESTION, "")  # noqa: E731
-        ask = "与えられた問題に対して、ステップごとに答えを導き出してください。"
-        explain = "与えられた問題をステップごとに解説してください。"
-
-        turn = lambda doc: f"ユーザー: {_QUESTION}{question(doc)}<NL>システム: {_STEPS}"  # noqa: E731
-
-        def dialogue(version: str, newline: str) -> prompts.Prompt:
-            frame = prompts.dialogue_frame(version, newline, explain, lambda doc, nl: question(doc))
-            return dataclasses.replace(frame, text=turn)  # jp-stable writes <NL> there in 0.5 too
-
-        return prompts.by_version(
-            prompts.base_frame("0.0", "", lambda doc: f"{_QUESTION}{question(doc)}\n{_STEPS}"),
-            prompts.alpaca_frame(lambda doc: ask, question),
-            dialogue("0.4", "<NL>"),
-            dialogue("0.5", "\n"),
-            prompts.llama2_frame(lambda doc: ask, question),
-        )
+    def fields(cls, version: str, doc: Doc, newline: str) -> Mapping[str, Any]:
+        return {**doc, "question": str(doc.get("question")).replace(_QUESTION, "")}
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         if path.suffix == ".py":

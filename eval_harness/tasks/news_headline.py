@@ -6,12 +6,10 @@ files from any news corpus. Prompt 0.3 is the leaderboard's Alpaca frame, 0.2 ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from eval_harness import data, prompts
-from eval_harness.origins import Origin
+from eval_harness import data
 from eval_harness.tasks.base import MultipleChoice
 from haigo.cli import HaigoError
 
@@ -24,23 +22,8 @@ class NewsHeadline(MultipleChoice):
     dataset = "news_headline"
     versions = ("1.0",)
     leaderboard_shots = 0
-    origin = Origin(
-        title="news_headline",
-        places={split: (f"news_headline/{split}.jsonl", f"{split}.jsonl") for split in ("train", "test")},
-        where="build it from a news corpus with eval_harness.headlines",
-        blobs={},
-    )
     scored_split = "test"
     on_leaderboard = False
-
-    @classmethod
-    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
-        return prompts.by_version(
-            prompts.base_frame("0.2", "", lambda doc: f"記事:{doc['article']}\n見出し:"),
-            prompts.alpaca_frame(
-                lambda doc: "与えられた記事に最も合う見出しを選んでください。", lambda doc: f"記事：{doc['article']}"
-            ),
-        )
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         docs = []

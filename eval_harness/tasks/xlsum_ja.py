@@ -12,22 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eval_harness import data, metrics, prompts
-from eval_harness.origins import Origin
+from eval_harness import data, metrics
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import Encode, Generate, Rules, Score, Scores
 from eval_harness.tasks.jsquad import STATIC_BUDGET, dynamic_budget
 from haigo.cli import HaigoError
 
 _MORE = 10
-_ASK = "与えられたニュース記事を要約してください。"
-_MARKS = {
-    "0.0": ("ニュース記事:", "要約:"),
-    "0.3": (f"### 指示:\n{_ASK}\n\n### 入力:\n", "### 応答:\n"),
-    "0.4": ("ユーザー: ", "<NL>システム: "),
-    "0.5": ("ユーザー: ", "\nシステム: "),
-    "0.6": (f"{_ASK}\n\n", " [/INST] "),
-}  # what stands before an article and before its summary
 
 
 def shorten(
@@ -70,29 +61,8 @@ class XLSumJa(Rules):
     main_scale = 1.0
     leaderboard_shots = 1
     lm_eval_name = "xlsum"
-    origin = Origin(
-        title="XL-Sum (Japanese, filtered)",
-        places={
-            split: (f"xlsum_ja/data/{split}.csv", f"xlsum_ja/{split}.csv", f"xlsum_ja-{split}.csv")
-            for split in ("train", "validation", "test")
-        },
-        where="get data/ of https://huggingface.co/datasets/mkshing/xlsum_ja (CC BY-NC-SA 4.0: not for commercial use)",
-        blobs={},
-        hub=("mkshing/xlsum_ja", {split: f"data/{split}.csv" for split in ("train", "validation", "test")}),
-    )
     scored_split = "test"
     higher_is_better: ClassVar[dict[str, bool]] = {"rouge2": True}
-
-    @classmethod
-    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
-        article = lambda doc: f"ニュース記事:{doc['text']}"  # noqa: E731
-        return prompts.by_version(
-            prompts.base_frame("0.0", f"{_ASK}\n\n", lambda doc: f"{article(doc)}\n要約:"),
-            prompts.alpaca_frame(lambda doc: _ASK, article),
-            prompts.dialogue_frame("0.4", "<NL>", _ASK, lambda doc, nl: article(doc)),
-            prompts.dialogue_frame("0.5", "\n", _ASK, lambda doc, nl: article(doc)),
-            prompts.llama2_frame(lambda doc: _ASK, article),
-        )
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         names, *rows = data.table(data.text(path), path) or [[]]
@@ -112,7 +82,7 @@ class XLSumJa(Rules):
         return len(encode(doc["summary"])) + _MORE if dynamic_budget() else STATIC_BUDGET
 
     def trim(self, context: str, doc: Doc, encode: Encode, decode: Callable[[list[int]], str], max_length: int) -> str:
-        head, tail = _MARKS[self.prompt.version]
+        head, tail = self.prompt.around
         room = max_length - self._budget(doc, encode)
         short = shorten(context, head, tail, self.prompt.stop, room, encode, decode)
         if self.prompt.version in ("0.4", "0.5"):

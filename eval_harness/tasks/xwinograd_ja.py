@@ -4,12 +4,11 @@ end-of-text token. A tie is wrong, as in jp-stable."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eval_harness import data, prompts
-from eval_harness.origins import Origin
+from eval_harness import data
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import MultipleChoice
 from haigo.cli import HaigoError
@@ -25,14 +24,6 @@ class XWinogradJa(MultipleChoice):
     leaderboard_shots = 0
     published_documents = 959
     lm_eval_name = "xwinograd"
-    origin = Origin(
-        title="XWinograd (Japanese)",
-        places={"test": ("xwinograd_ja/test/xwinograd-ja.json", "xwinograd_ja/xwinograd-ja.json", "xwinograd-ja.json")},
-        where="get test/xwinograd-ja.json of https://huggingface.co/datasets/polm-stability/xwinograd-ja (CC BY 4.0)",
-        blobs={},
-        hub=("polm-stability/xwinograd-ja", {"test": "test/xwinograd-ja.json"}),
-        sizes=(959,),
-    )
     scored_split = "test"
     has_shots = False
     higher_is_better: ClassVar[dict[str, bool]] = {"acc": True}
@@ -41,10 +32,6 @@ class XWinogradJa(MultipleChoice):
     @classmethod
     def lm_eval_differs(cls) -> str:
         return "strips the sentences"
-
-    @classmethod
-    def prompts(cls, version: str) -> Mapping[str, prompts.Prompt]:
-        return prompts.by_version(prompts.base_frame("0.0", "", lambda doc: ""))
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         docs = []
