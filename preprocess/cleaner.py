@@ -93,12 +93,12 @@ def _filters(specs: tuple[str, ...], seed: int) -> list[tuple[str, hojichar_step
 
 def _markup(profile: str) -> str:
     """The markup that a profile is for, or "auto"; a name that is both is the domain."""
-    domain = domains.DOMAINS.get(profile)
+    domain = domains.table().get(profile)
     return profile if domain is None else domain.markup or "auto"
 
 
 def _clean(raw: Document, options: CleanOptions, account: Account, profiles: dict[str, int]) -> Document | None:
-    domain = domains.DOMAINS.get(options.profile)
+    domain = domains.table().get(options.profile)
     markup = options.markup if options.markup != "auto" else _markup(options.profile)
     kind = rules.profile_for(raw) if markup == "auto" else markup
     profiles[kind] = profiles.get(kind, 0) + 1
@@ -110,12 +110,9 @@ def _clean(raw: Document, options: CleanOptions, account: Account, profiles: dic
         text = rules.run(text, domain.steps, account)
         if options.min_chars is None:
             shortest = domain.min_chars
-        if len(text) >= shortest:
-            found = Facts(text)
-            for name, drops in domain.drops:
-                if drops(found):
-                    account.note(name, len(text), opening(text))
-                    return None
+        if len(text) >= shortest and (rule := domain.dropped_by(Facts(text))):
+            account.note(rule, len(text), opening(text))
+            return None
     for name, step in _filters(tuple(options.filters), options.seed):
         after = step(text, document.meta)
         if after is None:

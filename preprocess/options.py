@@ -16,7 +16,7 @@ FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files")
 MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 """Those of `rules.PROFILES`."""
 PROFILES = (*MARKUPS, "web", "encyclopaedia", "news", "literature", "english")
-"""Those of `rules.PROFILES` and `domains.DOMAINS`."""
+"""Those of `rules.PROFILES` and `domains.yml`."""
 PII = ("mail", "phone")
 STEPS = ("clean", "index", "join")
 EXECUTORS = ("pool", "datatrove", "slurm")

@@ -10,19 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from .wiki_names import COUNTRIES, LANGUAGES, words
-from .wiki_template_names import (
-    COUNTRY_FIRST,
-    COUNTRY_SECOND,
-    CURRENCIES,
-    LANGUAGE_TEMPLATE,
-    NOTHING,
-    NOTHING_LIKE,
-    PLACES,
-    RANGE_END,
-    SHIPS,
-    SIGNS,
-)
+from .wiki_names import names
 
 Plain = list[str]
 Named = dict[str, str]
@@ -35,6 +23,17 @@ _AMOUNT = re.compile(rf"{_NUMBER.pattern}[百千万億兆]*", re.IGNORECASE)
 _CODE = re.compile(r"[A-Z]{2,4}")
 _SUPERSCRIPT = str.maketrans("0123456789+-−n", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻ⁿ")
 _RAISED = re.compile(r"[+\-−]?\d{1,4}|[+\-−]|n")
+
+# 要出典範囲 and its kin print the range that they are given; so do all names that end so
+_RANGE_END = "範囲"
+_NOTHING_LIKE = re.compile(
+    r"cite .*|cite[a-z]+|harvcol.*|.*stub|.*スタブ|.*-foot|pp-.*|infobox.*|基礎情報.*|navbox.*|sidebar.*|"
+    r"(?:[a-z]{2,3}|yue|simple) icon|ipa(?:c|soundbox)?-audio|defaultsort:.*|デフォルトソート:.*|displaytitle:.*|表示名:.*|"
+    r"#tag:.*|toc.*|otheruses.*|main.*|see also.*|commons.*|file:.*|ファイル:.*|要.*出典|flagicon.*|"
+    r"駅番号.*|.*route sign.*|.*(?:の画像提供依頼|アイコン)",
+    re.DOTALL,
+)
+_LANGUAGE = re.compile(r"lang-[a-z-]+|ipac?-[a-z]{2,4}|ipa-all|pron-[a-z]{2,3}|zh-?[a-z]{0,4}")
 
 _ERAS = (("明治", 1868), ("大正", 1912), ("昭和", 1926), ("平成", 1989), ("令和", 2019))
 _ERA_LETTERS = dict(zip("mtshr", (name for name, _ in _ERAS), strict=True))
@@ -66,10 +65,11 @@ def value(inside: str, japanese: bool) -> str | None:
     if ":" in whole:
         whole = _PREFIX.sub("", whole)
     name = whole.replace("_", " ").lower().strip()
-    if name in NOTHING and "範囲" not in inside:
+    known = names()
+    if name in known.nothing and "範囲" not in inside:
         return ""
-    if name in SIGNS and "|" not in inside:
-        return SIGNS[name]
+    if name in known.signs and "|" not in inside:
+        return known.signs[name]
     plain, named = arguments(inside)
     if "範囲" in named:
         return named["範囲"]
@@ -77,25 +77,32 @@ def value(inside: str, japanese: bool) -> str | None:
 
 
 def _known(name: str, whole: str, plain: Plain, named: Named, japanese: bool) -> str | None:
-    made = _MADE.get(name)
-    if made is not None:
-        return made(plain, named, japanese)
-    place = PLACES.get(name) or (1 if LANGUAGE_TEMPLATE.fullmatch(name) or name.endswith(RANGE_END) else 0)
+    known = names()
+    if name in known.made:
+        return _MAKERS[known.made[name]](plain, named, japanese)
+    if name in known.prints:
+        pattern, *otherwise = known.prints[name]
+        return (
+            pattern.format(*plain) if len(plain) > int(max(re.findall(r"\d", pattern))) else next(iter(otherwise), None)
+        )
+    if name in known.dated:
+        return _dated(plain, known.dated[name])
+    place = known.places.get(name) or (1 if _LANGUAGE.fullmatch(name) or name.endswith(_RANGE_END) else 0)
     if place:
         return _text(name, place, plain, named)
-    if name in NOTHING or NOTHING_LIKE.fullmatch(name):
+    if name in known.nothing or _NOTHING_LIKE.fullmatch(name):
         return ""
-    if name in CURRENCIES and plain and _AMOUNT.fullmatch(plain[0]):
-        before, after = CURRENCIES[name]
+    if name in known.currencies and plain and _AMOUNT.fullmatch(plain[0]):
+        before, after = known.currencies[name]
         return f"{before}{plain[0]}{after}"
-    if name in COUNTRY_FIRST or name in COUNTRY_SECOND:
-        at = 1 if name in COUNTRY_SECOND else 0
+    if name in known.country_first or name in known.country_second:
+        at = 1 if name in known.country_second else 0
         return _country(plain[at], japanese) if len(plain) > at else None
-    if _CODE.fullmatch(whole) and whole in COUNTRIES:
-        return COUNTRIES[whole] if japanese else None
-    if name in LANGUAGES:  # {{en|text}}; without a text an icon
+    if _CODE.fullmatch(whole) and whole in known.countries:
+        return known.countries[whole] if japanese else None
+    if name in known.languages:  # {{en|text}}; without a text an icon
         return _country(plain[0], japanese) if plain else ""
-    if name in SHIPS and plain:
+    if name in known.ships and plain:
         return f"{name.upper()} {plain[0]}"
     if " to " in name and plain and _NUMBER.fullmatch(plain[0]):  # {{mi to km|10}}
         return f"{plain[0]} {name.partition(' to ')[0]}"
@@ -152,7 +159,7 @@ def _text(name: str, place: int, plain: Plain, named: Named) -> str | None:
 
 
 def _country(code: str, japanese: bool) -> str:
-    return COUNTRIES.get(code, code) if japanese and _CODE.fullmatch(code) else code
+    return names().countries.get(code, code) if japanese and _CODE.fullmatch(code) else code
 
 
 def _reading(plain: Plain, named: Named, japanese: bool) -> str | None:
@@ -305,10 +312,6 @@ def _as_of(plain: Plain, named: Named, japanese: bool) -> str | None:
     return " ".join((begun if named.get("lc") else begun.capitalize(), *written))
 
 
-def _dated(sign: str) -> Callable[[Plain, Named, bool], str | None]:
-    return lambda plain, named, japanese: sign + "–".join(filter(None, plain)) if any(plain) else None
-
-
 def _coordinates(plain: Plain, named: Named, japanese: bool) -> str | None:
     """{{coord|35|41|N|139|45|E}}: 35°41′N 139°45′E, unless it is shown beside the title only."""
     if named.get("display", "inline").replace(" ", "") in ("title", "t"):
@@ -335,7 +338,7 @@ def _foreign(plain: Plain, named: Named, japanese: bool) -> str | None:
     """{{ill|Title|fr|Titre}} or {{ill|fr|Titre|Title}}."""
     if named.get("label") or named.get("lt"):
         return named.get("label") or named.get("lt")
-    if len(plain) >= 2 and plain[0] in LANGUAGES:
+    if len(plain) >= 2 and plain[0] in names().languages:
         return plain[2] if len(plain) > 2 and plain[2] else plain[1]
     return plain[0] if plain else None
 
@@ -360,53 +363,40 @@ def _spoken(plain: Plain, named: Named, japanese: bool) -> str | None:
     return "".join(part for part in plain if part.lower() not in ("lang", "pron", "us", "uk", "icon")) or ""
 
 
-_MADE: dict[str, Callable[[Plain, Named, bool], str | None]] = {
-    **dict.fromkeys(("読み仮名", "読み仮名 ruby不使用", "よみがな", "読みがな", "yomi"), _reading),
-    **dict.fromkeys(("nihongo", "nihongo2", "nihongo3", "nihongo foot", "日本語"), _nihongo),
-    **dict.fromkeys(("convert", "cvt", "単位換算", "換算", "convert2", "変換"), _convert),
-    **dict.fromkeys(("val", "数値", "value"), _val),
-    **dict.fromkeys(("sfrac", "frac", "fraction", "分数", "tfrac", "frac2", "sfrac2", "dfrac", "fract"), _fraction),
-    **dict.fromkeys(
-        words(
-            "日付 年月日 dts start_date end_date birth_date death_date birth_date_and_age 開始日 終了日 生年月日と年齢 "
-            "生年月日 birth_year_and_age start_date_and_age film_date 誕生日と年齢 bda"
-        ),
-        _date,
-    ),
-    **dict.fromkeys(("年数", "年齢", "満年齢", "age", "age in years", "years", "歳", "満年数"), _years),
-    **dict.fromkeys(("死亡年月日と没年齢", "death date and age", "没年月日と年齢", "dda", "死亡日と没年齢"), _died),
-    **dict.fromkeys(("没年齢", "没年齢2"), _age_at_death),
-    "和暦": _era,
-    **{
-        name: _dated(sign)
-        for name, sign in (("circa", "c. "), ("c.", "c. "), ("floruit", "fl. "), ("fl.", "fl. "), ("reign", "r. "))
-    },
-    **dict.fromkeys(("as of", "asof"), _as_of),
-    **dict.fromkeys(("sup", "smallsup", "上付き", "上付き文字", "superscript"), _raised),
-    **dict.fromkeys(("e", "x10^", "×10^"), _power),
-    **dict.fromkeys(("10^",), _ten),
-    **dict.fromkeys(("chem", "gaps", "linktext", "sub", "下付き", "下付き文字", "subscript"), _joined),
-    **dict.fromkeys(("hlist", "ubl", "unbulleted list", "plainlist2", "cslist", "comma separated entries", "enum"), _listed),
-    **dict.fromkeys(
-        ("harvnb", "harv", "harvtxt", "harvp"), lambda plain, named, japanese: " ".join(filter(None, plain)) or None
-    ),
-    **dict.fromkeys(("ill", "interlanguage link", "link-interwiki"), _foreign),
-    **dict.fromkeys(words("korean 朝鮮語 zh lang-zh zh-full chinese 中国語 ko-hhrm lang-ko2 vie"), _named_values),
-    **dict.fromkeys(("ipac-en", "ipac-ja", "ipac-de", "ipac-fr"), _spoken),
-    **dict.fromkeys(words("coord coor 座標 ウィキ座標 ウィキ座標度分秒 ウィキ座標度分 ウィキ座標2段度分秒"), _coordinates),
-    **dict.fromkeys(("sname", "snamei", "学名", "sp", "taxonlink"), _first),
-    **dict.fromkeys(("audio", "audio-ipa", "audio-ja"), _audio),
-    "post-nominals": lambda plain, named, japanese: ", ".join(filter(None, plain)),
-    **dict.fromkeys(("key press", "キー", "keypress"), lambda plain, named, japanese: "+".join(plain)),
-    "sqrt": lambda plain, named, japanese: f"√{plain[0]}" if plain else None,
-    "radic": lambda plain, named, japanese: f"√{plain[0]}" if plain else None,
-    "abs": lambda plain, named, japanese: f"|{plain[0]}|" if plain else None,
-    "angbr": lambda plain, named, japanese: f"⟨{plain[0]}⟩" if plain else None,
-    "bracket": lambda plain, named, japanese: f"[{plain[0]}]" if plain else "[",
-    '"': lambda plain, named, japanese: f"“{plain[0]}”" if plain else '"',
-    "'": lambda plain, named, japanese: f"‘{plain[0]}’" if plain else "'",
-    "ra": lambda plain, named, japanese: " ".join(f"{one}{unit}" for one, unit in zip(plain, "hms", strict=False)),
-    "dec": lambda plain, named, japanese: " ".join(f"{one}{unit}" for one, unit in zip(plain, "°′″", strict=False)),
-    "langwithname": lambda plain, named, japanese: f"{plain[1]}: {plain[2]}" if len(plain) > 2 else None,
-    "sclass": lambda plain, named, japanese: f"{plain[0]}級{plain[1]}" if japanese and len(plain) > 1 else None,
+def _dated(plain: Plain, sign: str) -> str | None:
+    return sign + "–".join(filter(None, plain)) if any(plain) else None
+
+
+def _harvard(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return " ".join(filter(None, plain)) or None
+
+
+def _after_names(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return ", ".join(filter(None, plain))
+
+
+def _keys(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return "+".join(plain)
+
+
+def _right_ascension(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return " ".join(f"{one}{unit}" for one, unit in zip(plain, "hms", strict=False))
+
+
+def _declination(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return " ".join(f"{one}{unit}" for one, unit in zip(plain, "°′″", strict=False))
+
+
+def _ship_class(plain: Plain, named: Named, japanese: bool) -> str | None:
+    return f"{plain[0]}級{plain[1]}" if japanese and len(plain) > 1 else None
+
+
+_MAKERS: dict[str, Callable[[Plain, Named, bool], str | None]] = {
+    maker.__name__[1:]: maker
+    for maker in (
+        _reading, _nihongo, _convert, _val, _fraction, _date, _years, _died, _age_at_death, _era, _as_of, _raised, _power, _ten,
+        _joined, _listed, _harvard, _foreign, _named_values, _spoken, _coordinates, _first, _audio, _after_names, _keys,
+        _right_ascension, _declination, _ship_class,
+    )
 }  # fmt: skip
+"""By the names that `wiki.yml` has for them."""

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from . import wiki_holes, wiki_tables, wiki_templates
-from .wiki_names import CATEGORY, EMBEDDED, LANGUAGES, MEDIA, PROJECTS
+from .wiki_names import names
 
 _ROUNDS = 40  # nesting that is followed; deeper markup is only unwrapped
 _LITERAL = 0xF0000  # private plane in which markup inside <nowiki> hides until the last step
@@ -54,7 +54,6 @@ _KANA = re.compile("[ぁ-ん]")
 
 _EXTERNAL = re.compile(r"\[(?:https?:|ftp:|mailto:)?(?://)?(?<=/|:)[^\s\[\]]++[ \t]*+([^\[\]\n]*+)\]")
 _LINK = re.compile(r"\[\[((?:[^\[\]]++|\[(?!\[)[^\[\]]*+\](?!\]))*+)\]\]")
-_WIKIS = LANGUAGES | PROJECTS
 _TARGET = re.compile(r"[\s_]*(:?)[\s_]*([^\s_:\[\]|#]{1,30})[\s_]*:[\s_]*")
 _RUBY = re.compile(r"<ruby\b[^<>]*>((?:[^<]++|<(?!/?ruby\b))*+)</ruby\s*>", re.IGNORECASE)
 _READING = re.compile(
@@ -64,22 +63,6 @@ _READING = re.compile(
 _LONE_READING = re.compile(r"<(r[tp]|rtc)\b[^<>]*>[^<\n]{0,200}</\1\s*>", re.IGNORECASE)
 _VARIANTS = re.compile(r"-\{(?!\{)\s*(?:[a-zA-Z]{1,2}\|)?(?:[a-z-]{2,8}:)?\s*([^{}|;\n]{0,200}+)[^{}\n]{0,500}\}-")
 
-_SIDE_SECTIONS = frozenset(
-    {"脚注", "注釈", "注記", "註釈", "脚註", "註", "注", "出典", "参照", "参考", "参考文献", "参考資料", "関連項目"}
-    | {
-        "関連文献",
-        "関連書籍",
-        "関連資料",
-        "関連リンク",
-        "外部リンク",
-        "脚注・出典",
-        "出典・脚注",
-        "注釈・出典",
-        "注釈と出典",
-    }
-    | {"脚注・参考文献", "出典・参考文献", "出典・参照", "脚注と出典", "参考書籍", "references", "notes", "see also"}
-    | {"external links", "further reading", "bibliography", "footnotes", "sources", "citations", "notes and references"}
-)
 _BOLD = re.compile(r"'{2,5}")
 _APOSTROPHE = re.compile(r"(?<!')'(?='{3}(?!'))")  # of four the first is one
 _RULE = re.compile(r"^-{4,}", re.MULTILINE)
@@ -228,7 +211,7 @@ def side_sections(text: str) -> str:
             level = heading[0]
             if not dropped or level <= dropped:
                 title = _BOLD.sub("", heading[1]).strip().lower()
-                dropped = level if title in _SIDE_SECTIONS else 0
+                dropped = level if title in names().side_sections else 0
         if not dropped:
             kept.append(line)
     return "\n".join(kept)
@@ -269,13 +252,13 @@ def _link(inside: str) -> str:
     prefix = _TARGET.match(target)
     if prefix is not None:
         # only what stands before the target's first colon is a namespace or a wiki; titles and labels have colons too
-        name, shown = prefix[2], bool(prefix[1])
-        if not shown and (name.lower() in EMBEDDED or name.lower() in CATEGORY or name in LANGUAGES):
+        name, shown, known = prefix[2], bool(prefix[1]), names()
+        if not shown and (name.lower() in known.embedded or name.lower() in known.category or name in known.languages):
             return ""
-        if name.lower() in MEDIA:
+        if name.lower() in known.media:
             return label
-        if name in _WIKIS:
-            while (more := _TARGET.match(target, prefix.end())) and more[2] in _WIKIS:
+        if name in known.languages or name in known.projects:
+            while (more := _TARGET.match(target, prefix.end())) and more[2] in known.languages | known.projects:
                 prefix = more
             bare = target.strip().lstrip(":").strip()
             return label if label and label not in (target.strip(), bare) else target[prefix.end() :].strip()

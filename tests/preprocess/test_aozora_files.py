@@ -72,7 +72,7 @@ ORDINARY = {
 
 
 @pytest.mark.parametrize(
-    "profile", ["auto", *(name for name, one in domains.DOMAINS.items() if one.markup is None and name != "english")]
+    "profile", ["auto", *(name for name, one in domains.table().items() if one.markup is None and name != "english")]
 )
 def test_a_text_that_only_speaks_of_the_format_is_left_alone(cleaned, tmp_path, profile):
     rows = [{"id": name, "text": text.strip("\n")} for name, text in ORDINARY.items()]

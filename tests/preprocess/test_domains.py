@@ -94,7 +94,7 @@ def test_every_domain_keeps_the_text_that_it_is_for(tmp_path):
         "code": "def add(one, other):\n    return one + other\n\n\nprint(add(1, 2))\n",
         "english": english(),
     }
-    assert set(good) == set(domains.DOMAINS)
+    assert set(good) == set(domains.table())
     for number, (name, text) in enumerate(good.items()):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -368,6 +368,6 @@ def test_the_options_name_every_profile_and_rule():
     from preprocess.rules import normalise
 
     assert set(options.MARKUPS) == {"auto", *rules.PROFILES}
-    assert set(options.PROFILES) == {*options.MARKUPS, *domains.DOMAINS}
+    assert set(options.PROFILES) == {*options.MARKUPS, *domains.table()}
     assert ("auto", *sources.READERS) == options.FORMATS
     assert set(options.PII) == set(personal.RULES) and list(normalise.RULES) == ["invisible", "kana"]
