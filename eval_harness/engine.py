@@ -18,7 +18,7 @@ from lm_eval.evaluator import evaluate
 from eval_harness import fewshot
 from eval_harness.model import LeaderboardLM, quiet
 from eval_harness.sources import Source
-from eval_harness.tasks.base import END_OF_TEXT, Generate, Rules, Score, Scores
+from eval_harness.tasks.base import END_OF_TEXT, Rules, Score, Scores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,13 +70,28 @@ def prepare(source: Source, seed: int = fewshot.LEADERBOARD_SEED, model: Leaderb
     )
 
 
+def requests(prepared: Prepared, doc_id: int, model: LeaderboardLM) -> Iterator[Instance]:
+    """What a model is asked of one document, in lm-eval's form."""
+    doc, context = prepared.docs[doc_id], prepared.contexts[doc_id]
+    for index, request in enumerate(prepared.rules.requests(doc, model.encode)):
+        kind: Any
+        arguments: tuple[Any, ...]
+        if isinstance(request, Score):
+            kind, arguments = "loglikelihood", (context, request.choice)
+        else:
+            stops = [model.end_of_text if stop == END_OF_TEXT else stop for stop in request.stops]
+            kind, arguments = "generate_until", (context, {"until": stops, "max_gen_toks": request.max_new_tokens})
+        metadata = (prepared.rules.name, doc_id, 1)
+        yield Instance(request_type=kind, doc=doc, arguments=arguments, idx=index, metadata=metadata)
+
+
 class LeaderboardTask(Task):
     """`Prepared` behind lm-eval's Task interface."""
 
     OUTPUT_TYPE = "multiple_choice"
 
     def __init__(self, prepared: Prepared, model: LeaderboardLM, bootstrap_iters: int) -> None:
-        self.prepared, self.rules, self.encode = prepared, prepared.rules, model.encode
+        self.prepared, self.rules = prepared, prepared.rules
         self.rules.pieces = model.pieces
         self.model = model
         self.bootstrap_iters = bootstrap_iters
@@ -109,29 +124,9 @@ class LeaderboardTask(Task):
         """All contexts exist already, so every process of a data-parallel run has the same draws."""
         self._instances = [
             instance
-            for doc_id, doc in self.doc_iterator(rank=rank, world_size=world_size)
-            for instance in self._ask(doc_id, doc)
+            for doc_id, _ in self.doc_iterator(rank=rank, world_size=world_size)
+            for instance in requests(self.prepared, doc_id, self.model)
         ]
-
-    def _ask(self, doc_id: int, doc: dict[str, Any]) -> Iterator[Instance]:
-        context = self.prepared.contexts[doc_id]
-        for index, request in enumerate(self.rules.requests(doc, self.encode)):
-            kind: Any
-            arguments: tuple[Any, ...]
-            if isinstance(request, Score):
-                kind, arguments = "loglikelihood", (context, request.choice)
-            else:
-                assert isinstance(request, Generate)
-                stops = [self.model.end_of_text if stop == END_OF_TEXT else stop for stop in request.stops]
-                wanted = {"until": stops, "max_gen_toks": request.max_new_tokens}
-                kind, arguments = "generate_until", (context, wanted)
-            yield Instance(
-                request_type=kind,
-                doc=doc,
-                arguments=arguments,
-                idx=index,
-                metadata=(self.rules.name, doc_id, 1),
-            )
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **_: Any) -> list[Instance]:
         raise NotImplementedError("contexts and requests are made together in build_all_requests")

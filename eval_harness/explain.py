@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from eval_harness import tasks
-from eval_harness.engine import Prepared
-from eval_harness.tasks.base import END_OF_TEXT, Generate
+from eval_harness.engine import Prepared, requests
 
 if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
     from eval_harness.model import LeaderboardLM
 
 
@@ -26,24 +27,16 @@ def explain(model: LeaderboardLM, prepared: Prepared, number: int = 0) -> str:
     ]
     if not context:
         lines.append("an empty context stands for the end-of-text token")
-    requests = rules.requests(doc, model.encode)
-    if isinstance(requests[0], Generate):
-        lines += _generation(model, prepared, number, requests[0])
-    else:
-        lines += _choices(model, prepared, number, ids, [request.choice for request in requests])  # type: ignore[union-attr]
-    return "\n".join(lines)
+    asked = list(requests(prepared, number, model))
+    if asked[0].request_type == "generate_until":
+        return "\n".join([*lines, *_generation(model, prepared, number, asked)])
+    return "\n".join([*lines, *_choices(model, prepared, number, ids, asked)])
 
 
 def _choices(
-    model: LeaderboardLM, prepared: Prepared, number: int, ids: Sequence[int], choices: Sequence[str]
+    model: LeaderboardLM, prepared: Prepared, number: int, ids: Sequence[int], asked: list[Instance]
 ) -> list[str]:
-    from lm_eval.api.instance import Instance
-
-    doc, context = prepared.docs[number], prepared.contexts[number]
-    asked = [
-        Instance(request_type="loglikelihood", doc=doc, arguments=(context, choice), idx=place)
-        for place, choice in enumerate(choices)
-    ]
+    doc, context, choices = prepared.docs[number], prepared.contexts[number], [each.args[1] for each in asked]
     answers = model.loglikelihood(asked)
     row = prepared.rules.judge(doc, answers)
     lines = []
@@ -87,21 +80,15 @@ def _own_task(dataset: str) -> list[str]:
     return [f"lm-eval's own task, ja_leaderboard_{rules.lm_eval_name}, {rules.lm_eval_differs()}"]
 
 
-def _generation(model: LeaderboardLM, prepared: Prepared, number: int, asked: Generate) -> list[str]:
-    from lm_eval.api.instance import Instance
-
-    doc, context = prepared.docs[number], prepared.contexts[number]
-    stops = [model.end_of_text if stop == END_OF_TEXT else stop for stop in asked.stops]
-    wanted = {"until": stops, "max_gen_toks": asked.max_new_tokens}
-    (answer,) = model.generate_until(
-        [Instance(request_type="generate_until", doc=doc, arguments=(context, wanted), idx=0)]
-    )
+def _generation(model: LeaderboardLM, prepared: Prepared, number: int, asked: list[Instance]) -> list[str]:
+    (answer,), wanted = model.generate_until(asked), asked[0].args[1]
+    stops = wanted["until"]
     prepared.rules.pieces = model.pieces
-    row = prepared.rules.judge(doc, [answer])
+    row = prepared.rules.judge(prepared.docs[number], [answer])
     figures = {name: value for name, value in row.items() if isinstance(value, float)}
     end = model.encode(stops[0]) if stops[0] != model.tokenizer.eos_token else []
     return [
-        f"greedy, at most {asked.max_new_tokens} tokens, cut at {', '.join(map(repr, stops))}; ends at token "
+        f"greedy, at most {wanted['max_gen_toks']} tokens, cut at {', '.join(map(repr, stops))}; ends at token "
         f"{end[-1] if end else model.eot_token_id}"
         + ("" if end else " (end of text: the stop string is that, or encodes to nothing)"),
         f"answer: {answer!r}",

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness import datasets, fewshot, metrics, tasks
-from eval_harness.options import POOLS, Limit
-from eval_harness.origins import VERSIONS
+from eval_harness.options import Limit
 from eval_harness.tasks.base import Rules
 from haigo.cli import HaigoError
 
@@ -42,16 +41,6 @@ def read_sources(
     Args:
         from_hub: files that `folder` lacks come from the Hugging Face hub where it has them as plain files.
     """
-    if fewshot_pool not in POOLS:
-        raise HaigoError(
-            f"--fewshot_pool {fewshot_pool} is unknown.", f"use one of {', '.join(POOLS)}", option="fewshot_pool"
-        )
-    if data_version not in VERSIONS:
-        raise HaigoError(
-            f"--data_version {data_version} is unknown.",
-            f"use one of {', '.join(VERSIONS)}",
-            option="data_version",
-        )
     found = []
     for name, number, limit in zip(names, shots, limits, strict=True):
         rules = tasks.make(name)

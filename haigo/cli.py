@@ -28,7 +28,8 @@ from haigo import shown
 OK, BAD_INPUT, REFUSED, FAILED, INTERNAL, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 70, 130, 143
 
 
-MOST, _FEW = 10**15, 10**6
+MOST = 10**15
+"""No number of ours is larger."""
 _NO_ROOM = re.compile(r"can't allocate memory|out of memory|not enough memory", re.IGNORECASE)
 _ROOMS = ("haigo", "neox_configs", "preprocess", "mixer", "launch", "eval_harness", "examples")
 
@@ -138,40 +139,6 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
 def show(result: Any, text: Callable[[Any], str], as_json: bool) -> None:
     """Print a result as JSON, or as `text` makes it readable: how a command with `--json` ends."""
     print(json.dumps(result, ensure_ascii=False, indent=2) if as_json else text(result))
-
-
-def count(text: str) -> int:
-    """An argument that counts something: a whole number of at least 1, written as `50000`, `50_000` or `5e4`."""
-    value = whole(text)
-    if not 1 <= value <= MOST:
-        raise argparse.ArgumentTypeError(
-            f"{text:.40} is not a number of at least 1{', nor so large' if value > 1 else ''}"
-        )
-    return value
-
-
-def few(text: str) -> int:
-    """A `count` of what each costs something of its own: processes, threads, tasks, pieces; up to a million."""
-    value = count(text)
-    if value > _FEW:
-        raise argparse.ArgumentTypeError(f"{text:.40} is more than {_FEW:,}")
-    return value
-
-
-def amount(text: str) -> float:
-    """An argument that measures something: a number above 0, up to 10^15."""
-    value = number(text)
-    if not 0 < value <= MOST:
-        raise argparse.ArgumentTypeError(f"{text:.40} is not a number above 0 that anything here has")
-    return value
-
-
-def seed(text: str) -> int:
-    """An argument that is a seed: a whole number from 0 to 2,147,483,647, which every generator takes."""
-    value = whole(text)
-    if not 0 <= value < 1 << 31:
-        raise argparse.ArgumentTypeError(f"{text} is not a seed from 0 to {(1 << 31) - 1}")
-    return value
 
 
 def number(text: str) -> float:
@@ -340,23 +307,23 @@ def _file(value: object) -> str:
         return ""
 
 
+_OS_PROBLEMS: tuple[tuple[int | type[OSError], str, str], ...] = (
+    (errno.ENOSPC, "no space left on the disk while writing {}.", "free some space and run the same command again"),
+    (errno.EDQUOT, "the disk quota is used up while writing {}.", "free some space and run the same command again"),
+    (FileNotFoundError, "{} does not exist.", "check the path"),
+    (IsADirectoryError, "{} is a folder, not a file.", "name a file in it"),
+    (errno.EROFS, "{} cannot be written: its disk is read-only.", "name a folder on another disk"),
+    (FileExistsError, "{} is a file, and a folder is wanted there.", "name another place, or move the file away"),
+    (NotADirectoryError, "{} would lie below a file, which is no folder.", "check the path"),
+    (PermissionError, "{} may not be read or written.", "check its owner and permissions"),
+)
+"""What the operating system refuses (its number, or Python's class of it), and the fix."""
+
+
 def os_problem(error: OSError) -> str:
     """One sentence and a fix for what the operating system refused."""
     name = error.filename if error.filename is not None else "a file"
-    if error.errno == errno.ENOSPC:
-        return f"no space left on the disk while writing {name}.\n  fix: free some space and run the same command again"
-    if error.errno == errno.EDQUOT:
-        return f"the disk quota is used up while writing {name}.\n  fix: free some space and run the same command again"
-    if isinstance(error, FileNotFoundError):
-        return f"{name} does not exist.\n  fix: check the path"
-    if isinstance(error, IsADirectoryError):
-        return f"{name} is a folder, not a file.\n  fix: name a file in it"
-    if error.errno == errno.EROFS:
-        return f"{name} cannot be written: its disk is read-only.\n  fix: name a folder on another disk"
-    if isinstance(error, FileExistsError):
-        return f"{name} is a file, and a folder is wanted there.\n  fix: name another place, or move the file away"
-    if isinstance(error, NotADirectoryError):
-        return f"{name} would lie below a file, which is no folder.\n  fix: check the path"
-    if isinstance(error, PermissionError):
-        return f"{name} may not be read or written.\n  fix: check its owner and permissions"
+    for kind, problem, fix in _OS_PROBLEMS:
+        if isinstance(error, kind) if isinstance(kind, type) else error.errno == kind:
+            return f"{problem.format(name)}\n  fix: {fix}"
     return f"{name}: {error.strerror or error}.\n  fix: see the message, or run again with --debug"

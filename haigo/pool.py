@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -105,13 +106,8 @@ def run(
         whatever a piece raised, or Internal for what it did not foresee: the others are stopped.
         Failed: a worker was killed (out of memory, most often).
     """
-    # One thread a process: two OpenMP teams on one core cost several times what they gain.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("MKL_NUM_THREADS", "1")
-    context = multiprocessing.get_context("fork" if fork else "spawn")
     results: dict[str, Any] = {}
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker, (cli.verb,))
-    try:
+    with _workers(workers, "fork" if fork else "spawn") as executor:
         names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
         waiting = set(names)
         while waiting:
@@ -122,16 +118,25 @@ def run(
                     on_done(names[future], future.result())
             if on_wait:
                 on_wait()
+    return {name: results[name] for name in work}
+
+
+@contextlib.contextmanager
+def _workers(count: int, method: str) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Worker processes for a block; they are ended at once where it raises."""
+    # One thread a process: two OpenMP teams on one core cost several times what they gain.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MKL_NUM_THREADS", "1")
+    context = multiprocessing.get_context(method)
+    executor = concurrent.futures.ProcessPoolExecutor(count, context, start_worker, (cli.verb,))
+    try:
+        yield executor
     except concurrent.futures.process.BrokenProcessPool:
-        raise Failed(
-            _KILLED,
-            "use fewer workers, then run the same command again: finished work is kept",
-        ) from None
+        raise Failed(_KILLED, "use fewer workers, then run the same command again: finished work is kept") from None
     except BaseException:
         stop(executor)
         raise
     executor.shutdown()
-    return {name: results[name] for name in work}
 
 
 def run_shown(
@@ -178,25 +183,15 @@ def ordered(function: Callable[[Any], Any], items: Iterable[Any], workers: int) 
         yield from map(function, items)
         return
     workers = min(workers, _MOST_AHEAD * cores())  # more would only fill the memory with work that waits
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("MKL_NUM_THREADS", "1")
-    context = multiprocessing.get_context("spawn")
-    executor = concurrent.futures.ProcessPoolExecutor(workers, context, start_worker, (cli.verb,))
     under_way: collections.deque[concurrent.futures.Future[Any]] = collections.deque()
     piece = Piece(function)
-    try:
+    with _workers(workers, "spawn") as executor:
         for item in items:
             under_way.append(executor.submit(piece, item))
             if len(under_way) > 2 * workers:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
-    except concurrent.futures.process.BrokenProcessPool:
-        raise Failed(_KILLED, "use fewer workers, then run the same command again") from None
-    except BaseException:
-        stop(executor)
-        raise
-    executor.shutdown()
 
 
 def interruptible(work: Callable[[], Any]) -> Any:

@@ -12,21 +12,26 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from haigo import cli
+from haigo import cli, flags
+from haigo.options import Options, option, seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldOptions(Options):
+    """What `examples.world` can be told."""
+
+    output_dir: Path = option("folder to write to", metavar="DIR")
+    seed: int = seed("another seed is another country", 7)
+    size: float = option("1 is about 10 million characters", 1.0)
+    json: bool = option("print what was written as JSON", False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = cli.parser("examples.world", __doc__)
-    parser.add_argument(
-        "--output-dir", "--output_dir", type=Path, required=True, metavar="DIR", help="folder to write to"
-    )
-    parser.add_argument("--seed", type=cli.seed, default=7, help="another seed is another country (default: 7)")
-    parser.add_argument("--size", type=float, default=1.0, help="1 is about 10 million characters (default: 1)")
-    parser.add_argument("--json", action="store_true", help="print what was written as JSON")
-    options = parser.parse_args(argv)
+    options = flags.parse("examples.world", __doc__, WorldOptions, argv)
     from examples.world.build import build
 
     about = build(options.output_dir, options.seed, options.size, lambda line: print(line, file=sys.stderr))

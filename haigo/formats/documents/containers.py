@@ -31,10 +31,9 @@ from . import packed
 from .broken import Broken
 
 SUFFIXES = (".gz", ".zst", ".zstd", ".xz", ".bz2", ".tar", ".tgz", ".txz", ".tbz2", ".tzst")
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _MAGIC: tuple[tuple[bytes, Callable[[BinaryIO], io.IOBase]], ...] = (
     (b"\x1f\x8b", lambda raw: gzip.GzipFile(fileobj=raw, mode="rb")),  # else it asks the layer below for its mode
-    (_ZSTD, lambda raw: _Zstd(raw)),
+    (b"\x28\xb5\x2f\xfd", lambda raw: packed.Streams(raw, packed.Zstd)),
     (b"\xfd7zXZ\x00", lambda raw: packed.Streams(raw, lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ))),
     (b"BZh", lambda raw: packed.Streams(raw, bz2.BZ2Decompressor)),
 )
@@ -123,71 +122,6 @@ class _Chained(io.RawIOBase):
         return size
 
 
-class _Zstd(io.RawIOBase):
-    """zstd frames as a stream, a block (128 kB at most) at a time: a bomb does not get far, and a cut file is told from a
-    whole one, which zstandard's own reader does not do. Skippable frames are skipped."""
-
-    def __init__(self, raw: BinaryIO) -> None:
-        super().__init__()
-        self._raw, self._left = raw, b""
-        self._frame: zstandard.ZstdDecompressionObj | None = None
-        self._checksum = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._left:
-            if not (self._begin() if self._frame is None else self._block()):
-                return 0
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size
-
-    def _begin(self) -> bool:
-        """Read the beginning of a frame; False where the file ends instead."""
-        magic = self._raw.read(4)
-        if not magic:
-            return False
-        if is_skippable(magic):
-            left = int.from_bytes(self._exactly(4), "little")
-            while left:
-                left -= len(self._exactly(min(left, _BUFFER)))
-            return True
-        if magic != _ZSTD:
-            raise zstandard.ZstdError("what follows a frame is no frame")
-        about = self._exactly(1)
-        single, named, sized = about[0] >> 5 & 1, about[0] & 3, about[0] >> 6
-        rest = self._exactly((1 - single) + (0, 1, 2, 4)[named] + (2**sized if sized else single))
-        self._checksum = 4 * (about[0] >> 2 & 1)
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._left = self._frame.decompress(magic + about + rest)
-        return True
-
-    def _block(self) -> bool:
-        header = self._exactly(3)
-        value = int.from_bytes(header, "little")
-        last, repeats = value & 1, value >> 1 & 3 == 1
-        block = header + self._exactly(1 if repeats else value >> 3)
-        assert self._frame is not None
-        self._left = self._frame.decompress(block + (self._exactly(self._checksum) if last else b""))
-        if last:
-            self._frame = None
-        return True
-
-    def _exactly(self, size: int) -> bytes:
-        data = self._raw.read(size)
-        if len(data) < size:
-            raise EOFError("the last zstd frame is not complete")
-        return data
-
-
-def is_skippable(magic: bytes) -> bool:
-    """True for the first bytes of a zstd (or lz4) frame that holds no data."""
-    return magic[1:4] == b"\x2a\x4d\x18" and magic[0] & 0xF0 == 0x50
-
-
 @contextlib.contextmanager
 def readable(name: str) -> Iterator[None]:
     """Turn what a damaged file raises while it is read into one sentence."""
@@ -207,8 +141,8 @@ def unpack(raw: BinaryIO) -> io.BufferedReader:
     for _ in range(4):
         head = stream.peek(8)[:8]
         layer = next((opener for magic, opener in _MAGIC if head.startswith(magic)), None)
-        if layer is None and is_skippable(head):
-            layer = _Zstd
+        if layer is None and packed.is_skippable(head):
+            layer = _MAGIC[1][1]
         if layer is None:
             break
         stream = io.BufferedReader(cast(io.RawIOBase, layer(stream)), HEAD_BYTES)
