@@ -57,16 +57,9 @@ def paired(first: Sequence[float], second: Sequence[float]) -> Difference:
 
 def mcnemar(gained: int, lost: int) -> float:
     """Two-sided probability of a split as uneven as this one, or more, were both models equally good."""
-    total, fewer = gained + lost, min(gained, lost)
-    if gained == lost:
-        return 1.0
-    tail = sum(math.comb(total, k) for k in range(fewer + 1))
-    return min(1.0, float(2 * tail / 2**total) if total < 1000 else 2 * math.exp(_log(tail) - total * math.log(2)))
+    from scipy.stats import binomtest
 
-
-def _log(number: int) -> float:
-    shift = max(0, number.bit_length() - 900)
-    return math.log(number >> shift) + shift * math.log(2)
+    return float(binomtest(gained, gained + lost).pvalue) if gained != lost else 1.0
 
 
 def figures(path: Path, metric: str) -> dict[str, float]:
