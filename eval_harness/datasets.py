@@ -36,13 +36,13 @@ class DataFile:
 
     def record(self) -> dict[str, Any]:
         """For result.json: the file's name, split, digest, releases and source."""
-        found = {
+        record = {
             "file": self.path.name,
             "split": self.split,
             "sha256": self.sha256,
             "jglue_releases": list(self.releases),
         }
-        return found | ({"source": self.source} if self.source else {})
+        return record | ({"source": self.source} if self.source else {})
 
 
 def candidates(folder: Path, dataset: str, split: str, version: str) -> list[Path]:

@@ -57,16 +57,16 @@ def prepare(source: Source, seed: int = fewshot.LEADERBOARD_SEED, model: Leaderb
         room = rules.room(kept[number], encode, length)
         return room is None or len(encode(rules.context(kept[number], examples))) <= room
 
-    found = list(fewshot.draws_that_fit(len(kept), pool, shots, generator, fits))
-    contexts = [rules.context(doc, examples) for doc, (examples, _) in zip(kept, found, strict=True)]
+    fitted = list(fewshot.draws_that_fit(len(kept), pool, shots, generator, fits))
+    contexts = [rules.context(doc, examples) for doc, (examples, _) in zip(kept, fitted, strict=True)]
     return Prepared(
         rules=rules,
         docs=kept,
         contexts=[rules.trim(c, doc, encode, model.decode, length) for c, doc in zip(contexts, kept, strict=True)],
         shots=shots,
         available=len(docs),
-        fewer_shots=sum(len(examples) < shots for examples, _ in found),
-        too_long=sum(not fit for _, fit in found),
+        fewer_shots=sum(len(examples) < shots for examples, _ in fitted),
+        too_long=sum(not fit for _, fit in fitted),
     )
 
 
@@ -153,7 +153,7 @@ def score(
         tasks = {each.rules.name: LeaderboardTask(each, model, bootstrap_iters) for each in prepared}
         # standard errors come from Rules.aggregate: lm-eval would bootstrap other figures with other generators
         outcome = evaluate(lm=model, task_dict={"tasks": tasks, "groups": {}}, bootstrap_iters=0, log_samples=True)
-    found = {}
+    scored = {}
     for each in prepared:
         name = each.rules.name
         samples = sorted(outcome["samples"][name], key=lambda sample: sample["doc_id"])
@@ -161,5 +161,5 @@ def score(
             {"doc_id": s["doc_id"], "id": s["doc"]["id"], "context": each.contexts[s["doc_id"]], **s["row"]}
             for s in samples
         ]
-        found[name] = (outcome["results"][name]["row,none"], rows)
-    return found
+        scored[name] = (outcome["results"][name]["row,none"], rows)
+    return scored

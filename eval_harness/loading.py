@@ -216,14 +216,15 @@ def _check_unused(pretrained: object, watched: _Watched) -> None:
     """Tell of weights that are passed over; refuse layers that are: config.json then is of a smaller model."""
     if not watched.unused:
         return
-    told = f"{pretrained} holds {len(watched.unused)} weights that the model of config.json has no place for"
+    problem = f"{pretrained} holds {len(watched.unused)} weights that the model of config.json has no place for"
     shapes = {_NUMBER.sub(".0.", name) for name in watched.used}
     layers = [name for name in watched.unused if _NUMBER.search(name) and _NUMBER.sub(".0.", name) in shapes]
     if layers:
         raise HaigoError(
-            f"{told}: {layers[0]} and others are whole layers.", "give config.json the number of layers of the weights"
+            f"{problem}: {layers[0]} and others are whole layers.",
+            "give config.json the number of layers of the weights",
         )
-    print(f"haigo: {told}, {watched.unused[0]} first; they are not used.", file=sys.stderr)
+    print(f"haigo: {problem}, {watched.unused[0]} first; they are not used.", file=sys.stderr)
 
 
 def own_code(pretrained: object, error: BaseException) -> HaigoError | None:

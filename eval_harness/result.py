@@ -31,13 +31,13 @@ _SOFTWARE = ("lm_eval", "transformers", "torch", "sentencepiece", "emoji", "neol
 
 def software() -> dict[str, str]:
     """Versions of what takes part in a score."""
-    found = {"haigo": __version__, "python": platform.python_version()}
+    versions = {"haigo": __version__, "python": platform.python_version()}
     for name in _SOFTWARE:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def reservations(
@@ -46,28 +46,28 @@ def reservations(
     """Why the score may not stand beside published rows; empty when it may."""
     if not rules.on_leaderboard:
         return ["the task is Haigo's own: there are no published rows"]
-    found = []
+    reasons = []
     if data == "custom":
         known = rules.origin()
         title = known.title if isinstance(known, Origin) else None
-        found.append("the data are not JGLUE's" if title is None else f"the data are not known to be {title}")
+        reasons.append("the data are not JGLUE's" if title is None else f"the data are not known to be {title}")
     elif data.startswith("unverified"):
-        found.append(f"the data's bytes could not be checked against the published ones ({data})")
+        reasons.append(f"the data's bytes could not be checked against the published ones ({data})")
     elif (reservation := rules.data_reservation(data, pool)) is not None:
-        found.append(reservation)
+        reasons.append(reservation)
     if rules.version != rules.versions[0]:
-        found.append(f"{rules.dataset} {rules.version}; published rows used {rules.versions[0]}")
+        reasons.append(f"{rules.dataset} {rules.version}; published rows used {rules.versions[0]}")
     if pool != "train" and shots:
-        found.append(f"the shots come from the {pool} file, not from train")
+        reasons.append(f"the shots come from the {pool} file, not from train")
     if shots != rules.leaderboard_shots:
-        found.append(f"{shots} shots; published rows had {rules.leaderboard_shots}")
+        reasons.append(f"{shots} shots; published rows had {rules.leaderboard_shots}")
     if limit is not None:
-        found.append("only a part of the documents was scored (--limit)")
+        reasons.append("only a part of the documents was scored (--limit)")
     if seed != LEADERBOARD_SEED:
-        found.append(f"drawn with seed {seed}; the leaderboard's is {LEADERBOARD_SEED}")
+        reasons.append(f"drawn with seed {seed}; the leaderboard's is {LEADERBOARD_SEED}")
     if dtype != "float32":
-        found.append(f"weights ran in {dtype}; most published rows ran in float32")
-    return found
+        reasons.append(f"weights ran in {dtype}; most published rows ran in float32")
+    return reasons
 
 
 def histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:

@@ -173,7 +173,7 @@ class _Scoring:
             names = ["result.json", "harness.sh", *map(result.samples_name, logged)]
             files.check_output(self.folder, self.inputs, names=names)
         early = [None if source.rules.needs_model else engine.prepare(source, options.seed) for source in asked.sources]
-        looked = stock.look(asked.theirs, asked.manager) if asked.theirs else []
+        inspected = stock.inspect(asked.theirs, asked.manager) if asked.theirs else []
         given = self.lm is not None and not isinstance(self.model_args, str)
         self.chosen = dict(self.model_args) if given else parse_args(self.model_args)  # type: ignore[arg-type]
         self.words = self.model_args if isinstance(self.model_args, str) else written(self.chosen)
@@ -184,8 +184,8 @@ class _Scoring:
         self._explain(lm, prepared)
         start, cut_before, answers = time.monotonic(), lm.truncated, self._answers(lm) if prepared else None
         scored = self._score(lm, prepared, answers)
-        found = self._found(lm, prepared, scored)
-        found["haigo"] |= {
+        outcome = self._outcome(lm, prepared, scored)
+        outcome["haigo"] |= {
             "contexts_truncated": lm.truncated - cut_before,
             "seconds": round(time.monotonic() - start, 3),
             "software": result.software(),
@@ -194,18 +194,18 @@ class _Scoring:
             for name, (_, rows) in scored.items():
                 # which samples are this result's: those of an earlier run may lie there, too
                 path = result.write_samples(self.folder, name, rows) if options.log_samples else None
-                found["haigo"]["tasks"][name]["samples_sha256"] = path and files.sha256_file(path)
-            files.write_text(self.folder / "harness.sh", harness.script(found, options, asked.theirs))
-        if looked:
+                outcome["haigo"]["tasks"][name]["samples_sha256"] = path and files.sha256_file(path)
+            files.write_text(self.folder / "harness.sh", harness.script(outcome, options, asked.theirs))
+        if inspected:
             if asked.sources:
                 lm = None  # two models at a time may be one too many
                 lm = self._load(ours=False)
-            stock.run(found, looked, lm, asked.manager, self.folder, self.keep_answers)
+            stock.run(outcome, inspected, lm, asked.manager, self.folder, self.keep_answers)
         elif self.folder is not None:
-            files.write_json(self.folder / "result.json", found)  # last: its presence says that the samples are whole
+            files.write_json(self.folder / "result.json", outcome)  # last: its presence says that the samples are whole
         if answers:
-            answers.close(done=not self.keep_answers and not found.get("lm_eval", {}).get("failed"))
-        return found
+            answers.close(done=not self.keep_answers and not outcome.get("lm_eval", {}).get("failed"))
+        return outcome
 
     def _load(self, ours: bool) -> Any:
         """The model behind the leaderboard's tasks, or behind lm-eval's own."""
@@ -264,10 +264,10 @@ class _Scoring:
                     own = {str(row["id"]) for row in scored[source.rules.name][1]}
                     documents[name] = documents.get(name, set()) | own
         known = [*tasks.names(), *(task.dataset for task in tasks.TASKS)]
-        for told in exclude.remarks(self.ids or {}, known, documents):
-            print(f"haigo: --exclude {self.options.exclude}: {told}", file=sys.stderr)
+        for remark in exclude.remarks(self.ids or {}, known, documents):
+            print(f"haigo: --exclude {self.options.exclude}: {remark}", file=sys.stderr)
 
-    def _found(self, lm: Any, prepared: Sequence[Prepared], scored: Mapping[str, Any]) -> dict[str, Any]:
+    def _outcome(self, lm: Any, prepared: Sequence[Prepared], scored: Mapping[str, Any]) -> dict[str, Any]:
         """What result.json holds of the leaderboard's tasks."""
         options, sources = self.options, self.asked.sources
         precision = str(lm.model.dtype).removeprefix("torch.")
@@ -329,17 +329,17 @@ def _each(options: RunOptions, explain_to: TextIO | None = None) -> dict[str, di
     for name in names:
         if names.count(name) > 1:
             raise HaigoError(f"two of the models would both be written as {name}.", "score them in two calls")
-    found, folders = {}, []
+    outcome, folders = {}, []
     for words, name in zip(options.model_args, names, strict=True):
         folder = Path(options.output_path) / "models" / name if options.output_path is not None else None
         own = options.replaced(output_path=None if folder is None else str(folder))
         # a run that is killed in a later model does not ask the earlier ones again
-        found[name] = _Scoring(own, words, explain_to=explain_to, keep_answers=True).run()
+        outcome[name] = _Scoring(own, words, explain_to=explain_to, keep_answers=True).run()
         folders += [folder] if folder else []
-    for folder, each in zip(folders, found.values(), strict=True):
+    for folder, each in zip(folders, outcome.values(), strict=True):
         for kept in (journal.NAME, stock.NAME) if not each.get("lm_eval", {}).get("failed") else ():
             files.remove(folder / kept)
-    return found
+    return outcome
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -358,15 +358,15 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         stock.check_folder(options.include_path)
     explain_to = sys.stderr if options.json else None
     if len(options.model_args) == 1 and options.layout != "models":
-        all_found = {"": _Scoring(options, options.model_args[0], explain_to=explain_to).run()}
+        outcomes = {"": _Scoring(options, options.model_args[0], explain_to=explain_to).run()}
     else:
-        all_found = _each(options, explain_to)
+        outcomes = _each(options, explain_to)
     if options.json:
-        print(json.dumps(all_found.get("", all_found), ensure_ascii=False, indent=2))
+        print(json.dumps(outcomes.get("", outcomes), ensure_ascii=False, indent=2))
     else:
-        for name, found in all_found.items():
-            print((f"{name}\n" if name else "") + result.summary(found))
-    stock.raise_failed(all_found, options.output_path)
+        for name, outcome in outcomes.items():
+            print((f"{name}\n" if name else "") + result.summary(outcome))
+    stock.raise_failed(outcomes, options.output_path)
     return None
 
 

@@ -41,7 +41,7 @@ def read_sources(
     Args:
         from_hub: files that `folder` lacks come from the Hugging Face hub where it has them as plain files.
     """
-    found = []
+    sources = []
     for name, number, limit in zip(names, shots, limits, strict=True):
         rules = tasks.make(name)
         wanted = rules.leaderboard_shots if number is None else number
@@ -70,15 +70,15 @@ def read_sources(
         # drawn later; what cannot be drawn is said now: proxies are trained for hours in between
         fewshot.take(docs, limit)
         fewshot.strata(pool_docs, wanted, rules.target if rules.stratified else None)
-        found.append(
+        sources.append(
             Source(rules=rules, scored=scored, pool=pool, docs=docs, pool_docs=pool_docs, shots=wanted, limit=limit)
         )
-    if any(source.rules.japanese_metric for source in found):
+    if any(source.rules.japanese_metric for source in sources):
         metrics.need_japanese()
-    for source in found:
+    for source in sources:
         for warning in source.rules.warnings(source.shots):
             print(f"haigo: {warning}", file=sys.stderr)
-    return found
+    return sources
 
 
 def spread(value: Any, names: Sequence[str], option: str) -> list[Any]:

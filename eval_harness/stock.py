@@ -1,7 +1,7 @@
 """lm-eval's own tasks, by their own names, as lm-eval runs them: its requests, its prompts, its metrics.
 
 So a `japanese_leaderboard` score can stand beside the leaderboard's own, and so can any of the thousands of other tasks. They
-fetch their data themselves, which is looked at before a model is loaded (`look`). Tasks are scored one by one, those of a
+fetch their data themselves, which is looked at before a model is loaded (`inspect`). Tasks are scored one by one, those of a
 group too: one that fails takes no other with it, and what is finished is kept for the next run (`score`).
 Only what the model's tokenizer makes of a text is Haigo's: ids that are proved (`eval_harness.loading`).
 """
@@ -81,7 +81,7 @@ def check(names: Sequence[str], include_path: str | Path | None) -> Any:
     return manager
 
 
-def look(named: Sequence[tuple[str, int | None, Limit]], manager: Any) -> list[Asked]:
+def inspect(named: Sequence[tuple[str, int | None, Limit]], manager: Any) -> list[Asked]:
     """Load the data of all tasks and write the first prompt of each, before any model is loaded.
 
     Args:
@@ -92,7 +92,7 @@ def look(named: Sequence[tuple[str, int | None, Limit]], manager: Any) -> list[A
     """
     from eval_harness.loading import quiet
 
-    found: list[Asked] = []
+    inspected: list[Asked] = []
     wrong: dict[str, str] = {}
     settings: dict[str, tuple[str, Any, Any]] = {}
     with quiet():
@@ -108,20 +108,20 @@ def look(named: Sequence[tuple[str, int | None, Limit]], manager: Any) -> list[A
                 if before[1:] != (number, limit):
                     wrong[leaf] = f"{before[0]} and {name} both hold it, with other shots or another limit"
                 try:
-                    leaves[leaf] = _look(task, number, limit)
+                    leaves[leaf] = _inspect(task, number, limit)
                 except (Exception, SystemExit) as error:  # the same
                     wrong[leaf] = _reason(error)
-            found.append(Asked(name, number, limit, leaves))
+            inspected.append(Asked(name, number, limit, leaves))
     if wrong:
         count = "one of lm-eval's tasks" if len(wrong) == 1 else f"{len(wrong)} of lm-eval's tasks"
         raise HaigoError(
             f"{count} can not be run: " + "; ".join(f"{name}: {why}" for name, why in wrong.items()),
             "leave them out, or get their data (`lm_eval --tasks NAME` fetches them where there is a network)",
         )
-    return found
+    return inspected
 
 
-def _look(task: Any, shots: int | None, limit: int | float | None) -> str:
+def _inspect(task: Any, shots: int | None, limit: int | float | None) -> str:
     """What a task's figures depend on, as a digest; raises where it can not be run at all."""
     if getattr(task, "UNSAFE_CODE", False):
         raise ValueError("it runs code that the model writes, which is not done here")
@@ -187,12 +187,12 @@ def score(
     """
     from eval_harness.loading import quiet
 
-    found: dict[str, Any] = {"results": {}, "versions": {}, "n-shot": {}, "special_tokens": special_tokens(model)}
+    scored: dict[str, Any] = {"results": {}, "versions": {}, "n-shot": {}, "special_tokens": special_tokens(model)}
     failed: dict[str, str] = {}
     rest = list(dict.fromkeys(leaf for each in asked for leaf in each.leaves))
 
     def so_far() -> dict[str, Any]:
-        return found | ({"failed": failed} if failed else {}) | ({"unfinished": rest} if rest else {})
+        return scored | ({"failed": failed} if failed else {}) | ({"unfinished": rest} if rest else {})
 
     for each in asked:
         loaded = _again(manager, each, failed)
@@ -206,12 +206,12 @@ def score(
                 failed.setdefault(leaf, _reason(error))
             rest.remove(leaf)
             for part, value in (figures or {}).items():
-                found[part][leaf] = value
+                scored[part][leaf] = value
             _warn(leaf, (figures or {}).get("results", {}))
             if kept and figures and not old:
                 kept.add(known, figures)
             save(so_far())
-        _groups(found, loaded["groups"])
+        _groups(scored, loaded["groups"])
     save(so_far())
     return so_far()
 
@@ -252,23 +252,23 @@ def raise_failed(found: Mapping[str, Mapping[str, Any]], output_path: str | Path
 
 
 def run(
-    found: dict[str, Any],
+    result: dict[str, Any],
     asked: Sequence[Asked],
     lm: CheckedLM,
     manager: Any,
     output_path: str | Path | None,
     keep_answers: bool,
 ) -> None:
-    """Score lm-eval's own tasks into `found`, and write result.json whenever one is done."""
+    """Score lm-eval's own tasks into `result`, and write result.json whenever one is done."""
 
     def save(part: dict[str, Any]) -> None:
-        found["lm_eval"] = part
+        result["lm_eval"] = part
         if output_path is not None:
-            files.write_json(Path(output_path) / "result.json", found)
+            files.write_json(Path(output_path) / "result.json", result)
 
     kept, done = None, False
     if output_path is not None:
-        about, config = found["haigo"]["model"], found["config"]
+        about, config = result["haigo"]["model"], result["config"]
         beside = folders(parse_args(config["model_args"]))
         head = fingerprint(about["pretrained"], config["model_args"], None, beside) | {
             "tokenizer": lm.tokenizer_record()
@@ -288,7 +288,7 @@ def run(
         done = True
     finally:
         if kept:
-            kept.close(done=done and not keep_answers and "failed" not in found["lm_eval"])
+            kept.close(done=done and not keep_answers and "failed" not in result["lm_eval"])
 
 
 def _score(model: Any, task: Any, asked: Asked, manager: Any) -> dict[str, Any]:
@@ -314,24 +314,24 @@ def _warn(leaf: str, figures: Mapping[str, Any]) -> None:
         print(f"haigo: {leaf}: {' and '.join(lost)} came out as no number.", file=sys.stderr)
 
 
-def _groups(found: dict[str, Any], groups: Mapping[str, Any]) -> None:
+def _groups(scored: dict[str, Any], groups: Mapping[str, Any]) -> None:
     """Add the figures of groups whose tasks are all there."""
     from lm_eval.evaluator_utils import EvalAcc, aggregate_groups
 
     whole = {
         name: group
         for name, group in groups.items()
-        if all(task.task_name in found["results"] for task in group.get_all_tasks())
+        if all(task.task_name in scored["results"] for task in group.get_all_tasks())
     }
     if not whole:
         return
-    there = EvalAcc(metrics=dict(found["results"]), num_fewshot=dict(found["n-shot"]), groups=whole)
+    there = EvalAcc(metrics=dict(scored["results"]), num_fewshot=dict(scored["n-shot"]), groups=whole)
     outcome = aggregate_groups(there)._to_eval_results()
     for name in whole:
-        found["results"][name] = _plain(outcome["results"][name])
-        found["versions"][name] = outcome["versions"].get(name)
+        scored["results"][name] = _plain(outcome["results"][name])
+        scored["versions"][name] = outcome["versions"].get(name)
         if name in outcome["n-shot"]:
-            found["n-shot"][name] = outcome["n-shot"][name]
+            scored["n-shot"][name] = outcome["n-shot"][name]
 
 
 def _plain(value: Any) -> Any:

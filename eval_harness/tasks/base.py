@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from eval_harness import metrics, prompts
+from eval_harness import data, metrics, prompts
 from eval_harness.origins import JGLUE, Origin
 from eval_harness.prompts import Doc, Prompt
 from haigo import yamlfile
@@ -53,6 +53,8 @@ class Rules(abc.ABC):
     """The figure of the leaderboard's table."""
     main_scale: ClassVar[float]
     """What makes percent of it."""
+    metrics: ClassVar[tuple[str, ...]] = ("acc",)
+    """Figures of a document of which the task has the means."""
     leaderboard_shots: ClassVar[int]
     """Shots of the published rows."""
     published_documents: ClassVar[int | None] = None
@@ -140,9 +142,15 @@ class Rules(abc.ABC):
     def judge(self, doc: Doc, answers: Sequence[Any]) -> dict[str, Any]:
         """One document's row of the samples file: prediction, target and per-document figures."""
 
-    @abc.abstractmethod
     def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
-        """The task's figures and standard errors from what `judge` gave, in the leaderboard's order and names."""
+        """The task's figures and standard errors from what `judge` gave, in the leaderboard's order and names: the means of
+        `metrics`."""
+        figures: Scores = {}
+        for metric in self.metrics:
+            values = [row[metric] for row in rows]
+            figures[metric] = metrics.mean(values)
+            figures[f"{metric}_stderr"] = metrics.mean_stderr(values)
+        return figures
 
     def baseline(self, docs: Sequence[Doc]) -> dict[str, float | None]:
         """What answering without reading gives, in the unit of the main metric: the commonest answer, and chance."""
@@ -202,14 +210,6 @@ class MultipleChoice(Rules):
             "acc_norm": float(best_per_character == doc["gold"]),
         }
 
-    def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
-        found: Scores = {}
-        for metric in self.metrics:
-            values = [row[metric] for row in rows]
-            found[metric] = metrics.mean(values)
-            found[f"{metric}_stderr"] = metrics.mean_stderr(values)
-        return found
-
     def baseline(self, docs: Sequence[Doc]) -> dict[str, float | None]:
         commonest = Counter(doc["gold"] for doc in docs).most_common(1)[0][1]
         return {
@@ -219,18 +219,38 @@ class MultipleChoice(Rules):
 
 
 class FixedChoice(MultipleChoice):
-    """The choices are the same in every document; their mix hides constant answers in acc, so balanced accuracy, Matthews
-    correlation and macro F1 stand beside it."""
+    """The choices are the same in every document, which has a label; their mix hides constant answers in acc, so balanced
+    accuracy, Matthews correlation and macro F1 stand beside it."""
+
+    labels: ClassVar[tuple[str, ...]]
+    """As the data name them; numbers stand for them too."""
+    columns: ClassVar[dict[str, str]]
+    """Field of a document -> column of the data; `id` may be missing there."""
 
     higher_is_better: ClassVar[dict[str, bool]] = dict.fromkeys(
         ("acc", "acc_norm", "balanced_acc", "mcc", "macro_f1"), True
     )
 
+    @property
+    def words(self) -> Sequence[str]:
+        """The choices, in the order of the labels."""
+        return self.labels
+
+    def read(self, path: Path) -> list[dict[str, Any]]:
+        own = {name: column for name, column in self.columns.items() if name != "id"}
+        kinds: dict[str, type | tuple[type, ...]] = {**dict.fromkeys(own.values(), str), "label": (str, int)}
+        docs = []
+        for line, row in data.rows(path, kinds):
+            doc = {"id": row.get(self.columns["id"], line - 1)} | {name: row[column] for name, column in own.items()}
+            gold = data.label_number(row["label"], self.labels, f"{path} line {line}")
+            docs.append(doc | {"choices": list(self.words), "gold": gold})
+        return docs
+
     def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
-        found = super().aggregate(rows, bootstrap_iters)
+        figures = super().aggregate(rows, bootstrap_iters)
         golds, answers = [row["target"] for row in rows], [row["prediction"] for row in rows]
-        found["balanced_acc"] = metrics.balanced_accuracy(golds, answers)
-        found["mcc"] = metrics.mcc(golds, answers)
-        found["mcc_stderr"] = metrics.mcc_stderr(golds, answers, bootstrap_iters)
-        found["macro_f1"] = metrics.macro_f1(golds, answers)
-        return found
+        figures["balanced_acc"] = metrics.balanced_accuracy(golds, answers)
+        figures["mcc"] = metrics.mcc(golds, answers)
+        figures["mcc_stderr"] = metrics.mcc_stderr(golds, answers, bootstrap_iters)
+        figures["macro_f1"] = metrics.macro_f1(golds, answers)
+        return figures

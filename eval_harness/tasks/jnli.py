@@ -7,17 +7,14 @@ acc (always `neutral`: 55 %), so balanced accuracy, Matthews correlation and mac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
-from eval_harness import data
 from eval_harness.prompts import Doc
 from eval_harness.tasks.base import FixedChoice
 
 _LABELS = ("entailment", "contradiction", "neutral")
 _WORDS = {"1.1": _LABELS, "1.3": ("含意", "矛盾", "中立")}
-_FIELDS: dict[str, type | tuple[type, ...]] = {"sentence1": str, "sentence2": str, "label": (str, int)}
 
 
 class JNLI(FixedChoice):
@@ -28,6 +25,12 @@ class JNLI(FixedChoice):
     leaderboard_shots = 3
     published_documents = 2434
     lm_eval_name = "jnli"
+    labels = _LABELS
+    columns: ClassVar[dict[str, str]] = {
+        "id": "sentence_pair_id",
+        "premise": "sentence1",
+        "hypothesis": "sentence2",
+    }
 
     def __init__(self, version: str, prompt: str) -> None:
         super().__init__(version, prompt)
@@ -44,17 +47,6 @@ class JNLI(FixedChoice):
         named = dict(zip(("entails", "contradicts", "neutral"), _WORDS[version], strict=True))
         return {**super().fields(version, doc, newline), **named, "labels": newline.join(_WORDS[version])}
 
-    def read(self, path: Path) -> list[dict[str, Any]]:
-        docs = []
-        for line, row in data.rows(path, _FIELDS):
-            gold = data.label_number(row["label"], _LABELS, f"{path} line {line}")
-            docs.append(
-                {
-                    "id": row.get("sentence_pair_id", line - 1),
-                    "premise": row["sentence1"],
-                    "hypothesis": row["sentence2"],
-                    "choices": list(_WORDS[self.version]),
-                    "gold": gold,
-                }
-            )
-        return docs
+    @property
+    def words(self) -> Sequence[str]:
+        return _WORDS[self.version]

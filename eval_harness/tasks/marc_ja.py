@@ -6,14 +6,10 @@ or on 5,654 reviews, so not even they are all on the same data.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar
 
-from eval_harness import data
 from eval_harness.tasks.base import FixedChoice
-
-_LABELS = ("positive", "negative")
-_FIELDS: dict[str, type | tuple[type, ...]] = {"sentence": str, "label": (str, int)}
 
 
 class MARCJa(FixedChoice):
@@ -24,13 +20,9 @@ class MARCJa(FixedChoice):
     leaderboard_shots = 3
     published_documents = 5654
     lm_eval_name = "marc_ja"
+    labels = ("positive", "negative")
+    columns: ClassVar[dict[str, str]] = {"id": "review_id", "review": "sentence"}
 
-    def read(self, path: Path) -> list[dict[str, Any]]:
-        words = list(_LABELS) if self.prompt.version == "0.2" else ["ポジティブ", "ネガティブ"]
-        docs = []
-        for line, row in data.rows(path, _FIELDS):
-            gold = data.label_number(row["label"], _LABELS, f"{path} line {line}")
-            docs.append(
-                {"id": row.get("review_id", line - 1), "review": row["sentence"], "choices": words, "gold": gold}
-            )
-        return docs
+    @property
+    def words(self) -> Sequence[str]:
+        return self.labels if self.prompt.version == "0.2" else ("ポジティブ", "ネガティブ")

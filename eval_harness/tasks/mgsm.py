@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eval_harness import data
-from eval_harness.metrics import mean, mean_stderr
 from eval_harness.prompts import Doc
-from eval_harness.tasks.base import END_OF_TEXT, Encode, Generate, Rules, Score, Scores
+from eval_harness.tasks.base import END_OF_TEXT, Encode, Generate, Rules, Score
 from haigo.cli import HaigoError
 
 _BUDGET = 256
@@ -95,10 +94,6 @@ class MGSM(Rules):
             "target": doc["number"],
             "acc": float(found is not None and found == doc["number"]),
         }
-
-    def aggregate(self, rows: Sequence[Mapping[str, Any]], bootstrap_iters: int) -> Scores:
-        values = [row["acc"] for row in rows]
-        return {"acc": mean(values), "acc_stderr": mean_stderr(values)}
 
 
 def _exemplars(path: Path) -> list[dict[str, Any]]:
