@@ -120,9 +120,9 @@ class Domain:
     drops: tuple[tuple[str, CodeType], ...]
     min_chars: int
 
-    def dropped_by(self, found: Facts) -> str | None:
+    def dropped_by(self, facts: Facts) -> str | None:
         """The first rule that drops a text; None for one that is kept."""
-        return next((name for name, drops in self.drops if eval(drops, CLASSES, found)), None)  # type: ignore[arg-type]
+        return next((name for name, drops in self.drops if eval(drops, CLASSES, facts)), None)  # type: ignore[arg-type]
 
 
 @functools.cache

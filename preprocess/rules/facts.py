@@ -63,10 +63,10 @@ def _windows(points: npt.NDArray[np.uint32], width: int) -> npt.NDArray[np.uint6
 
 
 def _joined(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    made = first[: len(second)] * _MULTIPLIER
-    made += second[: len(made)]
-    made ^= made >> np.uint64(29)
-    return made
+    hashes = first[: len(second)] * _MULTIPLIER
+    hashes += second[: len(hashes)]
+    hashes ^= hashes >> np.uint64(29)
+    return hashes
 
 
 class Facts:

@@ -26,10 +26,10 @@ class Names:
     ships: frozenset[str]
     country_first: frozenset[str]
     country_second: frozenset[str]
-    places: dict[str, int]
+    positions: dict[str, int]
     """Template -> the positional argument that belongs to the sentence; -1 is the last one."""
-    made: dict[str, str]
-    """Template -> the name of what makes its text."""
+    makers: dict[str, str]
+    """Template -> the name of what makes its text (`wiki_templates`)."""
     prints: dict[str, list[str]]
     dated: dict[str, str]
     signs: dict[str, str]
@@ -42,8 +42,10 @@ class Names:
 def names() -> Names:
     """What `wiki.yml` says."""
     content: dict[str, Any] = yamlfile.read(Path(__file__).with_name("wiki.yml"))
-    content["places"] = {name: int(place) for place, those in content["places"].items() for name in _words(those)}
-    content["made"] = {name: kind for kind, those in content["made"].items() for name in _words(those)}
+    content["positions"] = {
+        name: int(position) for position, those in content["positions"].items() for name in _words(those)
+    }
+    content["makers"] = {name: kind for kind, those in content["makers"].items() for name in _words(those)}
     content["countries"] = {code: name for codes, name in content["countries"].items() for code in codes.split()}
     content |= {key: frozenset(_words(each)) for key, each in content.items() if isinstance(each, str)}
     return Names(**content)

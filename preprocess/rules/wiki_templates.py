@@ -60,8 +60,8 @@ def value(inside: str, japanese: bool) -> str | None:
     whole = inside.partition("|")[0].strip()
     function = _FUNCTION.match(inside)
     if function:
-        made = function[2].strip()
-        return {"lc": made.lower(), "uc": made.upper()}.get(function[1].lower(), made)
+        text = function[2].strip()
+        return {"lc": text.lower(), "uc": text.upper()}.get(function[1].lower(), text)
     if ":" in whole:
         whole = _PREFIX.sub("", whole)
     name = whole.replace("_", " ").lower().strip()
@@ -78,8 +78,8 @@ def value(inside: str, japanese: bool) -> str | None:
 
 def _known(name: str, whole: str, plain: Plain, named: Named, japanese: bool) -> str | None:
     known = names()
-    if name in known.made:
-        return _MAKERS[known.made[name]](plain, named, japanese)
+    if name in known.makers:
+        return _MAKERS[known.makers[name]](plain, named, japanese)
     if name in known.prints:
         pattern, *otherwise = known.prints[name]
         return (
@@ -87,9 +87,9 @@ def _known(name: str, whole: str, plain: Plain, named: Named, japanese: bool) ->
         )
     if name in known.dated:
         return _dated(plain, known.dated[name])
-    place = known.places.get(name) or (1 if _LANGUAGE.fullmatch(name) or name.endswith(_RANGE_END) else 0)
-    if place:
-        return _text(name, place, plain, named)
+    position = known.positions.get(name) or (1 if _LANGUAGE.fullmatch(name) or name.endswith(_RANGE_END) else 0)
+    if position:
+        return _text(name, position, plain, named)
     if name in known.nothing or _NOTHING_LIKE.fullmatch(name):
         return ""
     if name in known.currencies and plain and _AMOUNT.fullmatch(plain[0]):
@@ -133,9 +133,9 @@ def arguments(inside: str) -> tuple[Plain, Named]:
         if match is None:
             plain.append(piece.strip())
         elif match[1].isdecimal() and 1 <= int(match[1]) <= 20:
-            place = int(match[1])
-            plain += [""] * (place - len(plain))
-            plain[place - 1] = piece[match.end() :].strip()
+            position = int(match[1])
+            plain += [""] * (position - len(plain))
+            plain[position - 1] = piece[match.end() :].strip()
         else:
             named[match[1]] = piece[match.end() :].strip()
     return plain, named
@@ -146,16 +146,16 @@ def raised(text: str) -> str:
     return text.translate(_SUPERSCRIPT) if _RAISED.fullmatch(text) else text
 
 
-def _text(name: str, place: int, plain: Plain, named: Named) -> str | None:
-    if place < 0:
+def _text(name: str, position: int, plain: Plain, named: Named) -> str | None:
+    if position < 0:
         return plain[-1] if plain else named.get("text")
     if name in ("仮リンク", "日本語版にない記事リンク", "ill2", "illm") and named.get("label"):
         return named["label"]
-    if len(plain) < place:
+    if len(plain) < position:
         # {{color|#f00}} and the like: nothing was given. {{lang|en|E=mc}} is a name and a value to MediaWiki
         given = named.get("text") or named.get("quote") or named.get("content") or named.get("文章")
         return given or ("" if not named or "date" in named else None)
-    return plain[place - 1]
+    return plain[position - 1]
 
 
 def _country(code: str, japanese: bool) -> str:
@@ -177,37 +177,37 @@ def _nihongo(plain: Plain, named: Named, japanese: bool) -> str | None:
 
 def _convert(plain: Plain, named: Named, japanese: bool) -> str | None:
     """{{convert|10|to|20|km|mi}}: the quantity as it was given, with its unit."""
-    made = ""
+    text = ""
     at = 0
     while at < len(plain) and _NUMBER.fullmatch(plain[at]):
-        made += plain[at]
+        text += plain[at]
         at += 1
         if at + 1 < len(plain) and plain[at] in _BETWEEN and _NUMBER.fullmatch(plain[at + 1]):
-            made += _BETWEEN[plain[at]]
+            text += _BETWEEN[plain[at]]
             at += 1
-    if not made:
+    if not text:
         return None
     if at < len(plain):
-        made += f" {_UNITS.get(plain[at], plain[at])}"
+        text += f" {_UNITS.get(plain[at], plain[at])}"
         if at + 2 < len(plain) and _NUMBER.fullmatch(plain[at + 1]) and plain[at + 2] in _SMALL_UNITS:
-            made += f" {plain[at + 1]} {plain[at + 2]}"
-    return made
+            text += f" {plain[at + 1]} {plain[at + 2]}"
+    return text
 
 
 def _val(plain: Plain, named: Named, japanese: bool) -> str | None:
     if not plain and "e" not in named:
         return None
-    made = plain[0] if plain else ""
+    text = plain[0] if plain else ""
     if len(plain) > 2 and plain[2]:
-        made += f"+{plain[1].lstrip('+')}−{plain[2].lstrip('-−')}"
+        text += f"+{plain[1].lstrip('+')}−{plain[2].lstrip('-−')}"
     elif len(plain) > 1 and plain[1]:
-        made += plain[1] if plain[1].startswith("(") else f"±{plain[1].lstrip('±')}"
+        text += plain[1] if plain[1].startswith("(") else f"±{plain[1].lstrip('±')}"
     if named.get("e"):
-        made += ("×" if made else "") + f"10{raised(named['e'])}"
-    made = named.get("p", "") + made + named.get("s", "")
+        text += ("×" if text else "") + f"10{raised(named['e'])}"
+    text = named.get("p", "") + text + named.get("s", "")
     unit = named.get("u") or named.get("ul") or ""
     below = named.get("up") or named.get("upl") or ""
-    return made + (f" {unit}" if unit else "") + (f"/{below}" if below else "")
+    return text + (f" {unit}" if unit else "") + (f"/{below}" if below else "")
 
 
 def _fraction(plain: Plain, named: Named, japanese: bool) -> str | None:
@@ -219,13 +219,13 @@ def _fraction(plain: Plain, named: Named, japanese: bool) -> str | None:
 
 def _numbers(plain: Plain) -> list[int] | None:
     """The leading numbers among the arguments, also of one that is written 1991-01-02 or 1991年1月2日."""
-    found: list[int] = []
+    numbers: list[int] = []
     for part in plain:
         pieces = re.findall(r"\d{1,4}", part)
         if not pieces or re.sub(r"[\d年月日/.\- ]", "", part):
             break
-        found += map(int, pieces)
-    return found or None
+        numbers += map(int, pieces)
+    return numbers or None
 
 
 def _written(numbers: list[int], japanese: bool) -> str | None:
@@ -237,29 +237,29 @@ def _written(numbers: list[int], japanese: bool) -> str | None:
 
 
 def _date(plain: Plain, named: Named, japanese: bool) -> str | None:
-    found = _numbers(plain)
-    if found is None:  # {{birth date|df=yes}} without numbers, or a date in words
+    numbers = _numbers(plain)
+    if numbers is None:  # {{birth date|df=yes}} without numbers, or a date in words
         return plain[0] if plain and plain[0] else None
-    return _written(found[:3], japanese)
+    return _written(numbers[:3], japanese)
 
 
 def _years(plain: Plain, named: Named, japanese: bool) -> str | None:
     """Whole years between two dates; to today they are not known."""
-    found = _numbers(plain) or []
-    if len(found) == 2 and found[0] > 31 and found[1] > 31:
-        return str(found[1] - found[0])
-    if len(found) != 6:
+    numbers = _numbers(plain) or []
+    if len(numbers) == 2 and numbers[0] > 31 and numbers[1] > 31:
+        return str(numbers[1] - numbers[0])
+    if len(numbers) != 6:
         return None
-    years = found[3] - found[0] - (found[4:] < found[1:3])
+    years = numbers[3] - numbers[0] - (numbers[4:] < numbers[1:3])
     return str(years) if years >= 0 else None
 
 
 def _died(plain: Plain, named: Named, japanese: bool) -> str | None:
-    found = _numbers(plain) or []
+    numbers = _numbers(plain) or []
     years = _years(plain, named, japanese)
     if years is None:
-        return _written(found[:3], japanese) if 1 <= len(found) <= 3 else None
-    when = sorted((found[:3], found[3:]))[1]
+        return _written(numbers[:3], japanese) if 1 <= len(numbers) <= 3 else None
+    when = sorted((numbers[:3], numbers[3:]))[1]
     return (_written(when, japanese) or "") + (f"（{years}歳没）" if japanese else f" (aged {years})")
 
 
@@ -277,13 +277,13 @@ def _era(plain: Plain, named: Named, japanese: bool) -> str | None:
     if era in starts and len(plain) > 1 and plain[1].isdecimal():
         count = int(plain[1])
         return f"{starts[era] + count - 1}年（{era}{'元' if count == 1 else count}年）"
-    found = _numbers(plain)
-    if found is None or len(found) > 3:
+    numbers = _numbers(plain)
+    if numbers is None or len(numbers) > 3:
         return None
-    year = found[0]
+    year = numbers[0]
     eras = [f"{name}{'元' if year == first else year - first + 1}年" for name, first in _ERAS if first <= year]
     both = [*eras[-2:]] if year in (1912, 1926, 1989, 2019) else eras[-1:]
-    return f"{year}年" + (f"（{'/'.join(both)}）" if both else "") + (_written(found, True) or "").partition("年")[2]
+    return f"{year}年" + (f"（{'/'.join(both)}）" if both else "") + (_written(numbers, True) or "").partition("年")[2]
 
 
 def _raised(plain: Plain, named: Named, japanese: bool) -> str | None:
@@ -304,11 +304,11 @@ def _joined(plain: Plain, named: Named, japanese: bool) -> str | None:
 
 def _as_of(plain: Plain, named: Named, japanese: bool) -> str | None:
     """{{as of|2010|3|lc=y}}: as of March 2010."""
-    found = _numbers(plain)
-    if named.get("alt") or found is None or not 1 <= len(found) <= 3 or not 1 <= [*found, 1][1] <= 12:
+    numbers = _numbers(plain)
+    if named.get("alt") or numbers is None or not 1 <= len(numbers) <= 3 or not 1 <= [*numbers, 1][1] <= 12:
         return named.get("alt")
     begun = "since" if named.get("since") else "as of"
-    written = [*map(str, found[2:]), *(_MONTHS.split(" ")[month] for month in found[1:2]), str(found[0])]
+    written = [*map(str, numbers[2:]), *(_MONTHS.split(" ")[month] for month in numbers[1:2]), str(numbers[0])]
     return " ".join((begun if named.get("lc") else begun.capitalize(), *written))
 
 
@@ -316,14 +316,14 @@ def _coordinates(plain: Plain, named: Named, japanese: bool) -> str | None:
     """{{coord|35|41|N|139|45|E}}: 35°41′N 139°45′E, unless it is shown beside the title only."""
     if named.get("display", "inline").replace(" ", "") in ("title", "t"):
         return ""
-    made, units = "", iter("°′″")
+    text, units = "", iter("°′″")
     for part in plain[:8]:
         if part.upper() in ("N", "S", "E", "W"):
-            made += f"{part.upper()} "
+            text += f"{part.upper()} "
             units = iter("°′″")
         elif part and _NUMBER.fullmatch(part):
-            made += part + next(units, " ")
-    return made.strip() or None
+            text += part + next(units, " ")
+    return text.strip() or None
 
 
 def _first(plain: Plain, named: Named, japanese: bool) -> str | None:
