@@ -11,10 +11,12 @@ import contextlib
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from eval_harness import model_args
+from eval_harness.model_args import parse_args
 from haigo import files
 from haigo.cli import HaigoError
 
@@ -22,16 +24,19 @@ NAME = "answers.partial.jsonl"
 _READ_WHOLE = 4 << 30
 
 
-def fingerprint(pretrained: str, words: str, shared: bool | None, more: Iterable[str | Path] = ()) -> dict[str, Any]:
-    """What must be the same for old answers to count: the options, and the bytes of the model's files (those above 4 GiB by
-    size, inode and time of change).
+def fingerprint(words: str, shared: bool | None, tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for old answers to count: the options, the tokenizer, and the bytes of the model's files, an
+    adapter's and a tokenizer's (those above 4 GiB by size, inode and time of change).
 
     Args:
-        more: other folders that take part (an adapter's, a tokenizer's).
+        words: lm-eval's `--model_args`.
+        shared: whether the choices of a question are scored in one pass.
     """
-    folders = [Path(place) for place in (pretrained, *more)]
-    found = sorted(path for place in folders if place.is_dir() for path in place.iterdir() if path.is_file())
-    return {"model_args": words, "shared": shared, "files": [[path.name, *_bytes(path)] for path in found]}
+    options = parse_args(words)
+    folders = [Path(options["pretrained"]), *model_args.folders(options)]
+    paths = sorted(path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file())
+    bytes_of = [[path.name, *_bytes(path)] for path in paths]
+    return {"model_args": words, "shared": shared, "files": bytes_of, "tokenizer": dict(tokenizer)}
 
 
 def _bytes(path: Path) -> list[Any]:

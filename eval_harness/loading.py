@@ -11,13 +11,14 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lm_eval.models.huggingface import HFLM
 
+from eval_harness.model_args import written
 from haigo import files, shown
 from haigo.cli import HaigoError, Refused
 from haigo.pickles import refusal
@@ -145,6 +146,9 @@ class CheckedLM(HFLM):
         return sum(weight.numel() for weight in self.model.parameters())
 
 
+Loaded = TypeVar("Loaded", bound=CheckedLM)
+
+
 def device_for(name: str | None) -> str:
     """The device for `--device`; CUDA where there is one and none is named."""
     if name is None:
@@ -158,7 +162,30 @@ def device_for(name: str | None) -> str:
     return name
 
 
-def check_options(options: dict[str, Any]) -> None:
+def load(
+    kind: type[Loaded], options: Mapping[str, Any], batch_size: int | None, device: str | None, **more: Any
+) -> Loaded:
+    """A model as one of the classes on lm-eval's HFLM.
+
+    Args:
+        options: lm-eval's `--model_args` as a mapping.
+        device: None takes CUDA where there is one.
+        more: further arguments of the class.
+
+    Raises:
+        HaigoError: an option that does not exist, or a model that can not be loaded.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
+    number = device_for(device)
+    _check_options(options)
+    try:
+        return kind(**options, batch_size=batch_size, device=number, **more)
+    except TypeError as error:
+        raise HaigoError(f"--model_args {written(options)}: {first_line(error)}", "see lm-eval's `hf` model") from None
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
     """Raise where an option of the model has a value that it can not have."""
     length, dtype = options.get("max_length"), options.get("dtype", "auto")
     if length is not None and (type(length) is not int or length < 2):

@@ -22,10 +22,10 @@ from typing import Any
 
 import torch
 
-from eval_harness import packed
+from eval_harness import loading, packed
 from eval_harness.journal import Journal, key
-from eval_harness.loading import CheckedLM, check_options, device_for, first_line, quiet
-from eval_harness.model_args import parse_args, written
+from eval_harness.loading import CheckedLM, quiet
+from eval_harness.model_args import parse_args
 from haigo.cli import HaigoError, Refused
 from haigo.progress import Progress
 
@@ -276,21 +276,8 @@ def load(
     Raises:
         HaigoError: no `pretrained`, an option that does not exist, or a model that can not be loaded.
     """
-    options = parse_args(model_args)
-    if batch_size is not None and batch_size < 1:
-        raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
-    device = device_for(device)
-    check_options(options)
-    try:
-        model = LeaderboardLM(
-            batch_size=batch_size,
-            device=device,
-            share_context=share_context,
-            trust_remote_code=trust_remote_code,
-            **options,
-        )
-    except TypeError as error:
-        raise HaigoError(f"--model_args {written(options)}: {first_line(error)}", "see lm-eval's `hf` model") from None
+    more = {"share_context": share_context, "trust_remote_code": trust_remote_code}
+    model = loading.load(LeaderboardLM, parse_args(model_args), batch_size, device, **more)
     model.show_progress = show_progress
     return model
 

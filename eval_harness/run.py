@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from eval_harness import exclude, harness, journal, result, stock, tasks
-from eval_harness.model_args import folders, parse_args, written
+from eval_harness.model_args import parse_args, written
 from eval_harness.options import Limit, RunOptions
 from eval_harness.sources import Source, read_sources, spread
 from haigo import cli, files, flags
@@ -209,14 +209,13 @@ class _Scoring:
 
     def _load(self, ours: bool) -> Any:
         """The model behind the leaderboard's tasks, or behind lm-eval's own."""
-        from eval_harness.model import load
+        from eval_harness import loading, model
 
         options = self.options
+        trusted = {"trust_remote_code": options.trust_remote_code}
         if ours:
-            trusted = options.trust_remote_code
-            return load(self.chosen, options.batch_size, options.device, trust_remote_code=trusted)
-        chosen = self.chosen | {"trust_remote_code": options.trust_remote_code}
-        return stock.load(chosen, options.batch_size, options.device)
+            return model.load(self.chosen, options.batch_size, options.device, **trusted)
+        return loading.load(loading.CheckedLM, self.chosen, options.batch_size or 1, options.device, **trusted)
 
     def _explain(self, lm: Any, prepared: Sequence[Prepared]) -> None:
         number = self.options.explain
@@ -230,11 +229,10 @@ class _Scoring:
 
     def _answers(self, lm: Any) -> journal.Journal | None:
         """The answers of an earlier run of the same model, where there is a place to keep them."""
-        pretrained = self.chosen["pretrained"]
-        if self.folder is None or not pretrained:
+        if self.folder is None or not self.chosen["pretrained"]:
             return None
-        head = journal.fingerprint(pretrained, self.words, lm.share_context, folders(self.chosen))
-        answers = journal.Journal(self.folder / journal.NAME, head | {"tokenizer": lm.tokenizer_record()})
+        head = journal.fingerprint(self.words, lm.share_context, lm.tokenizer_record())
+        answers = journal.Journal(self.folder / journal.NAME, head)
         if answers.resumed:
             print(f"haigo: goes on after {answers.resumed:,} answers of a run that was stopped.", file=sys.stderr)
         return answers

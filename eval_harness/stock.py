@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from eval_harness import tasks
 from eval_harness.journal import Journal, fingerprint, key
-from eval_harness.model_args import folders, parse_args
 from eval_harness.options import Limit
 from haigo import files
 from haigo.cli import Failed, HaigoError
@@ -149,25 +148,6 @@ def _stable(value: Any) -> bytes:
     return re.sub(r" at 0x[0-9a-f]+", "", json.dumps(value, sort_keys=True, default=repr)).encode()
 
 
-def load(options: Mapping[str, Any], batch_size: int | None, device: str | None) -> CheckedLM:
-    """lm-eval's model class.
-
-    Args:
-        options: lm-eval's `--model_args` as a mapping; `trust_remote_code` among them only where it was asked for.
-        device: None takes CUDA where there is one.
-    """
-    from eval_harness.loading import CheckedLM, check_options, device_for, first_line
-    from eval_harness.model_args import written
-
-    if batch_size is not None and batch_size < 1:
-        raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
-    check_options(dict(options))
-    try:
-        return CheckedLM(**options, batch_size=batch_size or 1, device=device_for(device))
-    except TypeError as error:
-        raise HaigoError(f"--model_args {written(options)}: {first_line(error)}", "see lm-eval's `hf` model") from None
-
-
 def score(
     asked: Sequence[Asked],
     model: CheckedLM,
@@ -268,12 +248,9 @@ def run(
 
     kept, done = None, False
     if output_path is not None:
-        about, config = result["haigo"]["model"], result["config"]
-        beside = folders(parse_args(config["model_args"]))
-        head = fingerprint(about["pretrained"], config["model_args"], None, beside) | {
-            "tokenizer": lm.tokenizer_record()
-        }
-        kept = Journal(Path(output_path) / NAME, head)
+        kept = Journal(
+            Path(output_path) / NAME, fingerprint(result["config"]["model_args"], None, lm.tokenizer_record())
+        )
         if kept.resumed:
             print(f"haigo: {kept.resumed:,} of lm-eval's tasks are done already.", file=sys.stderr)
     behind = special_tokens(lm)["behind"]

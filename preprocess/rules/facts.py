@@ -137,12 +137,6 @@ class Facts:
         """Share of lines that break off with an ellipsis."""
         return sum(bool(_ELLIPSIS_END.search(line)) for line in self.lines) / max(1, len(self.lines))
 
-    @functools.cached_property
-    def repeated_lines(self) -> float:
-        """Share of characters in lines that stood before in the same text."""
-        total = sum(map(len, self.lines))
-        return 1 - sum(map(len, set(self.lines))) / total if total else 0.0
-
     def repeated(self, width: int) -> float:
         """Share of the windows of `width` characters that stood before in the same text."""
         points = self._points

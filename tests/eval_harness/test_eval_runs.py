@@ -294,10 +294,11 @@ def test_damaged_answers_are_asked_again(tmp_path):
 def test_weights_of_other_bytes_with_the_same_size_and_time(model_folder, tmp_path):
     place = tmp_path / "m"
     shutil.copytree(model_folder("spm"), place)
-    before, path = journal.fingerprint(str(place), "w", None), place / "model.safetensors"
+    before, path = journal.fingerprint(f"pretrained={place}", None, {}), place / "model.safetensors"
     at, content = path.stat(), bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
     os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
-    assert journal.fingerprint(str(place), "w", None) != before
-    assert journal.fingerprint("nowhere", "w", None, [place]) != journal.fingerprint("nowhere", "w", None)
+    after = journal.fingerprint(f"pretrained={place}", None, {})
+    beside = journal.fingerprint(f"pretrained=nowhere,tokenizer={place}", None, {})
+    assert after != before and beside["files"] == after["files"] != []
