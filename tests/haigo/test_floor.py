@@ -1,5 +1,6 @@
 """haigo: exit codes, atomic files, one owner a folder, YAML as people mean it, work side by side."""
 
+import dataclasses
 import errno
 import io
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from haigo import cli, files, pool, shown, yamlfile
+from haigo import cli, files, flags, options, pool, shown, yamlfile
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.progress import Progress, clock
 
@@ -250,11 +251,17 @@ def _alive(pid):
         return False
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbers(options.Options):
+    count: int = options.count("how many", 1)
+    seed: int = options.seed()
+
+
 @pytest.mark.parametrize(
     ("kind", "text", "value"), [("seed", "0", 0), ("count", "5e4", 50000), ("count", "1_000", 1000)]
 )
 def test_numbers_of_the_command_line(kind, text, value):
-    assert getattr(cli, kind)(text) == value
+    assert getattr(flags.parse("a.b", "doc", Numbers, [f"--{kind}={text}"]), kind) == value
 
 
 @pytest.mark.parametrize(
@@ -263,12 +270,11 @@ def test_numbers_of_the_command_line(kind, text, value):
 )
 def test_numbers_that_make_no_sense(kind, text, capsys):
     def main(argv):
-        made = cli.parser("a.b", "doc")
-        made.add_argument("--n", type=getattr(cli, kind))
-        made.parse_args(argv)
+        flags.parse("a.b", "doc", Numbers, argv)
 
-    assert cli.run(main, [f"--n={text}"]) == 2
-    assert f"argument --n: {text} is not a" in capsys.readouterr().err
+    assert cli.run(main, [f"--{kind}={text}"]) == 2
+    said = capsys.readouterr().err
+    assert f"argument --{kind}: {text} is not a" in said or f"--{kind} is {int(text):,}." in said
 
 
 def test_interruptible_gives_results_and_errors_and_stops_at_once():
