@@ -84,9 +84,9 @@ class Failed(HaigoError):
 class Internal(Exception):
     """What nobody foresaw in another process, where its traceback ends: in a sentence, and as that traceback for `--debug`."""
 
-    def __init__(self, told: str, trace: str) -> None:
-        super().__init__(told, trace)
-        self.told = told
+    def __init__(self, sentence: str, trace: str) -> None:
+        super().__init__(sentence, trace)
+        self.told = sentence
         self.trace = trace
 
     def __str__(self) -> str:
@@ -131,9 +131,9 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
     global verb
     if verb is not None:
         verb = module
-    made = _Parser(prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
-    return made
+    built = _Parser(prog=f"python -m {module}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    built.add_argument("--debug", action="store_true", help="show the traceback when something goes wrong")
+    return built
 
 
 def show(result: Any, text: Callable[[Any], str], as_json: bool) -> None:
@@ -274,10 +274,10 @@ def internal(error: Exception) -> str:
     if isinstance(error, Internal):
         return error.told
     place, file = _whence(error)
-    told = " ".join(str(error).split())[:200]
+    words = " ".join(str(error).split())[:200]
     return (
         f"an internal error{f' at {place}' if place else ''}{f' with {file}' if file else ''}:"
-        f" {type(error).__name__}{f': {told}' if told else ''}.\n"
+        f" {type(error).__name__}{f': {words}' if words else ''}.\n"
         f"  fix: {f'look whether {file} is as it should be; ' if file else ''}--debug shows the rest; please report it"
     )
 
@@ -289,11 +289,11 @@ def _whence(error: Exception) -> tuple[str, str]:
         name = trace.tb_frame.f_globals.get("__name__", "")
         held = list(trace.tb_frame.f_locals.values())
         held += [field for each in held for field in list(getattr(each, "__dict__", {}).values())[:20]]
-        found = next((path for each in held if (path := _file(each))), "")
+        path_held = next((path for each in held if (path := _file(each))), "")
         if name.split(".")[0] in _ROOMS:
-            place, file = f"{name}:{trace.tb_lineno}", found or file
+            place, file = f"{name}:{trace.tb_lineno}", path_held or file
         else:
-            elsewhere = found or elsewhere  # of a library: its own files too
+            elsewhere = path_held or elsewhere  # of a library: its own files too
         trace = trace.tb_next
     return place, file or elsewhere
 

@@ -30,9 +30,9 @@ _believed: dict[str, None] = {}
 def sha256(path: str | os.PathLike[str], on_bytes: Callable[[int], None] | None = None) -> str:
     """Hexadecimal sha256 of a file's bytes; a file that this process has read is read again only when it was touched."""
     key = _key(os.stat(path))
-    found = _known.get(key)
-    if found is not None:
-        return found
+    known = _known.get(key)
+    if known is not None:
+        return known
     require_file(path)
     digest = hashlib.sha256()
     with open(path, "rb") as handle:
@@ -40,10 +40,10 @@ def sha256(path: str | os.PathLike[str], on_bytes: Callable[[int], None] | None 
             digest.update(chunk)
             if on_bytes is not None:
                 on_bytes(len(chunk))
-    found = digest.hexdigest()
+    known = digest.hexdigest()
     if _key(os.stat(path)) == key and time.time_ns() - key[3] > _SETTLED_NS:
-        _known[key] = found
-    return found
+        _known[key] = known
+    return known
 
 
 def mark(
@@ -106,11 +106,11 @@ def is_mark(value: Any) -> bool:
 
 def below(folder: Path) -> list[Path]:
     """The files below a folder that are content: no part of their path begins with a dot."""
-    found = []
+    paths = []
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
-        found += [Path(place) / name for name in sorted(names) if not name.startswith(".")]
-    return sorted(path for path in found if path.is_file())
+        paths += [Path(place) / name for name in sorted(names) if not name.startswith(".")]
+    return sorted(path for path in paths if path.is_file())
 
 
 def _key(stat: os.stat_result) -> _Key:

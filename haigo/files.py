@@ -345,10 +345,10 @@ def _remove_scratch(folder: Path) -> None:
     if base.is_symlink() or not base.is_dir():
         return
     try:
-        found = list(base.iterdir())
+        folders = list(base.iterdir())
     except FileNotFoundError:  # its last user took it away
         return
-    for each in found:
+    for each in folders:
         if _RANDOM.fullmatch(each.name) and not each.is_symlink():
             with contextlib.suppress(OSError):  # of a process that is alive, or gone meanwhile
                 held = _hold(each, fcntl.LOCK_EX)

@@ -15,17 +15,17 @@ _CGROUPS = (
 
 def available() -> int:
     """Bytes that can be taken without swapping; a very large number where nothing can be found out."""
-    found = [_NO_LIMIT]
+    limits = [_NO_LIMIT]
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
+                limits.append(int(line.split()[1]) * 1024)
     for limit, used in _CGROUPS:
         with contextlib.suppress(OSError, ValueError):
             most = int(limit.read_text(encoding="ascii"))  # "max" is no number: no limit
             if most < _NO_LIMIT:
-                found.append(max(0, most - int(used.read_text(encoding="ascii"))))
+                limits.append(max(0, most - int(used.read_text(encoding="ascii"))))
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft != resource.RLIM_INFINITY:
-        found.append(soft)
-    return min(found)
+        limits.append(soft)
+    return min(limits)

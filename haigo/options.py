@@ -166,8 +166,8 @@ def build(cls: type, raw: Any, name: str, where: str, see: str = _SEE) -> Any:
     try:
         return cls(**values)
     except HaigoError as error:
-        told = error.spelled(lambda key: _join(where, key))
-        raise HaigoError(f"{name}: {told.problem}", told.fix) from None
+        spelled = error.spelled(lambda key: _join(where, key))
+        raise HaigoError(f"{name}: {spelled.problem}", spelled.fix) from None
 
 
 def _value(hint: Any, raw: Any, name: str, where: str, see: str) -> Any:

@@ -185,8 +185,8 @@ def _journal(folder: Path) -> Journal:
     path = folder / JOURNAL
     try:
         with open_notes(path, os.O_RDONLY) as handle:
-            look = os.fstat(handle.fileno())
-            now = (look.st_ino, look.st_size, look.st_mtime_ns)
+            stat = os.fstat(handle.fileno())
+            now = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
             before, known, journal = _seen.get(str(path), ((0, 0, 0), HEADER, Journal()))
             if before == now:
                 return journal
@@ -305,5 +305,5 @@ def require_own(path: Path) -> None:
     require_ours(path)
     other = maker(path) if os.path.lexists(path) else None
     if cli.verb and other and "launch.pipeline" not in (other, cli.verb) and other != cli.verb:
-        told = f"{path} was made by {other}, and {cli.verb} would replace it."
-        raise Refused(told, "name another output, or remove what that command made first")
+        problem = f"{path} was made by {other}, and {cli.verb} would replace it."
+        raise Refused(problem, "name another output, or remove what that command made first")

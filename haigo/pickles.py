@@ -33,16 +33,16 @@ def plain(path: str | os.PathLike[str]) -> Any:
 
 def refusal(path: str | os.PathLike[str], error: BaseException) -> Refused | None:
     """The refusal where loading `path` failed because of what it names; None where it failed for another reason."""
-    found = _NAMED.search(str(error))
-    if found is None and "weights_only" not in str(error):
+    named = _NAMED.search(str(error))
+    if named is None and "weights_only" not in str(error):
         return None
-    if found is None:  # torch's own words end in advice to load it all the same
+    if named is None:  # torch's own words end in advice to load it all the same
         return Refused(
             f"{os.fspath(path)} holds a pickle that is more than a model's data: loading it could run code of whoever made it.",
             "do not load this file; get the checkpoint as safetensors, or from a place that you trust",
         )
     return Refused(
-        f"{os.fspath(path)} names {found[1].rstrip('.')}, which is no part of a model's data: loading it could run code of"
+        f"{os.fspath(path)} names {named[1].rstrip('.')}, which is no part of a model's data: loading it could run code of"
         " whoever made it.",
         "do not load this file; get the checkpoint from a place that you trust",
     )

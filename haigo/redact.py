@@ -56,9 +56,9 @@ def values(text: str) -> str:
 
 
 def _url(address: str) -> str:
-    def value(found: re.Match[str]) -> str:
-        hidden = secret(found[2]) or _SIGNED.match(found[2])
-        return f"{found[1]}{found[2]}={HIDDEN}" if hidden else found[0]
+    def value(match: re.Match[str]) -> str:
+        hidden = secret(match[2]) or _SIGNED.match(match[2])
+        return f"{match[1]}{match[2]}={HIDDEN}" if hidden else match[0]
 
     return _IN_QUERY.sub(value, _USER.sub(rf"\1{HIDDEN}@", address, count=1))
 
@@ -82,10 +82,10 @@ def value(name: str, held: Any) -> Any:
 def text(held: str) -> str:
     """A line of a log or a message: addresses, `NAME=value` and `--option=value` of secret names."""
 
-    def given(found: re.Match[str]) -> str:
-        if not secret(found[1]):  # `--set token=...` is one inside another
-            return f"{found[1]}{found[2]}{_GIVEN.sub(given, found[3])}"
-        return found[0] if _PLAIN.fullmatch(found[3]) else f"{found[1]}{found[2]}{HIDDEN}"
+    def given(match: re.Match[str]) -> str:
+        if not secret(match[1]):  # `--set token=...` is one inside another
+            return f"{match[1]}{match[2]}{_GIVEN.sub(given, match[3])}"
+        return match[0] if _PLAIN.fullmatch(match[3]) else f"{match[1]}{match[2]}{HIDDEN}"
 
     return _BEARER.sub(rf"\1 {HIDDEN}", _GIVEN.sub(given, values(held)))
 
@@ -93,10 +93,10 @@ def text(held: str) -> str:
 def config(held: str) -> str:
     """The text of a YAML or JSON file: `text`, and the strings of keys with a secret name."""
 
-    def line(found: re.Match[str]) -> str:
-        kept = found[3].rstrip(" ,")
-        plain = _PLAIN.fullmatch(kept) or kept[:1] in "{[|>&*" or not secret(found[2])
-        return found[0] if plain else f"{found[1]}{HIDDEN}"
+    def line(match: re.Match[str]) -> str:
+        kept = match[3].rstrip(" ,")
+        plain = _PLAIN.fullmatch(kept) or kept[:1] in "{[|>&*" or not secret(match[2])
+        return match[0] if plain else f"{match[1]}{HIDDEN}"
 
     return _LINE.sub(line, text(held))
 

@@ -19,8 +19,8 @@ def unlike(value: Any, like: Any, where: str = "") -> str | None:
     """What differs, in words; None where `value` has the shape."""
     named = f"'{_short(where.removeprefix('.'))}'" if where else "it"
     if isinstance(like, tuple):
-        found = [unlike(value, each, where) for each in like]
-        return None if None in found else found[0]
+        differences = [unlike(value, each, where) for each in like]
+        return None if None in differences else differences[0]
     if isinstance(like, list):
         if not isinstance(value, list):
             return f"{named} is no list"

@@ -164,5 +164,5 @@ def raw(stream: TextIO) -> TextIO:
     return stream.raw if isinstance(stream, Filtered) else stream
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\u{ord(found[0]):04x}"
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"

@@ -39,9 +39,9 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > DEEPEST:
             raise _Wrong(self.peek_event(), f"it is nested more than {DEEPEST} levels deep", "write it flatter")
-        made = super().compose_node(parent, index)
+        node = super().compose_node(parent, index)
         self.depth -= 1
-        return made
+        return node
 
     def compose_document(self) -> Any:
         root = super().compose_document()

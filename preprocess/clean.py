@@ -244,8 +244,8 @@ def table(report: dict[str, Any]) -> str:
         lines += [f"      {sample!r}" for sample in row["samples"] if sample]
         if row.get("names"):
             lines.append("      " + ", ".join(f"{name} {count:,}" for name, count in [*row["names"].items()][:8]))
-    told = ", ".join(f"{name} {count:,}" for name, count in report["profiles"].items())
-    lines.append(f"  read as: {told}")
+    kinds = ", ".join(f"{name} {count:,}" for name, count in report["profiles"].items())
+    lines.append(f"  read as: {kinds}")
     if report.get("passed_over"):
         over = ", ".join(f"{reason} {count:,}" for reason, count in report["passed_over"].items())
         lines.append(f"  no documents: {over}")

@@ -64,16 +64,16 @@ def decontaminate(
         HaigoError: folders that are no cleaned corpora, unreadable evaluation files, values out of range.
     """
     options = options or DecontaminateOptions(**given)
-    found = documents.corpora(folders)
+    corpora = documents.corpora(folders)
     paths = evaluation_items.find(against)
-    run = _Decontamination(found, paths, options)
+    run = _Decontamination(corpora, paths, options)
     if output_dir is None:
         return run.search()
     target = Path(output_dir)
     ids = [f"{IDS_BY_FILE}/{Path(path).stem}.jsonl" for path in evaluation_items.labels(paths)]
-    rewrite.claim(found, target, REPORT, paths, [IDS, *ids])
+    rewrite.claim(corpora, target, REPORT, paths, [IDS, *ids])
     with files.owner(target):
-        rewrite.remove_leftovers(found, target)
+        rewrite.remove_leftovers(corpora, target)
         files.remove_leftovers(target / IDS_BY_FILE)
         report = run.search()
         run.write(target / rewrite.PARTIAL)
@@ -112,12 +112,12 @@ def _index(asked: _Asked) -> tuple[list[Item], ngrams.ItemIndex]:
 class _Decontamination:
     """One decontamination and its figures."""
 
-    def __init__(self, found: Mapping[str, Path], paths: list[Path], options: DecontaminateOptions) -> None:
-        self.found, self.paths, self.options = found, paths, options
+    def __init__(self, corpora: Mapping[str, Path], paths: list[Path], options: DecontaminateOptions) -> None:
+        self.corpora, self.paths, self.options = corpora, paths, options
         sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
         self.asked = _Asked(tuple(map(str, paths)), sums, tuple(options.keys), options.long, options.short)
         self.items, self.index = _index(self.asked)
-        self.shards = rewrite.shards(found, skip_broken=options.skip_broken)
+        self.shards = rewrite.shards(corpora, skip_broken=options.skip_broken)
         self.broken = documents.broken_rows((shard.path for shard in self.shards), options.skip_broken)
         self.noted = {name: getattr(options, name) for name in ("remove", "long", "short", "keys")}
         self.hits: list[Found] = []
@@ -127,9 +127,9 @@ class _Decontamination:
     def search(self) -> dict[str, Any]:
         """Look through all corpora; the report."""
         work = {f"{number}": partial(_search_shard, shard, self.asked) for number, shard in enumerate(self.shards)}
-        made = pool.run_shown("decontaminate: search", work, self.options.workers)
-        self.hits = [made[f"{number}"][0] for number in range(len(self.shards))]
-        counts = [made[f"{number}"][1] for number in range(len(self.shards))]
+        results = pool.run_shown("decontaminate: search", work, self.options.workers)
+        self.hits = [results[f"{number}"][0] for number in range(len(self.shards))]
+        counts = [results[f"{number}"][1] for number in range(len(self.shards))]
         tasks: dict[str, dict[str, Any]] = {}
         searched = set(range(len(self.items))) - set(self.index.too_short)
         for number, item in enumerate(self.items):
@@ -137,7 +137,7 @@ class _Decontamination:
             row |= {"items": row["items"] + 1, "searched": row["searched"] + (number in searched)}
         corpora: dict[str, dict[str, Any]] = {
             name: {"documents_in": 0, "contaminated": dict.fromkeys(documents.SPLITS, 0), "tasks": {}}
-            for name in self.found
+            for name in self.corpora
         }
         for shard, found, count in zip(self.shards, self.hits, counts, strict=True):
             row = corpora[shard.corpus]
@@ -197,7 +197,7 @@ class _Decontamination:
         """Write the corpora below `work`."""
         edited = [(shard, self._edits(found)) for shard, found in zip(self.shards, self.hits, strict=True)]
         step = ("decontaminate", self.noted)
-        self.reports = rewrite.write(self.found, work, edited, step, self.options.workers)
+        self.reports = rewrite.write(self.corpora, work, edited, step, self.options.workers)
 
     def _edits(self, found: Found) -> Edits:
         if self.options.remove == "document":
@@ -220,8 +220,8 @@ class _Decontamination:
         for item in self.items:
             texts.setdefault((item.task, item.id), set()).add(item.texts)
         unclear = {task for (task, _), different in texts.items() if len(different) > 1}
-        found = [self.items[number] for number in sorted(numbers)]
-        return [item for item in found if item.task not in unclear or _is_scored(item.file)]
+        items = [self.items[number] for number in sorted(numbers)]
+        return [item for item in items if item.task not in unclear or _is_scored(item.file)]
 
     def ids_by_file(self) -> dict[str, str]:
         """The same for every evaluation file by itself."""

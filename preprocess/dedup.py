@@ -66,15 +66,15 @@ def dedup(
         HaigoError: folders that are no cleaned corpora, values out of range, a result that would lie over its source.
     """
     options = options or DedupOptions(**given)
-    found = rewrite.ordered(documents.corpora(folders), options.priority)
+    corpora = rewrite.ordered(documents.corpora(folders), options.priority)
     if output_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
-            return _Deduplication(found, Path(scratch), options).report(False)
+            return _Deduplication(corpora, Path(scratch), options).report(False)
     target = Path(output_dir)
-    rewrite.claim(found, target, REPORT)
+    rewrite.claim(corpora, target, REPORT)
     with files.owner(target):
-        rewrite.remove_leftovers(found, target)
-        run = _Deduplication(found, target / rewrite.PARTIAL, options)
+        rewrite.remove_leftovers(corpora, target)
+        run = _Deduplication(corpora, target / rewrite.PARTIAL, options)
         report = run.report(True)
         files.remove(target / REPORT)
         rewrite.put(run.work, target, run.reports)
@@ -86,10 +86,10 @@ def dedup(
 class _Deduplication:
     """One deduplication and its figures."""
 
-    def __init__(self, found: Mapping[str, Path], work: Path, options: DedupOptions) -> None:
-        self.found, self.work, self.asked = found, work, options
+    def __init__(self, corpora: Mapping[str, Path], work: Path, options: DedupOptions) -> None:
+        self.corpora, self.work, self.asked = corpora, work, options
         self.shape = Shape(options.shingle, options.bands, options.rows, options.seed)
-        self.shards = rewrite.shards(found, _HELD_OUT_FIRST, options.skip_broken)
+        self.shards = rewrite.shards(corpora, _HELD_OUT_FIRST, options.skip_broken)
         self.broken = documents.broken_rows((shard.path for shard in self.shards), options.skip_broken)
         self.starts = [0]
         self.pairs_checked = self.candidates = 0
@@ -111,9 +111,9 @@ class _Deduplication:
             edits[shard].drop[place] = EXACT if each.exact else NEAR
         if write:
             edited, step = list(zip(self.shards, edits, strict=True)), ("dedup", self.options())
-            self.reports = rewrite.write(self.found, self.work, edited, step, self.asked.workers)
+            self.reports = rewrite.write(self.corpora, self.work, edited, step, self.asked.workers)
         shown = self._openings(places)
-        corpora = {name: self._corpus(name, sketches, removals) for name in self.found}
+        corpora = {name: self._corpus(name, sketches, removals) for name in self.corpora}
         count = len(sketches.sizes)
         return {
             "documents_in": count,
@@ -140,7 +140,7 @@ class _Deduplication:
     def options(self) -> dict[str, Any]:
         """What the result depends on, beside the documents."""
         named = ["threshold", "shingle", "bands", "rows", "seed"] if self.asked.method == "minhash" else []
-        given = {"method": self.asked.method, "priority": list(self.found)}
+        given = {"method": self.asked.method, "priority": list(self.corpora)}
         return given | {name: getattr(self.asked, name) for name in named}
 
     def _bytes_per_document(self) -> int:
@@ -148,7 +148,7 @@ class _Deduplication:
 
     def _require_memory(self) -> None:
         """Refuse what would be killed half-way, as far as the reports tell how many documents there are."""
-        count = sum(documents.report(folder).get("documents_out", 0) for folder in self.found.values())
+        count = sum(documents.report(folder).get("documents_out", 0) for folder in self.corpora.values())
         need = count * self._bytes_per_document()
         free = memory.available()
         if need > free:
@@ -160,11 +160,11 @@ class _Deduplication:
 
     def _sketch(self) -> Sketches:
         self.work.mkdir(parents=True, exist_ok=True)
-        made = {
+        work = {
             f"{number}": partial(dedup_shard.sketch, shard, self.shape, str(self._file("sketch", shard)))
             for number, shard in enumerate(self.shards)
         }
-        pool.run_shown("dedup: sketches", made, self.asked.workers)
+        pool.run_shown("dedup: sketches", work, self.asked.workers)
         for shard in self.shards:
             with np.load(self._file("sketch", shard)) as made_of_it:
                 self.starts.append(self.starts[-1] + len(made_of_it["sizes"]))
@@ -181,11 +181,11 @@ class _Deduplication:
         return Sketches(**rooms)
 
     def _near(self, sketches: Sketches, gone: list[int]) -> list[Removal]:
-        found = near_pairs.candidates(sketches, gone, self.asked.threshold)
-        self.candidates = len(found.numbers)
+        likely = near_pairs.candidates(sketches, gone, self.asked.threshold)
+        self.candidates = len(likely.numbers)
         if not self.candidates:
             return []
-        numbers = found.numbers.tolist()
+        numbers = likely.numbers.tolist()
         work, first = {}, []
         for number, shard in enumerate(self.shards):
             low, high = (bisect.bisect_left(numbers, self.starts[number + each]) for each in (0, 1))
@@ -208,7 +208,7 @@ class _Deduplication:
 
         with Progress("dedup: pairs", self.candidates, "candidates") as progress:
             removals, self.pairs_checked = near_pairs.near(
-                sketches, found, shingles, self.asked.threshold, lambda: progress.update()
+                sketches, likely, shingles, self.asked.threshold, lambda: progress.update()
             )
         for shard in self.shards:
             for stale in self.work.glob(f"{self._file('shingles', shard).name}.*"):

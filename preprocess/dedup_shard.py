@@ -26,9 +26,9 @@ def sketch(shard: CorpusShard, shape: Shape, file: str) -> None:
     sketcher = Sketcher(shape)
     lots = [sketcher.sketch([])]
     lots += map(sketcher.sketch, batches((document.text for document in shard.read()), _BATCH_CHARS, len))
-    made = near_pairs.join(lots)
+    joined = near_pairs.join(lots)
     with files.create(file) as handle:
-        np.savez(handle, **{name: getattr(made, name) for name in ARRAYS})
+        np.savez(handle, **{name: getattr(joined, name) for name in ARRAYS})
 
 
 def _is_whole(file: str) -> bool:
@@ -49,9 +49,9 @@ def shingles(shard: CorpusShard, shape: Shape, places: list[int], file: str) -> 
         for texts in batches(
             (document.text for place, document in enumerate(shard.read()) if place in wanted), _BATCH_CHARS, len
         ):
-            for found in sketcher.shingle_sets(texts):
-                handle.write(found.data)
-                ends.append(ends[-1] + len(found))
+            for own in sketcher.shingle_sets(texts):
+                handle.write(own.data)
+                ends.append(ends[-1] + len(own))
     hashes = np.memmap(f"{file}.raw", dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)
     for kind, array in (("npy", hashes), ("ends.npy", np.array(ends))):
         with files.create(f"{file}.{kind}") as handle:

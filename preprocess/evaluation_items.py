@@ -42,22 +42,22 @@ def find(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     Raises:
         HaigoError: none, or a path that does not exist.
     """
-    found = [path for path, _ in expand(paths, ("*.json", "*.jsonl"))]
-    if not found:
+    files_named = [path for path, _ in expand(paths, ("*.json", "*.jsonl"))]
+    if not files_named:
         raise HaigoError(
             "no evaluation file is named.", "name JGLUE's folder or any jsonl with --against", option="against"
         )
-    return found
+    return files_named
 
 
 def labels(paths: Sequence[Path]) -> list[str]:
     """What each file is called: its name, with the folder's where several have the same (as JGLUE's own layout does)."""
     names = [path.name for path in paths]
-    made = [
+    shown = [
         name if names.count(name) == 1 else f"{path.parent.name}-{name}"
         for name, path in zip(names, paths, strict=True)
     ]
-    return [label if made.count(label) == 1 else f"{number}-{label}" for number, label in enumerate(made)]
+    return [label if shown.count(label) == 1 else f"{number}-{label}" for number, label in enumerate(shown)]
 
 
 def read(path: Path, keys: Sequence[str] = (), label: str = "") -> list[Item]:
@@ -106,9 +106,9 @@ def _item(path: Path, number: int, row: Any, keys: Sequence[str]) -> Item:
     where = f"{path} line {number}"
     if not isinstance(row, dict):
         raise HaigoError(f"{where} is not a JSON object.", "give one object a line")
-    told = None if keys else _known(row)
-    if told is not None:
-        task, own, texts, parts = told
+    known = None if keys else _known(row)
+    if known is not None:
+        task, own, texts, parts = known
     else:
         wanted = list(keys) or ["text"]
         missing = [key for key in wanted if not isinstance(row.get(key), str)]

@@ -163,22 +163,22 @@ def _whole(parts: Sequence[Part], where: str) -> None:
 def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) -> tuple[list[Part], str]:
     """The parts of a pair, and the key of what belongs to it and none of them holds."""
     known = [(keys.prompt or one, keys.response or two) for one, two in PAIR_KEYS]
-    found = next(((one, two) for one, two in known if one in row and two in row), None)
-    if found is None:
+    named = next(((one, two) for one, two in known if one in row and two in row), None)
+    if named is None:
         there = ", ".join(f"'{key}'" for key in list(row)[:12]) or "none"
         raise HaigoError(
             f"{where} has no keys of a pair; it has {there}.",
             "name them with --prompt-key and --response-key (and --context-key)",
             option=("prompt_key", "response_key", "context_key"),
         )
-    given, learned = (_text(row, key, where) for key in found)
-    others = [key for key in CONTEXT_KEYS if key not in found and row.get(key)]
-    context = keys.context or (others[0] if found[0] == "instruction" and others else None)
+    given, learned = (_text(row, key, where) for key in named)
+    others = [key for key in CONTEXT_KEYS if key not in named and row.get(key)]
+    context = keys.context or (others[0] if named[0] == "instruction" and others else None)
     # a context may be missing or null: not every instruction needs one
     more = _text(row, context, where) if context and row.get(context) is not None else ""
     if more:
         given = f"{given}\n{more}"
-    unused = _left_out(row, [key for key in (*others, *LEFT_OUT) if key not in (context, *found)])
+    unused = _left_out(row, [key for key in (*others, *LEFT_OUT) if key not in (context, *named)])
     return [Part(template.pair.replace("{content}", given)), Part(learned, learned=True, ends=True)], unused
 
 

@@ -147,7 +147,7 @@ def parts_folder(prefix: Path) -> Path:
 
 
 def works(
-    found: list[tuple[Path, str]],
+    inputs: list[tuple[Path, str]],
     digests: list[str],
     model: tokenizer.Tokenizer,
     parts: Path,
@@ -155,33 +155,33 @@ def works(
     first: int = 0,
 ) -> list[Work]:
     """What has to be done for some files, a shard each or several; the first shard has the number `first`."""
-    units = enumerate(_units(found, digests, options.split_bytes), first)
+    units = enumerate(_units(inputs, digests, options.split_bytes), first)
     return [Work(unit, str(model.path), model.sha256, str(parts / f"{number:05d}"), options) for number, unit in units]
 
 
 def _finished(prefix: Path, recipe: dict[str, Any], skip_broken: int) -> dict[str, Any] | None:
     """The manifest at `prefix` when it was made by this very recipe and the files are whole."""
     try:
-        found = manifests.find(prefix)
+        manifest = manifests.find(prefix)
         reader = MMapReader(prefix)
-        wrong = [str(path) for path in manifests.wrong(prefix, found or {})]
+        wrong = [str(path) for path in manifests.wrong(prefix, manifest or {})]
     except HaigoError as error:
         if manifests.path_of(prefix).is_file():
             _tell(error.problem.removesuffix("."))
         return None
     if (
-        found is None
-        or not {"documents", "dtype"} <= set(found)
-        or any(found.get(key) != value for key, value in recipe.items())
+        manifest is None
+        or not {"documents", "dtype"} <= set(manifest)
+        or any(manifest.get(key) != value for key, value in recipe.items())
     ):
         return None
-    if found.get("broken_rows", {}).get("count", 0) > skip_broken:
+    if manifest.get("broken_rows", {}).get("count", 0) > skip_broken:
         return None
-    if found.get("tokens") != len(reader.tokens):
+    if manifest.get("tokens") != len(reader.tokens):
         wrong = wrong or [str(manifests.path_of(prefix))]
     for path in wrong:
         _tell(f"{path} was changed since the dataset was made")
-    return None if wrong else found
+    return None if wrong else manifest
 
 
 def _tell_changed(count: int) -> None:
@@ -199,9 +199,9 @@ def _tell(what: str) -> None:
     print(f"haigo: {what}: it is made again.", file=sys.stderr, flush=True)
 
 
-def _units(found: list[tuple[Path, str]], digests: list[str], split_bytes: int | None) -> Iterator[Unit]:
+def _units(inputs: list[tuple[Path, str]], digests: list[str], split_bytes: int | None) -> Iterator[Unit]:
     """Pieces of work: a file each, or a byte range of a large plain jsonl file."""
-    for (path, key), sha256 in zip(found, digests, strict=True):
+    for (path, key), sha256 in zip(inputs, digests, strict=True):
         size = path.stat().st_size
         # told by the file alone: shards of a killed run fit another number of workers too
         piece = split_bytes or min(SPLIT_BYTES, max(_LEAST_SPLIT, -(-size // 32)))

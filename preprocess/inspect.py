@@ -36,20 +36,20 @@ def verify(prefix: str | os.PathLike[str]) -> list[str]:
         HaigoError: a file is missing or cut short.
     """
     reader, expected = MMapReader(prefix), manifest.find(prefix)
-    found = [f"{idx_path(prefix)}: {problem}" for problem in reader.problems(documents=expected is not None)]
+    problems = [f"{idx_path(prefix)}: {problem}" for problem in reader.problems(documents=expected is not None)]
     if expected is None:
-        return found + _foreign(prefix, reader)
+        return problems + _foreign(prefix, reader)
     for path, key in ((bin_path(prefix), "bin_sha256"), (idx_path(prefix), "idx_sha256")):
         if files.sha256_file(path) != expected.get(key):
-            found.append(f"{path} is not the file that the manifest describes (sha256 differs)")
+            problems.append(f"{path} is not the file that the manifest describes (sha256 differs)")
     for name, value in (("tokens", len(reader.tokens)), ("documents", reader.documents), ("dtype", str(reader.dtype))):
         if expected.get(name) != value:
-            found.append(f"{prefix}: the manifest says {expected.get(name)} {name}, the files hold {value}")
+            problems.append(f"{prefix}: the manifest says {expected.get(name)} {name}, the files hold {value}")
     vocab_size = int(expected.get("vocab_size", 0))
     # labels are -100 where the loss does not count
     if ids.outside(reader, vocab_size, labels=expected.get("kind") == "labels"):
-        found.append(f"{bin_path(prefix)} holds ids outside the vocabulary of {vocab_size:,} pieces")
-    return found
+        problems.append(f"{bin_path(prefix)} holds ids outside the vocabulary of {vocab_size:,} pieces")
+    return problems
 
 
 def _foreign(prefix: str | os.PathLike[str], reader: MMapReader) -> list[str]:
@@ -88,14 +88,14 @@ def describe(
             )
         },
     }
-    made = manifest.find(prefix)
-    if made is None:
+    noted = manifest.find(prefix)
+    if noted is None:
         about["remarks"] = _remarks(reader)
     else:
-        about["bytes"] = made.get("bytes")
-        about["tokenizer_sha256"] = made.get("tokenizer_sha256")
-        if made.get("bytes") and about["tokens"]:
-            about["bytes_per_token"] = round(made["bytes"] / about["tokens"], 4)
+        about["bytes"] = noted.get("bytes")
+        about["tokenizer_sha256"] = noted.get("tokenizer_sha256")
+        if noted.get("bytes") and about["tokens"]:
+            about["bytes_per_token"] = round(noted["bytes"] / about["tokens"], 4)
     count = min(samples, len(reader))
     picked = sorted({int(place) for place in np.linspace(0, len(reader) - 1, count)}) if count else []
     about["samples"] = [_sample(reader, number, model) for number in picked]
@@ -104,12 +104,12 @@ def describe(
 
 def _remarks(reader: MMapReader) -> list[str]:
     """What is worth knowing of a dataset of other origin."""
-    told = ["no manifest: made by another program"]
+    remarks = ["no manifest: made by another program"]
     if reader.version != VERSION:
-        told.append(f"its index has version {reader.version}, and GPT-NeoX reads version {VERSION} only")
+        remarks.append(f"its index has version {reader.version}, and GPT-NeoX reads version {VERSION} only")
     if reader.dtype.kind == "f":
-        told.append(f"it holds {reader.dtype} values, no tokens")
-    return [*told, *(f"{problem} (GPT-NeoX does not use it)" for problem in reader.document_problems())]
+        remarks.append(f"it holds {reader.dtype} values, no tokens")
+    return [*remarks, *(f"{problem} (GPT-NeoX does not use it)" for problem in reader.document_problems())]
 
 
 def _sample(reader: MMapReader, number: int, model: tokenizers.Tokenizer | None) -> dict[str, Any]:
@@ -125,8 +125,8 @@ def _span(prefix: str) -> dict[str, int]:
     reader = MMapReader(prefix)
     if reader.dtype.kind == "f":
         return {}
-    found = ids.span(reader)
-    return {"least_id": found.least, "most_id": found.most}
+    span = ids.span(reader)
+    return {"least_id": span.least, "most_id": span.most}
 
 
 def table(answers: Sequence[dict[str, Any]]) -> str:

@@ -179,15 +179,15 @@ class Sketcher:
 
 def _numbers(text: str) -> int:
     """A hash of the numbers of a text with their signs, in order."""
-    found = _NUMBER.findall(" ".join(unicodedata.normalize("NFKC", text).split()))
-    return int.from_bytes(hashlib.blake2b("\0".join(found).encode(), digest_size=8).digest(), "little") >> 1
+    numbers = _NUMBER.findall(" ".join(unicodedata.normalize("NFKC", text).split()))
+    return int.from_bytes(hashlib.blake2b("\0".join(numbers).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def _digests(texts: Sequence[str], codes: normal_form.Codes, starts: npt.NDArray[np.int64]) -> Hashes:
     """128 bits of each text's normal form; a text that has none is told by itself."""
     packed = codes.tobytes()
-    found = []
+    digests = []
     for number, (start, end) in enumerate(itertools.pairwise(starts.tolist())):
         content = packed[4 * start : 4 * end] if end > start else b"\0" + texts[number].encode(errors="surrogatepass")
-        found.append(hashlib.blake2b(content, digest_size=16).digest())
-    return np.frombuffer(b"".join(found), dtype=np.uint64).reshape(-1, 2)
+        digests.append(hashlib.blake2b(content, digest_size=16).digest())
+    return np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)

@@ -96,14 +96,14 @@ class ItemIndex:
         """The hits in each text, in order of their needles' numbers and then of place; one a run of equal characters."""
         codes, starts = normal_form.batch(texts)
         prefix = self._prefix(codes)
-        found: list[dict[int, list[Hit]]] = [{} for _ in texts]
+        by_needle: list[dict[int, list[Hit]]] = [{} for _ in texts]
         whole: dict[int, str] = {}
         hopeless: set[tuple[int, int]] = set()
         for table in self._tables:
             for place, text, needle, offset in table.hits(self, codes, prefix, starts):
                 if (text, needle) in hopeless:
                     continue
-                before = found[text].setdefault(needle, [])
+                before = by_needle[text].setdefault(needle, [])
                 at = place - int(starts[text])
                 if before and before[-1].start <= at < before[-1].end:
                     continue
@@ -118,7 +118,7 @@ class ItemIndex:
                 hit = self._verified(own, at, needle, offset)
                 if hit is not None:
                     before.append(hit)
-        return [[hit for needle in sorted(of) for hit in of[needle]] for of in found]
+        return [[hit for needle in sorted(of) for hit in of[needle]] for of in by_needle]
 
     def _verified(self, codes: Codes, at: int, number: int, offset: int) -> Hit | None:
         """The hit, if the characters around the anchor are those of the needle."""
@@ -201,17 +201,17 @@ class _Table:
         last = np.searchsorted(self.hashes, windows[places], "right")
         after = np.searchsorted(starts, places, "right")
         real = (last > first) & (places + self.length <= starts[np.minimum(after, len(starts) - 1)])
-        found = []
+        hits_there = []
         columns = (each[real].tolist() for each in (places, after - 1, first, last))
         for place, text, low, high in zip(*columns, strict=True):
-            found += [(place, text, *self.rows[row]) for row in range(low, high)]
-        return found
+            hits_there += [(place, text, *self.rows[row]) for row in range(low, high)]
+        return hits_there
 
 
 def _powers(base: int, size: int) -> npt.NDArray[np.uint64]:
-    made = np.full(size, base, dtype=np.uint64)
-    made[0] = 1
-    return np.cumprod(made, dtype=np.uint64)
+    powers = np.full(size, base, dtype=np.uint64)
+    powers[0] = 1
+    return np.cumprod(powers, dtype=np.uint64)
 
 
 def _string(codes: Codes) -> str:

@@ -112,9 +112,9 @@ def _parting(codes: Codes, starts: Starts, gaps: Starts) -> Starts:
             end += 1
         if end < len(codes) and _digit(codes[end]):
             parting.append((place, end))
-    found = np.array(parting, dtype=np.int64).reshape(-1, 2)
+    places = np.array(parting, dtype=np.int64).reshape(-1, 2)
     # no text begins between the two
-    return found[np.searchsorted(starts, found[:, 0], "left") == np.searchsorted(starts, found[:, 1], "right"), 0]
+    return places[np.searchsorted(starts, places[:, 0], "left") == np.searchsorted(starts, places[:, 1], "right"), 0]
 
 
 def _digit(codes: Codes) -> npt.NDArray[np.bool_]:
@@ -151,14 +151,14 @@ def _mended(texts: Sequence[str], found: Codes, ends: Starts) -> tuple[Codes, St
 def _slowly(text: str) -> Codes:
     """As the table would have it, by `unicodedata`: dropped characters are 0."""
     normal = unicodedata.normalize("NFKC", text)
-    found = _table()[_code_points(normal)]
+    codes = _table()[_code_points(normal)]
     # what is still marked could not be looked up, but is its own normal form now
-    marked = np.flatnonzero(found == _SLOW)
+    marked = np.flatnonzero(codes == _SLOW)
     for place in marked.tolist():
         kind = unicodedata.category(normal[place])
         blank = _GAP * normal[place].isspace()
-        found[place] = blank if kind in _BLANK else ord(normal[place]) + _MARK * (kind in _PUNCTUATION)
-    return found
+        codes[place] = blank if kind in _BLANK else ord(normal[place]) + _MARK * (kind in _PUNCTUATION)
+    return codes
 
 
 def _code_points(text: str) -> Codes:

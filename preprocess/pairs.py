@@ -89,8 +89,8 @@ def build(
     with Progress(f"pairs {prefix.name}", None, "examples") as progress:
         stream = _noted(examples.read(paths, options, broken), unused)
         rows = _encoded(stream, model, options.seq_length, counts, progress)
-        made = _packed(rows, model, int(options.seq_length or 0), options.seed) if options.pack else rows
-        first = next(made, None)
+        written = _packed(rows, model, int(options.seq_length or 0), options.seed) if options.pack else rows
+        first = next(written, None)
         if first is None:  # asked before anything is written: a dataset that is there stays
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             raise HaigoError(
@@ -99,7 +99,7 @@ def build(
                 "check the input" + (", or give a larger --seq-length" if counts["too_long"] else ""),
                 option="seq_length",
             )
-        total = _write(itertools.chain([first], made), prefix, labels_prefix, model)
+        total = _write(itertools.chain([first], written), prefix, labels_prefix, model)
     shared = {
         "documents": total["rows"],
         "tokens": total["tokens"],
@@ -212,18 +212,18 @@ def _packed(rows: Iterator[_Row], model: Tokenizer, length: int, seed: int) -> I
     pad = model.eod_id if model.pad_id is None else model.pad_id
     random.Random(seed).shuffle(every)
     every.sort(key=lambda row: -len(row[0]))  # stable: equal lengths stay shuffled
-    made: list[list[_Row]] = []
+    groups: list[list[_Row]] = []
     room: list[tuple[int, int]] = []  # (tokens in a row, its number) of every row that is not full, ascending
     for row in every:
         place = bisect.bisect_right(room, (length - len(row[0]), len(every))) - 1
-        filled, number = room.pop(place) if place >= 0 else (0, len(made))
-        if number == len(made):
-            made.append([])
-        made[number].append(row)
+        filled, number = room.pop(place) if place >= 0 else (0, len(groups))
+        if number == len(groups):
+            groups.append([])
+        groups[number].append(row)
         if filled + len(row[0]) < length:
             bisect.insort(room, (filled + len(row[0]), number))
-    random.Random(seed + 1).shuffle(made)
-    for group in made:
+    random.Random(seed + 1).shuffle(groups)
+    for group in groups:
         missing = length - sum(len(tokens) for tokens, _ in group)
         yield (
             np.concatenate([*(tokens for tokens, _ in group), np.full(missing, pad, np.int32)]),
@@ -247,22 +247,22 @@ def _write(rows: Iterator[_Row], prefix: Path, labels_prefix: Path, model: Token
     return total
 
 
-def table(made: dict[str, Any], output_prefix: str) -> str:
+def table(report: dict[str, Any], output_prefix: str) -> str:
     """The manifest as a few lines to read, and the config's keys."""
     left = [
-        f"{made[key]:,} {what}"
+        f"{report[key]:,} {what}"
         for key, what in (("without_answer", "without an answer"), ("too_long", "too long"))
-        if made[key]
+        if report[key]
     ]
-    rows = f"{made['documents']:,} documents"
-    if made["packed"]:
-        rows = f"{made['documents']:,} rows ({made['examples'] / made['documents']:.3g} a row)"
-    keys = neox_keys(output_prefix, made["packed"]).items()
+    rows = f"{report['documents']:,} documents"
+    if report["packed"]:
+        rows = f"{report['documents']:,} rows ({report['examples'] / report['documents']:.3g} a row)"
+    keys = neox_keys(output_prefix, report["packed"]).items()
     return "\n".join(
         [
-            f"{dataset_prefix(output_prefix)}: {made['examples']:,} examples in {rows}, {made['tokens']:,} tokens, "
-            f"{made['learned_tokens']:,} of them learned" + (f"; left out: {', '.join(left)}" if left else ""),
-            *broken_lines(made),
+            f"{dataset_prefix(output_prefix)}: {report['examples']:,} examples in {rows}, {report['tokens']:,} tokens, "
+            f"{report['learned_tokens']:,} of them learned" + (f"; left out: {', '.join(left)}" if left else ""),
+            *broken_lines(report),
             "in the GPT-NeoX config, besides load and save:",
             *(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}," for key, value in keys),
         ]
@@ -271,13 +271,13 @@ def table(made: dict[str, Any], output_prefix: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("preprocess.pairs", __doc__, PairCommand, argv)
-    made = build(options.inputs, options.tokenizer, options.output_prefix, options)
-    for key, count in made.get("unused_context", {}).items():
+    built = build(options.inputs, options.tokenizer, options.output_prefix, options)
+    for key, count in built.get("unused_context", {}).items():
         hint = f"--context-key {key} puts it below the prompt"
         if key in examples.LEFT_OUT:
             hint = "write it as turns of a chat, under 'messages'"
         print(f"haigo: {count:,} examples have a text under '{key}' that is left out; {hint}", file=sys.stderr)
-    cli.show(made, lambda manifest: table(manifest, options.output_prefix), options.json)
+    cli.show(built, lambda manifest: table(manifest, options.output_prefix), options.json)
     return cli.OK
 
 

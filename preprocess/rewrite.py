@@ -47,31 +47,31 @@ class Edits:
     """place -> the rule, and the numbers of the lines that go"""
 
 
-def ordered(found: Mapping[str, Path], priority: Sequence[str]) -> dict[str, Path]:
+def ordered(corpora: Mapping[str, Path], priority: Sequence[str]) -> dict[str, Path]:
     """The corpora with those of `priority` first, in its order; the others follow as given.
 
     Raises:
         HaigoError: a name that is none of theirs, or twice.
     """
     for name in priority:
-        if name not in found:
+        if name not in corpora:
             raise HaigoError(
-                f"--priority names '{name}', which is no corpus here.{nearest(name, found)}",
-                f"the corpora are {', '.join(found)}",
+                f"--priority names '{name}', which is no corpus here.{nearest(name, corpora)}",
+                f"the corpora are {', '.join(corpora)}",
                 option="priority",
             )
     if len(set(priority)) != len(priority):
         raise HaigoError("--priority names a corpus twice.", "name each once", option="priority")
-    return {name: found[name] for name in [*priority, *(each for each in found if each not in priority)]}
+    return {name: corpora[name] for name in [*priority, *(each for each in corpora if each not in priority)]}
 
 
 def shards(
-    found: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS, skip_broken: int = 0
+    corpora: Mapping[str, Path], splits: Sequence[str] = documents.SPLITS, skip_broken: int = 0
 ) -> list[CorpusShard]:
     """The shards of every corpus: split by split as given, in each corpus by corpus."""
     rows = []
     for split in splits:
-        for name, folder in found.items():
+        for name, folder in corpora.items():
             if split in documents.splits(folder):
                 for path in documents.shards(folder, split):
                     rows.append(CorpusShard(name, split, str(path), files.sha256_file(path), skip_broken))
@@ -89,7 +89,7 @@ def named(shards: Sequence[CorpusShard]) -> list[dict[str, str]]:
 
 
 def claim(
-    found: Mapping[str, Path], output_dir: Path, report: str, reads: Iterable[Path] = (), names: Iterable[str] = ()
+    corpora: Mapping[str, Path], output_dir: Path, report: str, reads: Iterable[Path] = (), names: Iterable[str] = ()
 ) -> None:
     """Ask, before the work, whether the corpora may be written below `output_dir`, as `documents.claim` does for one.
 
@@ -101,25 +101,25 @@ def claim(
     Raises:
         Refused: see there.
     """
-    files.check_output(output_dir, [*found.values(), *reads])
+    files.check_output(output_dir, [*corpora.values(), *reads])
     like = {"corpora": {str: {"documents_in": int}}, "options": dict, "tool": str}
     documents.take_over(output_dir / report, like, [output_dir / name for name in names])
     files.check_output(
         output_dir, names=(report, *names), trees={(output_dir / name).parent for name in names} - {output_dir}
     )
-    for name in found:
-        documents.claim(output_dir / name, reads, found.values())
+    for name in corpora:
+        documents.claim(output_dir / name, reads, corpora.values())
 
 
-def remove_leftovers(found: Mapping[str, Path], output_dir: Path) -> None:
+def remove_leftovers(corpora: Mapping[str, Path], output_dir: Path) -> None:
     """Delete what a killed run was writing when it died, beside its `PARTIAL` folder."""
     documents.take_over_partial(output_dir, output_dir / PARTIAL)
-    for folder in (output_dir, output_dir / PARTIAL, *(output_dir / name for name in found)):
+    for folder in (output_dir, output_dir / PARTIAL, *(output_dir / name for name in corpora)):
         files.remove_leftovers(folder, below=False)
 
 
 def write(
-    found: Mapping[str, Path],
+    corpora: Mapping[str, Path],
     work: Path,
     edited: Sequence[tuple[CorpusShard, Edits]],
     step: tuple[str, Mapping[str, Any]],
@@ -135,15 +135,15 @@ def write(
         The report of every corpus.
     """
     pieces = {}
-    for name in found:
+    for name in corpora:
         for split in documents.SPLITS:
             parts = [(shard, edits) for shard, edits in edited if (shard.corpus, shard.split) == (name, split)]
             files.remove_tree(work / name / split)
             pieces[f"{name}/{split}"] = partial(write_split, parts, str(work / name / split))
-    made = pool.run_shown(f"{step[0]}: writing", pieces, workers)
+    results = pool.run_shown(f"{step[0]}: writing", pieces, workers)
     return {
-        name: report(folder, {split: made[f"{name}/{split}"] for split in documents.SPLITS}, *step)
-        for name, folder in found.items()
+        name: report(folder, {split: results[f"{name}/{split}"] for split in documents.SPLITS}, *step)
+        for name, folder in corpora.items()
     }
 
 

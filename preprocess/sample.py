@@ -70,7 +70,7 @@ def sample(
     for name in corpora:
         documents.claim(place / name, [], map(Path, corpora.values()))
     paths = {name: documents.shards(folder) for name, folder in corpora.items()}
-    read_from = {name: [digests.sha256(path) for path in found] for name, found in paths.items()}
+    read_from = {name: [digests.sha256(path) for path in shards_of] for name, shards_of in paths.items()}
     asked = [options.characters, weights, options.budgets or None, options.temperature, options.fill]
     drawn_from = {"format": 1, "corpora": read_from, "asked": asked, "repeats": options.repeats, "seed": options.seed}
     recipe = files.digest(drawn_from | ({"skip_broken": options.skip_broken} if options.skip_broken else {}))
@@ -81,21 +81,21 @@ def sample(
             with files.owner(notes):
                 files.remove_tree(notes)
         return done
-    broken = documents.broken_rows((path for found in paths.values() for path in found), options.skip_broken)
+    broken = documents.broken_rows((path for shards_of in paths.values() for path in shards_of), options.skip_broken)
     with files.owner(notes):
         files.remove_leftovers(place)
         shards = {
             name: [
                 SampleShard(str(path), sha256, options.seed, str(notes / name / f"{number:05d}"), options.skip_broken)
-                for number, (path, sha256) in enumerate(zip(found, read_from[name], strict=True))
+                for number, (path, sha256) in enumerate(zip(shards_of, read_from[name], strict=True))
             ]
-            for name, found in paths.items()
+            for name, shards_of in paths.items()
         }
         draw = Draw(shards, options.repeats, options.workers)
         rows = _drawn(draw, options, weights, str(mixture), place)
         for name, folder in corpora.items():
             documents.tell_changed(folder, {"train": draw.documents[name]})
-        made = {
+        content = {
             "characters": sum(row["characters"] for row in rows.values()),
             "corpora": rows,
             **broken.report(),
@@ -107,9 +107,9 @@ def sample(
         }
         for name in corpora:  # the folder of each corpus is a cleaned corpus too, for every step that reads one
             files.write_json(place / name / documents.REPORT, {"corpus": name, "sample": rows[name]})
-        made = sealed.write(place / NAME, made)
+        content = sealed.write(place / NAME, content)
         files.remove_tree(notes)
-    return made
+    return content
 
 
 def _check(corpora: Mapping[str, Any], options: SampleOptions) -> None:
@@ -170,38 +170,38 @@ def _finished(place: Path, recipe: str) -> dict[str, Any] | None:
     if not (place / NAME).is_file():
         return None
     try:
-        made = read(place)
+        drawn = read(place)
     except HaigoError as error:
         print(f"haigo: {error.problem.removesuffix('.')}: the sample is drawn again.", file=sys.stderr)
         return None
-    if made.get("recipe") != recipe:
+    if drawn.get("recipe") != recipe:
         return None
-    for name, rows in made["shards"].items():
+    for name, rows in drawn["shards"].items():
         there = sorted((place / name / "train").glob("*.jsonl.zst"))
-        about = {"corpus": name, "sample": made["corpora"].get(name)}
+        about = {"corpus": name, "sample": drawn["corpora"].get(name)}
         noted = place / name / documents.REPORT
         if [digests.sha256(path) for path in there] != rows or not noted.is_file() or files.read_json(noted) != about:
             print(f"haigo: {place / name} was changed since it was drawn: the sample is drawn again.", file=sys.stderr)
             return None
-    return made
+    return drawn
 
 
-def table(made: Mapping[str, Any]) -> str:
+def table(drawn: Mapping[str, Any]) -> str:
     """`sample.json` as a few lines to read."""
-    lines = [f"{made['characters']:,} characters"]
-    for name, row in made["corpora"].items():
+    lines = [f"{drawn['characters']:,} characters"]
+    for name, row in drawn["corpora"].items():
         lacks = row["granted"] - row["characters"]
         lines.append(
             f"  {name}: {row['characters']:,} of {row['characters_there']:,} characters in {row['documents']:,} documents"
             + (f", {lacks:,} short of its budget: it has no more" if lacks else "")
         )
-    return "\n".join([*lines, *broken_lines(made)])
+    return "\n".join([*lines, *broken_lines(drawn)])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("preprocess.sample", __doc__, SampleCommand, argv)
-    made = sample(documents.corpora(options.corpora), options.output_dir, options, mixture=options.mixture)
-    cli.show(made, lambda drawn: f"{options.output_dir}: {table(drawn)}", options.json)
+    drawn = sample(documents.corpora(options.corpora), options.output_dir, options, mixture=options.mixture)
+    cli.show(drawn, lambda content: f"{options.output_dir}: {table(content)}", options.json)
     return cli.OK
 
 

@@ -68,10 +68,10 @@ def budgets(total: int, part: Mapping[str, float], fixed: Mapping[str, int] | No
     if scale <= 0:
         return {name: held.get(name, 0) for name in part}
     exact = {name: rest * value / scale for name, value in free.items()}
-    made = {name: int(value) for name, value in exact.items()}
-    for name in sorted(exact, key=lambda one: (made[one] - exact[one], one))[: rest - sum(made.values())]:
-        made[name] += 1
-    return {name: held[name] if name in held else made[name] for name in part}
+    whole = {name: int(value) for name, value in exact.items()}
+    for name in sorted(exact, key=lambda one: (whole[one] - exact[one], one))[: rest - sum(whole.values())]:
+        whole[name] += 1
+    return {name: held[name] if name in held else whole[name] for name in part}
 
 
 def length_bins(characters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -52,11 +52,11 @@ class Draw:
     def survey(self) -> dict[str, int]:
         """Characters of every corpus."""
         work = {one.notes: partial(sample_shards.survey, one) for all_of in self.shards.values() for one in all_of}
-        found = pool.run_shown("survey", work, self.workers, "shards")
+        paths = pool.run_shown("survey", work, self.workers, "shards")
         for name, all_of in self.shards.items():
             bins = np.zeros((2, sample_choose.BINS), dtype=np.int64)
             for one in all_of:
-                bins += np.stack(sample_choose.length_bins(sample_shards.load(found[one.notes])["characters"]))
+                bins += np.stack(sample_choose.length_bins(sample_shards.load(paths[one.notes])["characters"]))
             self.bins[name], self.documents[name] = (bins[0], bins[1]), int(bins[0].sum())
             if not bins[1].any():
                 raise HaigoError(f"the corpus '{name}' has no text.", "leave it out")
@@ -81,13 +81,13 @@ class Draw:
     def _candidates(self, name: str, share: float, cap: int) -> tuple[Candidates, np.ndarray, np.ndarray]:
         """Candidates of all shards, with the shard and the number in it of each."""
         shards = self.shards[name]
-        found = pool.run_shown(
+        paths = pool.run_shown(
             f"lines {name}",
             {one.notes: partial(sample_shards.examine, one, share, cap) for one in shards},
             self.workers,
             "shards",
         )
-        notes = [sample_shards.load(found[one.notes]) for one in shards]
+        notes = [sample_shards.load(paths[one.notes]) for one in shards]
         counts = [len(note["numbers"]) for note in notes]
         shifts = np.concatenate(([0], np.cumsum(counts)[:-1]))
         lines = [note["line_document"] + shift for note, shift in zip(notes, shifts, strict=True)]
@@ -135,10 +135,10 @@ class Draw:
                     target = str(folder / f"{number:05d}.jsonl.zst")
                     work[one.notes] = partial(sample_shards.write, one, part, chosen[name].cap, target)
         counts = pool.run_shown("write", work, self.workers, "shards")
-        made: dict[str, dict[str, int]] = {}
+        rows: dict[str, dict[str, int]] = {}
         for name, shards in self.shards.items():
             mine = [counts[one.notes] for one in shards if one.notes in counts]
-            made[name] = {key: sum(row[key] for row in mine) for key in ("documents", "characters", "bytes")}
+            rows[name] = {key: sum(row[key] for row in mine) for key in ("documents", "characters", "bytes")}
             there = sorted((place / name / "train").glob("*.jsonl.zst"))
             self.shard_rows[name] = [{"file": path.name, "sha256": files.sha256_file(path)} for path in there]
-        return made
+        return rows

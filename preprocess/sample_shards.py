@@ -120,9 +120,9 @@ def write(shard: SampleShard, chosen: Chosen, cap: int, target: str) -> dict[str
     marker = Path(f"{shard.notes}.written.json")
     recipe = files.digest(["written", 1, shard.sha256, shard.seed, cap, chosen.digest()])
     with contextlib.suppress(HaigoError, OSError):  # none yet, or a damaged one: made again
-        made, _ = sealed.read(marker, {"recipe": str, "sha256": str, "counts": dict.fromkeys(_COUNTS, int)})
-        if made["recipe"] == recipe and digests.sha256(target) == made["sha256"]:
-            return dict(made["counts"])
+        known, _ = sealed.read(marker, {"recipe": str, "sha256": str, "counts": dict.fromkeys(_COUNTS, int)})
+        if known["recipe"] == recipe and digests.sha256(target) == known["sha256"]:
+            return dict(known["counts"])
     counts = dict.fromkeys(_COUNTS, 0)
     quota = dict(zip(chosen.numbers.tolist(), chosen.characters.tolist(), strict=True))
     dropped: dict[int, set[int]] = {}
@@ -164,9 +164,9 @@ def excerpt(document: Document, seed: int, cap: int) -> Document:
     return Document(document.id, document.text[start : start + cap])
 
 
-def _kept(found: Iterator[str], dropped: set[int], quota: int) -> Iterator[str]:
+def _kept(lines: Iterator[str], dropped: set[int], quota: int) -> Iterator[str]:
     place = 0
-    for line in found:
+    for line in lines:
         if len(line) >= REPEAT_CHARS:
             place += 1
             if place - 1 in dropped:

@@ -76,36 +76,39 @@ def executors(chosen: Mapping[str, tuple[Step, int]], run: ScaleRun, salt: str =
             f"the executor '{run.executor}' needs datatrove, which is not installed.",
             "pip install 'haigo[data]', or use the pool",
         ) from None
-    told = {key: value for key, value in dataclasses.asdict(run).items() if key not in ("workers", "slurm", "executor")}
-    mark = files.digest([told, salt])[:12]
-    logs, made = Path(run.output).absolute() / "logs", list[Any]()
+    asked = {
+        key: value for key, value in dataclasses.asdict(run).items() if key not in ("workers", "slurm", "executor")
+    }
+    mark = files.digest([asked, salt])[:12]
+    logs, pipeline = Path(run.output).absolute() / "logs", list[Any]()
     for name, (step, tasks) in chosen.items():
-        depends = made[-1] if made else None
-        common: dict[str, Any] = {
-            "pipeline": [step],
-            "tasks": tasks,
-            "logging_dir": str(logs / f"{name}-{mark}"),
-        }
+        depends = pipeline[-1] if pipeline else None
+        common: dict[str, Any] = {"pipeline": [step], "tasks": tasks, "logging_dir": str(logs / f"{name}-{mark}")}
         common |= {"depends": depends}
         try:
             if run.executor == "slurm":
                 most = {"workers": run.workers} if run.workers > 1 else {}
                 job = _SLURM | run.slurm | {"job_name": f"haigo-{run.corpus}-{name}"}
-                made.append(SlurmPipelineExecutor(**common, **most, **job))
+                pipeline.append(SlurmPipelineExecutor(**common, **most, **job))
             else:
-                made.append(LocalPipelineExecutor(**common, workers=min(run.workers, tasks), start_method="spawn"))
+                pipeline.append(LocalPipelineExecutor(**common, workers=min(run.workers, tasks), start_method="spawn"))
         except TypeError as error:
             raise HaigoError(f"datatrove does not take a key of 'slurm': {error}.", "correct the run file") from None
-    return made
+    return pipeline
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("preprocess.scale", __doc__, ScaleCommand, argv)
     given = {key: getattr(options, key) for key in ("executor", "tasks", "workers")}
     run = read(options.run).replaced(**{key: value for key, value in given.items() if value is not None})
+<<<<<<< HEAD
     found = [path for path, _ in input_files(run.inputs)]
     files.check_output(run.output, [*found, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
     files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
+=======
+    paths = [path for path, _ in input_files(run.inputs)]
+    files.check_output(run.output, [*paths, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
+>>>>>>> 2c26c2f (plain names for locals in preprocess and haigo)
     chosen = {name: work for name, work in steps(run).items() if options.only in (None, name)}
     if run.executor == "pool":
         for name, (step, tasks) in chosen.items():
@@ -128,10 +131,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _inputs_mark(run: ScaleRun, only: str | None) -> str:
     """What the marks of finished tasks must also depend on: the input files, or the cleaned ones for later steps."""
     if only in (None, "clean"):
-        found = [path for path, _ in input_files(run.inputs)]
+        paths = [path for path, _ in input_files(run.inputs)]
     else:
-        found = sorted((Path(run.output) / "clean").rglob("*.jsonl.zst"))
-    return files.digest([[str(path), digests.sha256(path)] for path in found])
+        paths = sorted((Path(run.output) / "clean").rglob("*.jsonl.zst"))
+    return files.digest([[str(path), digests.sha256(path)] for path in paths])
 
 
 if __name__ == "__main__":

@@ -194,10 +194,10 @@ def _range(handle: BinaryIO, unit: Unit, text_key: str, broken: Broken) -> Itera
     def until_the_end() -> Iterator[tuple[int, bytes]]:
         numbered = lines(handle, unit.path, own)
         while handle.tell() < cast(int, unit.end):
-            found = next(numbered, None)
-            if found is None:
+            line = next(numbered, None)
+            if line is None:
                 return
-            yield found
+            yield line
 
     try:
         yield from jsonl.documents(until_the_end(), unit.path, text_key, own)

@@ -25,17 +25,17 @@ from .options import TokenizerCommand
 __all__ = ["Tokenizer", "foreign", "hf_adapter", "load", "main", "meta", "model_path", "open_hf"]
 
 
-def _table(made: dict[str, Any]) -> str:
+def _table(meta: dict[str, Any]) -> str:
     """`meta.json` as a few lines to read."""
     from .tokenizer_compare import table as beside
 
-    rows = {name: row for name, row in made["corpora"].items() if "documents" in row}
+    rows = {name: row for name, row in meta["corpora"].items() if "documents" in row}
     lossy = sum(row["documents"] - row["lossless"] for row in rows.values())
     kept = "lossless on every document" if not lossy else f"{lossy:,} documents do not come back unchanged"
-    lines = [f"{made['vocab_size']:,} pieces, {kept}"]
+    lines = [f"{meta['vocab_size']:,} pieces, {kept}"]
     for name, row in rows.items():
         lines.append(f"  {name}: {row['characters_per_token']:.3f} characters a token ({row['documents']:,} documents)")
-    return "\n".join(lines + ([beside(made["compared"])] if "compared" in made else []))
+    return "\n".join(lines + ([beside(meta["compared"])] if "compared" in meta else []))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

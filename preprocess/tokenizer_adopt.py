@@ -38,5 +38,5 @@ def adopt(
     Raises:
         HaigoError: not a SentencePiece model, or one without the piece `<|endoftext|>`.
     """
-    made = Made(load(given).path.read_bytes(), {"adopted_from": Path(given).name}, strict=False)
-    return tokenizer_folder.write(made, output_dir, corpora, options or MeasureOptions())
+    model = Made(load(given).path.read_bytes(), {"adopted_from": Path(given).name}, strict=False)
+    return tokenizer_folder.write(model, output_dir, corpora, options or MeasureOptions())

@@ -144,14 +144,14 @@ def _json(name: str, path: Path) -> Contender:
 
 def _opened(path: Path) -> Contender:
     """A Hugging Face folder, with the ids that a model of it is scored with."""
-    made = open_hf(path)
-    for warning in made.warnings:
+    opened = open_hf(path)
+    for warning in opened.warnings:
         print(f"haigo: {warning}", file=sys.stderr)
 
     def encode(texts: list[str]) -> list[list[int]]:
-        return [made.ids(text) for text in texts]
+        return [opened.ids(text) for text in texts]
 
     def decode(ids: list[list[int]]) -> list[str]:
-        return [str(made.tokenizer.decode(one, clean_up_tokenization_spaces=False)) for one in ids]
+        return [str(opened.tokenizer.decode(one, clean_up_tokenization_spaces=False)) for one in ids]
 
-    return Contender(str(path), len(made.tokenizer), encode, decode, made.tokenizer.unk_token_id)
+    return Contender(str(path), len(opened.tokenizer), encode, decode, opened.tokenizer.unk_token_id)

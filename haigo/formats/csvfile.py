@@ -76,27 +76,27 @@ def rows(path: str | os.PathLike[str]) -> tuple[Row, list[Row]]:
         HaigoError: missing, a folder, or not a CSV table.
     """
     text = _text(path)
-    told = re.match(r"sep=(.)\r?\n", text)
-    first = 1 if told else 0  # a spreadsheet's note on itself is no row
-    found: dict[str, list[Row]] = {}
+    noted = re.match(r"sep=(.)\r?\n", text)
+    first = 1 if noted else 0  # a spreadsheet's note on itself is no row
+    split: dict[str, list[Row]] = {}
     reason = ""
-    for mark in [told[1]] if told else _DELIMITERS:
+    for mark in [noted[1]] if noted else _DELIMITERS:
         try:
-            found[mark] = _split(text, mark)[first:]
+            split[mark] = _split(text, mark)[first:]
         except csv.Error as error:
             reason = f": {error}" if mark in text.partition("\n")[0] or not reason else reason
-    wide = {mark: rows for mark, rows in found.items() if rows and len(rows[0][1]) > 1}
-    if not found or (reason and not wide):
+    wide = {mark: rows for mark, rows in split.items() if rows and len(rows[0][1]) > 1}
+    if not split or (reason and not wide):
         raise HaigoError(f"{path} is not a CSV table{reason}.", _SAVE)
-    if not any(found.values()):
+    if not any(split.values()):
         raise HaigoError(f"{path} is not a CSV table: it is empty.", _SAVE)
     alike = {mark: rows for mark, rows in wide.items() if len({len(cells) for _, cells in rows}) == 1}
     if len(alike) > 1:
         marks = " and ".join(_DELIMITERS.get(mark, mark) for mark in alike)
         raise HaigoError(f"{path} can be split at {marks}.", "use commas between cells and nowhere else")
     # where nothing splits all lines alike, the first mark of the header does, and the line that differs is named
-    chosen = next(iter(alike or wide or found))
-    header, *others = (alike or wide or found)[chosen]
+    chosen = next(iter(alike or wide or split))
+    header, *others = (alike or wide or split)[chosen]
     return header, others
 
 

@@ -49,7 +49,7 @@ def check(weights: Any, source: str = "the mixture", corpora: Sequence[str] | No
     """
     if not isinstance(weights, Mapping) or not weights:
         raise HaigoError(f"{source} holds no weights.", "write `weights: {CORPUS: WEIGHT, ...}`, or run mixer.search")
-    made: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for name, value in weights.items():
         if not isinstance(name, str) or not name.strip():
             raise HaigoError(f"{source}: the corpus name {name!r} is not text.", f"put it in quotes: '{name}': {value}")
@@ -59,17 +59,17 @@ def check(weights: Any, source: str = "the mixture", corpora: Sequence[str] | No
             )
         if not 0 <= value < 1e9:  # NaN too; a whole number of 400 digits is no float
             raise HaigoError(f"{source}: the weight of '{name}' is {value!s:.40}.", "give a number from 0 to 1")
-        made[name] = float(value)
-    for name in made:
+        numbers[name] = float(value)
+    for name in numbers:
         if corpora is not None and name not in corpora:
             raise HaigoError(
                 f"{source} gives a weight to '{name}', which is not known.{nearest(name, corpora)}",
                 f"known corpora: {', '.join(corpora)}",
             )
-    missing = [name for name in corpora or () if name not in made]
+    missing = [name for name in corpora or () if name not in numbers]
     if missing:
         raise HaigoError(f"{source} gives no weight for {', '.join(missing)}.", "add them; 0 leaves a corpus out")
-    total = math.fsum(made.values())
+    total = math.fsum(numbers.values())
     if abs(total - 1) > TOLERANCE:
         raise HaigoError(f"{source}: the weights do not sum to 1: they sum to {total:.4g}.", "divide each by the sum")
-    return made if abs(total - 1) <= _EXACT else {name: weight / total for name, weight in made.items()}
+    return numbers if abs(total - 1) <= _EXACT else {name: weight / total for name, weight in numbers.items()}

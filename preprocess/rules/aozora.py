@@ -59,8 +59,8 @@ def looks_like(text: str) -> bool:
     if "について" not in start and "底本" not in end:
         return False
     head, tail = (part.replace("\r\n", "\n").replace("\r", "\n") for part in (start, end))
-    found = _SIGNS.search(head)
-    if found and _is_title(head[: found.start()].split("\n")):
+    signs = _SIGNS.search(head)
+    if signs and _is_title(head[: signs.start()].split("\n")):
         return True
     at = _colophon(tail)
     title, blank, _ = head.lstrip("\ufeff\n").partition("\n\n")
@@ -75,7 +75,7 @@ def _is_title(lines: list[str], least: int = 0) -> bool:
 def _colophon(text: str) -> int | None:
     """Where the colophon begins with which the text ends."""
     start = max(0, len(text) - _TAIL_CHARS)
-    places = [found.start() for found in _COLOPHON.finditer(text, start)]
+    places = [match.start() for match in _COLOPHON.finditer(text, start)]
     chosen: int | None = None
     for place in reversed(places):
         block = text[place : len(text) if chosen is None else chosen]
@@ -99,9 +99,9 @@ def heading(text: str) -> dict[str, str]:
 
 def header(text: str) -> str:
     """Drop the title lines and the block that explains the signs."""
-    found = _SIGNS.search(text[: 4 * _HEAD_CHARS])
-    if found and text.count("\n", 0, found.start()) <= 12:
-        return text[found.end() :].lstrip("\n")
+    signs = _SIGNS.search(text[: 4 * _HEAD_CHARS])
+    if signs and text.count("\n", 0, signs.start()) <= 12:
+        return text[signs.end() :].lstrip("\n")
     first, blank, rest = text.lstrip("\ufeff\n").partition("\n\n")
     lines = first.split("\n")
     # without that block, only a short list of short lines is a header, and only where a colophon shows the format
@@ -183,8 +183,8 @@ def _accent(match: re.Match[str]) -> str:
         return {"o": "ø", "O": "Ø"}.get(letter, match[0])
     if mark == "@" or mark not in _MARKS:
         return match[0]
-    made = unicodedata.normalize("NFC", letter + _MARKS[mark])
-    return made if len(made) == 1 else match[0]
+    composed = unicodedata.normalize("NFC", letter + _MARKS[mark])
+    return composed if len(composed) == 1 else match[0]
 
 
 STEPS = (

@@ -51,7 +51,7 @@ def make(spec: str, seed: int) -> tuple[str, Filter]:
                 f"HojiChar's {name} takes no '{key}'.{nearest(key, takes)}", f"it takes {', '.join(sorted(takes))}"
             )
     try:
-        made = known[name](**options, random_state=seed)
+        hojichar_filter = known[name](**options, random_state=seed)
     except Exception as error:  # whatever a filter of another project says to its values
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HaigoError(f"HojiChar's {name} cannot be made: {reason}.", "mend the values of --hojichar") from None
@@ -60,7 +60,7 @@ def make(spec: str, seed: int) -> tuple[str, Filter]:
     def step(text: str, meta: Mapping[str, Any]) -> str | None:
         document = Document(text, extras=dict(meta))
         try:
-            document = made.apply(document)
+            document = hojichar_filter.apply(document)
         except Exception as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise HaigoError(f"HojiChar's {name} failed on a document: {reason}.", "leave it out, or mend it") from None

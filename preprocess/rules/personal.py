@@ -36,14 +36,14 @@ def phone(text: str) -> str:
 
 
 def _masked(match: re.Match[str]) -> str:
-    found = match[0]
-    digits = "".join(str(int(char)) for char in found if char.isdecimal())
-    if found[0] in "+＋":
+    shown = match[0]
+    digits = "".join(str(int(char)) for char in shown if char.isdecimal())
+    if shown[0] in "+＋":
         digits = "0" + digits[2:].removeprefix("0")
     grouped = digits.startswith(("0120", "0570", "0800", "0990"))
-    last = re.search(r"[0-9０-９]+$", found)
+    last = re.search(r"[0-9０-９]+$", shown)
     whole = len(digits) in _NATIONAL and (grouped or (last is not None and len(last[0]) >= 4))
-    return PHONE_MASK if whole else found
+    return PHONE_MASK if whole else shown
 
 
 RULES: dict[str, tuple[str, Callable[[str], str]]] = {"mail": ("pii_mail", mail), "phone": ("pii_phone", phone)}

@@ -53,9 +53,9 @@ def settle(text: str) -> str:
 
 def lost(text: str) -> Counter[str]:
     """For which templates `drop` takes a sentence or an aside out of this text, and how often."""
-    found: Counter[str] = Counter()
-    _drop(text, found)
-    return found
+    names: Counter[str] = Counter()
+    _drop(text, names)
+    return names
 
 
 def show(text: str) -> str:
@@ -68,7 +68,7 @@ def drop(text: str) -> str:
     return _drop(text, Counter())
 
 
-def _drop(text: str, found: Counter[str]) -> str:
+def _drop(text: str, names: Counter[str]) -> str:
     if _OPEN not in text:
         return text
     lines = []
@@ -76,19 +76,19 @@ def _drop(text: str, found: Counter[str]) -> str:
         if _OPEN not in line:
             lines.append(line)
             continue
-        kept = _line(line, found)
+        kept = _line(line, names)
         if kept.strip(" \t*#:;\u3000・'"):
             lines.append(kept)
     return "\n".join(lines)
 
 
-def _line(line: str, found: Counter[str]) -> str:
+def _line(line: str, names: Counter[str]) -> str:
     if line.startswith("=") and line.rstrip().endswith("="):
-        found.update(_MARK.findall(line))
+        names.update(_MARK.findall(line))
         return ""
     listed = _LIST.match(line)
     head = listed[0] if listed else ""
-    return head + "".join(_sentence(one, found) for one in _sentences(line[len(head) :]))
+    return head + "".join(_sentence(one, names) for one in _sentences(line[len(head) :]))
 
 
 def _sentences(text: str) -> list[str]:
@@ -110,20 +110,20 @@ def _sentences(text: str) -> list[str]:
     return [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True) if end > start]
 
 
-def _sentence(text: str, found: Counter[str]) -> str:
+def _sentence(text: str, names: Counter[str]) -> str:
     """The sentence, or nothing where a mark leaves a hole in it."""
     marks = _MARK.findall(text)
     if len(marks) > _MOST:
-        found.update(marks)
+        names.update(marks)
         return ""
     while (mark := _MARK.search(text)) is not None:
         before, after = text[: mark.start()], text[mark.end() :]
         inner = _aside(before, after)
         if inner is not None:
-            found.update(_MARK.findall(text)[: len(_MARK.findall(text)) - len(_MARK.findall(inner))])
+            names.update(_MARK.findall(text)[: len(_MARK.findall(text)) - len(_MARK.findall(inner))])
             text = inner
         elif _needed(_bare(before), _bare(after)):
-            found.update(_MARK.findall(text))
+            names.update(_MARK.findall(text))
             return ""
         else:
             text = before + after

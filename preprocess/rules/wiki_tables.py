@@ -56,8 +56,8 @@ def _start(line: str) -> str:
     """The line without what may stand before a table's sign."""
     start = line.lstrip(_BEFORE)
     if start.startswith("<"):
-        found = _TAGS.match(start)
-        after = start[found.end() :].lstrip(_BEFORE) if found else ""
+        tags = _TAGS.match(start)
+        after = start[tags.end() :].lstrip(_BEFORE) if tags else ""
         if after.startswith(("{|", "|", "!")):
             return after
     return start

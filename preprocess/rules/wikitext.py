@@ -136,7 +136,7 @@ def _formula(name: str, inside: str) -> str:
     return plain.replace("{", "").replace("}", "").replace("_", "").translate(_HIDDEN)
 
 
-def _elements(text: str, names: str, made: Callable[[str, str], str]) -> str:
+def _elements(text: str, names: str, maker: Callable[[str, str], str]) -> str:
     """Put what `made` gives in place of elements (their name and content). One that is never closed is left."""
     opened = list(re.finditer(rf"<({names})\b[^<>]*(?<!/)>", text, re.IGNORECASE)) if "<" in text else []
     if not opened:
@@ -155,7 +155,7 @@ def _elements(text: str, names: str, made: Callable[[str, str], str]) -> str:
         follower = opened[number + 1] if number + 1 < len(opened) else None
         if follower and follower[1].lower() == "ref" == match[1].lower() and follower.start() < end.start():
             continue  # a reference that was never closed must not swallow the prose up to the next one
-        parts += [text[at : match.start()], made(match[1].lower(), text[match.end() : end.start()])]
+        parts += [text[at : match.start()], maker(match[1].lower(), text[match.end() : end.start()])]
         at = end.end()
     return "".join([*parts, text[at:]])
 
@@ -177,10 +177,10 @@ def templates(text: str) -> str:
 
     def made(match: re.Match[str]) -> str:
         inside = match[1]
-        found = wiki_templates.value(inside, japanese)
-        if "\n" in inside and not found and match.string[max(0, match.start() - 1)] == "\n":
+        value = wiki_templates.value(inside, japanese)
+        if "\n" in inside and not value and match.string[max(0, match.start() - 1)] == "\n":
             return "\n"  # a box between paragraphs
-        return wiki_holes.mark(inside.partition("|")[0]) if found is None else found
+        return wiki_holes.mark(inside.partition("|")[0]) if value is None else value
 
     for _ in range(_ROUNDS):
         text, count = _TEMPLATE.subn(made, text)

@@ -59,10 +59,10 @@ def input_files(
     Raises:
         HaigoError: nothing named, a path that does not exist, a pattern or folder without files.
     """
-    found = list(expand(paths, patterns, exclude))
-    if not found:
+    named = list(expand(paths, patterns, exclude))
+    if not named:
         raise HaigoError("no input file is named.", "name at least one file, folder or pattern")
-    return found
+    return named
 
 
 def tell_twice(found: Iterable[tuple[Path, str]]) -> None:
@@ -140,11 +140,11 @@ def detect_format(entry: Entry) -> str:
     if known not in (None, "txt") and not (known == "jsonl" and head and not start.startswith(b"{")):
         return str(known)
     named = structured.named(ending)
-    found = structured.binary(head) or structured.what(glimpse(head), entry.whole) or (named if head.strip() else None)
-    if found == "json lines" or (found == "one JSON array" and known == "jsonl"):
+    other = structured.binary(head) or structured.what(glimpse(head), entry.whole) or (named if head.strip() else None)
+    if other == "json lines" or (other == "one JSON array" and known == "jsonl"):
         return "jsonl"  # an array is refused there
-    if found:
-        raise HaigoError(f"{entry.name} is {found}, not plain text.", _fix(found, head))
+    if other:
+        raise HaigoError(f"{entry.name} is {other}, not plain text.", _fix(other, head))
     if known:
         return known
     if start.startswith(b"{") and ending == ".json":
@@ -156,11 +156,11 @@ def detect_format(entry: Entry) -> str:
     return "files" if whole else "txt"
 
 
-def _fix(found: str, head: bytes) -> str:
+def _fix(kind: str, head: bytes) -> str:
     first = "take its text out first and write that as JSON lines or txt"
-    if found == "XML" and b"<numberOfRecords>" in head[:4096]:
+    if kind == "XML" and b"<numberOfRecords>" in head[:4096]:
         first = "ask the minutes API again with recordPacking=json"
-    elif found == "one JSON array":
+    elif kind == "one JSON array":
         first = "write it as JSON lines (jq -c '.[]' FILE > FILE.jsonl does that)"
     return f"{first}, or read it as it stands with preprocess.clean --format txt"
 

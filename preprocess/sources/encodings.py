@@ -109,12 +109,12 @@ def _japanese(again: Blocks, tried: list[_Trial]) -> str | None:
     for group in (_JAPANESE, _OF_WINDOWS, _OF_2004):
         trials = [_tried(again, encoding) for encoding in group]
         tried += trials
-        found = [trial for trial in trials if trial.error is None and trial.is_japanese()]
-        clear = [trial for trial in found if not trial.private] if group is _JAPANESE else found
+        japanese = [trial for trial in trials if trial.error is None and trial.is_japanese()]
+        clear = [trial for trial in japanese if not trial.private] if group is _JAPANESE else japanese
         if clear:
             return max(clear, key=_Trial.likeness).encoding  # the first of equals
         if group is _JAPANESE:
-            private = found
+            private = japanese
     return max(private, key=_Trial.likeness).encoding if private else None
 
 

@@ -67,13 +67,13 @@ def _of_ibm() -> str:
 def _bytes() -> dict[str, bytes]:
     rows = [0xAD, *range(0xF9, 0xFD)]
     pairs = [bytes((row, cell)) for row in rows for cell in range(0xA1, 0xFF)]
-    found: dict[str, bytes] = {}
+    bytes_of: dict[str, bytes] = {}
     for pair in pairs:
         try:
-            found.setdefault(_character(pair), pair)
+            bytes_of.setdefault(_character(pair), pair)
         except UnicodeDecodeError:
             continue
-    return found
+    return bytes_of
 
 
 def encode(text: str, errors: str = "strict") -> tuple[bytes, int]:
@@ -81,8 +81,8 @@ def encode(text: str, errors: str = "strict") -> tuple[bytes, int]:
     if text.isascii():
         return text.encode(), len(text)
     own = _bytes()
-    made = b"".join(own.get(char) or char.encode("euc_jp", errors) for char in text)
-    return made, len(text)
+    packed = b"".join(own.get(char) or char.encode("euc_jp", errors) for char in text)
+    return packed, len(text)
 
 
 class Decoder(codecs.BufferedIncrementalDecoder):

@@ -29,18 +29,18 @@ def signs(text: str) -> int:
     """Characters of a text that are the bytes of another one, read in the wrong encoding."""
     if text.isascii():
         return 0
-    found = sum(map(len, _SIGNS.findall(text))) if _FIRST.search(text) else 0
+    count = sum(map(len, _SIGNS.findall(text))) if _FIRST.search(text) else 0
     commas = text.count("､")
     if commas >= _COMMAS:  # EUC-JP read as Shift_JIS: ､ begins every hiragana, and others have it after many
         kana = len(_HALF_WIDTH.findall(text))
-        found += commas + kana if commas < kana < 4 * commas else 0
-    return found
+        count += commas + kana if commas < kana < 4 * commas else 0
+    return count
 
 
 def share(text: str) -> float:
     """The same, of all characters but blanks."""
-    found = signs(text)
-    return found / len("".join(text.split())) if found else 0.0
+    count = signs(text)
+    return count / len("".join(text.split())) if count else 0.0
 
 
 def suspicious(block: bytes) -> bool:

@@ -115,14 +115,14 @@ def _is_json(text: str, whole: bool) -> bool:
 
 def _is_cut_array(text: str, decoder: json.JSONDecoder) -> bool:
     """Whether two or more elements of an array stand there, one after the other."""
-    at, found = 1, 0
-    while found < 2:
-        at += len(text[at:]) - len(text[at:].lstrip()) if found == 0 else 0
+    at, elements = 1, 0
+    while elements < 2:
+        at += len(text[at:]) - len(text[at:].lstrip()) if elements == 0 else 0
         try:
             _, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             return False
-        found += 1
+        elements += 1
         comma = re.compile(r"\s*,\s*").match(text, at)
         if comma is None:
             return False
@@ -301,8 +301,8 @@ _BETWEEN = "\t,;|"
 
 def _table(text: str, whole: bool) -> str | None:
     body = text.lstrip("\ufeff").lstrip("\r\n")
-    told = re.match(r"sep=(.)\r?\n", body)
-    if told:
+    noted = re.match(r"sep=(.)\r?\n", body)
+    if noted:
         return "a table of separated values"
     body = re.sub(r"\A(?:[#%][^\n]*\n)+", "", body)
     for mark in _BETWEEN:

@@ -113,10 +113,10 @@ def require_inside(prefix: str | os.PathLike[str], vocab_size: int, name: str, l
     """
     data = bin_path(prefix)
     stamp = (data.stat().st_size, data.stat().st_mtime_ns) if data.is_file() else (0, 0)
-    found = _outside(os.fspath(prefix), vocab_size, labels, stamp)
-    if found is not None:
+    wrong = _outside(os.fspath(prefix), vocab_size, labels, stamp)
+    if wrong is not None:
         raise Refused(
-            f"{data} holds the id {found.value:,} (token {found.offset:,} of sequence {found.sequence:,}), and {name} has "
+            f"{data} holds the id {wrong.value:,} (token {wrong.offset:,} of sequence {wrong.sequence:,}), and {name} has "
             f"{vocab_size:,} pieces.",
             "name the tokenizer that made the dataset, or make it again with preprocess.index",
         )

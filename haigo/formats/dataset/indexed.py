@@ -268,13 +268,13 @@ class MMapReader:
         """What is wrong with the document index alone."""
         if not len(self.doc_idx):
             return ["there is no document index"]
-        found = []
+        problems = []
         if int(self.doc_idx[0]) != 0 or int(self.doc_idx[-1]) != len(self.sizes):
-            found.append(f"the document index ends at {int(self.doc_idx[-1])}, not at {len(self.sizes)} sequences")
+            problems.append(f"the document index ends at {int(self.doc_idx[-1])}, not at {len(self.sizes)} sequences")
         starts = range(0, len(self.doc_idx), _CHUNK)
         if any(np.any(np.diff(self.doc_idx[at : at + _CHUNK + 1]) < 0) for at in starts):
-            found.append("the document index goes backwards")
-        return found
+            problems.append("the document index goes backwards")
+        return problems
 
     def of_tokens(self) -> MMapReader:
         """This dataset, if it holds whole numbers.
@@ -316,9 +316,9 @@ def merge(prefixes: Sequence[str | os.PathLike[str]], output_prefix: str | os.Pa
 
 def take_over(prefix: str | os.PathLike[str]) -> None:
     """Enter a dataset of an earlier version, which kept no journal, as ours: its manifest has the digests of both files."""
-    note, made = Path(f"{os.fspath(prefix)}.json"), (bin_path(prefix), idx_path(prefix))
-    if note.is_file() and not files.made(note) and all(path.is_file() for path in made):
+    note, both = Path(f"{os.fspath(prefix)}.json"), (bin_path(prefix), idx_path(prefix))
+    if note.is_file() and not files.made(note) and all(path.is_file() for path in both):
         with contextlib.suppress(HaigoError):
-            told = files.read_record(note, {"tool": str, "bin_sha256": str, "idx_sha256": str})
-            if [told["bin_sha256"], told["idx_sha256"]] == [files.sha256_file(path) for path in made]:
-                files.adopt([note, *made])
+            stated = files.read_record(note, {"tool": str, "bin_sha256": str, "idx_sha256": str})
+            if [stated["bin_sha256"], stated["idx_sha256"]] == [files.sha256_file(path) for path in both]:
+                files.adopt([note, *both])

@@ -63,14 +63,14 @@ def find(prefix: _Prefix) -> dict[str, Any] | None:
     path = path_of(prefix)
     if not path.is_file():
         return None
-    found = files.read_json(path)
-    if not isinstance(found, dict) or "tokens" not in found:
+    content = files.read_json(path)
+    if not isinstance(content, dict) or "tokens" not in content:
         raise HaigoError(f"{path} is not the manifest of a dataset.", "make the dataset with preprocess.index")
     try:
         sealed.read(path, _LIKE)
     except HaigoError as error:
         raise HaigoError(error.problem, _REBUILD) from None
-    return found
+    return content
 
 
 def read(prefix: _Prefix) -> dict[str, Any]:
@@ -79,10 +79,10 @@ def read(prefix: _Prefix) -> dict[str, Any]:
     Raises:
         HaigoError: as `find`, and where there is none.
     """
-    found = find(prefix)
-    if found is None:
+    content = find(prefix)
+    if content is None:
         raise HaigoError(f"{path_of(prefix)} does not exist.", _REBUILD)
-    return found
+    return content
 
 
 def checked(found: dict[str, Any] | None) -> bool:
@@ -97,10 +97,10 @@ def check(prefix: _Prefix) -> dict[str, Any] | None:
         HaigoError: as `find`.
         Refused: `.bin` or `.idx` was changed since the dataset was made.
     """
-    found = find(prefix)
-    for path in wrong(prefix, found or {}):
+    content = find(prefix)
+    for path in wrong(prefix, content or {}):
         raise Refused(f"{path} was changed since the dataset was made (its sha256 is not the manifest's).", _REBUILD)
-    return found
+    return content
 
 
 def wrong(prefix: _Prefix, found: Mapping[str, Any]) -> list[Path]:

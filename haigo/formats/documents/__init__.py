@@ -53,12 +53,12 @@ def shards(folder: str | os.PathLike[str], split: str = "train") -> list[Path]:
     """
     place = Path(folder)
     _require_report(place)
-    found = sorted(path for path in (place / split).glob("*.jsonl.zst") if re.fullmatch(r"\d+\.jsonl\.zst", path.name))
-    if not found:
+    paths = sorted(path for path in (place / split).glob("*.jsonl.zst") if re.fullmatch(r"\d+\.jsonl\.zst", path.name))
+    if not paths:
         raise HaigoError(
             f"{place} has no document in its {split} split.", "give more documents or another --split", option="split"
         )
-    return found
+    return paths
 
 
 def splits(folder: str | os.PathLike[str]) -> list[str]:
@@ -74,10 +74,10 @@ def report(folder: str | os.PathLike[str]) -> dict[str, Any]:
     """
     path = Path(folder) / REPORT
     _require_report(Path(folder))
-    found = files.read_record(path, _LIKE)
-    if found["corpus"] in ("", ".", "..") or "/" in found["corpus"]:
+    content = files.read_record(path, _LIKE)
+    if content["corpus"] in ("", ".", "..") or "/" in content["corpus"]:
         raise HaigoError(f"{path} names no corpus.", "clean the corpus again")
-    return dict(found)
+    return dict(content)
 
 
 def tell_changed(folder: str | os.PathLike[str], there: Mapping[str, int]) -> None:
@@ -112,17 +112,17 @@ def corpora(folders: Sequence[str | os.PathLike[str]]) -> dict[str, Path]:
     """
     if not folders:
         raise HaigoError("no folder is named.", "name folders that preprocess.clean wrote")
-    found: dict[str, Path] = {}
+    folders_by_name: dict[str, Path] = {}
     for folder in map(Path, folders):
         name = report(folder)["corpus"]
-        if name in found:
+        if name in folders_by_name:
             raise HaigoError(
-                f"{found[name]} and {folder} are both the corpus '{name}'.",
+                f"{folders_by_name[name]} and {folder} are both the corpus '{name}'.",
                 "name each folder once, or clean one of them with another --corpus",
                 option="corpus",
             )
-        found[name] = folder
-    return found
+        folders_by_name[name] = folder
+    return folders_by_name
 
 
 def read(folder: str | os.PathLike[str], split: str = "train") -> Iterator[Document]:

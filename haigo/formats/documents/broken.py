@@ -57,8 +57,8 @@ class Broken:
 
 def broken_lines(report: Mapping[str, Any]) -> list[str]:
     """The part of a report as lines to read."""
-    found = report.get("broken_rows")
-    if not found:
+    broken = report.get("broken_rows")
+    if not broken:
         return []
-    shown = [f"      {problem}" for problem in found["rows"][:5]]
-    return [f"  passed over: {found['count']:,} broken rows", *shown]
+    shown = [f"      {problem}" for problem in broken["rows"][:5]]
+    return [f"  passed over: {broken['count']:,} broken rows", *shown]

@@ -169,8 +169,10 @@ def expand(
     for given in paths:
         place = Path(given)
         if place.is_dir():
-            found = sorted((path for path in place.rglob("*") if path.is_file()), key=lambda path: natural(str(path)))
-            shown = [path for path in found if not _named(path.relative_to(place).parts, unwanted)]
+            paths_below = sorted(
+                (path for path in place.rglob("*") if path.is_file()), key=lambda path: natural(str(path))
+            )
+            shown = [path for path in paths_below if not _named(path.relative_to(place).parts, unwanted)]
             shown = [path for path in shown if not wanted or any(path.match(pattern) for pattern in wanted)]
             if not shown:
                 of_kind = f" that matches {', '.join(wanted)}" if wanted else ""

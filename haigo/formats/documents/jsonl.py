@@ -161,11 +161,11 @@ def from_row(row: dict[str, Any], text_key: str, where: str) -> Document:
             "name the key that holds the text with --text-key",
             option="text_key",
         )
-    found = next((row[key] for key in _ID_KEYS if isinstance(row.get(key), str | int)), None)
+    own_id = next((row[key] for key in _ID_KEYS if isinstance(row.get(key), str | int)), None)
     meta = row.get("meta")
     if not isinstance(meta, dict):
         meta = {key: value for key, value in row.items() if key not in (text_key, "id") and _small(value)}
-    return Document(content_id(text) if found is None else str(found), text, meta)
+    return Document(content_id(text) if own_id is None else str(own_id), text, meta)
 
 
 def _small(value: Any) -> bool:

@@ -40,11 +40,11 @@ class Zstd:
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """What a step of the data holds."""
         held = self._held + data
-        made = self._frame.decompress(held[: self._step])
+        unpacked = self._frame.decompress(held[: self._step])
         self._held = held[self._step :]
-        self._step = min(_BLOCK, 2 * self._step) if len(made) < _MUCH else max(16, self._step // 2)
+        self._step = min(_BLOCK, 2 * self._step) if len(unpacked) < _MUCH else max(16, self._step // 2)
         self.needs_input = not self._held
-        return made
+        return unpacked
 
 
 class Streams(io.RawIOBase):

@@ -123,15 +123,15 @@ class ForeignTokenizer(HaigoTokenizer):
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text by itself; nothing is added."""
-        found = [number for part in self._parts(text) for number in self._part(part, int)]
-        if self.sp_model.unk_id() in found:  # a text that spells a control piece and nothing else has that piece's id
+        numbers = [number for part in self._parts(text) for number in self._part(part, int)]
+        if self.sp_model.unk_id() in numbers:  # a text that spells a control piece and nothing else has that piece's id
             return [self._convert_token_to_id(piece) for piece in self.tokenize(text)]
-        return found[1:] if self._lone_blank(found, self.sp_model.piece_to_id(_BLANK)) else found
+        return numbers[1:] if self._lone_blank(numbers, self.sp_model.piece_to_id(_BLANK)) else numbers
 
     def tokenize(self, text: str, *args: Any, **kwargs: Any) -> list[str]:
         """The same as strings; what the model does not know is spelled as in the text."""
-        found = [piece for part in self._parts(text) for piece in self._part(part, str)]
-        return found[1:] if self._lone_blank(found, _BLANK) else found
+        pieces = [piece for part in self._parts(text) for piece in self._part(part, str)]
+        return pieces[1:] if self._lone_blank(pieces, _BLANK) else pieces
 
     def _parts(self, text: str) -> list[str]:
         if text and not self.legacy:
@@ -151,14 +151,14 @@ class ForeignTokenizer(HaigoTokenizer):
         if self.legacy or not part.startswith((_BLANK, " ")):
             return self.sp_model.encode(part, out_type=kind)
         # blanks at the head of a text would be lost: the unknown token stands before them
-        found = self.sp_model.encode(self.unknown + part, out_type=kind)
-        return found[self.unknown_length :] if len(found) >= self.unknown_length else found
+        pieces = self.sp_model.encode(self.unknown + part, out_type=kind)
+        return pieces[self.unknown_length :] if len(pieces) >= self.unknown_length else pieces
 
-    def _lone_blank(self, found: list[Any], blank: Any) -> bool:
+    def _lone_blank(self, pieces: list[Any], blank: Any) -> bool:
         """Whether the blank before the whole text stands alone before a special token."""
-        if self.legacy or len(found) < 2 or found[0] != blank:
+        if self.legacy or len(pieces) < 2 or pieces[0] != blank:
             return False
-        return (self.by_id.get(found[1]) if isinstance(found[1], int) else found[1]) in self.spoken
+        return (self.by_id.get(pieces[1]) if isinstance(pieces[1], int) else pieces[1]) in self.spoken
 
     def _convert_token_to_id(self, token: str) -> int:
         return self.special_ids.get(token, self.sp_model.piece_to_id(token))

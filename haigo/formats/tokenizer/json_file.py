@@ -54,9 +54,9 @@ class JsonTokenizer(OwnText, PreTrainedTokenizerFast):
         given = {word: config[word] for word in wanted if config.get(word) is not None}
         split = bool(config.get("split_special_tokens"))
         super().__init__(tokenizer_object=fast, split_special_tokens=split, **roles, **given)
-        made: Any = self._tokenizer
+        backend: Any = self._tokenizer
         if "add_bos_token" in given or "add_eos_token" in given:  # said outright, so it counts for what adds them
-            fast.post_processor = made.post_processor
+            fast.post_processor = backend.post_processor
         self.fast, self._tokenizer = fast, cast(Any, fast)  # transformers may have changed its copy
         self.cleans = bool(config.get("clean_up_tokenization_spaces"))
 
@@ -107,19 +107,19 @@ def load(folder: str | os.PathLike[str]) -> JsonTokenizer:
     roles = _add_tokens(place, fast, settings)
     fast.encode_special_tokens = bool(settings.config.get("split_special_tokens"))
     try:
-        made = JsonTokenizer(fast, roles, settings.config)
+        tokenizer = JsonTokenizer(fast, roles, settings.config)
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # values that transformers does not know
         raise HaigoError(
             f"{place / 'tokenizer_config.json'}: {(str(error) or type(error).__name__).splitlines()[0][:160]}",
             "mend it",
         ) from None
     for text in probes(spelled(fast)):
-        if made.encode(text, add_special_tokens=False) != made.ids(text):
+        if tokenizer.encode(text, add_special_tokens=False) != tokenizer.ids(text):
             raise Refused(
                 f"{place}: transformers gives other ids than {NAME} for {text[:30]!r}, with the same file.",
                 "use the versions of transformers and tokenizers in constraints.txt",
             )
-    return made
+    return tokenizer
 
 
 def spelled(fast: tokenizers.Tokenizer) -> list[str]:

@@ -115,9 +115,9 @@ def load(folder_or_model: str | os.PathLike[str], *, require_eod: bool = True) -
             "train the model with that piece as a control symbol, as preprocess.tokenizer does",
         )
     sha256 = hashlib.sha256(blob).hexdigest()
-    made = Tokenizer(path.absolute(), processor, sha256)
-    _require_unchanged(made)
-    return made
+    tokenizer = Tokenizer(path.absolute(), processor, sha256)
+    _require_unchanged(tokenizer)
+    return tokenizer
 
 
 def find(folder: Path, names: Sequence[str] = FOREIGN_NAMES) -> Tokenizer | None:

@@ -75,9 +75,9 @@ def open_tokenizer(place: str | os.PathLike[str], **options: Any) -> Opened:
         return _unproved(place, options, "the model's own code makes them" if own_code else "no file to compare with")
     if (folder / MODEL_NAME).is_file():
         return _ours(folder)
-    found = foreign_model.ForeignTokenizer(folder) if foreign_model.find(folder) else None
-    if found is not None:
-        return _foreign(folder, found)
+    others = foreign_model.ForeignTokenizer(folder) if foreign_model.find(folder) else None
+    if others is not None:
+        return _foreign(folder, others)
     if (folder / json_file.NAME).is_file():
         return _json(folder, place, options)
     return _rebuilt(folder, place, options)
@@ -132,10 +132,10 @@ def _ours(folder: Path) -> Opened:
     return _by_sentencepiece(folder, adapter, model.encode, (), "sentencepiece's own ids")
 
 
-def _foreign(folder: Path, found: foreign_model.ForeignTokenizer) -> Opened:
+def _foreign(folder: Path, tokenizer: foreign_model.ForeignTokenizer) -> Opened:
     proof = "sentencepiece's own ids, as transformers 4's slow class cut the text for it"
-    opened = _by_sentencepiece(folder, found, found.ids, beside.FILES, proof, list(found.special_ids))
-    differs, name = opened.record["tokenizer_json_different"], Path(found.vocab_file).name
+    opened = _by_sentencepiece(folder, tokenizer, tokenizer.ids, beside.FILES, proof, list(tokenizer.special_ids))
+    differs, name = opened.record["tokenizer_json_different"], Path(tokenizer.vocab_file).name
     if not differs:
         return opened
     warning = (
@@ -190,15 +190,19 @@ def _beside(folder: Path, name: str, processor: Any, ids: Ids) -> int | None:
 
 
 def _json(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) -> Opened:
-    made = json_file.load(folder)
-    texts = probes(json_file.spelled(made.backend_tokenizer))
+    tokenizer = json_file.load(folder)
+    texts = probes(json_file.spelled(tokenizer.backend_tokenizer))
     theirs, different = _theirs(place, options), None
     if theirs is not None:
-        different = sum(_encode(theirs, text) != made.ids(text) for text in texts)
+        different = sum(_encode(theirs, text) != tokenizer.ids(text) for text in texts)
         for role in ("bos_token", "eos_token", "unk_token", "pad_token"):
             token = getattr(theirs, role, None)
-            if getattr(made, role) is None and token and made.backend_tokenizer.token_to_id(str(token)) is not None:
-                setattr(made, role, str(token))
+            if (
+                getattr(tokenizer, role) is None
+                and token
+                and tokenizer.backend_tokenizer.token_to_id(str(token)) is not None
+            ):
+                setattr(tokenizer, role, str(token))
     warnings = []
     if different:
         warnings.append(
@@ -212,7 +216,7 @@ def _json(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) 
         len(texts),
         different=different,
     )
-    return Opened(made, made.ids, "tokenizers", record, tuple(warnings))
+    return Opened(tokenizer, tokenizer.ids, "tokenizers", record, tuple(warnings))
 
 
 def _auto(place: str | os.PathLike[str], options: dict[str, Any]) -> Any:
@@ -251,9 +255,11 @@ def _ids_of(tokenizer: Any) -> Ids:
 
 
 def _unproved(place: str | os.PathLike[str], options: dict[str, Any], why: str) -> Opened:
-    made = _opened_by_transformers(place, options)
-    record = {"files": [], "class": type(made).__name__, "proof": f"none: {why}", "probes": 0, "different": None}
-    return Opened(made, _ids_of(made), "transformers", record, (f"{place}: its token ids are not proved ({why}).",))
+    tokenizer = _opened_by_transformers(place, options)
+    record = {"files": [], "class": type(tokenizer).__name__, "proof": f"none: {why}", "probes": 0, "different": None}
+    return Opened(
+        tokenizer, _ids_of(tokenizer), "transformers", record, (f"{place}: its token ids are not proved ({why}).",)
+    )
 
 
 def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) -> Opened:
@@ -265,7 +271,7 @@ def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any
         )
     model = find(folder)
     try:
-        made = _opened_by_transformers(place, options)
+        tokenizer = _opened_by_transformers(place, options)
     except HaigoError as error:
         if model is None:
             raise
@@ -273,8 +279,8 @@ def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any
         raise Refused(
             f"{folder}: {named} reads {model.path.name} in its own way. {error.problem}", _WRITE_JSON
         ) from None
-    kind, ids = type(made).__name__.removesuffix("Fast"), _ids_of(made)
-    backend = getattr(made, "backend_tokenizer", None)
+    kind, ids = type(tokenizer).__name__.removesuffix("Fast"), _ids_of(tokenizer)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         proof, count = f"none: {kind} of transformers is a program of its own", 0
     elif model is not None:
@@ -295,4 +301,4 @@ def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any
             _WRITE_JSON,
         )
     warnings = (f"{folder}: its token ids are not proved ({proof}).",) if proof.startswith("none") else ()
-    return Opened(made, ids, "transformers", _record(folder, _SLOW, proof, count) | {"class": kind}, warnings)
+    return Opened(tokenizer, ids, "transformers", _record(folder, _SLOW, proof, count) | {"class": kind}, warnings)
