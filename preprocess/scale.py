@@ -101,14 +101,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("preprocess.scale", __doc__, ScaleCommand, argv)
     given = {key: getattr(options, key) for key in ("executor", "tasks", "workers")}
     run = read(options.run).replaced(**{key: value for key, value in given.items() if value is not None})
-<<<<<<< HEAD
-    found = [path for path, _ in input_files(run.inputs)]
-    files.check_output(run.output, [*found, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
-    files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
-=======
     paths = [path for path, _ in input_files(run.inputs)]
     files.check_output(run.output, [*paths, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
->>>>>>> 2c26c2f (plain names for locals in preprocess and haigo)
+    files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
     chosen = {name: work for name, work in steps(run).items() if options.only in (None, name)}
     if run.executor == "pool":
         for name, (step, tasks) in chosen.items():
