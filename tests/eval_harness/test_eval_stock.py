@@ -11,7 +11,7 @@ import synthetic_jglue
 import token_cases
 import torch
 
-from eval_harness import run, stock
+from eval_harness import loading, run, stock
 from haigo import cli, files
 
 pytest.importorskip("datasets")
@@ -112,7 +112,7 @@ def test_missing_data_are_named_before_anything_is_loaded(words, tmp_path, capsy
     empty.write_text("")
     odd = task(tmp_path / "t", "haigo_odd")
     odd.write_text('{"other": 1}\n')
-    monkeypatch.setattr(stock, "load", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(loading, "load", lambda *_, **__: pytest.fail("a model was loaded"))
     assert cli.run(run.main, words("haigo_good", "haigo_gone", "haigo_empty", "haigo_odd")) == 2
     told = capsys.readouterr().err
     assert all(name in told for name in ("3 of lm-eval's tasks", "haigo_gone", "haigo_empty", "haigo_odd", "fix:"))
