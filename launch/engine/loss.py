@@ -25,26 +25,22 @@ class _FusedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int) -> torch.Tensor:
-        if hidden.dtype != weight.dtype:
-            return _mixed(ctx, hidden, weight, labels, chunk)
-        rows, vocabulary = hidden.shape[0], weight.shape[0]
+        # hidden states in a shorter format than the weights: products in that format, everything else in the weights' own
+        same, short = hidden.dtype == weight.dtype, weight.to(hidden.dtype)
+        rows = hidden.shape[0]
         kept = labels != MASKED
-        count = kept.sum().clamp(min=1).item()
+        count = kept.sum().clamp(min=1)
         targets = labels.clamp(min=0)
-        total = hidden.new_zeros((), dtype=torch.float64)
-        d_hidden = torch.empty_like(hidden)
-        d_weight = torch.empty_like(weight)
-        buffer = hidden.new_empty(min(chunk, rows), vocabulary)
-        transposed = weight.t()
+        total = torch.zeros((), dtype=torch.float64, device=hidden.device)
+        d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight)
+        buffer = hidden.new_empty(min(chunk, rows), weight.shape[0])
         for start in range(0, rows, chunk):
             end = min(start + chunk, rows)
             part = hidden[start:end]
             target = targets[start:end, None]
-            logits = buffer[: end - start]
-            torch.mm(part, transposed, out=logits)
+            logits = torch.mm(part, short.t(), out=buffer[: end - start]).to(weight.dtype)
             # logits -> softmax in place, with the shift by the maximum that keeps exp finite
-            top = logits.amax(dim=1, keepdim=True)
-            logits.sub_(top)
+            logits.sub_(logits.amax(dim=1, keepdim=True))
             right = logits.gather(1, target)
             sums = logits.exp_().sum(dim=1, keepdim=True)
             mask = kept[start:end, None]
@@ -53,13 +49,16 @@ class _FusedCrossEntropy(torch.autograd.Function):
             scale = mask / count
             logits.mul_(scale / sums)
             logits.scatter_add_(1, target, -scale)
-            torch.mm(logits, weight, out=d_hidden[start:end])
-            if start:
-                d_weight.addmm_(logits.t(), part)
+            gradient = logits.to(hidden.dtype)
+            torch.mm(gradient, short, out=d_hidden[start:end])
+            if not same:
+                d_weight += torch.mm(gradient.t(), part)
+            elif start:
+                d_weight.addmm_(gradient.t(), part)
             else:
-                torch.mm(logits.t(), part, out=d_weight)
+                torch.mm(gradient.t(), part, out=d_weight)
         ctx.save_for_backward(d_hidden, d_weight)
-        return (total / count).to(hidden.dtype)
+        return (total / count).to(weight.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
@@ -68,32 +67,6 @@ class _FusedCrossEntropy(torch.autograd.Function):
         if grad.item() == 1.0:  # one micro batch a step: no pass over the weights just to multiply by 1
             return d_hidden, d_weight, None, None
         return d_hidden * grad, d_weight * grad, None, None
-
-
-def _mixed(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int) -> torch.Tensor:
-    """The same with hidden states in a shorter format than the weights: products in that format, everything else in the
-    weights' own."""
-    kept = labels != MASKED
-    count = kept.sum().clamp(min=1)
-    targets, short = labels.clamp(min=0), weight.to(hidden.dtype)
-    total = torch.zeros((), dtype=torch.float64, device=hidden.device)
-    d_hidden, d_weight = torch.empty_like(hidden), torch.zeros_like(weight)
-    for start in range(0, hidden.shape[0], chunk):
-        part, target = hidden[start : start + chunk], targets[start : start + chunk, None]
-        logits = torch.mm(part, short.t()).to(weight.dtype)
-        logits.sub_(logits.amax(dim=1, keepdim=True))
-        right = logits.gather(1, target)
-        sums = logits.exp_().sum(dim=1, keepdim=True)
-        mask = kept[start : start + chunk, None]
-        total += ((sums.log() - right) * mask).sum(dtype=torch.float64)
-        scale = mask / count
-        logits.mul_(scale / sums)
-        logits.scatter_add_(1, target, -scale)
-        gradient = logits.to(hidden.dtype)
-        torch.mm(gradient, short, out=d_hidden[start : start + chunk])
-        d_weight += torch.mm(gradient.t(), part)
-    ctx.save_for_backward(d_hidden, d_weight)
-    return (total / count).to(weight.dtype)
 
 
 def fused_cross_entropy(
