@@ -84,23 +84,12 @@ def alone(
     if sound:
         found += _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
     shape = rules.checks(config, "model")
-    found += shape or [_fine(config, "model")]
+    found += shape or rules.checks(config, "model right")
     if sound and not shape:
         for group in ("parallel", "schedule"):
-            found += rules.checks(config, group) or [_fine(config, group)]
+            found += rules.checks(config, group) or rules.checks(config, f"{group} right")
         found += rules.checks(config, "agree", **rules.shape(config))
     return found
-
-
-def _fine(config: Mapping[str, Any], group: str) -> Check:
-    """What is said where no rule of a group says anything."""
-    known = rules.facts(config)
-    told = {
-        "model": "{num_layers} layers of {hidden_size}, {num_attention_heads} heads",
-        "parallel": "pipe {pipe_parallel_size}, tensor {tensor}, ZeRO {stage}",
-        "schedule": "{train_iters} steps, lr {lr:g}" if known["train_iters"] else "{train_epochs} epochs, lr {lr:g}",
-    }[group]
-    return Check("parallelism" if group == "parallel" else group, "ok", told.format_map(known))
 
 
 def _bad(found: Sequence[Check], but: Sequence[str] = ()) -> bool:
@@ -148,24 +137,15 @@ def _floats(paths: Sequence[str | os.PathLike[str]]) -> list[Check]:
 
 def _world(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, gpus: int | None) -> list[Check]:
     count, source = world_size(config, hostfile, gpus)
-    if count is None:
-        unknown = Check(
-            "world size", "warn", f"not known: {source}.", "give -H HOSTFILE or --gpus N to check the batch"
-        )
-        return [unknown, *rules.checks(config, "accumulation")]
-    found = [
-        Check("world size", "ok", f"{count} GPUs ({source})"),
-        *rules.checks(config, "world", count=count, source=source),
-    ]
-
-    def batch() -> list[Check]:
-        one = derive.batch(config, count)
-        told = f"{one.train} = micro {one.micro} x accumulation {one.accumulation} x {one.data_parallel} copies"
-        return [Check("batch", "ok", f"{told}, {one.train * (config.get('seq_length') or 0):,} tokens a step")]
-
-    told = _guarded("batch", "mend the batch sizes", batch)
+    batch = wrong = None
+    try:
+        batch = None if count is None else derive.batch(config, count)
+    except HaigoError as error:
+        wrong = error
+    found = rules.checks(config, "world", count=count, source=source)
     # that it does not fit is often no more than the missing key
-    return found + (rules.checks(config, "accumulation") if told[0].status == "fail" else []) + told
+    found += rules.checks(config, "accumulation") if batch is None else []
+    return found + rules.checks(config, "batch", batch=batch, wrong=wrong)
 
 
 def text(report: Report) -> str:
