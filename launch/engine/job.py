@@ -60,26 +60,26 @@ class Job:
             Refused: a dataset is not the one that its manifest speaks of.
         """
         source = self.source(self.plan)
-        made: dict[str, Any] = {**self.plan.as_dict(), "tokenizer": self.tokenizer.sha256, "split": source.split}
+        facts: dict[str, Any] = {**self.plan.as_dict(), "tokenizer": self.tokenizer.sha256, "split": source.split}
         for name in ("tokens", "seconds", "eval_every", "eval_tokens", "test_tokens", "export"):
-            made[name] = getattr(self.options, name)
+            facts[name] = getattr(self.options, name)
         # "all of it", as it has always been written down
-        made["eval_tokens"] = made["eval_tokens"] or None
-        made["test_tokens"] = sys.maxsize if made["test_tokens"] == 0 else made["test_tokens"]
-        made["betas"] = list(self.plan.betas)
-        made["train_data_weights"] = list(source.weights)
+        facts["eval_tokens"] = facts["eval_tokens"] or None
+        facts["test_tokens"] = sys.maxsize if facts["test_tokens"] == 0 else facts["test_tokens"]
+        facts["betas"] = list(self.plan.betas)
+        facts["train_data_weights"] = list(source.weights)
         for number, prefix in enumerate(source.prefixes):
-            made[f"train_data_paths[{number}]"] = manifest.fingerprint(prefix, former)
+            facts[f"train_data_paths[{number}]"] = manifest.fingerprint(prefix, former)
         if self.device != "cpu":
-            made |= {"device": devices.kind(self.device), "computed_in": self.precision}
+            facts |= {"device": devices.kind(self.device), "computed_in": self.precision}
         if self.options.init_from is not None:
-            made["init_from"] = _file_digest(f"{self.options.init_from}/model.safetensors")
+            facts["init_from"] = _file_digest(f"{self.options.init_from}/model.safetensors")
         for kind, group in (("valid", self.valid), ("test", self.test)):
             for name, prefix in group.items():
-                made[f"{kind}.{name}"] = manifest.fingerprint(prefix, former)
+                facts[f"{kind}.{name}"] = manifest.fingerprint(prefix, former)
         for name, path in self.pairs.items():
-            made[f"pairs.{name}"] = _file_digest(path)
-        return made
+            facts[f"pairs.{name}"] = _file_digest(path)
+        return facts
 
     def result(
         self, plan: Settings, model: GPTNeoXForCausalLM, scores: Mapping[str, evaluate.Score], losses: Sequence[float]

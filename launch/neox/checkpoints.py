@@ -16,6 +16,8 @@ from neox_configs import derive, reader
 
 _TAG = re.compile(r"global_step(0|[1-9]\d*)")
 _SHARD = re.compile(r"^(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt$")
+LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt$")
+RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt$")
 _LEGACY = b"\x80"  # torch.save without zip: nothing at its end tells whether it is whole
 
 
@@ -53,6 +55,18 @@ def steps(folder: str | os.PathLike[str]) -> list[int]:
         return []
     found = (step_of(path.name) for path in place.iterdir() if path.is_dir())
     return sorted(step for step in found if step is not None)
+
+
+def weights_name(rank: int, layer: int | None = None) -> str:
+    """The file with the weights of a tensor rank: all of them, or with a pipeline those of one layer."""
+    part = f"mp_rank_{rank:02d}_" if layer is None else f"layer_{layer:02d}-model_{rank:02d}-"
+    return f"{part}model_states.pt"
+
+
+def layer_numbers(layers: int, tied: bool) -> list[int]:
+    """GPT-NeoX's numbers of the layers that have weights: the embedding 0, a function without any, the blocks, another
+    function, the last norm, and the output layer where it is not tied to the embedding."""
+    return [0, *range(2, layers + 2), layers + 3, *([] if tied else [layers + 4])]
 
 
 def latest(folder: str | os.PathLike[str]) -> str | None:
@@ -184,13 +198,10 @@ def expected(form: Layout, shards: int, bf16_names: bool = False) -> list[str]:
             f"zero_pp_rank_{rank}_mp_rank_{part:02d}_model_states.pt" for part in slices for rank in range(shards)
         ]
     else:
-        names += [f"mp_rank_{part:02d}_model_states.pt" for part in slices]
+        names += [weights_name(part) for part in slices]
     if form.pipe >= 1 and form.layers:
-        # embedding 0, a function without weights, the layers, another function, the last norm, the output layer
-        numbers = [0, *range(2, form.layers + 2), form.layers + 3, *([] if form.tied else [form.layers + 4])]
-        names += [
-            f"layer_{number:02d}-model_{part:02d}-model_states.pt" for number in numbers for part in range(form.tensor)
-        ]
+        numbers = layer_numbers(form.layers, form.tied)
+        names += [weights_name(part, number) for number in numbers for part in range(form.tensor)]
     return names
 
 

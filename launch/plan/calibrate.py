@@ -71,7 +71,7 @@ class Calibration:
         import numpy as np  # late: the plan's help does not need it
 
         self.rows = list(rows)
-        found = []
+        ratios = []
         for row in rows:
             planned = _centre(_layout(row.shape, row.split, row.micro, row.accumulation, place, stack))
             ratio = row.tokens_per_s / planned
@@ -80,12 +80,12 @@ class Calibration:
                     f"{row.source}: {row.tokens_per_s:,.0f} tokens/s is {ratio:.2g} times the planned {planned:,.0f}.",
                     "give tokens a second of all GPUs together, and the cluster that the run was on",
                 )
-            found.append(math.log(ratio))
-        self.ratios = [math.exp(value) for value in found]
+            ratios.append(math.log(ratio))
+        self.ratios = [math.exp(value) for value in ratios]
         self._places = np.array([_place(row.shape, row.split) for row in rows])
         kernel = _kernel(self._places, self._places) + _NOISE**2 * np.eye(len(rows))
         self._inverse = np.linalg.inv(kernel)
-        self._weights = self._inverse @ np.array(found)
+        self._weights = self._inverse @ np.array(ratios)
 
     def ratio(self, shape: Shape, split: Split) -> tuple[float, float]:
         """Measured over planned speed to expect of a layout, and its relative standard error."""
@@ -136,12 +136,12 @@ def _from_table(row: Mapping[str, Any], stack: Stack, where: str) -> Row:
                 raise HaigoError(f"{where} has no {name}.", "see `python -m launch.plan --help` for the columns")
             return default
         try:
-            found = float({"true": 1.0, "false": 0.0}.get(str(value).lower(), value))
+            parsed = float({"true": 1.0, "false": 0.0}.get(str(value).lower(), value))
         except ValueError:
             raise HaigoError(f"{where}: {name} is '{value}'.", "write a number") from None
-        if not math.isfinite(found) or found < 0:
+        if not math.isfinite(parsed) or parsed < 0:
             raise HaigoError(f"{where}: {name} is '{value}'.", "write a number of 0 or more")
-        return found
+        return parsed
 
     config: dict[str, Any] = {}
     if (row.get("model") or "").strip():
@@ -157,8 +157,8 @@ def _from_table(row: Mapping[str, Any], stack: Stack, where: str) -> Row:
     zero, gpus, stages = int(number("zero", 1 if stack.neox else 3)), int(number("gpus")), max(1, pipe)
     micro, accumulation, speed = int(number("micro")), int(number("accumulation", 1)), number("tokens_per_s")
     if gpus < 1 or gpus % (tensor * stages) or micro < 1 or accumulation < 1 or not speed > 0:
-        told = f"{gpus} GPUs, tensor {tensor}, pipe {pipe}, micro {micro}, {speed:g} tokens/s make no run."
-        raise HaigoError(f"{where}: {told}", "mend the line")
+        problem = f"{gpus} GPUs, tensor {tensor}, pipe {pipe}, micro {micro}, {speed:g} tokens/s make no run."
+        raise HaigoError(f"{where}: {problem}", "mend the line")
     data, recompute = gpus // (tensor * stages), bool(number("recompute", 0))
     split = Split(tensor, 0 if pipe <= 1 else pipe, data, zero, recompute)
     return Row(shape_of(config, vocab, stack.flash), split, micro, accumulation, speed, where)
@@ -192,8 +192,8 @@ def _from_log(lines: Sequence[str], where: str) -> Row:
         try:
             row[column] = int(values[name])
         except (KeyError, ValueError):
-            told = f"{where} does not tell {name}: GPT-NeoX's list of arguments is not whole in it."
-            raise HaigoError(told, "give the log from its first line, or the numbers as a CSV") from None
+            problem = f"{where} does not tell {name}: GPT-NeoX's list of arguments is not whole in it."
+            raise HaigoError(problem, "give the log from its first line, or the numbers as a CSV") from None
     stage = re.search(r"'stage': (\d)", values.get("zero_optimization", ""))
     row["zero"] = int(stage[1]) if stage else int(neox_log.number(values.get("zero_stage", "0")) or 0)
     row |= {

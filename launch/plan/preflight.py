@@ -63,38 +63,38 @@ def preflight(
     from launch.plan.checks import data, finetuning  # numpy: not for --help
 
     config = reader.load(paths) if config is None else config
-    found = [*keys(config), *_floats(paths)]
-    if not _bad(found):
-        found += alone(config, hostfile, gpus)
-        found += data.checks(config, Path(base))
-        found += [*finetuning.checks(config, Path(base)), *rules.checks(config, "traps")]
-        if not _bad(found, but=("data", "tokenizer", "resume", "index caches", "labels", "ids")):
+    answers = [*keys(config), *_floats(paths)]
+    if not _bad(answers):
+        answers += alone(config, hostfile, gpus)
+        answers += data.checks(config, Path(base))
+        answers += [*finetuning.checks(config, Path(base)), *rules.checks(config, "traps")]
+        if not _bad(answers, but=("data", "tokenizer", "resume", "index caches", "labels", "ids")):
             world, _ = world_size(config, hostfile, gpus)
-            found += derived.checks(config, world)
-    return Report(found, config)
+            answers += derived.checks(config, world)
+    return Report(answers, config)
 
 
 def alone(
     config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None = None, gpus: int | None = None
 ) -> list[Check]:
     """The checks of a config's values, whose keys and types are right; nothing of what lies on the disk."""
-    found = values.checks(config)
+    answers = values.checks(config)
     # what follows reckons with these values
-    sound = not any(_bad([check]) and check.name in ("numbers", "zero") for check in found)
+    sound = not any(_bad([check]) and check.name in ("numbers", "zero") for check in answers)
     if sound:
-        found += _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
+        answers += _guarded("world size", "mend the hostfile", lambda: _world(config, hostfile, gpus))
     shape = rules.checks(config, "model")
-    found += shape or rules.checks(config, "model right")
+    answers += shape or rules.checks(config, "model right")
     if sound and not shape:
         for group in ("parallel", "schedule"):
-            found += rules.checks(config, group) or rules.checks(config, f"{group} right")
-        found += rules.checks(config, "agree", **rules.shape(config))
-    return found
+            answers += rules.checks(config, group) or rules.checks(config, f"{group} right")
+        answers += rules.checks(config, "agree", **rules.shape(config))
+    return answers
 
 
-def _bad(found: Sequence[Check], but: Sequence[str] = ()) -> bool:
+def _bad(answers: Sequence[Check], but: Sequence[str] = ()) -> bool:
     """Whether a check says no, other than those named."""
-    return any(check.status == "fail" and check.name not in but for check in found)
+    return any(check.status == "fail" and check.name not in but for check in answers)
 
 
 def _guarded(name: str, fix: str, action: Callable[[], list[Check]]) -> list[Check]:
@@ -111,14 +111,14 @@ def keys(config: Mapping[str, Any]) -> list[Check]:
         reader.check_keys(config)
         return [Check("keys", "ok", f"{len(config)} keys, all known to GPT-NeoX")]
 
-    found = _guarded("keys", "mend or remove the key", known)
+    answers = _guarded("keys", "mend or remove the key", known)
     problems = reader.type_problems(config)
     if problems:
         more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-        found.append(Check("types", "fail", problems[0] + more, "GPT-NeoX checks types strictly: mend the value"))
+        answers.append(Check("types", "fail", problems[0] + more, "GPT-NeoX checks types strictly: mend the value"))
     else:
-        found.append(Check("types", "ok", "every value has the type that GPT-NeoX asks for"))
-    return found
+        answers.append(Check("types", "ok", "every value has the type that GPT-NeoX asks for"))
+    return answers
 
 
 def _floats(paths: Sequence[str | os.PathLike[str]]) -> list[Check]:
@@ -142,10 +142,10 @@ def _world(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, g
         batch = None if count is None else derive.batch(config, count)
     except HaigoError as error:
         wrong = error
-    found = rules.checks(config, "world", count=count, source=source)
+    answers = rules.checks(config, "world", count=count, source=source)
     # that it does not fit is often no more than the missing key
-    found += rules.checks(config, "accumulation") if batch is None else []
-    return found + rules.checks(config, "batch", batch=batch, wrong=wrong)
+    answers += rules.checks(config, "accumulation") if batch is None else []
+    return answers + rules.checks(config, "batch", batch=batch, wrong=wrong)
 
 
 def text(report: Report) -> str:

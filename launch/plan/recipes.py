@@ -140,18 +140,18 @@ def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: in
         length: tokens a sample.
         iterations: steps of the run.
     """
-    made = dict(reader.load(shipped.find("recipes", options.recipe)))
-    optimizer = made.get("optimizer") or own.get("optimizer") or {"type": "Adam", "params": {}}
+    changes = dict(reader.load(shipped.find("recipes", options.recipe)))
+    optimizer = changes.get("optimizer") or own.get("optimizer") or {"type": "Adam", "params": {}}
     params = dict(optimizer.get("params") or {})
     if options.lr is not None:
         params["lr"] = options.lr
-        made["min_lr"] = options.lr / 10
-    made["optimizer"] = {**optimizer, "params": params}
-    made |= {"load": str(start.folder), "lr_decay_iters": iterations}
+        changes["min_lr"] = options.lr / 10
+    changes["optimizer"] = {**optimizer, "params": params}
+    changes |= {"load": str(start.folder), "lr_decay_iters": iterations}
     if not start.latest:
-        made["iteration"] = start.step
+        changes["iteration"] = start.step
     if options.recipe == "long-context":
-        made |= stretched(start, length)
+        changes |= stretched(start, length)
         if int(reader.value(start.config, "max_position_embeddings")) < length:
             raise Refused(
                 f"GPT-NeoX loads {start.folder} only with its max_position_embeddings "
@@ -159,8 +159,8 @@ def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: in
                 f"make a copy first: python -m launch.stretch {start.folder} --seq-length {length} --output-dir FOLDER",
                 option=("seq_length", "output_dir"),
             )
-        made["max_position_embeddings"] = reader.value(start.config, "max_position_embeddings")
-    return made
+        changes["max_position_embeddings"] = reader.value(start.config, "max_position_embeddings")
+    return changes
 
 
 def stretched(start: Base, length: int) -> dict[str, Any]:
@@ -193,8 +193,8 @@ def stretched(start: Base, length: int) -> dict[str, Any]:
 
 def resumed(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config that goes on with the run after a break."""
-    made = {key: value for key, value in config.items() if key != "iteration"}
-    return {**made, "finetune": False, "load": made["save"]}
+    kept = {key: value for key, value in config.items() if key != "iteration"}
+    return {**kept, "finetune": False, "load": kept["save"]}
 
 
 def resume_path(output: File) -> Path:

@@ -107,8 +107,8 @@ def _clear(folder: Path) -> None:
     """Remove a run's folder with the checkpoints that GPT-NeoX wrote there for us."""
     save = folder / "save"
     files.adopt([save / "latest"])
-    for made in save.glob("global_step*"):
-        files.adopt_tree(made)
+    for saved in save.glob("global_step*"):
+        files.adopt_tree(saved)
     files.remove_tree(folder)
 
 
@@ -132,27 +132,27 @@ def write_config(proxy: Proxy) -> Path:
     """
 
     folder, steps = proxy.folder, proxy.steps
-    made = {name: value for name, value in proxy.config.items() if value is not None}
+    config = {name: value for name, value in proxy.config.items() if value is not None}
     for name in ("hostfile", "include", "num_gpus", "num_nodes", "global_num_gpus", "launcher"):
-        made.pop(name, None)
+        config.pop(name, None)
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "").strip()
     if device and not device.isdigit():
         raise HaigoError(
             f"CUDA_VISIBLE_DEVICES={device} does not name one GPU by its number.", "give each job one GPU (--gpus 1)"
         )
-    made |= {"include": f"localhost:{device}"} if device else {"num_gpus": 1}
-    made.pop("lr_decay_fraction", None)
-    train_sets = [Path(prefix) for prefix in made["train_data_paths"]]
+    config |= {"include": f"localhost:{device}"} if device else {"num_gpus": 1}
+    config.pop("lr_decay_fraction", None)
+    train_sets = [Path(prefix) for prefix in config["train_data_paths"]]
     held = [Path(prefix) for prefix in (proxy.options.valid or {}).values()] or train_sets
     data = folder / "neox" / "data"
     linked = {
         prefix: _link(prefix, data / f"{number}") for number, prefix in enumerate(dict.fromkeys([*train_sets, *held]))
     }
-    made["train_data_paths"] = [str(linked[prefix]) for prefix in train_sets]
+    config["train_data_paths"] = [str(linked[prefix]) for prefix in train_sets]
     for part in ("valid", "test"):
-        made[f"{part}_data_paths"] = [str(linked[prefix]) for prefix in held]
-        made[f"{part}_data_weights"] = [1.0 / len(held)] * len(held)
-    made |= {
+        config[f"{part}_data_paths"] = [str(linked[prefix]) for prefix in held]
+        config[f"{part}_data_weights"] = [1.0 / len(held)] * len(held)
+    config |= {
         "train_iters": steps,
         "lr_decay_iters": proxy.decay,
         "vocab_file": str(model_path(proxy.options.tokenizer)),
@@ -167,22 +167,22 @@ def write_config(proxy: Proxy) -> Path:
         "log_interval": max(1, steps // _LOGGED_STEPS),
         "master_port": ports.free(),
     }
-    unknown = [name for name in made if name not in keys.KEYS]
+    unknown = [name for name in config if name not in keys.KEYS]
     if unknown:
         raise HaigoError(f"unknown key '{unknown[0]}': GPT-NeoX has no such key.", "mend or remove it")
     path = folder / "neox" / "config.yml"
-    yamlfile.write(path, made, "one proxy of launch.proxies --engine neox")
+    yamlfile.write(path, config, "one proxy of launch.proxies --engine neox")
     return path
 
 
 def _link(prefix: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    made = folder / prefix.name
+    linked = folder / prefix.name
     for ending in ("bin", "idx", "json"):
-        source, link = Path(f"{prefix}.{ending}"), Path(f"{made}.{ending}")
+        source, link = Path(f"{prefix}.{ending}"), Path(f"{linked}.{ending}")
         if source.exists():
             files.symlink(link, source.resolve())
-    return made
+    return linked
 
 
 def _run(folder: Path, config: Path) -> None:
@@ -233,17 +233,17 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
     if device != "cpu":
         torch.nn.Module.to(model, torch.device(device))
     tasks = evaluation.tasks(job.valid, job.pairs, tokenizer, job.plan, options.eval_tokens)
-    found = {name: evaluation.score(model, each, device) for name, each in tasks.items()}
+    scored = {name: evaluation.score(model, each, device) for name, each in tasks.items()}
     losses = [loss for _, loss in logged(proxy.folder / "train.log")]
-    return {**job.result(job.plan, model, found, losses), "engine": ENGINE, **(proxy.about or {})}
+    return {**job.result(job.plan, model, scored, losses), "engine": ENGINE, **(proxy.about or {})}
 
 
 def logged(log: Path) -> list[tuple[int, float]]:
     """(step, loss) of every logged step; of a step that was trained twice, after a kill, the second."""
-    found = dict(neox_log.losses(log))
-    if not found:
+    losses = dict(neox_log.losses(log))
+    if not losses:
         raise Failed(f"{log} tells no loss.", "look at what GPT-NeoX wrote there")
-    return sorted(found.items())
+    return sorted(losses.items())
 
 
 def steps_done(folder: Path) -> int:

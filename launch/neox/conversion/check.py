@@ -59,12 +59,12 @@ def structure(folder: Path) -> list[Finding]:
     )
     if config.get("model_type") != "gpt_neox":
         raise HaigoError(f"{folder} is no gpt_neox model of Hugging Face.", "name a folder that launch.convert wrote")
-    found = [_names(folder, config)]
-    if found[0].status == "ok":
-        found.append(_numbers(folder))
-    found += _tokenizer(folder, config)
-    found += _record(folder, config)
-    return found
+    findings = [_names(folder, config)]
+    if findings[0].status == "ok":
+        findings.append(_numbers(folder))
+    findings += _tokenizer(folder, config)
+    findings += _record(folder, config)
+    return findings
 
 
 def _model(folder: Path) -> Any:
@@ -76,9 +76,9 @@ def _model(folder: Path) -> Any:
         with torch.device("meta"):
             return GPTNeoXForCausalLM(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except Exception as error:  # transformers and torch have many for a config that is none
-        told = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HaigoError(
-            f"{folder / 'config.json'} is no model's: {told[:200]}", "convert the checkpoint again"
+            f"{folder / 'config.json'} is no model's: {reason[:200]}", "convert the checkpoint again"
         ) from None
 
 
@@ -147,8 +147,8 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
         text = f"it has {vocabulary.vocab_size:,} pieces and the model {rows:,} rows"
         return [Finding("tokenizer", "fail", text)]
     more = f", {rows - vocabulary.vocab_size} rows of padding" if rows > vocabulary.vocab_size else ""
-    found = [Finding("tokenizer", "ok", f"{vocabulary.vocab_size:,} pieces, sentencepiece's ids{more}")]
-    return [*found, *(_ids(folder / name, vocabulary) for name in ("config.json", "generation_config.json"))]
+    findings = [Finding("tokenizer", "ok", f"{vocabulary.vocab_size:,} pieces, sentencepiece's ids{more}")]
+    return [*findings, *(_ids(folder / name, vocabulary) for name in ("config.json", "generation_config.json"))]
 
 
 def _ids(path: Path, vocabulary: Tokenizer) -> Finding:
@@ -170,23 +170,23 @@ def _record(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
     if not path.is_file():
         return [Finding("origin", "skip", f"no {RECORD}: the folder was not written by launch.convert")]
     record = read_record(path)
-    found = []
+    findings = []
     wrong = [
         f"{key} is {_stated(config, key)!r} and not {value!r}"
         for key, value in record["model"].items()
         if not _same(_stated(config, key), value)
     ]
     text = "; ".join(wrong) if wrong else f"step {record['step']} of {record['checkpoint']}"
-    found.append(Finding("GPT-NeoX's config", "fail" if wrong else "ok", text))
+    findings.append(Finding("GPT-NeoX's config", "fail" if wrong else "ok", text))
     vocabulary = folder / "spm.model"
     if vocabulary.is_file() and files.sha256_file(vocabulary) != record["tokenizer_sha256"]:
-        found.append(Finding("tokenizer", "fail", "spm.model is not the one that the checkpoint was converted with"))
+        findings.append(Finding("tokenizer", "fail", "spm.model is not the one that the checkpoint was converted with"))
     if record["unequal"]:
         losses = [one for one in record.get("losses") or [] if one["status"] != "skip"]
-        found.append(
+        findings.append(
             copies(record["unequal"], record["tensor_ranks"], proven=bool(losses) and bool(record.get("compared")))
         )
-    return found
+    return findings
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -278,14 +278,14 @@ def loss(
         wanted = [convert_loss.Logged("train", float("nan"), step * batch, min(batch, UNLOGGED_SAMPLES), name)]
     stored = {"float16": "fp16", "bfloat16": "bfloat16"}.get(record["dtype"], "fp32")
     tolerance = max(convert_loss.TOLERANCE[kind] for kind in (rules.computed_in(config), stored))
-    found: list[Finding] = []
+    findings: list[Finding] = []
     model = None
     for one in wanted:
         count = min(one.samples, samples or one.samples)
         try:
             inputs, labels = convert_loss.rows(config, batch, one.part, one.first, count, eod, base)
         except HaigoError as error:
-            found.append(Finding(one.where, "skip", error.problem))
+            findings.append(Finding(one.where, "skip", error.problem))
             continue
         model = model or convert_loss.load_model(folder)
         ours = convert_loss.cross_entropy(model, inputs, labels, whole.micro)
@@ -298,5 +298,5 @@ def loss(
             status = "ok" if (-0.05 < off < tolerance if cut else abs(off) < tolerance) else "fail"
             text = f"{ours:.6f}, GPT-NeoX logged {one.value:.6f} ({off:+.1e} of it, {count} samples"
             text += ", without the padding rows)" if cut else ")"
-        found.append(Finding(one.where, status, text))
-    return found
+        findings.append(Finding(one.where, status, text))
+    return findings

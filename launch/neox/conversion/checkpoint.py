@@ -12,7 +12,6 @@ name is in `pickles`.
 from __future__ import annotations
 
 import pickle
-import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,19 +23,20 @@ from haigo.pickles import refusal
 from launch.engine import keys, settings
 from launch.neox import checkpoints
 from launch.neox.conversion import pickles
+from launch.plan.checks import values
 from neox_configs import derive, reader
 from neox_configs.keys import KEYS
 
 if TYPE_CHECKING:
     import torch
 
-_LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt$")
-_RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt$")
 _HELD = [
     "activation", "norm", "pos_emb", "gpt_j_tied", "use_bias_in_norms", "use_bias_in_mlp", "moe_num_experts",
     "use_qk_layernorm", "use_mup", "te_columnparallel", "te_rowparallel", "te_layernorm_mlp", "te_mha", "te_fp8_mha",
     "num_unique_layers", "soft_prompt_tuning", "sliding_window_width", "apply_query_key_layer_scaling",
 ]  # fmt: skip
+_NEEDED = ("num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
+_SIZES = (*_NEEDED, "intermediate_size", "expansion_factor", "mlp_multiple_of", "attention_config")
 _DAMAGED = (
     RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError,
     zipfile.BadZipFile,
@@ -74,13 +74,11 @@ class Checkpoint:
 
     def numbers(self) -> list[int]:
         """GPT-NeoX's numbers of the layers that have weights."""
-        last = [] if self.tied else [self.layers + 4]
-        return [0, *range(2, self.layers + 2), self.layers + 3, *last]
+        return checkpoints.layer_numbers(self.layers, self.tied)
 
     def file(self, number: int, rank: int) -> Path:
         """The file that holds layer `number` of tensor rank `rank`."""
-        name = f"layer_{number:02d}-model_{rank:02d}-model_states.pt"
-        return self.folder / (name if self.pipeline else f"mp_rank_{rank:02d}_model_states.pt")
+        return self.folder / checkpoints.weights_name(rank, number if self.pipeline else None)
 
     def states(self, number: int) -> list[Mapping[str, torch.Tensor]]:
         """The weights of layer `number`, one mapping a tensor rank, by GPT-NeoX's names without `sequential.N.`.
@@ -120,19 +118,22 @@ def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int |
     _fits(config)
     config["model_parallel_size"] = int(config.get("model_parallel_size") or 1)
     ranks, pipeline = _layout(folder, config)
-    made = Checkpoint(folder, step or 0, config, ranks, pipeline, _data_ranks(folder))
-    for number in made.numbers():
-        for rank in range(ranks):
-            if not made.file(number, rank).is_file():
-                raise HaigoError(f"{made.file(number, rank)} is missing.", _elsewhere(folder))
-    return made
+    checkpoint = Checkpoint(folder, step or 0, config, ranks, pipeline, _data_ranks(folder))
+    for path in (checkpoint.file(number, rank) for number in checkpoint.numbers() for rank in range(ranks)):
+        if not path.is_file():
+            raise HaigoError(f"{path} is missing.", _elsewhere(folder))
+    return checkpoint
 
 
 def _fits(config: dict[str, Any]) -> None:
     """Refuse what the conversion cannot hold, and write out the sizes that follow from other keys."""
-    for name in ("num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings"):
+    for name in _NEEDED:
         if not isinstance(config.get(name), int):
             raise HaigoError(f"the config gives no {name}.", "give the run's whole config with --config")
+    sizes = {name: config[name] for name in _SIZES if name in config}
+    wrong = [f"the config's {problem}" for problem in reader.type_problems(sizes)]
+    for problem in wrong or [each.found for each in values.numbers(sizes)]:
+        raise HaigoError(problem, "give the run's own config")
     for name in _HELD:
         if reader.value(config, name) not in KEYS[name].held:
             raise HaigoError(
@@ -160,9 +161,9 @@ def _fits(config: dict[str, Any]) -> None:
 
 
 def _layout(folder: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
-    found = [path.name for path in folder.iterdir()]
-    layered = [match for match in map(_LAYER.match, found) if match]
-    whole = [match for match in map(_RANK.match, found) if match]
+    names = [path.name for path in folder.iterdir()]
+    layered = [match for match in map(checkpoints.LAYER.match, names) if match]
+    whole = [match for match in map(checkpoints.RANK.match, names) if match]
     if not layered and not whole:
         raise HaigoError(f"{folder} holds no weights of GPT-NeoX.", _elsewhere(folder))
     pipeline = bool(layered)
@@ -175,10 +176,10 @@ def _layout(folder: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
     ranks = 1 + max(int(match[2]) for match in layered) if pipeline else 1 + max(int(match[1]) for match in whole)
     stated = config["model_parallel_size"]
     if ranks != stated:
-        told = f"{folder} holds {ranks} tensor ranks, and the config says model_parallel_size {stated}"
+        problem = f"{folder} holds {ranks} tensor ranks, and the config says model_parallel_size {stated}"
         if ranks < stated:
-            raise HaigoError(f"{told}: files are missing, or it is not this run's config.", _elsewhere(folder))
-        raise HaigoError(f"{told}.", "give the run's own config")
+            raise HaigoError(f"{problem}: files are missing, or it is not this run's config.", _elsewhere(folder))
+        raise HaigoError(f"{problem}.", "give the run's own config")
     if pipeline:
         last = max(int(match[1]) for match in layered)
         wanted = config["num_layers"] + (4 if reader.value(config, "no_weight_tying") else 3)
@@ -191,7 +192,7 @@ def _layout(folder: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
 
 
 def _data_ranks(folder: Path) -> int | None:
-    path = folder / "mp_rank_00_model_states.pt"
+    path = folder / checkpoints.weights_name(0)
     if not path.is_file():
         return None
     size = read(path, folder).get("dp_world_size")

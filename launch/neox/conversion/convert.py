@@ -69,18 +69,18 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         stack.callback(files.remove_tree, temporary)
         files.remove_leftovers(temporary)  # of a killed process
         with files.scratch(temporary) as work:
-            found: list[Finding] = []
+            findings: list[Finding] = []
             if options.check or options.log is not None:
-                found = _proven(checkpoint, words, padded, record, options, work)
-            made = model_folder.write(work / "model", checkpoint, words, padded, rows, record["dtype"])
-            files.write_json(made / check.RECORD, record)
-            found = [*check.structure(made), *found]
+                findings = _proven(checkpoint, words, padded, record, options, work)
+            model = model_folder.write(work / "model", checkpoint, words, padded, rows, record["dtype"])
+            files.write_json(model / check.RECORD, record)
+            findings = [*check.structure(model), *findings]
             if checkpoint.ranks > 1 and not record["unequal"]:
-                found.append(check.copies({}, checkpoint.ranks))
-            _refuse(found)
+                findings.append(check.copies({}, checkpoint.ranks))
+            _refuse(findings)
             files.remove_tree(out)
-            files.move(made, out)
-    return {**record, "checks": [one.as_dict() for one in found]}
+            files.move(model, out)
+    return {**record, "checks": [one.as_dict() for one in findings]}
 
 
 def _proven(
@@ -90,11 +90,11 @@ def _proven(
     with files.scratch(work) as place:
         exact = model_folder.write(place / "model", checkpoint, words, padded, padded, "float32")
         whole = {**record, "dtype": "float32", "vocab": "keep"}
-        found = check.loss(exact, whole, words.eod_id, _base(), options.log, options.samples)
-    record["losses"] = [one.as_dict() for one in found]
-    unproven = check.compared(found) if options.log is not None else []
+        findings = check.loss(exact, whole, words.eod_id, _base(), options.log, options.samples)
+    record["losses"] = [one.as_dict() for one in findings]
+    unproven = check.compared(findings) if options.log is not None else []
     record["compared"] = options.log is not None and not unproven
-    return [*found, *unproven]
+    return [*findings, *unproven]
 
 
 def _base() -> Path:
@@ -102,8 +102,8 @@ def _base() -> Path:
     return Path(os.environ.get("GPT_NEOX_DIR") or ".")
 
 
-def _refuse(found: list[Finding]) -> None:
-    bad = next((one for one in found if one.status == "fail"), None)
+def _refuse(findings: list[Finding]) -> None:
+    bad = next((one for one in findings if one.status == "fail"), None)
     if bad is not None:
         fix = "check that log, config and checkpoint are of the same run; without --log the loss is not compared"
         if bad.name == "copies":  # the weights are what they are: the loss can judge them
@@ -125,17 +125,17 @@ def check_folder(folder: str | Path, log: str | Path | None = None, samples: int
         HaigoError: not a gpt_neox model, or a log without `conversion.json`.
     """
     place = Path(folder)
-    found = check.structure(place)
+    findings = check.structure(place)
     path = place / check.RECORD
-    broken = any(one.status == "fail" for one in found if one.name in ("weights", "numbers", "tokenizer"))
+    broken = any(one.status == "fail" for one in findings if one.name in ("weights", "numbers", "tokenizer"))
     if path.is_file() and not broken:
         losses = check.loss(place, check.read_record(path), tokenizers.load(place).eod_id, _base(), log, samples)
-        found += [*losses, *(check.compared(losses) if log is not None else [])]
+        findings += [*losses, *(check.compared(losses) if log is not None else [])]
     elif log is not None and not path.is_file():
         raise HaigoError(
             f"{folder} has no {path.name}, so that a log cannot be compared.", "convert it with launch.convert"
         )
-    return [one.as_dict() for one in found]
+    return [one.as_dict() for one in findings]
 
 
 def _vocabulary(config: dict[str, Any], given: str | Path | None) -> Any:

@@ -58,7 +58,7 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
         log.open("rb").close()
     except OSError:
         raise HaigoError(f"{log} cannot be read.", "name GPT-NeoX's log, as launch.deepy --log writes it") from None
-    found: dict[str, Logged] = {}
+    losses: dict[str, Logged] = {}
     iterations = int(config.get("eval_iters", 100))
     # samples that GPT-NeoX's loader gives at a time: one micro batch of every data rank
     loader = batch // int(config.get("gradient_accumulation_steps") or 1)
@@ -69,7 +69,7 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
         if valid and valid.loss is not None:
             if (last if valid.iteration is None else valid.iteration) == step:
                 name = f"validation loss at step {step}"
-                found["valid"] = Logged("valid", valid.loss, position, iterations * batch, name)
+                losses["valid"] = Logged("valid", valid.loss, position, iterations * batch, name)
             position += iterations * batch
         elif valid:
             position, before = (valid.iteration or 0) * loader, -1
@@ -81,9 +81,9 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
                 means = int(config.get("log_interval") or 100) != 1 and before != step
                 if not means and row.loss is not None:
                     name = f"training loss at step {step + 1}"
-                    found["train"] = Logged("train", row.loss, step * batch, batch, name)
+                    losses["train"] = Logged("train", row.loss, step * batch, batch, name)
             before = last
-    if not found:
+    if not losses:
         why = (
             f"its line of step {step + 1} is a mean over several steps"
             if means
@@ -93,7 +93,7 @@ def logged(log: Path, step: int, config: Mapping[str, Any], batch: int) -> list[
             f"{log} has no loss of the weights of step {step}: {why}.",
             "take the log of that run with log_interval 1, a checkpoint before its last step (--iteration), or leave --log out",
         )
-    return list(found.values())
+    return list(losses.values())
 
 
 def rows(
@@ -197,8 +197,8 @@ def load_model(folder: Path) -> GPTNeoXForCausalLM:
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HaigoError(f"{folder} does not load in transformers: {line}", "convert the checkpoint again") from None
-    model, told = loaded
-    wrong = [*told["missing_keys"], *told["unexpected_keys"], *map(str, told["mismatched_keys"])]
+    model, info = loaded
+    wrong = [*info["missing_keys"], *info["unexpected_keys"], *map(str, info["mismatched_keys"])]
     if wrong:
         raise HaigoError(
             f"{folder}: transformers has no place for {wrong[0]}, or misses it.", "convert the checkpoint again"

@@ -131,7 +131,7 @@ def merged(checkpoint: Checkpoint, padded: int, rows: int, dtype: str) -> dict[s
     """
     import torch
 
-    made: dict[str, torch.Tensor] = {}
+    tensors: dict[str, torch.Tensor] = {}
     numbers = checkpoint.numbers()
     with Progress("read weights", len(numbers), "layers") as progress:
         for number in numbers:
@@ -140,9 +140,9 @@ def merged(checkpoint: Checkpoint, padded: int, rows: int, dtype: str) -> dict[s
                 whole = _joined([state[one.name] for state in states], one)
                 if one.target in _VOCABULARY:
                     whole = whole[:rows].clone() if rows < len(whole) else whole  # no view of more than is kept
-                made[one.target] = whole.to(getattr(torch, dtype))
+                tensors[one.target] = whole.to(getattr(torch, dtype))
             progress.update()
-    return made
+    return tensors
 
 
 def _joined(parts: list[torch.Tensor], one: Weight) -> torch.Tensor:

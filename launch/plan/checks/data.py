@@ -30,8 +30,8 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
         base: where relative paths start.
     """
 
-    tokenizer, found = tokenizers.checks(config, base)
-    found += rules.checks(config, "data")
+    tokenizer, answers = tokenizers.checks(config, base)
+    answers += rules.checks(config, "data")
     datasets: dict[str, list[tuple[Dataset, float]]] = {}
     for split, prefixes, weights in _splits(config):
         for prefix, weight in zip(prefixes, weights, strict=False):
@@ -40,18 +40,18 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
                 if tokenizer is not None:
                     belongs.require(one.prefix, tokenizer)
             except HaigoError as error:
-                found.append(Check("data", "fail", error.problem, error.fix))
+                answers.append(Check("data", "fail", error.problem, error.fix))
                 continue
             datasets.setdefault(split, []).append((one, weight))
-            found += orders.checks(one.prefix)
-    if datasets and not any(check.name == "data" and check.status == "fail" for check in found):
+            answers += orders.checks(one.prefix)
+    if datasets and not any(check.name == "data" and check.status == "fail" for check in answers):
         total = sum(one.tokens for entries in datasets.values() for one, _ in entries)
-        found.append(Check("data", "ok", f"{sum(map(len, datasets.values()))} datasets, {total:,} tokens, all whole"))
+        answers.append(Check("data", "ok", f"{sum(map(len, datasets.values()))} datasets, {total:,} tokens, all whole"))
     sets = {split: [one.prefix for one, _ in entries] for split, entries in datasets.items()}
-    found += [Check("data", "warn", told, fix) for told, fix in overlap.found(sets)]
-    found += _labels(config, base, tokenizer)
-    found += _epochs(config, datasets.get("train", []))
-    return found + _resume(config, base)
+    answers += [Check("data", "warn", told, fix) for told, fix in overlap.found(sets)]
+    answers += _labels(config, base, tokenizer)
+    answers += _epochs(config, datasets.get("train", []))
+    return answers + _resume(config, base)
 
 
 def _labels(config: Mapping[str, Any], base: Path, tokenizer: Tokenizer | Pieces | None) -> Iterator[Check]:

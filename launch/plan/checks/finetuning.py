@@ -24,14 +24,14 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
 
 
 def _labels(config: Mapping[str, Any], base: Path) -> list[Check]:
-    found = rules.checks(config, "labels")
+    answers = rules.checks(config, "labels")
     for split in rules.SPLITS:
         paths, labels = (config.get(f"{split}{kind}_data_paths") or [] for kind in ("", "_label"))
         if len(labels) == len(paths):
-            found += [
+            answers += [
                 one for text, label in zip(paths, labels, strict=True) for one in _aligned(config, base, text, label)
             ]
-    return found
+    return answers
 
 
 def _aligned(config: Mapping[str, Any], base: Path, text: Any, label: Any) -> list[Check]:
@@ -62,8 +62,8 @@ def _few_steps(config: Mapping[str, Any], base: Path) -> list[Check]:
             return []
         examples += finetune.examples_of(one)
         samples += max(1, one.tokens // length)
-    told = (
+    sentence = (
         f"{steps} steps, each of {batch} samples, which are about {batch * examples / max(1, samples):.3g} of the {examples:,} "
         "examples: hardly anything will be learnt."
     )
-    return [Check("finetuning", "warn", told, "make the batch smaller, or read the examples more often")]
+    return [Check("finetuning", "warn", sentence, "make the batch smaller, or read the examples more often")]

@@ -51,35 +51,35 @@ def checks(
         python: GPT-NeoX's interpreter, for the check of its DeepSpeed.
     """
     around = os.environ if environ is None else environ
-    found, hosts = _hosts(config, hostfile)
-    found += _ranks(config, hosts)
+    answers, hosts = _hosts(config, hostfile)
+    answers += _ranks(config, hosts)
     launcher = _launcher(config)
     several = len(hosts) > 1 or any(config.get(key) for key in ("force_multi", "deepspeed_slurm", "deepspeed_mpi"))
     if several:
         needed = _PROGRAMS.get(launcher, ())
         absent = [name for name in needed if shutil.which(name) is None]
-        found += rules.checks(config, "launcher", launcher=launcher, needed=needed, absent=absent)
+        answers += rules.checks(config, "launcher", launcher=launcher, needed=needed, absent=absent)
         if launcher == "pdsh" and shutil.which("ssh"):
-            found += _ssh(config, list(hosts), around)
+            answers += _ssh(config, list(hosts), around)
         if launcher == "slurm":
             tasks, gpus = around.get("SLURM_NTASKS", ""), sum(map(len, hosts.values()))
-            found += rules.first(config, "slurm job", job=around.get("SLURM_JOB_ID"), tasks=tasks, gpus=gpus)
+            answers += rules.first(config, "slurm job", job=around.get("SLURM_JOB_ID"), tasks=tasks, gpus=gpus)
     if not hosts or next(iter(hosts)) in _own_names():
         port = reader.value(config, "master_port")
         if launcher == "slurm" and around.get("MASTER_PORT", "").isdigit():
             port = int(around["MASTER_PORT"])
-        found += rules.checks(config, "port", port=port, trouble=ports.trouble(port))
-    found += [*_shared_memory(config), *_locks(config, around)]
+        answers += rules.checks(config, "port", port=port, trouble=ports.trouble(port))
+    answers += [*_shared_memory(config), *_locks(config, around)]
     if python is not None:
-        found += deepspeed(config, python)
-    return found + _disk(config, base)
+        answers += deepspeed(config, python)
+    return answers + _disk(config, base)
 
 
 def named_hosts(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None = None) -> list[Check]:
     """What is wrong with the hosts wherever it is asked (a hostfile may be made later, and the start be on one of them):
     a dry run refuses it as a start does."""
-    found, hosts = _hosts(config, hostfile)
-    lost = [check for check in found if hosts and hostfiles.lost_by_deepspeed(config.get("include") or "")]
+    answers, hosts = _hosts(config, hostfile)
+    lost = [check for check in answers if hosts and hostfiles.lost_by_deepspeed(config.get("include") or "")]
     return [*lost, *_ranks(config, hosts)]
 
 
