@@ -94,7 +94,6 @@ def corpus_task(prefix: str | os.PathLike[str], vocabulary: Tokenizer, seq_lengt
         inputs[row, : len(piece) - 1] = piece[:-1]
         labels[row, : len(piece) - 1] = piece[1:]
     asked = labels[labels != MASKED]
-    check_ids(asked, str(prefix), vocabulary)
     count = int(vocabulary.piece_bytes[asked].sum())
     if not count:
         raise HaigoError(f"{prefix} holds no text to evaluate on.", "index more text for this split")
@@ -117,15 +116,6 @@ def tasks(
 def metrics(scores: Mapping[str, Score]) -> dict[str, float]:
     """What is written of the scores: CORPUS_bpb, NAME_bpb."""
     return {f"{name}_bpb": score.bpb for name, score in scores.items()}
-
-
-def check_ids(ids: Int64, name: str, vocabulary: Tokenizer) -> None:
-    """Refuse token ids that the tokenizer does not have."""
-    if ids.size and int(ids.max()) >= vocabulary.vocab_size:
-        raise HaigoError(
-            f"{name} holds token {int(ids.max())}, and the tokenizer {vocabulary.folder} has {vocabulary.vocab_size} pieces.",
-            "name the tokenizer that made the dataset",
-        )
 
 
 def pairs_task(path: str | os.PathLike[str], vocabulary: Tokenizer, positions: int) -> Task:

@@ -200,8 +200,6 @@ class _Run:
             first = step * plan.batch + number * plan.micro_batch
             for row in range(plan.micro_batch):
                 self.data.fill(first + row, samples[row])
-            if step == 0:
-                evaluate.check_ids(samples, "the training data", self.tokenizer)
             batch = devices.moved(torch.from_numpy(samples), device)
             inputs, labels = batch[:, :-1], batch[:, 1:].reshape(-1)
             if plan.eod_mask_loss:

@@ -21,10 +21,10 @@ import numpy as np
 
 from haigo import __version__, files
 from haigo.cli import HaigoError
+from haigo.formats.dataset import belongs
 from haigo.formats.dataset import manifest as manifests
 from haigo.formats.dataset.indexed import MMapReader, MMapWriter
 from haigo.formats.tokenizer import Tokenizer
-from launch.engine import evaluate
 from mixer.supply import read_supply
 from neox_configs.catalogue import Catalogue
 
@@ -121,6 +121,7 @@ def match(
     remarks = []
     for name, weight in most.items():
         prefix = known.prefix(name, "train")
+        belongs.require(prefix, tokenizer)
         reader = MMapReader(prefix)
         have = len(reader.tokens)
         supply = float(have) if matching.supply is None else matching.supply.get(name)
@@ -175,7 +176,6 @@ def _cut(
         left = wanted
         for number in order[:count].tolist():
             ids = np.asarray(reader[number])[:left]
-            evaluate.check_ids(ids.astype(np.int64), str(prefix), tokenizer)
             writer.add(ids)
             writer.end_document()
             text_bytes += int(tokenizer.piece_bytes[ids].sum())

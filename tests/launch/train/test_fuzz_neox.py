@@ -65,10 +65,10 @@ def test_a_table_of_runs(several: Several) -> None:  # noqa: F811
     assert not damage("launch.runs", [str(several.table), "--dry-run"], found, 16, [several.folder])
 
 
-def test_a_converted_model(case: Callable[..., SimpleNamespace]) -> None:  # noqa: F811
+def test_a_converted_model(case: Callable[..., SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     one = case()
     assert one.run() == 0
     assert not damage("launch.convert", [str(one.out), "--check"], below(one.out), 24, [one.root])
-    one.monkeypatch.chdir(one.root)
+    monkeypatch.chdir(one.root)
     words = [str(one.save), "--out", str(one.root / "again"), "--force"]
     assert not damage("launch.convert", words, below(one.save), 16, [one.root])
