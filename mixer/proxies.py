@@ -195,7 +195,7 @@ def read(
         weights=made,
         losses=losses,
         scales=_scales(table, [next(name for name in belongs if belongs[name] == run) for run in both]),
-        notes=notes + _same_twice(both, made, losses, str(ratios)),
+        notes=notes + same_twice(both, made, losses, str(ratios)),
         source=str(ratios),
         repeats=repeats,
         noise=noise,
@@ -304,7 +304,7 @@ def _scales(table: Any, runs: list[str]) -> list[str]:
     return scales([str(size) for size in sizes], [c if np.isfinite(c) and c > 0 else None for c in counts])
 
 
-def _same_twice(runs: list[str], weights: Array, losses: Array, source: str) -> list[str]:
+def same_twice(runs: list[str], weights: Array, losses: Array, source: str) -> list[str]:
     """A note on runs that are copies of each other under two names."""
     seen: dict[bytes, str] = {}
     pairs = []

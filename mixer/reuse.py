@@ -14,7 +14,7 @@ import numpy as np
 
 from haigo.cli import HaigoError, nearest
 from mixer.answer import Recommendation
-from mixer.proxies import ProxyTable
+from mixer.proxies import ProxyTable, same_twice
 from mixer.supply import Constraints
 
 _TRACE = 1e-9  # tokens of a corpus that is gone, as a part of all: a supply must not be 0
@@ -79,6 +79,7 @@ def joined(table: ProxyTable, earlier: Sequence[ProxyTable], splits: Mapping[str
         repeats += part.repeats or [1] * len(part.runs)
         if i:
             notes.append(f"{len(part.runs)} runs of {part.source} are used too.")
+    notes += same_twice(runs, np.vstack(weights), np.vstack(losses), "the swarms together")
     return replace(
         table,
         runs=runs,

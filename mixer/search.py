@@ -59,6 +59,10 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
     if options.earlier:
         swarms = [read(*pair, [*objective.weights, *objective.ceilings], others=True) for pair in options.earlier]
         table = reuse.joined(table, swarms, reuse.parse(options.split))
+    elif options.split:
+        raise HaigoError(
+            "--split is for --earlier, which is not given.", "leave it out, or name the earlier swarm", "split"
+        )
     retired = [name for name in table.corpora if name not in current]
     constraints = reuse.with_retired(_constraints(options, table, current), retired)
     held: ProxyTable | None = None

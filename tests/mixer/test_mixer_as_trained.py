@@ -60,3 +60,16 @@ def test_corpora_that_the_user_joined_are_noted(swarm, capsys):
     (swarm / "joined.csv").write_text(joined)
     assert cli.run(search.main, [*SEARCH, "--ratios", "joined.csv"]) == cli.OK
     assert "swarm/swarm.json names corpora that joined.csv does not" in capsys.readouterr().out
+
+
+def test_an_earlier_swarm_that_is_the_same_one_is_noted(swarm, capsys):
+    words = [*SEARCH, "--ratios", "ratios.csv", "--earlier", "ratios.csv", "swarm/metrics.csv"]
+    assert cli.run(search.main, words) == cli.OK
+    assert "12 run(s) are copies of another and count twice (earlier1/p000 = p000" in capsys.readouterr().out
+
+
+def test_parts_of_an_earlier_corpus_need_an_earlier_swarm(swarm, capsys):
+    assert (
+        cli.run(search.main, [*SEARCH, "--ratios", "ratios.csv", "--split", "web=news:0.5,talk:0.5"]) == cli.BAD_INPUT
+    )
+    assert "--split is for --earlier, which is not given" in capsys.readouterr().err
