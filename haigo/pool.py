@@ -107,7 +107,7 @@ def run(
         Failed: a worker was killed (out of memory, most often).
     """
     results: dict[str, Any] = {}
-    with _workers(workers, "fork" if fork else "spawn") as executor:
+    with _workers(workers, "fork" if fork else "spawn", ": finished work is kept") as executor:
         names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
         waiting = set(names)
         while waiting:
@@ -122,8 +122,12 @@ def run(
 
 
 @contextlib.contextmanager
-def _workers(count: int, method: str) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """Worker processes for a block; they are ended at once where it raises."""
+def _workers(count: int, method: str, kept: str = "") -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Worker processes for a block; they are ended at once where it raises.
+
+    Args:
+        kept: what is to be said of the work so far where one was killed.
+    """
     # One thread a process: two OpenMP teams on one core cost several times what they gain.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
@@ -132,7 +136,7 @@ def _workers(count: int, method: str) -> Iterator[concurrent.futures.ProcessPool
     try:
         yield executor
     except concurrent.futures.process.BrokenProcessPool:
-        raise Failed(_KILLED, "use fewer workers, then run the same command again: finished work is kept") from None
+        raise Failed(_KILLED, f"use fewer workers, then run the same command again{kept}") from None
     except BaseException:
         stop(executor)
         raise
