@@ -48,15 +48,6 @@ class Part:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Keys:
-    """Keys of a pair, instead of those in PAIR_KEYS where given; `context` is put below the prompt."""
-
-    prompt: str | None = None
-    response: str | None = None
-    context: str | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Example:
     """One example: where it stands (file and line), its parts, and the key of what belongs to it and no part holds."""
 
@@ -124,8 +115,8 @@ def read(
     """
     options = options or PairOptions()
     shape = Template.read(options.template) if options.template else Template()
-    keys = Keys(options.prompt_key, options.response_key, options.context_key)
-    once = {*sum(PAIR_KEYS, ()), *CONTEXT_KEYS, *CHAT_KEYS, keys.prompt, keys.response, keys.context} - {None}
+    named = {options.prompt_key, options.response_key, options.context_key} - {None}
+    once = {*sum(PAIR_KEYS, ()), *CONTEXT_KEYS, *CHAT_KEYS, *named}
     form, broken = options.form, broken or Broken()
     there = False
     for path, key in input_files(paths):
@@ -141,16 +132,16 @@ def read(
                             parts = _chat(row, where, shape, options.only_last)
                             unused = _left_out(row, LEFT_OUT)
                         else:
-                            parts, unused = _pair(row, where, keys, shape)
+                            parts, unused = _pair(row, where, options, shape)
                         _whole(parts, where)
                     except HaigoError as error:
                         broken.note(error)
                         continue
-                    there = there or keys.context in row
+                    there = there or options.context_key in row
                     yield Example(where, tuple(part for part in parts if part.text or part.ends), unused)
-    if keys.context and not there:
+    if options.context_key and not there:
         fix = "give the --context-key that the lines have"
-        raise HaigoError(f"no line has the key '{keys.context}'.", fix, option="context_key")
+        raise HaigoError(f"no line has the key '{options.context_key}'.", fix, option="context_key")
 
 
 def _whole(parts: Sequence[Part], where: str) -> None:
@@ -160,9 +151,9 @@ def _whole(parts: Sequence[Part], where: str) -> None:
         raise HaigoError(f"{where} holds half a surrogate pair.", "mend or delete that line") from None
 
 
-def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) -> tuple[list[Part], str]:
+def _pair(row: Mapping[str, Any], where: str, options: PairOptions, template: Template) -> tuple[list[Part], str]:
     """The parts of a pair, and the key of what belongs to it and none of them holds."""
-    known = [(keys.prompt or one, keys.response or two) for one, two in PAIR_KEYS]
+    known = [(options.prompt_key or one, options.response_key or two) for one, two in PAIR_KEYS]
     named = next(((one, two) for one, two in known if one in row and two in row), None)
     if named is None:
         there = ", ".join(f"'{key}'" for key in list(row)[:12]) or "none"
@@ -173,7 +164,7 @@ def _pair(row: Mapping[str, Any], where: str, keys: Keys, template: Template) ->
         )
     given, learned = (_text(row, key, where) for key in named)
     others = [key for key in CONTEXT_KEYS if key not in named and row.get(key)]
-    context = keys.context or (others[0] if named[0] == "instruction" and others else None)
+    context = options.context_key or (others[0] if named[0] == "instruction" and others else None)
     # a context may be missing or null: not every instruction needs one
     more = _text(row, context, where) if context and row.get(context) is not None else ""
     if more:

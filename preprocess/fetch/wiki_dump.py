@@ -169,10 +169,10 @@ class MediaWikiDump(Source):
             store.commit(state={"site": site})
         fetched = today(client).isoformat()
         licence = licence_of(site)
-        work = wiki_pages.Work(str(dump), not self.keep_wikitext)
+        strip = not self.keep_wikitext
         with Progress("articles", None, "articles") as progress:
             for taken, (documents, passed_over) in wiki_pages.run(
-                work, index, state["taken"], self.workers or pool.cores()
+                dump, strip, index, state["taken"], self.workers or pool.cores()
             ):
                 signed = [self.sign(each, wiki_pages.address(site, each), licence, fetched) for each in documents]
                 store.left_out.counts.update(passed_over)

@@ -39,14 +39,6 @@ Result = tuple[list[Document], "collections.Counter[str]"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Work:
-    """A dump and whether its markup is to be stripped."""
-
-    dump: str
-    strip: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Piece:
     """Bytes of a multistream dump, and how many pages the index says they hold."""
 
@@ -55,11 +47,12 @@ class Piece:
     pages: int
 
 
-def run(work: Work, index: Path | None, taken: int, workers: int) -> Iterator[tuple[int, Result]]:
+def run(dump: Path, strip: bool, index: Path | None, taken: int, workers: int) -> Iterator[tuple[int, Result]]:
     """The articles after the first `taken` pieces of work, a piece at a time.
 
     Args:
-        work: what to read.
+        dump: what to read.
+        strip: whether its markup is to go.
         index: of the dump, if it is a multistream one.
         taken: how many pieces were done before.
         workers: processes; the result does not depend on it.
@@ -72,11 +65,11 @@ def run(work: Work, index: Path | None, taken: int, workers: int) -> Iterator[tu
     """
     results: Iterator[Result]
     if index is not None:
-        pieces = _pieces(work.dump, index)[taken:]
-        results = pool.ordered(functools.partial(_read_piece, work), pieces, workers)
+        pieces = _pieces(dump, index)[taken:]
+        results = pool.ordered(functools.partial(_read_piece, dump, strip), pieces, workers)
     else:
-        batches = itertools.islice(_batches(work), taken, None)
-        results = pool.ordered(functools.partial(_stripped, work), batches, workers)
+        batches = itertools.islice(_batches(dump), taken, None)
+        results = pool.ordered(functools.partial(_stripped, strip), batches, workers)
     yield from enumerate(results, taken + 1)
 
 
@@ -114,7 +107,7 @@ def terms(licence: str) -> tuple[str, ...]:
     )
 
 
-def _pieces(dump: str, index: Path) -> list[Piece]:
+def _pieces(dump: Path, index: Path) -> list[Piece]:
     offsets, pages = array("q"), array("q")
     for entry in entries(index):
         with readable(entry.name):
@@ -130,7 +123,7 @@ def _pieces(dump: str, index: Path) -> list[Piece]:
                     offsets.append(offset)
                     pages.append(0)
                 pages[-1] += 1
-    size = Path(dump).stat().st_size
+    size = dump.stat().st_size
     if not offsets or list(offsets) != sorted(offsets) or offsets[-1] >= size:
         raise HaigoError(f"{index} does not belong to {dump}.", "give the index of the same date")
     ends = [*offsets[1:], size]
@@ -140,10 +133,10 @@ def _pieces(dump: str, index: Path) -> list[Piece]:
     ]
 
 
-def _read_piece(work: Work, piece: Piece) -> Result:
+def _read_piece(dump: Path, strip: bool, piece: Piece) -> Result:
     """What one process does of a multistream dump."""
-    name = f"{work.dump} (bytes {piece.start:,} to {piece.end:,})"
-    with open(work.dump, "rb") as handle:
+    name = f"{dump} (bytes {piece.start:,} to {piece.end:,})"
+    with open(dump, "rb") as handle:
         handle.seek(piece.start)
         packed = handle.read(piece.end - piece.start)
     with readable(name):
@@ -152,19 +145,19 @@ def _read_piece(work: Work, piece: Piece) -> Result:
         raise HaigoError(f"{name} unpacks to more than {_MOST_BYTES >> 20} MB.", "it is no dump; leave it out")
     markup = markup.rstrip().removesuffix(b"</mediawiki>")
     passed_over: collections.Counter[str] = collections.Counter()
-    entry = Entry(name, work.dump, io.BufferedReader(io.BytesIO(b"<mediawiki>" + markup + b"</mediawiki>")))
+    entry = Entry(name, str(dump), io.BufferedReader(io.BytesIO(b"<mediawiki>" + markup + b"</mediawiki>")))
     documents = list(mediawiki.read(entry, passed_over=passed_over))
     if len(documents) + sum(passed_over.values()) != piece.pages:
         raise HaigoError(
             f"{name} holds {len(documents) + sum(passed_over.values())} pages, and its index says {piece.pages}.",
             "fetch the dump and the index of one date again",
         )
-    return _stripped(work, (documents, passed_over))
+    return _stripped(strip, (documents, passed_over))
 
 
-def _batches(work: Work) -> Iterator[Result]:
+def _batches(dump: Path) -> Iterator[Result]:
     passed_over: collections.Counter[str] = collections.Counter()
-    for entry in entries(Path(work.dump)):
+    for entry in entries(dump):
         documents = mediawiki.read(entry, passed_over=passed_over)
         while batch := list(itertools.islice(documents, _BATCH)):
             yield batch, collections.Counter(passed_over)
@@ -173,10 +166,10 @@ def _batches(work: Work) -> Iterator[Result]:
         yield [], passed_over
 
 
-def _stripped(work: Work, batch: Result) -> Result:
+def _stripped(strip: bool, batch: Result) -> Result:
     documents, passed_over = batch
     lost: collections.Counter[str] = collections.Counter()
-    kept = [kept for each in documents if (kept := stripped(each, lost, work.strip)) is not None]
+    kept = [kept for each in documents if (kept := stripped(each, lost, strip)) is not None]
     passed_over += collections.Counter({"nothing but markup": len(documents) - len(kept), HOLES: lost.total()})
     return kept, passed_over
 

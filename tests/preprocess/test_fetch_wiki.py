@@ -129,12 +129,12 @@ def test_goes_on_after_the_pieces_that_it_has(client, dump, tmp_path, monkeypatc
     fetch.fetch_corpus(MediaWikiDump("", file=dump[0], index=dump[1]), tmp_path / "whole", client)
     real, read = wiki_pages._read_piece, []
 
-    def once(work, piece):
+    def once(dump, strip, piece):
         if len(read) == 5 and not read.count("stop"):
             read.append("stop")
             raise KeyboardInterrupt
         read.append(piece.start)
-        return real(work, piece)
+        return real(dump, strip, piece)
 
     monkeypatch.setattr(wiki_pages, "_read_piece", once)
     with pytest.raises(KeyboardInterrupt):

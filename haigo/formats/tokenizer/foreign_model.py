@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,42 +23,21 @@ from haigo.cli import HaigoError
 
 from . import beside, model
 from .adapter import HaigoTokenizer
-from .beside import DEFAULTS, ROLES
+from .beside import DEFAULTS, ROLES, Beside
 from .model import FOREIGN_NAMES, load
 
 _BLANK = "\u2581"
 _T5_EXTRA_IDS = 100
 _NO_PREFIX = b"\x1a\x02\x18\x00"
 """Behind a serialized model: normalizer_spec (field 3) with add_dummy_prefix (field 3) false; a parser merges it in."""
-_CLASSES = ("", "T5Tokenizer", "LlamaTokenizer", "PreTrainedTokenizer")
-
-
-@dataclass(slots=True)
-class _Marks:
-    """What stands beside a SentencePiece model in its folder."""
-
-    kind: str
-    """Class that transformers 4 would take, without `Fast`."""
-    roles: dict[str, str]
-    more: list[str]
-    """Further special tokens."""
-    added: dict[str, int]
-    strips: dict[str, tuple[bool, bool]]
-    """Tokens that swallow the blanks before and after them."""
-    legacy: bool
-    prefix: bool
-    """Without `legacy`: whether a text begins with a blank."""
-    extra_ids: int
-    around: str
-    """transformers' word for what stands around a text where special tokens are asked for: the beginning token with Llama's
-    class. (T5's end token would stand between a question and its answer; it is left out.)"""
+_CLASSES = ("T5Tokenizer", "LlamaTokenizer")
 
 
 def find(folder: str | os.PathLike[str]) -> Path | None:
     """The SentencePiece model in a folder of another project; None when there is none (a tiktoken file has that name too), or
     when the folder names a tokenizer class that does more around it than T5's and Llama's."""
-    found = model.find(Path(folder))
-    return found.path if found is not None and _read_marks(found.path).kind in _CLASSES else None
+    there = model.find(Path(folder))
+    return there.path if there is not None and _kind(there.path, beside.read(there.path.parent)) in _CLASSES else None
 
 
 class ForeignTokenizer(HaigoTokenizer):
@@ -76,17 +55,25 @@ class ForeignTokenizer(HaigoTokenizer):
         path = find(folder)
         if path is None:
             raise HaigoError(f"{folder} has no SentencePiece model.", f"it would be {' or '.join(FOREIGN_NAMES)}")
-        marks = _read_marks(path)
+        noted = beside.read(path.parent)
+        config, self.like_t5 = noted.config, _kind(path, noted) == "T5Tokenizer"
+        roles = DEFAULTS["T5Tokenizer" if self.like_t5 else "LlamaTokenizer"] | {
+            role: token.content for role, token in noted.roles.items()
+        }
+        if "eos_token" not in roles:
+            raise HaigoError(f"{path} has no end-of-text token.", "name it in special_tokens_map.json")
         processor = load(path, require_eod=False).processor
-        size = processor.get_piece_size()
-        if marks.kind == "T5Tokenizer" and not any("<extra_id_" in token for token in marks.more):
-            names = [f"<extra_id_{number}>" for number in range(marks.extra_ids)]
-            marks.more += names
-            marks.added |= {
-                name: size + marks.extra_ids - 1 - n for n, name in enumerate(names) if name not in marks.added
-            }
-        special = list(dict.fromkeys([*(marks.roles[role] for role in ROLES if role in marks.roles), *marks.more]))
-        ids, unknown = dict(marks.added), processor.id_to_piece(processor.unk_id())
+        size, unknown = processor.get_piece_size(), processor.id_to_piece(processor.unk_id())
+        more = list(dict.fromkeys(token.content for token in noted.more))
+        ids = {token.content: number for number, token in noted.added.items()}
+        if self.like_t5 and not any("<extra_id_" in token for token in more):
+            count = config.get("extra_ids", _T5_EXTRA_IDS)
+            if not isinstance(count, int):
+                raise beside.unlike(path.parent)
+            names = [f"<extra_id_{number}>" for number in range(count)]
+            more += names
+            ids |= {name: size + count - 1 - n for n, name in enumerate(names) if name not in ids}
+        special = list(dict.fromkeys([*(roles[role] for role in ROLES if role in roles), *more]))
         last = size + sum(number >= size for number in ids.values())
         for token in special:  # what the model does not know gets the next ids
             if token not in ids:
@@ -94,29 +81,27 @@ class ForeignTokenizer(HaigoTokenizer):
                 if number == processor.unk_id() and token != unknown:
                     number, last = last, last + 1
                 ids[token] = number
-        if "eos_token" not in marks.roles:
-            raise HaigoError(f"{path} has no end-of-text token.", "name it in special_tokens_map.json")
         self.special_ids = ids
         self.by_id = {number: token for token, number in ids.items()}
         self.spoken = set(special)
-        self.joined = (set(ids) - self.spoken) | {token for token in marks.more if ids[token] >= size}
-        self.strips, self.legacy, self.prefix = marks.strips, marks.legacy, marks.prefix
-        self.like_t5 = marks.kind == "T5Tokenizer"
+        self.joined = (set(ids) - self.spoken) | {token for token in more if ids[token] >= size}
+        self.strips = {t.content: (t.lstrip, t.rstrip) for t in noted.spoken_of if t.lstrip or t.rstrip}
+        self.legacy, self.prefix = config.get("legacy") is not False, config.get("add_prefix_space") is not False
         self.splitter = re.compile("(" + "|".join(map(re.escape, sorted(ids, key=len, reverse=True))) + ")")
         beyond = {
             number: AddedToken(token, special=True, normalized=False) for token, number in ids.items() if number >= size
         }
-        named = {role: token for role, token in marks.roles.items() if role in ROLES}
+        named = {role: token for role, token in roles.items() if role in ROLES}
         super().__init__(
             str(path),
             added_tokens_decoder=beyond,
-            special_tokens_pattern=marks.around,
-            **({"bos_token": None, "pad_token": marks.roles["eos_token"]} | named),
+            special_tokens_pattern="none" if self.like_t5 else _around(config),
+            **({"bos_token": None, "pad_token": roles["eos_token"]} | named),
         )
         if not self.legacy:
             self.sp_model = SentencePieceProcessor(model_proto=path.read_bytes() + _NO_PREFIX)
-        self.unknown_length = len(self.sp_model.encode(marks.roles.get("unk_token", unknown)))
-        self.unknown = marks.roles.get("unk_token", unknown)
+        self.unknown = roles.get("unk_token", unknown)
+        self.unknown_length = len(self.sp_model.encode(self.unknown))
 
     def __len__(self) -> int:
         return max([self.vocab_size, *(number + 1 for number in self.by_id)])
@@ -210,28 +195,15 @@ class ForeignTokenizer(HaigoTokenizer):
         return text.strip() if self.like_t5 else text
 
 
-def _read_marks(path: Path) -> _Marks:
-    """Special and added tokens of the folder of a SentencePiece model, and what its class does with them."""
-    noted, like_t5 = beside.read(path.parent), path.name == "spiece.model"
-    kind, config = noted.kind, noted.config
-    if kind not in ("T5Tokenizer", "LlamaTokenizer") and kind in _CLASSES:
-        kind = "T5Tokenizer" if like_t5 else "LlamaTokenizer"
-    defaults = DEFAULTS["T5Tokenizer" if kind == "T5Tokenizer" else "LlamaTokenizer"]
-    around = "none"
-    if kind == "LlamaTokenizer":
-        sides = (config.get("add_bos_token") is not False, config.get("add_eos_token") is True)
-        around = "_".join(name for name, there in zip(("bos", "eos"), sides, strict=True) if there) or "none"
-    extra_ids = config.get("extra_ids", _T5_EXTRA_IDS)
-    if not isinstance(extra_ids, int):
-        raise beside.unlike(path.parent)
-    return _Marks(
-        kind=kind,
-        roles={**defaults, **{role: token.content for role, token in noted.roles.items()}},
-        more=list(dict.fromkeys(token.content for token in noted.more)),
-        added={token.content: number for number, token in noted.added.items()},
-        strips={t.content: (t.lstrip, t.rstrip) for t in noted.spoken_of if t.lstrip or t.rstrip},
-        legacy=config.get("legacy") is not False,
-        prefix=config.get("add_prefix_space") is not False,
-        extra_ids=extra_ids,
-        around=around,
-    )
+def _kind(path: Path, noted: Beside) -> str:
+    """The class that transformers 4 would take for a model file, without `Fast`."""
+    if noted.kind in ("", "PreTrainedTokenizer"):
+        return "T5Tokenizer" if path.name == "spiece.model" else "LlamaTokenizer"
+    return noted.kind
+
+
+def _around(config: Mapping[str, Any]) -> str:
+    """transformers' word for what stands around a text where special tokens are asked for: the beginning token with Llama's
+    class. (T5's end token would stand between a question and its answer; it is left out.)"""
+    sides = {"bos": config.get("add_bos_token") is not False, "eos": config.get("add_eos_token") is True}
+    return "_".join(name for name, there in sides.items() if there) or "none"
