@@ -69,19 +69,49 @@ def mark(
 
 
 def marks(
-    paths: Iterable[str | os.PathLike[str]],
-    before: Callable[[str], Mapping[str, Any] | None] = lambda path: None,
-    *,
-    full: bool = False,
-    label: str = "digests",
+    folder: Path, names: Iterable[str], before: Mapping[str, Any] | None = None, *, full: bool = False
 ) -> dict[str, dict[str, Any]]:
-    """Path -> mark of every file, in order; with a progress line when there is much to read."""
-    asked = [os.fspath(path) for path in paths]
-    total = sum(os.stat(path).st_size for path in asked)
-    if total < _SHOWN_BYTES:
-        return {path: mark(path, before(path), full=full) for path in asked}
-    with Progress(label, total, "bytes") as progress:
-        return {path: mark(path, before(path), full=full, on_bytes=progress.update) for path in asked}
+    """Name -> mark of files, in order; with a progress line when there is much to read.
+
+    Args:
+        folder: where names that are no absolute paths start.
+        before: as of `mark`, by name.
+        full: as of `mark`.
+    """
+    paths = {name: folder / name for name in names}
+    total, known = sum(os.stat(path).st_size for path in paths.values()), before or {}
+    with Progress(f"{folder.name}: digests", total, "bytes", quiet=total < _SHOWN_BYTES) as bar:
+        return {name: mark(path, known.get(name), full=full, on_bytes=bar.update) for name, path in paths.items()}
+
+
+def changed(
+    folder: Path, noted: Mapping[str, Any], *, full: bool = False, since: str = "it was made"
+) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Files against what was noted of them.
+
+    Args:
+        folder: where names that are no absolute paths start.
+        noted: name -> its mark, with a second digest that it may have as "or"; or only its size in bytes.
+        full: as of `mark`.
+
+    Returns:
+        what is wrong, name -> a few words; and name -> mark of every file that is there.
+    """
+    wrong, there = {}, []
+    for name, row in noted.items():
+        path = folder / name
+        if not path.is_file():
+            wrong[name] = "is missing"
+        elif type(row) is int and path.stat().st_size != row:
+            wrong[name] = f"has {path.stat().st_size:,} bytes, and was left with {row:,}"
+        else:
+            there.append(name)
+    marked = {name: row for name, row in noted.items() if type(row) is not int}
+    now = marks(folder, there, marked, full=full)
+    for name in now.keys() & marked.keys():
+        if now[name]["sha256"] not in (marked[name]["sha256"], marked[name].get("or")):
+            wrong[name] = f"was changed since {since}"
+    return {name: wrong[name] for name in noted if name in wrong}, now
 
 
 def believed() -> list[str]:

@@ -42,17 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if not folder.is_dir():
         raise HaigoError(f"{folder} is not a folder.", "name the save folder of a run")
     config = reader.load(options.configs) if options.configs else checkpoints.read_config(folder)
-    found = checkpoints.survey(folder, checkpoints.layout(config, options.gpus), options.deep)
-    if not found:
+    if not checkpoints.steps(folder):
         raise HaigoError(f"{folder} has no checkpoint.", "name the save folder of a run")
-    choice = checkpoints.choose(folder, found)
+    choice = checkpoints.decide(folder, config, options.gpus, deep=options.deep)
     repaired = options.mend and checkpoints.repair(folder, choice)
     if options.json:
-        rows = [{**asdict(one), "good": one.problem is None} for one in found]
+        rows = [{**asdict(one), "good": one.problem is None} for one in choice.there]
         told = {"checkpoints": rows, "latest": choice.named, "goes_on_from": choice.tag, "mended": repaired}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
-        for one in found:
+        for one in choice.there:
             print(f"{one.tag:<20}{'good' if one.problem is None else f'torn: {one.problem}'}")
     if choice.tag != choice.named and not repaired:
         raise Refused(

@@ -251,9 +251,9 @@ def torn(path: str | os.PathLike[str], deep: bool = False) -> str | None:
         return f"cannot be read ({error.strerror or error})"
 
 
-def problem(folder: str | os.PathLike[str], form: Layout, tag: str) -> str | None:
+def problem(config: Mapping[str, Any], gpus: int | None, folder: str | os.PathLike[str], tag: str) -> str | None:
     """Why one checkpoint of a save folder cannot be loaded, as `survey` says it; None when it is whole."""
-    return next((one.problem for one in survey(folder, form) if one.tag == tag), "is not there")
+    return next((one.problem for one in survey(folder, layout(config, gpus)) if one.tag == tag), "is not there")
 
 
 @dataclass(frozen=True)
@@ -266,10 +266,33 @@ class Choice:
     """What `latest` says now; None when it is missing or empty."""
     why: str = ""
     """Why `latest` has to be changed; empty when it has not."""
+    there: Sequence[Checkpoint] = ()
+    """All of them, oldest first."""
 
     @property
     def step(self) -> int:
         return int(self.tag.removeprefix("global_step")) if self.tag else 0
+
+
+def decide(
+    folder: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    gpus: int | None,
+    poisoned_from: int | None = None,
+    deep: bool = False,
+) -> Choice:
+    """The checkpoint that a run goes on from: `choose` among all that `survey` sees.
+
+    Args:
+        folder: the save folder.
+        config: what `reader.load` gave.
+        gpus: all GPUs of the run, where it is known.
+        poisoned_from: as of `choose`; deep: as of `survey`.
+
+    Raises:
+        Refused: there are checkpoints, and none is good.
+    """
+    return choose(folder, survey(folder, layout(config, gpus), deep), poisoned_from)
 
 
 def choose(folder: str | os.PathLike[str], found: Sequence[Checkpoint], poisoned_from: int | None = None) -> Choice:
@@ -293,7 +316,7 @@ def choose(folder: str | os.PathLike[str], found: Sequence[Checkpoint], poisoned
             bad[one.tag] = f"was saved after the loss was no number (step {poisoned_from})"
     good = [one for one in found if one.tag not in bad]
     if named and any(one.tag == named for one in good):
-        return Choice(named, named)
+        return Choice(named, named, there=found)
     if not good:
         first = next(iter(bad.items()), (named, "is not there"))
         raise Refused(
@@ -308,7 +331,7 @@ def choose(folder: str | os.PathLike[str], found: Sequence[Checkpoint], poisoned
         why = "latest is empty" if (Path(folder) / "latest").is_file() else "latest is missing"
     else:
         why = f"{named} {bad.get(named, 'is not there')}"
-    return Choice(best.tag, named, why)
+    return Choice(best.tag, named, why, found)
 
 
 def repair(folder: str | os.PathLike[str], choice: Choice) -> bool:

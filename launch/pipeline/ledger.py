@@ -7,7 +7,6 @@ top is written anew by every run; a file there that is not as the last run left 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -87,27 +86,12 @@ class Ledger:
 
     def changed_top(self) -> dict[str, str]:
         """Name -> what is wrong with the files at the folder's top."""
-        found = {}
-        for name, row in self.top.items():
-            path = self.root / name
-            if not path.is_file():
-                found[name] = "is missing"
-            elif digests.mark(path, row, full=self.full)["sha256"] != row["sha256"]:
-                found[name] = "was changed since it was made"
-        return found
+        return digests.changed(self.root, self.top, full=self.full)[0]
 
     def changed_sources(self) -> dict[str, str]:
         """Path -> what is wrong with the raw files of the last run."""
-        found = {}
-        paths = {str(self.root / key): row for key, row in self.sources.items()}  # an absolute key stays what it is
-        there = [path for path in paths if os.path.isfile(path)]
-        now = digests.marks(there, paths.get, full=self.full, label="raw files: digests")
-        for path, row in paths.items():
-            if path not in now:
-                found[path] = "is missing"
-            elif now[path]["sha256"] != row["sha256"]:
-                found[path] = "was changed since the run read it"
-        return found
+        wrong, _ = digests.changed(self.root, self.sources, full=self.full, since="the run read it")
+        return {str(self.root / key): why for key, why in wrong.items()}
 
     def note(self, name: str) -> None:
         """A file at the top of a finished run was written anew."""
@@ -121,17 +105,13 @@ class Ledger:
         for path in paths:
             inside = sorted(each for each in path.rglob("*") if each.is_file() and each.name not in NOTES)
             below += inside if path.is_dir() else [path]
-        keys = {str(path): self._key(path) for path in below}
-        found = digests.marks(
-            below, lambda path: self.sources.get(keys[path]), full=self.full, label="raw files: digests"
-        )
-        for each, row in found.items():
-            key = keys[each]
-            before = self.sources.get(key)
-            if before is not None and before["sha256"] != row["sha256"] and key not in self.used:
-                _tell(f"{each} was changed since the last run")
-            self.used[key] = row
-        return [[path.name, str(found[str(path)]["sha256"])] for path in below]
+        keys = {self._key(path): path for path in below}
+        found = digests.marks(self.root, keys, self.sources, full=self.full)
+        for key, row in found.items():
+            if key not in self.used and self.sources.get(key, row)["sha256"] != row["sha256"]:
+                _tell(f"{keys[key]} was changed since the last run")
+        self.used |= found
+        return [[path.name, str(found[self._key(path)]["sha256"])] for path in below]
 
     def _key(self, path: Path) -> str:
         place, root = path.resolve(), self.root.resolve()
@@ -147,7 +127,7 @@ class Ledger:
         if stages is not None:
             self.stages = list(stages)
             self.sources, self.places = dict(self.used), move.places(self.root)
-            self.top = {name: digests.mark(self.root / name) for name in TOP if (self.root / name).is_file()}
+            self.top = digests.marks(self.root, [name for name in TOP if (self.root / name).is_file()])
         if self.places is None:  # a folder that was moved still tells of its old place
             self.places = list(self.moves()) or move.places(self.root)
         sources: Mapping[str, Any] = {**self.sources, **self.used}

@@ -164,7 +164,7 @@ class Run:
             return "to do", None, []
         if marker.inputs != (stage.wanted_formerly() if marker.former else stage.wanted()):
             return "changed", None, []
-        wrong, now = check(folder, marker, full=self.full)
+        wrong, now = digests.changed(folder, marker.outputs, full=self.full)
         for path, why in wrong.items():
             self._tell(stage.name, f"{folder / path} {why}: the stage is done again")
         if not wrong and marker.former and stage.proof is not None and _proof(stage) != marker.identity:
@@ -192,7 +192,7 @@ class Run:
             replace(marker, inputs=stage.wanted(), outputs={**now, **move.either(now, moved)}).write(folder)
             for path, text in moved.items():
                 files.write_text(folder / path, text)
-            now = _marks(folder, list(now), now)
+            now = digests.marks(folder, now, now)
         if now != marker.outputs:
             replace(marker, inputs=stage.wanted(), outputs=now).write(folder)
 
@@ -219,7 +219,7 @@ class Run:
         folder = self.root / stage.name
         # what a program of the user's (`prepare`) wrote there while the stage ran is the stage's, too
         files.adopt(each for each in digests.below(folder) if each not in self.foreign[stage.name])
-        made = _marks(folder, [os.path.relpath(each, folder) for each in _ours(folder)], {})
+        made = digests.marks(folder, [os.path.relpath(each, folder) for each in _ours(folder)])
         Marker(stage.wanted(), identity, made, round(seconds, 1), former=False).write(folder)
         self._tell(stage.name, f"done in {clock(seconds)}")
 
@@ -259,39 +259,6 @@ def read_marker(folder: Path) -> Marker | None:
     if all(digests.is_mark(each) if whole else type(each) is int for each in outputs.values()):
         return Marker(str(inputs), content.get("identity"), outputs, float(seconds or 0), not whole)
     raise HaigoError(f"{path} is damaged.", "delete it: the stage is then gone through again")
-
-
-def check(folder: Path, marker: Marker, *, full: bool = False) -> tuple[dict[str, str], dict[str, Any]]:
-    """A stage's files against its marker.
-
-    Returns:
-        what is wrong, path -> a few words; and path -> mark of every file as it is now.
-    """
-    noted, wrong, there = marker.outputs, {}, []
-    for path, row in noted.items():
-        file = folder / path
-        size = row if type(row) is int else row["size"]
-        if not file.is_file():
-            wrong[path] = "is missing"
-        elif type(row) is int and file.stat().st_size != size:
-            wrong[path] = f"has {file.stat().st_size:,} bytes, and was left with {size:,}"
-        else:
-            there.append(path)
-    now = _marks(folder, there, {path: row for path, row in noted.items() if type(row) is not int}, full=full)
-    for path, row in now.items():
-        if type(noted[path]) is not int and row["sha256"] not in (noted[path]["sha256"], noted[path].get("or")):
-            wrong[path] = "was changed since it was made"
-    return wrong, now
-
-
-def _marks(folder: Path, paths: list[str], before: Mapping[str, Any], *, full: bool = False) -> dict[str, Any]:
-    found = digests.marks(
-        [folder / path for path in paths],
-        lambda path: before.get(os.path.relpath(path, folder)),
-        full=full,
-        label=f"{folder.name}: digests",
-    )
-    return {os.path.relpath(path, folder): row for path, row in found.items()}
 
 
 def _ours(folder: Path) -> list[Path]:

@@ -8,7 +8,6 @@ In a lock file only the number is not looked at, which says what process held th
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterable
@@ -72,7 +71,7 @@ def records(root: Path) -> None:
         known = stage.read_marker(marker.parent)
         if known is not None:
             part = {path: row for path, row in known.outputs.items() if Path(path).suffix in _RECORDS}
-            changed, _ = stage.check(marker.parent, dataclasses.replace(known, outputs=part))
+            changed, _ = digests.changed(marker.parent, part)
             wrong += [f"{marker.parent / path} {why}" for path, why in changed.items()]
     if wrong:
         raise Refused(
@@ -90,7 +89,7 @@ def _stage(folder: Path) -> list[str]:
         return [f"{folder / stage.DONE} is missing."]
     if marker.former:
         return [f"{folder} has sizes and no digests yet: its run was not gone through since an earlier Haigo made it."]
-    found = [f"{folder / path} {why}." for path, why in stage.check(folder, marker, full=True)[0].items()]
+    found = [f"{folder / path} {why}." for path, why in digests.changed(folder, marker.outputs, full=True)[0].items()]
     try:
         started = (folder / stage.INPUTS).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):

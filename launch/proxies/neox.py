@@ -117,7 +117,7 @@ def repair(save: Path, config: Mapping[str, Any]) -> None:
     in its first save has a folder and no `latest`, and dies of a torn file at every start. It then starts anew, which
     launch.preflight rightly leaves for a person to decide in a large run."""
     try:
-        choice = checkpoints.choose(save, checkpoints.survey(save, checkpoints.layout(config, 1)))
+        choice = checkpoints.decide(save, config, gpus=1)
     except Refused:
         _clear(save.parent)
         return

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from haigo.cli import Failed
 from launch.neox import checkpoints
 from launch.neox import log as neox_log
 from launch.train import causes
+from launch.train.causes import Cause
 from launch.train.process import Ending
 
 
@@ -59,47 +59,41 @@ class Seen:
         return step
 
 
-def judge(ending: Ending, seen: Seen, config: Mapping[str, Any], save: Path | None, nan: bool = True) -> None:
-    """Judge a training run whose exit code is 0 by its log and its last checkpoint.
+_AGAIN = "find the cause in the log above, then run the same command again: it goes on from the last checkpoint"
+
+
+def unfinished(
+    ending: Ending,
+    seen: Seen,
+    config: Mapping[str, Any],
+    save: Path | None,
+    nan: bool = True,
+    whole: Callable[[Path, str], str | None] | None = None,
+) -> Cause | None:
+    """Why a training run whose exit code is 0 is not finished, by its log and its last checkpoint; None when it is.
 
     Args:
         config: what `reader.load` gave.
         save: its save folder.
         nan: whether a loss that is no number counts.
-
-    Raises:
-        Failed: ranks were left behind, the loss was not a number, or the last step was not reached or not saved.
+        whole: says why a checkpoint of a save folder cannot be loaded, in words after its name; None: it is not asked.
     """
-    again = "find the cause in the log above, then run the same command again: it goes on from the last checkpoint"
+    steps = config.get("train_iters")
     if ending.orphans:
-        raise Failed("GPT-NeoX's launcher ended with 0 while ranks were still training; they were stopped.", again)
+        return Cause("GPT-NeoX's launcher ended with 0 while ranks were still training; they were stopped.", _AGAIN)
     if nan and seen.nan_at is not None:
-        raise Failed(
+        return Cause(
             f"GPT-NeoX ended with 0, but its loss was not a number at step {seen.nan_at}.",
             "go back to a checkpoint before that step (its name into the file `latest`) with a lower lr",
         )
-    steps = config.get("train_iters")
     if not isinstance(steps, int) or config.get("exit_interval"):
-        return
-    if save is not None:
-        tag = checkpoints.latest(save) or "nothing"
-        if tag != f"global_step{steps}":
-            raise Failed(f"GPT-NeoX ended with 0, but {save / 'latest'} names {tag} and not global_step{steps}.", again)
-    elif seen.iteration is not None and seen.iteration + int(config.get("log_interval", 100)) <= steps:
-        raise Failed(f"GPT-NeoX ended with 0, but its log stops at step {seen.iteration} of {steps}.", again)
-
-
-def not_arrived(
-    ending: Ending, seen: Seen, config: Mapping[str, Any], save: Path | None, gpus: int | None, nan: bool
-) -> causes.Cause | None:
-    """As `judge`, and whether the last checkpoint is whole: why a run that ended with 0 is not finished; None when it is."""
-    try:
-        judge(ending, seen, config, save, nan)
-    except Failed as error:
-        return causes.Cause(error.problem, error.fix)
-    steps = config.get("train_iters")
-    if save is None or not isinstance(steps, int) or config.get("exit_interval"):
         return None
-    tag = f"global_step{steps}"
-    wrong = checkpoints.problem(save, checkpoints.layout(config, gpus), tag)
-    return causes.Cause(f"GPT-NeoX ended with 0, but {tag} {wrong}.", "", causes.TORN) if wrong else None
+    if save is None:
+        if seen.iteration is None or seen.iteration + int(config.get("log_interval", 100)) > steps:
+            return None
+        return Cause(f"GPT-NeoX ended with 0, but its log stops at step {seen.iteration} of {steps}.", _AGAIN)
+    tag, last = checkpoints.latest(save) or "nothing", f"global_step{steps}"
+    if tag != last:
+        return Cause(f"GPT-NeoX ended with 0, but {save / 'latest'} names {tag} and not {last}.", _AGAIN)
+    torn = whole(save, last) if whole else None
+    return Cause(f"GPT-NeoX ended with 0, but {last} {torn}.", "", causes.TORN) if torn else None

@@ -65,8 +65,7 @@ def choose(
         return Resume()
     save = base / str(config["save"])
     load = base / str(config["load"]) if config.get("load") else None
-    found = checkpoints.survey(save, checkpoints.layout(config, gpus), deep)
-    choice = checkpoints.choose(save, found, poisoned_from)
+    choice = checkpoints.decide(save, config, gpus, poisoned_from, deep)
     if choice.tag is None:
         return Resume(save, choice)
     same = load is not None and os.path.realpath(load) == os.path.realpath(save)
@@ -81,7 +80,7 @@ def choose(
         changes = {"load": str(save)}
         if config.get("finetune"):
             changes["finetune"] = False
-    newer = [one.tag for one in found if one.step > choice.step] if config.get("keep_last_n_checkpoints") else []
+    newer = [one.tag for one in choice.there if one.step > choice.step and config.get("keep_last_n_checkpoints")]
     return Resume(save, choice, changes, newer)
 
 

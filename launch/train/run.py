@@ -15,19 +15,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.progress import clock
-from launch.neox import hostfile, ports
+from launch.neox import checkpoints, hostfile, ports
 from launch.neox import log as neox_log
 from launch.train import causes, exclusive, process, rank_logs, record, resume, status_display, stopping
 from launch.train.event_log import note
 from launch.train.loss_guard import LossGuard
 from launch.train.options import DeepyOptions
-from launch.train.outcome import Seen, judge, not_arrived
+from launch.train.outcome import Seen, unfinished
 from launch.train.process import Child, Ending
 from launch.train.restarts import Budget
 from launch.train.stopping import Stop, Stopping
@@ -215,8 +216,9 @@ class TrainingRun(contextlib.ExitStack):
         ending = process.foreground(command, self.root, environment, self.options.log, seen.take)
         if ending.code != 0:
             print(f"haigo: GPT-NeoX ended with {ending.code}: {causes.in_words(ending.code)}", file=sys.stderr)
-        elif Path(self.options.user_script).name == "train.py":
-            judge(ending, seen, self.config, self.save)
+        trains = ending.code == 0 and Path(self.options.user_script).name == "train.py"
+        if trains and (cause := unfinished(ending, seen, self.config, self.save)):
+            raise Failed(cause.sentence, cause.fix)
         return ending.code
 
     # -- one start
@@ -359,7 +361,8 @@ class TrainingRun(contextlib.ExitStack):
         if code == _HUNG:
             problem = causes.Cause("it hung and was stopped.", "see the last lines of its log", causes.TRANSIENT)
         if code == 0:
-            trouble = not_arrived(ending, seen, self.config, self.save, self.gpus, nan=self.options.nan == "stop")
+            whole = partial(checkpoints.problem, self.config, self.gpus)
+            trouble = unfinished(ending, seen, self.config, self.save, self.options.nan == "stop", whole)
             if trouble is None:
                 spent = f", {self.restarts} restart{'s' * (self.restarts != 1)}" if self.restarts else ""
                 loss = f", loss {seen.loss:.4f}" if seen.loss is not None else ""

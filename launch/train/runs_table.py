@@ -11,7 +11,6 @@ options  more words for launch.deepy
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 import shlex
@@ -22,6 +21,7 @@ from typing import Any
 
 from haigo import files, naming, yamlfile
 from haigo.cli import HaigoError, nearest
+from haigo.formats import csvfile
 from launch.neox import checkpoints
 from launch.neox import hostfile as hostfiles
 from neox_configs import reader
@@ -88,22 +88,12 @@ def read(path: str | os.PathLike[str]) -> list[Entry]:
 
 
 def _csv(source: Path) -> list[dict[str, Any]]:
-    try:
-        files.require_file(source)
-        with open(source, encoding="utf-8-sig", newline="") as handle:
-            rows = list(csv.reader(handle))
-    except UnicodeDecodeError:
-        raise HaigoError(f"{source} is not UTF-8 text.", "save it as UTF-8 CSV") from None
-    except csv.Error as error:
-        raise HaigoError(f"{source} is not a table: {error}.", "save it as UTF-8 CSV") from None
-    head = [name.strip() for name in rows[0]] if rows else []
+    (_, head), rows = csvfile.rows(source)
     if twice := next((name for name in head if head.count(name) > 1), None):
         raise HaigoError(f"{source} has the column '{twice}' twice.", "keep one of them")
-    long = next((at for at, row in enumerate(rows) if len(row) > len(head) and any(map(str.strip, row))), None)
-    if long:
-        raise HaigoError(f"{source} row {long} has more cells than columns.", 'put cells with commas in "quotes"')
-    found = [{name: cell.strip() for name, cell in zip(head, row, strict=False) if cell.strip()} for row in rows[1:]]
-    return [row for row in found if row]
+    if long := next((line for line, cells in rows if len(cells) > len(head)), None):
+        raise HaigoError(f"{source} line {long} has more cells than columns.", 'put cells with commas in "quotes"')
+    return [{name: cell for name, cell in zip(head, cells, strict=False) if cell} for _, cells in rows]
 
 
 def _yaml(source: Path) -> list[dict[str, Any]]:

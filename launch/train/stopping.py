@@ -87,8 +87,7 @@ class Stopping:
         save = self.root / str(self.config["save"])
         with contextlib.suppress(OSError):
             if checkpoints.latest(save) == f"global_step{goal}":
-                form = checkpoints.layout(self.config, self.gpus)
-                return checkpoints.problem(save, form, f"global_step{goal}") is None
+                return checkpoints.problem(self.config, self.gpus, save, f"global_step{goal}") is None
         return False
 
     def stopped(self, iteration: int | None) -> Stop:
