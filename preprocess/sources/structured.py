@@ -80,6 +80,7 @@ def what(text: str, whole: bool) -> str | None:
         _markup(start, whole)
         or _subtitles(lines)
         or _archive(start, lines)
+        or _annotated(lines)
         or _sql(text, start)
         or _table(text, whole)
         or _escaped(text, lines)
@@ -233,6 +234,21 @@ _MAIL = re.compile(r"^(?:Received|Return-Path|Message-ID|MIME-Version|Content-Ty
 
 _CATALOGUE = re.compile(r"(?:(?:msgctxt [^\n]*|msgid [^\n]*|\"[^\n]*)\n){1,20}msg(?:str|id_plural)\b")
 _MORPHEME = re.compile(r"[^\t]*\t[^\t]+(?:,|\t)|\* \d+ -?\d+D|\S+(?: \S+){6}|[#*+@] ")
+
+
+_NODE = r"(?:<[^<>\s]+>|_:\S+)"
+_TRIPLE = re.compile(rf'{_NODE}\s+<[^<>\s]+>\s+(?:{_NODE}|"(?:[^"\\]|\\.)*"\S*)\s*(?:{_NODE}\s*)?\.\s*$')
+_LABELLED = re.compile(r"\S+(?:[ \t]\S+)*[ \t](?:O|[BIESLU]-[A-Za-z][\w-]*)\s*$")
+
+
+def _annotated(lines: list[str]) -> str | None:
+    """Statements of RDF, or words with labels of what they name: every line is one, but for a last one that is cut."""
+    full = lines[:-1]
+    if len(full) >= 3 and all(map(_TRIPLE.match, full)):
+        return "RDF (N-Triples)"
+    if len(full) >= 3 and any(re.search(r"[ \t]B-\w", line) for line in full) and all(map(_LABELLED.match, full)):
+        return "words with labels (BIO)"
+    return None
 
 
 def _is_analysed(lines: list[str]) -> bool:

@@ -30,6 +30,23 @@ def test_a_dump_called_sql_is_still_named(tmp_path, capsys):
     assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT and "SQL dump" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('<http://x.org/{n}> <http://x.org/label> "東京{n}"@ja .', "RDF (N-Triples)"),
+        ("東京{n}\tB-LOC\n都\tI-LOC\nで\tO\n", "words with labels (BIO)"),
+        ("東京{n} 名詞 B-LOC\nで 助詞 O\n", "words with labels (BIO)"),
+    ],
+)
+def test_annotations_called_txt_are_named(tmp_path, capsys, line, said):
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(line.format(n=n) for n in range(30)) + "\n", encoding="utf-8")
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT and said in capsys.readouterr().err
+    prose = "\n".join("血液型は O\n試験の結果は B-プラスであった。" for n in range(9)) + "\n"
+    path.write_text(prose, encoding="utf-8")
+    assert cleaned(tmp_path, path) == (0, [prose.strip()])
+
+
 SEVEN = {
     "HZ": ZH.encode("hz"),
     "UTF-7": FR.encode("utf-7"),
