@@ -28,13 +28,13 @@ def prepare(root: Path, run: RunFile) -> str:
     try:
         done = subprocess.run(words, check=False, preexec_fn=pool.die_with_parent)
     except FileNotFoundError:
-        told = f"the `prepare` command {words[0]} does not exist."
-        raise HaigoError(told, "check `prepare:` in the run file") from None
+        problem = f"the `prepare` command {words[0]} does not exist."
+        raise HaigoError(problem, "check `prepare:` in the run file") from None
     if done.returncode < 0 or done.returncode == 130:
         raise KeyboardInterrupt
     if done.returncode:
-        told = f"the `prepare` command {' '.join(words)} ended with {done.returncode}."
-        raise Failed(told, "see its own message above")
+        problem = f"the `prepare` command {' '.join(words)} ended with {done.returncode}."
+        raise Failed(problem, "see its own message above")
     return files.digest(words)
 
 
@@ -94,8 +94,8 @@ def _kept(folder: Path, when: str = "") -> dict[str, list[str]]:
     splits = documents.report(folder)["splits"]
     empty = [split for split in SPLITS if not splits[split]["documents"]]
     if empty:
-        told = f"{when}corpus '{folder.name}' has no document in its {empty[0]} split."
-        raise HaigoError(told, "give more text, or larger shares under `split:`")
+        problem = f"{when}corpus '{folder.name}' has no document in its {empty[0]} split."
+        raise HaigoError(problem, "give more text, or larger shares under `split:`")
     return shard_digests(folder)
 
 
@@ -124,12 +124,12 @@ def index(root: Path, run: RunFile, name: str) -> dict[str, list[str]]:
     from haigo.formats import documents
     from preprocess.index import index as make_index
 
-    made = {}
+    written = {}
     for split in SPLITS:
         shards = documents.shards(root / run.text_folder() / name, split)
         manifest = make_index(shards, str(root / "tokenizer"), root / "data" / name / split)
-        made[split] = [manifest["bin_sha256"], manifest["idx_sha256"]]
-    return made
+        written[split] = [manifest["bin_sha256"], manifest["idx_sha256"]]
+    return written
 
 
 def prefixes(root: Path, name: str) -> dict[str, Path]:
@@ -227,10 +227,10 @@ def search(root: Path, run: RunFile) -> dict[str, float]:
     named = {name: getattr(asked, name) for name in ("ratios", "metrics", "supply", "screen")}
     inside = {name: str(root / path) for name, path in named.items() if path}
     given = asked.replaced(**inside, output=str(root / "search" / "mixture.yml"))
-    made = find(given, redact.command(["python", "-m", "mixer.search", *flags.argv(asked)]))
-    files.write_json(root / "search" / "held_out.json", made.held_out_predictions)
-    files.write_text(root / "search" / "answer.txt", report.text(made.document()))
-    return dict(zip(made.corpora, made.weights.tolist(), strict=True))
+    answer = find(given, redact.command(["python", "-m", "mixer.search", *flags.argv(asked)]))
+    files.write_json(root / "search" / "held_out.json", answer.held_out_predictions)
+    files.write_text(root / "search" / "answer.txt", report.text(answer.document()))
+    return dict(zip(answer.corpora, answer.weights.tolist(), strict=True))
 
 
 def chosen_weights(root: Path) -> dict[str, float]:
@@ -264,9 +264,9 @@ def configs(root: Path, run: RunFile) -> dict[str, str]:
         named = {"mixture": "mixture.yml", "catalogue": "corpora.yml", "output": f"configs/{model}.yml"}
         asked = sized.shared(ConfigOptions, nodes=nodes, seed=run.seed, **named)
         command = redact.command(["python", "-m", "launch.configs", *flags.argv(asked)])
-        made = write_config(asked.replaced(**{key: root / path for key, path in named.items()}), command)
-        identity[model] = files.digest(made.pop("config"))
-        rows.append({**made, "file": named["output"], "epochs": max(made["epochs"].values())})
+        written = write_config(asked.replaced(**{key: root / path for key, path in named.items()}), command)
+        identity[model] = files.digest(written.pop("config"))
+        rows.append({**written, "file": named["output"], "epochs": max(written["epochs"].values())})
     most = max((row["epochs"] for row in rows), default=0.0)
     if most > _MOST_EPOCHS:
         notes.append(
@@ -296,14 +296,14 @@ def train(root: Path, run: RunFile, name: str) -> list[Any]:
         output=folder / "config.yml",
         seed=run.seed,
     )
-    made = write_config(asked, f"python -m launch.local models/{name}/config.yml --output-dir models/{name}")
+    written = write_config(asked, f"python -m launch.local models/{name}/config.yml --output-dir models/{name}")
     known = catalogue.read(root / "corpora.yml")
     trained = options.shared(
         TrainOptions,
         tokens=None,  # the config's train_iters
         tokenizer=known.tokenizer,
         pairs=run.test_pairs or run.pairs,
-        eval_every=max(1, made["train_iters"] // max(1, options.evaluations)),
+        eval_every=max(1, written["train_iters"] // max(1, options.evaluations)),
         valid={corpus: splits["valid"] for corpus, splits in known.corpora.items()},
         test={corpus: splits["test"] for corpus, splits in known.corpora.items()},
     )
@@ -316,7 +316,7 @@ def score(root: Path, run: RunFile, name: str) -> Any:
     from eval_harness.run import evaluate
 
     options = run.scores
-    found = evaluate(
+    result = evaluate(
         root / "models" / name / "model",
         options.tasks,
         options.num_fewshot,
@@ -327,7 +327,7 @@ def score(root: Path, run: RunFile, name: str) -> Any:
         data_version=options.data_version,
         exclude_ids=str(root / "decontaminate" / "contaminated.jsonl") if run.decontaminate.against else None,
     )
-    return found["results"]
+    return result["results"]
 
 
 def mixture(root: Path, name: str) -> dict[str, float]:
@@ -339,9 +339,9 @@ def mixture(root: Path, name: str) -> dict[str, float]:
         return dict(mixtures.read(root / "mixture.yml")["weights"])
     supply = read_supply(root / "supply.csv")
     tokens = [row["tokens"] for row in supply.values()]
-    made = {
+    weights = {
         "token_share": partial(simple.token_share, tokens),
         "uniform": partial(simple.uniform, len(tokens)),
         "temperature": partial(simple.temperature, tokens),
     }[name]()
-    return dict(zip(supply, (float(each) for each in simple.rounded(made)), strict=True))
+    return dict(zip(supply, (float(each) for each in simple.rounded(weights)), strict=True))

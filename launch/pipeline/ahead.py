@@ -65,13 +65,15 @@ def check(run: RunFile, path: Path) -> None:
     ):
         step = inputs.step(model, length)
         if tokens < step:
-            told = f"{path}: '{key}.tokens' is {tokens:,}, less than one step of {step:,} tokens."
-            raise HaigoError(told, "give more tokens, or a model with a smaller batch")
+            problem = f"{path}: '{key}.tokens' is {tokens:,}, less than one step of {step:,} tokens."
+            raise HaigoError(problem, "give more tokens, or a model with a smaller batch")
     for model in run.configs.models:
         check_model(run.configs.shared(PlanOptions, model=model, vocab_size=run.tokenizer.vocab_size))
     if run.search.method not in methods.ALL:
-        told = f"{path}: there is no 'search.method' {run.search.method}.{cli.nearest(run.search.method, methods.ALL)}"
-        raise HaigoError(told, f"choose from {', '.join(methods.ALL)}")
+        problem = (
+            f"{path}: there is no 'search.method' {run.search.method}.{cli.nearest(run.search.method, methods.ALL)}"
+        )
+        raise HaigoError(problem, f"choose from {', '.join(methods.ALL)}")
     _mixture(run, path)
     for name, pairs in (*run.pairs.items(), *run.test_pairs.items()):
         existing(pairs, f"pairs '{name}'")

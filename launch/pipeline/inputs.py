@@ -68,7 +68,7 @@ def find_files(patterns: Sequence[str], corpus: str, base: Path, key: str = "") 
     Raises:
         HaigoError: a pattern that matches nothing.
     """
-    found: list[Path] = []
+    paths: list[Path] = []
     for pattern in patterns:
         roots = [Path()] if Path(pattern).is_absolute() else [Path.cwd(), base]
         matches: list[Path] = []
@@ -82,8 +82,8 @@ def find_files(patterns: Sequence[str], corpus: str, base: Path, key: str = "") 
         if not matches:
             named = f"'{key}'" if key else f"corpus '{corpus}'"
             raise HaigoError(f"{named}: {pattern} does not exist.", f"check the path under `{key or 'files'}:`")
-        found += matches
-    return found
+        paths += matches
+    return paths
 
 
 def read_twice(paths: Mapping[str, Sequence[Path]], digests: Mapping[str, Sequence[Sequence[str]]]) -> list[str]:
@@ -115,8 +115,8 @@ def read_twice(paths: Mapping[str, Sequence[Path]], digests: Mapping[str, Sequen
 
 
 def _few(names: Sequence[str]) -> str:
-    found = list(dict.fromkeys(names))
-    return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    unique = list(dict.fromkeys(names))
+    return ", ".join(unique[:3]) + (f" and {len(unique) - 3} more" if len(unique) > 3 else "")
 
 
 def _is_pattern(text: str) -> bool:
@@ -150,10 +150,10 @@ def stated(section: Any) -> dict[str, Any]:
 def cleaning(run: RunFile, corpus: Corpus) -> dict[str, Any]:
     """What a corpus is cleaned with, as an input of its stage; later keys only where they are set, as in `stated`."""
     first = ("format", "profile", "text_key", "min_chars", "max_chars")
-    made = {key: getattr(corpus, key) for key in first} | {"split": run.split, "seed": run.data_seed}
+    always = {key: getattr(corpus, key) for key in first} | {"split": run.split, "seed": run.data_seed}
     later = {"markup": corpus.markup, "skip_broken": corpus.skip_broken, "unfinished": corpus.unfinished}
     later["normalise"] = None if corpus.normalise is None else ",".join(corpus.normalise)
-    return made | {key: value for key, value in later.items() if value not in (None, "auto", 0, False)}
+    return always | {key: value for key, value in later.items() if value not in (None, "auto", 0, False)}
 
 
 # -- models, as far as a stage depends on them before it is run ---------------------------------------------------------

@@ -73,14 +73,14 @@ class Ledger:
     def begin(self) -> None:
         """Before a run writes anything: name what is not as the last one left it; take over a folder of the first edition."""
         if self.damaged:
-            _tell(f"{self.path} was changed since it was written: digests are computed anew")
+            _report(f"{self.path} was changed since it was written: digests are computed anew")
         if self.former:
             # the first edition kept no journal; this file and the header of run.yml are the proof that these are the run's
             merged = self.root / "run.yml"
             ours = merged.is_file() and merged.read_bytes().startswith(b"# merged from ")
             files.adopt(self.root / name for name in (NAME, ".lock", *TOP) if name != "run.yml" or ours)
         for name, why in self.changed_top().items():
-            _tell(f"{self.root / name} {why}: it is written again")
+            _report(f"{self.root / name} {why}: it is written again")
         self.top = {}
         self.save()
 
@@ -106,12 +106,12 @@ class Ledger:
             inside = sorted(each for each in path.rglob("*") if each.is_file() and each.name not in NOTES)
             below += inside if path.is_dir() else [path]
         keys = {self._key(path): path for path in below}
-        found = digests.marks(self.root, keys, self.sources, full=self.full)
-        for key, row in found.items():
+        marks = digests.marks(self.root, keys, self.sources, full=self.full)
+        for key, row in marks.items():
             if key not in self.used and self.sources.get(key, row)["sha256"] != row["sha256"]:
-                _tell(f"{keys[key]} was changed since the last run")
-        self.used |= found
-        return [[path.name, str(found[self._key(path)]["sha256"])] for path in below]
+                _report(f"{keys[key]} was changed since the last run")
+        self.used |= marks
+        return [[path.name, str(marks[self._key(path)]["sha256"])] for path in below]
 
     def _key(self, path: Path) -> str:
         place, root = path.resolve(), self.root.resolve()
@@ -137,5 +137,5 @@ class Ledger:
         self.former = self.damaged = False
 
 
-def _tell(what: str) -> None:
+def _report(what: str) -> None:
     print(f"  {what}", file=sys.stderr, flush=True)

@@ -330,13 +330,13 @@ def _names(run: RunFile, name: str) -> Iterator[tuple[str, str]]:
     for corpus in run.dedup.priority:
         if corpus not in run.corpora:
             near = cli.nearest(corpus, run.corpora)
-            told = f"'dedup.priority' names '{corpus}', which is no corpus here.{near}"
-            yield told, f"the corpora are {', '.join(run.corpora)}"
+            problem = f"'dedup.priority' names '{corpus}', which is no corpus here.{near}"
+            yield problem, f"the corpora are {', '.join(run.corpora)}"
     metrics = {f"{each}_bpb" for each in [*run.corpora, *run.pairs]}
     for metric in run.objective.metrics:
         if metric not in metrics:
-            told = f"'objective.metrics' names '{metric}', which no corpus or pairs file gives."
-            yield told + cli.nearest(metric, metrics), f"the metrics are: {', '.join(sorted(metrics))}"
+            problem = f"'objective.metrics' names '{metric}', which no corpus or pairs file gives."
+            yield problem + cli.nearest(metric, metrics), f"the metrics are: {', '.join(sorted(metrics))}"
     if set(run.test_pairs) - set(run.pairs):
         yield "'test_pairs' has names that 'pairs' lacks.", "use the same names in both"
 
@@ -349,8 +349,8 @@ def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
         if not each.files:
             yield f"'corpora.{corpus}.files' is empty.", "name its raw files"
         if each.min > each.max:
-            told = f"'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}."
-            yield told, "swap or loosen them"
+            problem = f"'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}."
+            yield problem, "swap or loosen them"
     short, long = run.decontaminate.short, run.decontaminate.long
     if short > long:
         yield f"'decontaminate.short' is {short}, above 'decontaminate.long' ({long}).", "swap or loosen them"
@@ -360,8 +360,8 @@ def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
         yield "'split' must be three positive shares that sum to 1.", "e.g. [0.94, 0.03, 0.03]"
     tasks, shots = len(run.scores.tasks), len(run.scores.num_fewshot)
     if tasks != shots:
-        told = f"{tasks} tasks but {shots} numbers of few-shots."
-        yield told, "give one number of 'scores.num_fewshot' for each of 'scores.tasks'"
+        problem = f"{tasks} tasks but {shots} numbers of few-shots."
+        yield problem, "give one number of 'scores.num_fewshot' for each of 'scores.tasks'"
     for group, limits in run.search.groups.items():
         if len(limits) != 2 or limits[0] > limits[1]:
             yield f"'search.groups.{group}' is not [least, greatest].", "give two shares such as [0.5, 0.9]"

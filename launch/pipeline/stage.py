@@ -120,21 +120,21 @@ class Run:
         """Run those of `stages` that have to be run, up to `workers` at a time; their identities by name."""
         identities: dict[str, Any] = {}
         todo: dict[str, Stage] = {}
-        found: dict[str, tuple[str, list[str]]] = {}
+        inspected: dict[str, tuple[str, list[str]]] = {}
         for stage in stages:
-            state, identity, paths = self._look(stage)
+            state, identity, paths = self._inspect(stage)
             self._say(state, stage.name)
             if state == "unchanged":
                 identities[stage.name] = identity
             else:
-                todo[stage.name], found[stage.name] = stage, (state, paths)
+                todo[stage.name], inspected[stage.name] = stage, (state, paths)
         if self.dry_run:
             # what comes later depends on results that are not there yet
             identities.update(dict.fromkeys(todo))
             return identities
         self.claim(list(todo))
         for name, stage in todo.items():
-            self._make_ready(stage, *found[name])
+            self._make_ready(stage, *inspected[name])
         start = time.monotonic()
         if len(todo) == 1 or workers == 1:
             for name, stage in todo.items():
@@ -152,13 +152,13 @@ class Run:
             pool.run(work, min(workers, len(todo)), on_wait, finish)
         return {stage.name: identities[stage.name] for stage in stages}
 
-    def _look(self, stage: Stage) -> tuple[str, Any, list[str]]:
+    def _inspect(self, stage: Stage) -> tuple[str, Any, list[str]]:
         """(state, identity, files that are not as they were left) of a stage."""
         folder = self.root / stage.name
         try:
             marker = read_marker(folder)
         except HaigoError as error:
-            self._tell(stage.name, f"{error.problem.rstrip('.')}: the stage is gone through again")
+            self._report(stage.name, f"{error.problem.rstrip('.')}: the stage is gone through again")
             return "changed", None, []
         if marker is None:
             return "to do", None, []
@@ -166,9 +166,9 @@ class Run:
             return "changed", None, []
         wrong, now = digests.changed(folder, marker.outputs, full=self.full)
         for path, why in wrong.items():
-            self._tell(stage.name, f"{folder / path} {why}: the stage is done again")
+            self._report(stage.name, f"{folder / path} {why}: the stage is done again")
         if not wrong and marker.former and stage.proof is not None and _proof(stage) != marker.identity:
-            self._tell(stage.name, f"{folder} does not hold what its marker says: the stage is done again")
+            self._report(stage.name, f"{folder} does not hold what its marker says: the stage is done again")
             return "damaged", None, []
         if wrong:
             return "damaged", None, list(wrong)
@@ -208,7 +208,7 @@ class Run:
                 files.remove(folder / path)
         elif folder.exists() and (state == "damaged" or not same):
             for stayed in files.remove_tree(folder):
-                self._tell(stage.name, f"{stayed} is not the run's and stays")
+                self._report(stage.name, f"{stayed} is not the run's and stays")
         folder.mkdir(parents=True, exist_ok=True)
         if stage.exact:
             self._refuse_others(stage.name, {os.path.relpath(each, folder) for each in _ours(folder)})
@@ -219,9 +219,9 @@ class Run:
         folder = self.root / stage.name
         # what a program of the user's (`prepare`) wrote there while the stage ran is the stage's, too
         files.adopt(each for each in digests.below(folder) if each not in self.foreign[stage.name])
-        made = digests.marks(folder, [os.path.relpath(each, folder) for each in _ours(folder)])
-        Marker(stage.wanted(), identity, made, round(seconds, 1), former=False).write(folder)
-        self._tell(stage.name, f"done in {clock(seconds)}")
+        marks = digests.marks(folder, [os.path.relpath(each, folder) for each in _ours(folder)])
+        Marker(stage.wanted(), identity, marks, round(seconds, 1), former=False).write(folder)
+        self._report(stage.name, f"done in {clock(seconds)}")
 
     def _refuse_others(self, name: str, known: set[str]) -> None:
         folder = self.root / name
@@ -235,9 +235,9 @@ class Run:
     def _say(self, state: str, name: str) -> None:
         self.states.append((state, name))
         if not self.dry_run and state == "unchanged":
-            self._tell(name, "unchanged")
+            self._report(name, "unchanged")
 
-    def _tell(self, name: str, what: str) -> None:
+    def _report(self, name: str, what: str) -> None:
         print(f"  {name}: {what}", file=sys.stderr, flush=True)
 
 
@@ -301,5 +301,5 @@ def _act_apart(known: Mapping[Any, str], name: str, action: Callable[[], Any]) -
 
 def seconds_spent(root: Path) -> dict[str, float]:
     """Seconds of every finished stage below a run folder, from the markers."""
-    found = {marker.parent: read_marker(marker.parent) for marker in sorted(root.rglob(DONE))}
-    return {str(folder.relative_to(root)): marker.seconds for folder, marker in found.items() if marker}
+    markers = {marker.parent: read_marker(marker.parent) for marker in sorted(root.rglob(DONE))}
+    return {str(folder.relative_to(root)): marker.seconds for folder, marker in markers.items() if marker}

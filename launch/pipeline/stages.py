@@ -76,11 +76,11 @@ class Chain:
         from launch.pipeline import summary
         from launch.pipeline.page import report
 
-        found = summary.collect(self.root, self.file)
-        files.write_json(self.root / "summary.json", found)
+        result = summary.collect(self.root, self.file)
+        files.write_json(self.root / "summary.json", result)
         report.write(self.root, self.file)
         self.digests.save([name for _, name in self.stages.states])
-        return found
+        return result
 
     def _stage(self, name: str, made_from: Any, action: Callable[..., Any], *arguments: Any, **more: Any) -> Stage:
         return Stage(name=name, inputs=made_from, action=partial(action, self.root, self.run, *arguments), **more)
@@ -96,9 +96,9 @@ class Chain:
 
     def _clean(self) -> dict[str, Any]:
         run, base = self.run, self.path.parent
-        found = {name: inputs.find_files(corpus.files, name, base) for name, corpus in run.corpora.items()}
-        given = {name: self.digests.of(paths) for name, paths in found.items()}
-        for line in inputs.read_twice(found, given):
+        raw_files = {name: inputs.find_files(corpus.files, name, base) for name, corpus in run.corpora.items()}
+        given = {name: self.digests.of(paths) for name, paths in raw_files.items()}
+        for line in inputs.read_twice(raw_files, given):
             print(f"haigo: {self.path}: {line}. Their text counts as often.", file=sys.stderr)
         stages = [
             self._stage(
@@ -106,7 +106,7 @@ class Chain:
                 [inputs.cleaning(run, corpus), given[name]],
                 actions.clean,
                 name,
-                [str(each) for each in found[name]],
+                [str(each) for each in raw_files[name]],
                 exact=True,
                 proof=partial(actions.shard_digests, self.root / "corpora" / name),
             )
@@ -128,8 +128,8 @@ class Chain:
             cleaned,
             self.file.data_seed,
         ]  # the order says whose copy stays
-        made = self._do("dedup", stated, actions.dedup, exact=True)
-        return {name: made and made[Path(name).name] for name in cleaned}
+        kept = self._do("dedup", stated, actions.dedup, exact=True)
+        return {name: kept and kept[Path(name).name] for name in cleaned}
 
     def _decontaminate(self, cleaned: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
         """The corpora without evaluation texts, if any are named, and the digest of the ids of the items that were found."""
@@ -142,8 +142,8 @@ class Chain:
         source = "dedup" if self.file.dedup.method != "none" else "corpora"
         given = [evaluation_items.labels(paths), self.digests.of(paths)]
         stated = [inputs.stated(options) | {"against": None}, given, list(cleaned), cleaned]
-        made = self._do("decontaminate", stated, actions.decontaminate, source, list(map(str, paths)), exact=True)
-        return {name: made and made["corpora"][Path(name).name] for name in cleaned}, made and made["contaminated"]
+        kept = self._do("decontaminate", stated, actions.decontaminate, source, list(map(str, paths)), exact=True)
+        return {name: kept and kept["corpora"][Path(name).name] for name in cleaned}, kept and kept["contaminated"]
 
     def _tokenizer(self, cleaned: dict[str, Any]) -> Any:
         source = self.run.tokenizer.path or ""
@@ -204,9 +204,9 @@ class Chain:
         try:
             data_keys(evenly, known, load(known.tokenizer), longest)
         except HaigoError as error:
-            told = f"{error.problem.removesuffix('.')} ('{key}' has {model})."
+            problem = f"{error.problem.removesuffix('.')} ('{key}' has {model})."
             fix = f"give more text or larger shares under 'split', or take {model} out of '{key}'"
-            raise type(error)(told, fix) from error
+            raise type(error)(problem, fix) from error
 
     # -- mixture -------------------------------------------------------------------------------------------------------
 
@@ -275,10 +275,10 @@ class Chain:
             return
         given = self.digests.of([ahead.existing(folder, "scores.data_dir")]) if folder else None
         stated = [inputs.stated(options) | {"data_dir": None}, given]
-        found = [contaminated] if self.file.decontaminate.against else []
+        items = [contaminated] if self.file.decontaminate.against else []
         names = {name: name.removeprefix("models/") for name in models}
         stages = [
-            self._stage(f"scores/{names[name]}", [*stated, identity, *found], actions.score, names[name])
+            self._stage(f"scores/{names[name]}", [*stated, identity, *items], actions.score, names[name])
             for name, identity in models.items()
         ]
         self.stages.do_all(stages, self.workers)

@@ -45,18 +45,18 @@ def verify(root: Path, run: runfile.RunFile | None = None, path: Path | None = N
         )
     if ledger.damaged:
         return [f"{ledger.path} was changed since it was written."]
-    found = [f"{raw} {why}." for raw, why in ledger.changed_sources().items()]
+    problems = [f"{raw} {why}." for raw, why in ledger.changed_sources().items()]
     folders = sorted({root / name for name in ledger.stages} | {marker.parent for marker in root.rglob(stage.DONE)})
     for folder in folders:
-        found += _stage(folder)
-    found += [f"{root / name} {why}." for name, why in ledger.changed_top().items()]
+        problems += _stage(folder)
+    problems += [f"{root / name} {why}." for name, why in ledger.changed_top().items()]
     if not ledger.top:
-        found.append(f"{root} was not run to its end.")
-    found += [sentence for folder in dict.fromkeys([root, *_folders(folders)]) for sentence in _notes(folder)]
-    found += _listed(root, [*ledger.top, ledger.path.name])
-    if run is not None and path is not None and not found:
-        found += _made_from(run, path, root, ledger)
-    return found
+        problems.append(f"{root} was not run to its end.")
+    problems += [sentence for folder in dict.fromkeys([root, *_folders(folders)]) for sentence in _notes(folder)]
+    problems += _listed(root, [*ledger.top, ledger.path.name])
+    if run is not None and path is not None and not problems:
+        problems += _made_from(run, path, root, ledger)
+    return problems
 
 
 def records(root: Path) -> None:
@@ -89,14 +89,16 @@ def _stage(folder: Path) -> list[str]:
         return [f"{folder / stage.DONE} is missing."]
     if marker.former:
         return [f"{folder} has sizes and no digests yet: its run was not gone through since an earlier Haigo made it."]
-    found = [f"{folder / path} {why}." for path, why in digests.changed(folder, marker.outputs, full=True)[0].items()]
+    problems = [
+        f"{folder / path} {why}." for path, why in digests.changed(folder, marker.outputs, full=True)[0].items()
+    ]
     try:
         started = (folder / stage.INPUTS).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         started = ""
     if started != marker.inputs:
-        found.append(f"{folder / stage.INPUTS} was changed since it was made.")
-    return found + _listed(folder, [*marker.outputs, stage.DONE, stage.INPUTS])
+        problems.append(f"{folder / stage.INPUTS} was changed since it was made.")
+    return problems + _listed(folder, [*marker.outputs, stage.DONE, stage.INPUTS])
 
 
 def _listed(folder: Path, paths: Iterable[str]) -> list[str]:
@@ -116,20 +118,20 @@ def _folders(stages: list[Path]) -> list[Path]:
 def _notes(folder: Path) -> list[str]:
     """What is wrong with the journal and the lock file of a folder."""
     path, lock = folder / JOURNAL, folder / LOCK
-    found = []
+    problems = []
     if lock.is_file() and not re.fullmatch(rb"(pid \d*)?", lock.read_bytes()):
-        found.append(f"{lock} was changed since it was written.")
+        problems.append(f"{lock} was changed since it was written.")
     if not path.is_file():
-        return found
+        return problems
     journal = read_journal(folder)
     if journal.damaged:
-        return [*found, f"{path} was changed since it was written."]
+        return [*problems, f"{path} was changed since it was written."]
     for name in sorted(journal.names):
         if not os.path.lexists(folder / name):
-            found.append(f"{path} was changed: it lists {name}, which is not there.")
+            problems.append(f"{path} was changed: it lists {name}, which is not there.")
         elif name in journal.digests and digests.sha256(folder / name) != journal.digests[name][-1]:
-            found.append(f"{folder / name} is not what {path} says was written there.")
-    return found
+            problems.append(f"{folder / name} is not what {path} says was written there.")
+    return problems
 
 
 def _made_from(run: runfile.RunFile, path: Path, root: Path, ledger: Ledger) -> list[str]:

@@ -51,12 +51,12 @@ class Child:
         """How it ended; None while it runs."""
         if self.process is not None:
             self.process.poll()  # so that it does not stay a zombie
-        told = ending_of(self.folder)
-        if told is not None or runner.start_time(self.pid) == self.started:
-            return told
-        told = ending_of(self.folder)  # written between the two looks
-        if told is not None:
-            return told
+        ending = ending_of(self.folder)
+        if ending is not None or runner.start_time(self.pid) == self.started:
+            return ending
+        ending = ending_of(self.folder)  # written between the two looks
+        if ending is not None:
+            return ending
         # the runner was killed itself, so nobody else will look after the rest
         orphans = runner.stop(self.pid, folder=str(self.folder))
         return Ending(137, orphans, escaped=len(runner.stop_escaped(str(self.folder), self.pid)))
@@ -75,16 +75,16 @@ class Child:
         if before is not None:
             return before
         # GPT-NeoX's runner ends the ranks of other nodes itself, and needs the time for that
-        found = None
+        ending = None
         for kind, seconds in ((number, grace), (signal.SIGKILL, _KILL_S)):
             self.send(kind)
             end = time.monotonic() + seconds
-            while (found := self.ending()) is None and time.monotonic() < end:
+            while (ending := self.ending()) is None and time.monotonic() < end:
                 time.sleep(0.05)
-            if found is not None:
+            if ending is not None:
                 break
         # what waits for a dead file server ends with it and no sooner; its runner's lock lets nobody start beside it
-        return found or Ending(137, orphans=True)
+        return ending or Ending(137, orphans=True)
 
 
 def ending_of(folder: Path) -> Ending | None:

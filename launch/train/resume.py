@@ -84,32 +84,32 @@ def choose(
     return Resume(save, choice, changes, newer)
 
 
-def prepare(found: Resume) -> list[str]:
+def prepare(resume: Resume) -> list[str]:
     """Do what the start needs: write `latest`, move newer checkpoints aside.
 
     Returns:
         What was done, a sentence each.
     """
-    if found.save is None or found.choice.tag is None:
+    if resume.save is None or resume.choice.tag is None:
         return []
-    told = []
-    if checkpoints.repair(found.save, found.choice):
-        told.append(
-            f"{found.choice.why}: {found.save / 'latest'} now names {found.choice.tag}"
-            + (f" (it named {found.choice.named})." if found.choice.named else ".")
+    notes = []
+    if checkpoints.repair(resume.save, resume.choice):
+        notes.append(
+            f"{resume.choice.why}: {resume.save / 'latest'} now names {resume.choice.tag}"
+            + (f" (it named {resume.choice.named})." if resume.choice.named else ".")
         )
-    for tag in found.newer:
+    for tag in resume.newer:
         try:
-            target = files.put_aside(found.save / tag, found.save / "haigo" / ASIDE / tag)
+            target = files.put_aside(resume.save / tag, resume.save / "haigo" / ASIDE / tag)
         except OSError as error:
             if error.errno != errno.EXDEV:  # haigo/ is a link to another disk
                 raise
-            target = files.put_aside(found.save / tag, found.save / f"{ASIDE}-{tag}")
-        told.append(
+            target = files.put_aside(resume.save / tag, resume.save / f"{ASIDE}-{tag}")
+        notes.append(
             f"{tag} was moved to {target}: it is newer than where the run goes on from, and "
             "keep_last_n_checkpoints would delete new checkpoints instead of it."
         )
-    return told
+    return notes
 
 
 def changed(config: Mapping[str, Any], changes: Mapping[str, Any], source: Path, folder: Path) -> Path:
@@ -122,6 +122,6 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any], source: Path,
         folder: the run's own.
     """
     target = folder / "configs" / f"{source.stem}.yml"
-    told = ", ".join(f"{key}: {value}" for key, value in changes.items())
-    yamlfile.write(target, {**config, **changes}, f"{source} with {told}")
+    replaced = ", ".join(f"{key}: {value}" for key, value in changes.items())
+    yamlfile.write(target, {**config, **changes}, f"{source} with {replaced}")
     return target

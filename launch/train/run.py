@@ -107,12 +107,12 @@ class TrainingRun(contextlib.ExitStack):
             self._own()
         self.child = process.running(self.folder, tidy=not dry)
         if self.child is None:
-            self._look()
+            self._inspect()
         else:
             self.state = State.RUNNING
         return self.state
 
-    def _look(self, deep: bool = False, poisoned_from: int | None = None) -> None:
+    def _inspect(self, deep: bool = False, poisoned_from: int | None = None) -> None:
         self.resume = resume.choose(self.config, self.root, self.gpus, poisoned_from, deep)
         done = self.resume.finished(self.config) and self.options.iteration is None
         self.state = State.FINISHED if done else State.RESUMABLE if self.resume.choice.tag else State.NEW
@@ -143,10 +143,10 @@ class TrainingRun(contextlib.ExitStack):
             now = record.stream(self.config, self.root, self.batch)
         except HaigoError:  # the data of a finished run may be gone
             return
-        if found := record.differences(known["stream"], now):
+        if differences := record.differences(known["stream"], now):
             raise Refused(
                 f"{self.save} holds a finished run ({self.resume.choice.tag}) on another stream of data: "
-                f"{record.summary(found)}.",
+                f"{record.summary(differences)}.",
                 "name another save folder in the config to train this one, or restore the config",
             )
 
@@ -316,14 +316,14 @@ class TrainingRun(contextlib.ExitStack):
 
     def _line(self, text: str, seen: Seen, dog: Watchdog, guard: LossGuard, child: Child) -> None:
         now = time.monotonic()
-        told = seen.take(text)
-        if isinstance(told, str):
-            dog.other(told, now)
-        if not isinstance(told, neox_log.Step):
+        sign = seen.take(text)
+        if isinstance(sign, str):
+            dog.other(sign, now)
+        if not isinstance(sign, neox_log.Step):
             return
-        dog.step(told, now)
-        self.display.see(told)
-        alarm = guard.see(told)
+        dog.step(sign, now)
+        self.display.see(sign)
+        alarm = guard.see(sign)
         if alarm is None:
             return
         note(self.folder, alarm.kind, told=alarm.sentence, step=alarm.step)
@@ -334,7 +334,7 @@ class TrainingRun(contextlib.ExitStack):
         # no good loss since this start: it went on from weights that were bad already, saved before the last watcher saw it
         healthy = alarm.healthy or max((step for step, _ in neox_log.losses(self.log)), default=0)
         try:  # stopped for good, `latest` naming the last good checkpoint before it
-            self._look(poisoned_from=healthy + 1)
+            self._inspect(poisoned_from=healthy + 1)
             self.prepare()
             at = f"The last good checkpoint before it is {self.resume.choice.tag} (in {self.save}), and `latest` names it."
             if self.resume.choice.tag is None:
@@ -377,7 +377,7 @@ class TrainingRun(contextlib.ExitStack):
         # a checkpoint that looks whole and cannot be loaded: now every byte is read
         unreadable = problem.kind == causes.TORN and code != 0 and not seen.stepped
         if self.save is not None:
-            self._look(deep=unreadable)
+            self._inspect(deep=unreadable)
         if unreadable and (self.save is None or self.resume.step == began_at):
             problem = replace(problem, kind=causes.LASTING)
         decision = self.budget.after(problem, seen.stepped, self.save is not None and self.resume.step > began_at)

@@ -100,22 +100,22 @@ def _nothing_left(run: TrainingRun) -> bool:
     return False
 
 
-def settle_port(found: list[Check], config: Mapping[str, Any]) -> tuple[list[Check], int | None]:
+def settle_port(checks: list[Check], config: Mapping[str, Any]) -> tuple[list[Check], int | None]:
     """Another master port where DeepSpeed's own is in use here, as by a second run on the node; a port that the config names
     stays a reason to refuse.
 
     Args:
-        found: what `place.checks` gave.
+        checks: what `place.checks` gave.
 
     Returns:
         The checks, with a busy port no failure any more, and the port to take (None: the config's or DeepSpeed's own).
     """
-    busy = [check for check in found if check.name == "port" and check.status == "fail"]
+    busy = [check for check in checks if check.name == "port" and check.status == "fail"]
     if not busy or config.get("master_port") is not None:
-        return found, None
+        return checks, None
     port = ports.free()
-    told = Check("port", "ok", f"{busy[0].found} {port} is taken instead")
-    return [told if check in busy else check for check in found], port
+    taken = Check("port", "ok", f"{busy[0].found} {port} is taken instead")
+    return [taken if check in busy else check for check in checks], port
 
 
 def _call(
@@ -136,8 +136,8 @@ def _call(
 
 def _launching(options: DeepyOptions, config: Mapping[str, Any], call: dry_run.Call) -> list[Check]:
     """What speaks against the launcher's command, judged alike by a dry run and a start."""
-    found = preflight_place.named_hosts(config, options.hostfile) if options.dry_run else []
-    if any(check.status == "fail" for check in found):
-        return found
+    checks = preflight_place.named_hosts(config, options.hostfile) if options.dry_run else []
+    if any(check.status == "fail" for check in checks):
+        return checks
     # the dry run shows the others with the command
-    return found + [check for check in dry_run.checks(call) if check.status == "fail" or not options.dry_run]
+    return checks + [check for check in dry_run.checks(call) if check.status == "fail" or not options.dry_run]

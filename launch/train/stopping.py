@@ -106,10 +106,10 @@ class Stopping:
             done = iteration or kept
             lost = f" at step {done:,}, of which {max(0, done - kept):,} since {f'global_step{kept}' if kept else 'the start'}"
             lost += " have to be done again"
-        told = f"stopped by signal {number}{lost}. The same command goes on from there."
+        sentence = f"stopped by signal {number}{lost}. The same command goes on from there."
         if self.requeue and number in (signal.SIGTERM, signal.SIGUSR1):
             try:
-                told += f" {requeue.requeue()}"
+                sentence += f" {requeue.requeue()}"
             except HaigoError as error:
-                told += f" {error.problem}"
-        return Stop(128 + (signal.SIGTERM if number == signal.SIGUSR1 else number), told)
+                sentence += f" {error.problem}"
+        return Stop(128 + (signal.SIGTERM if number == signal.SIGUSR1 else number), sentence)
