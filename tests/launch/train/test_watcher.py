@@ -179,7 +179,7 @@ def test_other_readers_of_a_log(tmp_path: Path) -> None:
     assert swarm.steps_done(tmp_path) == 12
     garbled = LINE.replace("sec: 1.500", "sec: 1.51.5")
     with pytest.raises(calibrate.HaigoError, match="has 1 logged speeds"):
-        calibrate._from_log(f"{garbled}\n{LINE}\n", "log")
+        calibrate._from_log([garbled, LINE], "log")
 
 
 # -- life
