@@ -108,9 +108,9 @@ def tasks(
     Args:
         limit: about how many tokens to predict of each set; all when None or 0.
     """
-    made = {name: corpus_task(prefix, vocabulary, plan.seq_length, limit or None) for name, prefix in sets.items()}
+    asked = {name: corpus_task(prefix, vocabulary, plan.seq_length, limit or None) for name, prefix in sets.items()}
     positions = plan.max_position_embeddings
-    return made | {name: pairs_task(path, vocabulary, positions) for name, path in pairs.items()}
+    return asked | {name: pairs_task(path, vocabulary, positions) for name, path in pairs.items()}
 
 
 def metrics(scores: Mapping[str, Score]) -> dict[str, float]:
@@ -199,9 +199,11 @@ def score(model: GPTNeoXForCausalLM, task: Task, device: str = "cpu") -> Score:
             if len(asked) < len(labels):  # pairs ask for few of their tokens: no logits for the rest
                 hidden = hidden[devices.moved(torch.from_numpy(asked), device)]
                 labels = labels[asked]
-            found = token_nats(hidden, weight, devices.moved(torch.from_numpy(labels), device)).double().cpu().numpy()
-            nats += float(found.sum())
-            text_nats += float(found[labels != task.eod_id].sum())
+            token_losses = (
+                token_nats(hidden, weight, devices.moved(torch.from_numpy(labels), device)).double().cpu().numpy()
+            )
+            nats += float(token_losses.sum())
+            text_nats += float(token_losses[labels != task.eod_id].sum())
             tokens += len(labels)
     model.train(was_training)
     return Score(nats / tokens, text_nats / math.log(2) / task.text_bytes, tokens, task.text_bytes)

@@ -34,9 +34,9 @@ def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 def _entry(line: str) -> dict[str, Any] | None:
     with contextlib.suppress(HaigoError):
-        found = files.parse_json(line, NAME)
-        if shapes.unlike(found, _LIKE) is None and shapes.unlike(found, {str: (float, bool, str, None)}) is None:
-            return dict(found)
+        entry = files.parse_json(line, NAME)
+        if shapes.unlike(entry, _LIKE) is None and shapes.unlike(entry, {str: (float, bool, str, None)}) is None:
+            return dict(entry)
     return None
 
 

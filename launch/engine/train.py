@@ -175,9 +175,9 @@ class _Run:
             files.require_space(
                 self.folder, models.parameters(self.model) * 4 * 3 * 2, "a checkpoint and the one before it"
             )
-            found = checkpoint.load(self.folder, self.model, self.optimizer)
-            if found is not None:
-                self.step, extra = found
+            saved = checkpoint.load(self.folder, self.model, self.optimizer)
+            if saved is not None:
+                self.step, extra = saved
                 self.losses = list(extra["losses"])
                 self.logged = list(extra["log"]) if "log" in extra else log.lines_up_to(self.folder, self.step)
                 self.wall, self.cpu, self.train_cpu = extra["wall"], extra["cpu"], extra["train_cpu"]
@@ -234,8 +234,8 @@ class _Run:
         scores = {name: evaluate.score(self.model, task, self.job.device) for name, task in tasks.items()}
         sound = all(bool(torch.isfinite(weights).all()) for weights in self.model.parameters())
         if not sound or not all(math.isfinite(score.loss) for score in scores.values()):
-            told = f"after step {self.step} the model's {'losses' if sound else 'weights'} are no numbers."
-            raise Failed(told, "lower the learning rate, or lengthen the warmup")
+            sentence = f"after step {self.step} the model's {'losses' if sound else 'weights'} are no numbers."
+            raise Failed(sentence, "lower the learning rate, or lengthen the warmup")
         return scores
 
     def loop(self, progress: Callable[[Tick], None] | None) -> None:

@@ -41,10 +41,10 @@ def check_model(folder: str | os.PathLike[str], vocabulary: tokenizers.Tokenizer
             f"haigo: {place} has no tokenizer: whether its ids are {vocabulary.folder}'s is not known.", file=sys.stderr
         )
         return
-    made = tokenizers.open_hf(place)
-    wrong = [text for text in PLAIN if made.ids(text) != vocabulary.encode(text)]
-    if not wrong and made.kind == "sentencepiece":
-        mine, theirs = vocabulary.processor, made.tokenizer.sp_model
+    other = tokenizers.open_hf(place)
+    wrong = [text for text in PLAIN if other.ids(text) != vocabulary.encode(text)]
+    if not wrong and other.kind == "sentencepiece":
+        mine, theirs = vocabulary.processor, other.tokenizer.sp_model
         pieces = range(min(mine.get_piece_size(), theirs.get_piece_size()))
         wrong = [mine.id_to_piece(n) for n in pieces if mine.id_to_piece(n) != theirs.id_to_piece(n)]
     if wrong:

@@ -68,8 +68,8 @@ def interpreter(extra: Sequence[str] = ()) -> Path:
     )
     if asked.returncode != 0:
         raise HaigoError(f"{python} does not start as a Python.", "name the bin/python of GPT-NeoX's environment")
-    told = files.parse_json((asked.stdout.strip().splitlines() or [""])[-1], f"what {python} answers", "name another")
-    missing = told if isinstance(told, list) else []
+    answer = files.parse_json((asked.stdout.strip().splitlines() or [""])[-1], f"what {python} answers", "name another")
+    missing = answer if isinstance(answer, list) else []
     if missing:
         hint = "" if os.environ.get("GPT_NEOX_PYTHON") else ", or set GPT_NEOX_PYTHON to its bin/python"
         raise HaigoError(f"{python} has no package {missing[0]}.", f"install GPT-NeoX's requirements there{hint}")
@@ -95,7 +95,7 @@ def config_paths(names: Sequence[str], folder: str | None, root: Path | None) ->
     Raises:
         HaigoError: a file is in neither place.
     """
-    found = []
+    paths = []
     for name in names:
         full = os.path.join(folder, name) if folder else name
         full = full if full.endswith((".yml", ".json")) else f"{full}.yml"
@@ -103,8 +103,8 @@ def config_paths(names: Sequence[str], folder: str | None, root: Path | None) ->
         if not here.is_file() and not there.is_file():
             places = f", neither here nor in {root}" if root else ""
             raise HaigoError(f"{full} does not exist{places}.", "check the path")
-        found.append(here if here.is_file() else there)
-    return found
+        paths.append(here if here.is_file() else there)
+    return paths
 
 
 def environment(python: str, config: Mapping[str, Any], base: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -113,10 +113,10 @@ def environment(python: str, config: Mapping[str, Any], base: Mapping[str, str] 
     PATH starts with the interpreter's folder, so that ninja and its like are found. With `launcher: openmpi` the three
     variables that DeepSpeed 0.16.5 insists on (as if deepy.py itself ran under mpirun) are set when they are not there.
     """
-    made = dict(os.environ if base is None else base)
-    made["PATH"] = f"{os.path.dirname(python)}{os.pathsep}{made.get('PATH', '')}"
-    made.setdefault("PYTHONUNBUFFERED", "1")
+    environ = dict(os.environ if base is None else base)
+    environ["PATH"] = f"{os.path.dirname(python)}{os.pathsep}{environ.get('PATH', '')}"
+    environ.setdefault("PYTHONUNBUFFERED", "1")
     if str(config.get("launcher")).lower() == "openmpi":
         for name, value in (("LOCAL_RANK", "0"), ("RANK", "0"), ("SIZE", "1")):
-            made.setdefault(f"OMPI_COMM_WORLD_{name}", value)
-    return made
+            environ.setdefault(f"OMPI_COMM_WORLD_{name}", value)
+    return environ

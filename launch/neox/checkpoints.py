@@ -53,8 +53,8 @@ def steps(folder: str | os.PathLike[str]) -> list[int]:
     place = Path(folder)
     if not place.is_dir():
         return []
-    found = (step_of(path.name) for path in place.iterdir() if path.is_dir())
-    return sorted(step for step in found if step is not None)
+    numbers = (step_of(path.name) for path in place.iterdir() if path.is_dir())
+    return sorted(step for step in numbers if step is not None)
 
 
 def weights_name(rank: int, layer: int | None = None) -> str:
@@ -226,10 +226,10 @@ def _problem(path: Path, form: Layout, shards: int, deep: bool) -> str | None:
 
 def unreadable(path: str | os.PathLike[str]) -> str | None:
     """Why no layout could load a checkpoint, in words after its name: no weights, or a torn file; None otherwise."""
-    found = sorted(Path(path).glob("*.pt"))
-    if not any("model_states" in file.name for file in found):
+    weights = sorted(Path(path).glob("*.pt"))
+    if not any("model_states" in file.name for file in weights):
         return "holds no weights"
-    return next((f"holds {file.name}, which {trouble}" for file in found if (trouble := torn(file))), None)
+    return next((f"holds {file.name}, which {trouble}" for file in weights if (trouble := torn(file))), None)
 
 
 def torn(path: str | os.PathLike[str], deep: bool = False) -> str | None:
@@ -295,28 +295,28 @@ def decide(
     return choose(folder, survey(folder, layout(config, gpus), deep), poisoned_from)
 
 
-def choose(folder: str | os.PathLike[str], found: Sequence[Checkpoint], poisoned_from: int | None = None) -> Choice:
+def choose(folder: str | os.PathLike[str], surveyed: Sequence[Checkpoint], poisoned_from: int | None = None) -> Choice:
     """The checkpoint to go on from: the one that `latest` names when it is good, else the newest good one before it,
     else the newest good one.
 
     Args:
         folder: the save folder.
-        found: what `survey` gave.
+        surveyed: what `survey` gave.
         poisoned_from: checkpoints of this step and later hold weights that are not numbers.
 
     Raises:
         Refused: there are checkpoints, and none is good.
     """
     named = latest(folder)
-    if not found and named is None:
+    if not surveyed and named is None:
         return Choice(None, None)
-    bad = {one.tag: one.problem for one in found if one.problem}
-    for one in found:
+    bad = {one.tag: one.problem for one in surveyed if one.problem}
+    for one in surveyed:
         if poisoned_from is not None and one.step >= poisoned_from:
             bad[one.tag] = f"was saved after the loss was no number (step {poisoned_from})"
-    good = [one for one in found if one.tag not in bad]
+    good = [one for one in surveyed if one.tag not in bad]
     if named and any(one.tag == named for one in good):
-        return Choice(named, named, there=found)
+        return Choice(named, named, there=surveyed)
     if not good:
         first = next(iter(bad.items()), (named, "is not there"))
         raise Refused(

@@ -115,18 +115,18 @@ class Dataset:
         start = self.window(index) * self.seq_length
         left = self.seq_length + 1
         at = int(np.searchsorted(self._ends, start, side="right"))
-        found = []
+        parts = []
         while left:
             document = int(self.order[at])
             size = int(self._sizes[document])
             offset = start - (int(self._ends[at]) - size)
             taken = min(left, size - offset)
             if taken:
-                found.append((document, offset, taken))
+                parts.append((document, offset, taken))
             start += taken
             left -= taken
             at += 1
-        return found
+        return parts
 
     def find(self, index: int) -> tuple[Dataset, int]:
         """The dataset that sample `index` is of, and its number there."""

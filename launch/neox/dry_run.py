@@ -42,9 +42,9 @@ class Call:
         Raises:
             HaigoError: GPT-NeoX or the launcher would refuse, or the number of GPUs is not known.
         """
-        made = launch_command.main_arguments(self.configs, self.overwrite, self.environ, self.gpus)
+        arguments = launch_command.main_arguments(self.configs, self.overwrite, self.environ, self.gpus)
         started = launcher.executed(
-            made.words,
+            arguments.words,
             self.environ,
             python=self.python,
             folder=self.folder,
@@ -52,7 +52,7 @@ class Call:
             accelerator_exports=() if self.environ.get("DS_ACCELERATOR") == "cpu" else ("NCCL",),
             device_count=self.gpus,
         )
-        return made, started
+        return arguments, started
 
 
 def plan(call: Call, deepy: Sequence[str]) -> dict[str, Any]:
@@ -67,8 +67,8 @@ def plan(call: Call, deepy: Sequence[str]) -> dict[str, Any]:
     real = call.folder != NO_CHECKOUT
     installed = checkout.deepspeed(call.python) if real else None
     flavour = "deepspeed" if installed is not None and not installed[0] else "deeperspeed"
-    made, started = call.built(flavour)
-    unknown = list(made.unknown)
+    arguments, started = call.built(flavour)
+    unknown = list(arguments.unknown)
     if installed is None:
         unknown.append("which DeepSpeed is installed: GPT-NeoX's pin, DeeperSpeed 0.16.5, is taken")
     if not real:
@@ -77,11 +77,11 @@ def plan(call: Call, deepy: Sequence[str]) -> dict[str, Any]:
         unknown.append(f"GPT-NeoX's interpreter ({NO_PYTHON} here): set GPT_NEOX_PYTHON")
     if hidden := started.hidden():
         unknown.append(f"shown as ***: {', '.join(hidden)}; they stand in the command line, where others see them (ps)")
-    deepspeed, megatron = redact.value("", made.deepspeed_config), redact.value("", made.megatron_config)
-    if texts := made.megatron_config.get("config_files"):
+    deepspeed, megatron = redact.value("", arguments.deepspeed_config), redact.value("", arguments.megatron_config)
+    if texts := arguments.megatron_config.get("config_files"):
         megatron["config_files"] = {name: redact.config(text) for name, text in texts.items()}
     # the configs travel as one word each, which everybody can read
-    pairs = ((made.deepspeed_config, deepspeed), (made.megatron_config, megatron))
+    pairs = ((arguments.deepspeed_config, deepspeed), (arguments.megatron_config, megatron))
     covered = {launch_command.encode(config): launch_command.encode(clear) for config, clear in pairs}
     if any(word != cover for word, cover in covered.items()):
         unknown.append(
@@ -90,7 +90,7 @@ def plan(call: Call, deepy: Sequence[str]) -> dict[str, Any]:
     return {
         "folder": call.folder,
         "deepy": redact.words(deepy),
-        "runner": [covered.get(word, word) for word in made.words],
+        "runner": [covered.get(word, word) for word in arguments.words],
         "launcher": started.kind,
         "deepspeed": flavour,
         "executes": [covered.get(word, word) for word in started.shown()],

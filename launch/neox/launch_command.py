@@ -122,8 +122,8 @@ def _ranks(got: dict[str, Any], environ: Mapping[str, str], unknown: list[str]) 
     try:
         got |= {name: int(text) for name, text in seen.items()}
     except ValueError:
-        told = ", ".join(f"{name} {text!r}" for name, text in seen.items())
-        raise Refused(f"the environment gives {told}, which are not numbers.", "unset RANK and its like") from None
+        given = ", ".join(f"{name} {text!r}" for name, text in seen.items())
+        raise Refused(f"the environment gives {given}, which are not numbers.", "unset RANK and its like") from None
 
 
 def _runner_words(got: Mapping[str, Any], environ: Mapping[str, str]) -> list[str]:

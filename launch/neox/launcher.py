@@ -140,13 +140,13 @@ def executed(
     harm = _taken_apart(named, listed, [folder, *_launch(python, world, args), rest[0]], rest[1:])
     traps = harm if args.launcher == "pdsh" else _changed(named, environ, flavour, args.launcher)
 
-    def built(told: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    def built(variables: Mapping[str, str]) -> tuple[list[str], list[str]]:
         if args.launcher == "pdsh":
-            return _pdsh(hosts, told, folder, _launch(python, world, args, "%n"), rest), []
+            return _pdsh(hosts, variables, folder, _launch(python, world, args, "%n"), rest), []
         if args.launcher == "openmpi":
-            return _openmpi(args, pool, told, environ, python, rest)
+            return _openmpi(args, pool, variables, environ, python, rest)
         if args.launcher == "slurm":
-            return _slurm(args, pool, told, flavour, python, rest)
+            return _slurm(args, pool, variables, flavour, python, rest)
         raise NotShown(f"launcher {args.launcher} is not built here.", "use pdsh, openmpi or slurm")
 
     command, more = built(exports)
@@ -254,17 +254,17 @@ def _taken_apart(
     words = [word for word in bare if _BARE.search(word)]
     words += [word for word in quoted if (_QUOTED if " " in word else _BARE).search(word)]
     words = [redact.text(word) for word in words if word not in UNKNOWN]
-    told = [f"{', '.join(broken)}: a line break cannot be handed on; unset it"] if broken else []
+    sentences = [f"{', '.join(broken)}: a line break cannot be handed on; unset it"] if broken else []
     if expanded:
-        told.append(
+        sentences.append(
             f"{', '.join(expanded)}: pdsh and the remote shell expand what stands between double quotes; escape it in a"
             " .deepspeed_env (launch.deepspeed_env), or unset it"
         )
     if words:
-        told.append(
+        sentences.append(
             f"{', '.join(map(repr, words))}: the remote shell would take it apart; use names without such signs"
         )
-    return told
+    return sentences
 
 
 def _changed(named: Mapping[str, str], environ: Mapping[str, str], flavour: str, launcher: str) -> list[str]:
@@ -294,9 +294,9 @@ def _pdsh(
     launch: Sequence[str],
     rest: Sequence[str],
 ) -> list[str]:
-    told = "".join(f"export {name}={value}; " for name, value in exports.items())
+    assigned = "".join(f"export {name}={value}; " for name, value in exports.items())
     quoted = ['"{}"'.format(word.replace('"', '\\"')) if " " in word else word for word in rest[1:]]
-    return ["pdsh", "-S", "-f", "1024", "-w", ",".join(hosts), told, f"cd {folder};", *launch, rest[0], *quoted]
+    return ["pdsh", "-S", "-f", "1024", "-w", ",".join(hosts), assigned, f"cd {folder};", *launch, rest[0], *quoted]
 
 
 def _openmpi(
@@ -320,8 +320,8 @@ def _openmpi(
         )
     start = ["mpirun", "-n", str(sum(pool.values())), "-hostfile", args.hostfile]
     start += ["--mca", "btl", "^openib", "--mca", "btl_tcp_if_include", "eth0"]
-    told = [word for name, value in exports.items() for word in ("-x", f"{name}={value}")]
-    return [*start, *told, python, "-u", *rest], traps
+    assigned = [word for name, value in exports.items() for word in ("-x", f"{name}={value}")]
+    return [*start, *assigned, python, "-u", *rest], traps
 
 
 def _slurm(
@@ -349,5 +349,5 @@ def _slurm(
     command += ["--gpus", str(args.num_gpus)] if args.num_gpus > 0 else []
     if args.include or args.exclude or args.num_nodes > 0 or args.num_gpus > 0:
         traps.append(f"srun -n {sum(pool.values())} counts the whole hostfile, whatever the filters leave")
-    told = "".join(f",{name}={value}" for name, value in exports.items())
-    return [*command, f"--export=ALL{told}", python, "-u", *rest], traps
+    assigned = "".join(f",{name}={value}" for name, value in exports.items())
+    return [*command, f"--export=ALL{assigned}", python, "-u", *rest], traps

@@ -91,8 +91,8 @@ def shortened(text: str) -> str:
 def step(line: str) -> Step | None:
     """The step that a line tells of, or None."""
     line = shortened(line)
-    found = _ITERATION.search(line)
-    if found is None or int(found[1]) > int(found[2]):
+    head = _ITERATION.search(line)
+    if head is None or int(head[1]) > int(head[2]):
         return None
     values: dict[str, float | None] = {}
     for name, pattern in _FIELDS.items():
@@ -105,8 +105,8 @@ def step(line: str) -> Step | None:
     rate = number(flops[1]) if flops else None
     mfu = values["mfu"]
     return Step(
-        iteration=int(found[1]),
-        total=int(found[2]),
+        iteration=int(head[1]),
+        total=int(head[2]),
         loss=values["loss"],
         samples_per_s=values["samples_per_s"],
         step_ms=values["step_ms"],
@@ -246,3 +246,10 @@ class Follower:
         self._head = self._tail = b""
         self._cut = False
         return line
+
+
+def last_step(path: Path) -> int:
+    """The last step that the end of a log tells of; 0 before the first, or where there is no log."""
+    size = path.stat().st_size if path.is_file() else 0
+    ends = map(readable, Follower(path, max(0, size - LONGEST)).lines(end=True))
+    return next((one.iteration for line in reversed([*ends]) if (one := step(line)) is not None), 0)

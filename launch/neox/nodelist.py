@@ -75,7 +75,7 @@ def _words(text: str) -> list[str]:
 def _choices(piece: str, text: str) -> list[str]:
     if not piece.startswith("["):
         return [piece]
-    found: list[str] = []
+    numbers: list[str] = []
     for part in piece[1:-1].split(","):
         match = _RANGE.fullmatch(part.strip())
         if match is None:
@@ -83,8 +83,8 @@ def _choices(piece: str, text: str) -> list[str]:
         first, last = match[1], match[2] or match[1]
         if int(last) < int(first) or int(last) - int(first) >= MOST:
             raise HaigoError(f"the range {part[:40]} is backwards or too long, in {text[:60]!r}.", "write [1-3,5]")
-        found += [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
-    return found
+        numbers += [str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)]
+    return numbers
 
 
 def check(hosts: Sequence[str]) -> list[str]:
@@ -110,17 +110,17 @@ def counts(text: str, name: str = "SLURM_TASKS_PER_NODE") -> list[int]:
     Raises:
         HaigoError: it has another form.
     """
-    found: list[int] = []
+    numbers: list[int] = []
     for part in text.split(","):
         match = _COUNT.fullmatch(part.strip())
         if match is None or int(match[2] or 1) > MOST:
             raise HaigoError(
                 f"{name}={text[:60]} is not of the form 4,2,1(x2).", "run inside the job's own environment"
             )
-        found += [int(match[1])] * int(match[2] or 1)
-        if len(found) > MOST:
+        numbers += [int(match[1])] * int(match[2] or 1)
+        if len(numbers) > MOST:
             raise HaigoError(f"{name}={text[:60]} counts more than {MOST:,} nodes.", "check it")
-    return found
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -158,13 +158,13 @@ def slurm(
     groups = _groups(environ)
     for number, one in enumerate(groups):
         try:
-            found = _of_group(one, gpus_per_node, tell)
+            part = _of_group(one, gpus_per_node, tell)
         except Refused as error:
             if len(groups) == 1:
                 raise
             raise Refused(f"group {number} of this heterogeneous job: {error.problem}", error.fix) from None
-        check([*hosts, *found])
-        hosts |= found
+        check([*hosts, *part])
+        hosts |= part
     if len(groups) > 1:
         tell(f"this is a heterogeneous job: the hosts of its {len(groups)} groups are given, and srun reaches the first "
              "group only, unless it gets --het-group")  # fmt: skip
@@ -184,7 +184,7 @@ def _groups(environ: Mapping[str, str]) -> list[dict[str, str]]:
         raise HaigoError(
             f"SLURM_HET_SIZE={size[:60]} is no number of groups.", "run inside sbatch or salloc, or name hosts"
         )
-    found = []
+    groups = []
     for number in range(int(size)):
         mine: dict[str, str] = {}
         for kind in ("_PACK_GROUP_", "_HET_GROUP_"):
@@ -200,8 +200,8 @@ def _groups(environ: Mapping[str, str]) -> list[dict[str, str]]:
                 "run inside sbatch or salloc, or name hosts",
             )
         # the plain names, those of this very node among them, are of the group that it is called in
-        found.append({**environ, **mine} if environ.get("SLURM_JOB_NODELIST") == listed else mine)
-    return found
+        groups.append({**environ, **mine} if environ.get("SLURM_JOB_NODELIST") == listed else mine)
+    return groups
 
 
 def _of_group(environ: Mapping[str, str], gpus_per_node: int | None, say: Callable[[str], None]) -> dict[str, int]:
@@ -267,31 +267,31 @@ def _facts(environ: Mapping[str, str], nodes: int) -> _Facts:
 def _gpus(facts: _Facts, environ: Mapping[str, str], nodes: int, say: Callable[[str], None]) -> list[int]:
     """GPUs of every node."""
     _agree(facts, environ, nodes)
-    found = next(iter(facts.each.values()), None)
-    if found is None and facts.here:
+    each = next(iter(facts.each.values()), None)
+    if each is None and facts.here:
         name, count = next(iter(facts.here.items()))
-        found = [count] * nodes
-        if nodes > 1 and not (nodes == 2 and facts.total == sum(found)):
+        each = [count] * nodes
+        if nodes > 1 and not (nodes == 2 and facts.total == sum(each)):
             say(f"{name} tells of this node only: all {nodes} hosts are taken to have {count} GPUs (--gpus-per-node N "
                 "says it)")  # fmt: skip
-    if found is None and facts.total and nodes == 1:
-        found = [facts.total]
-    if facts.total and (found is None or sum(found) != facts.total):
+    if each is None and facts.total and nodes == 1:
+        each = [facts.total]
+    if facts.total and (each is None or sum(each) != facts.total):
         have = f"how Slurm parts them among {nodes} nodes is not told"
-        if found:
-            have = f"those of its nodes would be {' + '.join(map(str, found[:8]))}{' + ...' * (nodes > 8)}"
+        if each:
+            have = f"those of its nodes would be {' + '.join(map(str, each[:8]))}{' + ...' * (nodes > 8)}"
         raise Refused(
             f"SLURM_GPUS={environ['SLURM_GPUS'][:60]} is a number for the whole job, and {have}.",
             "ask Slurm for --gpus-per-node, or give --gpus-per-node N here",
         )
-    if found is None and facts.tasks and max(facts.tasks) > 1:
+    if each is None and facts.tasks and max(facts.tasks) > 1:
         say(
             "Slurm tells no number of GPUs: one is taken for each task of SLURM_TASKS_PER_NODE (--gpus-per-node N says it)"
         )
-        found = facts.tasks
-    if found is None or min(found) < 1:
+        each = facts.tasks
+    if each is None or min(each) < 1:
         raise Refused("Slurm tells no number of GPUs.", "give --gpus-per-node N")
-    return found
+    return each
 
 
 def _agree(facts: _Facts, environ: Mapping[str, str], nodes: int) -> None:

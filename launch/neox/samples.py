@@ -42,11 +42,11 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
             "show fewer with --first",
         )
     data = source.open()
-    found = []
+    samples = []
     for number in range(first):
         dataset, index = data.find(number)
         tokens = dataset[index]
-        found.append(
+        samples.append(
             {
                 "sample": number,
                 "step": number // batch,
@@ -58,7 +58,7 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
                 "tokens": tokens.tolist(),
             }
         )
-    return found
+    return samples
 
 
 def digest(samples: Sequence[Sequence[int] | np.ndarray]) -> str:

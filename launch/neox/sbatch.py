@@ -144,9 +144,9 @@ def write(job: SlurmOptions) -> Written:
     loaded = [reader.load(group) for group in groups]
     named = [f"{group[0]} (run {number})" for number, group in enumerate(groups)]
     checkpoints.require_apart(list(zip(named, loaded, strict=True)), "--array")
-    found = [check(each, job.nodes, job.gpus_per_node, job.launcher) for each in loaded]
-    lacking = found[0][0]
-    if any(keys != lacking for keys, _ in found):
+    checked = [check(each, job.nodes, job.gpus_per_node, job.launcher) for each in loaded]
+    lacking = checked[0][0]
+    if any(keys != lacking for keys, _ in checked):
         raise Refused("some of the configs have the launcher's keys and some do not.", "write them into all or none")
     if lacking:
         yamlfile.write(extra, lacking, f"keys for {output.name}: GPT-NeoX joins this file with the run's own")
@@ -154,7 +154,7 @@ def write(job: SlurmOptions) -> Written:
     for group in absolute:
         reader.load(group)
     files.write_text(output, script(job, absolute, dict(os.environ)))
-    warnings = [f"{group[0].name}: {line}" for group, (_, lines) in zip(groups, found, strict=True) for line in lines]
+    warnings = [f"{group[0].name}: {line}" for group, (_, lines) in zip(groups, checked, strict=True) for line in lines]
     return Written(output, extra if lacking else None, warnings)
 
 

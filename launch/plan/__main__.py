@@ -27,17 +27,17 @@ from launch.plan.planner import plan
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("launch.plan", __doc__, PlanOptions, argv)
-    made = plan(options)
+    planned = plan(options)
     if options.json:
-        print(json.dumps(show.as_json(made), ensure_ascii=False, indent=2))
-    elif made.asked is not None:
-        print(show.judged(made))
-    elif made.layouts:
-        print(show.text(made, options.rows, options.price))
-    if made.asked is not None:
-        return None if made.asked.fits else cli.REFUSED
-    if not made.layouts:
-        raise Refused(made.refusal(), made.remedy())
+        print(json.dumps(show.as_json(planned), ensure_ascii=False, indent=2))
+    elif planned.asked is not None:
+        print(show.judged(planned))
+    elif planned.layouts:
+        print(show.text(planned, options.rows, options.price))
+    if planned.asked is not None:
+        return None if planned.asked.fits else cli.REFUSED
+    if not planned.layouts:
+        raise Refused(planned.refusal(), planned.remedy())
     return None
 
 

@@ -49,7 +49,7 @@ def judge(
 
 
 def _parse(words: str, shape: Shape, gpus: int, cluster: Cluster, stack: Stack) -> tuple[Split, int]:
-    found: dict[str, int] = {}
+    values: dict[str, int] = {}
     rest = words.lower().strip()
     while rest:
         word = _WORD.match(rest)
@@ -57,18 +57,18 @@ def _parse(words: str, shape: Shape, gpus: int, cluster: Cluster, stack: Stack) 
             raise HaigoError(
                 f"'{words}' names no layout, from '{rest}' on.", "write for example 'TP1 PP0 ZeRO1 micro 16'"
             )
-        found[word[1] or "recompute"] = int(word[2] or 1)
+        values[word[1] or "recompute"] = int(word[2] or 1)
         rest = rest[word.end() :].strip(" ,")
-    tensor, pipe = found.get("tp", 1), found.get("pp", 0)
+    tensor, pipe = values.get("tp", 1), values.get("pp", 0)
     pipe = 0 if pipe == 1 else pipe
     stages = max(1, pipe)
-    if tensor < 1 or gpus % (tensor * stages) or found.get("dp", gpus // (tensor * stages)) * tensor * stages != gpus:
+    if tensor < 1 or gpus % (tensor * stages) or values.get("dp", gpus // (tensor * stages)) * tensor * stages != gpus:
         raise HaigoError(f"'{words}' does not divide {gpus} GPUs.", "change TP, PP or --nodes", option="nodes")
     if shape.heads % tensor or shape.hidden % tensor:
         raise HaigoError(f"TP{tensor} does not divide {shape.heads} heads.", "use a tensor split that does")
     if shape.layers % stages:
         raise HaigoError(f"PP{pipe} does not divide {shape.layers} layers.", "use a pipeline that does")
-    zero = found.get("zero", 1 if stack.neox else 3)
+    zero = values.get("zero", 1 if stack.neox else 3)
     if zero not in (0, 1, 2, 3):
         raise HaigoError(f"there is no ZeRO {zero}.", "use 0, 1, 2 or 3")
     if stack.neox and zero >= 2 and (pipe or tensor > 1):
@@ -77,7 +77,7 @@ def _parse(words: str, shape: Shape, gpus: int, cluster: Cluster, stack: Stack) 
         )
     if not stack.neox and (tensor > 1 or pipe):
         raise HaigoError(f"{stack.name} has no tensor or pipeline parallelism.", "use TP1 PP0")
-    micro = found.get("micro", 1)
+    micro = values.get("micro", 1)
     if micro < 1:
         raise HaigoError("a micro batch has at least one sequence.", "write micro 1 or more")
-    return Split(tensor, pipe, gpus // (tensor * stages), zero, bool(found.get("recompute"))), micro
+    return Split(tensor, pipe, gpus // (tensor * stages), zero, bool(values.get("recompute"))), micro

@@ -168,8 +168,8 @@ def _named(options: ConfigOptions, tokenizer: Tokenizer, begun: recipes.Base | N
     output = Path(options.output)
     folder = Path(options.save) if options.save is not None else output.resolve().parent / "checkpoints" / output.stem
     if begun is not None and folder.resolve() == begun.folder:
-        told = f"the run would write its checkpoints into {begun.folder}, where it starts from."
-        raise Refused(told, "give another --save", option="save")
+        sentence = f"the run would write its checkpoints into {begun.folder}, where it starts from."
+        raise Refused(sentence, "give another --save", option="save")
     named = {"tokenizer_type": "SPMTokenizer", "vocab_file": str(tokenizer.path.resolve()), "data_impl": "mmap"}
     return {**named, "save": str(folder.resolve()), "load": str(folder.resolve()), "seed": options.seed}
 
@@ -180,9 +180,9 @@ def write_config(options: ConfigOptions, command: str = "") -> dict[str, Any]:
     Returns:
         What `summary` gives: file, layout, memory, days, epochs and remarks, and the config itself.
     """
-    made = make_config(options, command)
-    write(made, options.output)
-    return summary(made, options.output)
+    written = make_config(options, command)
+    write(written, options.output)
+    return summary(written, options.output)
 
 
 def write(made: Written, output: File) -> list[Path]:

@@ -73,21 +73,21 @@ def dataset(prefix: str | os.PathLike[str]) -> Dataset:
     from haigo.formats.dataset.indexed import VERSION, MMapReader
 
     reader, again = MMapReader(prefix).of_tokens(), "make the dataset again with preprocess.index"
-    made = manifest.check(prefix)
+    stated = manifest.check(prefix)
     if reader.version != VERSION:
         raise Refused(
             f"{prefix}.idx has version {reader.version}, and GPT-NeoX ends on any but {VERSION}.",
             f"{again}, or write {VERSION} into the byte 9 of a copy: the rest is the same",
         )
     # GPT-NeoX uses no document index, and its merge tool loses it
-    trouble = reader.problems(documents=made is not None)
+    trouble = reader.problems(documents=stated is not None)
     if trouble:
         raise HaigoError(f"{prefix}.idx is damaged: {trouble[0]}.", again)
-    if made is not None and made["tokens"] != len(reader.tokens):
+    if stated is not None and stated["tokens"] != len(reader.tokens):
         raise Refused(
-            f"{prefix}.json speaks of {made['tokens']:,} tokens, and {prefix}.bin has {len(reader.tokens):,}.", again
+            f"{prefix}.json speaks of {stated['tokens']:,} tokens, and {prefix}.bin has {len(reader.tokens):,}.", again
         )
-    return Dataset(Path(prefix), len(reader.tokens), len(reader), reader.dtype.name, made)
+    return Dataset(Path(prefix), len(reader.tokens), len(reader), reader.dtype.name, stated)
 
 
 def data_keys(
@@ -142,5 +142,5 @@ def data_keys(
         total = math.fsum(shares)
         keys[f"{split}_data_paths"] = paths
         keys[f"{split}_data_weights"] = [share / total for share in shares]
-    remarks += [told for told, _ in overlap.found({split: keys[f"{split}_data_paths"] for split in SPLITS})]
+    remarks += [sentence for sentence, _ in overlap.found({split: keys[f"{split}_data_paths"] for split in SPLITS})]
     return keys, training, remarks

@@ -87,7 +87,7 @@ def pairs(options: ConfigOptions, tokenizer: Tokenizer, seq_length: int, piped: 
     from haigo.formats.dataset import belongs
     from preprocess.index import dataset_prefix
 
-    made: dict[str, Any] = {"data_impl": "mmap"}
+    keys: dict[str, Any] = {"data_impl": "mmap"}
     remarks: list[str] = []
     packed, samples, tokens, examples = None, 0, 0, 0
     if options.train_pairs is None:
@@ -117,9 +117,9 @@ def pairs(options: ConfigOptions, tokenizer: Tokenizer, seq_length: int, piped: 
         if split == "train":
             samples, tokens = max(1, one.tokens // seq_length), one.tokens
             examples = examples_of(one)
-        made[f"{split}_data_paths"] = [str(Path(text).resolve())]
-        made[f"{split}_label_data_paths"] = [str(Path(label).resolve())]
-        made[f"{split}_data_weights"] = [1.0]
+        keys[f"{split}_data_paths"] = [str(Path(text).resolve())]
+        keys[f"{split}_label_data_paths"] = [str(Path(label).resolve())]
+        keys[f"{split}_data_weights"] = [1.0]
     if not packed and piped:
         raise Refused(
             "examples that are not packed need evaluation, and GPT-NeoX's evaluation crashes with a pipeline.",
@@ -130,8 +130,8 @@ def pairs(options: ConfigOptions, tokenizer: Tokenizer, seq_length: int, piped: 
         remarks.append(
             "not packed: GPT-NeoX pads every sample (pack_until_overflow); preprocess.pairs --pack is safer."
         )
-    made["pack_impl"] = "packed" if packed else "pack_until_overflow"
-    return Pairs(made, samples, examples, tokens, bool(packed), remarks)
+    keys["pack_impl"] = "packed" if packed else "pack_until_overflow"
+    return Pairs(keys, samples, examples, tokens, bool(packed), remarks)
 
 
 def steps_of(epochs: float, samples: int, batch: int) -> int:

@@ -124,7 +124,7 @@ def candidates(shape: Shape, gpus: int, cluster: Cluster, sequences: int, stack:
 
     A micro batch whose batch arithmetic would move the global batch by more than a quarter is passed over.
     """
-    found = []
+    chosen = []
     for split in splits(shape, gpus, cluster, stack):
         tried = [
             one
@@ -134,8 +134,8 @@ def candidates(shape: Shape, gpus: int, cluster: Cluster, sequences: int, stack:
         ] or [layout(shape, split, 1, sequences, cluster, stack)]
         easy = [one for one in tried if one.fits and not one.tight]
         able = [one for one in tried if one.fits]
-        found.append((easy or able or tried[:1])[-1])
-    return found
+        chosen.append((easy or able or tried[:1])[-1])
+    return chosen
 
 
 def score(one: Layout) -> float:

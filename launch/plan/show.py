@@ -53,8 +53,8 @@ def text(made: Plan, rows: int = 6, price: float | None = None) -> str:
             runs = "1 measured run" if len(made.measured) == 1 else f"{len(made.measured)} measured runs"
             lines.append(f"Calibrated by {runs}: {shown} times the plan's middle.")
         if best.pipe:
-            told = "A pipeline: GPT-NeoX cannot evaluate while training with it, so the config says eval_iters 0."
-            lines.append(told)
+            sentence = "A pipeline: GPT-NeoX cannot evaluate while training with it, so the config says eval_iters 0."
+            lines.append(sentence)
     if made.faster is not None:
         quick = f"{made.faster.name}, {span(made.days(made.faster))}"
         lines.append(f"With --attention flash (flash-attn in GPT-NeoX's environment): {quick}.")

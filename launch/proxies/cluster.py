@@ -171,12 +171,12 @@ class Local(Jobs):
 
 def _descendants(pid: int) -> list[int]:
     """Processes that a process started, and theirs."""
-    found = []
+    pids = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
             for word in (task / "children").read_text(encoding="ascii").split():
-                found += [int(word), *_descendants(int(word))]
-    return found
+                pids += [int(word), *_descendants(int(word))]
+    return pids
 
 
 class Slurm(Jobs):

@@ -88,13 +88,13 @@ def _merge(options: ProxiesOptions) -> int:
         options.output_dir, options.merge, names=("metrics.csv", "ratios.csv", "swarm.json", "noise.json")
     )
     metrics.require_place(Path(options.output_dir), "merged")
-    made = merge(options.merge, options.output_dir)
-    print(f"{made.metrics}: {made.runs} proxies from {len(options.merge)} folders")
-    if made.twice:
-        print(f"kept once: {_few(made.twice)}, the same in several folders")
-    if made.missing:
-        print(f"in the tables and not trained yet: {_few(made.missing)}")
-    _print_noise(made.noise)
+    merged = merge(options.merge, options.output_dir)
+    print(f"{merged.metrics}: {merged.runs} proxies from {len(options.merge)} folders")
+    if merged.twice:
+        print(f"kept once: {_few(merged.twice)}, the same in several folders")
+    if merged.missing:
+        print(f"in the tables and not trained yet: {_few(merged.missing)}")
+    _print_noise(merged.noise)
     return cli.OK
 
 

@@ -158,12 +158,12 @@ def _cut(
 ) -> Path:
     """The dataset with the first `wanted` tokens of the documents in their drawn order."""
     key = files.digest([manifests.fingerprint(prefix), wanted, seed, corpus])[:16]
-    made = folder / re.sub(r"[^\w.-]", "_", corpus) / key / "train_text_document"
+    cut = folder / re.sub(r"[^\w.-]", "_", corpus) / key / "train_text_document"
     try:
-        if manifests.check(made) is not None:  # written last
-            return made
+        if manifests.check(cut) is not None:  # written last
+            return cut
     except (HaigoError, FileNotFoundError) as error:
-        what = error.problem.removesuffix(".") if isinstance(error, HaigoError) else f"{made} is not whole"
+        what = error.problem.removesuffix(".") if isinstance(error, HaigoError) else f"{cut} is not whole"
         print(f"haigo: {what}: it is cut again.", file=sys.stderr)
     drawn = np.random.default_rng([seed, int(hashlib.sha256(corpus.encode()).hexdigest()[:8], 16)])
     sizes = np.asarray(reader.sizes, dtype=np.int64)
@@ -171,8 +171,8 @@ def _cut(
     ends = np.cumsum(sizes[order])
     count = int(np.searchsorted(ends, wanted)) + 1
     text_bytes = 0
-    made.parent.mkdir(parents=True, exist_ok=True)
-    with MMapWriter(made, reader.dtype) as writer:
+    cut.parent.mkdir(parents=True, exist_ok=True)
+    with MMapWriter(cut, reader.dtype) as writer:
         left = wanted
         for number in order[:count].tolist():
             ids = np.asarray(reader[number])[:left]
@@ -188,9 +188,9 @@ def _cut(
         "eod_id": tokenizer.eod_id,
         "vocab_size": tokenizer.vocab_size,
         "tokenizer_sha256": tokenizer.sha256,
-        **manifests.sums(made),
+        **manifests.sums(cut),
         "cut_from": {"prefix": str(prefix), "tokens": int(ends[-1]), "seed": seed},
         "tool": f"haigo {__version__}",
     }
-    manifests.write(made, content)
-    return made
+    manifests.write(cut, content)
+    return cut

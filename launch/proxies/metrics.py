@@ -64,8 +64,8 @@ def require_place(folder: Path, kind: str) -> None:
 
 def write(folder: Path, results: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> None:
     """Write metrics.csv: one row a finished run of `order`, one column a metric."""
-    header, made = table_of(results, order)
-    csvfile.write_rows(folder / "metrics.csv", header, made)
+    header, rows = table_of(results, order)
+    csvfile.write_rows(folder / "metrics.csv", header, rows)
 
 
 def table_of(
@@ -76,7 +76,7 @@ def table_of(
     metrics = list(dict.fromkeys(metric for _, result in rows for metric in _values(result)))
     matched = any(result.get("epochs_matched") for _, result in rows)
     about = ABOUT if matched else ABOUT[:-1]
-    made = {}
+    cells_by_run = {}
     for name, result in rows:
         values = _values(result)
         cells = {metric: f"{values[metric]:.6f}" if metric in values else "" for metric in metrics}
@@ -84,21 +84,21 @@ def table_of(
         if matched:
             target = (result.get("epochs_matched") or {}).get("target_tokens")
             cells["epochs_matched"] = "" if target is None else f"{target:g}"
-        made[name] = cells
-    return ["run", *metrics, *about], made
+        cells_by_run[name] = cells
+    return ["run", *metrics, *about], cells_by_run
 
 
 def own_results(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Run -> its own result.json with the scores of its tasks, for those runs in the folder that are as they were left."""
-    found = {}
+    results = {}
     for name in names:
         place = folder / "runs" / name
         result = checkpoint.finished(place)
         if result is not None:
             scored = place / "scores.json"
             more = {"scores": sealed.read(scored)[0]["metrics"]} if scored.is_file() else {}
-            found[name] = {**result, **more}
-    return found
+            results[name] = {**result, **more}
+    return results
 
 
 def rebuild(folder: Path) -> None:

@@ -33,7 +33,6 @@ from launch.train.start import start
 from neox_configs import keys
 
 ENGINE = "gpt-neox"
-_TAIL_BYTES = 8192
 _LOGGED_STEPS = 200
 _SAVES = 10  # of one run: as GPT-NeoX writes all weights and moments each time
 
@@ -248,11 +247,4 @@ def logged(log: Path) -> list[tuple[int, float]]:
 
 def steps_done(folder: Path) -> int:
     """The last step that a run's log tells of; 0 before the first."""
-    try:
-        with open(folder / "train.log", "rb") as handle:
-            handle.seek(max(0, os.fstat(handle.fileno()).st_size - _TAIL_BYTES))
-            lines = handle.read().splitlines()
-    except FileNotFoundError:
-        return 0
-    steps = [one.iteration for line in lines if (one := neox_log.step(neox_log.readable(line))) is not None]
-    return steps[-1] if steps else 0
+    return neox_log.last_step(folder / "train.log")

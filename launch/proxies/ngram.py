@@ -95,15 +95,15 @@ class Counted:
 
     def losses(self, weights: Array, tokens: float) -> Array:
         """Bits per byte, (mixtures, metrics), of the models of mixtures (mixtures, corpora) that have read `tokens`."""
-        made = np.empty((len(weights), len(self.metrics)))
+        losses = np.empty((len(weights), len(self.metrics)))
         for row, mixture in enumerate(np.asarray(weights, dtype=np.float64)):
             read = np.minimum(mixture * tokens, self.tokens)
             p: Array | float = 1.0 / self.vocabulary_size
             for hits, seen, strength in zip(self._hits, self._seen, CONCENTRATION, strict=False):
                 p = (hits @ read + strength * p) / (seen @ read + strength)
             bits = np.add.reduceat(-np.log2(p), np.r_[0, self._ends[:-1]])
-            made[row] = bits / self._bytes
-        return made
+            losses[row] = bits / self._bytes
+        return losses
 
 
 def _questions(catalogue: Catalogue, tokenizer: Tokenizer, options: CountOptions) -> dict[str, _Asked]:
@@ -119,7 +119,7 @@ def _questions(catalogue: Catalogue, tokenizer: Tokenizer, options: CountOptions
         tasks[f"{name}_bpb"] = evaluate.pairs_task(path, tokenizer, _POSITIONS)
     if not tasks:
         raise HaigoError("the catalogue has no validation set: there is nothing to screen for.", "index a valid split")
-    made = {}
+    questions = {}
     for name, task in tasks.items():
         # as launch.engine.evaluate: the end of a document stands for no byte, so its prediction is no part of the bits
         row, column = np.nonzero((task.labels >= 0) & (task.labels != task.eod_id))
@@ -128,8 +128,8 @@ def _questions(catalogue: Catalogue, tokenizer: Tokenizer, options: CountOptions
             for i in range(order - 1)
         ]
         contexts = np.array(before, dtype=np.int64).reshape(order - 1, len(row))
-        made[name] = _Asked(task.labels[row, column], contexts, task.text_bytes)
-    return made
+        questions[name] = _Asked(task.labels[row, column], contexts, task.text_bytes)
+    return questions
 
 
 def _training_stream(catalogue: Catalogue, corpus: str, tokenizer: Tokenizer) -> Array:

@@ -43,13 +43,13 @@ def proxy_config(
     """The GPT-NeoX config of one proxy: the base with this mixture's training data. Corpora of weight 0 are left out
     (GPT-NeoX's greedy blending would draw a sample of one that stands first in the list)."""
     used = [corpus for corpus, weight in weights.items() if weight > 0]
-    made: dict[str, Any] = {
+    config: dict[str, Any] = {
         **base,
         "train_data_paths": [str(catalogue.prefix(corpus, "train")) for corpus in used],
         "train_data_weights": [weights[corpus] for corpus in used],
     }
-    made.setdefault("data_impl", "mmap")
-    return made if seed is None else {**made, "seed": seed}
+    config.setdefault("data_impl", "mmap")
+    return config if seed is None else {**config, "seed": seed}
 
 
 def train(proxy: Proxy, tell: Callable[[Any], None]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -39,9 +39,9 @@ def check(tasks: TaskOptions) -> str:
     names = known.select(list(tasks.tasks))
     shots = spread(tasks.num_fewshot or [None], names, "num-fewshot")
     limits = spread(tasks.limit or [None], names, "limit")
-    found = read_sources(names, shots, limits, Path(tasks.data_dir or "."), tasks.fewshot_pool, tasks.data_version)
-    used = [[file.sha256 for file in (source.scored, source.pool) if file is not None] for source in found]
-    return files.digest([names, [source.shots for source in found], limits, used])
+    sources = read_sources(names, shots, limits, Path(tasks.data_dir or "."), tasks.fewshot_pool, tasks.data_version)
+    used = [[file.sha256 for file in (source.scored, source.pool) if file is not None] for source in sources]
+    return files.digest([names, [source.shots for source in sources], limits, used])
 
 
 def finished(folder: Path, key: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -75,7 +75,7 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
 
     # what it says on the way would be said once a proxy, in the middle of the table
     with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        found = evaluate(
+        answered = evaluate(
             folder / "model",
             tasks.tasks,
             tasks.num_fewshot or [None],
@@ -87,18 +87,18 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
             data_version=tasks.data_version,
             device=device.resolve("auto"),
         )
-    made: dict[str, Any] = {"key": key, "model": _model(result), "metrics": {}, "items": {}, "chance": {}}
-    for name, figures in found["results"].items():
-        about = found["haigo"]["tasks"][name]
+    content: dict[str, Any] = {"key": key, "model": _model(result), "metrics": {}, "items": {}, "chance": {}}
+    for name, figures in answered["results"].items():
+        about = answered["haigo"]["tasks"][name]
         metric = about["main_metric"]
         column = f"{name}_{metric}"
-        made["metrics"][column] = float(figures[metric]) * float(about["main_scale"]) / 100.0
+        content["metrics"][column] = float(figures[metric]) * float(about["main_scale"]) / 100.0
         if metric in _SHARES:
-            made["items"][column] = about["n"]
+            content["items"][column] = about["n"]
             if about["baseline"].get("chance") is not None:
-                made["chance"][column] = about["baseline"]["chance"]
-    sealed.write(folder / FILE, made)
-    return made
+                content["chance"][column] = about["baseline"]["chance"]
+    sealed.write(folder / FILE, content)
+    return content
 
 
 def _model(result: Mapping[str, Any]) -> str:
@@ -108,20 +108,20 @@ def _model(result: Mapping[str, Any]) -> str:
 
 def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Column -> {"items", "chance"} from the scores of several runs."""
-    made: dict[str, dict[str, Any]] = {}
+    known: dict[str, dict[str, Any]] = {}
     for result in results:
         for column, items in result.get("items", {}).items():
-            made.setdefault(column, {"items": items, "chance": result.get("chance", {}).get(column)})
-    return made
+            known.setdefault(column, {"items": items, "chance": result.get("chance", {}).get(column)})
+    return known
 
 
 def advice(known: Mapping[str, Mapping[str, Any]]) -> str:
     """The options for mixer.search."""
-    made = []
+    flags = []
     for column, facts in known.items():
         chance = f":{facts['chance']:.4g}" if facts.get("chance") is not None else ""
-        made.append(f"--score {column}={facts['items']}{chance}")
-    return " ".join(made)
+        flags.append(f"--score {column}={facts['items']}{chance}")
+    return " ".join(flags)
 
 
 def as_facts(tasks: TaskOptions, key: str) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def screen(
     """
     options = ScreenOptions(**given) if options is None else options
     known = catalogue if isinstance(catalogue, catalogues.Catalogue) else catalogues.read(catalogue)
-    for told in known.overlap():
-        print(f"haigo: warning: {told}", file=sys.stderr)
+    for sentence in known.overlap():
+        print(f"haigo: warning: {sentence}", file=sys.stderr)
     corpora = list(known.corpora)
     naming.check_all([*corpora, *options.pairs], "corpus or pairs file", "catalogue and pairs")
     rows = table.read_ratios(ratios, corpora)

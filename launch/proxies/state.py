@@ -213,5 +213,5 @@ class Swarm:
         summary = self.summary
         summary.results = {name: summary.results[name] for unit in self.units if (name := unit.name) in summary.results}
         self._write_facts()
-        made = metrics.read(self.folder)
-        summary.noise = metrics.write_noise(self.folder, made.rows, made.metrics)
+        table = metrics.read(self.folder)
+        summary.noise = metrics.write_noise(self.folder, table.rows, table.metrics)

@@ -46,18 +46,18 @@ def read_ratios(path: PathLike, corpora: Sequence[str] | None = None) -> dict[st
     """
     import numpy as np
 
-    made = tables.read_ratios(path)
-    for name in made.corpora:
+    ratios = tables.read_ratios(path)
+    for name in ratios.corpora:
         if corpora is not None and name not in corpora:
             raise HaigoError(
                 f"{path} names the corpus '{name}', which the catalogue does not have.{nearest(name, corpora)}",
                 f"the catalogue has: {', '.join(corpora)}",
             )
-    naming.check_all(made.runs, "run", str(path), reserved=())
-    rounded = abs(made.written.sum(axis=1) - 1) <= _ROUNDING
-    weights = np.where(rounded[:, None], made.written, made.weights)
+    naming.check_all(ratios.runs, "run", str(path), reserved=())
+    rounded = abs(ratios.written.sum(axis=1) - 1) <= _ROUNDING
+    weights = np.where(rounded[:, None], ratios.written, ratios.weights)
     return {
-        run: dict(zip(made.corpora, row, strict=True)) for run, row in zip(made.runs, weights.tolist(), strict=True)
+        run: dict(zip(ratios.corpora, row, strict=True)) for run, row in zip(ratios.runs, weights.tolist(), strict=True)
     }
 
 
@@ -91,14 +91,14 @@ def units(table: Mapping[str, Mapping[str, float]], seed: int, options: SwarmOpt
         if name not in table:
             raise HaigoError(f"--replicate-runs names '{name}', which the table does not have.{nearest(name, table)}",
                              "name runs of ratios.csv")  # fmt: skip
-    made = []
+    models = []
     for run, weights in table.items():
         times = replicates if replicate_runs is None or run in replicate_runs else 1
         for number in range(1, times + 1):
             name = run if number == 1 else f"{run}@{number}"
             own = (seed + number - 1) % (1 << 31) if options.seeds == "common" else _drawn(seed, name)
-            made.append(Unit(name, run, number, dict(weights), own))
-    return made
+            models.append(Unit(name, run, number, dict(weights), own))
+    return models
 
 
 def _drawn(seed: int, name: str) -> int:

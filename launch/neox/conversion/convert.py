@@ -62,15 +62,16 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
     }
     if options.dry_run:
         return {**record, "checks": []}
-    size = 4 * derive.parameters(config, padded)[1]
-    files.require_space(out, size + min(size, weights.SHARD_BYTES), "the conversion")
+    measured = options.check or options.log is not None
+    width = 4 if measured or record["dtype"] == "float32" else 2  # bytes; losses are measured in float32
+    files.require_space(out, width * derive.parameters(config, padded)[1], "the conversion")
     temporary = out.with_name(f".{out.name}.partial")
     with files.owner(temporary), contextlib.ExitStack() as stack:
         stack.callback(files.remove_tree, temporary)
         files.remove_leftovers(temporary)  # of a killed process
         with files.scratch(temporary) as work:
             findings: list[Finding] = []
-            if options.check or options.log is not None:
+            if measured:
                 findings = _proven(checkpoint, words, padded, record, options, work)
             model = model_folder.write(work / "model", checkpoint, words, padded, rows, record["dtype"])
             files.write_json(model / check.RECORD, record)

@@ -48,7 +48,7 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
         total = sum(one.tokens for entries in datasets.values() for one, _ in entries)
         answers.append(Check("data", "ok", f"{sum(map(len, datasets.values()))} datasets, {total:,} tokens, all whole"))
     sets = {split: [one.prefix for one, _ in entries] for split, entries in datasets.items()}
-    answers += [Check("data", "warn", told, fix) for told, fix in overlap.found(sets)]
+    answers += [Check("data", "warn", sentence, fix) for sentence, fix in overlap.found(sets)]
     answers += _labels(config, base, tokenizer)
     answers += _epochs(config, datasets.get("train", []))
     return answers + _resume(config, base)

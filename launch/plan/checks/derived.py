@@ -38,18 +38,18 @@ def checks(config: Mapping[str, Any], gpus: int | None) -> list[Check]:
     except HaigoError as error:
         return [Check("derived", "fail", error.problem, error.fix)]
     except (TypeError, ValueError, LookupError, AttributeError, ZeroDivisionError) as error:
-        told = f"GPT-NeoX could not work with these values ({type(error).__name__}: {error})."
-        return [Check("derived", "fail", told, "mend the value")]
-    made = {name: value for name, value in got.items() if value != config.get(name)}
-    found = [
+        sentence = f"GPT-NeoX could not work with these values ({type(error).__name__}: {error})."
+        return [Check("derived", "fail", sentence, "mend the value")]
+    filled = {name: value for name, value in got.items() if value != config.get(name)}
+    answers = [
         Check("types", "fail", f"worked out by GPT-NeoX, {problem}", "mend the value it comes from")
-        for problem in reader.type_problems(made)
+        for problem in reader.type_problems(filled)
     ]
     for name, source in _FROM.items():
         if config.get(name) is not None and config[name] != got[name]:
-            told = f"{name}: {config[name]} does nothing: GPT-NeoX puts {got[name]!r} there, from {source}."
-            found.append(Check("replaced", "fail", told, f"say it in {source}, and leave {name} out"))
-    return found
+            sentence = f"{name}: {config[name]} does nothing: GPT-NeoX puts {got[name]!r} there, from {source}."
+            answers.append(Check("replaced", "fail", sentence, f"say it in {source}, and leave {name} out"))
+    return answers
 
 
 def _fitting(config: Mapping[str, Any]) -> int:

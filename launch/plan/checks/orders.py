@@ -29,21 +29,21 @@ def checks(prefix: Path) -> Iterator[Check]:
     Args:
         prefix: of the dataset, which has been read already.
     """
-    found = sample_orders(prefix)
-    made = Path(f"{prefix}.bin").stat().st_mtime
-    stale = [file for file in found if file.stat().st_mtime < made]
+    paths = sample_orders(prefix)
+    written = Path(f"{prefix}.bin").stat().st_mtime
+    stale = [file for file in paths if file.stat().st_mtime < written]
     if stale:
-        told = f"{len(stale)} sample indices of {prefix} are older than its tokens, and GPT-NeoX would use them."
-        yield Check("index caches", "fail", told, f"delete {prefix}_*indexmap_*.npy")
+        sentence = f"{len(stale)} sample indices of {prefix} are older than its tokens, and GPT-NeoX would use them."
+        yield Check("index caches", "fail", sentence, f"delete {prefix}_*indexmap_*.npy")
         return
     sizes = MMapReader(prefix).sizes
     for stem in sorted(
-        {str(file)[: -len(f"_{part}.npy")] for file in found for part in _PARTS if file.stem.endswith(part)}
+        {str(file)[: -len(f"_{part}.npy")] for file in paths for part in _PARTS if file.stem.endswith(part)}
     ):
         trouble = _trouble(stem, str(prefix), sizes)
         if trouble:
-            told = f"{stem}_*.npy {trouble}, and GPT-NeoX would use it."
-            yield Check("index caches", "fail", told, f"delete {stem}_*.npy")
+            sentence = f"{stem}_*.npy {trouble}, and GPT-NeoX would use it."
+            yield Check("index caches", "fail", sentence, f"delete {stem}_*.npy")
 
 
 def _trouble(stem: str, prefix: str, sizes: np.ndarray) -> str | None:
@@ -79,12 +79,12 @@ def _trouble(stem: str, prefix: str, sizes: np.ndarray) -> str | None:
 
 def _summed(documents: np.ndarray, sizes: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, int]:
     """Tokens before some places of the order, int64 [places], and of all of it."""
-    found = np.full(len(places), -1, dtype=np.int64)
+    before = np.full(len(places), -1, dtype=np.int64)
     total = 0
     for start in range(0, len(documents), _CHUNK):
         ends = np.cumsum(sizes[documents[start : start + _CHUNK]], dtype=np.int64)
         inside = (places >= start) & (places < start + len(ends))
-        found[inside] = total + np.concatenate([[0], ends])[places[inside] - start]
+        before[inside] = total + np.concatenate([[0], ends])[places[inside] - start]
         total += int(ends[-1])
-    found[places == len(documents)] = total
-    return found, total
+    before[places == len(documents)] = total
+    return before, total

@@ -90,8 +90,8 @@ def facts(config: Mapping[str, Any]) -> dict[str, Any]:
     known = {name: reader.value(config, name) for name in KEYS}
 
     def block(name: str) -> Mapping[str, Any]:
-        found = config.get(name)
-        return found if isinstance(found, Mapping) else {}
+        value = config.get(name)
+        return value if isinstance(value, Mapping) else {}
 
     need = ("num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings", "seq_length")
     tools = {"given": config, "block": block, "enabled": _enabled, "number": number, "nearest": nearest}
@@ -153,17 +153,17 @@ def _optimizer(config: Mapping[str, Any]) -> dict[str, Any]:
 def shape(config: Mapping[str, Any]) -> dict[str, Any]:
     """Further facts, of a model that says its layers, hidden size and heads: attention, heads, MLP and learning rate."""
     known = {name: reader.value(config, name) for name in KEYS}
-    made: dict[str, Any] = {"kinds": set(), "attention_wrong": None}
+    more: dict[str, Any] = {"kinds": set(), "attention_wrong": None}
     hidden, heads = known["hidden_size"], known["num_attention_heads"]
     try:
-        made["kinds"] = {*neox_args.attention_layers(config.get("attention_config"), known["num_layers"])}
+        more["kinds"] = {*neox_args.attention_layers(config.get("attention_config"), known["num_layers"])}
     except HaigoError as error:
-        made["attention_wrong"] = error
+        more["attention_wrong"] = error
     share, turned = known["rotary_pct"], None
     if known["pos_emb"] == "rotary" and not hidden % heads:
         turned = hidden // heads if share == 1 else int(hidden // heads * share)
     mlp = None if known["moe_num_experts"] > 1 else derive.mlp(config)
-    return made | {"turned": turned, "mlp": mlp} | _decay(known, config.get("lr_decay_fraction"))
+    return more | {"turned": turned, "mlp": mlp} | _decay(known, config.get("lr_decay_fraction"))
 
 
 def _decay(known: Mapping[str, Any], share: float | None) -> dict[str, Any]:

@@ -33,8 +33,8 @@ def checks(config: Mapping[str, Any], base: Path) -> tuple[Tokenizer | Pieces | 
         return None, [Check("tokenizer", "fail", f"{kind} without vocab_file.", f"name {named} there")]
     merges = config.get("merge_file")
     if lower == "gpt2bpetokenizer" and (not merges or not (base / merges).is_file()):
-        told = f"{kind} without merge_file." if not merges else f"{base / merges} does not exist."
-        return None, [Check("tokenizer", "fail", told, "name its merges.txt as merge_file")]
+        sentence = f"{kind} without merge_file." if not merges else f"{base / merges} does not exist."
+        return None, [Check("tokenizer", "fail", sentence, "name its merges.txt as merge_file")]
     try:
         if lower == "spmtokenizer":
             model = load(base / str(file))

@@ -92,8 +92,8 @@ def words(config: Mapping[str, Any]) -> Iterator[Check]:
             continue
         # the same but for its case: others are no right type
         right = next(word for word in choices if word.lower() == value.lower())
-        told = f"{name}: '{value}' passes GPT-NeoX's check, and is then no word that it knows"
-        yield Check("words", "fail", f"{told} (it compares with '{right}').", f"write {name}: {right}")
+        problem = f"{name}: '{value}' passes GPT-NeoX's check, and is then no word that it knows"
+        yield Check("words", "fail", f"{problem} (it compares with '{right}').", f"write {name}: {right}")
 
 
 def blocks(config: Mapping[str, Any]) -> Iterator[Check]:
@@ -105,8 +105,8 @@ def blocks(config: Mapping[str, Any]) -> Iterator[Check]:
     for name, words in known["ignores"].items():
         for key, _ in _inside(config, name):
             if key not in words.split():
-                told = f"{name}.{key} is read by nobody.{nearest(str(key), words.split())}"
-                yield Check("blocks", "warn", told, "mend it, or leave it out")
+                sentence = f"{name}.{key} is read by nobody.{nearest(str(key), words.split())}"
+                yield Check("blocks", "warn", sentence, "mend it, or leave it out")
 
 
 def _key(name: str, key: Any, value: Any, kinds: Mapping[str, str], auto: bool) -> Iterator[Check]:
