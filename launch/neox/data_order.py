@@ -29,14 +29,12 @@ from haigo import memory
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapReader
 from neox_configs import reader
+from neox_configs.keys import KEYS
 
 Int64 = npt.NDArray[np.int64]
 _SPARE = 1.005  # GPT-NeoX asks each dataset of a blend for half a percent more than its share
-_KNOWN = {
-    "pack_impl": "packed", "data_impl": "mmap", "dataset_impl": "gpt2", "train_impl": "normal", "train_epochs": None,
-    "weight_by_num_documents": False,
-}  # fmt: skip
-"""The keys that change the order -> the value whose order is computed here."""
+_ORDERING = ("pack_impl", "data_impl", "dataset_impl", "train_impl", "train_epochs", "weight_by_num_documents")
+"""The keys that change the order, which is computed for the values that the embedded engine is held to."""
 
 
 class Dataset:
@@ -274,11 +272,12 @@ def _known(config: Mapping[str, Any]) -> None:
     Raises:
         HaigoError: for another.
     """
-    for name, allowed in _KNOWN.items():
-        if reader.value(config, name) != allowed:
+    for name in _ORDERING:
+        allowed = KEYS[name].held
+        if reader.value(config, name) not in allowed:
             raise HaigoError(
                 f"{name}: {config.get(name)!r:.60}: the order of its samples is not known here.",
-                f"write {name}: {allowed}" if allowed else f"leave {name} out",
+                f"write {name}: {allowed[0]}" if allowed[0] else f"leave {name} out",
             )
 
 
