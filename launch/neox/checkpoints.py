@@ -331,7 +331,7 @@ def choose(folder: str | os.PathLike[str], surveyed: Sequence[Checkpoint], poiso
         why = "latest is empty" if (Path(folder) / "latest").is_file() else "latest is missing"
     else:
         why = f"{named} {bad.get(named, 'is not there')}"
-    return Choice(best.tag, named, why, found)
+    return Choice(best.tag, named, why, surveyed)
 
 
 def repair(folder: str | os.PathLike[str], choice: Choice) -> bool:
