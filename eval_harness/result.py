@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from eval_harness import datasets, metrics
 from eval_harness.fewshot import LEADERBOARD_SEED
 from eval_harness.origins import Origin
-from eval_harness.tasks.base import Rules, Scores
+from eval_harness.tasks.base import Rules
 from haigo import __version__, files
 
 if TYPE_CHECKING:
@@ -110,21 +110,6 @@ def about(
         "baseline": rules.baseline(each.docs),
         "predictions": histogram(rows),
         "not_comparable": against,
-    }
-
-
-def assemble(
-    scores: Mapping[str, Scores], versions: Mapping[str, float], config: Mapping[str, Any], haigo: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The whole of result.json. Figures without a value (a standard error of one document) are left out."""
-    return {
-        "results": {
-            name: {metric: value for metric, value in each.items() if value is not None}
-            for name, each in scores.items()
-        },
-        "versions": dict(versions),
-        "config": dict(config),
-        "haigo": dict(haigo),
     }
 
 

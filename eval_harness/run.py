@@ -17,7 +17,6 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -102,41 +101,6 @@ def _options(
     )
 
 
-@dataclass(kw_only=True)
-class _Asked:
-    """The tasks of a run, their files read and checked before torch is loaded."""
-
-    sources: list[Source]
-    theirs: list[tuple[str, int | None, Limit]]
-    """lm-eval's own: name, shots, limit."""
-    manager: Any
-    """lm-eval's, where there are any of its tasks."""
-
-
-def _asked(options: RunOptions) -> _Asked:
-    """Find and check everything that is asked for, without torch.
-
-    Raises:
-        HaigoError: what `evaluate` says of tasks and files.
-    """
-    ours, theirs = stock.split([name.strip() for name in options.tasks if name.strip()])
-    manager = stock.check(theirs, options.include_path) if theirs else None
-    wanted = tasks.select(ours) if ours or not theirs else []
-    every = [*wanted, *theirs]
-    shots = dict(zip(every, spread(options.num_fewshot or None, every, "num_fewshot"), strict=True))
-    limits = dict(zip(every, spread(options.limit or None, every, "limit"), strict=True))
-    sources = read_sources(
-        wanted,
-        [shots[name] for name in wanted],
-        [limits[name] for name in wanted],
-        Path(options.data_dir or "."),
-        options.fewshot_pool,
-        options.data_version,
-        options.hub,
-    )
-    return _Asked(sources=sources, theirs=[(name, shots[name], limits[name]) for name in theirs], manager=manager)
-
-
 class _Scoring:
     """One model on the tasks of a run.
 
@@ -144,6 +108,9 @@ class _Scoring:
         model_args: the model's options, as a mapping or in lm-eval's words; with `model` they only name it.
         model, explain_to, keep_answers: as of `evaluate`.
         inputs: folders that are read beside those that the options name.
+
+    Raises:
+        HaigoError: what `evaluate` says of tasks and files.
     """
 
     def __init__(
@@ -159,27 +126,36 @@ class _Scoring:
         self.options, self.lm, self.explain_to, self.keep_answers = options, model, explain_to, keep_answers
         self.folder = None if options.output_path is None else Path(options.output_path)
         self.ids = exclude.read(Path(options.exclude)) if options.exclude is not None else None
-        self.asked = _asked(options)
         self.inputs = [options.data_dir or ".", options.exclude, options.include_path, *inputs]
         self.model_args = model_args
+        # everything that is asked for is found and checked here, before torch is loaded
+        ours, theirs = stock.split([name.strip() for name in options.tasks if name.strip()])
+        self.manager = stock.check(theirs, options.include_path) if theirs else None
+        wanted = tasks.select(ours) if ours or not theirs else []
+        every = [*wanted, *theirs]
+        shots = dict(zip(every, spread(options.num_fewshot or None, every, "num_fewshot"), strict=True))
+        limits = dict(zip(every, spread(options.limit or None, every, "limit"), strict=True))
+        data = (Path(options.data_dir or "."), options.fewshot_pool, options.data_version, options.hub)
+        self.sources = read_sources(wanted, [shots[name] for name in wanted], [limits[name] for name in wanted], *data)
+        self.theirs = [(name, shots[name], limits[name]) for name in theirs]
 
     def run(self) -> dict[str, Any]:
         """Score, write, and give what result.json holds."""
         from eval_harness import engine  # brings in torch and lm-eval: only now that the input is known to be good
 
-        options, asked = self.options, self.asked
+        options = self.options
         if self.folder is not None:
-            logged = [source.rules.name for source in asked.sources if options.log_samples]
+            logged = [source.rules.name for source in self.sources if options.log_samples]
             names = ["result.json", "harness.sh", *map(result.samples_name, logged)]
             files.check_output(self.folder, self.inputs, names=names)
-        early = [None if source.rules.needs_model else engine.prepare(source, options.seed) for source in asked.sources]
-        inspected = stock.inspect(asked.theirs, asked.manager) if asked.theirs else []
+        early = [None if source.rules.needs_model else engine.prepare(source, options.seed) for source in self.sources]
+        inspected = stock.inspect(self.theirs, self.manager) if self.theirs else []
         given = self.lm is not None and not isinstance(self.model_args, str)
         self.chosen = dict(self.model_args) if given else parse_args(self.model_args)  # type: ignore[arg-type]
         self.words = self.model_args if isinstance(self.model_args, str) else written(self.chosen)
-        lm: Any = self.lm or self._load(ours=bool(asked.sources))
+        lm: Any = self.lm or self._load(ours=bool(self.sources))
         prepared = [
-            each or engine.prepare(source, options.seed, lm) for each, source in zip(early, asked.sources, strict=True)
+            each or engine.prepare(source, options.seed, lm) for each, source in zip(early, self.sources, strict=True)
         ]
         self._explain(lm, prepared)
         start, cut_before, answers = time.monotonic(), lm.truncated, self._answers(lm) if prepared else None
@@ -195,12 +171,12 @@ class _Scoring:
                 # which samples are this result's: those of an earlier run may lie there, too
                 path = result.write_samples(self.folder, name, rows) if options.log_samples else None
                 outcome["haigo"]["tasks"][name]["samples_sha256"] = path and files.sha256_file(path)
-            files.write_text(self.folder / "harness.sh", harness.script(outcome, options, asked.theirs))
+            files.write_text(self.folder / "harness.sh", harness.script(outcome, options, self.theirs))
         if inspected:
-            if asked.sources:
+            if self.sources:
                 lm = None  # two models at a time may be one too many
                 lm = self._load(ours=False)
-            stock.run(outcome, inspected, lm, asked.manager, self.folder, self.keep_answers)
+            stock.run(outcome, inspected, lm, self.manager, self.folder, self.keep_answers)
         elif self.folder is not None:
             files.write_json(self.folder / "result.json", outcome)  # last: its presence says that the samples are whole
         if answers:
@@ -256,7 +232,7 @@ class _Scoring:
     def _tell_unmatched(self, scored: Mapping[str, Any]) -> None:
         """Say what of `--exclude` excludes nothing: its scores would be taken for those of uncontaminated documents."""
         documents: dict[str, set[str]] = {}
-        for source in self.asked.sources:
+        for source in self.sources:
             if source.limit is None:
                 for name in (source.rules.name, source.rules.dataset):
                     own = {str(row["id"]) for row in scored[source.rules.name][1]}
@@ -267,7 +243,7 @@ class _Scoring:
 
     def _outcome(self, lm: Any, prepared: Sequence[Prepared], scored: Mapping[str, Any]) -> dict[str, Any]:
         """What result.json holds of the leaderboard's tasks."""
-        options, sources = self.options, self.asked.sources
+        options, sources = self.options, self.sources
         precision = str(lm.model.dtype).removeprefix("torch.")
         about = {}
         for source, each in zip(sources, prepared, strict=True):
@@ -305,9 +281,16 @@ class _Scoring:
             "seed": options.seed,
             "contexts_shared": bool(lm.share_context),
         }
-        versions = {source.rules.name: float(source.rules.version) for source in sources}
-        figures = {name: each for name, (each, _) in scored.items()}
-        return result.assemble(figures, versions, config, haigo)
+        return {
+            # figures without a value (a standard error of one document) are left out
+            "results": {
+                name: {metric: value for metric, value in figures.items() if value is not None}
+                for name, (figures, _) in scored.items()
+            },
+            "versions": {source.rules.name: float(source.rules.version) for source in sources},
+            "config": config,
+            "haigo": haigo,
+        }
 
 
 def evaluate_models(models: Sequence[str], output_path: str | Path | None, **options: Any) -> dict[str, dict[str, Any]]:
