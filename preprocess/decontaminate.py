@@ -14,7 +14,6 @@ found for each task, OUT/contaminated.jsonl names the items found in training do
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -89,24 +88,23 @@ def decontaminate(
     return report
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Asked:
-    """What a worker makes its index from."""
-
-    paths: tuple[str, ...]
-    digests: tuple[str, ...]
-    """of the files: an index that a process still has is only used for the same content"""
-    keys: tuple[str, ...]
-    long: int
-    short: int
+_Asked = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], int, int]
+"""What a worker makes its index from: see `_index`."""
 
 
 @functools.lru_cache(maxsize=1)
-def _index(asked: _Asked) -> tuple[list[Item], ngrams.ItemIndex]:
-    paths = [Path(path) for path in asked.paths]
-    named = zip(paths, evaluation_items.labels(paths), strict=True)
-    items = [item for path, label in named for item in evaluation_items.read(path, asked.keys, label)]
-    return items, ngrams.ItemIndex(items, asked.long, asked.short)
+def _index(
+    paths: tuple[str, ...], digests: tuple[str, ...], keys: tuple[str, ...], long: int, short: int
+) -> tuple[list[Item], ngrams.ItemIndex]:
+    """The items of evaluation files and where they are looked up.
+
+    Args:
+        digests: of the files: an index that a process still has is only used for the same content.
+        keys, long, short: as in the options.
+    """
+    named = zip(map(Path, paths), evaluation_items.labels([Path(path) for path in paths]), strict=True)
+    items = [item for path, label in named for item in evaluation_items.read(path, keys, label)]
+    return items, ngrams.ItemIndex(items, long, short)
 
 
 class _Decontamination:
@@ -115,8 +113,8 @@ class _Decontamination:
     def __init__(self, corpora: Mapping[str, Path], paths: list[Path], options: DecontaminateOptions) -> None:
         self.corpora, self.paths, self.options = corpora, paths, options
         sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
-        self.asked = _Asked(tuple(map(str, paths)), sums, tuple(options.keys), options.long, options.short)
-        self.items, self.index = _index(self.asked)
+        self.asked: _Asked = (tuple(map(str, paths)), sums, tuple(options.keys), options.long, options.short)
+        self.items, self.index = _index(*self.asked)
         self.shards = rewrite.shards(corpora, skip_broken=options.skip_broken)
         self.broken = documents.broken_rows((shard.path for shard in self.shards), options.skip_broken)
         self.noted = {name: getattr(options, name) for name in ("remove", "long", "short", "keys")}
@@ -242,7 +240,7 @@ def _rows(items: Iterable[Item]) -> str:
 
 def _search_shard(shard: CorpusShard, asked: _Asked) -> tuple[Found, int]:
     """What is found in one shard, and how many documents it has."""
-    index = _index(asked)[1]
+    index = _index(*asked)[1]
     found: Found = {}
     count = 0
     for texts in documents.batches((document.text for document in shard.read()), _LOT_CHARS, len):
