@@ -19,6 +19,7 @@ from haigo.formats.documents.document import Document
 _TEXT_MODELS = frozenset({"", "wikitext"})
 _TEXT_FORMATS = frozenset({"", "text/x-wiki", "text/plain"})
 _PAGE_BYTES = 2 * MOST_BYTES
+_DEEPEST = 250
 _REDIRECT = re.compile(r"\s*[#＃](?:redirect|転送|リダイレクト)\s*:?\s*\[\[", re.IGNORECASE)
 
 
@@ -112,15 +113,17 @@ def _said(parts: dict[str, ElementTree.Element], name: str) -> str:
     return (parts[name].text or "").strip().lower() if name in parts else ""
 
 
-def _markup(element: ElementTree.Element) -> str:
+def _markup(element: ElementTree.Element, depth: int = 0) -> str:
     """The text of an element; tags that were not escaped in it are written out again as the markup that they are."""
+    if depth > _DEEPEST:
+        raise RecursionError  # before Python says so: some libraries let it go on until the stack is full
     if len(element) == 0:
         return element.text or ""
     pieces = [element.text or ""]
     for child in element:
         name = _local(child.tag)
         attributes = "".join(f' {_local(key)}="{value}"' for key, value in child.attrib.items())
-        inside = _markup(child)
+        inside = _markup(child, depth + 1)
         pieces.append(f"<{name}{attributes}>{inside}</{name}>" if inside else f"<{name}{attributes} />")
         pieces.append(child.tail or "")
     return "".join(pieces)
