@@ -143,12 +143,17 @@ class Objective:
                     f"say which is meant: --maximise {name} or --minimise {name}",
                 )
 
-    def wrong_way(self, metrics: Sequence[str], values: Array, corpora: Sequence[str], weights: Array) -> list[str]:
-        """A sentence on every metric that its own corpus makes worse: its direction may be the wrong one.
+    def wrong_way(
+        self, metrics: Sequence[str], values: Array, corpora: Sequence[str], weights: Array, source: str
+    ) -> list[str]:
+        """A sentence on every metric that its own corpus makes worse although its direction was said.
 
         Args:
             values: (runs, metrics), lower is better.
             weights: (runs, corpora).
+
+        Raises:
+            HaigoError: there is such a metric, and no direction was given for it.
         """
         short, known = short_names(metrics, "metric"), short_names(corpora, "corpus")
         made = []
@@ -159,10 +164,14 @@ class Objective:
             j = max(own, key=lambda number: len(known[corpora[number]]))
             rho = rank_correlation(weights[:, j], values[:, metrics.index(name)])
             if rho > 0.3 and rho * np.sqrt(len(values) - 1) > 3.3:
-                made.append(
-                    f"'{name}' gets worse the more of '{corpora[j]}' a run has (rank correlation {rho:.2f}): check that it is "
-                    f"meant to be {'raised' if self.direction.get(name) == 'max' else 'lowered'}."
-                )
+                way = "raised" if self.direction.get(name) == "max" else "lowered"
+                said = f"'{name}' gets worse the more of '{corpora[j]}' a run has (rank correlation {rho:.2f})"
+                if name not in self.direction:
+                    raise HaigoError(
+                        f"{source}: {said}: its direction is the wrong one, or its column.",
+                        f"say which is meant: --maximise {name}, or --minimise {name} where it is right all the same",
+                    )
+                made.append(f"{said}: check that it is meant to be {way}.")
         return made
 
     def item_noise(self, metrics: Sequence[str], values: Array) -> Array:

@@ -24,9 +24,14 @@ from mixer.screened import Screen
 TRUST = 1e-3
 """How much a loss that is not believed counts, in runs."""
 
-_FAR, _FAR_MORE = 6.0, 1.6
+_FAR, _FAR_MORE = 4.0, 2.2
 """Widths of a good run at which one metric's loss is not believed, and what each e-fold of metrics in use adds: who
 looks at 13 metrics of a run sees a strange one more often."""
+_CONFIRMED = 0.2
+"""Part of a loss's distance from the law that a second opinion must find too."""
+_EXCHANGED = 4.5, 1.5, 2.0
+"""Two losses of one run stand in each other's column when together they are so many widths off, each alone at least so
+many, and exchanged neither is more than so many."""
 _UNUSED = 2.0  # times as far for metrics that the answer does not rest on
 _LEAST_RUNS = 8  # with fewer runs a law bends to each of them
 _ENOUGH = (
@@ -35,6 +40,7 @@ _ENOUGH = (
 _MATERIAL = 0.4  # standard deviations over the runs: nearer than this no loss is worth a word
 _MANY = 0.25  # a run that is off in more than this part of the metrics is not believed in the others either
 _AT_MOST = 0.2  # of the runs: where more are off, it is the law that is wrong
+_DIVERGED = 10.0  # standard deviations above the middle: among RegMix's runs none is above 5
 _WILD = 6.0  # standard deviations of the losses themselves: the robust fit does not begin with such a loss
 _GOOD = 3.5  # widths within which a run counts in full in the robust fit
 _ROUNDS = 6
@@ -99,11 +105,12 @@ def examine(
     if len(weights) >= _LEAST_RUNS:
         _robust(law, weights, losses, given, screen)
         expected, _ = left_out_of(law, law.seed)
-        far = distance(law, expected, losses, given)
+        width = _widths(law, expected, losses, given)
+        far = np.abs(losses - expected) / width
         limit = _limits(len(losses), losses.shape[1], np.arange(losses.shape[1]) if used is None else used)
         strange = (far > limit) & (np.abs(losses - expected) > _MATERIAL * _spread(losses))
-        far = far * _agreement(weights, losses, expected, strange)
-        bad = _not_believed(strange & (far > limit))
+        strange &= _agreement(weights, losses, expected, strange) >= _CONFIRMED
+        bad = _not_believed(strange | _exchanged(losses, expected, width), diverged(losses))
     if not bad.any():
         return Examined(losses=losses, trust=None, doubts=[])
     doubts = [
@@ -142,17 +149,28 @@ def _width(rest: Array, part: float, axis: int) -> Array:
     return np.asarray(np.quantile(rest, part, axis=axis) / ndtri(0.5 + part / 2))
 
 
-def distance(law: CurveLaw, expected: Array, losses: Array, counts: Array) -> Array:
-    """How far each loss is from what left-out runs expect, in widths of a good run, (runs, metrics)."""
+def _widths(law: CurveLaw, expected: Array, losses: Array, counts: Array) -> Array:
+    """How far a good run may be from what left-out runs expect, (runs, metrics)."""
     # the more a run itself had held the law, the farther off is what the others expect there
-    rest = np.abs(losses - expected) * np.clip(1.0 - law.leverage(), 0.05, 1.0) ** 0.25 * np.sqrt(counts)[:, None]
+    size = np.clip(1.0 - law.leverage(), 0.05, 1.0) ** 0.25 * np.sqrt(counts)[:, None]
+    rest = np.abs(losses - expected) * size
     near = max(5, len(rest) // 5)
     width = np.tile(np.maximum(_width(rest, 0.5, 0), _width(rest, 0.85, 0)), (len(rest), 1))
     for j in range(rest.shape[1]):
         like = _width(rest[:, j][_nearest(expected[:, j : j + 1], near)], 0.7, 1)
         width[:, j] = np.maximum(width[:, j], like)
     width = np.maximum(width, _width(rest[_nearest(np.sqrt(law.weights_), near)], 0.7, 1))
-    return np.asarray(rest / np.maximum(width, 1e-300))
+    return np.asarray(np.maximum(width, 1e-300) / size)
+
+
+def _exchanged(losses: Array, expected: Array, width: Array) -> Flags:
+    """Losses that stand in each other's column, (runs, metrics): both are off, and exchanged both are in order."""
+    together, each, after = _EXCHANGED
+    far = np.abs(losses - expected) / width
+    crossed = np.abs(losses[:, None, :] - expected[:, :, None]) / width[:, :, None]  # (runs, where, of which metric)
+    off = np.hypot(far[:, :, None], far[:, None, :]) > together
+    off &= (far > each)[:, :, None] & (far > each)[:, None, :]
+    return np.asarray((off & (np.maximum(crossed, crossed.transpose(0, 2, 1)) < after)).any(axis=2))
 
 
 def _nearest(points: Array, count: int) -> Numbers:
@@ -185,11 +203,19 @@ def _agreement(weights: Array, losses: Array, expected: Array, strange: Flags) -
     return made
 
 
-def _not_believed(bad: Flags) -> Flags:
-    """The same where single metrics are concerned; whole runs where many are, and nothing where half the table is."""
+def diverged(losses: Array) -> Flags:
+    """Losses so far above the middle of their metric that no mixture explains them, (runs, metrics)."""
+    spread = _spread(losses)
+    return np.asarray((losses > np.median(losses, axis=0) + _DIVERGED * spread) & (spread > 0))
+
+
+def _not_believed(bad: Flags, lost: Flags) -> Flags:
+    """The same where single metrics are concerned; whole runs where many are, and of a fifth of the table only what
+    diverged."""
     runs, metrics = bad.shape
     made = bad.copy()
     made[:, bad.sum(0) > _AT_MOST * runs] = False
+    made |= lost
     made[made.sum(1) > max(1.0, _MANY * metrics)] = True
     return np.asarray(made)
 

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from haigo.cli import HaigoError, Refused, nearest
+from haigo.cli import HaigoError, nearest
 from haigo.progress import Progress
-from mixer import focus, methods, outliers, replicates, scales, tradeoffs, value_of_information
+from mixer import focus, gate, methods, outliers, replicates, scales, tradeoffs, value_of_information
 from mixer.answer import Recommendation, significant
-from mixer.arrays import Array, Flags, as_matrix
+from mixer.arrays import Array, Flags, Numbers, as_matrix
 from mixer.compare import compared, other, starting_points
 from mixer.curve_law import CurveLaw
 from mixer.evidence import Evidence
@@ -27,9 +28,6 @@ from mixer.problem import Problem
 from mixer.report_card import ReportCard, rank_correlation, report_card
 from mixer.screened import Screen
 from mixer.supply import Constraints
-
-MIN_SKILL = 0.1
-"""Least part of the objective's variance that left-out runs must confirm before any advice is given."""
 
 _Z90 = 1.6448536
 
@@ -88,9 +86,11 @@ def choose(
     given = None if evidence.counts is None else np.asarray(evidence.counts, dtype=np.float64)
     screen = None if evidence.screen is None else evidence.screen.signed(sign)
     examined = _examine(w, measured * sign, objective, names, given, screen, options)
+    diverged = outliers.diverged(measured * sign)
     y, counts = examined.losses, examined.counts(given)
     measured = y * sign
     notes += outliers.notes(examined, labels, names, sign, evidence.source)
+    notes += objective.wrong_way(names, y, list(constraints.corpora), w, evidence.source)
     lines = None
     if evidence.target is not None:
         y, lines = _lift(evidence.target, Runs(w, y, counts), sign, list(constraints.corpora), options.seed, notes)
@@ -105,14 +105,17 @@ def choose(
     if known is not None and times.max() > times.min():
         counts = _times(replicates.counts(times, known, law.noise_), counts)
         law.fit(w, y, counts, screen)
-    card = _card(task, law, examined.believed(np.arange(len(names))))
-    _gate(card, objective, options, notes)
+    believed = examined.believed(np.arange(len(names)))
+    card = _card(task, law, believed)
+    if options.method not in methods.FREE:
+        dealt = partial(_dealt, task, counts, screen)
+        far = [labels[i] for i in np.flatnonzero(diverged[:, task.coefficients > 0].any(axis=1))]
+        gate.check(gate.Evidence(card, task.y, task.coefficients, believed, dealt), objective, options, far, notes)
     floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
     _surface(task, law, counts, lines, max(options.bootstrap, 10), floor, screen)
     notes += objective.doubts(names, measured, evidence.source)
-    notes += objective.wrong_way(names, measured * sign, list(constraints.corpora), w)
     for metric in task.ceiling_names:
-        if card.skill(metric) < MIN_SKILL:
+        if card.skill(metric) < gate.MIN_SKILL:
             notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
     made = _answer(task, _best(task), law, card, options, notes)
     if evidence.held_out is not None:
@@ -280,20 +283,19 @@ def _card(task: Problem, law: CurveLaw, keep: Flags) -> ReportCard:
     return report_card(truth[keep], guess[keep], [*task.names, "objective"], how)
 
 
-def _gate(card: ReportCard, objective: Objective, options: RecommendOptions, notes: list[str]) -> None:
-    skill, rho = card.skill("objective"), card.spearman[-1]
-    # a rank correlation that chance alone reaches in one of twenty tables of this size proves nothing either
-    chance = _Z90 / np.sqrt(max(card.runs - 1, 1))
-    if options.method in methods.FREE or (skill > MIN_SKILL and rho > chance):
-        return
-    problem = (
-        f"the fit is no better than taking the mean of the proxies (left-out runs: R2 {skill:.2f}, "
-        f"Spearman {rho:.2f} for {', '.join(objective.weights)})."
-    )
-    if not options.force:
-        fix = "train more or longer proxies, choose another metric, or go on anyway with --force"
-        raise Refused(problem, fix, option="force")
-    notes.append("Forced: " + problem)
+def _dealt(task: Problem, counts: Array | None, screen: Screen | None, order: Numbers) -> Array:
+    """Left-out predictions (runs, metrics) of the losses dealt to the mixtures in another order; 0 for unused metrics."""
+    used = np.flatnonzero(task.coefficients)
+    y, made = task.y[order][:, used], np.zeros_like(task.y)
+    if task.method in methods.SAMPLED:
+        made[:, used] = cross_validate(task.w, y, task.method, task.seed)
+        return made
+    if screen is not None:
+        screen = replace(screen, losses=screen.losses[:, used], at_runs=screen.at_runs[:, used])
+    if counts is not None:
+        counts = counts[order] if counts.ndim == 1 else counts[order][:, used]
+    made[:, used] = left_out_of(_law(task).fit(task.w, y, counts, screen), task.seed)[0]
+    return made
 
 
 def _lift(

@@ -275,10 +275,14 @@ def test_log_likelihoods_are_raised_when_that_is_said(tmp_path):
     assert document["weights"] == plain["weights"]
 
 
-def test_a_metric_that_its_own_corpus_makes_worse_is_said(tmp_path):
+def test_a_metric_that_its_own_corpus_makes_worse_is_said(tmp_path, capsys):
     table = world(tmp_path)
     table.losses[:, 0], table.metrics[0], table.words[1] = 3.0 - table.losses[:, 0], "news", "news"
-    assert any("'news' gets worse the more of 'news'" in note for note in table.search()["notes"])
+    assert cli.run(search.main, [*table.write(), *table.words]) == cli.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "'news' gets worse the more of 'news'" in said and "--maximise news" in said
+    document = table.search(["--minimise", "news"])
+    assert any("'news' gets worse the more of 'news'" in note for note in document["notes"])
     assert not any("gets worse" in note for note in table.search(["--maximise", "news"])["notes"])
 
 
