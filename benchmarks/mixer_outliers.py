@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 from _measure import parser
 from _public_runs import table
-
 from mixer_worlds import World, world
 
 from mixer import focus, outliers
@@ -84,7 +83,8 @@ def spoiled(
     elif kind == "exchanged":
         losses[np.ix_(rows, [metric, metric - 1])] = losses[np.ix_(rows, [metric - 1, metric])]
     elif kind == "twice":
-        weights[rows], losses[rows] = weights[(rows + 1) % len(rows)], losses[(rows + 1) % len(rows)] + 0.5
+        other = (rows + 1) % len(losses)
+        weights[rows], losses[rows] = weights[other], losses[other] + 0.5
     else:
         losses[rows, metric] += 0.5 if kind == "0.5 too high" else -0.5
 
