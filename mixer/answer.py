@@ -37,9 +37,10 @@ class Recommendation:
     gain: dict[str, Any]
     """Objective at the reference minus at the answer: mean, interval, probability that it is above 0, unit."""
     expected_regret: float
-    """Objective lost, on average over the draws, by not knowing the law exactly."""
+    """Objective lost, on average, by not knowing the law exactly and by its being wrong (`mixer.promise`)."""
     more_proxies: int | None
-    """How many more proxies of the same kind would halve `expected_regret`; None when 16 times as many would not."""
+    """How many more proxies of the same kind would halve what not knowing the law exactly loses; None when 16 times as
+    many would not."""
     binding: list[dict[str, Any]]
     transfer: Array
     """(metrics, corpora), rows summing to 1: which corpus helps which metric."""
@@ -51,6 +52,8 @@ class Recommendation:
     seed: int
     bootstrap: int
     kl: float
+    ceilings: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Metric -> limit, and probability that a run at `weights` is below it."""
     notes: list[str] = field(default_factory=list)
     compared: list[dict[str, Any]] | None = None
     curves: dict[str, Any] | None = None
@@ -82,6 +85,7 @@ class Recommendation:
                 "weights": dict(zip(self.corpora, decimals(self.reference, DIGITS), strict=True)),
             },
             "prediction": self.prediction,
+            **({"ceilings": self.ceilings} if self.ceilings else {}),
             "gain": self.gain,
             "expected_regret": significant(self.expected_regret),
             "proxies_to_halve_regret": self.more_proxies,

@@ -34,8 +34,8 @@ def starting_points(task: Problem) -> list[Array]:
     if (over > 1e-6).any():
         missed = [f"{task.ceiling_names[int(i)]} (by {over[i]:.2%} at best)" for i in np.flatnonzero(over > 1e-6)]
         raise Refused(
-            f"no mixture within the limits is predicted to meet these ceilings together: {', '.join(missed)}.",
-            "loosen these ceilings or the limits on the corpora",
+            f"no mixture within the limits is predicted to meet these ceilings together{task.certainty}: {', '.join(missed)}.",
+            f"loosen these ceilings or the limits on the corpora{', or ask for less' if task.certainty else ''}",
         )
     return [point]
 

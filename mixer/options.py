@@ -90,6 +90,7 @@ class ChoiceOptions(Options):
     method: str = option("mixing law, or another way to choose: docs/mixer.md lists them", "auto")
     bootstrap: int = count("how many refits the intervals come from", 100, most=MOST_DRAWS)
     kl: float | None = option(f"pull to the prior, or to token share ({KL:g})", None, least=0)
+    ceiling_probability: float = option("how surely every ceiling is to hold", 0.5, least=0.5, most=0.999)
     force: bool = option("go on although the fit is no better than the mean of the proxies", False)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from haigo.progress import Progress
-from mixer.arrays import Array
+from mixer.arrays import Array, Numbers
 from mixer.limits import Limits
 from mixer.objective import Objective, limit_value
 from mixer.optimise import Below, Function, Functions, Surface
@@ -53,14 +53,25 @@ class Problem:
         """
         self.law, self.surface, self.noise = surface.law, surface, noise
         self.tops = np.full(len(self.names), np.inf)
-        which = np.array([self.names.index(metric) for metric in self.objective.ceilings], dtype=np.int64)
-        self.ceiling_names = [self.names[j] for j in which]
-        self.ceilings: Functions | None = None
-        if not len(which):
-            return
-        self._limited = which
-        self.tops[which] = self._tops(None)
-        self.ceilings = self.ceilings_by(None)
+        self.limited: Numbers = np.array([self.names.index(m) for m in self.objective.ceilings], dtype=np.int64)
+        self.ceiling_names = [self.names[j] for j in self.limited]
+        self.keep_below(np.zeros(len(self.limited)))
+
+    def keep_below(self, margin: Array, certainty: str = "") -> None:
+        """Let the search stay so far below each ceiling.
+
+        Args:
+            margin: (ceilings,) in units of the metrics.
+            certainty: why, in words.
+        """
+        self.margin, self.certainty = margin, certainty
+        if len(self.limited):
+            self.tops[self.limited] = self._tops(None)
+        self.ceilings: Functions | None = self.ceilings_by(None)
+
+    def over(self, point: Array, draw: int | None) -> Array:
+        """How far each limited metric is above its ceiling at `point`, by the law as fitted or by one draw, (ceilings,)."""
+        return np.asarray(self.surface.metrics(point, self.limited, draw)[0] - self._tops(draw))
 
     def with_draws(self, draws: Array) -> Problem:
         """The same problem with other draws of the law, (draws, targets, p)."""
@@ -70,9 +81,9 @@ class Problem:
 
     def _tops(self, draw: int | None) -> Array:
         """The ceilings as numbers: those relative to the reference are taken from the law as fitted, or from one draw."""
-        at, _ = self.surface.metrics(self.reference, self._limited, draw)
+        at, _ = self.surface.metrics(self.reference, self.limited, draw)
         limits = [self.objective.ceilings[name] for name in self.ceiling_names]
-        signs = [float(self.sign[j]) for j in self._limited]
+        signs = [float(self.sign[j]) for j in self.limited]
         return np.array(
             [limit_value(*each) for each in zip(limits, at.tolist(), signs, self.ceiling_names, strict=True)]
         )
@@ -81,10 +92,10 @@ class Problem:
         """How far each limited metric is above its ceiling, relative to it, by the law as fitted or by one draw."""
         if not self.ceiling_names:
             return None
-        top = self._tops(draw)
+        top = self._tops(draw) - self.margin
         size = np.maximum(np.abs(top), 1e-9)
 
-        return Below(self.surface, self._limited, top, size, draw)
+        return Below(self.surface, self.limited, top, size, draw)
 
     def function(self, draw: int | None = None, pull: float | None = None) -> Function:
         """What is minimised, by the law as fitted or by one bootstrap draw."""

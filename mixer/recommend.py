@@ -13,7 +13,7 @@ import numpy as np
 
 from haigo.cli import HaigoError, nearest
 from haigo.progress import Progress
-from mixer import focus, gate, methods, outliers, replicates, scales, tradeoffs, value_of_information
+from mixer import focus, gate, methods, outliers, promise, replicates, scales, tradeoffs, value_of_information
 from mixer.answer import Recommendation, significant
 from mixer.arrays import Array, Flags, Numbers, as_matrix
 from mixer.compare import compared, other, starting_points
@@ -25,11 +25,12 @@ from mixer.objective import Objective
 from mixer.optimise import Surface, minimise, near_optimal
 from mixer.options import KL, RecommendOptions
 from mixer.problem import Problem
+from mixer.promise import Promise
 from mixer.report_card import ReportCard, rank_correlation, report_card
 from mixer.screened import Screen
 from mixer.supply import Constraints
 
-_Z90 = 1.6448536
+_MARGINS = 6  # searches until ceilings hold with the probability asked for: the error depends on the mixture
 
 
 def recommend(
@@ -113,11 +114,15 @@ def choose(
         gate.check(gate.Evidence(card, task.y, task.coefficients, believed, dealt), objective, options, far, notes)
     floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
     _surface(task, law, counts, lines, max(options.bootstrap, 10), floor, screen)
+    least = objective.item_noise(names, y)
+    for more in (known, None if lines is None else lines.noise):
+        least = least if more is None else np.maximum(least, more)
+    kept = promise.examine(task, _law(task), left_out_of(law, task.seed)[0], believed, counts, screen, least)
     notes += objective.doubts(names, measured, evidence.source)
     for metric in task.ceiling_names:
         if card.skill(metric) < gate.MIN_SKILL:
             notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
-    made = _answer(task, _best(task), law, card, options, notes)
+    made = _answer(task, _best(task, kept, options.ceiling_probability), kept, law, card, options, notes)
     if evidence.held_out is not None:
         _judge(task, made, evidence.held_out, evidence.held_out_names)
     if options.compare:
@@ -166,25 +171,41 @@ def _problem(
     )
 
 
-def _best(task: Problem) -> Array:
-    """The mixture that the method chooses, (corpora,), rounded within the limits."""
+def _best(task: Problem, kept: Promise, sure: float) -> Array:
+    """The mixture that the method chooses, (corpora,), rounded within the limits.
+
+    Args:
+        sure: the probability with which a run is to be below each ceiling.
+    """
     limits = task.limits
-    if task.method in methods.EXACT:
-        best = minimise(task.function(), limits, starting_points(task), task.ceilings)
-    else:
-        if task.ceilings is not None:
-            starting_points(task)  # says so when the ceilings cannot be met
-        best = other(task, task.method)
-    return rounded(best, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
+    task.keep_below(kept.shift(np.eye(len(task.names))[:, task.limited]))
+    for _ in range(_MARGINS):
+        if task.method in methods.EXACT:
+            best = minimise(task.function(), limits, starting_points(task), task.ceilings)
+        else:
+            if task.ceilings is not None:
+                starting_points(task)  # says so when the ceilings cannot be met
+            best = other(task, task.method)
+        best = rounded(best, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
+        if sure <= 0.5 or (promise.certain(task, kept, best) >= sure - 5e-4).all():
+            break
+        task.keep_below(promise.margin(task, kept, best, sure + 0.1 * (1.0 - sure)), f" with probability {sure:g}")
+    return best
 
 
 def _answer(
-    task: Problem, best: Array, law: CurveLaw, card: ReportCard, options: RecommendOptions, notes: list[str]
+    task: Problem,
+    best: Array,
+    kept: Promise,
+    law: CurveLaw,
+    card: ReportCard,
+    options: RecommendOptions,
+    notes: list[str],
 ) -> Recommendation:
     """Everything that is said about the mixture `best`."""
     constraints = task.constraints
-    optima, regret = value_of_information.draw_optima(task, best)
-    within = max(regret, 1e-6)
+    optima, drawn = value_of_information.draw_optima(task, best)
+    within = max(drawn, 1e-6)
     start = task.limits.project(best)
     low, high = near_optimal(task.function(), task.limits, start, within, task.ceilings, task.progress)
     both = np.stack([best, task.reference])
@@ -201,10 +222,10 @@ def _answer(
         reference_name=constraints.reference_name,
         token_share=constraints.token_share,
         epochs=constraints.epochs(best),
-        prediction=_prediction(task, at, centre),
-        gain=_gain(task, at, centre),
-        expected_regret=regret * task.unit,
-        more_proxies=value_of_information.proxies_to_halve(task, regret) if exact else None,
+        prediction=promise.prediction(task, kept, at, centre),
+        gain=promise.gain(task, kept, both, at, centre),
+        expected_regret=(promise.regret(task, kept, at, drawn) if exact else drawn) * task.unit,
+        more_proxies=value_of_information.proxies_to_halve(task, drawn) if exact else None,
         binding=value_of_information.binding(task, best),
         transfer=cast(Any, law).transfer(),
         card=card,
@@ -214,6 +235,7 @@ def _answer(
         seed=task.seed,
         bootstrap=options.bootstrap,
         kl=KL if constraints.kl is None else float(constraints.kl),
+        ceilings=promise.ceilings(task, kept, best),
         notes=notes,
     )
 
@@ -356,33 +378,6 @@ def _surface(
         noise = np.maximum(noise, lines.noise)
     noise = np.maximum(noise, task.objective.item_noise(task.names, task.y))
     task.set_surface(Surface(law, draws, task.constraints, shift, stretch), noise)
-
-
-def _prediction(task: Problem, at: Array, centre: Array) -> dict[str, dict[str, Any]]:
-    mean, spread = centre * task.sign, _Z90 * np.sqrt(at.var(0) + task.noise**2)
-    made = {}
-    for j, name in enumerate(task.names):
-        ends = [[significant(mean[i, j] - spread[i, j]), significant(mean[i, j] + spread[i, j])] for i in range(2)]
-        made[name] = {
-            "mean": significant(mean[0, j]),
-            "interval": ends[0],
-            "token_share": significant(mean[1, j]),
-            "token_share_interval": ends[1],
-        }
-    return made
-
-
-def _gain(task: Problem, at: Array, centre: Array) -> dict[str, Any]:
-    gained = (at[:, 1] - at[:, 0]) @ task.coefficients
-    value = float((centre[1] - centre[0]) @ task.coefficients)
-    gained = gained - gained.mean() + value  # the draws say how sure the fitted law is, not what it says
-    low, high = np.quantile(gained * task.unit, [0.05, 0.95])
-    return {
-        "mean": significant(value * task.unit),
-        "interval": [significant(low), significant(high)],
-        "probability": round(float((gained > 0).mean()), 3),
-        "unit": task.unit_name,
-    }
 
 
 def _judge(task: Problem, made: Recommendation, held_out: tuple[Any, Any], names: Sequence[str] | None) -> None:

@@ -98,6 +98,10 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
             f"{item['per']} is worth {_n(item['price'])} in {item['unit']} ({item['constraint']})."
             for item in document["binding"]
         ] or ["Nothing binds."]
+        made["What binds"] += [
+            f"The ceiling of {metric} ({_n(item['limit'])}) holds with probability {item['probability']:.2f}."
+            for metric, item in document.get("ceilings", {}).items()
+        ]
     if document.get("notes"):
         made["Notes"] = list(document["notes"])
     return made

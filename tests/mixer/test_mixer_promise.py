@@ -1,0 +1,84 @@
+"""What is said of the recommended mixture holds: its losses, the gain, and the ceilings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from mixer_worlds import METRICS, world
+
+from haigo import cli
+from mixer import search
+from mixer.promise import Promise
+
+CEILINGS = ["--ceiling", "*_bpb=+5%"]
+
+
+def truth(table, seed, weights):
+    """Losses without noise (metrics,) at a mixture, and the table's spread; repeats `mixer_worlds.world`."""
+    rng = np.random.default_rng(seed)
+    rng.dirichlet(np.full(len(table.corpora), 0.7), len(table.runs))
+    helps = rng.uniform(0.02, 0.2, (len(METRICS), len(table.corpora)))
+    for j, metric in enumerate(METRICS):
+        helps[j, table.corpora.index(metric.removesuffix("_bpb"))] = 1.0
+    w = np.array([weights[name] for name in table.corpora])
+    return 0.6 + 0.8 * (np.power(w, 0.6) @ helps.T + 0.05) ** -0.35
+
+
+def harm(news):
+    """What news costs above a sixth: no law of ours has it."""
+    return 1.4 * np.maximum(news - 0.15, 0.0) ** 2
+
+
+def test_promises_are_kept_where_the_law_is_wrong(tmp_path):
+    inside = []
+    for seed in range(3):
+        table = world(tmp_path, seed=seed)
+        table.losses[:, 0] += harm(table.weights[:, 1])
+        table.words = ["--objective", ",".join(METRICS), "--bootstrap", "10"]
+        document = table.search()
+        at = truth(table, seed, document["weights"])
+        at[0] += harm(document["weights"]["news"])
+        told = [document["prediction"][name]["interval"] for name in METRICS]
+        inside += [low < value < high for value, (low, high) in zip(at, told, strict=True)]
+    assert sum(inside) >= 10  # 11 of 12 were
+
+
+def test_a_ceiling_says_how_surely_it_holds_and_can_be_asked_for(tmp_path):
+    table = world(tmp_path)
+    plain, sure = table.search(CEILINGS), table.search([*CEILINGS, "--ceiling-probability", "0.9"])
+    assert set(plain["ceilings"]) == set(METRICS[1:])
+    binding = [item["constraint"].removeprefix("ceiling on ") for item in plain["binding"] if "ceiling" in item["per"]]
+    assert binding and all(abs(plain["ceilings"][name]["probability"] - 0.5) < 0.02 for name in binding)
+    assert all(item["probability"] >= 0.899 for item in sure["ceilings"].values())
+    assert min(item["probability"] for item in sure["ceilings"].values()) < 0.93  # no surer than asked for
+    assert sure["gain"]["mean"] < plain["gain"]["mean"]
+    for document in (plain, sure):
+        for name, item in document["ceilings"].items():
+            assert document["prediction"][name]["mean"] <= item["limit"] * (1 + 1e-4)
+
+
+def test_ceilings_that_cannot_be_met_so_surely_are_refused(tmp_path, capsys):
+    table = world(tmp_path, noise=0.05)
+    words = [*table.write(), *table.words, "--ceiling", "*_bpb=+0.1%", "--ceiling-probability", "0.999"]
+    assert cli.run(search.main, words) == cli.REFUSED
+    assert "together with probability 0.999" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["0.4", "1", "nan"])
+def test_a_probability_out_of_its_limits_is_named(tmp_path, capsys, value):
+    words = [*world(tmp_path).write(), "--objective", "news_bpb", "--ceiling-probability", value]
+    assert cli.run(search.main, words) == cli.BAD_INPUT
+    assert "--ceiling-probability" in capsys.readouterr().err
+
+
+def test_a_mixture_gains_nothing_over_itself(tmp_path):
+    gain = world(tmp_path).search(["--method", "uniform"])["gain"]
+    assert abs(gain["mean"]) < 1e-5 and np.abs(gain["interval"]).max() < 1e-5  # weights are rounded
+
+
+def test_what_is_known_of_the_noise_is_no_error_of_the_law():
+    rests = np.random.default_rng(0).normal(0.0, 1.0, (13, 1))
+    one, known = np.ones((1, 1)), np.array([0.8])
+    blind, seeing = (Promise(rests=rests, centred=True, noise=noise) for noise in (np.zeros(1), known))
+    assert seeing.error(one) < blind.error(one) == blind.spread(one)
+    assert Promise(rests=0.1 * rests, centred=True, noise=known).spread(one) == pytest.approx(0.8)
