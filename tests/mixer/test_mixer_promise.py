@@ -79,6 +79,6 @@ def test_a_mixture_gains_nothing_over_itself(tmp_path):
 def test_what_is_known_of_the_noise_is_no_error_of_the_law():
     rests = np.random.default_rng(0).normal(0.0, 1.0, (13, 1))
     one, known = np.ones((1, 1)), np.array([0.8])
-    blind, seeing = (Promise(rests=rests, centred=True, noise=noise) for noise in (np.zeros(1), known))
+    blind, seeing = (Promise(rests=rests, better=True, noise=noise) for noise in (np.zeros(1), known))
     assert seeing.error(one) < blind.error(one) == blind.spread(one)
-    assert Promise(rests=0.1 * rests, centred=True, noise=known).spread(one) == pytest.approx(0.8)
+    assert Promise(rests=0.1 * rests, better=True, noise=known).spread(one) == pytest.approx(0.8)
