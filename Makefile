@@ -1,5 +1,6 @@
 # make demo   the whole chain on the sample world: text in, mixture, model, scores and report out
-# make test   all tests            make lint   ruff and mypy
+# make test   all tests, JOBS=2 processes
+# make lint   ruff and mypy
 # make bench  the benchmarks       make size   how large the house is, room by room
 # make clean  takes away everything that the others made
 #
@@ -8,6 +9,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
+JOBS ?= 2
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python
@@ -27,11 +29,11 @@ demo: $(READY)
 
 test: $(READY)
 	@mkdir -p .cache
-	$(RUN) -m pytest --basetemp .cache/pytest
+	$(RUN) -m pytest --basetemp .cache/pytest -n $(JOBS)
 
 test-fast: $(READY)
 	@mkdir -p .cache
-	$(RUN) -m pytest --basetemp .cache/pytest -m "not slow"
+	$(RUN) -m pytest --basetemp .cache/pytest -n $(JOBS) -m "not slow"
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -209,9 +209,9 @@ def interruptible(work: Callable[[], Any]) -> Any:
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_answer, args=(sender, work))
-    child.start()
-    sender.close()
     try:
+        child.start()
+        sender.close()
         while not receiver.poll(_POLL_S):
             pass
         ended_well, result = receiver.recv()
@@ -221,8 +221,9 @@ def interruptible(work: Callable[[], Any]) -> Any:
             "use a smaller input or a machine with more memory",
         ) from None
     finally:
-        child.kill()  # it would not listen to anything else
-        child.join()
+        if child.pid is not None:
+            child.kill()  # it would not listen to anything else
+            child.join()
         receiver.close()
     if not ended_well:
         raise result

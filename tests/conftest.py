@@ -7,20 +7,22 @@ Hypothesis draws the same examples at every run, so that a run can be repeated e
 `pytest --hypothesis-profile random` looks for new ones.
 """
 
-import importlib.util
+import csv
+import functools
+import locale
 import os
 import re
-import sys
+import resource
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import hypothesis
+import private_slurm
 import pytest
 from shared_data import shared
-
-ROOT = Path(__file__).resolve().parent.parent
 
 SLOW = [hypothesis.HealthCheck.too_slow]  # the machine may be busy with something else
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, suppress_health_check=SLOW)
@@ -53,6 +55,26 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
             report.outcome, report.longrepr = "failed", f"skipped under CI: {why}"
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """`-n 2`: a file's tests stay in one process, which makes its fixtures once; so do all that start a real Slurm.
+
+    Two clusters on one machine would number their jobs alike, and a job's port is made of its number.
+    """
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    on_slurm = functools.cache(
+        lambda file: re.search(r"(?m)^def \w+\([^)]*\bslurm\b", (config.rootpath / file).read_text())
+    )
+
+    class Files(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "on a real Slurm" if on_slurm(file) else file
+
+    return Files(config, log)
+
+
 @pytest.fixture(scope="session")
 def neox() -> NeoX:
     """The real GPT-NeoX; skips where it is not at hand."""
@@ -70,14 +92,34 @@ def neox() -> NeoX:
 
 
 @pytest.fixture(scope="session")
-def private_slurm() -> Iterator[Any]:
-    """A real Slurm of this machine's own (tests/launch/private_slurm.py), where its programs are here."""
-    spec = importlib.util.spec_from_file_location("shared_private_slurm", ROOT / "tests/launch/private_slurm.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    if absent := module.missing():
-        pytest.skip(f"not here: {', '.join(absent)}")
-    with module.running() as made:
-        yield made
+def slurm() -> Iterator[private_slurm.Slurm]:
+    """A real Slurm of four virtual nodes; skips where its programs are not here, unless REQUIRE_SLURM is 1."""
+    absent = private_slurm.missing()
+    if absent:
+        reason = f"not here: {', '.join(absent)} (Debian: slurmctld slurmd slurm-client munge)"
+        assert os.environ.get("REQUIRE_SLURM") != "1", reason
+        pytest.skip(reason)
+    with private_slurm.running() as cluster:
+        yield cluster
+
+
+def _settings() -> dict[str, object]:
+    """What the tests of one process share: a test that leaves it changed breaks another one, and only in some orders."""
+    os.umask(umask := os.umask(0))
+    around = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    signals = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+    }
+    return {
+        "environment": around, "folder": os.getcwd(), "umask": umask, "signals": signals, "cells": csv.field_size_limit(),
+        "numbers": locale.setlocale(locale.LC_ALL), "limits": resource.getrlimit(resource.RLIMIT_AS),
+    }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def settings_stay() -> Iterator[None]:
+    """No test leaves the process's settings changed."""
+    before = _settings()
+    yield
+    after = _settings()
+    assert after == before, {name: value for name, value in after.items() if value != before[name]}

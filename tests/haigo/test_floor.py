@@ -286,10 +286,12 @@ def test_interruptible_gives_results_and_errors_and_stops_at_once():
         pool.interruptible(die)
     code = (
         "import time; from haigo import cli, pool\n"
-        "raise SystemExit(cli.run(lambda argv: pool.interruptible(lambda: time.sleep(60)), []))"
+        "def work():\n    print('ready', flush=True); time.sleep(60)\n"
+        "raise SystemExit(cli.run(lambda argv: pool.interruptible(work), []))"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, text=True, **pipes)
+    assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 130 and "goes on from here" in said

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import private_slurm
 import pytest
 from neox_world import World, make_world
-from private_slurm import Slurm
 
 # tests of several folders take fixtures of others (`from test_supervise import run`)
 sys.path[:0] = [str(Path(__file__).parent / name) for name in ("neox", "train")]
@@ -45,15 +41,3 @@ def fake_neox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PYTHONPATH", str(root / "site"))
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(root / "extensions"))  # not this user's own, which may hold locks
     return root
-
-
-@pytest.fixture(scope="session")
-def slurm() -> Iterator[Slurm]:
-    """A real Slurm of four virtual nodes; skips where its programs are not here, unless REQUIRE_SLURM is 1."""
-    absent = private_slurm.missing()
-    if absent:
-        reason = f"not here: {', '.join(absent)} (Debian: slurmctld slurmd slurm-client munge)"
-        assert os.environ.get("REQUIRE_SLURM") != "1", reason
-        pytest.skip(reason)
-    with private_slurm.running() as cluster:
-        yield cluster

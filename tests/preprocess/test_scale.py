@@ -126,7 +126,7 @@ def test_a_hundred_shards_through_datatrove_with_faults(raw, model_dir, expected
 
 
 @pytest.mark.slow
-def test_array_jobs_on_a_real_slurm(private_slurm, raw, model_dir, expected, tmp_path):
+def test_array_jobs_on_a_real_slurm(slurm, raw, model_dir, expected, tmp_path):
     python = os.environ.get("DATATROVE_PYTHON") or (sys.executable if importlib.util.find_spec("datatrove") else None)
     if python is None:
         pytest.skip("datatrove is not installed (pip install 'haigo[data]', or DATATROVE_PYTHON)")
@@ -136,7 +136,7 @@ def test_array_jobs_on_a_real_slurm(private_slurm, raw, model_dir, expected, tmp
     options = {"partition": "main", "time": "00:10:00", "cpus_per_task": 1, "mem_per_cpu_gb": 1}
     options |= {"venv_path": str(activate), "qos": "normal", "sbatch_args": {"chdir": str(SCRIPT.parents[2])}}
     path = run_file(tmp_path, raw, model_dir, executor="slurm", slurm=options, tasks=8, workers=4)
-    environment = {**private_slurm.environment, "PYTHONPATH": str(SCRIPT.parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {**slurm.environment, "PYTHONPATH": str(SCRIPT.parents[2]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [python, "-m", "preprocess.scale", str(path)],
         cwd=SCRIPT.parents[2],
@@ -150,7 +150,7 @@ def test_array_jobs_on_a_real_slurm(private_slurm, raw, model_dir, expected, tmp
     end = time.monotonic() + 300
     # datatrove marks a finished task in this folder; the last step has one
     while not list((tmp_path / "out" / "logs").glob("join-*/completions/*")):
-        assert time.monotonic() < end, private_slurm.call("squeue").stdout + private_slurm.logs()
+        assert time.monotonic() < end, slurm.call("squeue").stdout + slurm.logs()
         time.sleep(0.5)
     same(tmp_path, expected)
 

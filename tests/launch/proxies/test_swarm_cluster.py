@@ -125,9 +125,9 @@ def _working_on(folder):
 
 
 @pytest.mark.slow
-def test_jobs_on_a_real_slurm(importable, private_slurm, tmp_path, monkeypatch):
+def test_jobs_on_a_real_slurm(importable, slurm, tmp_path, monkeypatch):
     for name in ("PATH", "SLURM_CONF"):
-        monkeypatch.setenv(name, private_slurm.environment[name])
+        monkeypatch.setenv(name, slurm.environment[name])
     monkeypatch.setattr(cluster, "_GONE_S", 2.0)
     on = ClusterOptions(executor="slurm", partition="main", gpus=0, cpus=1, minutes=5, slurm={"comment": "swarm"})
 
