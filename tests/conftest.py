@@ -24,6 +24,8 @@ import private_slurm
 import pytest
 from shared_data import shared
 
+os.environ.setdefault("MKL_NUM_THREADS", "1")  # as `haigo.pool` would
+
 SLOW = [hypothesis.HealthCheck.too_slow]  # the machine may be busy with something else
 hypothesis.settings.register_profile("repeatable", derandomize=True, database=None, suppress_health_check=SLOW)
 hypothesis.settings.register_profile("random", derandomize=False, suppress_health_check=SLOW)
@@ -104,22 +106,18 @@ def slurm() -> Iterator[private_slurm.Slurm]:
 
 
 def _settings() -> dict[str, object]:
-    """What the tests of one process share: a test that leaves it changed breaks another one, and only in some orders."""
+    """What the tests of one process share: one that leaves it changed breaks another, and only in some orders."""
     os.umask(umask := os.umask(0))
-    around = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-    signals = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
-    }
-    return {
-        "environment": around, "folder": os.getcwd(), "umask": umask, "signals": signals, "cells": csv.field_size_limit(),
-        "numbers": locale.setlocale(locale.LC_ALL), "limits": resource.getrlimit(resource.RLIMIT_AS),
-    }  # fmt: skip
+    of_libraries = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR")
+    found: dict[str, object] = {f"${name}": value for name, value in os.environ.items() if name not in of_libraries}
+    found |= {number.name: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    found |= {"folder": os.getcwd(), "umask": umask, "locale": locale.setlocale(locale.LC_ALL)}
+    return found | {"longest cell": csv.field_size_limit(), "memory": resource.getrlimit(resource.RLIMIT_AS)}
 
 
 @pytest.fixture(autouse=True)
 def settings_stay() -> Iterator[None]:
     """No test leaves the process's settings changed."""
-    before = _settings()
+    before = _settings().items()
     yield
-    after = _settings()
-    assert after == before, {name: value for name, value in after.items() if value != before[name]}
+    assert not before ^ _settings().items()

@@ -7,9 +7,12 @@ import statistics
 import sys
 
 import pytest
+from shared_data import data_of
 
 from eval_harness import metrics
 from haigo.cli import HaigoError
+
+DATA = data_of(__file__)
 
 
 def test_ties_go_to_the_first_choice_and_length_is_in_characters():
@@ -65,17 +68,7 @@ def japanese():
         pytest.importorskip(name, reason="needs haigo[ja]")
 
 
-@pytest.mark.parametrize(
-    ("answer", "golds", "match"),
-    [
-        ("東京", ["京都", "東京"], 1.0),
-        ("ＡＢＣ　１２３", ["ABC 123"], 1.0),  # width and blanks are normalised
-        ("東京。", ["東京"], 0.0),  # punctuation is not
-        ("Abc", ["abc"], 0.0),  # nor is case
-        ("東京😀", ["東京"], 1.0),  # pictures are dropped
-        ("", ["東京"], 0.0),
-    ],
-)
+@pytest.mark.parametrize(("answer", "golds", "match"), DATA["exact_match"])
 def test_exact_match(japanese, answer, golds, match):
     assert metrics.exact_match(answer, golds) == match
 

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import synthetic_others
+from shared_data import data_of
 
 from eval_harness import engine, metrics, result, tasks
 from eval_harness.run import evaluate, read_sources
 from eval_harness.tasks import mgsm, xlsum_ja
 from haigo.cli import HaigoError
+
+DATA = data_of(__file__)
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -87,18 +90,7 @@ def test_articles_are_cut_at_a_sentence_to_equal_shares():
     assert one == "記:" + "あ" * 8 + "\n要:"
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("答えは1,234です。", 1234),
-        ("3.0 個", 3),
-        ("-5.", -5),
-        ("2.5", None),
-        ("なし", None),
-        ("1.2.3", None),
-        ("...", None),
-    ],
-)
+@pytest.mark.parametrize(("text", "number"), DATA["the_last_number_is_the_answer"])
 def test_the_last_number_is_the_answer(text, number):
     assert mgsm.last_number(text) == number
 

@@ -5,10 +5,13 @@ import pickle
 from pathlib import Path
 
 import pytest
+from shared_data import data_of
 
 from haigo import flags, options
 from haigo.cli import HaigoError, Refused
 from haigo.options import Options, again, count, few, option, seed
+
+DATA = data_of(__file__)
 
 
 def limit(text):
@@ -88,25 +91,7 @@ def test_words_become_values_and_words_again(words, values):
     assert parsed(*flags.argv(made)) == made
 
 
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        ([], "required: FILE"),
-        (["a", "--tokns", "3"], "Did you mean '--tokens'?"),
-        (["a", "--tokens", "0"], "--tokens is 0"),
-        (["a", "--tokens", "2.5"], "--tokens: 2.5 is not a whole number"),
-        (["a", "--tokens", "1e99"], "--tokens"),
-        (["a", "--size", "nan"], "--size is nan"),
-        (["a", "--size", "0"], "--size is 0"),
-        (["a", "--kind", "plane"], "--kind: invalid choice: 'plane'"),
-        (["a", "--pairs", "x"], "x is not NAME=VALUE"),
-        (["a", "--pairs", "x=1", "--pairs", "x=2"], "--pairs names 'x' twice"),
-        (["a", "--weights", "x=2"], "--weights.x is 2"),
-        (["a", "--seed", "-1"], "--seed is -1"),
-        (["a", "--sides", "left,rihgt"], "--sides is 'rihgt'. Did you mean 'right'"),
-        (["a", "--inner", "y"], "--inner"),
-    ],
-)
+@pytest.mark.parametrize(("words", "problem"), DATA["what_is_wrong_is_named"])
 def test_what_is_wrong_is_named(words, problem):
     with pytest.raises(HaigoError) as caught:
         parsed(*words)

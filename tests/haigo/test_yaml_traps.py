@@ -8,9 +8,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared_data import data_of
 
 from haigo import yamlfile
 from haigo.cli import HaigoError
+
+DATA = data_of(__file__)
 
 TENFOLD = ",".join(["*a{}"] * 10)
 LAUGHS = "a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
@@ -79,27 +82,7 @@ def test_traps_are_named_with_line_and_fix(text: str, line: int | None, problem:
     assert len(str(error.value)) < 400
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("a: 1_000", 1000),
-        ("a: 0x1F", 31),
-        ("a: 0b101", 5),
-        ("a: 0", 0),
-        ("a: 1E5", 1e5),
-        ("a: -.inf", float("-inf")),
-        ("a: yes", True),
-        ("a: 0o17", "0o17"),  # no number of YAML 1.1: told where a number is wanted
-        ("a: 08", "08"),
-        ("a: =", "="),
-        ('a: "no"', "no"),
-        ('a: "\\ud83d\\ude00"', "😀"),  # as JSON writes it
-        ("a: [&x {k: 1}, *x]", [{"k": 1}, {"k": 1}]),
-        # what a map says itself wins over what is merged into it, as GPT-NeoX reads it too
-        ("b: &b {x: 1, y: 2}\na: {<<: *b, y: 3}", {"x": 1, "y": 3}),
-        ("b: &b {x: 1}\nc: &c {<<: *b, x: 2}\na: {<<: [*c, *b], z: 4}", {"x": 2, "z": 4}),
-    ],
-)
+@pytest.mark.parametrize(("text", "value"), DATA["what_can_be_read_is_read"])
 def test_what_can_be_read_is_read(text: str, value: object) -> None:
     assert yamlfile.loads(text, "x")["a"] == value
 

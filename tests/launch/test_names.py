@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shared_data import needed
+from shared_data import data_of, needed
 
 from haigo import cli, naming, yamlfile
 from haigo.cli import HaigoError
@@ -20,6 +20,8 @@ from launch.pipeline.__main__ import main as pipeline_main
 from launch.pipeline.page import figures
 from mixer import design, search
 from neox_configs import catalogue
+
+DATA = data_of(__file__)
 
 BROKEN = [
     "a,b", "a=b", "a$b", "q$\\frac$", "a/b", "../a", "a\\b", "a\nb", "a\tb", "a\x07b", "a\x1b[31m", ".a", "-a", "a b ", "a*",
@@ -99,36 +101,13 @@ def test_names_that_differ_in_case_only(run: Callable[..., tuple[int, str]], tmp
         assert code == 2 and "upper and lower case" in err
 
 
-@pytest.mark.parametrize(
-    ("change", "line", "said"),
-    [
-        (("  wiki: ", "  no: "), 5, "`no`"),
-        (("  wiki: ", "  1: "), 5, "`1`"),
-        (("output:", "seed: 0777\noutput:"), 2, "511"),
-        (("output:", "seed: 1:30\noutput:"), 2, "90"),
-        (("output:", "title: 2024-01-01\noutput:"), 2, "a date"),
-        (("output:", "title: a\ntitle: b\noutput:"), 3, "given twice"),
-        (("tokenizer:", "tokenizer:\n\tpath: x\n#"), 7, "not tabs"),
-    ],
-)
+@pytest.mark.parametrize(("change", "line", "said"), DATA["yaml_that_means_something_else"])
 def test_yaml_that_means_something_else(run: Callable[..., tuple[int, str]], change, line: int, said: str) -> None:
     code, err = run(change)
     assert code == 2 and f"(line {line})" in err and said in err and "my.yml" in err
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        (("output:", "title: no\noutput:"), "'title' is False"),
-        (("output:", "title: 1.10\noutput:"), "'title' is 1.1"),
-        (("group: ja", "group: off"), "'corpora.news.group' is False"),
-        (("output:", "seed: 0o17\noutput:"), "'seed' is '0o17'"),
-        (("output:", "seed: yes\noutput:"), "'seed' is True"),
-        (("output:", "seed: .nan\noutput:"), "'seed' is nan"),
-        (("tokens: 16000}\ntrain", "tokens: .inf}\ntrain"), "'proxies.tokens' is inf"),
-        (("train: {", "train: {compare: [uniform, uniform], "), "names 'uniform' twice"),
-    ],
-)
+@pytest.mark.parametrize(("change", "said"), DATA["values_of_another_type_are_named_with_their_key"])
 def test_values_of_another_type_are_named_with_their_key(
     run: Callable[..., tuple[int, str]], change, said: str
 ) -> None:
@@ -257,23 +236,7 @@ def test_runs_of_a_table_of_proxies(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "--pairs" in capsys.readouterr().err
 
 
-CELLS = [
-    ("- {name: no, config: a.yml}", "name is False"),
-    ("- {name: 1.10, config: a.yml}", "name is 1.1"),
-    ("- {name: 2024-01-01, config: a.yml}", "a date"),
-    ("- {no: 1, config: a.yml}", "`no`"),
-    ("- {name: 'a,b', config: a.yml}", "is no name for a run"),
-    ('- {name: "a\\n", config: a.yml}', "is no name for a run"),
-    ("- {name: stop.asked, config: a.yml}", "is no name for a run"),
-    ("- {name: null, config: a.yml}", "is no name for a run"),
-    ("- {name: a, config: a.yml, host: no, slots: 4}", "host is False"),
-    ("- {name: a, config: a.yml, host: n1, slots: '²'}", "give slots"),
-    ("- {name: a, config: a.yml, host: n1, slots: 010}", "base 8"),
-    ("- {name: a, config: a.yml, options: [--nan, off]}", "options is False"),
-    ("- {name: a, config: a.yml, options: [--time, 24:00:00]}", "base 60"),
-    ("- {name: a, config: a.yml, log: {x: 1}}", "log is {"),
-    ("- {name: a, config: a.yml}\n- {name: A, config: b.yml}", "upper and lower case"),
-]
+CELLS = DATA["cells"]
 
 
 @pytest.mark.parametrize(("rows", "said"), CELLS)

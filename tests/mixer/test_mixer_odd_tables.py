@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from mixer_worlds import searched, world
+from shared_data import data_of
 
 from haigo import cli
 from mixer import search
 from tests.conftest import shared
+
+DATA = data_of(__file__)
 
 
 @pytest.fixture
@@ -327,18 +330,7 @@ def test_random_bytes_and_cuts_never_end_in_a_traceback(table, capsys):
         assert "Traceback" not in shown.err and (code == 0 or "\n  fix: " in shown.err)
 
 
-@pytest.mark.parametrize(
-    ("more", "words"),
-    [
-        (["--bootstrap", "1e12"], "--bootstrap is 1,000,000,000,000"),
-        (["--kl", "1e308"], "the pull to the prior (kl) is 1e+308"),
-        (["--score", "news_bpb=1e400"], "is not METRIC=ITEMS"),
-        (["--ceiling", "news_bpb=1e400"], "the ceiling of 'news_bpb' is inf"),
-        (["--max-epochs", "nan"], "--max-epochs is nan"),
-        (["--target-tokens", "inf"], "target_tokens is inf"),
-        (["--objective", "wiki_bpb=nan"], "the weight nan"),
-    ],
-)
+@pytest.mark.parametrize(("more", "words"), DATA["absurd_numbers_on_the_command_line_are_named"])
 @pytest.mark.filterwarnings("error")
 def test_absurd_numbers_on_the_command_line_are_named(table, capsys, more, words):
     assert cli.run(search.main, [*table.write(), *table.words[:2], *more]) == cli.BAD_INPUT

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_data import needed
+from shared_data import data_of, needed
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
@@ -20,6 +20,8 @@ from mixer.design import design
 from mixer.objective import Objective
 from mixer.recommend import recommend
 from mixer.supply import Constraints, FullRepetition
+
+DATA = data_of(__file__)
 
 CORPORA = ["news", "wiki", "code", "talk", "tales"]
 TOKENS = np.array([10e6, 100e6, 50e6, 300e6, 40e6])
@@ -282,27 +284,7 @@ def test_other_methods_are_feasible_too(method):
     assert constraints.limits().excess(made.weights) <= 2e-6
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "says"),
-    [
-        (["--objective", "nws_bpb"], 2, "Did you mean 'news_bpb'"),
-        (["--objective", "news_bpb=1,code_bpb,news_bpb=3"], 2, "--objective names 'news_bpb' twice"),
-        (["--objective", "news_bpb", "--score", "x_acc=9", "--score", "x_acc=8"], 2, "--score names 'x_acc' twice"),
-        (["--objective", "news_bpb", "--maximise", "code_bpb", "--minimise", "code_bpb"], 2, "and in --minimise"),
-        (["--objective", "news_bpb", "--target-tokens", "1e12"], 2, "no mixture can meet"),
-        (["--objective", "news_bpb", "--ceiling", "code_bpb"], 2, "METRIC=LIMIT"),
-        (["--objective", "news_bpb", "--ceiling", "code_bpb=0.1"], 3, "code_bpb"),
-        (
-            ["--objective", "news_bpb", "--ceiling", "code_bpb=+5"],
-            2,
-            "write +5% against token share, or 5 for the value",
-        ),
-        (["--objective", "*_acc"], 2, "no metric like '*_acc'"),
-        (["--objective", "news_bpb", "--group", "xx=0.1:0.2"], 2, "no group 'xx'"),
-        (["--objective", "news_bpb", "--held-out", "z"], 2, "starts with 'z'"),
-        (["--objective", "news_bpb", "--boostrap", "3"], 2, "Did you mean '--bootstrap'"),
-    ],
-)
+@pytest.mark.parametrize(("words", "code", "says"), DATA["exit_codes"])
 def test_exit_codes(tmp_path, capsys, words, code, says):
     out = tmp_path / "mixture.yml"
     assert cli.run(command.main, [*files(tmp_path), *words, "--output", str(out)]) == code

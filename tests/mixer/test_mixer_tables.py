@@ -6,10 +6,13 @@ import re
 
 import numpy as np
 import pytest
+from shared_data import data_of
 
 from haigo.cli import HaigoError
 from mixer import mixture, proxies
 from mixer.supply import Constraints, SoftRepetition, constraints_from, read_supply
+
+DATA = data_of(__file__)
 
 RATIOS = "run,news,wiki\na,0.5,0.5\nb,0.2,0.8\nc,0.9,0.1\nd,0.4,0.6\n"
 METRICS = "run,news_bpb,wiki_bpb,size,seed\na,1.0,2.0,tiny,0\nb,1.1,1.9,tiny,0\nc,0.9,2.2,tiny,0\nd,1.05,1.95,tiny,0\n"
@@ -29,27 +32,7 @@ def test_tables_are_joined_by_run_in_any_order(tmp_path):
     assert table.losses[:, 0].tolist() == [1.0, 1.1, 0.9, 1.05]
 
 
-@pytest.mark.parametrize(
-    ("ratios", "metrics", "words"),
-    [
-        (RATIOS.replace("0.2,0.8", "0.2,nan"), METRICS, ["ratios.csv, line 3", "'b'", "wiki"]),
-        (RATIOS.replace("0.2,0.8", "0.2,0.5"), METRICS, ["do not sum to 1", "b (0.7)"]),
-        (RATIOS.replace("0.2,0.8", "-0.2,1.2"), METRICS, ["negative", "b"]),
-        (RATIOS.replace("b,0.2", "a,0.2"), METRICS, ["'a' more than once"]),
-        (RATIOS, METRICS.replace("\nb,", "\na,"), ["metrics.csv", "'a' more than once"]),
-        (RATIOS, METRICS.replace("1.1,1.9", ",1.9"), ["metrics.csv, line 3", "'b'", "news_bpb"]),
-        (RATIOS, METRICS.replace("1.1,1.9", "inf,1.9"), ["line 3", "'inf'"]),
-        (RATIOS, METRICS.replace("\nd,", "\ne,"), ["3 usable run(s)"]),
-        (RATIOS, METRICS.replace("\n", "\nx", 4).replace("xd", "d"), ["usable"]),
-        (RATIOS.replace("0.2,0.8", "0.5,0.5").replace("0.9,0.1", "0.5,0.5").replace("0.4,0.6", "0.5,0.5"), METRICS,
-         ["same mixture"]),
-        (RATIOS.replace("run,", "who,"), METRICS, ["no column 'run'"]),
-        (RATIOS.replace("news,wiki", "news,news"), METRICS, ["'news' twice"]),
-        ("", METRICS, ["not a CSV table"]),
-        ("run,news,wiki\n", METRICS, ["no rows"]),
-        (RATIOS, "run,size\na,1\nb,1\nc,1\nd,1\n", ["no metric column"]),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("ratios", "metrics", "words"), DATA["bad_tables_are_told_in_one_sentence"])
 def test_bad_tables_are_told_in_one_sentence(tmp_path, ratios, metrics, words):
     with pytest.raises(HaigoError) as caught:
         proxies.read(*write(tmp_path, ratios, metrics))
@@ -108,18 +91,7 @@ def test_held_out_runs_by_prefix(tmp_path):
         fit.split("z")
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("corpus,tokens\nnews,0\n", ["line 2", "0 tokens"]),
-        ("corpus,tokens\nnews,many\n", ["line 2", "'many'"]),
-        ("corpus,tokens\nnews,-5\n", ["'-5'"]),
-        ("corpus,token\nnews,5\n", ["unknown column 'token'", "Did you mean 'tokens'?"]),
-        ("corpus,tokens\nnews,5\nnews,6\n", ["line 3", "given twice"]),
-        ("name,tokens\nnews,5\n", ["unknown column"]),
-        ("corpus,tokens\n", ["no rows"]),
-    ],
-)
+@pytest.mark.parametrize(("text", "words"), DATA["bad_supply"])
 def test_bad_supply(tmp_path, text, words):
     (tmp_path / "supply.csv").write_text(text, encoding="utf-8")
     with pytest.raises(HaigoError) as caught:

@@ -6,9 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from shared_data import data_of
 
 from haigo.cli import HaigoError
 from neox_configs import catalogue
+
+DATA = data_of(__file__)
 
 
 def test_round_trip_in_order_and_movable(tmp_path: Path) -> None:
@@ -34,17 +37,7 @@ def test_relative_paths_are_taken_from_the_current_folder(tmp_path: Path, monkey
     assert written.corpora == {"a": {"train": tmp_path / "data/a"}}
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("tokenizer: t\n", "names no corpora"),
-        ("corpora: {a: {train: x}}\n", "names no tokenizer"),
-        ("tokenizer: t\ncorpora: {a: {valid: x}}\n", "'a' has no train"),
-        ("tokenizer: t\ncorpora: {a: {train: x, dev: y}}\n", "unknown split 'dev'"),
-        ("tokenizer: t\ncorpora: {a: {train: 3}}\n", "not a path"),
-        ("tokeniser: t\ncorpora: {a: {train: x}}\n", "Did you mean 'tokenizer'"),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), DATA["other_forms_are_refused"])
 def test_other_forms_are_refused(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "corpora.yml").write_text(text)
     with pytest.raises(HaigoError, match=said):

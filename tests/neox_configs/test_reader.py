@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shared_data import data_of
 
 from haigo.cli import HaigoError
 from neox_configs import derive, hardware, reader, shipped
 from neox_configs.keys import KEYS
+
+DATA = data_of(__file__)
 
 MODELS = [("models", name) for name in shipped.names("models")] + [("proxies", n) for n in shipped.names("proxies")]
 
@@ -32,18 +35,7 @@ def test_several_files_hyphens_and_numbers(tmp_path: Path) -> None:
     assert reader.float_traps(two) == ["min_lr"]
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "said"),
-    [
-        ("seed: 1\n", "seed: 2\n", "in .*a.yml and in .*b.yml"),
-        ("num-layers: 1\n", "num_layers: 2\n", "'num_layers' is given in"),
-        ("seed: 1\nseed: 2\n", "", "given twice"),
-        ("num-layers: 1\nnum_layers: 2\n", "", "twice in"),
-        ("- 1\n", "", "holds no"),
-        ("seed: [1\n", "", "line 2"),
-        ("1: 2\n", "", "is not a word"),
-    ],
-)
+@pytest.mark.parametrize(("first", "second", "said"), DATA["what_gpt_neox_refuses_is_told"])
 def test_what_gpt_neox_refuses_is_told(tmp_path: Path, first: str, second: str, said: str) -> None:
     paths = [write(tmp_path, "a.yml", first)]
     if second:
@@ -70,16 +62,7 @@ def test_unknown_keys_get_the_nearest_name() -> None:
     reader.check_keys({"anything": 1}, known=["anything"])
 
 
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        ({"train_iters": 1e6}, "train_iters"),
-        ({"train_iters": True}, "train_iters"),
-        ({"min_lr": "1e-5"}, "min_lr"),
-        ({"data_impl": "mmapped"}, "mmapped"),
-        ({"train_data_paths": "one"}, "must be list"),
-    ],
-)
+@pytest.mark.parametrize(("config", "said"), DATA["types_are_strict"])
 def test_types_are_strict(config: dict, said: str) -> None:
     (problem,) = reader.type_problems(config)
     assert said in problem
@@ -135,35 +118,13 @@ def test_padded_vocabulary_depends_on_the_tensor_split(tensor: int, padded: int)
     assert derive.padded_vocab({"model_parallel_size": tensor}, 50_000) == padded
 
 
-@pytest.mark.parametrize(
-    ("config", "gpus", "expected"),
-    [
-        ({"train_micro_batch_size_per_gpu": 4}, 8, (8, 4, 1, 32)),
-        ({"train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 3}, 8, (8, 4, 3, 96)),
-        ({"train_batch_size": 64}, 8, (8, 8, 1, 64)),
-        ({"train_batch_size": 64, "gradient_accumulation_steps": 4, "model_parallel_size": 2}, 8, (4, 4, 4, 64)),
-        (
-            {"train_batch_size": 64, "train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": None},
-            8,
-            (8, 2, 4, 64),
-        ),
-    ],
-)
-def test_batch_arithmetic(config: dict, gpus: int, expected: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("config", "gpus", "expected"), DATA["batch_arithmetic"])
+def test_batch_arithmetic(config: dict, gpus: int, expected: list[int]) -> None:
     one = derive.batch(config, gpus)
-    assert (one.data_parallel, one.micro, one.accumulation, one.train) == expected
+    assert [one.data_parallel, one.micro, one.accumulation, one.train] == expected
 
 
-@pytest.mark.parametrize(
-    ("config", "gpus", "said"),
-    [
-        # the accumulation that GPT-NeoX takes is 1, not what would fit
-        ({"train_batch_size": 64, "train_micro_batch_size_per_gpu": 2}, 8, "is not micro batch 2 x accumulation 1"),
-        ({"train_micro_batch_size_per_gpu": 1, "model_parallel_size": 4}, 6, "6 GPUs cannot be split"),
-        ({"train_batch_size": 4}, 8, "train_batch_size 4"),
-        ({}, 8, "neither"),
-    ],
-)
+@pytest.mark.parametrize(("config", "gpus", "said"), DATA["batch_arithmetic_that_fails"])
 def test_batch_arithmetic_that_fails(config: dict, gpus: int, said: str) -> None:
     with pytest.raises(HaigoError, match=said):
         derive.batch(config, gpus)

@@ -12,52 +12,18 @@ import json
 import re
 
 import pytest
+from shared_data import data_of
 
 from haigo.formats import tokenizer
 from haigo.formats.tokenizer import adapter as adapters
 from haigo.formats.tokenizer import foreign_model
 from preprocess import sources
 
+DATA = data_of(__file__)
+
 pytestmark = [pytest.mark.corpora, pytest.mark.slow]
 NAMES = ("wiki_ja", "english", "diet", "news", "literature", "techdoc", "code")
-KINDS = {
-    "rinna": ("spiece.model", {"normalization_rule_name": "nmt_nfkc", "add_dummy_prefix": True}),
-    "rinna-3.6b": (
-        "spiece.model",
-        {
-            "normalization_rule_name": "identity",
-            "add_dummy_prefix": False,
-            "remove_extra_whitespaces": False,
-            "byte_fallback": True,
-            "user_defined_symbols": ["<NL>", "\n"],
-        },
-    ),
-    "llm-jp": (
-        "tokenizer.model",
-        {"normalization_rule_name": "identity", "remove_extra_whitespaces": False, "byte_fallback": True},
-    ),
-    "llama": (
-        "tokenizer.model",
-        {
-            "model_type": "bpe",
-            "normalization_rule_name": "identity",
-            "remove_extra_whitespaces": False,
-            "byte_fallback": True,
-        },
-    ),
-    "haigo": (
-        "spm.model",
-        {
-            "normalization_rule_name": "identity",
-            "add_dummy_prefix": False,
-            "remove_extra_whitespaces": False,
-            "byte_fallback": True,
-            "split_digits": True,
-            "user_defined_symbols": ["\n"],
-            "control_symbols": [tokenizer.EOD_PIECE, tokenizer.PAD_PIECE],
-        },
-    ),
-}
+KINDS = DATA["kinds"]
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,12 @@
 import time
 
 import pytest
+from shared_data import data_of
 
 from preprocess import rules
 from preprocess.rules import aozora
+
+DATA = data_of(__file__)
 
 LINE = "-" * 55
 SAMPLE = f"""山の手帖
@@ -50,33 +53,12 @@ def test_text_that_only_looks_like_a_header_stays():
     assert aozora.header(text) == text
 
 
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [
-        ("※［＃「火＋發」、U+243D0、123-4］", "\U000243d0"),
-        ("※［＃感嘆符二つ、1-8-75］", "‼"),
-        ("※［＃小書き平仮名ん、228-12］", "ん"),
-        ("※［＃「女＋島」の「山」に代えて「衣」、123-5］", "〓"),
-        ("［＃「※［＃「口＋皇」、第4水準2-4-20］」に傍点］後", "後"),
-        ("［＃「国」に傍点、1-2-3］後", "後"),
-        ("※［＃「x」、U+D800、1-2］", "〓"),
-        ("※［＃「x」、第3水準1-99-99］", "〓"),
-    ],
-)
+@pytest.mark.parametrize(("raw", "clean"), DATA["characters_outside_shift_jis"])
 def test_characters_outside_shift_jis(raw, clean):
     assert aozora.notes(aozora.gaiji(raw)) == clean
 
 
-@pytest.mark.parametrize(
-    ("raw", "clean"),
-    [
-        ("〔e'tude〕", "étude"),
-        ("〔Mo:rike〕", "Mörike"),
-        ("〔AE&〕", "Æ"),
-        ("〔以下原稿なし〕", "〔以下原稿なし〕"),
-        ("〔abc〕", "〔abc〕"),
-    ],
-)
+@pytest.mark.parametrize(("raw", "clean"), DATA["accents"])
 def test_accents(raw, clean):
     assert aozora.accents(raw) == clean
 

@@ -15,11 +15,14 @@ import pytest
 from corpora_folders import texts, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared_data import data_of
 
 from haigo.cli import HaigoError
 from haigo.formats import documents
 from preprocess import dedup, near_pairs, normal_form
 from preprocess.minhash import Shape, Sketcher
+
+DATA = data_of(__file__)
 
 ROOT = Path(__file__).parent.parent.parent
 LETTERS = [chr(code) for code in range(0x4E00, 0x5400)]
@@ -286,41 +289,7 @@ def test_the_command_prints_and_a_dry_run_writes_nothing(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["c"]
 
 
-DIFFERENT = [
-    ("金利は1.5倍である。", "金利は15倍である。"),
-    ("金利は1,5倍である。", "金利は15倍である。"),
-    ("気温は-5度である。", "気温は5度である。"),
-    ("気温は−5度である。", "気温は5度である。"),
-    ("10:30に着く", "1030に着く"),
-    ("50%である", "50である"),
-    ("C++", "C"),
-    ("C#", "C"),
-    ("x = a - b", "x = a * b"),
-    ("本当？", "本当！"),
-    ("！！！", "？？？"),
-    ("♪♪♪", "♪♪"),
-    ("a.b", "ab"),
-    ("f(x)", "fx"),
-    ("11 2", "1 12"),
-    ("１　２\t３", "12\t3"),
-    ("第1節の得点は 1 12 11 であり、以上がこの大会のすべての結果の表である。" * 2,
-     "第1節の得点は 11 2 11 であり、以上がこの大会のすべての結果の表である。" * 2),
-    ("「はい」", "はい"),
-    ("…", "。"),
-    # made by a template
-    (
-        "第15回会議は3月2日に開かれ、出席者は12名、議題は予算の承認であった。次回は未定である。",
-        "第16回会議は3月2日に開かれ、出席者は12名、議題は予算の承認であった。次回は未定である。",
-    ),
-    (
-        "第十五回会議は三月に開かれ、多くの者が出席して予算の承認を議題とし、長い議論の末に可決した。" * 3,
-        "第十六回会議は三月に開かれ、多くの者が出席して予算の承認を議題とし、長い議論の末に可決した。" * 3,
-    ),
-    ("The station is on line 4 and was opened in 1983. It has two tracks and one platform, and no staff.",
-     "The station is on line 4 and was opened in 1984. It has two tracks and one platform, and no staff."),
-    ("東京都の最低賃金は1.5倍になった。" + "この表は毎年の数字を並べたものであり、説明は別の頁にある。" * 2,
-     "東京都の最低賃金は15倍になった。" + "この表は毎年の数字を並べたものであり、説明は別の頁にある。" * 2),
-]  # fmt: skip
+DIFFERENT = DATA["different"]  # fmt: skip
 
 
 @pytest.mark.parametrize("method", ["minhash", "exact"])
@@ -330,19 +299,7 @@ def test_texts_that_mean_different_things_stay(tmp_path, pair, method):
     assert dedup.dedup([folder], None, method=method)["documents_out"] == 2
 
 
-@pytest.mark.parametrize(
-    "pair",
-    [
-        ("猫", "猫"),
-        ("ＡＢＣ　１．５", "ABC1.5"),
-        ("ｶﾞｲﾄﾞ", "ガイド"),
-        ("a b\nc", "abc"),
-        ("1 - 2  3\n", " 1-2 3"),
-        ("3月　1 日\u200b", "3 月1日"),
-        ("soft\u00adhyphen\u200b", "softhyphen"),
-        ("長い文章、とても長い文章である。" * 9, "長い文章とても長い文章である" * 9),
-    ],
-)
+@pytest.mark.parametrize("pair", DATA["texts_that_are_equal_do_not"])
 def test_texts_that_are_equal_do_not(tmp_path, pair):
     folder = write(tmp_path / "c", "c", {"train": [("a", pair[0]), ("b", pair[1])]})
     assert dedup.dedup([folder], None, method="exact")["documents_out"] == 1

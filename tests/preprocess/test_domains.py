@@ -4,6 +4,7 @@ import json
 import random
 
 import pytest
+from shared_data import data_of
 
 from haigo import pool
 from haigo.cli import HaigoError
@@ -12,6 +13,8 @@ from preprocess import clean, cleaner
 from preprocess.options import CleanOptions
 from preprocess.rules import domains, facts, hojichar_steps, personal
 from preprocess.rules.facts import Facts
+
+DATA = data_of(__file__)
 
 PROSE = "山の上に小さな家がある。そこには年を取った男が住んでいて、毎朝早く起きて水をくみに行く。"
 
@@ -171,24 +174,7 @@ def test_rules_of_pages_would_spoil_a_novel(tmp_path):
     assert len(cleaned(tmp_path, [novel, essay(1, 30)], profile="literature")[1]) == 2
 
 
-SOURCES = [
-    "配合新聞『山で火事』。",
-    "配合新聞、2008年5月2日。",
-    '"Fire on the mountain"。',
-    "BBC、2005年8月30日17:30(UTC)。",
-    'JohnSmith"Fire;twodead"。',
-    "TheReuters、Feb2,200810:17pmEST。",
-    '"Fire".BBC,August16,2005"Twodead".AP,August17,2005。',
-    "オートWEB『大波乱のレース。",
-    "山川も旗無視』。",
-    "配合県庁、2008年4月26日閲覧。",
-    "『新チーム名は『配合』方言で「勝て」』。",
-    "山本、2008年6月17日(更新日)。",
-    "山岳会、。",
-    "外務省、基礎データ。",  # no date, but among sources
-    "英語版ウィキニュースの翻訳です。",
-    "2016年8月16日(火):火事2016年8月15日(月):雨『台風情報』。",
-]
+SOURCES = DATA["sources"]
 ENDINGS = [
     "町長は「また登りたい」と話した。",
     "山の標高は2008年5月2日に測られた。",
@@ -212,16 +198,7 @@ def test_news_lose_their_sources_and_links(tmp_path):
     assert report["rules"]["news_sources"]["documents"] == 10
 
 
-HEADED = [
-    "情報源\n「公園が開く」 — 配合通信, 2024年1月2日",
-    "ソース\n配合通信『公園が開く』2024年1月2日\n配合放送「開園」",
-    "== 情報源 ==\n* {{ソース|url=http://x|title=公園|pub=配合放送}}\n* 『[http://x 公園が開く]』 — 配合通信",
-    "【出典・情報源】\n・公園が開く - 配合通信",
-    "関連記事：\n・公園が開く\n・市長が語る",
-    "■関連ニュース\n公園の花\n\n【情報源】\nhttp://example.com/公園が開く。html",
-    'Sources\n1. "Park opens". Haigo Press, January 2, 2024',
-    "情報源\n",
-]
+HEADED = DATA["headed"]
 OF_THE_ARTICLE = [
     "情報源\n警察は情報源を明かさなかった。\n記事はここまで続く。",
     "情報源は複数ある。出典を示せ。",

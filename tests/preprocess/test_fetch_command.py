@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from diet_server import Diet, made_up
 from fetch_server import Answer, Server
+from shared_data import data_of
 
 from haigo import cli, files
 from haigo.cli import HaigoError
@@ -23,6 +24,8 @@ from preprocess.fetch import __main__, card, replies, state
 from preprocess.fetch.__main__ import main
 from preprocess.fetch.source import Source, today
 from preprocess.sources import Document
+
+DATA = data_of(__file__)
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -113,20 +116,7 @@ def run(capsys, *words):
     return code, said.out, said.err
 
 
-@pytest.mark.parametrize(
-    ("words", "shown"),
-    [
-        (
-            ("kokkai", "--from", "2024-03-01", "--until", "2024-03-31"),
-            "https://kokkai.ndl.go.jp/api/speech?from=2024-03-01",
-        ),
-        (("mediawiki-dump", "--wiki", "jawiki"), "jawiki-DATE-pages-articles-multistream.xml.bz2"),
-        (("mediawiki-api", "https://ja.wikinews.org/w/api.php"), "gapnamespace"),
-        (("feeds", "https://example.org/rss"), "GET https://example.org/rss"),
-        (("hub", "mc4"), "multilingual/c4-ja.tfrecord-*.json.gz"),
-        (("urls", "https://example.org/a"), "GET https://example.org/a"),
-    ],
-)
+@pytest.mark.parametrize(("words", "shown"), DATA["a_dry_run_asks_nobody_and_writes_nothing"])
 def test_a_dry_run_asks_nobody_and_writes_nothing(capsys, tmp_path, monkeypatch, words, shown):
     monkeypatch.setattr("preprocess.fetch.client.Client.open", None)
     monkeypatch.chdir(tmp_path)
@@ -136,23 +126,7 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(capsys, tmp_path, monkeypatch,
     assert any(shown in line for line in json.loads(out)["requests"]) and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ((), "required: SOURCE"),
-        (("kokka",), "invalid choice"),
-        (("kokkai", "--from", "2024-3-1", "--dry-run"), "not a date"),
-        (("kokkai", "--from", "2024-03-01"), "--output-dir is missing"),
-        (("kokkai", "--from", "2024-03-01", "--output-dir", "x"), "--contact is missing"),
-        (("kokkai", "--from", "2024-03-01", "--output-dir", "x", "--contact", "me"), "neither a mail address"),
-        (("kokkai", "--from", "2024-03-01", "--gap", "-1", "--dry-run"), "--gap"),
-        (("kokkai", "--from", "2024-03-01", "--hause", "x"), "Did you mean '--house'?"),
-        (("hub", "o/d", "--dry-run"), "no file of o/d"),
-        (("mediawiki-dump", "--file", "no-such", "--dry-run"), "no-such does not exist"),
-        (("mediawiki-dump", "--index", "x", "--dry-run"), "--index is for a dump at hand"),
-        (("urls", "--list", "no-such", "--dry-run"), "no-such does not exist"),
-    ],
-)
+@pytest.mark.parametrize(("words", "said"), DATA["mistakes_are_told_in_a_sentence"])
 def test_mistakes_are_told_in_a_sentence(capsys, monkeypatch, words, said):
     monkeypatch.delenv("HAIGO_CONTACT", raising=False)
     code, out, err = run(capsys, *words)

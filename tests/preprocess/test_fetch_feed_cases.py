@@ -4,11 +4,13 @@ import time
 
 import pytest
 from fetch_server import Answer, Server
-from shared_data import needed
+from shared_data import data_of, needed
 
 from haigo import cli
 from preprocess import sources
 from preprocess.fetch.__main__ import main
+
+DATA = data_of(__file__)
 
 
 @pytest.fixture
@@ -49,23 +51,7 @@ def item(title, body, name="description", number=1):
     return f"<item><title>{title}</title><guid>g{number}</guid><{name}>{body}</{name}></item>"
 
 
-CASES = {
-    "escaped_cdata.xml": {
-        "一つ目の見出し": "山の天気は午後から崩れる見込みである。登山者は早めの下山を心がけたい。",
-        "二つ目の見出し": "川の水位は平年並みである。\n&終わり",
-        "三つ目の見出し": "プログラムの例を示す。\n<!h<!h<!h<\nif (a < b && c > d) { return; }\n例の後の文章は残るべきである。",
-    },
-    "nbsp.xml": {
-        "値上げ 続く » 経済": "物価の上昇が続いている。A&B社とC & D社も値上げを決めた。",
-        "二つ目": "この項目は正しいので読めるはずである。",
-    },
-    "dtd.xml": {"古い形式 — 見出し": "古い形式の要約である。"},
-    "atom.xml": {
-        "太字の見出し": "型が正しくない内容である。読めるはずである。",
-        "XHTMLの項目": "一段落目。\n二段落目とリンク。",
-        "ルビの項目": "漢字を読む。やさしい日本語の記事である。",
-    },
-}
+CASES = DATA["cases"]
 CASES["leading.xml"] = CASES["escaped_cdata.xml"]
 
 
@@ -75,32 +61,7 @@ def test_the_shared_cases(name, fetched):
     assert (code, texts, len(requests)) == (0, CASES[name], 1)
 
 
-@pytest.mark.parametrize(
-    ("written", "meant"),
-    [
-        ("&lt;![CDATA[雨が&lt;b&gt;降る&lt;/b&gt;。]]&gt;", "雨が降る。"),
-        ("<![CDATA[<![CDATA[雨が降る。]]]]>&gt;", "雨が降る。"),
-        ("<![CDATA[雨が]]><![CDATA[降る。]]>", "雨が降る。"),
-        ("雨が&mdash;&hellip;&#8220;降る&#x201d;&eacute;&yen;。", "雨が—…“降る”é¥。"),
-        ("雨&#146;が&#0;降る&#xb;。", "雨’が降る。"),
-        ("A &unknown; B &amp C ?a=1&amp;copy=2。", "A &unknown; B & C ?a=1©=2。"),
-        ("前文<b>太字</b>後文<br/>二行目", "前文太字後文\n二行目"),
-        ("vector&lt;int&gt; は 3 &lt; 4 のとき a&lt;b&gt;c。", "vector<int> は 3 < 4 のとき ac。"),
-        ("&lt;ruby&gt;漢&lt;rt&gt;かん&lt;rb&gt;字&lt;rt&gt;じ&lt;/ruby&gt;を読む。", "漢字を読む。"),
-        (
-            "&lt;ruby&gt;漢字&lt;rp&gt;(&lt;/rp&gt;&lt;rt&gt;かんじ&lt;/rt&gt;&lt;rp&gt;)&lt;/rp&gt;&lt;/ruby&gt;。",
-            "漢字。",
-        ),
-        (
-            "&lt;ruby&gt;&lt;rb&gt;旧&lt;/rb&gt;&lt;rtc&gt;&lt;rt&gt;きゅう&lt;/rt&gt;&lt;/rtc&gt;&lt;/ruby&gt;字。",
-            "旧字。",
-        ),
-        ("雨が<!-- 注 -->降る。<?php echo 1 ?>", "雨が降る。"),
-        ("雨が<b>降る。", "雨が降る。"),
-        ("雨が</i>降る。", "雨が降る。"),
-        ("雨\x0b\x1bが降る。", "雨が降る。"),
-    ],
-)
+@pytest.mark.parametrize(("written", "meant"), DATA["what_stands_in_a_summary"])
 def test_what_stands_in_a_summary(written, meant, fetched):
     code, texts, said, requests = fetched(rss(item("題", written) + item("別", "次の項目。", number=2)))
     assert code == 0 and len(requests) == 1
@@ -141,24 +102,7 @@ def test_what_stands_before_the_declaration(before, fetched):
     assert fetched(before.encode() + rss(item("題", "本文。")))[1] == {"題": "本文。"}
 
 
-@pytest.mark.parametrize(
-    ("declared", "codec", "header"),
-    [
-        ("utf-8", "cp932", None),
-        ("Shift_JIS", "utf-8", None),
-        ("iso-8859-1", "utf-8", None),
-        ("iso-8859-1", "euc_jp", None),
-        ("us-ascii", "cp932", None),
-        ("utf-16", "utf-8", None),
-        ("no-such", "euc_jp", None),
-        (None, "euc_jp", "text/xml; charset=EUC-JP"),
-        (None, "cp932", None),
-        (None, "iso2022_jp", None),
-        ("utf-8", "utf-8", "text/xml; charset=iso-8859-1"),
-        ("UTF-16", "utf-16", None),
-        (None, "utf-16-le", None),
-    ],
-)
+@pytest.mark.parametrize(("declared", "codec", "header"), DATA["the_charset_is_the_bytes_own"])
 def test_the_charset_is_the_bytes_own(declared, codec, header, fetched):
     head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
     text = "三毛猫が朝の港で見つけた古い地図には、誰も知らない島が描かれていた。カタカナもある。"

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import zstandard
 from cleaned_files import cleaned
+from shared_data import data_of
 
 from haigo import cli
 from haigo.formats.dataset.indexed import MMapReader
@@ -21,68 +22,28 @@ from haigo.formats.documents import containers
 from preprocess import evaluation_items, index, tokenizer
 from preprocess.sources import mediawiki, structured
 
+DATA = data_of(__file__)
+
 ROOT = Path(__file__).parent.parent.parent
 SENTENCE = "これは試験のために書いた文章です。長さは四十文字を超えるように、もう一つ文を足してあります。"
 ROW = json.dumps({"id": "a", "text": SENTENCE}, ensure_ascii=False)
 
 
-STRUCTURED = {
-    "declared": "<?xml version='1.0'?>\n<data><speech>本文</speech></data>",
-    "comment first": "\n\n<!-- made by hand -->\n<!-- twice -->\n<minutes><speech>本文</speech></minutes>",
+STRUCTURED = DATA["structured"] | {
     "no declaration": "<records>\n" + "<record><speech>これは本文である。</speech></record>\n" * 30 + "</records>",
-    "rss": '<rss version="2.0"><channel><title>題</title></channel></rss>',
-    "page": "<!DOCTYPE html>\n<html><body><p>本文</p></body></html>",
-    "page in capitals": "<HTML><BODY><P>本文<P>続き</BODY></HTML>",
-    "part of a page": "<div class='a'><p>本文の段落</p><p>次の段落</p></div>\n<div><p>終わり</p></div>",
-    "outline": '<?xml version="1.0"?><opml><head><title>x</title></head><body><outline text="a"/></body></opml>',
     "mecab": "東京\t名詞,固有名詞,地域,一般\nは\t助詞,係助詞,*,*\nEOS\n" * 5,
     "chasen": "東京\tトウキョウ\t東京\t名詞-固有名詞\t\t\nEOS\n" * 5,
     "cabocha": "* 0 1D 0/1 0.0\n東京\t名詞,固有名詞\nは\t助詞,係助詞\nEOS\n" * 5,
     "juman": '東京 とうきょう 東京 名詞 6 地名 4 * 0 * 0 "自動"\nは は は 助詞 9 副助詞 2 * 0 * 0 NIL\nEOS\n' * 5,
     "knp": "# S-ID:1\n* 1D <文頭>\n+ 1D <文頭>\n東京 とうきょう 東京 名詞 6 地名 4 * 0 * 0 NIL\nEOS\n" * 5,
-    "translations": '# 訳\n#\nmsgid ""\nmsgstr ""\n"Language: ja\\n"\n\n#: a.c:1\nmsgid "File"\nmsgstr "ファイル"\n',
-    "printed objects": "{'text': 'これは本文である。', 'id': 1}\n{'text': '二つ目である。', 'id': 2}\n",
-    "warc": "WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: 6\r\n\r\n本文\r\n",
-    "http": "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n本文",
-    "csv": 'id,title,text\n1,題,"本文、コンマ, を含む。"\n2,題,"二つ目\n改行も含む。"\n',
-    "csv by semicolon": "id;text\n1;本文\n2;二つ目\n",
     "csv without header": "".join(f"{n},2024-01-{n:02d},本文その{n},東京\n" for n in range(1, 9)),
-    "excel": "sep=;\r\na;b\r\n1;2\r\n",
-    "tsv": "id\ttext\n1\t本文\n2\t二つ目\n",
     "tsv of pairs": "".join(f"これは{n}番の文です。\tThis is sentence {n}.\n" for n in range(5)),
-    "sql": "-- MySQL dump 10.13\n--\nCREATE TABLE `p` (id int);\nINSERT INTO `p` VALUES (1,'本文');\n",
-    "sql rows": "INSERT INTO page (id, body) VALUES (1, '本文'), (2, '本文');\nINSERT INTO page VALUES (3, '本文');\n",
-    "sql copy": "SET client_encoding = 'UTF8';\nCOPY public.p (id, body) FROM stdin;\n1\t本文\n\\.\n",
-    "srt": "1\n00:00:01,000 --> 00:00:02,500\nこんにちは\n\n2\n00:00:03,000 --> 00:00:04,000\nさようなら\n",
-    "vtt": "WEBVTT\n\n00:01.000 --> 00:02.000\nこんにちは\n",
-    "array": '[{"id": 1, "text": "本文"}, {"id": 2, "text": "二つ目"}]',
-    "array over lines": '[\n  {\n    "text": "本文"\n  }\n]\n',
-    "array of texts": '["一つ目の文章。", "二つ目の文章。"]',
-    "object over lines": '{\n  "title": "題",\n  "body": ["本文"]\n}\n',
-    "lines of arrays": '["id", "本文"]\n["id2", "二つ目"]\n',
-    "mail": "Return-Path: <a@example.org>\nReceived: from x\nMessage-ID: <1@x>\nSubject: 題\n\n本文\n",
-    "names in japanese": "<会議録>\n<発言>本文である。</発言>\n<発言>次の本文である。</発言>\n</会議録>",
     "taken apart by a tool": '<doc id="1" url="u" title="題">\n題\n\n' + "長い本文が続く。" * 300 + "\n</doc>\n" * 2,
     "longer than any head": '<doc id="1" url="u" title="題">\n題\n\n' + "長い本文が続く。" * 9000,
     "newspaper": "".join(
         f"<DOC>\n<NO>{n}</NO>\n<TEXT>\n{'長い本文が続く。' * 200}\n</TEXT>\n</DOC>\n" for n in range(3)
     ),
-    "json with comments": '// made by hand\n{\n  "a": 1\n}\n',
     "csv of one long row": 'id,text\n1,"' + "長い本文が続く。" * 9000 + '"\n',
-    "csv of unknown names": "foo,bar\n1,本文\n2,二つ目\n3,三つ目\n",
-    "csv with gaps": "id,text\n\n1,本文\n\n2,二つ目\n",
-    "csv by bars": "id|text\n1|本文\n2|二つ目\n",
-    "csv with bare commas": "id,text\n1,本文、と,コンマ\n2,二つ目\n3,三つ目\n",
-    "conll": "# text = 山は高い\n1\t山\t山\tNOUN\n2\tは\tは\tADP\n3\t高い\t高い\tADJ\n\n1\t川\t川\tNOUN\n",
-    "sql server": "USE [db]\nGO\nINSERT [dbo].[page] ([id], [body]) VALUES (1, N'本文')\nGO\n",
-    "sqlite": "PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE p (a);\nINSERT INTO p VALUES('本文');\nCOMMIT;\n",
-    "microdvd": "{0}{25}こんにちは\n{30}{50}さようなら\n",
-    "ass": "[Script Info]\nTitle: x\n[Events]\nDialogue: 0,0:00:01.00,0:00:02.00,,,,,,,こんにちは\n",
-    "lyrics": "[00:12.00]一行目\n[00:15.30]二行目\n[00:18.10]三行目\n",
-    "calendar": "BEGIN:VCALENDAR\nSUMMARY:会\nEND:VCALENDAR\n",
-    "bibtex": "@article{a2024,\n  title={題},\n}\n",
-    "rtf": "{\\rtf1\\ansi body}",
-    "pdf": "%PDF-1.4\n1 0 obj\n",
 }
 
 
@@ -124,50 +85,14 @@ def test_whatever_they_are_packed_in(tmp_path, capsys, kind, pack):
     assert "--format txt" in capsys.readouterr().err
 
 
-PROSE = {
-    "commas": "春は、あけぼの。\nやうやう白く,なりゆく山ぎは,少しあかりて\n紫だちたる雲の,細くたなびきたる\n",
+PROSE = DATA["prose"] | {
     "english": "Hello, world, said he, and went on, as ever.\nNothing, they replied, would come, of it, today.\n" * 3,
     "a comma in every line": "".join(f"Verse {n} of the song, sung once again\n" for n in "abcdefgh"),
-    "poem": "古池や\n蛙飛びこむ\n水の音\n\n閑さや\n岩にしみ入る\n蝉の声\n",
-    "dialogue": "「おはよう」\n「ああ、おはよう」\nA: こんにちは。\nB: はい、こんにちは。\nA: では、また。\n",
-    "dialogue with tabs": "太郎\tおはよう。\n花子\tおはよう、太郎。\n太郎\t今日は寒いね。\n花子\tそうだね。\n太郎\tでは。\n",
-    "chat": "<alice> hello there\n<bob> hi, alice\n<alice> how are you?\n",
-    "markdown": "# 題\n\n| 名前 | 年 |\n|---|---|\n| 甲 | 1 |\n| 乙 | 2 |\n\n本文が続く。\n",
     "readme": '<p align="center">\n<img src="a.png">\n</p>\n\n# Tool\n\n'
     + "It reads files and writes them back again." * 20,
-    "footnotes": "[1] 山田太郎『本』\n[2] 田中花子『別の本』\n[3] 同上\n",
-    "stage directions": "[音楽]\n皆さん、こんにちは。\n[拍手]\n今日の話題です。\n",
-    "log": "[2024-01-01 10:00] 起動した\n[2024-01-01 10:05] 終了した\n",
-    "settings": "[section]\nkey = value\n# comment\nother = 1\n",
-    "code in c": '/* begin */\n#include <stdio.h>\nint main(void) {\n  printf("%d, %d\\n", 1, 2);\n  return 0;\n}\n',
-    "code in braces": "{\n  int a = 1;\n  a += 2;\n}\n",
-    "latex": "{\\bf 題} 本文が続く。\n{\\it 強調}もある。\n",
-    "wikitext": "{{Infobox 人物|名前=甲}}\n'''甲'''は人である。<ref>出典</ref>\n",
-    "assembler": "mov eax,1\nadd ebx,2\nsub ecx,3\nmov edx,4\n",
-    "numbers": "1\n2\n3\n",
-    "times": "10:30 集合\n11:00 開会\n12:00 昼食\n",
     "sql in words": "SELECT は表を読む文である。INSERT INTO t VALUES (1) のように書けば行が加わる。\n" * 3,
-    "sql code": "CREATE VIEW v AS\nSELECT a, b FROM t\nWHERE a > 1;\n",
-    "letter": "From here on, nothing was the same.\nTo: nobody\nSubject to change.\n",
-    "less than": "a < b かつ b > c のとき、a と c は比べられない。</p>という文字列も出てくる。\n",
-    "list": "りんご\nみかん\nぶどう\n",
-    "quotes": '"Who is there?", he asked. "Nobody", she said.\n"Then come in", he said, "whoever you are".\n',
-    "python": 'rows = [1, 2, 3]\nprint({"a": rows})\n',
-    "an example first": '# 例\n\n{"a": 1}\n\nこのように書く。次の行からは本文である。\n続きの文もある。\n',
     "tags in words": "<b>太字</b>は強い調子を表す。" + "本文が長く続いていく。" * 30 + "\n",
-    "xml in words": "<要素>という印は、</要素>で閉じる。このように書くのが決まりである。その先も読める。\n",
-    "commas in japanese": "我々は,この問題を,次のように考える。\nすなわち,値は,常に正である。\nよって,題意は,示された。\n",
-    "a numbered list": "1, りんごを買う\n2, みかんを買う\n3, 家に帰る\n",
     "verse with one comma": "".join(f"{a}よ,{b}よ\n" for a, b in zip("山川雨雪春", "空海風霜秋", strict=True)),
-    "play": "甲|おはよう\n乙|ああ、おはよう\n甲|行こう\n",
-    "makefile": "all:\n\tcc -o a a.c\n\techo done\n",
-    "python with tabs": "def f():\n\treturn 1\n\ndef g():\n\treturn 2\n",
-    "go": "type T struct {\n\tA int\n\tB int\n}\n",
-    "matrix": "1 2 3\n4 5 6\n7 8 9\n",
-    "yaml": "---\ntitle: 題\n---\n本文が続く。\n",
-    "set theory": "[0, 1] は閉区間である。[a, b) は半開区間である。\n",
-    "quotation": '["これは引用である"と彼は書いた]。そして続けた。\n',
-    "gaps": "第一章\t一頁\n第二章\t二十頁\n終わり\n",
 }
 
 

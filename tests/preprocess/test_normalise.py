@@ -5,11 +5,14 @@ import random
 
 import pytest
 from cleaned_files import with_report
+from shared_data import data_of
 
 from haigo import cli
 from haigo.formats import documents
 from preprocess import clean
 from preprocess.rules import normalise
+
+DATA = data_of(__file__)
 
 BODY = "これは試験のために書いた文章で、四十文字を超えるようにもう一つ文を足してあります。"
 
@@ -20,20 +23,7 @@ def cleaned(folder, text, *words):
     return document.text, report
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "rule"),
-    [
-        ("東\u200b京\u2060都", "東京都", "zero_width"),
-        ("a\u200cb\u200dc", "abc", "zero_width"),
-        ("inter\u00adnational", "international", "soft_hyphens"),
-        ("キャラ\u200dクターと①\u200d番", "キャラクターと①番", "zero_width"),
-        ("左\u061cから\u200f右", "左から右", "direction_marks"),
-        ("abc\u202edef\u202c\u200e", "abcdef", "direction_marks"),
-        ("x\u2066y\u2069", "xy", "direction_marks"),
-        ("文\u3164字", "文字", "zero_width"),
-        ("say\U000e0041\U000e0042 it", "say it", "zero_width"),
-    ],
-)
+@pytest.mark.parametrize(("before", "after", "rule"), DATA["what_nobody_sees_goes"])
 def test_what_nobody_sees_goes(tmp_path, before, after, rule):
     text, report = cleaned(tmp_path, BODY + before, "--normalise", "invisible")
     assert text == BODY + after
@@ -43,27 +33,7 @@ def test_what_nobody_sees_goes(tmp_path, before, after, rule):
     assert cleaned(tmp_path, BODY + before, "--normalise", "none")[0] == BODY + before
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "👨\u200d👩\u200d👧\u200d👦",
-        "🏳\ufe0f\u200d🌈",
-        "🧑🏽\u200d🚀",
-        "❤\ufe0f\u200d🔥",
-        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
-        "葛\U000e0100城",
-        "می\u200cخواهم",
-        "क्\u200dष",
-        "ක්\u200dෂ",
-        "അവന്\u200d വന്നു",
-        "⛹🏽\u200d♀\ufe0f",
-        "👁\ufe0f\u200d🗨\ufe0f",
-        "ภาษา\u200bไทย",
-        "ភាសា\u200bខ្មែរ",
-        "ع\u200e abc \u200fب",
-        "ｱ\u200d",
-    ],
-)
+@pytest.mark.parametrize("text", DATA["what_is_needed_stays"])
 def test_what_is_needed_stays(text):
     kept = text if not text.startswith("ｱ") else "ｱ"
     assert normalise.direction_marks(normalise.soft_hyphens(normalise.zero_width(text))) == kept
@@ -75,17 +45,7 @@ def test_half_width_kana(tmp_path):
     assert report["rules"]["half_width_kana"]["documents"] == 1
 
 
-@pytest.mark.parametrize(
-    ("profile", "gone"),
-    [
-        ("auto", ""),
-        ("plain", ""),
-        ("code", ""),
-        ("web", "\u200b\u00adｶ"),
-        ("news", "\u200b\u00ad"),
-        ("literature", "\u200b\u00ad"),
-    ],
-)
+@pytest.mark.parametrize(("profile", "gone"), DATA["profiles_have_their_own"])
 def test_profiles_have_their_own(tmp_path, profile, gone):
     sample = "春\u200bの\u00ad日のｶである。"
     rng = random.Random(1)

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared_data import data_of
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.indexed import MMapReader
 from preprocess import examples, inspect, pairs, tokenizer
 from preprocess.options import PairOptions
+
+DATA = data_of(__file__)
 
 PAIRS = [
     {"prompt": "国会とは?\n", "response": "会議である。"},
@@ -107,19 +110,7 @@ def test_a_template(model_dir, tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("row", "given", "learned"),
-    [
-        ({"context": "a", "target": "b"}, "a", "b"),
-        ({"prompt": "a", "completion": "b"}, "a", "b"),
-        ({"instruction": "a", "input": "c", "output": "b"}, "a\nc", "b"),
-        ({"instruction": "a", "input": "", "output": "b"}, "a", "b"),
-        ({"instruction": "a", "context": "c", "response": "b"}, "a\nc", "b"),
-        ({"instruction": "a", "context": None, "response": "b"}, "a", "b"),
-        ({"instruction": "a", "context": "", "response": "b", "category": "qa"}, "a", "b"),
-        ({"question": "a", "answer": "b"}, "a", "b"),
-    ],
-)
+@pytest.mark.parametrize(("row", "given", "learned"), DATA["known_keys"])
 def test_known_keys(tmp_path, row, given, learned):
     (example,) = examples.read([write(tmp_path / "x.jsonl", [row])])
     assert [(part.text, part.learned) for part in example.parts] == [(given, False), (learned, True)]
@@ -244,23 +235,7 @@ def test_any_text(model_dir, tmp_path_factory, prompt, answer):
         assert model.decode([label for label in labels if label != pairs.MASKED]) == answer
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ('{"prompt": "a"}', r"\(line 2\) has no keys of a pair; it has 'prompt'"),
-        ('{"prompt": "a", "response": 3}', r"\(line 2\) has no text under 'response' but int"),
-        ('{"messages": []}', r"\(line 2\) has no turns"),
-        (
-            '{"messages": [{"role": "usr", "content": "a"}]}',
-            r"\(line 2\), turn 1 has the role 'usr'. Did you mean 'user'",
-        ),
-        ('{"messages": ["a"]}', r"\(line 2\), turn 1 is not"),
-        (r'{"prompt": "\ud800", "response": "b"}', r"x\.jsonl \(line 2\) holds half a surrogate pair"),
-        (r'{"messages": [{"role": "assistant", "content": "\ud800"}]}', r"\(line 2\) holds half a surrogate pair"),
-        ("{", r"broken JSON line \(line 2\)"),
-        ("[]", r"not a JSON object \(line 2\)"),
-    ],
-)
+@pytest.mark.parametrize(("line", "message"), DATA["lines_that_are_no_examples"])
 def test_lines_that_are_no_examples(model_dir, tmp_path, line, message):
     (tmp_path / "x.jsonl").write_text(json.dumps(PAIRS[0]) + "\n" + line + "\n", encoding="utf-8")
     with pytest.raises(HaigoError, match=message):

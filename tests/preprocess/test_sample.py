@@ -15,6 +15,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shared_data import data_of
 
 from haigo import cli, files
 from haigo.cli import HaigoError
@@ -22,6 +23,8 @@ from haigo.formats import documents
 from haigo.formats.documents.keyed import BITS, keyed_hash
 from preprocess import sample, sample_choose, sample_shards
 from preprocess.sources import Document
+
+DATA = data_of(__file__)
 
 WORDS = [
     "国会",
@@ -302,23 +305,7 @@ def test_the_command(corpora, tmp_path, capsys):
     assert made == sample.read(tmp_path / "o")
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "--characters is missing"),
-        (["--characters", "9", "--budget", "a=5"], "exclude each other"),
-        (["--budget", "a=5"], "corpus 'b' has no budget"),
-        (["--budget", "a=5", "--budget", "b=x"], "--budget: x is not a whole number"),
-        (["--budget", "a=5", "--budget", "a=6"], "--budgets names 'a' twice"),
-        (["--budget", "a=5", "--budget", "b=1", "--budget", "aa=1"], "no such corpus is given. Did you mean 'a'"),
-        (["--characters", "9", "--mixture", "one.yml"], r"one.yml has no weight for the corpus 'b'"),
-        (["--characters", "9", "--mixture", "more.yml"], r"more.yml gives 'zz' a weight"),
-        (["--characters", "9", "--mixture", "zero.yml"], r"zero.yml: the weights do not sum to 1: they sum to 0"),
-        (["--characters", "9", "--mixture", "text.yml"], r"text.yml: the weight of 'b' is not a number"),
-        (["--characters", "9", "--mixture", "none.yml"], r"none.yml holds no weights"),
-        (["--characters", "9", "--temperature", "0"], "--temperature is 0"),
-    ],
-)
+@pytest.mark.parametrize(("words", "message"), DATA["what_cannot_be_asked_for"])
 def test_what_cannot_be_asked_for(corpora, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     for name, body in {

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from shared_data import data_of
 
 from haigo import cli
 from haigo.formats import mixture
 from mixer import report, search
 from preprocess.sample import sample
 
-BAD = {
-    "weights: {news: 0.87, wiki: 0.2}": "do not sum to 1: they sum to 1.07",
-    "weights: {news: 0.5, wiki: 0.495}": "do not sum to 1: they sum to 0.995",
-    "weights: {news: 1.5, wiki: -0.5}": "the weight of 'wiki' is -0.5",
-    "weights: {news: .nan, wiki: 0.5}": "the weight of 'news' is nan",
-    "weights: {news: .inf, wiki: 0.5}": "the weight of 'news' is inf",
-    "weights: {news: yes, wiki: 0.5}": "the weight of 'news' is not a number",
-    "weights: {news: '0.5', wiki: 0.5}": "the weight of 'news' is not a number",
-    "weights: {news: 0.5, news: 0.5}": "the key 'news' is given twice",
-    "weights: {no: 0.5, wiki: 0.5}": "the key `no` is not a word",
+DATA = data_of(__file__)
+
+BAD = DATA["bad"] | {
     f"weights: {{news: 1{'0' * 400}, wiki: 0.5}}": "the weight of 'news' is 1000",
-    "weights: [0.5, 0.5]": "holds no weights",
-    "weights:": "holds no weights",
-    "just text": "holds no weights",
-    "": "holds no weights",
 }
 
 

@@ -8,11 +8,14 @@ import subprocess
 import sys
 
 import pytest
+from shared_data import data_of
 
 from haigo.cli import HaigoError, Refused
 from launch.engine import device, init, settings
 from neox_configs import derive
 from neox_configs.keys import KEYS
+
+DATA = data_of(__file__)
 
 
 def plan_of(world, **changes):
@@ -203,57 +206,7 @@ def test_neox_defaults_of_held_keys_are_allowed_or_demanded():
     assert odd == {"pos_emb", "data_impl"}  # both are refused when they are not given
 
 
-@pytest.mark.parametrize(
-    "changes,words",
-    [
-        ({"num_layer": 3}, "GPT-NeoX does not know: 'num_layer'.*Did you mean 'num_layers'"),
-        ({"norm": "rmsnorm"}, "norm: 'rmsnorm' cannot be honoured"),
-        ({"activation": "swiglu"}, "activation: 'swiglu' cannot be honoured"),
-        ({"pos_emb": "alibi"}, "pos_emb: 'alibi' cannot be honoured"),
-        ({"pos_emb": None}, "pos_emb is not given, and GPT-NeoX's default 'learned'"),
-        ({"data_impl": None}, "data_impl is not given"),
-        ({"hidden_dropout": 0.1}, "hidden_dropout: 0.1 cannot be honoured"),
-        ({"finetune": True}, "finetune: True cannot be honoured"),
-        ({"load": "elsewhere", "save": "here"}, "load: 'elsewhere'"),
-        ({"train_label_data_paths": ["x"]}, "train_label_data_paths"),
-        ({"attention_config": [[["sparse_fixed"], 2]]}, "attention_config: 'sparse_fixed'"),
-        ({"optimizer": {"type": "Lion", "params": {"lr": 0.1}}}, "optimizer: type 'Lion'"),
-        ({"optimizer": {"type": "Adam", "params": {"lr": 0.1, "momentum": 1}}}, "params.momentum"),
-        ({"init_method": "orthogonal"}, "init_method: 'orthogonal'"),
-        ({"num_attention_heads": 3}, "not a multiple of 3 heads"),
-        ({"seq_length": 64}, "seq_length is above max_position_embeddings"),
-        ({"min_lr": 0.1}, "min_lr"),
-        ({"train_iters": None}, "exactly one of train_iters"),
-        ({"train_iters": 2.5}, "train_iters: 2.5 is of type float, and must be int"),
-        ({"train_batch_size": 6}, "train_batch_size 6 is not micro batch 4"),
-        ({"train_micro_batch_size_per_gpu": None}, "no batch size"),
-        ({"deepspeed_extra_args": {"wings": 2}}, "deepspeed_extra_args: 'wings'"),
-        ({"curriculum_learning": {"enabled": True}}, "curriculum_learning"),
-        ({"precision": "fp32", "bf16": {"enabled": True}}, "two precisions"),
-        ({"precision": None, "fp16": {"enabled": True, "type": "bfloat16"}}, "GPT-NeoX trains in fp16"),
-        ({"mlp_multiple_of": 128}, "mlp_multiple_of 128 gives"),
-        ({"scheduler": {"type": "WarmupLR", "params": {}}}, "scheduler"),
-        ({"compression_training": {"weight_quantization": {"shared_parameters": {"enabled": True}}}}, "compression"),
-        ({"sparse_attention": {"mode": "fixed"}}, "sparse_attention"),
-        ({"elasticity": {"enabled": True}}, "elasticity"),
-        ({"data_types": {"grad_accum_dtype": "bf16"}}, "data_types"),
-        ({"no_load_optim": True}, "no_load_optim: True"),
-        ({"attention_config": [[["global"], 3]]}, "attention_config: 3 is no number of times for 2 layers"),
-        ({"deepspeed_extra_args": {"bf16": {"enabled": True}}}, "turns bf16 on, and GPT-NeoX builds a model of fp32"),
-        ({"optimizer": {"type": "Adam", "params": {"lr": -0.1}}}, "optimizer.params.lr is -0.1"),
-        (
-            {"optimizer": {"type": "Adam", "params": {"lr": 0.1, "betas": [0.9, 1.5]}}},
-            r"betas is \[0.9, 1.5\]: two numbers from 0, below 1",
-        ),
-        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
-        ({"warmup": 2}, "warmup is 2: it is a share"),
-        ({"lr_decay_iters": 0}, "lr_decay_iters is 0"),
-        ({"lr_decay_fraction": 0.001}, "leaves no step"),
-        ({"seed": -1}, "seed is -1"),
-        ({"gradient_accumulation_steps": 0}, "gradient_accumulation_steps is 0"),
-        ({"fp16": True}, "fp16: True is of type bool, and must be dict"),
-    ],
-)
+@pytest.mark.parametrize("changes,words", DATA["what_cannot_be_honoured_is_refused_by_name"])
 def test_what_cannot_be_honoured_is_refused_by_name(world, changes, words):
     with pytest.raises(HaigoError, match=words):
         plan_of(world, **changes)

@@ -12,6 +12,7 @@ from typing import Any
 import convert_world
 import pytest
 from neox_world import LOSSLESS, World, make_world, sentences
+from shared_data import data_of
 
 from haigo import cli, files, yamlfile
 from haigo.formats import tokenizer
@@ -19,19 +20,12 @@ from launch import convert
 from launch.neox.conversion import convert as convert_model
 from launch.neox.conversion import loss as convert_loss
 
+DATA = data_of(__file__)
+
 pytestmark = [pytest.mark.neox, pytest.mark.slow]
 HERE = Path(__file__).parent
 STEP = 4
-LAYOUTS: dict[str, dict[str, Any]] = {
-    "pp0": {},
-    "pp1": {"pipe_parallel_size": 1},
-    "pp2 tied": {"pipe_parallel_size": 2, "no_weight_tying": False},
-    "mp2 pp0": {"model_parallel_size": 2, "rotary_pct": 0.25, "train_batch_size": 4},
-    "mp2 pp1": {"model_parallel_size": 2, "pipe_parallel_size": 1},
-    "mp2 pp1 parallel residual": {"model_parallel_size": 2, "pipe_parallel_size": 1, "gpt_j_residual": True},
-    "mp2 pp0 parallel residual, eod masked": {"model_parallel_size": 2, "gpt_j_residual": True, "eod_mask_loss": True},
-    "dp2 accumulation": {"train_micro_batch_size_per_gpu": 2, "gradient_accumulation_steps": 2, "num_gpus": 2},
-}
+LAYOUTS: dict[str, dict[str, Any]] = DATA["layouts"]
 """Differences from convert_world.config."""
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared_data import data_of
 
 from haigo import yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapWriter
 from launch import samples as samples_verb
 from launch.neox import data_order, samples
+
+DATA = data_of(__file__)
 
 SEQ = 16
 
@@ -119,20 +122,7 @@ def test_split_bounds_follow_neox():
         data_order.split_bounds("most", 10)
 
 
-@pytest.mark.parametrize(
-    "changes,words",
-    [
-        ({"train_data_weights": [1.0]}, "2 train_data_paths and 1 train_data_weights"),
-        ({"train_data_weights": [0.0, 0.0]}, "not all 0"),
-        ({"train_data_weights": ["x", 1.0]}, "train_data_weights: 'x' is not a number"),
-        ({"train_data_weights": [float("nan"), 1.0]}, "train_data_weights: nan is not a number"),
-        ({"train_data_paths": [1, 2]}, "train_data_paths: 1 is not a path"),
-        ({"eval_interval": 0}, "eval_interval 0"),
-        ({"train_data_paths": None}, "names no train data"),
-        ({"data_path": "x"}, "both data_path and train_data_paths"),
-        ({"train_data_paths": ["nowhere/a", "nowhere/b"]}, "nowhere/a.idx does not exist"),
-    ],
-)
+@pytest.mark.parametrize("changes,words", DATA["bad_data_keys_are_told"])
 def test_bad_data_keys_are_told(prefixes, changes, words):
     with pytest.raises(HaigoError, match=words):
         data_order.source(config(prefixes, **changes), 4).open()

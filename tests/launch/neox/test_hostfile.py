@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shared_data import data_of
 
 from haigo import cli
 from haigo.cli import HaigoError
 from launch import hostfile as hostfile_verb
 from launch.neox import hostfile
+
+DATA = data_of(__file__)
 
 HOSTS = {"node-a": 4, "node-b": 4, "gpu003.cluster": 2}
 
@@ -23,18 +26,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert hostfile.parse("# comment\n\n  a slots=2  # here\n") == {"a": 2}
 
 
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("a slots=4\na slots=4\n", "line 2 names a a second time"),
-        ("a\n", "line 1 is not"),
-        ("a slots=four\n", "line 1"),
-        ("a slots=0\n", "line 1"),
-        ("a;reboot slots=4\n", "line 1"),
-        ("-oProxyCommand=x slots=4\n", "line 1"),
-        ("# nothing\n", "names no host"),
-    ],
-)
+@pytest.mark.parametrize(("text", "said"), DATA["other_forms_are_refused"])
 def test_other_forms_are_refused(text: str, said: str) -> None:
     with pytest.raises(HaigoError, match=said):
         hostfile.parse(text)
@@ -49,30 +41,12 @@ def test_any_text_gives_hosts_or_a_sentence(text: str) -> None:
     assert all(slots > 0 and not set(host) & set(" ;|&$`'\"\\\n<>()") for host, slots in hosts.items())
 
 
-@pytest.mark.parametrize(
-    ("options", "left"),
-    [
-        ({}, {"node-a": 4, "node-b": 4, "gpu003.cluster": 2}),
-        ({"include": "node-b@node-a:0,2"}, {"node-a": 2, "node-b": 4}),
-        ({"exclude": "node-b@node-a:3"}, {"node-a": 3, "gpu003.cluster": 2}),
-        ({"num_nodes": 2}, {"node-a": 4, "node-b": 4}),
-        ({"num_gpus": 2}, {"node-a": 2, "node-b": 2, "gpu003.cluster": 2}),
-    ],
-)
+@pytest.mark.parametrize(("options", "left"), DATA["filters"])
 def test_filters(options: dict, left: dict[str, int]) -> None:
     assert {host: len(gpus) for host, gpus in hostfile.select(HOSTS, **options).items()} == left
 
 
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        ({"include": "node-c"}, "Did you mean 'node-"),
-        ({"include": "node-a:7"}, "asks for others"),
-        ({"include": "node-a:x"}, "not HOST"),
-        ({"include": "node-a", "exclude": "node-b"}, "both given"),
-        ({"exclude": "node-a@node-b@gpu003.cluster"}, "no host is left"),
-    ],
-)
+@pytest.mark.parametrize(("options", "said"), DATA["filters_that_fail"])
 def test_filters_that_fail(options: dict, said: str) -> None:
     with pytest.raises(HaigoError, match=said):
         hostfile.select(HOSTS, **options)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from neox_world import World
+from shared_data import data_of
 
 from haigo import cli
 from launch import deepspeed_env, deepy
@@ -18,6 +19,8 @@ from launch.plan.checks import machine as place
 from launch.plan.checks.check import Check
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
+
+DATA = data_of(__file__)
 
 
 @pytest.fixture
@@ -68,18 +71,7 @@ def verdicts(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     return call
 
 
-@pytest.mark.parametrize(
-    "environ",
-    [
-        {"NCCL_X": "$(touch /tmp/x)"},
-        {"NCCL_X": "`id`"},
-        {"NCCL_X": 'a"; id; "'},
-        {"UCX_A": "$HOME/x"},
-        {"MLFLOW_A": "a\nb"},
-        {"PYTHONPATH": "/x/%h"},
-        {"MASTER_ADDR": "m;id"},
-    ],
-)
+@pytest.mark.parametrize("environ", DATA["what_a_shell_elsewhere_would_run"])
 def test_what_a_shell_elsewhere_would_run(environ: dict[str, str], verdicts: Any, tmp_path: Path) -> None:
     (dry, first), (real, second) = verdicts(environ)
     assert dry == real == 3 and "launcher: " in first and not (tmp_path / "started").exists()

@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 from damage import flip
+from shared_data import data_of
 
 from haigo import cli, memory
 from haigo.formats.dataset import manifest
 from haigo.formats.dataset.indexed import MMapWriter
 from launch import samples
+
+DATA = data_of(__file__)
 
 
 def made(folder, manifest):
@@ -66,23 +69,7 @@ def test_a_changed_dataset_is_named(tmp_path, capsys):
     assert "d.bin was changed since the dataset was made" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("seq_length", 0),
-        ("seq_length", 1 << 40),
-        ("train_iters", (1 << 31) - 1),
-        ("train_iters", True),
-        ("seed", -1),
-        ("seed", 1 << 40),
-        ("seed", "x"),
-        ("eval_iters", "x"),
-        ("pack_impl", "pack_until_overflow"),
-        ("weight_by_num_documents", True),
-        ("train_epochs", 2),
-        ("data_impl", "lazy"),
-    ],
-)
+@pytest.mark.parametrize(("key", "value"), DATA["what_no_order_can_be_computed_of_is_named"])
 def test_what_no_order_can_be_computed_of_is_named(tmp_path, capsys, key, value):
     config = made(tmp_path, True)
     config.write_text(json.dumps({**json.loads(config.read_text()), key: value}))

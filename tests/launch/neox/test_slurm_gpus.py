@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from private_slurm import Slurm
-from shared_data import needed
+from shared_data import data_of, needed
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
@@ -20,43 +20,13 @@ from launch import hostfile as hostfile_verb
 from launch.neox import gpus, hostfile, nodelist
 from launch.plan import preflight
 
+DATA = data_of(__file__)
+
 ROOT = Path(__file__).resolve().parents[3]
 TWO = "SLURM_JOB_NODELIST=a[1-2]"
 HET = "SLURM_HET_SIZE=2 SLURM_JOB_NODELIST_HET_GROUP_0=a1 SLURM_JOB_NODELIST_HET_GROUP_1=b[1-2]"
-THIS_NODE = "tells of this node only"
 
-RIGHT = [
-    ("SLURM_JOB_NODELIST=n1g[0010,0011],n2g0005 SLURM_GPUS_ON_NODE=8", "n1g0010:8 n1g0011:8 n2g0005:8", THIS_NODE),
-    ("SLURM_JOB_NODELIST=r[0-1]_b[0-1] SLURM_GPUS_ON_NODE=8", "r0_b0:8 r0_b1:8 r1_b0:8 r1_b1:8", THIS_NODE),
-    (f"{TWO} SLURM_JOB_GPUS=0-3", "a1:4 a2:4", THIS_NODE),
-    (f"{TWO} SLURM_JOB_GPUS=0-3,5", "a1:5 a2:5", THIS_NODE),
-    ("SLURM_JOB_NODELIST=a1 SLURM_GPUS_ON_NODE=3 SLURM_JOB_GPUS=1-2,7", "a1:3", ""),
-    (f"{TWO} SLURM_GPUS_PER_NODE=4", "a1:4 a2:4", ""),
-    (f"{TWO} SLURM_GPUS_PER_NODE=a100:4", "a1:4 a2:4", ""),
-    (f"{TWO} SLURM_GPUS_PER_NODE=gpu:a100:4", "a1:4 a2:4", ""),
-    (f"{TWO} SLURM_GPUS_PER_NODE=gpu:4(S:0-1)", "a1:4 a2:4", ""),
-    (f"{TWO} SLURM_GPUS_PER_NODE=gres/gpu:a100=4", "a1:4 a2:4", ""),
-    # the number of the whole job counts for one node, or where this node's own leaves nothing open
-    ("SLURM_JOB_NODELIST=a1 SLURM_GPUS=8 SLURM_TASKS_PER_NODE=1", "a1:8", ""),
-    (f"{TWO} SLURM_GPUS=8 SLURM_TASKS_PER_NODE=1(x2) SLURM_GPUS_ON_NODE=4", "a1:4 a2:4", ""),
-    ("SLURM_JOB_NODELIST=a[1-3] SLURM_GPUS=6 SLURM_GPUS_ON_NODE=2", "a1:2 a2:2 a3:2", THIS_NODE),
-    # tasks
-    ("SLURM_JOB_NODELIST=a[1-3] SLURM_TASKS_PER_NODE=4(x2),3", "a1:4 a2:4 a3:3", "one is taken for each task"),
-    ("SLURM_JOB_NODELIST=a[1-3] SLURM_TASKS_PER_NODE=4(x2),3 SLURM_GPUS_PER_TASK=1 SLURM_NODEID=2 SLURM_GPUS_ON_NODE=3",
-     "a1:4 a2:4 a3:3", ""),
-    (f"{TWO} SLURM_TASKS_PER_NODE=2(x2) SLURM_TRES_PER_TASK=cpu:4,gres/gpu:h100:2", "a1:4 a2:4", ""),
-    (f"{TWO} SLURM_TASKS_PER_NODE=8(x2) SLURM_NTASKS_PER_GPU=2 SLURM_GPUS=8", "a1:4 a2:4", ""),
-    # devices by name
-    ("SLURM_JOB_NODELIST=a1 CUDA_VISIBLE_DEVICES=GPU-8932f937-d72c,GPU-1932f937-d72c", "a1:2", ""),
-    ("SLURM_JOB_NODELIST=a1 CUDA_VISIBLE_DEVICES=0 SLURM_GPUS_ON_NODE=4 SLURM_STEP_ID=0", "a1:4", ""),
-    # heterogeneous jobs
-    (f"{HET} SLURM_GPUS_PER_NODE_HET_GROUP_0=2 SLURM_GPUS_PER_NODE_HET_GROUP_1=4", "a1:2 b1:4 b2:4", "2 groups"),
-    (f"{HET} SLURM_JOB_NODELIST=a1 SLURM_GPUS_ON_NODE=2 SLURM_GPUS_PER_NODE_HET_GROUP_1=2", "a1:2 b1:2 b2:2", "--het-group"),
-    (HET.replace("HET", "PACK") + " SLURM_GPUS_PER_NODE_PACK_GROUP_0=2 SLURM_GPUS_PER_NODE_PACK_GROUP_1=2", "a1:2 b1:2 b2:2",
-     "2 groups"),
-    # a step on some of the nodes
-    (f"{TWO} SLURM_STEP_NODELIST=a2 SLURM_STEP_ID=1 SLURM_GPUS_PER_NODE=4 SLURM_GPUS_ON_NODE=1", "a1:4 a2:4", "step"),
-]  # fmt: skip
+RIGHT = DATA["right"]  # fmt: skip
 
 WRONG = [
     f"{TWO} SLURM_GPUS_PER_NODE=volta:3,kepler:5",

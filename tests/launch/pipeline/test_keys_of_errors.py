@@ -5,39 +5,20 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from shared_data import data_of
 
 from haigo.cli import HaigoError, Refused
 from launch.pipeline import actions, runfile
 from launch.pipeline.stage import Run, Stage
+
+DATA = data_of(__file__)
 
 
 def complain(kind, problem, fix, option):
     raise kind(problem, fix, option=option)
 
 
-@pytest.mark.parametrize(
-    ("stage", "option", "said", "heard"),
-    [
-        ("corpora/news", "text_key", "with --text-key", "with 'corpora.news.text_key'"),
-        (
-            "corpora/news",
-            ("min_chars", "profile"),
-            "lower --min-chars or choose another --profile",
-            "'corpora.news.min_chars'",
-        ),
-        ("corpora/news", "split", "another --split", "another 'split'"),
-        ("tokenizer", "vocab_size", "another --vocab-size (byte", "another 'tokenizer.vocab_size' (byte"),
-        ("proxies", "tokens", "--tokens 10 is less", "'proxies.tokens' 10 is less"),
-        ("models/chosen", "tokens", "--tokens 10 is less", "'train.tokens' 10 is less"),
-        ("search", "objective", "--objective news_bpb", "'objective.metrics' news_bpb"),
-        ("search", "ceiling", "a --ceiling", "a 'objective.ceilings'"),
-        ("search", "force", "or `--force`", "or 'search.force'"),
-        ("configs", ("nodes", "tokens"), "give --nodes and --tokens", "give 'configs.nodes' and 'configs.tokens'"),
-        ("scores/chosen", "fewshot_pool", "--fewshot_pool test", "'scores.fewshot_pool' test"),
-        ("search", "maximise", "--maximise acc", "--maximise acc"),  # a run file has no such key
-        ("search", (), "a -- b --- c", "a -- b --- c"),
-    ],
-)
+@pytest.mark.parametrize(("stage", "option", "said", "heard"), DATA["options_become_keys"])
 def test_options_become_keys(tmp_path, stage, option, said, heard):
     made = Stage(name=stage, inputs=[], action=partial(complain, Refused, said, said, option))
     with pytest.raises(Refused) as caught:

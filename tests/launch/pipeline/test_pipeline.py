@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shared_data import data_of
 
 from haigo import cli
 from launch.pipeline import actions, runfile
 from launch.pipeline.__main__ import main as pipeline_main
+
+DATA = data_of(__file__)
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -167,30 +170,7 @@ def test_a_changed_corpus_is_never_silently_reused(finished, run_file, world, tm
     assert "corpora/news: changed" in said and "corpora/stories: unchanged" in said
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "sentence"),
-    [
-        ("/news/*.gz", "/news/nothing.gz", "corpus 'news': "),
-        ("/news/*.gz", "/../broken.jsonl", "broken.jsonl"),
-        ("/news/*.gz", "/../empty.jsonl", "empty.jsonl"),
-        ("/news/*.gz", "/../key.jsonl", "key.jsonl"),
-        ("pairs_dev", "pairs_none", "does not exist"),
-        ("model: 0-1M, runs", "model: 0-2M, runs", "0-2M"),
-        ("/news/*.gz", "/../small.jsonl", "too few for samples of 2048 ('configs.models' has"),
-        ("{world}/qa/pairs_dev.jsonl", "{world}/../broken.jsonl", "broken.jsonl (line 1) is not"),
-        (
-            "num_fewshot: [0]",
-            "num_fewshot: [0], fewshot_pool: train, data_version: v9",
-            "'scores.data_version' is 'v9'.",
-        ),
-        ("vocab_size: 1700", "vocab_size: 400", "a tokenizer of 400 pieces is too small"),
-        (
-            "model: 0-1M, tokens: 16000",
-            "model: 0-1M, tokens: 100",
-            "'train.tokens' is 100, less than one step of 1,024",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "sentence"), DATA["bad_input_is_one_sentence"])
 def test_bad_input_is_one_sentence(finished, run_file, world, tmp_path, capsys, old, new, sentence):
     place = world.parent
     (place / "broken.jsonl").write_text('{"text": "一行目です。"}\n{"text": "二行目\n', encoding="utf-8")

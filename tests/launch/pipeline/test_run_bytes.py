@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 from damage import flip, put
+from shared_data import data_of
 
 from haigo import cli
 from launch import report
 from launch.pipeline import stage
 from launch.pipeline.__main__ import main as pipeline_main
+
+DATA = data_of(__file__)
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -147,32 +150,7 @@ def test_files_that_are_gone_and_options_that_changed_are_named(finished, run_fi
 
 # --- the same command again -------------------------------------------------------------------------------------------
 
-KINDS = {
-    "corpora/news/train/00000.jsonl.zst": "corpora/news",
-    "corpora/news/clean.json": "corpora/news",
-    "dedup/news/valid/00000.jsonl.zst": "dedup",
-    "decontaminate/news/test/00000.jsonl.zst": "decontaminate",
-    "decontaminate/contaminated.jsonl": "decontaminate",
-    "tokenizer/spm.model": "tokenizer",
-    "tokenizer/tokenizer.json": "tokenizer",
-    "data/news/train_text_document.bin": "data/news",
-    "data/news/valid_text_document.idx": "data/news",
-    "data/news/test_text_document.json": "data/news",
-    "design/ratios.csv": "design",
-    "proxies/metrics.csv": "proxies",
-    "proxies/runs/p001/result.json": "proxies",
-    "proxies/runs/p002/run.json": "proxies",
-    "proxies/runs/h000/log.jsonl": "proxies",
-    "screen/metrics.csv": "screen",
-    "search/mixture.yml": "search",
-    "search/held_out.json": "search",
-    "configs/1-3B.yml": "configs",
-    "models/chosen/model/model.safetensors": "models/chosen",
-    "models/token_share/config.yml": "models/token_share",
-    "models/chosen/result.json": "models/chosen",
-    "scores/chosen/result.json": "scores/chosen",
-    "scores/chosen/samples_jcommonsenseqa-1.1-0.3.jsonl": "scores/chosen",
-}
+KINDS = DATA["kinds"]
 
 
 @pytest.mark.parametrize("name", KINDS)

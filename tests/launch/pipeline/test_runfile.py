@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shared_data import data_of
 
 from haigo import digests, files
 from haigo.cli import HaigoError
 from launch.pipeline import inputs, run, runfile
 from launch.pipeline import reference as runfile_docs
 from launch.pipeline.__main__ import main as pipeline_main
+
+DATA = data_of(__file__)
 
 ROOT = Path(__file__).parents[3]
 SMALL = """
@@ -35,38 +38,7 @@ def test_defaults_and_overrides(tmp_path):
     assert run.train.compare == ["token_share"] and run.split == [0.94, 0.03, 0.03]
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (("news:", "news!:"), "'news!' cannot be a corpus name"),
-        (("max: 0.5", "mx: 0.5"), "unknown key 'corpora.wiki.mx'. Did you mean 'max'"),
-        (("max: 0.5", "max: lots"), "'corpora.wiki.max' is 'lots', which is not number"),
-        (("news_bpb", "nws_bpb"), "'nws_bpb', which no corpus or pairs file gives. Did you mean 'news_bpb'"),
-        (("output: runs/x", ""), "the key 'output' is missing"),
-        (("  wiki: {files: b.xml, max: 0.5}\n", ""), "two corpora or more"),
-        (("output: runs/x", "output: runs/x\nsplit: [0.9, 0.2, 0.1]"), "'split' must be three positive shares"),
-        (("output: runs/x", "output: runs/x\nseed: 0\nconfigs: {models: [1-3B]}"), "GPT-NeoX refuses the seed 0"),
-        (("output: runs/x", "output: runs/x\nscores: {tasks: [a]}"), "1 tasks but 0 numbers of few-shots"),
-        (("output: runs/x", "output: runs/x\noutput: y"), "given twice"),
-        (("output: runs/x", "output: runs/x\nworkers: -3"), "'workers' is -3."),
-        (("output: runs/x", "output: runs/x\ntrain: {tokens: 0}"), "'train.tokens' is 0."),
-        (
-            ("output: runs/x", "output: runs/x\ntrain: {tokens: .inf}"),
-            "'train.tokens' is inf, which is not whole number",
-        ),
-        (("output: runs/x", "output: runs/x\nproxies: {floor: .nan}"), "'proxies.floor' is nan, which is not number"),
-        (("output: runs/x", "output: runs/x\nproxies: {runs: 2}"), "'proxies.runs' is 2."),
-        (("output: runs/x", "output: runs/x\ntokenizer: {model_type: bqe}"), "'bqe'. Did you mean 'bpe'?"),
-        (("output: runs/x", "output: runs/x\ntokenizer: {vocab_size: 0}"), "'tokenizer.vocab_size' is 0."),
-        (("output: runs/x", "output: runs/x\nsearch: {groups: {ja: [0.9]}}"), "'search.groups.ja' is not [least"),
-        (("max: 0.5", "max: 0.5, min: 0.7"), "'corpora.wiki.min' is 0.7, above its 'max' of 0.5"),
-        (("max: 0.5", "max: 1.5"), "'corpora.wiki.max' is 1.5."),
-        (("max: 0.5", "format: tar"), "'corpora.wiki.format' is 'tar'."),
-        (("[a.jsonl]", "[]"), "'corpora.news.files' is empty"),
-        (("news_bpb: 1", "news_bpb: -1"), "'objective.metrics.news_bpb' is -1"),
-        (("{news_bpb: 1}", "{}"), "'objective.metrics' is empty"),
-    ],
-)
+@pytest.mark.parametrize(("change", "sentence"), DATA["bad_run_files_are_told_in_one_sentence"])
 def test_bad_run_files_are_told_in_one_sentence(tmp_path, change, sentence):
     with pytest.raises(HaigoError) as caught:
         read(tmp_path, SMALL.replace(*change))
@@ -116,17 +88,7 @@ def test_shipped_run_files_are_valid(name):
     runfile.read(ROOT / "examples" / name)
 
 
-@pytest.mark.parametrize(
-    ("key", "sentence"),
-    [
-        ("search.method=lwa", "there is no 'search.method' lwa. Did you mean 'law'?"),
-        ("objective.ceilings={nws_bpb: +5%}", "no metric called 'nws_bpb'. Did you mean 'news_bpb'?"),
-        ("objective.ceilings={news_bpb: five}", "the ceiling of 'news_bpb' is 'five'"),
-        ("corpora.news.min=0.6", "no mixture can meet these limits together: news >= 0.6; wiki >= 0.5"),
-        ("train.compare=[tokenshare]", "Did you mean 'token_share'?"),
-        ("configs.models=[70B]", "there is no model '70B'"),
-    ],
-)
+@pytest.mark.parametrize(("key", "sentence"), DATA["what_a_late_stage_would_say_is_said_before_the_first_one"])
 def test_what_a_late_stage_would_say_is_said_before_the_first_one(tmp_path, key, sentence):
     text = SMALL.replace("a.jsonl", str(tmp_path / "a.jsonl")).replace("b.xml", str(tmp_path / "b.jsonl"))
     for name in ("a.jsonl", "b.jsonl"):

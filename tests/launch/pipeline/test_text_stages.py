@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from shared_data import data_of
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
@@ -16,6 +17,8 @@ from launch.pipeline import ahead, runfile
 from launch.pipeline.__main__ import main as pipeline_main
 from launch.pipeline.page import html, report
 from launch.pipeline.stages import Chain
+
+DATA = data_of(__file__)
 
 ROOT = Path(__file__).parents[3]
 LETTERS = [chr(code) for code in range(0x4E00, 0x4F00)] + list("のにはをがとでもからしていたこと")
@@ -142,19 +145,7 @@ def test_off_it_depends_on_nothing_new(place):
     assert made.file.text_folder() == "corpora" and made.stages.states == []
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ("dedup.priority=[newz]", "'dedup.priority' names 'newz', which is no corpus here. Did you mean 'news'?"),
-        ("dedup.priority=[news, news]", "'dedup.priority' names 'news' twice."),
-        ("dedup.threshold=1.5", "'dedup.threshold' is 1.5."),
-        ("dedup.method=minhsh", "'dedup.method' is 'minhsh'. Did you mean 'minhash'?"),
-        ("decontaminate.short=60", "'decontaminate.short' is 60, above 'decontaminate.long' (50)."),
-        ("decontaminate.against=[none.json]", "'decontaminate.against': none.json does not exist."),
-        ("decontaminate.against=[run.yml]", "run.yml line"),
-        ("decontaminate.against=[news.jsonl]", "news.jsonl"),
-    ],
-)
+@pytest.mark.parametrize(("change", "sentence"), DATA["bad_keys_are_told_before_anything_runs"])
 def test_bad_keys_are_told_before_anything_runs(place, change, sentence):
     more = ["decontaminate.keys=[question]"] if "news.jsonl" in change else []
     with pytest.raises(HaigoError) as caught:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from neox_world import World, sentences, train_tokenizer, write_dataset
+from shared_data import data_of
 
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
@@ -16,6 +17,8 @@ from launch import configs
 from launch.plan.config import make_config, write_config
 from launch.plan.options import ConfigOptions
 from neox_configs import catalogue, derive, neox_args, reader, shipped
+
+DATA = data_of(__file__)
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden_configs.json").read_text())
 
@@ -185,24 +188,7 @@ def test_flash_attention_is_written_out(shared_world: World) -> None:
     assert "attention_config" not in make(shared_world).config
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"mixture": {"news": 0.5, "cod": 0.5}}, "weight to 'cod'.*Did you mean 'code'"),
-        ({"mixture": {"news": 0.5, "code": 0.4}}, "sum to 0.9"),
-        ({"mixture": {"news": 1.5, "code": -0.5}}, "weight of 'code' is -0.5"),
-        ({"mixture": {"news": float("nan")}}, "weight of 'news' is nan"),
-        ({"mixture": {"news": 0.87, "code": 0.2}}, "sum to 1.07"),
-        ({"mixture": {"news": 1.0}}, "no weight for code, which the catalogue has"),
-        ({"mixture": {}}, "holds no weights"),
-        ({"mixture": "nowhere.yml"}, "nowhere.yml does not exist"),
-        ({"catalogue": "nowhere.yml"}, "nowhere.yml does not exist"),
-        ({"model": "13BB"}, "Did you mean '13B'"),
-        ({"checkpoint_minutes": 0}, "checkpoint-minutes"),
-        ({"seed": -1}, "seed"),
-        ({"seq_length": 20_000}, "too few for samples of 20000"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "said"), DATA["bad_input"])
 def test_bad_input(shared_world: World, changes: dict[str, Any], said: str) -> None:
     with pytest.raises(HaigoError, match=said):
         make(shared_world, **changes)
@@ -296,17 +282,7 @@ def catalogued(world: World, config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "train_data_paths": paths}
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"warmup": 2000}, "warmup is 2000"),
-        ({"lr_decay_style": "Cosine"}, "lr_decay_style: 'Cosine'"),
-        ({"init_method_std": 0}, "init_method_std is 0"),
-        ({"min_lr": 1.0}, "min_lr 1 is above lr"),
-        ({"train_epochs": 2}, "exactly one of train_iters and train_epochs"),
-        ({"optimizer": {"type": "AdamW", "params": {"lr": 0.001}}}, "'AdamW' is not one of GPT-NeoX's"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "said"), DATA["what_preflight_would_refuse_is_not_written"])
 def test_what_preflight_would_refuse_is_not_written(
     shared_world: World, tmp_path: Path, changes: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

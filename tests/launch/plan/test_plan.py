@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from shared_data import data_of
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
@@ -19,6 +20,8 @@ from launch.plan.memory import Shape, Split
 from launch.plan.options import PlanOptions
 from launch.plan.planner import plan, vocab_step
 from neox_configs import derive, hardware, reader, shipped
+
+DATA = data_of(__file__)
 
 SIZES = ["1-3B", "2-7B", "7B", "13B"]
 A100 = hardware.cluster("a100-40gb")
@@ -167,20 +170,7 @@ def test_a_proxy_on_this_machine() -> None:
     assert made.faster is None
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"model": "13BB"}, "Did you mean '13B'"),
-        ({"cluster": "a100"}, "no cluster 'a100'"),
-        ({"nodes": 0}, "--nodes is 0"),
-        ({"tokens": float("nan")}, "--tokens is nan"),
-        ({"attention": "sparse"}, "--attention is .sparse."),
-        ({"vocab_size": 0}, "--vocab-size is 0"),
-        ({"global_batch_tokens": 5}, "less than one sequence"),
-        ({"cluster": "local-cpu", "nodes": 2}, "one machine"),
-        ({"gpus_per_node": 0}, "--gpus-per-node is 0"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "said"), DATA["bad_input"])
 def test_bad_input(arguments: dict, said: str) -> None:
     with pytest.raises(HaigoError, match=said):
         plan(PlanOptions(**{"model": "1-3B", "cluster": "a100-40gb", **arguments}))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared_data import data_of
 
 from haigo import cli
 from haigo.cli import HaigoError
@@ -27,6 +28,8 @@ from launch.plan.options import PlanOptions
 from launch.plan.planner import plan
 from neox_configs import derive, hardware
 
+DATA = data_of(__file__)
+
 A100 = hardware.cluster("a100-40gb")
 FSDP = plan_stacks.STACKS["fsdp-flash"]
 FLASH = plan_stacks.STACKS["gpt-neox-flash"]
@@ -39,17 +42,7 @@ def shape(layers: int, hidden: int, heads: int, seq: int = 2048, vocab: int = 50
 
 
 # GPT-NeoX's own layouts on A100-40GB: layers, hidden, heads, GPUs, tensor, pipe, micro, accumulation; all recompute, ZeRO 1
-SHIPPED = {
-    "pythia-70M": (6, 512, 8, 32, 1, 0, 32, 1),
-    "pythia-160M": (12, 768, 12, 32, 1, 0, 32, 1),
-    "pythia-410M": (24, 1024, 16, 32, 1, 0, 32, 1),
-    "pythia-1B": (16, 2048, 8, 64, 1, 0, 4, 4),
-    "pythia-1.4B": (24, 2048, 16, 64, 1, 0, 16, 1),
-    "pythia-2.8B": (32, 2560, 32, 64, 1, 0, 8, 2),
-    "pythia-6.9B": (32, 4096, 32, 128, 2, 0, 8, 2),
-    "pythia-12B": (36, 5120, 40, 256, 4, 0, 8, 2),
-    "20B": (44, 6144, 64, 96, 2, 4, 4, 32),
-}
+SHIPPED = DATA["shipped"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -255,19 +248,7 @@ def test_a_layout_that_is_asked_about(capsys: pytest.CaptureFixture[str]) -> Non
     assert content["nearest"]["gpu_days"][0] == pytest.approx(8 * content["nearest"]["days"][0])
 
 
-@pytest.mark.parametrize(
-    ("words", "problem"),
-    [
-        ("TP4 banana", "names no layout, from 'banana' on"),
-        ("TP3", "does not divide 8 GPUs"),
-        ("TP4 DP4", "does not divide 8 GPUs"),
-        ("TP2 ZeRO2", "does not run ZeRO 2 together"),
-        ("PP2 ZeRO3", "does not run ZeRO 3 together"),
-        ("ZeRO7", "no ZeRO 7"),
-        ("micro 0", "at least one sequence"),
-        ("TP0", "does not divide 8 GPUs"),
-    ],
-)
+@pytest.mark.parametrize(("words", "problem"), DATA["words_that_name_no_layout"])
 def test_words_that_name_no_layout(capsys: pytest.CaptureFixture[str], words: str, problem: str) -> None:
     assert ask(words) == 2
     assert problem in capsys.readouterr().err

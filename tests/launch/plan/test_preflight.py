@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from neox_world import World, sentences, train_tokenizer, write_weights
+from shared_data import data_of
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
@@ -22,6 +23,8 @@ from launch.plan.config import make_config
 from launch.plan.options import ConfigOptions
 from launch.preflight import main as preflight_main
 from neox_configs import neox_args
+
+DATA = data_of(__file__)
 
 
 def sound(world: World, **changes: Any) -> Path:
@@ -50,34 +53,7 @@ def test_a_sound_config_passes(shared_world: World) -> None:
     report.refuse("x")
 
 
-TRAPS: list[tuple[dict[str, Any], str, str]] = [
-    ({"num_layer": 3}, "keys", "Did you mean 'num_layers'"),
-    ({"train_iters": 20.0}, "types", "must be int"),
-    ({"gradient_accumulation_steps": 3}, "batch", "accumulation 3"),
-    ({"data_impl": None}, "data_impl", "infer"),
-    ({"weight_by_num_documents": True}, "weights", "document counts"),
-    ({"train_data_weights": [1.0]}, "weights", "1 train weights for 2 paths"),
-    ({"valid_data_paths": None}, "data", "only train and test"),
-    ({"data_path": "x"}, "data", "both given"),
-    ({"train_data_paths": None, "valid_data_paths": None, "test_data_paths": None}, "data", "no training data"),
-    ({"pipe_parallel_size": 1, "eval_iters": 5}, "evaluation", "crashes at"),
-    ({"zero_optimization": {"stage": 2}, "pipe_parallel_size": 1}, "zero stage", "ends with exit code 0"),
-    ({"zero_optimization": {"stage": 3}, "model_parallel_size": 2, "num_gpus": 2}, "zero stage", "ends with exit"),
-    ({"precision": "bfloat16", "zero_optimization": None}, "precision", "without a zero_optimization"),
-    ({"launcher": "slurm"}, "slurm", "only one"),
-    ({"deepspeed_slurm": True}, "slurm", "only one"),
-    ({"num_attention_heads": 5}, "model", "not a multiple of 5 heads"),
-    ({"model_parallel_size": 8, "num_gpus": 8}, "model", "cannot be split"),
-    ({"seq_length": 256}, "model", "above max_position"),
-    ({"hidden_size": None}, "model", "hidden_size is not given"),
-    ({"min_lr": 0.1}, "schedule", "above lr"),
-    ({"train_iters": None}, "schedule", "exactly one"),
-    ({"checkpoint_factor": None}, "checkpoints", "without checkpoint_factor"),
-    ({"vocab_file": None}, "tokenizer", "without vocab_file"),
-    ({"vocab_file": "/nowhere.model"}, "tokenizer", "does not exist"),
-    ({"global_num_gpus": 3}, "batch", "is not micro batch"),
-    ({"hostfile": "/nowhere"}, "world size", "/nowhere does not exist"),
-]
+TRAPS: list[tuple[dict[str, Any], str, str]] = DATA["traps"]
 
 
 @pytest.mark.parametrize(("changes", "name", "said"), TRAPS)
@@ -253,20 +229,7 @@ def found_by(path: Path, name: str, **more: Any) -> tuple[str, str]:
     return check.status, check.found
 
 
-MORE_TRAPS: list[tuple[dict[str, Any], str, str, str]] = [
-    ({"weighted_sampler_alpha": 0.3}, "weights", "warn", "does nothing without weight_by_num_documents"),
-    ({"train_iters": None, "train_epochs": 2}, "schedule", "fail", "train_epochs with weights other than 1.0"),
-    (
-        {"train_iters": None, "train_epochs": 2, "train_data_weights": [1.0, 1.0], "pack_impl": "unpacked"},
-        "schedule",
-        "fail",
-        "train_epochs with pack_impl unpacked",
-    ),
-    ({"pack_impl": "unpacked"}, "packing", "fail", "reads labels all the same"),
-    ({"pack_impl": "pack_until_overflow", "eval_iters": 5}, "packing", "fail", "padding and a stray token"),
-    ({"deepspeed_extra_args": None}, "clipping", "warn", "clips nothing"),
-    ({"deepspeed_extra_args": {"x": 1}, "gradient_clipping": None}, "clipping", "warn", "clips nothing"),
-]
+MORE_TRAPS: list[tuple[dict[str, Any], str, str, str]] = DATA["more_traps"]
 
 
 @pytest.mark.parametrize(("changes", "name", "status", "said"), MORE_TRAPS)

@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 import yaml
 from neox_world import World, write_weights
+from shared_data import data_of
 
 from haigo import cli
 from launch import preflight
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
+
+DATA = data_of(__file__)
 
 
 @pytest.fixture
@@ -71,18 +74,7 @@ def test_named(asked: Any, changes: dict[str, Any], said: str) -> None:
     assert code == cli.REFUSED and said in out, out
 
 
-@pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"deepspeed_extra_args": {"gradient_cliping": 1.0}}, "Did you mean 'gradient_clipping'?"),
-        ({"activation_checkpointing": {"partition_activation": True}}, "Did you mean 'partition_activations'?"),
-        ({"flops_profiler": {"enabled": True, "profile_stp": 1}}, "flops_profiler.profile_stp is read by nobody"),
-        ({"checkpoint": {"use_node_local": True}}, "checkpoint.use_node_local is read by nobody"),
-        ({"load": "/nowhere/at/all", "save": None, "checkpoint_factor": None}, "start at step 0 from random weights"),
-        ({"precision": "fp32", "attention_config": [[["flash"], 24]]}, "flash attention takes fp16 and bfloat16 only"),
-        ({"use_mup": True, "base_shapes_file": "x", "coord_check": True}, "end the run before its first step"),
-    ],
-)
+@pytest.mark.parametrize(("changes", "said"), DATA["warned"])
 def test_warned(asked: Any, changes: dict[str, Any], said: str) -> None:
     code, out = asked(changes)
     warned = [line for line in out.splitlines() if line.startswith(("warn", "       fix"))]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared_data import data_of
 
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
@@ -26,6 +27,8 @@ from launch.proxies import epochs, merge, table
 from launch.proxies.options import SwarmOptions, parse_shard
 from mixer.proxies import read
 from neox_configs import catalogue as catalogues
+
+DATA = data_of(__file__)
 
 ROOT = Path(__file__).resolve().parents[3]
 RATIOS = "run,plain,rhyme\np000,0.8,0.2\np001,0.3,0.7\np002,0.5,0.5\np003,0.6,0.4\n"
@@ -385,24 +388,7 @@ def test_a_damaged_file_of_a_run_is_told(catalogue, base, tmp_path, name, text):
 
 @pytest.mark.parametrize(
     ("more", "told"),
-    [
-        (["--merge", "a", "--ratios", "r.csv"], "--ratios is given"),
-        ([], "--ratios is not given"),
-        (["--ratios", "r.csv", "--catalogue", "c.yml"], "--config is not given"),
-        (["--supply", "s.csv"], "belongs to --match-epochs"),
-        (["--match-epochs", "nan"], "--match-epochs is nan"),
-        (["--data-dir", "jglue"], "belong to --tasks"),
-        (["--tasks", "jnli-1.1-0.3"], "without --data-dir"),
-        (["--tasks", "jnli-1.1-0.3", "--data-dir", "d", "--num-fewshot", "x"], "'x' is not a whole number"),
-        (["--tasks", "hellaswag", "--data-dir", "d"], "hellaswag"),
-        (["--shard", "3/2"], "PART/PARTS"),
-        (["--replicates", "0"], "at least 1"),
-        (["--replicates", "2", "--replicate-runs", ","], "names no run"),
-        (["--tokens", "inf"], "inf is not a whole number"),
-        (["--seconds", "nan"], "--seconds is nan"),
-        (["--seed", "99999999999"], "--seed is 99,999,999,999"),
-        ([*("--workers", "1")], "nothing says how long to train"),
-    ],
+    DATA["bad_words_are_told"]
 )  # fmt: skip
 def test_bad_words_are_told(world, catalogue, base, tmp_path, capsys, more, told):
     yamlfile.write(tmp_path / "base.yml", base)

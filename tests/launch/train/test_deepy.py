@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 from neox_world import REPO, World
+from shared_data import data_of
 
 from haigo import cli, yamlfile
 from launch import deepy
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
 from launch.train.outcome import Seen
+
+DATA = data_of(__file__)
 
 LINE = (
     " samples/sec: 1.0 | iteration {:8d}/{:8d} | learning rate: 1.0E-04 | lm_loss: {} | number of nan iterations:   0 |"
@@ -231,16 +234,7 @@ def test_checks_come_first(
     assert start(monkeypatch, "raise SystemExit(9)", str(config), "--no-preflight") == 9
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["train.py", "nowhere"], "nowhere.yml does not exist, neither here nor in"),
-        (["trian.py", "CONFIG"], "has no trian.py"),
-        (["train.py", "CONFIG", "--hostfle", "x"], "Did you mean '--hostfile'"),
-        (["train.py", "CONFIG", "-H", "/nowhere"], "the hostfile /nowhere does not exist"),
-        (["train.py"], "conf_file"),
-    ],
-)
+@pytest.mark.parametrize(("words", "said"), DATA["bad_words"])
 def test_bad_words(
     fake_neox: Path, config: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:

@@ -16,12 +16,15 @@ from typing import Any
 
 import pytest
 from neox_world import REPO, World
+from shared_data import data_of
 
 from haigo import cli, files, yamlfile
 from launch import runs, slurm
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
 from launch.train import runner, runs_table
+
+DATA = data_of(__file__)
 
 
 class Several:
@@ -201,20 +204,7 @@ def test_csv_and_yaml_say_the_same(several: Several) -> None:
     assert first[0].meets(first[1])
 
 
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ({"name": "a b", "config": "a.yml"}, "is no name for a run"),
-        ({"name": "../a", "config": "a.yml"}, "is no name for a run"),
-        ({"name": "a"}, "no config is given"),
-        ({"name": "a", "config": "nowhere.yml"}, "does not exist"),
-        ({"name": "a", "confg": "a.yml"}, "Did you mean 'config'"),
-        ({"name": "a", "config": "a.yml", "host": "n1"}, "give slots"),
-        ({"name": "a", "config": "a.yml", "host": "n1;x", "slots": 4}, "not `HOST slots=GPUS`"),
-        ({"name": "a", "config": "a.yml", "gpus": "0;rm"}, "write 0,1"),
-        ({"name": "a", "config": "a.yml", "options": "--x 'y"}, "open quote"),
-    ],
-)
+@pytest.mark.parametrize(("row", "said"), DATA["bad_rows"])
 def test_bad_rows(several: Several, capsys: pytest.CaptureFixture[str], row: dict[str, Any], said: str) -> None:
     yamlfile.write(several.table, {"runs": [row]})
     assert cli.run(runs.main, [str(several.table)]) == 2

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from neox_world import World, sentences, write_dataset
+from shared_data import data_of
 
 from haigo import cli
 from haigo.cli import HaigoError, Refused
@@ -28,6 +29,8 @@ from launch.train.start import settle_port
 from launch.train.watchdog import Watchdog
 from neox_configs import hardware, reader, shipped
 from tests.conftest import shared
+
+DATA = data_of(__file__)
 
 # printed by GPT-NeoX ea7aefd with one and two ranks on a CPU, and as its training_log writes them on a GPU
 LINE = (
@@ -75,74 +78,14 @@ def test_other_lines_are_no_steps() -> None:
         assert neox_log.step(line) is None
 
 
-@pytest.mark.parametrize(
-    ("line", "kind"),
-    [
-        (
-            "[2026] [INFO] [logging.py:107:log_dist] [Rank 0] [Torch] Checkpoint global_step5 is about to be saved!",
-            "saving",
-        ),
-        (
-            "[2026] [INFO] [torch_checkpoint_engine.py:23:save] [Torch] Saved /x/global_step5/mp_rank_00_model_states.pt.",
-            "saved",
-        ),
-        ("[2026] [INFO] [torch_checkpoint_engine.py:33:commit] [Torch] Checkpoint global_step5 is ready now!", "saved"),
-        ("[2026] [INFO] [torch_checkpoint_engine.py:27:load] [Torch] Loading checkpoint from /x/y.pt...", "loading"),
-        ("  successfully loaded /x/global_step5/mp_rank_00_model_states.pt", "loading"),
-        ("Evaluating iter 10/10", "evaluating"),
-        (
-            "validation results at iteration 1000 | lm_loss value: 2.283716E+00 | lm_loss_ppl value: 9.81E+00 |",
-            "evaluated",
-        ),
-        ("training ...", "setting up"),
-        ("done with setups ...", "setting up"),
-        (" > number of parameters on model parallel rank 0: 199232", None),
-    ],
-)
+@pytest.mark.parametrize(("line", "kind"), DATA["signs_of_life"])
 def test_signs_of_life(line: str, kind: str | None) -> None:
     assert neox_log.sign_of_life(line) == kind
 
 
 @pytest.mark.parametrize(
     ("code", "lines", "said", "kind"),
-    [
-        (1, ["torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"], "GPU ran out of", causes.UNKNOWN),
-        (1, ["RuntimeError: The server socket has failed to listen on any local network address."], "port", causes.PORT),
-        (1, ["[Errno 98] EADDRINUSE"], "port", causes.PORT),
-        (1, ["OSError: [Errno 28] No space left on device"], "disk is full", causes.LASTING),
-        (1, ["RuntimeError: PytorchStreamReader failed reading zip archive: failed finding"], "torn", causes.TORN),
-        (
-            1,
-            ["[rank3]:[E ProcessGroupNCCL.cpp:607] [Rank 3] Watchdog caught collective operation timeout: WorkNCCL(...)"],
-            "lost each other",
-            causes.TRANSIENT,
-        ),
-        (1, ["AssertionError: AnnealingLR: class input valueand checkpoint values for learning rate do not match"], "schedule",
-         causes.LASTING),
-        (1, ["ZeRORuntimeException: The checkpoint being loaded used a DP world size of 2"], "number of GPUs", causes.LASTING),
-        (1, ["Exception: Skipped 50 iterations in a row due to Overflow - Exiting training."], "fp16", causes.LASTING),
-        (247, [], "a rank was killed", causes.UNKNOWN),
-        (137, [], "it was killed", causes.UNKNOWN),
-        (249, [], "/dev/shm", causes.UNKNOWN),
-        (241, [], "stopped by SIGTERM", causes.UNKNOWN),
-        (1, ["Indexing.cu:1141: indexSelectLargeIndex: block: [1,0,0] Assertion `srcIndex < srcSelectDimSize` failed.",
-             "RuntimeError: CUDA error: device-side assert triggered"], "a token id is outside", causes.LASTING),
-        (1, ["IndexError: index out of range in self"], "a token id is outside", causes.LASTING),
-        (1, ["nll_loss_forward_reduce_cuda_kernel_2d: Assertion `t >= 0 && t < n_classes` failed.",
-             "RuntimeError: CUDA error: device-side assert triggered"], "a label is outside", causes.LASTING),
-        (1, ["RuntimeError: CUDA error: device-side assert triggered"], "inside a GPU kernel", causes.LASTING),
-        (1, ["RuntimeError: CUDA error: an illegal memory access was encountered"], "a GPU failed", causes.TRANSIENT),
-        (1, ["RuntimeError: CUDA error: invalid device ordinal"], "cannot use the GPUs", causes.LASTING),
-        (1, ["ValueError: NeoXArgs.__post_init__() NeoXArgs types cannot be validated"], "refuses the config",
-         causes.LASTING),
-        (1, ["TypeError: NeoXArgs.__init__() got an unexpected keyword argument 'save_interval'"], "refuses the config",
-         causes.LASTING),
-        # a rank died; that the others then lost their connection is no cause
-        (247, ["RuntimeError: Connection closed by peer [127.0.0.1]:4242"], "a rank was killed", causes.UNKNOWN),
-        (1, ["RuntimeError: Connection closed by peer [127.0.0.1]:4242"], "connection between ranks", causes.TRANSIENT),
-        (130, ["CUDA out of memory"], "interrupted", causes.UNKNOWN),
-        (99, ["nothing known"], "last lines", causes.UNKNOWN),
-    ],
+    DATA["causes"]
 )  # fmt: skip
 def test_causes(code: int, lines: list[str], said: str, kind: str) -> None:
     found = causes.cause(code, lines)
@@ -509,16 +452,6 @@ def test_a_second_run_on_the_node_takes_another_port() -> None:
     assert settle_port(free, {}) == (free, None)
 
 
-@pytest.mark.parametrize(
-    ("shown", "said"),
-    [
-        ("JobId=5 JobState=RUNNING Reason=None RunTime=00:00:09 TimeLimit=00:10:00", False),
-        ("JobId=5 JobState=COMPLETING Reason=None RunTime=00:00:09 TimeLimit=00:10:00", True),
-        ("JobId=5 JobState=COMPLETING Reason=None RunTime=1-00:00:29 TimeLimit=1-00:00:00", False),
-        ("JobId=5 JobState=CANCELLED RunTime=00:00:09 TimeLimit=UNLIMITED", True),
-        ("JobId=5 JobState=TIMEOUT RunTime=00:10:09 TimeLimit=00:10:00", False),
-        ("slurm_load_jobs error: Invalid job id specified", False),
-    ],
-)
+@pytest.mark.parametrize(("shown", "said"), DATA["a_cancelled_job_is_told_from_one_out_of_time"])
 def test_a_cancelled_job_is_told_from_one_out_of_time(shown: str, said: bool) -> None:
     assert requeue.cancelled(shown) is said
