@@ -393,7 +393,7 @@ def test_a_signal_in_the_middle_leaves_no_half_model(case, tmp_path, number, cod
         while not started.is_file() and time.monotonic() < end and child.poll() is None:
             time.sleep(0.1)
         child.send_signal(number)
-        _, told = child.communicate(timeout=60)
+        _, told = child.communicate(timeout=300)
     finally:
         child.kill()
     assert started.is_file() and child.returncode == code, told

@@ -63,7 +63,7 @@ def start(run_file, *more):
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_for(path, process, seconds=120):
+def wait_for(path, process, seconds=900):
     deadline = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None, process.stdout.read()
@@ -82,7 +82,7 @@ def finished(run_file):
     first = start(run_file)
     wait_for(out / "proxies" / "runs" / "p003" / "result.json", first)
     second = start(run_file)
-    said, _ = second.communicate(timeout=60)
+    said, _ = second.communicate(timeout=300)
     assert second.returncode == 2 and "in use by another process" in said and "Traceback" not in said
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -90,11 +90,11 @@ def finished(run_file):
     again = start(run_file)
     wait_for(out / "models" / "chosen" / "log.jsonl", again)
     again.send_signal(signal.SIGINT)
-    said, _ = again.communicate(timeout=60)
+    said, _ = again.communicate(timeout=300)
     assert again.returncode == 130, said
     assert "The same command goes on from here" in said and "Traceback" not in said
     last = start(run_file)
-    said, _ = last.communicate(timeout=300)
+    said, _ = last.communicate(timeout=900)
     assert last.returncode == 0, said
     assert (out / "proxies" / "runs" / "p001" / "result.json").stat().st_mtime_ns == kept
     return out

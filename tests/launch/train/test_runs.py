@@ -115,7 +115,7 @@ def test_kill_9_of_the_watch_and_the_same_command_again(several: Several) -> Non
     first = several.start()
     several.wait_for_steps("a", "b")
     first.kill()
-    first.communicate(timeout=30)
+    first.communicate(timeout=300)
     second = several.start()
     said = second.communicate(timeout=120)[0]
     assert second.returncode == 0, said
@@ -140,7 +140,7 @@ def test_stop_from_elsewhere(several: Several, capsys: pytest.CaptureFixture[str
     process = several.start("--at-once", "1")
     several.wait_for_steps("a")
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
     assert cli.run(runs.main, [str(several.table), "--stop", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["state"] for row in rows] == ["failed", "waiting", "waiting"] and rows[0]["code"] == 143
@@ -171,7 +171,7 @@ def test_status_stops_nothing(several: Several, capsys: pytest.CaptureFixture[st
     process = several.start()
     several.wait_for_steps("a")
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=300)
     keeper_of_watcher = json.loads((several.folder / "table.runs" / "a" / "child.json").read_text())["pid"]
     os.kill(keeper_of_watcher, signal.SIGKILL)
     assert cli.run(runs.main, [str(several.table), "--status", "--json"]) == 0

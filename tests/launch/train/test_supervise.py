@@ -73,7 +73,7 @@ class Run:
         return [int(step) for step in re.findall(r"iteration\s+(\d+)/", self.log)]
 
     def wait_for_step(self, step: int) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         path = self.save / "haigo" / "output.log"
         while time.monotonic() < deadline:
             if path.exists() and f"iteration {step:8d}/" in path.read_text():
@@ -94,7 +94,7 @@ class Run:
             said += line
         self.gate.write_text("")
         said += haigo.stderr.read()
-        haigo.wait(timeout=60)
+        haigo.wait(timeout=300)
         return said
 
     def latest(self) -> str:
@@ -400,7 +400,7 @@ def test_kill_9_of_the_watcher_costs_nothing(run: Run) -> None:
     first = run.start()
     run.wait_for_step(4)
     first.kill()
-    first.communicate(timeout=30)
+    first.communicate(timeout=300)
     second = run.start()
     said = run.to_the_end(second)
     assert second.returncode == 0 and "finished: step 20" in said, said
@@ -416,7 +416,7 @@ def test_a_killed_watcher_is_not_refused_for_the_port_of_its_own_run(run: Run) -
     first = run.start()
     run.wait_for_step(4)
     first.kill()
-    first.communicate(timeout=30)
+    first.communicate(timeout=300)
     second = run.start()
     said = run.to_the_end(second)
     assert second.returncode == 0 and "this run still trains" in said, said
@@ -447,7 +447,7 @@ def test_two_watchers_of_one_run(run: Run) -> None:
         assert run.go() == 2
     finally:
         first.send_signal(signal.SIGTERM)
-        first.communicate(timeout=60)
+        first.communicate(timeout=300)
     assert len(run.calls) == 1
 
 
@@ -458,7 +458,7 @@ def test_after_kill_9_of_all_of_it_the_same_command_goes_on(run: Run) -> None:
     group = int(json.loads((run.save / "haigo" / "child.json").read_text())["pid"])
     first.kill()
     os.killpg(group, signal.SIGKILL)
-    first.communicate(timeout=30)
+    first.communicate(timeout=300)
     assert run.go() == 0
     assert run.steps() == [*range(1, 15), *range(13, 21)]
 
@@ -469,7 +469,7 @@ def test_signals_stop_every_rank(run: Run, number: int, code: int) -> None:
     haigo = run.start()
     run.wait_for_step(8)
     haigo.send_signal(number)
-    said = haigo.communicate(timeout=60)[1]
+    said = haigo.communicate(timeout=300)[1]
     assert haigo.returncode == code, said
     assert "2 since global_step6 have to be done again" in said
     assert gone(run.calls[0]["pid"])
@@ -486,7 +486,7 @@ def test_requeue_waits_for_a_near_checkpoint(run: Run, tmp_path: Path, monkeypat
     haigo = run.start("--requeue", "--grace-seconds", "60")
     run.wait_for_step(9)
     haigo.send_signal(signal.SIGUSR1)
-    said = haigo.communicate(timeout=90)[1]
+    said = haigo.communicate(timeout=300)[1]
     assert haigo.returncode == 143, said
     assert "waiting for the checkpoint of step 12" in said and "job 4242 is back in the queue" in said
     assert run.latest() == "global_step12" and (tmp_path / "asked").read_text() == "show job 4242\nrequeue 4242\n"
@@ -500,7 +500,7 @@ def test_requeue_does_not_wait_for_a_far_one(run: Run, tmp_path: Path, monkeypat
     haigo = run.start("--requeue", "--grace-seconds", "5.5")
     run.wait_for_step(8)
     haigo.send_signal(signal.SIGTERM)
-    said = haigo.communicate(timeout=90)[1]
+    said = haigo.communicate(timeout=300)[1]
     assert haigo.returncode == 143
     assert "no scontrol on PATH" in said and "waiting for" not in said
     assert run.latest() == "global_step6"

@@ -165,7 +165,7 @@ def test_a_killed_watcher_and_the_same_command_again(runs: Runs, unbroken: dict[
     process = runs.start(config)
     runs.wait_for(config, 10)
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     process = runs.start(config)
     said = process.communicate(timeout=400)[0]
     assert process.returncode == 0, said
@@ -175,6 +175,6 @@ def test_a_killed_watcher_and_the_same_command_again(runs: Runs, unbroken: dict[
     # and once more: nothing is trained, and no file is touched
     before = {path: path.stat().st_mtime_ns for path in runs.folder(config).rglob("*.pt")}
     process = runs.start(config)
-    said = process.communicate(timeout=60)[0]
+    said = process.communicate(timeout=300)[0]
     assert process.returncode == 0 and "this run is finished" in said
     assert {path: path.stat().st_mtime_ns for path in runs.folder(config).rglob("*.pt")} == before
