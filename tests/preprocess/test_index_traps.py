@@ -43,7 +43,7 @@ def test_compressed_jsonl_is_not_read_as_plain_text(tmp_path, model_dir):
     ("name", "body", "message"),
     [
         ("x.txt", jsonl(["雨"]), r"x\.txt is named \.txt and holds JSON lines"),
-        ("x.txt.gz", gzip.compress(jsonl(["雨"])), r"x\.txt\.gz is named \.txt and holds JSON lines"),
+        ("x.txt.gz", gzip.compress(jsonl(["雨"]), mtime=0), r"x\.txt\.gz is named \.txt and holds JSON lines"),
         ("x.json", b'[{"text": "a"}]', r"x\.json is one JSON array"),
         ("x.json", b'{\n  "text": "a"\n}', r"x\.json has a broken JSON line \(line 1\)"),
         ("x.csv", b"id,text\n1,a\n", r"x\.csv is not jsonl, parquet or txt"),
@@ -55,7 +55,7 @@ def test_compressed_jsonl_is_not_read_as_plain_text(tmp_path, model_dir):
         ("x.jsonl", jsonl(["a"]) + b'{"text": "\xff"}\n', r"\(line 2\): it is not UTF-8"),
         ("x.jsonl", jsonl(["a"]) + b"[1]\n", r"not a JSON object \(line 2\)"),
         ("x.jsonl", jsonl(["a"], "body"), r"\(line 1\) has no key 'text'; it has 'body'"),
-        ("x.jsonl.gz", gzip.compress(jsonl(["a"] * 50))[:-9], r"x\.jsonl\.gz is cut short or damaged"),
+        ("x.jsonl.gz", gzip.compress(jsonl(["a"] * 50), mtime=0)[:-9], r"x\.jsonl\.gz is cut short or damaged"),
         ("x.jsonl", b"\n\n", "there is no document in the input"),
         ("x.bin", bytes(range(256)) * 4, r"is not text of a known kind|not jsonl, parquet or txt"),
     ],
