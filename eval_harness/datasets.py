@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from eval_harness import hub, tasks
-from eval_harness.origins import JGLUE, REPOSITORY, VERSIONS, Origin
+from eval_harness.origins import REPOSITORY, VERSIONS, Origin
 from haigo.cli import HaigoError
 
 
-def _origin(dataset: str) -> Origin | JGLUE:
+def _origin(dataset: str) -> Origin:
     return tasks.rules_of(dataset).origin()
 
 
@@ -45,16 +45,11 @@ class DataFile:
         return record | ({"source": self.source} if self.source else {})
 
 
-def candidates(folder: Path, dataset: str, split: str, version: str) -> list[Path]:
-    """Where a file may lie, the official layout first."""
-    official = Path(f"{dataset}-{version}") / f"{split}-{version}.json"
-    return [folder / official, folder / "datasets" / official, folder / f"{dataset}-{split}-{version}.json"]
-
-
 def find(folder: Path, dataset: str, split: str, version: str, from_hub: bool = False) -> DataFile:
     """The file of a split.
 
     Args:
+        version: of JGLUE's release; other data sets have none.
         from_hub: what the folder lacks comes from the Hugging Face hub, where a plain file is published there.
 
     Raises:
@@ -62,37 +57,28 @@ def find(folder: Path, dataset: str, split: str, version: str, from_hub: bool = 
     """
     if not folder.is_dir():
         raise HaigoError(f"--data_dir {folder} is not a folder.", f"name the folder with JGLUE's files ({REPOSITORY})")
-    if not isinstance(_origin(dataset), JGLUE):
-        return _find_other(folder, dataset, split, from_hub)
-    wanted = candidates(folder, dataset, split, version)
-    for place in wanted:
-        if place.is_file():
-            return _describe(place, dataset, split)
-    others = [v for v in VERSIONS if v != version and any(p.is_file() for p in candidates(folder, dataset, split, v))]
-    raise HaigoError(
-        f"{wanted[0]} does not exist (nor {wanted[-1].name} in {folder}).",
-        f"get datasets/{dataset}-{version}/{split}-{version}.json from {REPOSITORY} (CC BY-SA 4.0)"
-        + (f", or use --data_version {others[0]}, which is there" if others else ""),
-    )
-
-
-def _find_other(folder: Path, dataset: str, split: str, from_hub: bool) -> DataFile:
     origin = _origin(dataset)
-    assert isinstance(origin, Origin)
-    wanted = [folder / place for place in origin.places.get(split, ())]
-    for place in wanted:
-        if place.is_file():
-            return _describe(place, dataset, split)
-    if from_hub and hub.has(origin, split):
-        fetched = hub.fetch(origin, split)
-        file = _describe(fetched.path, dataset, split)
-        published = (origin.title,) if fetched.official else file.releases
-        return dataclasses.replace(file, source=fetched.source, releases=published)
+    wanted = origin.paths(folder, split, version)
+    for path in wanted:
+        if path.is_file():
+            return _describe(path, dataset, split)
     if not wanted:
         raise HaigoError(f"{origin.title} has no {split} file.", f"use one of {', '.join(origin.places)}")
+    fix = origin.where
+    if hub.has(origin, split):
+        if from_hub:
+            fetched = hub.fetch(origin, split)
+            file = _describe(fetched.path, dataset, split)
+            published = (origin.title,) if fetched.official else file.releases
+            return dataclasses.replace(file, source=fetched.source, releases=published)
+        fix += ", or let --hub fetch it"
+    if origin.released:
+        fix = fix.format(split=split, version=version)
+        there = [other for other in VERSIONS if any(path.is_file() for path in origin.paths(folder, split, other))]
+        fix += f", or use --data_version {there[0]}, which is there" if there else ""
     raise HaigoError(
-        f"{wanted[0]} does not exist (nor {' nor '.join(str(place.relative_to(folder)) for place in wanted[1:])} in {folder}).",
-        f"{origin.where}, or let --hub fetch it" if hub.has(origin, split) else origin.where,
+        f"{wanted[0]} does not exist (nor {' nor '.join(str(path.relative_to(folder)) for path in wanted[1:])} in {folder}).",
+        fix,
     )
 
 
@@ -100,18 +86,16 @@ def find_test_pool(folder: Path, dataset: str, scored: str, from_hub: bool = Fal
     """The file that stands in for a missing train file (`--fewshot_pool test`): of JGLUE the newest test file present, of
     other data sets a split that is neither train nor the one that is scored."""
     origin = _origin(dataset)
-    if isinstance(origin, Origin):
+    if not origin.released:
         others = [split for split in origin.places if split not in ("train", scored)]
         if not others:
             raise HaigoError(
                 f"{origin.title} has no other file that shots could come from.",
                 f"{origin.where}, or use --num_fewshot 0",
             )
-        return _find_other(folder, dataset, others[-1], from_hub)
-    for version in reversed(VERSIONS):
-        if any(place.is_file() for place in candidates(folder, dataset, "test", version)):
-            return find(folder, dataset, "test", version)
-    return find(folder, dataset, "test", "v1.3")
+        return find(folder, dataset, others[-1], "", from_hub)
+    there = [other for other in VERSIONS if any(path.is_file() for path in origin.paths(folder, "test", other))]
+    return find(folder, dataset, "test", there[-1] if there else VERSIONS[-1])
 
 
 def _describe(path: Path, dataset: str, split: str) -> DataFile:
@@ -127,7 +111,7 @@ def label(files: list[DataFile], version: str, dataset: str = "", documents: int
     `unverified (N documents)` when their bytes are not known here but there are as many documents as in published rows,
     else `custom`."""
     origin = _origin(dataset) if dataset else None
-    if isinstance(origin, JGLUE):
+    if origin and origin.released:
         origin = None
     if origin and all(file.releases for file in files):
         return origin.title

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from eval_harness import datasets, metrics
 from eval_harness.fewshot import LEADERBOARD_SEED
-from eval_harness.origins import Origin
 from eval_harness.tasks.base import Rules
 from haigo import __version__, files
 
@@ -49,7 +48,7 @@ def reservations(
     reasons = []
     if data == "custom":
         known = rules.origin()
-        title = known.title if isinstance(known, Origin) else None
+        title = None if known.released else known.title
         reasons.append("the data are not JGLUE's" if title is None else f"the data are not known to be {title}")
     elif data.startswith("unverified"):
         reasons.append(f"the data's bytes could not be checked against the published ones ({data})")

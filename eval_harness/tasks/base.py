@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eval_harness import data, metrics, prompts
-from eval_harness.origins import JGLUE, Origin
+from eval_harness.origins import Origin, jglue
 from eval_harness.prompts import Doc, Prompt
 from haigo import yamlfile
 
@@ -99,10 +99,10 @@ class Rules(abc.ABC):
         self.name = f"{self.dataset}-{version}-{prompt}"
 
     @classmethod
-    def origin(cls) -> Origin | JGLUE:
+    def origin(cls) -> Origin:
         """Where the data come from."""
         content = _card(cls.dataset)["origin"]
-        return JGLUE(blobs=content["jglue"]) if "jglue" in content else Origin(**content)
+        return jglue(cls.dataset, content["jglue"]) if "jglue" in content else Origin(**content)
 
     @classmethod
     def prompts(cls, version: str) -> Mapping[str, Prompt]:
