@@ -40,17 +40,16 @@ MARK = "HAIGO_RUN"
 """Environment variable of everything that a runner starts: its folder."""
 
 
-def members(group: int, folder: str | None = None) -> list[int]:
+def members(group: int, folder: str | None = None) -> list[tuple[int, str]]:
     """Processes of a group that still run. Zombies do not count: in a container nobody may ever reap them.
 
     Args:
         group: its number.
         folder: only those that the runner of this folder started; the number of a group long gone may be another's by now.
+
+    Returns:
+        (number, `start_time`) of each.
     """
-    return [pid for pid, _ in _members(group, folder)]
-
-
-def _members(group: int, folder: str | None) -> list[tuple[int, str]]:
     return [(pid, since) for pid, own, since in _running() if own == group and (folder is None or _marked(pid, folder))]
 
 
@@ -63,7 +62,7 @@ def escaped(folder: str, group: int) -> list[tuple[int, str]]:
         group: its number.
 
     Returns:
-        (number, `start_time`) of each.
+        As `members`.
     """
     return [
         (pid, since) for pid, own, since in _running() if own != group and pid != os.getpid() and _marked(pid, folder)
@@ -140,7 +139,7 @@ def stop(
     Returns:
         True when there was something that would not have ended by itself.
     """
-    return bool(_stop(lambda: [one for one in _members(group, folder) if one[0] not in spare], going, grace))
+    return bool(_stop(lambda: [one for one in members(group, folder) if one[0] not in spare], going, grace))
 
 
 def stop_escaped(folder: str, group: int, going: float = GOING_S, grace: float = GRACE_S) -> list[int]:
@@ -151,21 +150,21 @@ def stop_escaped(folder: str, group: int, going: float = GOING_S, grace: float =
 def _stop(left: Callable[[], list[tuple[int, str]]], going: float, grace: float) -> list[tuple[int, str]]:
     def still(seconds: float) -> list[tuple[int, str]]:
         end = time.monotonic() + seconds
-        while found := left():
+        while alive := left():
             if time.monotonic() > end:
-                return found
+                return alive
             time.sleep(0.05)
         return []
 
-    found = still(going)
-    if not found:
+    stopped = still(going)
+    if not stopped:
         return []
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid, started in left():
             send(pid, started, number)
         if not still(grace):
             break
-    return found
+    return stopped
 
 
 NAMES = ("running.lock", "child.json", "exit.json", ".exit.reserved", ".child.json.tmp", "alive")
