@@ -12,7 +12,6 @@ stack, about which little is known beforehand (30 %), and small deviations with 
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import re
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
+from haigo.formats import csvfile
 from launch.neox import log as neox_log
 from launch.plan import stacks
 from launch.plan.layouts import Layout, layout
@@ -115,9 +115,10 @@ def read(path: str | os.PathLike[str], stack: Stack) -> list[Row]:
     if not place.is_file():
         raise HaigoError(f"{path} does not exist.", "give --calibrate a GPT-NeoX log or a CSV")
     if place.suffix == ".csv":
-        text = place.read_text(encoding="utf-8", errors="replace")
-        rows = enumerate(csv.DictReader(text.splitlines()), 2)
-        return [_from_table(row, stack, f"{path} line {number}") for number, row in rows]
+        (_, names), rows = csvfile.rows(place)
+        return [
+            _from_table(dict(zip(names, cells, strict=False)), stack, f"{path} line {line}") for line, cells in rows
+        ]
     row = _from_log([*neox_log.lines(place)], str(path))
     if not stack.neox or row.shape.flash != stack.flash:
         kind = "gpt-neox-flash" if row.shape.flash else "gpt-neox"
