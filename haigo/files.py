@@ -364,11 +364,8 @@ def _remove_scratch(folder: Path) -> None:
 def sha256_file(path: StrPath) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     require_file(path)
-    digest = hashlib.sha256()
     with open(path, "rb") as handle:
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def digest(value: Any) -> str:

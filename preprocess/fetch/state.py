@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import zstandard
-
 from haigo import digests, files, redact, shapes
 from haigo.cli import HaigoError, Refused
 from haigo.formats import documents
@@ -29,7 +27,6 @@ FOLDER = ".fetch"
 PARTS = f"{FOLDER}/parts"
 """Where downloads lie while they come."""
 _FILE = "state.sqlite"
-_LEVEL = 3
 _SAMPLES = 3
 _SAMPLE_CHARS = 200
 _TABLES = """
@@ -209,9 +206,7 @@ class Store:
         return number, taken, last
 
     def _write(self, number: int, lines: list[bytes]) -> tuple[int, int, str]:
-        packed = zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(lines))
-        with files.create(self.folder / _shard(number)) as handle:
-            handle.write(packed)
+        packed = documents.write_shard(self.folder / _shard(number), lines)
         return number, len(packed), hashlib.sha256(packed).hexdigest()
 
 

@@ -235,6 +235,14 @@ def take_over_partial(folder: Path, partial: Path) -> None:
         files.adopt(partial.glob("sketch-*-[0-9]*-*"), below=partial)
 
 
+def write_shard(path: Path, lines: Iterable[bytes]) -> bytes:
+    """Write lines as a packed shard; gives its bytes."""
+    packed = zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(lines))
+    with files.create(path) as handle:
+        handle.write(packed)
+    return packed
+
+
 class ShardWriter:
     """Writes lines into numbered shards of at most 64 MB (raw) each. Give it a folder that nobody reads yet.
 
@@ -267,8 +275,7 @@ class ShardWriter:
         """Write what is held as the next shard."""
         if not self._lines:
             return
-        with files.create(self.folder / f"{self._number:05d}.jsonl.zst") as handle:
-            handle.write(zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join(self._lines)))
+        write_shard(self.folder / f"{self._number:05d}.jsonl.zst", self._lines)
         self._lines, self._held, self._number = [], 0, self._number + 1
 
 
