@@ -53,6 +53,8 @@ class World:
     noise: Array
     """(13,) standard deviation of one run around its mean."""
     best: dict[str, float] = field(default_factory=dict)
+    limits: Constraints | None = None
+    """Of a table that brings its own."""
 
     def losses(self, weights: Array) -> Array:
         """All losses without noise, (n, 13)."""
@@ -66,6 +68,8 @@ class World:
     @property
     def constraints(self) -> Constraints:
         """No corpus above four times its token share (four epochs over everything there is), all tokens counted."""
+        if self.limits is not None:
+            return self.limits
         tokens = self.share * 1e12
         return Constraints(
             corpora=self.corpora, supply=tokens, target_tokens=1e12, max_epochs=4.0, repetition=FullRepetition()

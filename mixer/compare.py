@@ -17,6 +17,9 @@ from mixer.optimise import Surface, least_excess, minimise
 from mixer.problem import Problem
 from mixer.report_card import rank_correlation
 
+_JUDGED = 20_000  # mixtures that the judge's own best is searched among
+_STEPS = 8.0  # of a search's progress, a method
+
 
 def starting_points(task: Problem) -> list[Array]:
     """Where the search starts: the reference and the best proxy; below all ceilings when there are any.
@@ -56,23 +59,30 @@ def other(task: Problem, method: str) -> Array:
 def compared(task: Problem, made: Recommendation) -> list[dict[str, Any]]:
     """Every method's mixture, judged by two judges, and every method judged on left-out runs; best first.
 
-    `gain` is by the law the recommendation was made with, which favours it; `gain_gp` by a Gaussian process that knows
-    no law. `spearman` is the rank correlation of the objective on left-out runs and `picked` how much worse than the
-    best proxy the one is that the method would have picked by its left-out predictions: no law judges there.
+    `gain` is by the law the recommendation was made with, which favours it; `gain_gp` by a Gaussian process that knows no
+    law, and `regret` is 0 where that is least within the limits and 1 at the reference. Of left-out predictions of the
+    objective, `spearman` is the rank correlation, `level` the error in standard deviations, and `picked` how much worse than
+    the best proxy the one is that the method would have picked: no law judges there.
     """
     used = np.flatnonzero(task.coefficients)
     coefficients = task.coefficients[used]
     judge = GaussianProcess().fit(task.w, task.y @ task.coefficients)
     objective = task.y @ task.coefficients
 
+    def by_pool(points: Array) -> Array:
+        return np.asarray(judge.predict(task.constraints.effective(points)[0]))
+
     def by_judge(point: Array) -> float:
         return float(judge.predict(task.constraints.effective(point[None])[0])[0])
 
     rows = []
     base, base_gp = float(task.surface.mean(task.reference)[0] @ task.coefficients), by_judge(task.reference)
+    least = by_judge(methods.searched(by_pool, task.constraints, task.seed, _JUDGED))
+    task.progress.total = (task.progress.total or 0.0) + _STEPS * len(methods.ALL)
     for name in methods.ALL:
         if name in methods.FREE and name != "uniform" and task.constraints.supply is None:
             continue
+        task.progress.update(_STEPS, f"comparing with {name}")
         point = made.weights if name == made.method else other(task, name)
         drawn = task.surface.mean(point)[0]
         value = float(drawn @ task.coefficients)
@@ -82,10 +92,13 @@ def compared(task: Problem, made: Recommendation) -> list[dict[str, Any]]:
             "gain": significant((base - value) * task.unit),
             "gain_gp": significant((base_gp - by_judge(point)) * task.unit),
         }
+        if base_gp > least:
+            row["regret"] = round((by_judge(point) - least) / (base_gp - least), 4)
         if name not in methods.FREE:
             left_out = cross_validate(task.w, task.y[:, used], "law" if name == "auto" else name, task.seed)
             guess = left_out @ coefficients
             row["spearman"] = round(rank_correlation(guess, objective), 4)
+            row["level"] = round(float(np.sqrt(((guess - objective) ** 2).mean()) / objective.std()), 4)
             row["picked"] = significant(float(objective[guess.argmin()] - objective.min()) * task.unit)
         row |= {
             "metrics": dict(zip(made.metrics, map(significant, drawn * task.sign), strict=True)),

@@ -64,10 +64,10 @@ def candidates(
     for i, (around, strength) in enumerate((a, s) for s in strengths for a in (centre, uniform)):
         part = made[i :: 2 * len(strengths)]
         part[:] = rng.dirichlet(np.maximum(around * k * strength * 0.5, 0.02), size=len(part))
-    return _inside(made, limits, rng)
+    return inside(made, limits, rng)
 
 
-def _inside(made: Array, limits: Limits, rng: np.random.Generator) -> Array:
+def inside(made: Array, limits: Limits, rng: np.random.Generator) -> Array:
     """Draws (n, corpora) brought within the limits."""
     n, k = made.shape
     made = project_box(np.nan_to_num(made, nan=1.0 / k), limits.lower, limits.upper)
@@ -157,7 +157,7 @@ def _near_optimum(
         raise HaigoError(f"{coefficients.size} coefficients for {losses.shape[1]} losses.", "give one a loss")
     best = optimum(constraints, old, losses, coefficients)
     draws = rng.dirichlet(np.maximum(best * len(best) * _NEAR, 0.02), size=n)
-    return list(_inside(draws, constraints.limits(), rng))
+    return list(inside(draws, constraints.limits(), rng))
 
 
 def design(

@@ -16,6 +16,7 @@ from mixer.curve_law import CurveLaw, folds, left_out_of
 from mixer.ensemble import Predictor
 from mixer.laws_exp import ExponentialLaw
 from mixer.laws_gp import GaussianProcess
+from mixer.laws_ridge import Ridge
 from mixer.laws_share import EffectiveShareLaw, SharePrior
 from mixer.laws_trees import Trees
 from mixer.report_card import ReportCard, rank_correlation, report_card
@@ -40,12 +41,15 @@ _MAKERS: dict[str, Callable[[int], Law]] = {
     "gp": lambda seed: GaussianProcess(),
     "lightgbm": lambda seed: Trees("small", seed),
     "regmix": lambda seed: Trees("regmix", seed),
+    "quadratic": lambda seed: Ridge("quadratic"),
+    "kernel_ridge": lambda seed: Ridge("kernel"),
     "auto": lambda seed: Predictor(seed=seed),
 }
 
 
 def make(name: str, seed: int = 0) -> Law:
-    """A law by name: law, explaw, gp, lightgbm, regmix (LightGBM with RegMix's settings), auto (`Predictor`)."""
+    """A law by name: law, explaw, gp, lightgbm, regmix (LightGBM with RegMix's settings), quadratic,
+    kernel_ridge, auto (`Predictor`)."""
     if name not in _MAKERS:
         raise HaigoError(f"there is no law called '{name}'.{nearest(name, _MAKERS)}", f"known: {', '.join(_MAKERS)}")
     return _MAKERS[name](seed)

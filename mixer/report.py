@@ -14,6 +14,10 @@ from haigo.cli import HaigoError
 from mixer import figures, japanese, mixture
 from mixer.options import ReportOptions
 
+_JUDGED = (("left-out Spearman", "spearman"), ("left-out error", "level"), ("regret by a GP", "regret"),
+           ("picked proxy loses", "picked"))  # fmt: skip
+"""What stands in the table of methods, and its key."""
+
 Table = tuple[list[str], list[list[str]]]
 """Header and rows, all text."""
 
@@ -61,12 +65,12 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
         made["Fit"] = (titles, rows)
     if document.get("compared"):
         made["Methods compared"] = (
-            ["method", "gain by this law", "gain by a GP", "left-out Spearman", "picked proxy loses", "weight"],
+            ["method", "gain by this law", "gain by a GP", *(head for head, _ in _JUDGED), "weight"],
             [
                 [
                     row["method"],
                     _n(row["gain"]) + ("" if row["ceilings_met"] else " (breaks a ceiling)"),
-                    *[_n(row[key]) if key in row else "-" for key in ("gain_gp", "spearman", "picked")],
+                    *[_n(row[key]) if key in row else "-" for key in ("gain_gp", *(key for _, key in _JUDGED))],
                     " ".join(f"{c}={w:.3f}" for c, w in row["weights"].items() if w >= 0.0005),
                 ]
                 for row in document["compared"]

@@ -246,6 +246,8 @@ def test_command_compares_all_methods(tmp_path, capsys):
         "lightgbm",
         "gp",
         "regmix",
+        "quadratic",
+        "kernel_ridge",
         "token_share",
         "temperature",
         "unimax",
@@ -253,6 +255,8 @@ def test_command_compares_all_methods(tmp_path, capsys):
     }
     assert compared["law"]["objective"] <= compared["regmix"]["objective"] + 1e-6
     assert compared["token_share"]["gain"] == pytest.approx(0, abs=1e-6)
+    assert compared["token_share"]["regret"] == 1.0 and -0.05 < compared["auto"]["regret"] < 0.5
+    assert 0 < compared["auto"]["level"] < compared["regmix"]["level"]
 
 
 def test_regmix_is_the_published_recipe():
