@@ -87,12 +87,12 @@ def _ceilings(task: Problem, made: Recommendation) -> dict[str, Any]:
     for i, name in enumerate(task.ceiling_names[:_LINES]):
         level = float(given[i])
         levels = [level * factor for factor in _LEVELS] if level > 0 else [level + step for step in _STEPS]
-        without = _least(task, made, which[np.arange(len(which)) != i], np.delete(tops, i))
+        without = _least(task, made, np.delete(which, i), np.delete(tops - task.margin, i))
         points = []
         for percent in levels:
             changed = tops.copy()
             changed[i] = at[i] + abs(at[i]) * percent / 100.0
-            value = _least(task, made, which, changed)
+            value = _least(task, made, which, changed - task.margin)
             lost = None if value is None or without is None else significant(max(0.0, value - without) * task.unit)
             points.append([significant(percent), lost])
         if any(lost is not None for _, lost in points):
