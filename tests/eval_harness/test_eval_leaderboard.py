@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from shared_data import data_of
 
 from eval_harness import ask, leaderboard
 from eval_harness.run import evaluate
 from haigo import cli
 from haigo.cli import HaigoError
+
+DATA = data_of(__file__)
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +87,7 @@ def test_ask_scores_as_the_task_does(loaded, jglue, tmp_path):
     assert reply.loglikelihoods == pytest.approx([choice["loglikelihood"] for choice in row["choices"]], abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("more", "problem"),
-    [
-        (["--choices", "a"], "1 choices are given"),
-        (["--choices", "a,b", "--answer", "c"], "--answer c is not one of the choices"),
-        ([], "belong together"),
-        (["--choices", "a,b", "--prompt", "0.9"], "is unknown"),
-    ],
-)
+@pytest.mark.parametrize(("more", "problem"), DATA["ask_refuses"])
 def test_ask_refuses(capsys, more, problem):
     assert cli.run(ask.main, ["--model", "none", "--question", "q", *more]) == 2
     assert problem in capsys.readouterr().err

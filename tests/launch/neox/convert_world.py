@@ -7,65 +7,23 @@ from typing import Any
 
 import torch
 from neox_world import World
+from shared_data import data_of
 
 from haigo import yamlfile
 from launch.neox.conversion.convert import convert
 from launch.neox.conversion.options import ConvertOptions
 
-LAYERS, HIDDEN, HEADS, SEQ, BATCH = 2, 32, 4, 32, 4
+LAYERS, HIDDEN, SEQ, BATCH = 2, 32, 32, 4  # as data/convert_world.yml has them
 
 
 def config(world: World, save: Path, **changes: Any) -> dict[str, Any]:
     """The config of a run of 6 steps with checkpoints at 4 and 6; keys set to None are left out."""
-    made: dict[str, Any] = {
-        "num_layers": LAYERS,
-        "hidden_size": HIDDEN,
-        "num_attention_heads": HEADS,
-        "seq_length": SEQ,
-        "max_position_embeddings": SEQ,
-        "norm": "layernorm",
-        "pos_emb": "rotary",
-        "rotary_pct": 1.0,
-        "no_weight_tying": True,
-        "gpt_j_residual": False,
-        "output_layer_parallelism": "column",
-        "init_method": "small_init",
-        "output_layer_init_method": "wang_init",
-        "pipe_parallel_size": 0,
-        "model_parallel_size": 1,
-        "make_vocab_size_divisible_by": 64,
-        "precision": "fp32",
-        "zero_optimization": {"stage": 0},
-        "train_micro_batch_size_per_gpu": BATCH,
-        "gradient_accumulation_steps": 1,
-        "optimizer": {"type": "Adam", "params": {"lr": 0.02, "betas": [0.9, 0.95], "eps": 1.0e-8}},
-        "min_lr": 0.02,
-        "lr_decay_style": "constant",
-        "warmup": 0.0,
-        "weight_decay": 0.1,
-        "hidden_dropout": 0.0,
-        "attention_dropout": 0.0,
-        "data_impl": "mmap",
-        "tokenizer_type": "SPMTokenizer",
+    made = {
+        **data_of(__file__),
         "vocab_file": str(world.root / "tokenizer" / "spm.model"),
-        "distributed_backend": "gloo",
-        "num_workers": 0,
-        "num_gpus": 1,
-        "master_port": 29611,
-        "log_interval": 1,
-        "steps_per_print": 1000,
-        "train_iters": 6,
-        "lr_decay_iters": 6,
-        "checkpoint_factor": 2,
-        "eval_interval": 2,
-        "eval_iters": 2,
-        "seed": 7,
         "train_data_paths": [str(world.prefix("news")), str(world.prefix("code"))],
-        "train_data_weights": [0.7, 0.3],
         "valid_data_paths": [str(world.prefix("news", "valid"))],
-        "valid_data_weights": [1.0],
         "test_data_paths": [str(world.prefix("news", "test"))],
-        "test_data_weights": [1.0],
         "save": str(save),
         "load": str(save),
     }

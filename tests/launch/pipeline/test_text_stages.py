@@ -197,10 +197,10 @@ dedup: {{method: exact}}
 decontaminate: {{against: ["{scored}"]}}
 tokenizer: {{vocab_size: 1700, chars_per_corpus: 60000}}
 objective: {{metrics: {{news_bpb: 1.0}}}}
-proxies: {{model: 0-1M, runs: 4, held_out: 0, tokens: 8000, eval_tokens: 2000}}
-search: {{bootstrap: 10, force: true, max_epochs: 40}}
-train: {{model: 0-1M, tokens: 8000, evaluations: 1, eval_tokens: 2000, test_tokens: 2000, compare: []}}
-scores: {{tasks: [jcommonsenseqa-1.1-0.3], num_fewshot: [0], limit: 20, data_dir: "{world}/qa"}}
+proxies: {{model: 0-1M, runs: 4, held_out: 0, tokens: 2100, eval_tokens: 500}}
+search: {{bootstrap: 4, force: true, max_epochs: 400}}
+train: {{model: 0-1M, tokens: 2100, evaluations: 1, eval_tokens: 500, test_tokens: 500, compare: []}}
+scores: {{tasks: [jcommonsenseqa-1.1-0.3], num_fewshot: [0], limit: 4, data_dir: "{world}/qa"}}
 configs: {{models: []}}
 """,
         encoding="utf-8",

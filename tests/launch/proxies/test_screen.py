@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damage import flip
+from shared_data import data_of
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
@@ -23,6 +24,8 @@ from launch.proxies import ngram
 from launch.proxies.options import CountOptions
 from mixer import search
 from neox_configs import catalogue as catalogues
+
+DATA = data_of(__file__)
 
 TABLE = "run,plain,rhyme\na,0.8,0.2\nb,0.3,0.7\nc,0.5,0.5\nd,0.1,0.9\n"
 
@@ -142,18 +145,7 @@ def test_pairs_are_screened_too(world, catalogue, ratios, tmp_path):
     assert all(0 < value < 20 for value in values) and len(set(values)) > 4
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--tokens", "0"], "--tokens"),
-        (["--mixtures", "-1"], "--mixtures"),
-        (["--sample", "0"], "--sample"),
-        (["--pairs", "plain=x.jsonl"], "both a corpus and a pairs file"),
-        (["--pairs", "qa=nowhere.jsonl"], "nowhere.jsonl does not exist"),
-        (["--ratios", "nowhere.csv"], "nowhere.csv"),
-        (["--catalogue", "nowhere.yml"], "nowhere.yml"),
-    ],
-)
+@pytest.mark.parametrize(("words", "said"), DATA["bad_options_are_told"])
 def test_bad_options_are_told(catalogue, ratios, tmp_path, words, said):
     given = [
         "--ratios",

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from shared_data import data_of
 
 from haigo import cli, files, jobs, yamlfile
 from haigo.cli import HaigoError
@@ -24,6 +25,8 @@ from launch.neox import gpus
 from launch.proxies import cluster, neox
 from launch.proxies.options import ClusterOptions
 from launch.proxies.proxy import Proxy
+
+DATA = data_of(__file__)
 
 ROOT = Path(__file__).resolve().parents[3]
 HERE = Path(__file__).resolve().parent
@@ -155,17 +158,7 @@ def test_jobs_on_a_real_slurm(importable, slurm, tmp_path, monkeypatch):
         list(run(slow, ClusterOptions(executor="slurm", partition="nowhere", gpus=0)))
 
 
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({"executor": "pbs"}, "--executor is 'pbs'"),
-        ({"minutes": 0}, "--minutes is 0"),
-        ({"partition": "gpu"}, "without --executor slurm"),
-        ({"executor": "slurm", "partition": "gpu\n#SBATCH --uid=0"}, "cannot be an option of sbatch"),
-        ({"executor": "slurm", "slurm": {"account": "x; rm -rf /"}}, "cannot be an option of sbatch"),
-        ({"executor": "slurm", "slurm": {"ac count": "x"}}, "cannot be an option of sbatch"),
-    ],
-)
+@pytest.mark.parametrize(("given", "told"), DATA["bad_clusters_are_told"])
 def test_bad_clusters_are_told(given, told):
     with pytest.raises(HaigoError, match=told):
         ClusterOptions(**given)

@@ -17,12 +17,15 @@ from typing import Any
 
 import pytest
 from neox_world import REPO, World
+from shared_data import data_of
 
 from haigo import cli, yamlfile
 from launch import deepy
 from launch.plan.config import write_config
 from launch.plan.options import ConfigOptions
 from launch.train import runner
+
+DATA = data_of(__file__)
 
 ITERS, EVERY = 20, 6
 
@@ -324,16 +327,7 @@ def test_a_spike_warns_or_stops(run: Run, capsys: pytest.CaptureFixture[str]) ->
     assert run.latest() == "global_step36"
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"train_data_weights": [0.5, 0.5]}, "weight of news/train_text_document was 0.75 and is 0.5"),
-        ({"seed": 7}, "seed was 1234 and is 7"),
-        ({"train_iters": 40, "lr_decay_iters": 40, "seq_length": 64}, "seq_length was 128 and is 64"),
-        ({"train_batch_size": 16, "gradient_accumulation_steps": 2}, "train_batch_size was 8 and is 16"),
-        ({"train_iters": 3000, "lr_decay_iters": 3000}, "was to be read in 1 epochs and is in"),
-    ],
-)
+@pytest.mark.parametrize(("change", "said"), DATA["other_data_is_refused"])
 def test_other_data_is_refused(run: Run, capsys: pytest.CaptureFixture[str], change: dict[str, Any], said: str) -> None:
     run.plan({"kind": "exit", "code": 247, "at": 8})
     assert run.go("--max-restarts", "0") == 247
