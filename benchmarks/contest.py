@@ -282,17 +282,15 @@ def contest(here: Field, seeds: int, runs: int, keep: Path, olmix: Any, only: Se
     ]
     players = [name for name in players if not only or name in (OURS, *only)]
     folder = keep / f"{here.name}-{here.digest}-{runs}"
-    rows: dict[tuple[str, str, int], dict[str, Any]] = {}
-    todo = [(method, title, seed) for seed in range(seeds) for title in here.objectives for method in players]
-    with Progress(f"contest on {here.name}", len(todo), "answers", after=5.0) as progress:
+    every = [(method, title, seed) for seed in range(seeds) for title in here.objectives for method in players]
+    path = {(m, title, seed): folder / f"{m}-{title.replace('/', '_')}-{seed}.json" for m, title, seed in every}
+    todo = [each for each in every if not path[each].is_file()]
+    with Progress(f"contest on {here.name}", len(every), "answers", after=5.0) as progress:
+        progress.done = progress.before = len(every) - len(todo)
         for method, title, seed in todo:
-            path = folder / f"{method}-{title.replace('/', '_')}-{seed}.json"
-            if not path.is_file():
-                files.write_json(path, unit(here, method, title, seed, runs, olmix))
-            else:
-                progress.before += 1
-            rows[method, title, seed] = json.loads(path.read_text(encoding="utf-8"))
+            files.write_json(path[method, title, seed], unit(here, method, title, seed, runs, olmix))
             progress.update(1, f"{method}, {title}")
+    rows = {each: json.loads(path[each].read_text(encoding="utf-8")) for each in every}
     written: dict[str, dict[str, str]] = {}
     columns = ["rank", "level", "regret", "promise"]
     for (method, title, seed), row in rows.items():
@@ -301,7 +299,7 @@ def contest(here: Field, seeds: int, runs: int, keep: Path, olmix: Any, only: Se
         shown = ["" if value is None else f"{value:.6f}" for value in values]
         written[f"{method}/{title}/{seed}"] = dict(zip(columns, shown, strict=True))
     csvfile.write_rows(folder / "contest.csv", ["answer", *columns], written)
-    judges = ", ".join(rows[todo[0]]["regret"])
+    judges = ", ".join(rows[every[0]]["regret"])
     print(f"{here.name}: {len(here.weights)} runs, fitted to {runs}, {seeds} subsets, judges: {judges}")
     print("\n".join(table_of(here, rows, players)))
     print(f"  every answer: {folder / 'contest.csv'}")
