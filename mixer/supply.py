@@ -215,7 +215,8 @@ def constraints_from(
     """
     options = options or LimitOptions()
     source, target_tokens, max_epochs = options.supply or "the supply table", options.target_tokens, options.max_epochs
-    if target_tokens is not None and not any("tokens" in row for row in (supply or {}).values()):
+    finite = target_tokens is not None and target_tokens < np.inf  # of other numbers `Constraints` says what is wrong
+    if finite and not any("tokens" in row for row in (supply or {}).values()):
         problem = "--target-tokens sets epochs and caps, and nothing says how many tokens there are of each corpus"
         fix = f"fill in the column `tokens` of {source}" if supply else "give --supply with a column `tokens`"
         raise HaigoError(f"{problem}.", fix, option=("target_tokens", "supply"))
