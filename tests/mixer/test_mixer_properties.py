@@ -69,7 +69,7 @@ def possible(draw):
     for number in range(draw(st.integers(0, 3))):
         members = [f"c{j}" for j in range(k) if rng.random() < 0.4]
         if members:
-            inside = sum(anchor[int(name[1:])] for name in members)
+            inside = min(1.0, sum(anchor[int(name[1:])] for name in members))
             low = max(0.0, inside - draw(st.sampled_from([0.0, 0.02, 0.3])))
             groups[f"g{number}"] = (members, low, min(1.0, inside + draw(st.sampled_from([0.01, 0.2]))))
     return k, {**made, "groups": groups}
