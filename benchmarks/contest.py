@@ -44,6 +44,7 @@ from mixer import methods
 from mixer.arrays import Array
 from mixer.design import candidates
 from mixer.laws import cross_validate, make, rank_correlation
+from mixer.laws_exp import ExponentialLaw
 from mixer.objective import Objective
 from mixer.optimise import Surface, minimise
 from mixer.proxies import read
@@ -162,12 +163,21 @@ def answer(here: Field, method: str, w: Array, y: Array, unseen: Array, goal: Ar
             direction=dict.fromkeys(names, "min"),
             standardise=False,
         )
-        more = {"metrics": names, "bootstrap": 50, "force": True, "beyond_proxies": True}
-        made = recommend(w, y[:, used], objective, constraints, seed, **more)
+        made = recommend(
+            w,
+            y[:, used],
+            objective,
+            constraints,
+            seed,
+            metrics=names,
+            bootstrap=50,
+            force=True,
+            beyond_proxies=True,
+        )
         guess = make("auto", seed).fit(w, y[:, used]).predict(unseen) @ goal[used]
         return {"weights": made.weights, "unseen": guess, "gain": made.gain["mean"], "interval": made.gain["interval"]}
     if method == "explaw":
-        law, losses, goal = make("explaw", seed), y[:, used], goal[used]
+        law, losses, goal = ExponentialLaw(seed=seed), y[:, used], goal[used]
         law.fit(w, losses)
         pull = 0.003 * float((losses @ goal).std())
         function = Surface(law, law.theta_[None], constraints).weighted(goal, pull, constraints.reference)
@@ -244,10 +254,10 @@ def table_of(here: Field, rows: dict[tuple[str, str, int], dict[str, Any]], play
         return np.array([np.mean(list(rows[method, *cell]["regret"].values())) for cell in cells])
 
     def mean(method: str, key: str) -> str:
-        found = [rows[method, *cell].get(key) for cell in cells]
+        values: list[Any] = [rows[method, *cell].get(key) for cell in cells]
         if key == "kept":
-            found = [kept for each in found for kept in each.values()]
-        return f"{np.mean(found):6.3f}" if found and found[0] is not None else "     -"
+            values = [kept for each in values for kept in each.values()]
+        return f"{np.mean(values):6.3f}" if values and values[0] is not None else "     -"
 
     lines = [f"  {'method':<24}  rank    level   regret  promise  CPU s   against ours (90 %)"]
     order = sorted(players, key=lambda method: float(regrets(method).mean()))

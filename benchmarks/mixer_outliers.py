@@ -81,7 +81,8 @@ def spoiled(
     if kind == "9.9":
         losses[rows] = 9.9
     elif kind == "exchanged":
-        losses[np.ix_(rows, [metric, metric - 1])] = losses[np.ix_(rows, [metric - 1, metric])]
+        both = np.array([metric, metric - 1])
+        losses[rows[:, None], both] = losses[rows[:, None], both[::-1]]
     elif kind == "twice":
         other = (rows + 1) % len(losses)
         weights[rows], losses[rows] = weights[other], losses[other] + 0.5
@@ -91,7 +92,8 @@ def spoiled(
 
 def regrets(name: str, seeds: int) -> None:
     """Regret of single losses in a simulated world with bad runs among 64, beside that without them."""
-    here, rows = world(name), {}
+    here = world(name)
+    rows: dict[tuple[str, int], list[float]] = {}
     for seed in range(seeds):
         w, y = here.proxies(64, seed)
         for metric in (here.metrics.index(m) for m in SINGLE):
