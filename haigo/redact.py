@@ -63,11 +63,6 @@ def _url(address: str) -> str:
     return _IN_QUERY.sub(value, _USER.sub(rf"\1{HIDDEN}@", address, count=1))
 
 
-def exposed(value: str) -> bool:
-    """Whether a value holds a secret by itself: an address with a password, a key of a known form."""
-    return values(value) != value
-
-
 def value(name: str, held: Any) -> Any:
     """What may be shown of what goes by `name`: strings of a secret name not at all, containers piece by piece."""
     if isinstance(held, Mapping):

@@ -46,7 +46,6 @@ def test_keys_of_a_known_form_in_any_variable_and_on_the_terminal(key, capsys):
         redact.command(["x", key]),
     ):
         assert "***" in told and key not in told
-    assert redact.exposed(key)
 
     def main(argv):
         print(f"told: {key}")
