@@ -25,7 +25,6 @@ from haigo.cli import HaigoError
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 _COLUMNS = tuple(task.dataset for task in TASKS if task.on_leaderboard)
-"""In the order of task_versions and num_fewshot in the file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,16 +149,18 @@ def published(every: bool = False) -> list[Row]:
         for line in csv.DictReader(handle):
             if line["source"] != "README" and not every:
                 continue
-            tasks, shots = line["task_versions"].split(), line["num_fewshot"].split()
+            pairs = zip(line["task_versions"].split(), line["num_fewshot"].split(), strict=True)
+            asked = {task.partition("-")[0]: (task, shots) for task, shots in pairs}
             cells = {}
-            for number, column in enumerate(_COLUMNS):
+            for column in _COLUMNS:
                 if line[column] in ("", "-"):
                     continue
+                task, shots = asked[column]
                 cells[column] = Cell(
                     percent=float(line[column]),
                     error=_published_error(column, float(line[column])),
-                    task=canonical(tasks[number]),  # two figures of one row are of a task without a version
-                    shots=_published_shots(column, shots[number]),
+                    task=canonical(task),  # two figures of one row are of a task without a version
+                    shots=_published_shots(column, shots),
                     notes=_published_notes(column, line),
                 )
             found.append(Row(name=line["hf_id"] or line["model"], ours=False, cells=cells))

@@ -33,10 +33,10 @@ class Cluster:
 
 
 def cluster(name: str | os.PathLike[str], gpus_per_node: int | None = None) -> Cluster:
-    """Read a cluster by its name on the shelf or the path of a YAML file with the same keys.
+    """Read a cluster by its name in `clusters/` beside this file, or the path of a YAML file with the same keys.
 
     Args:
-        name: `a100-40gb`, `a100-80gb`, `h100-80gb`, `local-cpu`, or a path.
+        name: such as `a100-40gb`, or a path.
         gpus_per_node: replaces the file's own number.
 
     Raises:

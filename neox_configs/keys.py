@@ -15,7 +15,6 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
-COMMIT = "ea7aefd"
 _INT = 2**31 - 1
 
 

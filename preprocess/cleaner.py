@@ -99,17 +99,16 @@ def _markup(profile: str) -> str:
 
 def _clean(raw: Document, options: CleanOptions, account: Account, profiles: dict[str, int]) -> Document | None:
     domain = domains.table().get(options.profile)
-    markup = options.markup if options.markup != "auto" else _markup(options.profile)
-    kind = rules.profile_for(raw) if markup == "auto" else markup
+    kind = options.markup if options.markup != "auto" else _markup(options.profile)
+    kind = rules.markup_of(raw) if kind == "auto" else kind
     profiles[kind] = profiles.get(kind, 0) + 1
-    profile = rules.PROFILES[kind]
-    document = rules.apply(raw, profile, account)
+    markup = rules.MARKUPS[kind]
+    document = rules.apply(raw, markup, account)
     text = rules.run(document.text, normalise.steps(normalise.chosen(options.normalise, options.profile)), account)
-    shortest = max(1, profile.min_chars if options.min_chars is None else options.min_chars)
+    of_kind = markup.min_chars if domain is None or domain.min_chars is None else domain.min_chars
+    shortest = max(1, of_kind if options.min_chars is None else options.min_chars)
     if domain is not None:
         text = rules.run(text, domain.steps, account)
-        if options.min_chars is None:
-            shortest = domain.min_chars
         if len(text) >= shortest and (rule := domain.dropped_by(Facts(text))):
             account.note(rule, len(text), opening(text))
             return None

@@ -14,9 +14,9 @@ from haigo.options import Options, again, amount, count, few, option, seed
 
 FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files")
 MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
-"""Those of `rules.PROFILES`."""
+"""Those of `rules.MARKUPS`."""
 PROFILES = (*MARKUPS, "web", "encyclopaedia", "news", "literature", "english")
-"""Those of `rules.PROFILES` and `domains.yml`."""
+"""Those of `rules.MARKUPS` and `domains.yml`."""
 PII = ("mail", "phone")
 STEPS = ("clean", "index", "join")
 EXECUTORS = ("pool", "datatrove", "slurm")

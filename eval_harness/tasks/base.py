@@ -67,7 +67,8 @@ class Rules(abc.ABC):
     stratified: bool = False
     scored_split: ClassVar[str] = "valid"
     has_shots: ClassVar[bool] = True
-    on_leaderboard: ClassVar[bool] = True
+    on_leaderboard: ClassVar[bool] = False
+    """Whether `published.csv` has a column of that name."""
 
     @classmethod
     def lm_eval_differs(cls) -> str:

@@ -33,6 +33,7 @@ class JAQKETv2(JSQuAD):
     dataset = "jaqket_v2"
     versions = ("0.1", "0.2")
     leaderboard_shots = 1
+    on_leaderboard = True
     published_documents = 1164
     lm_eval_name = "jaqket_v2"
     japanese_metric = True

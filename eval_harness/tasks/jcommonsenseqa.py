@@ -25,6 +25,7 @@ class JCommonsenseQA(MultipleChoice):
     dataset = "jcommonsenseqa"
     versions = ("1.1",)
     leaderboard_shots = 3
+    on_leaderboard = True
     published_documents = 1119
     lm_eval_name = "jcommonsenseqa"
 

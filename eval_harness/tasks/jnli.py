@@ -23,6 +23,7 @@ class JNLI(FixedChoice):
     dataset = "jnli"
     versions = ("1.1", "1.3")
     leaderboard_shots = 3
+    on_leaderboard = True
     published_documents = 2434
     lm_eval_name = "jnli"
     labels = _LABELS

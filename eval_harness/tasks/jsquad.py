@@ -32,6 +32,7 @@ class JSQuAD(Rules):
     main_metric = "exact_match"
     main_scale = 1.0
     leaderboard_shots = 2
+    on_leaderboard = True
     published_documents = 4442
     lm_eval_name = "jsquad"
     japanese_metric = True

@@ -18,6 +18,7 @@ class MARCJa(FixedChoice):
     dataset = "marc_ja"
     versions = ("1.1",)
     leaderboard_shots = 3
+    on_leaderboard = True
     published_documents = 5654
     lm_eval_name = "marc_ja"
     labels = ("positive", "negative")

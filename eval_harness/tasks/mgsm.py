@@ -42,6 +42,7 @@ class MGSM(Rules):
     main_metric = "acc"
     main_scale = 100.0
     leaderboard_shots = 5
+    on_leaderboard = True
     published_documents = 250
     lm_eval_name = "mgsm"
     scored_split = "test"

@@ -23,7 +23,6 @@ class NewsHeadline(MultipleChoice):
     versions = ("1.0",)
     leaderboard_shots = 0
     scored_split = "test"
-    on_leaderboard = False
 
     def read(self, path: Path) -> list[dict[str, Any]]:
         docs = []

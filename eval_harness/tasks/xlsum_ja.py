@@ -60,6 +60,7 @@ class XLSumJa(Rules):
     main_metric = "rouge2"
     main_scale = 1.0
     leaderboard_shots = 1
+    on_leaderboard = True
     lm_eval_name = "xlsum"
     scored_split = "test"
     higher_is_better: ClassVar[dict[str, bool]] = {"rouge2": True}

@@ -22,6 +22,7 @@ class XWinogradJa(MultipleChoice):
     dataset = "xwinograd_ja"
     versions = ("1.0",)
     leaderboard_shots = 0
+    on_leaderboard = True
     published_documents = 959
     lm_eval_name = "xwinograd"
     scored_split = "test"

@@ -158,7 +158,10 @@ def from_job(source: str, environ: Mapping[str, str], gpus_per_node: int | None 
             raise HaigoError("PBS_NODEFILE is not set.", "run inside a PBS job")
         return nodelist.pbs(environ["PBS_NODEFILE"], gpus_per_node)
     if gpus_per_node is None:
-        raise HaigoError("hosts are named without their number of GPUs.", "give --gpus-per-node N", "gpus_per_node")
+        near = nearest(source, ("slurm", "pbs", "job"))
+        raise HaigoError(
+            f"hosts are named without their number of GPUs.{near}", "give --gpus-per-node N", "gpus_per_node"
+        )
     return dict.fromkeys(nodelist.expand(source), gpus_per_node)
 
 

@@ -21,7 +21,9 @@ class Training(Options):
     """A model, the machines and the number of tokens: what both commands start from."""
 
     model: File = option("1-3B, 2-7B, 7B, 13B, a proxy's name, or a GPT-NeoX YAML")
-    cluster: File | Cluster = option("a100-40gb, a100-80gb, h100-80gb, local-cpu, or a file")
+    cluster: File | Cluster = option(
+        "a name from neox_configs/clusters (a100-40gb, h100-80gb, local-cpu ...), or a file"
+    )
     nodes: int = few("machines", 1)
     gpus_per_node: int | None = few("the cluster's own where it is not given", None)
     tokens: float = amount("training tokens", 20e9)

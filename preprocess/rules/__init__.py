@@ -1,4 +1,4 @@
-"""What cleaning does to one document: profiles of rules; `preprocess.account` keeps what each did.
+"""What cleaning does to one document: rules for each markup; `preprocess.account` keeps what each did.
 
 A rule maps a text to a text. Which rules run depends on the kind of text: what is right for an encyclopaedia would
 spoil a novel or a program. Documents that are too short are dropped in `preprocess.cleaner`, repeated ones in
@@ -103,17 +103,17 @@ _CHARACTERS: tuple[Step, ...] = (
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Profile:
+class Markup:
     """Rules in order, and below how many characters a document is not worth keeping."""
 
     steps: tuple[Step, ...]
     min_chars: int
 
 
-PROFILES: dict[str, Profile] = {
-    "plain": Profile((("line_ends", line_ends), *_CHARACTERS, ("blanks", blanks)), 40),
-    "code": Profile((("line_ends", line_ends), *_CHARACTERS, ("outer_blank_lines", outer_blank_lines)), 40),
-    "minutes": Profile(
+MARKUPS: dict[str, Markup] = {
+    "plain": Markup((("line_ends", line_ends), *_CHARACTERS, ("blanks", blanks)), min_chars=40),
+    "code": Markup((("line_ends", line_ends), *_CHARACTERS, ("outer_blank_lines", outer_blank_lines)), min_chars=40),
+    "minutes": Markup(
         (
             ("line_ends", line_ends),
             ("paragraph_marks", paragraph_marks),
@@ -121,17 +121,17 @@ PROFILES: dict[str, Profile] = {
             *_CHARACTERS,
             ("blanks", blanks),
         ),
-        20,
+        min_chars=20,
     ),
-    "wikitext": Profile((("line_ends", line_ends), *wikitext.STEPS, *_CHARACTERS, ("blanks", blanks)), 80),
-    "aozora": Profile((("line_ends", line_ends), *aozora.STEPS, *_CHARACTERS, ("blanks", blanks)), 100),
+    "wikitext": Markup((("line_ends", line_ends), *wikitext.STEPS, *_CHARACTERS, ("blanks", blanks)), min_chars=80),
+    "aozora": Markup((("line_ends", line_ends), *aozora.STEPS, *_CHARACTERS, ("blanks", blanks)), min_chars=100),
 }
 
 
-def profile_for(document: Document) -> str:
-    """The profile that fits a document: told by what its source says of it, then by its text."""
+def markup_of(document: Document) -> str:
+    """The markup of a document: as its source says, else as its name or its text shows."""
     kind = document.meta.get("markup")
-    if kind in PROFILES:
+    if kind in MARKUPS:
         return str(kind)
     name = str(document.meta.get("path") or document.meta.get("file") or document.id)
     if os.path.splitext(name)[1].lower() in CODE_SUFFIXES:
@@ -143,15 +143,15 @@ def profile_for(document: Document) -> str:
     return "wikitext" if wikitext.looks_like(document.text) else "plain"
 
 
-def apply(document: Document, profile: Profile, account: Account) -> Document:
-    """The document after all rules of its profile; the account is kept up."""
+def apply(document: Document, markup: Markup, account: Account) -> Document:
+    """The document after all rules of its markup; the account is kept up."""
     text = document.text
     meta = document.meta
-    if profile is PROFILES["aozora"]:
+    if markup is MARKUPS["aozora"]:
         meta = aozora.heading(line_ends(text)) | meta
-    elif profile is PROFILES["wikitext"]:
+    elif markup is MARKUPS["wikitext"]:
         text = wikitext.titled(text, str(meta.get("title", "")))
-    text = run(text, profile.steps, account)
+    text = run(text, markup.steps, account)
     return Document(_SURROGATE.sub("", document.id), text, meta)
 
 

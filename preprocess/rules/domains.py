@@ -118,7 +118,8 @@ class Domain:
     markup: str | None
     steps: tuple[Step, ...]
     drops: tuple[tuple[str, CodeType], ...]
-    min_chars: int
+    min_chars: int | None
+    normalise: tuple[str, ...]
 
     def dropped_by(self, facts: Facts) -> str | None:
         """The first rule that drops a text; None for one that is kept."""
@@ -133,7 +134,8 @@ def table() -> dict[str, Domain]:
             row.get("markup"),
             tuple((step, STEPS[step]) for step in row.get("steps", ())),
             tuple((rule, compile(drops, f"{name}: {rule}", "eval")) for rule, drops in row["drops"].items()),
-            row["min_chars"],
+            row.get("min_chars"),
+            tuple(row.get("normalise", ())),
         )
         for name, row in yamlfile.read(Path(__file__).with_suffix(".yml")).items()
     }

@@ -12,7 +12,7 @@ import unicodedata
 
 from haigo.cli import HaigoError, nearest
 
-from . import Step
+from . import Step, domains
 
 _JOINING = "\u0590-\u109f\u1700-\u18af\u1a20-\u1aaf\ua800-\ua8ff\uaa00-\uabff\U00010a00-\U00011fff"
 _EMOJI = (
@@ -69,14 +69,6 @@ RULES: dict[str, tuple[Step, ...]] = {
     ),
     "kana": (("half_width_kana", half_width_kana),),
 }
-_OF_PROFILE = {
-    "web": ("invisible", "kana"),
-    "encyclopaedia": ("invisible",),
-    "news": ("invisible",),
-    "minutes": ("invisible",),
-    "literature": ("invisible",),
-    "english": ("invisible",),
-}
 
 
 def chosen(asked: str | None, profile: str) -> tuple[str, ...]:
@@ -90,7 +82,8 @@ def chosen(asked: str | None, profile: str) -> tuple[str, ...]:
         HaigoError: a name that is not known.
     """
     if asked is None:
-        return _OF_PROFILE.get(profile, ())
+        domain = domains.table().get(profile)
+        return () if domain is None else domain.normalise
     names = [name for name in asked.replace(" ", "").split(",") if name and name != "none"]
     for name in names:
         if name not in RULES:

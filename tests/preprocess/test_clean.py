@@ -128,16 +128,16 @@ def test_profiles_follow_the_text():
         "aozora": Document("3", "題\n著者\n\n雨［＃「雨」に傍点］\n\n底本：「書」\n入力：甲\n"),
         "plain": Document("4", "普通の文章。{{x}}"),
     }
-    assert {rules.profile_for(document) for document in kinds.values()} == set(kinds)
+    assert {rules.markup_of(document) for document in kinds.values()} == set(kinds)
     for kind, document in kinds.items():
-        assert rules.profile_for(document) == kind
+        assert rules.markup_of(document) == kind
 
 
 def test_code_keeps_its_blanks_and_minutes_lose_their_marks():
     account = Account()
-    code = rules.apply(Document("a.py", "\n\ndef f():\n    pass   \n\n\n\n\tx\n"), rules.PROFILES["code"], account)
+    code = rules.apply(Document("a.py", "\n\ndef f():\n    pass   \n\n\n\n\tx\n"), rules.MARKUPS["code"], account)
     assert code.text == "def f():\n    pass   \n\n\n\n\tx"
-    said = rules.apply(Document("m", "○議長　開会。\r\n　次に。"), rules.PROFILES["minutes"], account)
+    said = rules.apply(Document("m", "○議長　開会。\r\n　次に。"), rules.MARKUPS["minutes"], account)
     assert said.text == "○議長　開会。\n次に。"
 
 

@@ -344,7 +344,7 @@ def test_the_options_name_every_profile_and_rule():
     from preprocess import options, rules, sources
     from preprocess.rules import normalise
 
-    assert set(options.MARKUPS) == {"auto", *rules.PROFILES}
+    assert set(options.MARKUPS) == {"auto", *rules.MARKUPS}
     assert set(options.PROFILES) == {*options.MARKUPS, *domains.table()}
     assert ("auto", *sources.READERS) == options.FORMATS
     assert set(options.PII) == set(personal.RULES) and list(normalise.RULES) == ["invisible", "kana"]
