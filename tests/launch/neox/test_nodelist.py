@@ -74,6 +74,8 @@ def test_pbs_and_named_hosts(
     assert cli.run(hostfile_verb.main, [str(output), "--from", "g[08-09]", "--gpus-per-node", "4"]) == 0
     assert output.read_text() == "g08 slots=4\ng09 slots=4\n"
     assert cli.run(hostfile_verb.main, [str(output), "--from", "g[08-09]"]) == 2
+    assert cli.run(hostfile_verb.main, [str(output), "--from", "slrum"]) == 2
+    assert "Did you mean 'slurm'" in capsys.readouterr().err
     assert cli.run(hostfile_verb.main, [str(output), "--from", "g;x", "--gpus-per-node", "4"]) == 2
     nodes.write_text("a;reboot\n")
     assert cli.run(hostfile_verb.main, [str(output), "--from", "pbs"]) == 2
