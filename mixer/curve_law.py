@@ -85,6 +85,10 @@ class CurveLaw(ABC):
     def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
         """Centre (p,), standard deviation (p,), expected residual variance relative to the losses' variance."""
 
+    @abstractmethod
+    def transfer(self) -> Array:
+        """How much each corpus helps each loss, (targets, corpora), rows summing to 1."""
+
     # --- fitting -----------------------------------------------------------------------------------------------------
     def fit(self, weights: Any, losses: Any, counts: Any = None, screen: Screen | None = None) -> CurveLaw:
         """Fit every target.
