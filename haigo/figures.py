@@ -190,11 +190,12 @@ def transfer(rows: Mapping[str, Mapping[str, float]]) -> Figure:
 def ceilings(
     unit: str, lines: Mapping[str, Sequence[tuple[float, float | None]]], given: Mapping[str, float]
 ) -> Figure:
-    """What each ceiling costs: metric -> [(ceiling in %, objective lost against none on it; None where it cannot be met)].
+    """What each ceiling costs: metric -> [(ceiling, objective lost against none on it; None where it cannot be met)], ceilings
+    in % worse than the reference.
 
     Args:
         unit: of the objective.
-        given: the ceilings asked for, in % of the prediction at the reference.
+        given: the ceilings asked for, in % worse than the prediction at the reference.
     """
     figure = _figure(5.8, 3.8)
     axes = figure.subplots()
@@ -211,7 +212,7 @@ def ceilings(
         )
         near = min(known, key=lambda point: abs(point[0] - given[metric]))
         axes.plot(*near, "*", color=colour, markersize=12)
-    axes.set_xlabel("ceiling, % above the reference (star: the one asked for)", fontsize=9)
+    axes.set_xlabel("ceiling, % worse than the reference (star: the one asked for)", fontsize=9)
     axes.set_ylabel(f"lost in {unit}", fontsize=9)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     _plain(axes, "both")

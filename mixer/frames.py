@@ -82,7 +82,8 @@ def pair(weights: Any, losses: Any, corpora: Sequence[str] | None = None, metric
 class Estimator:
     """scikit-learn's habits for a predictor: `get_params`, `set_params`, `clone`, `score`, tables in and out.
 
-    A class on top of it stores the arguments of its `__init__` under their own names, and has `_fit` and `_predict` on arrays.
+    A class on top of it stores the arguments of its `__init__` under their own names; its `fit` and `predict` go
+    through `taken`, `asked` and `shaped`.
     """
 
     _estimator_type = "regressor"

@@ -11,6 +11,7 @@ not moved: in simulated worlds the mixtures found were then as good as predicted
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from mixer.answer import significant
 from mixer.arrays import Array, Flags
 from mixer.curve_law import CurveLaw
 from mixer.problem import Problem
+from mixer.proxies import SAME_MIXTURE
 from mixer.screened import Screen
 
 _BEST = 0.2  # of the runs are held out together
@@ -135,7 +137,10 @@ def prediction(task: Problem, promise: Promise, at: Array, centre: Array) -> dic
 
 def gain(task: Problem, promise: Promise, both: Array, at: Array, centre: Array) -> dict[str, Any]:
     """What the recommended mixture gains over the reference, both (2, corpora); other arguments as of `prediction`."""
-    far = min(1.0, 0.5 * float(np.abs(both[0] - both[1]).sum()) / _APART)  # the error is one of differences
+    apart = 0.5 * float(np.abs(both[0] - both[1]).sum())
+    if apart < SAME_MIXTURE:  # a reference rounded is no gain, however sure
+        at, centre, apart = at[:, [0, 0]], centre[[0, 0]], 0.0
+    far = min(1.0, apart / _APART)  # the error is one of differences
     value = float((centre[1] - centre[0]) @ task.coefficients - far * promise.shift(task.coefficients))
     size = np.sqrt(((at[:, 1] - at[:, 0]) @ task.coefficients).var() + (far * promise.error(task.coefficients)) ** 2)
     ends = value + promise.quantile(0.95) * float(size) * np.array([-1.0, 1.0])
@@ -172,6 +177,15 @@ def ceilings(task: Problem, promise: Promise, best: Array) -> dict[str, dict[str
     limits = (task.sign * task.tops)[task.limited]
     each = zip(task.ceiling_names, limits, certain(task, promise, best), strict=True)
     return {name: {"limit": significant(limit), "probability": round(float(sure), 3)} for name, limit, sure in each}
+
+
+def unmet(ceilings: Mapping[str, Mapping[str, float]], wanted: float) -> list[str]:
+    """A sentence on each of these (as of `ceilings`) that holds less surely than wanted: not every method keeps to them."""
+    return [
+        f"The ceiling of {name} holds with probability {item['probability']:.2f}, and {wanted:g} is wanted."
+        for name, item in ceilings.items()
+        if item["probability"] < wanted - 0.02
+    ]
 
 
 def margin(task: Problem, promise: Promise, best: Array, probability: float) -> Array:

@@ -123,6 +123,7 @@ def choose(
         if card.skill(metric) < gate.MIN_SKILL:
             notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
     made = _answer(task, _best(task, kept, options.ceiling_probability), kept, law, card, options, notes)
+    made.notes += promise.unmet(made.ceilings, options.ceiling_probability)
     if evidence.held_out is not None:
         _judge(task, made, evidence.held_out, evidence.held_out_names)
     if options.compare:
@@ -179,7 +180,7 @@ def _best(task: Problem, kept: Promise, sure: float) -> Array:
     """
     limits = task.limits
     task.keep_below(kept.shift(np.eye(len(task.names))[:, task.limited]))
-    for _ in range(_MARGINS):
+    for left in reversed(range(_MARGINS)):
         if task.method in methods.EXACT:
             best = minimise(task.function(), limits, starting_points(task), task.ceilings)
         else:
@@ -187,7 +188,7 @@ def _best(task: Problem, kept: Promise, sure: float) -> Array:
                 starting_points(task)  # says so when the ceilings cannot be met
             best = other(task, task.method)
         best = rounded(best, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
-        if sure <= 0.5 or (promise.certain(task, kept, best) >= sure - 5e-4).all():
+        if not left or sure <= 0.5 or (promise.certain(task, kept, best) >= sure - 5e-4).all():
             break
         task.keep_below(promise.margin(task, kept, best, sure + 0.1 * (1.0 - sure)), f" with probability {sure:g}")
     return best
