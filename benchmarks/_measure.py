@@ -6,6 +6,7 @@ Files that begin with `_` are no benchmarks. Importing this one makes Haigo's ro
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import subprocess
@@ -74,6 +75,12 @@ def _lines(result: Mapping[str, Any], depth: int) -> list[str]:
         lines.append(" " * depth + (name if inner else f"{name:{44 - depth}s} {value}"))
         lines += _lines(value, depth + 2) if inner else []
     return lines
+
+
+def code(room: str) -> str:
+    """A digest of a room's source, for the name of results that are kept: of other code they are others."""
+    content = b"".join(path.read_bytes() for path in sorted((ROOT / room).glob("*.py")))
+    return hashlib.sha256(content).hexdigest()[:8]
 
 
 def load() -> str:

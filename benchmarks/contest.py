@@ -1,7 +1,8 @@
 """A contest of ways to choose a mixture, on anybody's table of proxy runs: who ranks best, chooses best, and keeps its promise?
 
     python benchmarks/contest.py                       (RegMix's 768 public runs at 1M parameters; a made-up world without them)
-    python benchmarks/contest.py FOLDER ...            (each with ratios.csv, metrics.csv and, where there is one, supply.csv)
+    python benchmarks/contest.py FOLDER ...            (each with ratios.csv, metrics.csv and, where there is one, supply.csv,
+                                                       whose limits hold; scores, which are to be raised, are left out)
     python benchmarks/contest.py --seeds 8 --runs 32
     OLMIX_DIR=... OLMIX_PYTHON=... python benchmarks/contest.py    (Olmix's own fit too, all its starts)
 
@@ -17,7 +18,7 @@ CPU s         of fitting, choosing and its interval
 against ours  its regret minus ours, mean and 90 % interval of paired bootstraps over subsets and objectives
 
 What is done is kept (--keep) and not done again: after Ctrl-C or kill -9 the same command goes on, to the same
-contest.csv.
+contest.csv. With other code in mixer/ it begins anew.
 Regressions that know one loss (RegMix, LightGBM, quadratic, kernel ridge, GP) are fitted to the objective itself. RegMix's
 recipe is that of `mixer.methods`; smooth regressions take the best of 100,000 mixtures and move it on while it gets better.
 """
@@ -32,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import parser, seconds
+from _measure import code, parser, seconds
 from _public_runs import table as public
 from mixer_peers import STARTS, peer
 from mixer_worlds import _SHARE, World, _local_ridge, _process, least
@@ -47,9 +48,10 @@ from mixer.laws import cross_validate, make, rank_correlation
 from mixer.laws_exp import ExponentialLaw
 from mixer.objective import Objective
 from mixer.optimise import Surface, minimise
-from mixer.proxies import read
+from mixer.options import LimitOptions
+from mixer.proxies import ProxyTable, read
 from mixer.recommend import recommend
-from mixer.supply import Constraints, FullRepetition, read_supply
+from mixer.supply import Constraints, FullRepetition, constraints_from, read_supply
 
 OURS, OLMIX = "haigo", "olmix"
 RIVALS = ("explaw", "regmix", "lightgbm", "quadratic", "kernel_ridge", "gp")
@@ -76,8 +78,11 @@ class Field:
     judges: dict[str, World] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        parts = (self.weights, self.losses, self.constraints.reference, *self.objectives.values())
-        self.digest = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()[:12]
+        limits = self.constraints.limits()
+        parts = (self.weights, self.losses, self.constraints.reference, limits.lower, limits.upper, limits.rows)
+        parts += (limits.bounds, *self.objectives.values())
+        content = b"".join(np.ascontiguousarray(part).tobytes() for part in parts)
+        self.digest = hashlib.sha256(content + code("mixer").encode()).hexdigest()[:12]
 
     def judge(self) -> dict[str, World]:
         self.judges = self.judges or self.make_judges()
@@ -93,15 +98,20 @@ def of_table(folder: Path | None) -> Field:
         w, y = np.vstack([h.weights for h in halves]), np.vstack([h.losses for h in halves])
         tokens = np.array([_SHARE[name] for name in corpora]) * 1e12
         limits: dict[str, Any] = {"supply": tokens, "target_tokens": float(tokens.sum()), "max_epochs": 4.0}
+        constraints = Constraints(corpora=corpora, repetition=FullRepetition(), **limits)
         single = ["pile_cc", "wikipedia_en", "stackexchange"]
     else:
         table = read(folder / "ratios.csv", folder / "metrics.csv", others=True)
-        corpora, metrics, w, y = table.corpora, table.metrics, table.weights, table.losses
-        limits, single = {}, metrics[:3]
-        if (folder / "supply.csv").is_file():
-            supply = read_supply(folder / "supply.csv")
-            limits = {"supply": np.array([supply[name]["tokens"] for name in corpora])}
-    constraints = Constraints(corpora=corpora, repetition=FullRepetition(), **limits)
+        lowered = _lowered(table)
+        corpora, metrics, w, y = (
+            table.corpora,
+            [table.metrics[j] for j in lowered],
+            table.weights,
+            table.losses[:, lowered],
+        )
+        supply, single = folder / "supply.csv", metrics[:3]
+        known = read_supply(supply) if supply.is_file() else None
+        constraints = constraints_from(known, corpora, LimitOptions(supply=str(supply)), repetition=FullRepetition())
     goals = {name: np.eye(len(metrics))[metrics.index(name)] for name in single}
     if len(metrics) > 1:
         per = np.ones(len(metrics)) if folder is None else 1.0 / y.std(axis=0)
@@ -117,6 +127,26 @@ def of_table(folder: Path | None) -> Field:
     return Field(
         name=name, weights=w, losses=y, metrics=metrics, constraints=constraints, objectives=goals, make_judges=judges
     )
+
+
+def _lowered(table: ProxyTable) -> list[int]:
+    """Numbers of the metrics that a search lowers without being asked to; the others are named.
+
+    Raises:
+        HaigoError: there is none.
+    """
+    kept, why = [], ""
+    for j, name in enumerate(table.metrics):
+        try:
+            objective = Objective(weights={name: 1.0}).resolve(table.metrics, table.source)
+            objective.check_values(table.metrics, table.losses, table.runs, table.source)
+            kept.append(j)
+        except cli.HaigoError as error:
+            why = str(error).partition("\n")[0]
+            print(f"{name} left out: {why}")
+    if not kept:
+        raise cli.HaigoError(f"{table.source}: no metric is left. {why}", "give a table with losses")
+    return kept
 
 
 def made_up() -> Field:

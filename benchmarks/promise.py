@@ -2,6 +2,7 @@
 
     python benchmarks/promise.py                         (7 worlds, 7 seeds, 7 objectives, 64 proxies; some 15 minutes)
     python benchmarks/promise.py --worlds gp60 --seeds 3 --runs 32
+    python benchmarks/promise.py --ceilings              (how often ceilings hold; 4 minutes)
     python benchmarks/promise.py --state promise.jsonl   (goes on where it was stopped; prints all that is there)
 
 Every recommendation is made as `mixer.search` makes it, without the ranges of single weights and the number of further
@@ -9,7 +10,7 @@ proxies. Then the world is asked: a new run at the recommended mixture (with a r
 and what the best mixture there is would have given. Lines: how many of the 90 % intervals hold that (with a binomial 95 %
 interval), the mean error in printed standard deviations, the mean width against that of the constant interval (in standard
 deviations of the proxies) which holds 90 % in this world and knows it, and the mean expected regret over the mean actual one.
-The rule in `mixer/promise.py` has one constant of its own, that of the regret; it was set in the worlds marked with a star.
+The constants of the rule in `mixer/promise.py` were set in the worlds marked with a star.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import parser
+from _measure import code, parser
 from mixer_worlds import NAMES, World, world
 
 import mixer.recommend as search
 from mixer import value_of_information
 from mixer.design import propose
+from mixer.evidence import Evidence
 from mixer.objective import Objective
+from mixer.options import RecommendOptions
 
 SET_IN = ("gp", "networks", "ridge")
 SINGLE = ("pile_cc", "wikipedia_en", "stackexchange", "github", "arxiv")
@@ -71,6 +74,36 @@ def one(here: World, runs: int, seed: int, metrics: list[str]) -> Record:
         "regret": float(best @ shares) - least,
         "printed": made.expected_regret / unit,
     }
+
+
+def ceilings(here: World, runs: int, seed: int) -> list[tuple[float, float, bool, bool]]:
+    """One single loss chosen for under ceilings on the other four, +5 % each: (asked, printed, held, binds) for each."""
+    mixtures = propose(here.constraints, runs, seed) if seed % 2 else None
+    w, y = here.proxies(runs, seed, mixtures)
+    which, first = [here.metrics.index(name) for name in SINGLE], SINGLE[seed % len(SINGLE)]
+    objective = Objective(weights={first: 1.0}, ceilings={name: "+5%" for name in SINGLE if name != first})
+    evidence = Evidence(weights=w, losses=y[:, which], metrics=SINGLE)
+    rows = []
+    for asked in (0.5, 0.9):
+        how = RecommendOptions(seed=seed, bootstrap=60, force=True, beyond_proxies=True, ceiling_probability=asked)
+        made = search.choose(evidence, objective, here.constraints, how)
+        noise = here.noise[which] * np.random.default_rng([seed, 5]).standard_normal(len(which))
+        seen = dict(zip(SINGLE, here.losses(made.weights[None])[0, which] + noise, strict=True))
+        binding = {item["constraint"].removeprefix("ceiling on ") for item in made.binding}
+        for name, top in made.ceilings.items():
+            rows.append((asked, top["probability"], bool(seen[name] <= top["limit"]), name in binding))
+    return rows
+
+
+def show_ceilings(rows: list[tuple[float, float, bool, bool]]) -> None:
+    for asked in sorted({row[0] for row in rows}):
+        for title, those in (("all", (False, True)), ("those that bind", (True,))):
+            mine = [row for row in rows if row[0] == asked and row[3] in those]
+            said, kept = (float(np.mean([row[i] for row in mine])) for i in (1, 2))
+            low, high = wilson(kept, len(mine))
+            print(
+                f"asked for {asked:g}, {title}: {len(mine)} ceilings, said {said:.3f}, held {kept:.3f} ({low:.0%}-{high:.0%})"
+            )
 
 
 def held(records: list[Record], what: str) -> str:
@@ -121,20 +154,33 @@ def main() -> int:
     words.add_argument("--worlds", default=",".join(NAMES))
     words.add_argument("--seeds", type=int, default=7)
     words.add_argument("--runs", type=int, default=64)
-    words.add_argument("--state", default=str(Path(tempfile.gettempdir()) / "haigo_promise.jsonl"))
+    words.add_argument("--state", default=str(Path(tempfile.gettempdir()) / f"haigo_promise_{code('mixer')}.jsonl"))
+    words.add_argument("--ceilings", action="store_true")
     args = words.parse_args()
     warnings.filterwarnings("ignore")
     search.near_optimal = lambda *given: (given[2], given[2])
     value_of_information.proxies_to_halve = lambda *given: None
+    if args.ceilings:
+        worlds = [world(name) for name in args.worlds.split(",")]
+        show_ceilings([row for here in worlds for seed in range(args.seeds) for row in ceilings(here, args.runs, seed)])
+        return 0
     state = Path(args.state)
-    lines = state.read_text().splitlines() if state.is_file() else []
-    records: dict[str, Record] = dict(json.loads(each) for each in lines if each.endswith("]"))
+    records = noted(state)
     for name in args.worlds.split(","):
         here: World | None = None
         for seed in range(args.seeds):
             here = _world(here, name, args.runs, seed, records, state)
     show({key: record for key, record in records.items() if key.split("/")[2] == str(args.runs)})
     return 0
+
+
+def noted(state: Path) -> dict[str, Record]:
+    """The recommendations that are there already; a line that a kill cut short goes."""
+    content = state.read_text(encoding="utf-8") if state.is_file() else ""
+    whole = content[: content.rfind("\n") + 1]
+    if whole != content:
+        state.write_text(whole, encoding="utf-8")
+    return dict(json.loads(line) for line in whole.splitlines())
 
 
 def _world(
