@@ -213,12 +213,15 @@ class Objective:
                 )
         return made
 
-    def check_ceilings(self) -> None:
-        """Make sure that every ceiling is a limit.
+    def check_ceilings(self, probability: float = 0.5) -> None:
+        """Make sure that every ceiling is a limit, and that there is one where they are to hold with more than even odds.
 
         Raises:
-            HaigoError: one is not.
+            HaigoError: one is not, or there is none.
         """
+        if probability > 0.5 and not self.ceilings:
+            problem = f"ceilings are to hold with probability {probability:g}, and there is none."
+            raise HaigoError(problem, "name the ceilings, or leave the probability out", option="ceiling_probability")
         for name, limit in self.ceilings.items():
             limit_value(limit, 1.0, 1.0, name)
 

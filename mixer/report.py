@@ -171,16 +171,17 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("mixer.report", __doc__, ReportOptions, argv)
     cli.keeps_nothing()
     document = mixture.read(options.mixture)
-    if options.json:
-        print(json.dumps(document, ensure_ascii=False, indent=2))
-        return cli.OK
     try:
-        print(text(document, options.markdown, options.language))
+        if options.json:
+            print(json.dumps(document, ensure_ascii=False, indent=2))
+        else:
+            print(text(document, options.markdown, options.language))
         if options.figures:
             with cli.acting("mixer.search"):  # whose figures it may draw anew
                 figures.check(options.figures, [options.mixture])
                 drawn = figures.write(options.figures, document, figures.read(options.figures, document))
-            print(figures.said(drawn, options.figures))
+            if not options.json:
+                print(figures.said(drawn, options.figures))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise HaigoError(
             f"{options.mixture} is not as mixer.search writes it ({type(error).__name__}: {error}).",

@@ -54,6 +54,7 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
         options.standardise,
         options.scores,
     )
+    objective.check_ceilings(options.ceiling_probability)
     table = read(options.ratios, options.metrics, objective.metrics(), others=True)
     current = list(table.corpora)
     if options.earlier:

@@ -93,7 +93,7 @@ def _mixture(run: RunFile, path: Path) -> None:
 
     metrics = [f"{name}_bpb" for name in (*run.corpora, *run.pairs)]
     wanted = Objective(weights=run.objective.metrics, ceilings=run.objective.ceilings, standardise=False)
-    wanted.resolve(metrics, str(path)).check_ceilings()
+    wanted.resolve(metrics, str(path)).check_ceilings(run.search.ceiling_probability)
     stated = {
         name: {"min": each.min, "max": each.max} | ({"group": each.group} if each.group else {})
         for name, each in run.corpora.items()

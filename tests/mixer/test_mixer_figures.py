@@ -70,6 +70,8 @@ def test_a_report_draws_what_the_mixture_says(made, tmp_path):
     now = drawn(tmp_path / "new")
     assert [name for name in now if name.endswith("svg")] == ["skill.svg", "transfer.svg", "weights.svg"]
     assert now["weights.svg"] == drawn(here)["weights.svg"]
+    assert cli.run(report.main, [str(out), "--json", "--figures", str(tmp_path / "json")]) == 0
+    assert drawn(tmp_path / "json") == now
     text = now["weights.svg"].decode()
     assert all(f">{corpus}<" in text for corpus in yamlfile.read(out)["weights"])
 

@@ -81,6 +81,12 @@ def test_a_probability_out_of_its_limits_is_named(tmp_path, capsys, value):
     assert "--ceiling-probability" in capsys.readouterr().err
 
 
+def test_a_probability_without_a_ceiling_is_named(tmp_path, capsys):
+    words = [*world(tmp_path).write(), "--objective", "news_bpb", "--ceiling-probability", "0.9"]
+    assert cli.run(search.main, words) == cli.BAD_INPUT
+    assert "with probability 0.9, and there is none" in capsys.readouterr().err
+
+
 def test_a_mixture_gains_nothing_over_itself(tmp_path):
     gain = world(tmp_path).search(["--method", "uniform"])["gain"]
     assert gain["mean"] == gain["probability"] == 0 and gain["interval"] == [0, 0]  # although weights are rounded
