@@ -9,7 +9,7 @@ from shared_data import data_of
 
 from haigo import digests, files
 from haigo.cli import HaigoError
-from launch.pipeline import inputs, run, runfile
+from launch.pipeline import ahead, inputs, run, runfile
 from launch.pipeline import reference as runfile_docs
 from launch.pipeline.__main__ import main as pipeline_main
 
@@ -29,6 +29,11 @@ def read(tmp_path, text, overrides=()):
     path = tmp_path / "run.yml"
     path.write_text(text, encoding="utf-8")
     return runfile.read(path, overrides)
+
+
+def test_a_probability_without_ceilings_is_named_before_the_first_stage(tmp_path):
+    with pytest.raises(HaigoError, match="with probability 0.9, and there is none"):
+        ahead.check(read(tmp_path, SMALL, ["search.ceiling_probability=0.9"]), tmp_path / "run.yml")
 
 
 def test_defaults_and_overrides(tmp_path):
