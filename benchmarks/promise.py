@@ -49,30 +49,30 @@ def one(here: World, runs: int, seed: int, metrics: list[str]) -> Record:
     which = [here.metrics.index(name) for name in metrics]
     objective = Objective(weights=dict.fromkeys(metrics, 1.0))
     given = (w, y[:, which], objective, here.constraints, seed, 60)
-    made = search.recommend(*given, metrics=metrics, force=True, beyond_proxies=True)
-    best, reference = here.losses(made.weights[None])[0, which], here.losses(made.reference[None])[0, which]
+    answer = search.recommend(*given, metrics=metrics, force=True, beyond_proxies=True)
+    best, reference = here.losses(answer.weights[None])[0, which], here.losses(answer.reference[None])[0, which]
     spread = y[:, which].std(axis=0)
     shares = np.full(len(which), 1.0 / len(which)) / spread
     coefficients = np.zeros(len(here.metrics))
     coefficients[which] = shares / shares.sum()
-    here.regret(made.weights, coefficients)
+    here.regret(answer.weights, coefficients)
     least = here.best[coefficients.tobytes().hex()] * float(shares.sum())
     unit = float(1.0 / shares[0]) if len(which) == 1 else 1.0  # of what is printed
     seen = best + here.noise[which] * np.random.default_rng([seed, 5]).standard_normal(len(which))
-    told = [made.prediction[name] for name in metrics]
+    printed = [answer.prediction[name] for name in metrics]
     return {
         "loss": [
             {"error": (a - t["mean"]) / s, "half": (t["interval"][1] - t["interval"][0]) / 2 / s}
-            for a, t, s in zip(seen.tolist(), told, spread.tolist(), strict=True)
+            for a, t, s in zip(seen.tolist(), printed, spread.tolist(), strict=True)
         ],
         "gain": [
             {
-                "error": float((reference - best) @ shares) - made.gain["mean"] / unit,
-                "half": (made.gain["interval"][1] - made.gain["interval"][0]) / 2 / unit,
+                "error": float((reference - best) @ shares) - answer.gain["mean"] / unit,
+                "half": (answer.gain["interval"][1] - answer.gain["interval"][0]) / 2 / unit,
             }
         ],
         "regret": float(best @ shares) - least,
-        "printed": made.expected_regret / unit,
+        "printed": answer.expected_regret / unit,
     }
 
 
@@ -86,11 +86,11 @@ def ceilings(here: World, runs: int, seed: int) -> list[tuple[float, float, bool
     rows = []
     for asked in (0.5, 0.9):
         how = RecommendOptions(seed=seed, bootstrap=60, force=True, beyond_proxies=True, ceiling_probability=asked)
-        made = search.choose(evidence, objective, here.constraints, how)
+        answer = search.choose(evidence, objective, here.constraints, how)
         noise = here.noise[which] * np.random.default_rng([seed, 5]).standard_normal(len(which))
-        seen = dict(zip(SINGLE, here.losses(made.weights[None])[0, which] + noise, strict=True))
-        binding = {item["constraint"].removeprefix("ceiling on ") for item in made.binding}
-        for name, top in made.ceilings.items():
+        seen = dict(zip(SINGLE, here.losses(answer.weights[None])[0, which] + noise, strict=True))
+        binding = {item["constraint"].removeprefix("ceiling on ") for item in answer.binding}
+        for name, top in answer.ceilings.items():
             rows.append((asked, top["probability"], bool(seen[name] <= top["limit"]), name in binding))
     return rows
 
@@ -138,7 +138,7 @@ def show(records: dict[str, Record]) -> None:
     print(f"{'':31}loss at the mixture: {'':9}gain: {'':24}regret:")
     print(f"  {'world':22} recs   held (of 95 %)  bias width   held (of 95 %)  bias width   printed actual ratio")
     by_key = {key: (key.split("/")[0], key.split("/")[1].startswith("mean")) for key in records}
-    for name in dict.fromkeys(place for place, _ in by_key.values()):
+    for name in dict.fromkeys(name for name, _ in by_key.values()):
         for several in (False, True):
             mine = [records[key] for key, kind in by_key.items() if kind == (name, several)]
             if mine:

@@ -123,16 +123,16 @@ def prediction(task: Problem, promise: Promise, at: Array, centre: Array) -> dic
     mean = (centre + np.stack([promise.shift(one), np.zeros(len(one))])) * task.sign
     size = np.sqrt(at.var(0) + np.stack([promise.spread(one), task.noise]) ** 2)
     size *= np.array([[promise.quantile(0.95)], [_Z90]])
-    made = {}
+    said = {}
     for j, name in enumerate(task.names):
         ends = [[significant(mean[i, j] - size[i, j]), significant(mean[i, j] + size[i, j])] for i in range(2)]
-        made[name] = {
+        said[name] = {
             "mean": significant(mean[0, j]),
             "interval": ends[0],
             "token_share": significant(mean[1, j]),
             "token_share_interval": ends[1],
         }
-    return made
+    return said
 
 
 def gain(task: Problem, promise: Promise, both: Array, at: Array, centre: Array) -> dict[str, Any]:

@@ -20,36 +20,36 @@ _LEVELS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)  # times the ceiling asked for, 
 _STEPS = (-1.0, -0.5, -0.25, 0.0, 0.5, 1.0, 2.0)  # per cent added to it where it is not
 
 
-def curves(task: Problem, made: Recommendation, law: CurveLaw) -> dict[str, Any]:
+def curves(task: Problem, chosen: Recommendation, law: CurveLaw) -> dict[str, Any]:
     """Plain data for `mixer.figures`: "fit", "trade_off" (two metrics or more) and "ceilings" (where there are any).
 
     Args:
         law: fitted to all proxies alike.
     """
     used = [name for name in task.names if name in task.objective.weights or name in task.objective.ceilings]
-    found: dict[str, Any] = {}
+    data: dict[str, Any] = {}
     left_out = left_out_of(law, task.seed)[0] * task.sign
-    held = (made.held_out_predictions or {}).get("metrics", {})
-    found["fit"] = {}
+    held = (chosen.held_out_predictions or {}).get("metrics", {})
+    data["fit"] = {}
     for name in used[:_PANELS]:
         j = task.names.index(name)
-        found["fit"][name] = {
+        data["fit"][name] = {
             "measured": _plain(task.y[:, j] * task.sign[j]),
             "predicted": _plain(left_out[:, j]),
             **({f"held_{key}": _plain(np.asarray(held[name][key])) for key in held[name]} if name in held else {}),
         }
     if len(task.names) > 1:
-        found["trade_off"] = _trade_off(task, made, used)
+        data["trade_off"] = _trade_off(task, chosen, used)
     if task.ceiling_names:
-        found["ceilings"] = _ceilings(task, made)
-    return found
+        data["ceilings"] = _ceilings(task, chosen)
+    return data
 
 
 def _plain(values: Array) -> list[float]:
     return [significant(value) for value in values.tolist()]
 
 
-def _trade_off(task: Problem, made: Recommendation, used: list[str]) -> dict[str, Any]:
+def _trade_off(task: Problem, chosen: Recommendation, used: list[str]) -> dict[str, Any]:
     """The best mixtures from the heaviest metric of the objective alone to the one that suffers most under it."""
     first = int(np.argmax(task.coefficients * task.y.std(axis=0)))
     others = [task.names.index(name) for name in used if task.names.index(name) != first]
@@ -69,16 +69,16 @@ def _trade_off(task: Problem, made: Recommendation, used: list[str]) -> dict[str
     for share in np.linspace(1.0, 0.0, _POINTS)[1:]:
         mixtures.append(best(float(share), second, mixtures[-1]))
     pair = [first, second]
-    predicted = task.surface.mean(np.array([*mixtures, made.weights, task.reference]))[:, pair] * task.sign[pair]
+    predicted = task.surface.mean(np.array([*mixtures, chosen.weights, task.reference]))[:, pair] * task.sign[pair]
     return {
         "metrics": [task.names[j] for j in pair],
         "curve": [_plain(row) for row in predicted[:-2]],
-        "marks": {"chosen": _plain(predicted[-2]), made.reference_name: _plain(predicted[-1])},
+        "marks": {"chosen": _plain(predicted[-2]), chosen.reference_name: _plain(predicted[-1])},
         "runs": [_plain(row) for row in task.y[:, pair] * task.sign[pair]],
     }
 
 
-def _ceilings(task: Problem, made: Recommendation) -> dict[str, Any]:
+def _ceilings(task: Problem, chosen: Recommendation) -> dict[str, Any]:
     """For each ceiling what the objective loses at several levels of it, the others as they are."""
     which = np.array([task.names.index(name) for name in task.ceiling_names])
     at, tops = task.surface.mean(task.reference)[0][which], task.tops[which]
@@ -87,12 +87,12 @@ def _ceilings(task: Problem, made: Recommendation) -> dict[str, Any]:
     for i, name in enumerate(task.ceiling_names[:_LINES]):
         level = float(given[i])
         levels = [level * factor for factor in _LEVELS] if level > 0 else [level + step for step in _STEPS]
-        without = _least(task, made, np.delete(which, i), np.delete(tops - task.margin, i))
+        without = _least(task, chosen, np.delete(which, i), np.delete(tops - task.margin, i))
         points = []
         for percent in levels:
             changed = tops.copy()
             changed[i] = at[i] + abs(at[i]) * percent / 100.0
-            value = _least(task, made, which, changed - task.margin)
+            value = _least(task, chosen, which, changed - task.margin)
             lost = None if value is None or without is None else significant(max(0.0, value - without) * task.unit)
             points.append([significant(percent), lost])
         if any(lost is not None for _, lost in points):
@@ -100,10 +100,10 @@ def _ceilings(task: Problem, made: Recommendation) -> dict[str, Any]:
     return {"unit": task.unit_name, "lines": lines, "given": asked}
 
 
-def _least(task: Problem, made: Recommendation, which: Array, tops: Array) -> float | None:
+def _least(task: Problem, chosen: Recommendation, which: Array, tops: Array) -> float | None:
     """The least objective below these ceilings; None where they cannot be met."""
     function = task.surface.weighted(task.coefficients, 0.0, task.constraints.reference)
-    start = task.limits.project(made.weights)
+    start = task.limits.project(chosen.weights)
     if not len(which):
         return float(function(minimise(function, task.limits, [start], effort=60))[0])
     below = Below(task.surface, which.astype(np.int64), tops, np.maximum(np.abs(tops), 1e-9), None)

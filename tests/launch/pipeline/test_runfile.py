@@ -32,7 +32,7 @@ def read(tmp_path, text, overrides=()):
 
 
 def test_a_probability_without_ceilings_is_named_before_the_first_stage(tmp_path):
-    with pytest.raises(HaigoError, match="with probability 0.9, and there is none"):
+    with pytest.raises(HaigoError, match=r"with probability 0\.9, and there is none"):
         ahead.check(read(tmp_path, SMALL, ["search.ceiling_probability=0.9"]), tmp_path / "run.yml")
 
 
