@@ -29,6 +29,9 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, database=No
 hypothesis.settings.register_profile("random", derandomize=False, suppress_health_check=SLOW)
 hypothesis.settings.load_profile("repeatable")
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started with `&`: what tests start would be deaf to Ctrl-C too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @dataclass(frozen=True)
 class NeoX:

@@ -11,13 +11,12 @@ from pathlib import Path
 import pytest
 from shared_data import data_of, needed
 
-from haigo import cli, naming, yamlfile
+from haigo import cli, figures, naming, yamlfile
 from haigo.cli import HaigoError
 from launch import proxies, runs, screen
 from launch.local import __main__ as local
 from launch.neox import hostfile
 from launch.pipeline.__main__ import main as pipeline_main
-from launch.pipeline.page import figures
 from mixer import design, search
 from neox_configs import catalogue
 
@@ -262,8 +261,8 @@ def test_any_name_can_be_drawn() -> None:
     """A mixture.yml of another's may hold what no door lets in: no figure may end a report that took days."""
     name = "q$\\frac$"
     drawn = figures.weights({name: 0.4, "b": 0.6}, {}, {name: 0.5, "b": 0.5})
-    assert "frac" in drawn
-    assert "frac" in figures.fit({name: {"measured": [1.0, 2.0], "predicted": [1.0, 2.0]}})
+    assert "frac" in figures.svg(drawn)
+    assert "frac" in figures.svg(figures.fit({name: {"measured": [1.0, 2.0], "predicted": [1.0, 2.0]}}))
 
 
 def test_a_raw_file_of_two_corpora_is_told(run: Callable[..., tuple[int, str]], tmp_path: Path) -> None:

@@ -321,14 +321,14 @@ def test_a_moved_run_goes_on_and_forgets_its_old_place(finished, run_file, tmp_p
 
 def first_edition(run_file, root, monkeypatch):
     """Rewrite a run folder's records into the form that the first edition left: sizes, no seals, no journals."""
-    inputs, look = {}, stage.Run._look
+    inputs, look = {}, stage.Run._inspect
 
     def remember(self, each):
         inputs[each.name] = each.wanted_formerly()
         return look(self, each)
 
     with monkeypatch.context() as patch:
-        patch.setattr(stage.Run, "_look", remember)
+        patch.setattr(stage.Run, "_inspect", remember)
         assert call(run_file, "--output-dir", root, "--dry-run") == 0
     for path in files_of(root):
         if path.name in (".haigo", ".haigo.lock"):

@@ -78,7 +78,7 @@ def double(task):
 @pytest.fixture
 def importable(monkeypatch):
     pytest.importorskip("submitit")
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{HERE}")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests", HERE))))
 
 
 def events(tasks, tmp_path, tries, **options):
