@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, BinaryIO, cast
 from eval_harness.options import HeadlineOptions
 from haigo import cli, files, flags
 from haigo.cli import HaigoError
+from haigo.formats import documents
 from haigo.formats.documents import containers, jsonl
 
 CHOICES = 5
@@ -37,19 +39,26 @@ class Article:
     body: str
 
 
-def articles(corpus: Path, split: str) -> Iterator[Article]:
-    """The articles of a corpus that have a headline and a body, in its order."""
+def articles(corpus: Path, split: str, left_out: Counter[str] | None = None) -> Iterator[Article]:
+    """The articles of a corpus that have a headline and a body, in its order.
+
+    Args:
+        left_out: counts the others, by what they lack.
+    """
+    left_out = Counter() if left_out is None else left_out
     for number, row in enumerate(_rows(corpus, split)):
         meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
         title, text = row.get("title") or (meta or {}).get("title"), str(row.get("text", "")).strip()
         if not title:
             title, _, text = text.partition("\n")
             if len(title) > _LONGEST_HEADLINE:
-                continue
+                title = ""
         title = str(title).strip()
         body = "\n".join(line for line in text.split("\n") if title not in line).strip() if title else ""
         if title and len(body) >= _SHORTEST_ARTICLE:
             yield Article(str(row.get("id", number)), title, body)
+        else:
+            left_out["an article" if title else "a headline"] += 1
 
 
 def build(found: Sequence[Article], seed: int, characters: int = 400) -> list[dict[str, Any]]:
@@ -75,9 +84,7 @@ def build(found: Sequence[Article], seed: int, characters: int = 400) -> list[di
 
 def _rows(corpus: Path, split: str) -> Iterator[dict[str, Any]]:
     if corpus.is_dir():
-        places = sorted((corpus / split).glob("*.jsonl*"))
-        if not places:
-            raise HaigoError(f"{corpus / split} holds no documents.", "name a folder that preprocess.clean wrote")
+        places = documents.shards(corpus, split)
     elif corpus.is_file():
         places = [corpus]
     else:
@@ -93,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
     given = flags.parse("eval_harness.headlines", __doc__, HeadlineOptions, argv)
     files.check_output(given.output_dir, [given.corpus], [given.corpus], ("test.jsonl",))
-    found = list(articles(given.corpus, given.split))
+    left_out: Counter[str] = Counter()
+    found = list(articles(given.corpus, given.split, left_out))
     rows = build(found, given.seed, given.characters)
     if not rows:
         raise HaigoError(
@@ -103,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     files.write_text(given.output_dir / "test.jsonl", text)
     print(f"{given.output_dir / 'test.jsonl'}: {len(rows):,} questions from {len(found):,} articles")
+    for what, count in left_out.items():
+        print(f"  left out: {count:,} documents without {what}")
     return None
 
 

@@ -17,11 +17,10 @@ from typing import Any
 
 from eval_harness import model_args
 from eval_harness.model_args import parse_args
-from haigo import files
+from haigo import digests, files
 from haigo.cli import HaigoError
 
 NAME = "answers.partial.jsonl"
-_READ_WHOLE = 4 << 30
 
 
 def fingerprint(words: str, shared: bool | None, tokenizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,8 +40,8 @@ def fingerprint(words: str, shared: bool | None, tokenizer: Mapping[str, Any]) -
 
 def _bytes(path: Path) -> list[Any]:
     at = path.stat()
-    large = at.st_size > _READ_WHOLE
-    return [at.st_size, at.st_ino, at.st_ctime_ns] if large else [at.st_size, files.sha256_file(path)]
+    large = at.st_size > digests.BIG_BYTES
+    return [at.st_size, at.st_ino, at.st_ctime_ns] if large else [at.st_size, digests.sha256(path)]
 
 
 def key(*parts: Any) -> str:

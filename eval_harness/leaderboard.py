@@ -18,9 +18,10 @@ from typing import Any
 
 from eval_harness import significance
 from eval_harness.options import TableOptions
+from eval_harness.result import samples_name
 from eval_harness.table import Table
 from eval_harness.tasks import TASKS, canonical, rules_of
-from haigo import cli, files, flags, shapes
+from haigo import cli, digests, files, flags, shapes
 from haigo.cli import HaigoError
 
 PUBLISHED = Path(__file__).with_name("published.csv")
@@ -81,9 +82,9 @@ class Row:
 
     def has_samples(self, column: str) -> bool:
         """Whether the samples beside the result, if any, are its own, as far as that is known."""
-        path = (self.folder or Path()) / f"samples_{self.cells[column].task}.jsonl"
+        path = (self.folder or Path()) / samples_name(self.cells[column].task)
         stated = self.samples.get(column, "")
-        return stated == "" or (stated is not None and path.is_file() and files.sha256_file(path) == stated)
+        return stated == "" or (stated is not None and path.is_file() and digests.sha256(path) == stated)
 
 
 def ours(path: Path) -> Row:

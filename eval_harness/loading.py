@@ -21,6 +21,7 @@ from lm_eval.models.huggingface import HFLM
 from eval_harness.model_args import written
 from haigo import files, shown
 from haigo.cli import HaigoError, Refused
+from haigo.formats import exported
 from haigo.pickles import refusal
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
@@ -209,6 +210,7 @@ def _check_folder(pretrained: str) -> None:
     if not any(any(folder.glob(pattern)) for pattern in _WEIGHTS):
         raise HaigoError(f"{pretrained} has no weights (model.safetensors).", "export the model again")
     _check_numbers(folder / "config.json")
+    exported.check(folder)
 
 
 def _check_numbers(path: Path) -> None:

@@ -24,7 +24,7 @@ from eval_harness import exclude, harness, journal, result, stock, tasks
 from eval_harness.model_args import parse_args, written
 from eval_harness.options import Limit, RunOptions
 from eval_harness.sources import Source, read_sources, spread
-from haigo import cli, files, flags
+from haigo import cli, digests, files, flags
 from haigo.cli import HaigoError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class _Scoring:
             for name, (_, rows) in scored.items():
                 # which samples are this result's: those of an earlier run may lie there, too
                 path = result.write_samples(self.folder, name, rows) if options.log_samples else None
-                outcome["haigo"]["tasks"][name]["samples_sha256"] = path and files.sha256_file(path)
+                outcome["haigo"]["tasks"][name]["samples_sha256"] = path and digests.sha256(path)
             files.write_text(self.folder / "harness.sh", harness.script(outcome, options, self.theirs))
         if inspected:
             if self.sources:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eval_harness.metrics import mean, mean_stderr
+from eval_harness.result import samples_name
 from haigo.cli import HaigoError
 
 
@@ -89,7 +90,7 @@ def between(first: Path, second: Path, task: str, metric: str) -> Difference | N
     Args:
         first, second: folders with `samples_TASK.jsonl`.
     """
-    paths = [folder / f"samples_{task}.jsonl" for folder in (first, second)]
+    paths = [folder / samples_name(task) for folder in (first, second)]
     if not all(path.is_file() for path in paths):
         return None
     one, other = (figures(path, metric) for path in paths)

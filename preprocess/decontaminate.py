@@ -128,6 +128,7 @@ class _Decontamination:
         results = pool.run_shown("decontaminate: search", work, self.options.workers)
         self.hits = [results[f"{number}"][0] for number in range(len(self.shards))]
         counts = [results[f"{number}"][1] for number in range(len(self.shards))]
+        rewrite.tell_changed(self.corpora, self.shards, counts)
         tasks: dict[str, dict[str, Any]] = {}
         searched = set(range(len(self.items))) - set(self.index.too_short)
         for number, item in enumerate(self.items):

@@ -16,6 +16,7 @@ Memory: about 0.25 GB for a million documents. A killed run goes on with the sha
 from __future__ import annotations
 
 import bisect
+import itertools
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -168,6 +169,7 @@ class _Deduplication:
         for shard in self.shards:
             with np.load(self._file("sketch", shard)) as made_of_it:
                 self.starts.append(self.starts[-1] + len(made_of_it["sizes"]))
+        rewrite.tell_changed(self.corpora, self.shards, (end - start for start, end in itertools.pairwise(self.starts)))
         # room for all at once, filled shard by shard: joining lots would hold everything twice
         empty = Sketcher(self.shape).sketch([])
         rooms = {

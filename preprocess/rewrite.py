@@ -80,6 +80,19 @@ def shards(
     return rows
 
 
+def tell_changed(corpora: Mapping[str, Path], shards: Sequence[CorpusShard], counts: Iterable[int]) -> None:
+    """`documents.tell_changed` of every corpus.
+
+    Args:
+        counts: how many documents each shard holds.
+    """
+    there = {name: dict.fromkeys(documents.SPLITS, 0) for name in corpora}
+    for shard, count in zip(shards, counts, strict=True):
+        there[shard.corpus][shard.split] += count
+    for name, folder in corpora.items():
+        documents.tell_changed(folder, there[name])
+
+
 def named(shards: Sequence[CorpusShard]) -> list[dict[str, str]]:
     """What was read, for a report."""
     return [
@@ -151,14 +164,12 @@ def write_split(parts: Sequence[tuple[CorpusShard, Edits]], folder: str) -> dict
     """Write one split of one corpus without what its edits take away (in a worker process).
 
     Returns:
-        documents, characters and bytes of the result, how many documents were read, and under `rules` the account of what went.
+        documents, characters and bytes of the result, and under `rules` the account of what went.
     """
     writer = documents.ShardWriter(Path(folder))
     account = Account()
-    read = 0
     for shard, edits in parts:
         for place, document in enumerate(shard.read()):
-            read += 1
             rule = edits.drop.get(place)
             if rule is None and place in edits.lines:
                 rule, lines = edits.lines[place]
@@ -174,7 +185,7 @@ def write_split(parts: Sequence[tuple[CorpusShard, Edits]], folder: str) -> dict
             writer.add(document)
     writer.flush()
     Path(folder).mkdir(parents=True, exist_ok=True)
-    counts = {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes, "read": read}
+    counts = {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes}
     return counts | {"rules": account.rules}
 
 
@@ -188,7 +199,6 @@ def report(
     folder: Path, made: Mapping[str, Mapping[str, Any]], step: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The report of a rewritten corpus: `made` is what `write_split` gave for each split."""
-    documents.tell_changed(folder, {split: row["read"] for split, row in made.items()})
     old = documents.report(folder)
     account = Account()
     account.rules = {name: dict(row) for name, row in old.get("rules", {}).items()}

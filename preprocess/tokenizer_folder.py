@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -172,7 +171,8 @@ def check(
     row: dict[str, Any] = {"documents": 0, "characters": 0, "tokens": 0, "lossless": 0}
     lossy: list[str] = []
     with Progress(f"check {name}", None, "documents") as progress:
-        for held in documents.batches(_documents(folder, characters, seed), _BATCH_CHARS, lambda one: len(one.text)):
+        every = _documents(folder, characters, seed, told=True)
+        for held in documents.batches(every, _BATCH_CHARS, lambda one: len(one.text)):
             ids = tokenizer.encode_batch([one.text for one in held])
             back = tokenizer.processor.decode(ids)
             for document, tokens, text in zip(held, ids, back, strict=True):
@@ -194,9 +194,21 @@ def check(
     return row
 
 
-def _documents(folder: str | os.PathLike[str], characters: int | None, seed: int) -> Iterator[Document]:
-    every = itertools.chain.from_iterable(documents.read(folder, split) for split in documents.splits(folder))
-    return every if characters is None else iter(documents.draw(every, characters, seed))
+def _documents(
+    folder: str | os.PathLike[str], characters: int | None, seed: int, told: bool = False
+) -> Iterator[Document]:
+    """All documents of a corpus, or a random part; `told`: if there are others than its report counts, that is said."""
+
+    def whole() -> Iterator[Document]:
+        for split in documents.splits(folder):
+            count = 0
+            for document in documents.read(folder, split):
+                count += 1
+                yield document
+            if told:
+                documents.tell_changed(folder, {split: count})
+
+    return whole() if characters is None else iter(documents.draw(whole(), characters, seed))
 
 
 def _adapter_differences(

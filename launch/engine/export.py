@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from haigo import files
+from haigo.formats import exported
 from haigo.formats.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -29,5 +30,6 @@ def export(model: GPTNeoXForCausalLM, vocabulary: Tokenizer, folder: Path) -> No
         for file in sorted(vocabulary.folder.iterdir()):
             if file.is_file() and not file.name.startswith("."):
                 files.copy(file, temporary / file.name)
+        exported.note(temporary)
         files.remove_tree(folder)
         files.move(temporary, folder)

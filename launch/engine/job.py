@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from haigo import digests
 from haigo.cli import HaigoError
+from haigo.formats import exported
 from haigo.formats.dataset import belongs, manifest
 from haigo.formats.tokenizer import Tokenizer
 from launch.engine import device as devices
@@ -145,6 +146,7 @@ def prepare(config: Mapping[str, Any], options: TrainOptions, tokenizer: Tokeniz
     )
     if options.init_from is not None:
         vocabulary.check_model(options.init_from, tokenizer)
+        exported.check(Path(options.init_from))
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
         belongs.require(prefix, tokenizer)
     return job

@@ -7,7 +7,7 @@
     python -m preprocess.fetch hub allenai/c4 --files 'multilingual/c4-ja.tfrecord-*.json.gz' --contact ... --output-dir raw/mc4
     python -m preprocess.fetch urls https://example.org/a.txt --contact ... --output-dir raw/pages
 
-`python -m preprocess.fetch SOURCE --help` tells a source's own source. Servers are asked one request at a time with a
+`python -m preprocess.fetch SOURCE --help` tells a source's own options. Servers are asked one request at a time with a
 pause after each, by a client that names itself and --contact (or HAIGO_CONTACT). Writes DIR/00000.jsonl.zst and so on,
 documents that preprocess.clean reads, each with licence, origin and date, and DIR/DATA_CARD.{md,json}, which comes last:
 a folder without it is not finished. The same command goes on where it was stopped, and later fetches what is new.

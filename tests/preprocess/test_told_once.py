@@ -55,3 +55,6 @@ def test_a_cleaned_corpus_that_lost_documents(tmp_path: Path, capsys: pytest.Cap
         assert cli.run(main, [str(corpus), *more, "--output-dir", str(tmp_path / "torn" / name)]) == 0
         told = f"news/train holds 9 documents, and clean.json counts {len(whole)}: it was changed since."
         assert told in capsys.readouterr().err
+    for main, more in (commands["dedup"], commands["decontaminate"]):
+        assert cli.run(main, [str(corpus), *more, "--dry-run"]) == 0
+        assert told in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import Any
 
 from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
+from haigo.formats import exported
 from haigo.formats import tokenizer as tokenizers
 from launch.engine import vocabulary as vocabularies
 from launch.neox.conversion import check, loss, model_folder, weights
@@ -79,6 +80,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
             if checkpoint.ranks > 1 and not record["unequal"]:
                 findings.append(check.copies({}, checkpoint.ranks))
             _refuse(findings)
+            exported.note(model)
             files.remove_tree(out)
             files.move(model, out)
     return {**record, "checks": [one.as_dict() for one in findings]}
