@@ -29,7 +29,7 @@ class Names:
     positions: dict[str, int]
     """Template -> the positional argument that belongs to the sentence; -1 is the last one."""
     makers: dict[str, str]
-    """Template -> the name of what makes its text (`wiki_templates`)."""
+    """Template -> the name of what makes its text (`wiki_makers`)."""
     prints: dict[str, list[str]]
     dated: dict[str, str]
     signs: dict[str, str]

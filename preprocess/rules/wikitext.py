@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from . import wiki_holes, wiki_tables, wiki_templates
+from . import wiki_holes, wiki_makers, wiki_tables, wiki_templates
 from .wiki_names import names
 
 _ROUNDS = 40  # nesting that is followed; deeper markup is only unwrapped
@@ -132,7 +132,7 @@ def _formula(name: str, inside: str) -> str:
     plain = inside.strip().replace("<->", "↔").replace("->", "→") if name in ("chem", "ce") else inside.strip()
     if name in ("hiero", "score") or not _SIMPLE_FORMULA.fullmatch(plain):
         return wiki_holes.mark(f"{name}")
-    plain = _POWER.sub(lambda match: wiki_templates.raised(match[1] or match[2]), plain)
+    plain = _POWER.sub(lambda match: wiki_makers.raised(match[1] or match[2]), plain)
     return plain.replace("{", "").replace("}", "").replace("_", "").translate(_HIDDEN)
 
 
@@ -287,7 +287,7 @@ def markup(text: str) -> str:
 
 
 def _superscript(match: re.Match[str]) -> str:
-    return wiki_templates.raised(match[1])
+    return wiki_makers.raised(match[1])
 
 
 def leftovers(text: str) -> str:
