@@ -233,15 +233,21 @@ _CATALOGUE = re.compile(r"(?:(?:msgctxt [^\n]*|msgid [^\n]*|\"[^\n]*)\n){1,20}ms
 _MORPHEME = re.compile(r"[^\t]*\t[^\t]+(?:,|\t)|\* \d+ -?\d+D|\S+(?: \S+){6}|[#*+@] ")
 _NODE = r"(?:<[^<>\s]+>|_:\S+)"
 _TRIPLE = re.compile(rf'{_NODE}\s+<[^<>\s]+>\s+(?:{_NODE}|"(?:[^"\\]|\\.)*"\S*)\s*(?:{_NODE}\s*)?\.\s*$')
+_PARSED = re.compile(r"\d+(?:[-.]\d+)?(?:\t[^\t]+){9}$")
 _LABELLED = re.compile(r"\S+(?:[ \t]\S+)*[ \t](?:O|[BIESLU]-[A-Za-z][\w-]*)\s*$")
 
 
 def _annotated(lines: list[str]) -> str | None:
-    """Statements of RDF, or words with labels of what they name: every line is one, but for a last one that is cut."""
-    full = lines[:-1]
-    if len(full) >= 3 and all(map(_TRIPLE.match, full)):
+    """Statements of RDF, or words with labels or parts of speech: every line is one, but for remarks and a last one that is
+    cut."""
+    full = [line for line in lines[:-1] if not line.startswith("#")]
+    if len(full) < 3:
+        return None
+    if all(map(_TRIPLE.match, full)):
         return "RDF (N-Triples)"
-    if len(full) >= 3 and any(re.search(r"[ \t]B-\w", line) for line in full) and all(map(_LABELLED.match, full)):
+    if all(map(_PARSED.match, full)):
+        return "parsed sentences (CoNLL-U)"
+    if any(re.search(r"[ \t][BU]-\w", line) for line in full) and all(map(_LABELLED.match, full)):
         return "words with labels (BIO)"
     return None
 
@@ -267,6 +273,8 @@ def _archive(start: str, lines: list[str]) -> str | None:
         return "a catalogue of translations (PO)"
     if all(re.match(r"\{\s*'\w{1,40}'\s*:.*\}\s*$", line) for line in lines[:-1] or lines) and lines:
         return "objects in Python's own notation"
+    if re.match(r"@(?:prefix\s+[\w.-]*:|base)\s*<[^<>\s]*>\s*\.", start, re.IGNORECASE):
+        return "RDF (Turtle)"
     if re.match(r"BEGIN:V(?:CALENDAR|CARD)\s", start):
         return "a calendar or an address book"
     if re.match(

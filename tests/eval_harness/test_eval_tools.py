@@ -58,6 +58,24 @@ def test_a_corpus_without_headlines_is_refused(tmp_path, capsys):
     assert "5 different ones are needed" in capsys.readouterr().err
 
 
+def test_documents_that_give_no_question_are_counted(news, tmp_path, capsys):
+    lines = news.read_text(encoding="utf-8")
+    more = [{"text": "長い一行が続く" * 20 + "\n本文" * 30}, {"title": "短い記事", "text": "一行"}, {"text": ""}]
+    path = tmp_path / "more.jsonl"
+    path.write_text(lines + "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in more), encoding="utf-8")
+    assert cli.run(headlines.main, [str(path), "--output_dir", str(tmp_path / "o")]) == 0
+    said = capsys.readouterr().out
+    assert "30 questions from 30 articles" in said
+    assert "left out: 2 documents without a headline" in said and "left out: 1 documents without an article" in said
+
+
+def test_headlines_of_a_folder_whose_cleaning_did_not_finish(news, tmp_path, capsys):
+    (tmp_path / "clean" / "test").mkdir(parents=True)
+    (tmp_path / "clean" / "test" / "00000.jsonl").write_bytes(news.read_bytes())
+    assert cli.run(headlines.main, [str(tmp_path / "clean"), "--output_dir", str(tmp_path / "o")]) == 2
+    assert "clean.json" in capsys.readouterr().err
+
+
 def test_embeddings_do_not_depend_on_their_batch(loaded, tmp_path):
     import torch
 

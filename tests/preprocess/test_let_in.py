@@ -36,6 +36,16 @@ def test_a_dump_called_sql_is_still_named(tmp_path, capsys):
         ('<http://x.org/{n}> <http://x.org/label> "東京{n}"@ja .', "RDF (N-Triples)"),
         ("東京{n}\tB-LOC\n都\tI-LOC\nで\tO\n", "words with labels (BIO)"),
         ("東京{n} 名詞 B-LOC\nで 助詞 O\n", "words with labels (BIO)"),
+        ('# 第{n}部\n<http://x.org/{n}> <http://x.org/label> "東京{n}"@ja .', "RDF (N-Triples)"),
+        ("# sent_id = {n}\n東京 U-LOC\nで O\n", "words with labels (BIO)"),
+        (
+            "# text = 東京{n}で\n1\t東京\t東京\tPROPN\t_\t_\t0\troot\t_\t_\n2\tで\tで\tADP\t_\t_\t1\tcase\t_\t_\n",
+            "parsed sentences (CoNLL-U)",
+        ),
+        (
+            '@prefix x{n}: <http://x.org/{n}/> .\nx{n}:a x{n}:label "東京" ;\n  x{n}:comment "首都である。" .',
+            "RDF (Turtle)",
+        ),
     ],
 )
 def test_annotations_called_txt_are_named(tmp_path, capsys, line, said):

@@ -8,7 +8,8 @@ import pytest
 import zstandard
 
 from haigo import cli
-from preprocess import clean, decontaminate, dedup, index, pairs, sample
+from haigo.formats import tokenizer
+from preprocess import clean, decontaminate, dedup, index, pairs, sample, tokenizer_folder
 
 
 def rows(count: int) -> str:
@@ -34,7 +35,9 @@ def test_inputs_that_hold_the_same_bytes(model_dir: Path, tmp_path: Path, capsys
     assert "chat.jsonl hold the same bytes: their documents count twice" in capsys.readouterr().err
 
 
-def test_a_cleaned_corpus_that_lost_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_cleaned_corpus_that_lost_documents(
+    model_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "raw.jsonl").write_text(rows(60), encoding="utf-8")
     corpus = tmp_path / "clean" / "news"
     words = [str(tmp_path / "raw.jsonl"), "--corpus", "news", "--min-chars", "1", "--output-dir", str(corpus)]
@@ -58,3 +61,5 @@ def test_a_cleaned_corpus_that_lost_documents(tmp_path: Path, capsys: pytest.Cap
     for main, more in (commands["dedup"], commands["decontaminate"]):
         assert cli.run(main, [str(corpus), *more, "--dry-run"]) == 0
         assert told in capsys.readouterr().err
+    tokenizer_folder.check(tokenizer.load(model_dir), corpus, "news", strict=False)
+    assert capsys.readouterr().err.count(told) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from damage import flip
 
+from eval_harness.model import LeaderboardLM
 from haigo import cli, digests, files, sealed, yamlfile
 from haigo.formats.dataset import manifest
 from launch import preflight, proxies, screen
@@ -51,6 +52,18 @@ def test_a_changed_file_of_a_finished_run_is_named_and_the_run_trained_anew(comm
     assert files.read_json(out / "result.json")["metrics"] == json.loads((out / "result.json").read_text())["metrics"]
     if name.startswith("model/"):
         assert path.read_bytes() == whole
+
+
+def test_a_flipped_byte_of_a_trained_model_is_not_scored_or_trained_on(command, world, tmp_path, capsys):
+    assert command() == 0
+    model, more = tmp_path / "out" / "model", ["--output-dir", str(tmp_path / "more"), "--init-from"]
+    whole = LeaderboardLM(pretrained=str(model), device="cpu")
+    assert whole.parameters and "was changed" not in capsys.readouterr().err
+    flip(model / "model.safetensors", (model / "model.safetensors").stat().st_size - 100)
+    with pytest.raises(cli.Refused, match=r"model\.safetensors was changed since it was written"):
+        LeaderboardLM(pretrained=str(model), device="cpu")
+    assert command(*more, str(model)) == cli.REFUSED
+    assert "model.safetensors was changed since it was written" in capsys.readouterr().err
 
 
 def stopped(world, folder, at):
