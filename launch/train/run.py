@@ -17,28 +17,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.progress import clock
 from launch.neox import checkpoints, hostfile, ports
 from launch.neox import log as neox_log
-from launch.train import causes, exclusive, process, rank_logs, record, resume, status_display, stopping
+from launch.train import causes, exclusive, process, rank_logs, record, resume, status_display
 from launch.train.event_log import note
-from launch.train.loss_guard import LossGuard
+from launch.train.loss_guard import Alarm
 from launch.train.options import DeepyOptions
 from launch.train.outcome import Seen, unfinished
 from launch.train.process import Child, Ending
 from launch.train.restarts import Budget
 from launch.train.stopping import Stop, Stopping
-from launch.train.watchdog import Watchdog
+from launch.train.watcher import HUNG, Watcher
 from neox_configs import derive, reader
 
 _POLL_S = 0.4
 _SHOWN_LINES = 20
-_PLACES_S = 5.0
-_HUNG = -1
 
 
 class State(enum.Enum):
@@ -200,8 +197,11 @@ class TrainingRun(contextlib.ExitStack):
                             "same command then goes on from its last checkpoint",
                         ) from None
                     self.restarts = begun["restarts"]
-                    seen = Seen()
-                    if self._arrived(self._watch(child, seen, begun), seen, begun["step"]):
+                    watcher = Watcher(child, begun, self.options, self.config, self.stopping, self.display)
+                    end = watcher.watch()
+                    if isinstance(end, Alarm):
+                        raise self._went_wrong(end)
+                    if self._arrived(end, watcher.seen, begun["step"]):
                         return cli.OK
             except Stop as stop:
                 note(self.folder, "stopped", code=stop.code, why=stop.problem)
@@ -256,84 +256,13 @@ class TrainingRun(contextlib.ExitStack):
         remote = any(reader.value(self.config, key) for key in ("force_multi", "deepspeed_slurm", "deepspeed_mpi"))
         return not (self.options.no_rank_logs or several or remote) and (self.gpus or 1) > 1
 
-    # -- watching
+    # -- after an end
 
-    def _watch(self, child: Child, seen: Seen, begun: Mapping[str, Any]) -> Ending:
-        follower = neox_log.Follower(self.log, int(begun["offset"]))
-        ranks = rank_logs.Gatherer(self.folder / "ranks", self.log, begun["ranks"])
-        if begun["ranks"] is not None:
-            with contextlib.suppress(HaigoError, OSError):
-                ranks.places = files.read_record(self.folder / "places.json", {str: int})
-        dog = Watchdog(self.options, time.monotonic(), int(reader.value(self.config, "log_interval")))
-        guard = LossGuard(self.options)
-        stop_at: tuple[int, float] | None = None
-        answered, noted = 0, time.monotonic()
-        while True:
-            ending = child.ending()
-            behind = False
-            with contextlib.suppress(OSError):  # a full disk must not end the watch
-                behind = begun["ranks"] is not None and ranks.gather(end=ending is not None)
-                if begun["ranks"] is not None and time.monotonic() - noted > _PLACES_S:
-                    noted = time.monotonic()
-                    files.write_json(self.folder / "places.json", ranks.places)
-            # a slice at a time: however much a run prints, signals and a hang are answered between two slices
-            for raw in follower.within(_POLL_S, end=ending is not None and not behind):
-                # whatever a line holds, it must not end the watch
-                with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError):
-                    self._line(neox_log.readable(raw), seen, dog, guard, child)
-            behind = behind or follower.behind
-            if ending is not None:
-                if behind and self.stopping.signals == answered:
-                    continue
-                # a run that has ended well by itself is judged as always: nothing is left to be queued again
-                if self.stopping.signal is not None and ending.code != 0:
-                    raise self.stopping.stopped(seen.iteration)
-                return ending
-            self.display.show(dog.phase)
-            if hung := dog.hung(time.monotonic()):
-                self.display.say(f"haigo: {hung}")
-                note(self.folder, "hung", told=hung)
-                child.stop()
-                return Ending(_HUNG)
-            if self.stopping.signals > answered:
-                stop_at, answered = self._stop_at(child, seen, again=answered > 0), self.stopping.signals
-            if stop_at is not None and (time.monotonic() > stop_at[1] or self.stopping.saved(stop_at[0])):
-                child.stop()
-                raise self.stopping.stopped(seen.iteration)
-            time.sleep(0 if behind else _POLL_S)
-
-    def _stop_at(self, child: Child, seen: Seen, again: bool) -> tuple[int, float]:
-        """After a signal: the checkpoint that is waited for and until when; where none is worth it, all is stopped now."""
-        goal = None
-        if not again:
-            goal = self.stopping.goal(seen.iteration, seen.step_at, self.display.step_s, seen.save_s)
-        if goal is None:
-            child.stop(self.stopping.for_ranks)
-            raise self.stopping.stopped(seen.iteration)
-        number = self.stopping.signal
-        self.display.say(f"haigo: signal {number}: waiting for the checkpoint of step {goal:,}, then stopping.")
-        return goal, time.monotonic() + self.stopping.grace - stopping.RESERVE_S
-
-    def _line(self, text: str, seen: Seen, dog: Watchdog, guard: LossGuard, child: Child) -> None:
-        now = time.monotonic()
-        sign = seen.take(text)
-        if isinstance(sign, str):
-            dog.other(sign, now)
-        if not isinstance(sign, neox_log.Step):
-            return
-        dog.step(sign, now)
-        self.display.see(sign)
-        alarm = guard.see(sign)
-        if alarm is None:
-            return
-        note(self.folder, alarm.kind, told=alarm.sentence, step=alarm.step)
-        if not alarm.stop:
-            self.display.say(f"haigo: warning: {alarm.sentence}")
-            return
-        child.stop()
+    def _went_wrong(self, alarm: Alarm) -> Stop:
+        """The run was stopped for good: `latest` names the last good checkpoint before that."""
         # no good loss since this start: it went on from weights that were bad already, saved before the last watcher saw it
         healthy = alarm.healthy or max((step for step, _ in neox_log.losses(self.log)), default=0)
-        try:  # stopped for good, `latest` naming the last good checkpoint before it
+        try:
             self._inspect(poisoned_from=healthy + 1)
             self.prepare()
             at = f"The last good checkpoint before it is {self.resume.choice.tag} (in {self.save}), and `latest` names it."
@@ -341,9 +270,7 @@ class TrainingRun(contextlib.ExitStack):
                 at = "There is no checkpoint before it."
         except HaigoError as error:
             at = f"There is no good checkpoint before it ({error.problem})"
-        raise Stop(cli.FAILED, f"{alarm.sentence} {at}", "start again with a lower lr, or with other data")
-
-    # -- after an end
+        return Stop(cli.FAILED, f"{alarm.sentence} {at}", "start again with a lower lr, or with other data")
 
     def _arrived(self, ending: Ending, seen: Seen, began_at: int) -> bool:
         """Whether the run is finished; otherwise all is ready for the next start.
@@ -358,7 +285,7 @@ class TrainingRun(contextlib.ExitStack):
                 f"{'were' if several else 'was'} stopped.")  # fmt: skip
             note(self.folder, "escaped", count=ending.escaped)
         problem = causes.cause(code, list(seen.tail))
-        if code == _HUNG:
+        if code == HUNG:
             problem = causes.Cause("it hung and was stopped.", "see the last lines of its log", causes.TRANSIENT)
         if code == 0:
             whole = partial(checkpoints.problem, self.config, self.gpus)
@@ -372,7 +299,7 @@ class TrainingRun(contextlib.ExitStack):
             if self.stopping.signal is not None:
                 raise self.stopping.stopped(seen.iteration)
             problem = trouble
-        lied = code in (0, _HUNG)
+        lied = code in (0, HUNG)
         say(f"haigo: {problem.sentence}" if lied else f"haigo: GPT-NeoX ended with {code}: {problem.sentence}")
         # a checkpoint that looks whole and cannot be loaded: now every byte is read
         unreadable = problem.kind == causes.TORN and code != 0 and not seen.stepped
