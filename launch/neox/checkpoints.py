@@ -169,10 +169,14 @@ def survey(folder: str | os.PathLike[str], form: Layout, deep: bool = False) -> 
         All of them, oldest first.
     """
     place = Path(folder)
-    tags = [(step, place / f"global_step{step}") for step in steps(place)]
-    # the number of GPUs is not always known, and what other checkpoints have is the next best thing
-    shards = max((_shards(path) for _, path in tags), default=0)
-    return [Checkpoint(path.name, step, _problem(path, form, shards, deep)) for step, path in tags]
+    shards = _most_shards(place)
+    tags = {f"global_step{step}": step for step in steps(place)}
+    return [Checkpoint(tag, step, _problem(place / tag, form, shards, deep)) for tag, step in tags.items()]
+
+
+def _most_shards(place: Path) -> int:
+    """Of any checkpoint: the number of GPUs is not always known, and what the others have is the next best thing."""
+    return max((_shards(place / f"global_step{step}") for step in steps(place)), default=0)
 
 
 def _shards(path: Path) -> int:
@@ -253,7 +257,10 @@ def torn(path: str | os.PathLike[str], deep: bool = False) -> str | None:
 
 def problem(config: Mapping[str, Any], gpus: int | None, folder: str | os.PathLike[str], tag: str) -> str | None:
     """Why one checkpoint of a save folder cannot be loaded, as `survey` says it; None when it is whole."""
-    return next((one.problem for one in survey(folder, layout(config, gpus)) if one.tag == tag), "is not there")
+    place = Path(folder)
+    if not (place / tag).is_dir():
+        return "is not there"
+    return _problem(place / tag, layout(config, gpus), _most_shards(place), deep=False)  # the others' files stay closed
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,22 @@ def test_every_missing_or_torn_file_is_found(key: tuple[int, int, int, int], tmp
     assert checkpoints.survey(tmp_path, form)[1].problem is None
 
 
+def test_one_checkpoint_is_judged_as_among_all_and_the_others_stay_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"num_layers": 3, "zero_optimization": {"stage": 1}}
+    form = checkpoints.layout(config)
+    make(tmp_path, 5, form, 2)
+    make(tmp_path, 10, form, 1)  # fewer shards than another has: one was lost
+    named = {one.tag: one.problem for one in checkpoints.survey(tmp_path, form)}
+    opened, torn = [], checkpoints.torn
+    monkeypatch.setattr(checkpoints, "torn", lambda path, deep=False: opened.append(Path(path)) or torn(path, deep))
+    assert {tag: checkpoints.problem(config, None, tmp_path, tag) for tag in named} == named
+    assert "lacks" in str(named["global_step10"]) and named["global_step5"] is None
+    assert {path.parent.name for path in opened} == {"global_step5"}
+    assert checkpoints.problem(config, None, tmp_path, "global_step15") == "is not there"
+
+
 def test_a_byte_inside_is_found_by_reading_all(tmp_path: Path) -> None:
     form = Layout()
     file = make(tmp_path, 5, form, 0) / "mp_rank_00_model_states.pt"
