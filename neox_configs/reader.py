@@ -79,6 +79,20 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str] = KEYS, name: str
         raise HaigoError(f"{name} has a key that GPT-NeoX does not know: {told}", "mend or remove it")
 
 
+def check_types(config: Mapping[str, Any], name: str = "the config's") -> None:
+    """Refuse values of types that GPT-NeoX would not take.
+
+    Args:
+        config: what `load` gave.
+        name: whose value it is.
+
+    Raises:
+        HaigoError: names the first.
+    """
+    for problem in type_problems(config):
+        raise HaigoError(f"{name} {problem}", "mend it: GPT-NeoX would not take it either")
+
+
 def did_you_mean(name: str, known: Iterable[str] = KEYS) -> str:
     """` Did you mean 'x'?` for a key that GPT-NeoX does not know; empty when no key means the same."""
     found = spellings.meant(name, known)

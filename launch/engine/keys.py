@@ -21,8 +21,7 @@ def check(config: Mapping[str, Any]) -> None:
             be honoured, or values that make no sense.
     """
     reader.check_keys(config)
-    for problem in reader.type_problems(config):
-        raise HaigoError(f"the config's {problem}", "mend it: GPT-NeoX would not take it either")
+    reader.check_types(config)
     for name, key in KEYS.items():
         if key.engine == "held":
             _held(name, config.get(name))

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from haigo import cli, files
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 from launch.pipeline import inputs, runfile
 from launch.pipeline.runfile import RunFile
 
@@ -55,10 +55,8 @@ def check(run: RunFile, path: Path) -> None:
     from launch.plan.config import check_model
     from launch.plan.options import PlanOptions
     from mixer import methods
-    from neox_configs import shipped
 
-    for model in (run.proxies.model, run.train.model):
-        shipped.find_model(model)
+    _trained(run)
     for key, model, tokens, length in (
         ("proxies", run.proxies.model, run.proxies.tokens, None),
         ("train", run.train.model, run.train.tokens, run.train.seq_length),
@@ -83,6 +81,26 @@ def check(run: RunFile, path: Path) -> None:
         existing(run.tokenizer.path, "tokenizer.path")
     if run.scores.tasks:
         _tasks(run)
+
+
+def _trained(run: RunFile) -> None:
+    """See that the embedded engine takes the models that are trained here."""
+    from launch.engine import device as devices
+    from launch.engine import settings
+    from launch.plan.config import check_model
+    from launch.plan.options import PlanOptions
+    from neox_configs import reader, shipped
+
+    proxy = shipped.find_model(run.proxies.model)
+    shared = run.train.shared(PlanOptions, cluster="local-cpu", vocab_size=run.tokenizer.vocab_size)
+    for file, config in ((proxy, reader.load(proxy)), (shipped.find_model(run.train.model), check_model(shared))):
+        if not config:
+            raise Refused(f"{file} does not fit into this machine's memory.", "name a smaller model as train.model")
+        try:
+            plan = settings.resolve({"train_iters": 1, "data_impl": "mmap", **config})
+            devices.computed_in(plan, None, devices.resolve("auto"))
+        except HaigoError as error:
+            raise type(error)(f"{file}: {error.problem}", error.fix) from error
 
 
 def _mixture(run: RunFile, path: Path) -> None:

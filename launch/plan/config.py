@@ -120,8 +120,11 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     return Written(config, planned, best, epochs, remarks, header, options.recipe, each, few)
 
 
-def check_model(options: PlanOptions) -> None:
+def check_model(options: PlanOptions) -> dict[str, Any]:
     """See that a model's file makes a config, before there are data for one.
+
+    Returns:
+        That config; empty where nothing fits, however many nodes there are.
 
     Raises:
         HaigoError: as `plan`, or a key that GPT-NeoX does not know. Refused: a value that a check refuses.
@@ -131,9 +134,12 @@ def check_model(options: PlanOptions) -> None:
     reader.check_keys(own, name=str(path))
     planned, place = plan(options), options.place
     best = planned.layouts[0] if planned.layouts else planned.smallest
-    if best is not None:
-        schedule = _schedule(own, planned, best, _iterations(planned, best), 30.0, place)
-        _judge({**_own_keys(own, planned, best, place), **schedule}, path, best.data * best.tensor * max(1, best.pipe))
+    if best is None:
+        return {}
+    schedule = _schedule(own, planned, best, _iterations(planned, best), 30.0, place)
+    config = {**_own_keys(own, planned, best, place), **schedule}
+    _judge(config, path, best.data * best.tensor * max(1, best.pipe))
+    return config
 
 
 def _judge(config: dict[str, Any], path: Path, gpus: int) -> None:

@@ -99,7 +99,9 @@ def plan(options: PlanOptions) -> Plan:
     software = stacks.of_attention(options.attention) if options.stack is None else stacks.STACKS[options.stack]
     if place.kind == "cpu" and nodes > 1:
         raise HaigoError(f"{place.name} is one machine, not {nodes} nodes.", "give --nodes 1", option="nodes")
-    config = reader.load(shipped.find_model(options.model))
+    path = shipped.find_model(options.model)
+    config = reader.load(path)
+    reader.check_types(config, f"{path}:")
     shape = _shape(config, place, options, software.flash)
     sequences = _sequences(config, shape.seq_length, options.global_batch_tokens)
     found = layouts.candidates(shape, nodes * place.gpus_per_node, place, sequences, software)

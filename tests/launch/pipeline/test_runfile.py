@@ -121,3 +121,33 @@ def test_a_model_of_ones_own_is_judged_before_the_first_stage(tmp_path, line, se
     test_what_a_late_stage_would_say_is_said_before_the_first_one(
         tmp_path, f"configs.models=[{tmp_path / 'own.yml'}]", sentence
     )
+
+
+@pytest.mark.parametrize("key", ["proxies", "train"])
+@pytest.mark.parametrize(
+    ("own", "sentence"),
+    [
+        ({"num_layer": 3}, "Did you mean 'num_layers'"),
+        ({"train_batch_size": "x"}, "own.yml: "),
+        ({"num_attention_heads": 7}, "is not a multiple of 7 heads"),
+        ({"activation": "swiglu"}, "gated"),
+        ({"expansion_factor": 1e-9}, "an MLP of 0 (expansion_factor 1e-09)"),
+    ],
+)
+def test_a_model_that_is_trained_here_is_judged_before_the_first_stage(tmp_path, key, own, sentence):
+    model = yaml.safe_load((ROOT / "neox_configs" / "proxies" / "0-3M.yml").read_text())
+    (tmp_path / "own.yml").write_text(yaml.safe_dump({**model, **own}))
+    test_what_a_late_stage_would_say_is_said_before_the_first_one(
+        tmp_path, f"{key}.model={tmp_path / 'own.yml'}", sentence
+    )
+
+
+def test_a_proxy_in_a_precision_that_is_not_trained_in_here(tmp_path, monkeypatch):
+    from launch.engine import device
+
+    monkeypatch.setattr(device, "_DRIVER", tmp_path / "none")
+    model = yaml.safe_load((ROOT / "neox_configs" / "proxies" / "0-3M.yml").read_text())
+    (tmp_path / "own.yml").write_text(yaml.safe_dump({**model, "precision": "bfloat16"}))
+    test_what_a_late_stage_would_say_is_said_before_the_first_one(
+        tmp_path, f"proxies.model={tmp_path / 'own.yml'}", "own.yml: the config's precision is bfloat16"
+    )
