@@ -11,7 +11,7 @@ from pathlib import Path
 from haigo import digests, ownership
 from haigo.cli import Refused
 
-_CONFIG = "config.json"
+CONFIG = "config.json"
 
 
 def note(folder: Path) -> None:
@@ -20,23 +20,28 @@ def note(folder: Path) -> None:
         ownership.note(folder / name, digests.sha256(folder / name))
 
 
+def changed(folder: Path) -> list[str] | None:
+    """Those of config and weights that are not as they were written; None where nobody noted how that was."""
+    noted = {name: known for name in _names(folder) if (known := ownership.noted(folder / name))}
+    now = digests.marks(folder, noted)
+    return [name for name, row in now.items() if row["sha256"] not in noted[name]] if noted else None
+
+
 def check(folder: Path) -> None:
-    """Say so where config.json, which people edit, is not as it was written; of files without a note nothing is known.
+    """Say so where config.json, which people edit, is not as it was written.
 
     Raises:
         Refused: weights are not.
     """
-    noted = {name: known for name in _names(folder) if (known := ownership.noted(folder / name))}
-    for name, row in digests.marks(folder, noted).items():
-        if row["sha256"] not in noted[name]:
-            changed = f"{folder / name} was changed since it was written"
-            if name != _CONFIG:
-                raise Refused(
-                    f"{changed} (its sha256 is not the one noted beside it).",
-                    "export the model again; if the change is meant, move the model's files to a folder of their own",
-                )
-            print(f"haigo: {changed}.", file=sys.stderr)
+    for name in changed(folder) or ():
+        problem = f"{folder / name} was changed since it was written"
+        if name != CONFIG:
+            raise Refused(
+                f"{problem} (its sha256 is not the one noted beside it).",
+                "export the model again; if the change is meant, move the model's files to a folder of their own",
+            )
+        print(f"haigo: {problem}.", file=sys.stderr)
 
 
 def _names(folder: Path) -> list[str]:
-    return sorted(path.name for path in (folder / _CONFIG, *folder.glob("*.safetensors")) if path.is_file())
+    return sorted(path.name for path in (folder / CONFIG, *folder.glob("*.safetensors")) if path.is_file())

@@ -10,6 +10,7 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError
+from haigo.formats import exported
 from haigo.formats.tokenizer import Tokenizer, load
 from haigo.progress import Progress
 from launch.neox.conversion import loss as convert_loss
@@ -65,6 +66,17 @@ def structure(folder: Path) -> list[Finding]:
     findings += _tokenizer(folder, config)
     findings += _record(folder, config)
     return findings
+
+
+def unchanged(folder: Path) -> Finding:
+    """Whether config and weights have the bytes that were written."""
+    changed = exported.changed(folder)
+    if changed is None:
+        return Finding("bytes", "skip", "nobody noted what was written")
+    weights = [name for name in changed if name != exported.CONFIG]
+    if changed:
+        return Finding("bytes", "fail" if weights else "warn", f"{', '.join(changed)}: changed since it was written")
+    return Finding("bytes", "ok", "config and weights are as they were written")
 
 
 def _model(folder: Path) -> Any:

@@ -128,7 +128,7 @@ def check_folder(folder: str | Path, log: str | Path | None = None, samples: int
         HaigoError: not a gpt_neox model, or a log without `conversion.json`.
     """
     place = Path(folder)
-    findings = check.structure(place)
+    findings = [*check.structure(place), check.unchanged(place)]
     path = place / check.RECORD
     broken = any(one.status == "fail" for one in findings if one.name in ("weights", "numbers", "tokenizer"))
     if path.is_file() and not broken:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from convert_world import BATCH, SEQ
+from damage import flip
 from neox_world import REPO, World, sentences, train_tokenizer
 from safetensors.torch import load_file, save_file
 
@@ -580,6 +581,20 @@ def test_a_harmed_folder_is_found(case, harm, says, capsys):
     harm(one.out)
     assert cli.run(convert.main, [str(one.out), "--check"]) == cli.REFUSED
     assert says in capsys.readouterr().out
+
+
+def test_a_flipped_byte_is_found(case, capsys):
+    one = case()
+    one.convert()
+    path = one.out / "model.safetensors"
+    flip(path, path.stat().st_size - 90)
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.REFUSED
+    assert "fail bytes: model.safetensors: changed since it was written" in capsys.readouterr().out
+    assert one.run("--force") == cli.OK and cli.run(convert.main, [str(one.out), "--check"]) == cli.OK
+    assert "ok   bytes: config and weights are as they were written" in capsys.readouterr().out
+    change_json(one.out, "config.json", note="mine")
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.OK
+    assert "warn bytes: config.json: changed" in capsys.readouterr().out
 
 
 def test_a_truncated_model_file_is_named(case, capsys):
