@@ -333,8 +333,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     for option in ("model_args", "tasks", *(["data_dir"] if ours and not options.hub else [])):
         if not getattr(options, option):
             raise HaigoError(f"--{option} is missing.", "see `python -m eval_harness.run --help`")
-    if options.log_samples and not options.output_path:
-        raise HaigoError("--log_samples writes files, and --output_path is missing.", "give --output_path FOLDER")
+    if not options.output_path and (options.log_samples or options.layout == "models"):
+        named = "log_samples" if options.log_samples else "layout models"
+        raise HaigoError(f"--{named} writes files, and --output_path is missing.", "give --output_path FOLDER")
     if options.include_path is not None:
         stock.check_folder(options.include_path)
     explain_to = sys.stderr if options.json else None

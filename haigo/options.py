@@ -48,6 +48,21 @@ class Options:
             if each.metadata.get("doc") is not None:
                 _allowed(getattr(self, each.name), each.metadata, each.name, self.underscored)
 
+    def given(self, *names: str) -> list[str]:
+        """Those of the fields that have other values than their defaults."""
+        fields = {each.name: each for each in dataclasses.fields(typing.cast(Any, self))}
+        return [name for name in names if getattr(self, name) != usual(fields[name])]
+
+    def refuse_idle(self, beside: str, *names: str) -> None:
+        """Refuse options that have no effect beside another one.
+
+        Raises:
+            HaigoError: one of them has another value than its default.
+        """
+        for name in self.given(*names):
+            flag = f"--{name.replace('_', '-')}"
+            raise HaigoError(f"{flag} has no effect with {beside}.", "leave one of the two out", option=name)
+
     def replaced(self, **values: Any) -> Self:
         """A copy with other values of some fields."""
         return dataclasses.replace(typing.cast(Any, self), **values)

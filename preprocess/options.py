@@ -271,6 +271,11 @@ class DedupCommand(DedupOptions, Rewritten):
 
     folders: list[str] = option("folders that preprocess.clean wrote", positional=True, metavar="DIR")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method == "exact":
+            self.refuse_idle("--method exact", "threshold")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecontaminateCommand(DecontaminateOptions, Rewritten):
@@ -303,6 +308,13 @@ class PairCommand(PairOptions, Printed):
     tokenizer: str = option(_SPM)
     output_prefix: str = option("prefix of both datasets")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form == "chat":
+            self.refuse_idle("--format chat", "prompt_key", "response_key", "context_key")
+        if self.form == "pairs":
+            self.refuse_idle("--format pairs", "only_last")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SampleCommand(SampleOptions, Printed):
@@ -333,6 +345,10 @@ class TokenizerCommand(TokenizerOptions, Printed):
         super().__post_init__()
         if self.adopt and self.sample:
             raise HaigoError("--adopt and --sample exclude each other.", "a model that is there needs no training text")
+        if self.adopt:
+            self.refuse_idle("--adopt", "vocab_size", "chars_per_corpus", "model_type", "threads", "force")
+        if self.sample:
+            self.refuse_idle("--sample", "chars_per_corpus")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,8 +69,7 @@ def _cluster(options: ProxiesOptions) -> ClusterOptions | None:
         if options.seed == 0:
             raise HaigoError("--seed is 0, and GPT-NeoX refuses the seed 0.", "give 1 or more, or --engine embedded")
         return cluster
-    given = next((name for name in vars(cluster) if getattr(cluster, name) != getattr(ClusterOptions(), name)), None)
-    if given:
+    for given in cluster.given(*vars(cluster)):
         raise HaigoError(f"--{given} is given without --engine neox.", "add --engine neox", option="engine")
     return None
 

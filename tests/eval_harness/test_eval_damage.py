@@ -303,6 +303,8 @@ def test_json_stays_json_when_an_example_is_explained(model_folder, jglue, capsy
     assert json.loads(said.out)["results"][NAME] and "--- context" in said.err
     assert cli.run(run.main, [*argv, "--log_samples"]) == 2
     assert "--output_path is missing" in capsys.readouterr().err
+    assert cli.run(run.main, [*argv, "--layout", "models"]) == 2
+    assert "--layout models writes files, and --output_path is missing" in capsys.readouterr().err
 
 
 def test_typed_questions(model_folder, monkeypatch, capsys):

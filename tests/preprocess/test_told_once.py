@@ -10,6 +10,7 @@ import zstandard
 from haigo import cli
 from haigo.formats import tokenizer
 from preprocess import clean, decontaminate, dedup, index, pairs, sample, tokenizer_folder
+from preprocess import tokenizer as token
 
 
 def rows(count: int) -> str:
@@ -63,3 +64,19 @@ def test_a_cleaned_corpus_that_lost_documents(
         assert told in capsys.readouterr().err
     tokenizer_folder.check(tokenizer.load(model_dir), corpus, "news", strict=False)
     assert capsys.readouterr().err.count(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("main", "words", "option"),
+    [
+        (dedup.main, "c --dry-run --method exact --threshold 0.5", "--threshold"),
+        (pairs.main, "p.jsonl --tokenizer t --output-prefix o --format chat --prompt-key q", "--prompt-key"),
+        (pairs.main, "p.jsonl --tokenizer t --output-prefix o --format pairs --only-last", "--only-last"),
+        (token.main, "c --output-dir o --adopt m --vocab-size 300", "--vocab-size"),
+        (token.main, "c --output-dir o --adopt m --model-type bpe", "--model-type"),
+        (token.main, "c --output-dir o --sample s --chars-per-corpus 5e5", "--chars-per-corpus"),
+    ],
+)
+def test_options_without_effect_are_named(main, words, option, capsys):
+    assert cli.run(main, words.split()) == cli.BAD_INPUT
+    assert f"{option} has no effect with --" in capsys.readouterr().err
