@@ -109,7 +109,7 @@ def unequal(checkpoint: Checkpoint) -> dict[str, float]:
     import torch
 
     differences: dict[str, float] = {}
-    for number in checkpoint.numbers():
+    for number in checkpoint.numbers() if checkpoint.ranks > 1 else ():
         states = _states(checkpoint, number)
         for one in of_layer(checkpoint, number, 0):
             if one.ranks in ("copies", "added"):

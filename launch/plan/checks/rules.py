@@ -68,8 +68,8 @@ def everywhere(config: Mapping[str, Any]) -> list[Check]:
 def _answers(rule: Mapping[str, str], known: dict[str, Any]) -> Iterator[Check]:
     wrong = eval(_compiled(rule["each" if "each" in rule else "when"]), known)
     for each in wrong if "each" in rule else [None] if wrong else []:
-        says, fix = (eval(_compiled(f"f{rule.get(part, '')!r}"), known | {"each": each}) for part in ("says", "fix"))
-        yield Check(rule["check"], rule.get("status", "fail"), says, fix)
+        texts = (rule.get("status", "fail"), rule["says"], rule.get("fix", ""))
+        yield Check(rule["check"], *(eval(_compiled(f"f{text!r}"), known | {"each": each}) for text in texts))
 
 
 def number(value: Any) -> bool:
