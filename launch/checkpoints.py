@@ -42,17 +42,24 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if not folder.is_dir():
         raise HaigoError(f"{folder} is not a folder.", "name the save folder of a run")
     config = reader.load(options.configs) if options.configs else checkpoints.read_config(folder)
-    if not checkpoints.steps(folder):
+    there = checkpoints.survey(folder, checkpoints.layout(config, options.gpus), options.deep)
+    if not there:
         raise HaigoError(f"{folder} has no checkpoint.", "name the save folder of a run")
-    choice = checkpoints.decide(folder, config, options.gpus, deep=options.deep)
-    repaired = options.mend and checkpoints.repair(folder, choice)
+    none_good = None
+    try:
+        choice = checkpoints.choose(folder, there)
+    except Refused as error:  # after the table, which says what is wrong with each
+        choice, none_good = checkpoints.Choice(None, checkpoints.latest(folder)), error
+    repaired = options.mend and none_good is None and checkpoints.repair(folder, choice)
     if options.json:
-        rows = [{**asdict(one), "good": one.problem is None} for one in choice.there]
+        rows = [{**asdict(one), "good": one.problem is None} for one in there]
         told = {"checkpoints": rows, "latest": choice.named, "goes_on_from": choice.tag, "mended": repaired}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
-        for one in choice.there:
+        for one in there:
             print(f"{one.tag:<20}{'good' if one.problem is None else f'torn: {one.problem}'}")
+    if none_good is not None:
+        raise none_good
     if choice.tag != choice.named and not repaired:
         raise Refused(
             f"{folder / 'latest'} names {choice.named or 'nothing'} ({choice.why}): GPT-NeoX would not go on from "

@@ -245,6 +245,15 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert cli.run(checkpoints_verb.main, [str(tmp_path / "nowhere")]) == 2
     (save / "global_step5" / "mp_rank_00_model_states.pt").unlink()
     assert cli.run(checkpoints_verb.main, [str(save), str(config)]) == 3
+    taken = capsys.readouterr()
+    assert (
+        "lacks mp_rank_00" in taken.out and "global_step10       torn: " in taken.out
+    )  # each, also where none is good
+    assert "no whole checkpoint" in taken.err
+    assert cli.run(checkpoints_verb.main, [str(save), str(config), "--json", "--mend"]) == 3
+    told = json.loads(capsys.readouterr().out)
+    assert told["goes_on_from"] is None and told["latest"] == "global_step5" and not told["mended"]
+    assert [one["good"] for one in told["checkpoints"]] == [False, False]
 
 
 def test_newer_checkpoints_are_moved_and_never_deleted(tmp_path: Path) -> None:
