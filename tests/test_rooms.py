@@ -43,6 +43,13 @@ def test_a_room_knows_only_what_it_may(room):
     assert not wrong
 
 
+def test_what_knows_gpt_neox_knows_nothing_else_of_launch():
+    """All but launch.neox.conversion, which builds models with the embedded engine and asks the checks of launch.plan."""
+    modules = [each for each in (ROOT / "launch" / "neox").rglob("*.py") if each.parent.name != "conversion"]
+    named = {(path.name, name) for path in modules for name in imported(path) if name.startswith("launch.")}
+    assert not [each for each in named if not each[1].startswith("launch.neox")]
+
+
 def test_no_module_imports_itself_by_way_of_others():
     """Not inside a room either, nor in a function: those two are one module, or share one that stands below both."""
     modules = {name: each for room in ROOMS for name, each in house_size.parsed(room).items()}

@@ -10,11 +10,11 @@ from typing import Any
 
 from haigo import cli
 from haigo.cli import Refused
-from launch.neox import checkout, dry_run, ports
+from launch.neox import checkout, ports
 from launch.plan import preflight
 from launch.plan.checks import machine as preflight_place
 from launch.plan.checks.check import Check
-from launch.train import requeue
+from launch.train import dry_run, requeue
 from launch.train.options import DeepyOptions
 from launch.train.run import State, TrainingRun
 
