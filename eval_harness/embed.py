@@ -112,10 +112,10 @@ def sentences(path: Path) -> list[str]:
     lines = [line for line in every if line]
     if not lines:
         raise HaigoError(f"{path} is empty.", "name a file with one sentence a line")
-    if lines[0].startswith("{"):
-        return [row["text"] for _, row in data.rows(path, {"text": str})]
     if len(lines) < len(every):  # rows of .npy are told by their number
         print(f"haigo: {len(every) - len(lines):,} empty lines of {path} have no embedding.", file=sys.stderr)
+    if lines[0].startswith("{"):
+        return [row["text"] for _, row in data.rows(path, {"text": str})]
     return lines
 
 

@@ -229,7 +229,7 @@ class _Scoring:
                 answers.close(done=False)
         return scored
 
-    def _tell_unmatched(self, scored: Mapping[str, Any]) -> None:
+    def _tell_unmatched(self, ids: Mapping[str, set[str]], scored: Mapping[str, Any]) -> None:
         """Say what of `--exclude` excludes nothing: its scores would be taken for those of uncontaminated documents."""
         documents: dict[str, set[str]] = {}
         for source in self.sources:
@@ -238,7 +238,7 @@ class _Scoring:
                     own = {str(row["id"]) for row in scored[source.rules.name][1]}
                     documents[name] = documents.get(name, set()) | own
         known = [*tasks.names(), *(task.dataset for task in tasks.TASKS)]
-        for remark in exclude.remarks(self.ids or {}, known, documents):
+        for remark in exclude.remarks(ids, known, documents):
             print(f"haigo: --exclude {self.options.exclude}: {remark}", file=sys.stderr)
 
     def _outcome(self, lm: Any, prepared: Sequence[Prepared], scored: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,7 +252,8 @@ class _Scoring:
             if self.ids is not None:
                 excluded = exclude.of_task(self.ids, each.rules)
                 about[name]["without_excluded"] = exclude.without(each.rules, rows, excluded, options.bootstrap_iters)
-        self._tell_unmatched(scored)
+        if self.ids:
+            self._tell_unmatched(self.ids, scored)
         limits = [source.limit for source in sources]
         config: dict[str, Any] = {
             "model": "hf-causal",

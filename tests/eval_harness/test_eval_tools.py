@@ -98,6 +98,8 @@ def test_empty_lines_have_no_embedding_and_are_told(tmp_path, capsys):
     (tmp_path / "lines").write_text("一\n\n二\n \n三\n", encoding="utf-8")
     assert embed.sentences(tmp_path / "lines") == ["一", "二", "三"]
     assert "2 empty lines of" in capsys.readouterr().err
+    (tmp_path / "rows").write_text('{"text": "一"}\n\n{"text": "二"}\n', encoding="utf-8")
+    assert embed.sentences(tmp_path / "rows") == ["一", "二"] and "1 empty lines of" in capsys.readouterr().err
     (tmp_path / "lines").write_text("一\n二\n", encoding="utf-8")
     assert embed.sentences(tmp_path / "lines") == ["一", "二"] and not capsys.readouterr().err
 
