@@ -111,6 +111,10 @@ STEPS: dict[str, Callable[[str], str]] = {
 """Those that a profile may name."""
 
 
+_KNOWN = {"__builtins__": {}, **CLASSES}
+"""What the expressions know beside the facts; of its own, because `eval` adds all builtins to a table that names none."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Domain:
     """One profile of `domains.yml`, which says what its keys mean."""
@@ -123,7 +127,7 @@ class Domain:
 
     def dropped_by(self, facts: Facts) -> str | None:
         """The first rule that drops a text; None for one that is kept."""
-        return next((name for name, drops in self.drops if eval(drops, CLASSES, facts)), None)  # type: ignore[arg-type]
+        return next((name for name, drops in self.drops if eval(drops, _KNOWN, facts)), None)  # type: ignore[arg-type]
 
 
 @functools.cache

@@ -348,3 +348,9 @@ def test_the_options_name_every_profile_and_rule():
     assert set(options.PROFILES) == {*options.MARKUPS, *domains.table()}
     assert ("auto", *sources.READERS) == options.FORMATS
     assert set(options.PII) == set(personal.RULES) and list(normalise.RULES) == ["invisible", "kana"]
+
+
+def test_the_expressions_of_the_profiles_know_facts_alone():
+    for domain in domains.table().values():
+        domain.dropped_by(facts.Facts("これは試験の文である。" * 30))
+    assert len(facts.CLASSES) == len(facts.Facts("あ").counts) == 10
