@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 
 from haigo.cli import Refused
-from mixer import methods
+from mixer import gate, methods
 from mixer.answer import Recommendation, decimals, significant
 from mixer.arrays import Array
 from mixer.curve_law import CurveLaw
@@ -15,7 +15,7 @@ from mixer.laws import GaussianProcess, cross_validate, make
 from mixer.mixture import rounded
 from mixer.optimise import Surface, least_excess, minimise
 from mixer.problem import Problem
-from mixer.report_card import rank_correlation
+from mixer.report_card import rank_correlation, report_card
 
 _JUDGED = 20_000  # mixtures that the judge's own best is searched among
 _STEPS = 8.0  # of a search's progress, a method
@@ -60,24 +60,28 @@ def compared(task: Problem, made: Recommendation) -> list[dict[str, Any]]:
     """Every method's mixture, judged by two judges, and every method judged on left-out runs; best first.
 
     `gain` is by the law the recommendation was made with, which favours it; `gain_gp` by a Gaussian process that knows no
-    law, and `regret` is 0 where that is least within the limits and 1 at the reference. Of left-out predictions of the
-    objective, `spearman` is the rank correlation, `level` the error in standard deviations, and `picked` how much worse than
-    the best proxy the one is that the method would have picked: no law judges there.
+    law, and `regret` is 0 where that is least within the limits and 1 at the reference (left out where that process does
+    not predict left-out runs). Of left-out predictions of the objective, `spearman` is the rank correlation, `level` the
+    error in standard deviations, and `picked` how much worse than the best proxy the one is that the method would have
+    picked: no law judges there.
     """
     used = np.flatnonzero(task.coefficients)
     coefficients = task.coefficients[used]
     judge = GaussianProcess().fit(task.w, task.y @ task.coefficients)
     objective = task.y @ task.coefficients
 
-    def by_pool(points: Array) -> Array:
+    def judged(points: Array) -> Array:
         return np.asarray(judge.predict(task.constraints.effective(points)[0]))
 
     def by_judge(point: Array) -> float:
-        return float(judge.predict(task.constraints.effective(point[None])[0])[0])
+        return float(judged(point[None])[0])
 
     rows = []
     base, base_gp = float(task.surface.mean(task.reference)[0] @ task.coefficients), by_judge(task.reference)
-    least = by_judge(methods.searched(by_pool, task.constraints, task.seed, _JUDGED))
+    # a judge that does not know the left-out runs either has nothing to say of regret
+    left_out = cross_validate(task.w, objective[:, None], "gp", task.seed)
+    knows = report_card(objective, left_out[:, 0], ["objective"], "").r2[0] > gate.MIN_SKILL
+    least = by_judge(methods.searched(judged, task.constraints, task.seed, _JUDGED)) if knows else base_gp
     task.progress.total = (task.progress.total or 0.0) + _STEPS * len(methods.ALL)
     for name in methods.ALL:
         if name in methods.FREE and name != "uniform" and task.constraints.supply is None:
@@ -85,15 +89,15 @@ def compared(task: Problem, made: Recommendation) -> list[dict[str, Any]]:
         task.progress.update(_STEPS, f"comparing with {name}")
         point = made.weights if name == made.method else other(task, name)
         drawn = task.surface.mean(point)[0]
-        value = float(drawn @ task.coefficients)
+        value, by_gp = float(drawn @ task.coefficients), by_judge(point)
         row: dict[str, Any] = {
             "method": name,
             "objective": significant(value * task.unit),
             "gain": significant((base - value) * task.unit),
-            "gain_gp": significant((base_gp - by_judge(point)) * task.unit),
+            "gain_gp": significant((base_gp - by_gp) * task.unit),
         }
         if base_gp > least:
-            row["regret"] = round((by_judge(point) - least) / (base_gp - least), 4)
+            row["regret"] = round((by_gp - least) / (base_gp - least), 4)
         if name not in methods.FREE:
             left_out = cross_validate(task.w, task.y[:, used], "law" if name == "auto" else name, task.seed)
             guess = left_out @ coefficients

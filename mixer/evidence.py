@@ -71,13 +71,12 @@ class Evidence:
         )
 
     def matrices(self, corpora: list[str]) -> tuple[Array, Array, list[str]]:
-        """Weights (runs, corpora), losses (runs, metrics) as they were measured, and the metrics' names.
+        """Weights (runs, corpora), losses (runs, metrics) as they were measured, and the metrics' names; of what `plain` gives.
 
         Raises:
             HaigoError: bad tables, or other corpora.
         """
-        plain = self.plain(corpora)
-        names, losses = [str(name) for name in plain.metrics or []], plain.losses
+        names, losses = [str(name) for name in self.metrics or []], self.losses
         if len(names) != losses.shape[1]:
             raise HaigoError(f"{len(names)} metric names for {losses.shape[1]} columns of losses.", "pass `metrics`")
-        return check_weights(plain.weights, corpora, source=self.source)[0], losses, names
+        return check_weights(self.weights, corpora, source=self.source)[0], losses, names

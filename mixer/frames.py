@@ -152,11 +152,9 @@ class Estimator:
 
     def score(self, weights: Any, losses: Any, sample_weight: Any = None) -> float:
         """R2 of the predictions, mean over the targets, as scikit-learn's regressors have it."""
+        from sklearn.metrics import r2_score
+
         weights, losses = pair(weights, losses, self.columns_, self.targets_)
         truth = as_matrix(losses, "losses")
         guess = as_matrix(np.asarray(self.predict(weights)), "predictions")  # type: ignore[attr-defined]
-        count = np.ones(len(truth)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
-        off = truth - np.average(truth, axis=0, weights=count)
-        error, total = count @ (truth - guess) ** 2, count @ off**2
-        plain = np.where(error > 0, 0.0, 1.0)
-        return float(np.mean(np.where(total > 0, 1.0 - error / np.where(total > 0, total, 1.0), plain)))
+        return float(r2_score(truth, guess, sample_weight=sample_weight))

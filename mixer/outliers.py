@@ -107,10 +107,11 @@ def examine(
         expected, _ = left_out_of(law, law.seed)
         width = _widths(law, expected, losses, given)
         far = np.abs(losses - expected) / width
-        limit = _limits(len(losses), losses.shape[1], np.arange(losses.shape[1]) if used is None else used)
+        used = np.arange(losses.shape[1]) if used is None else used
+        limit = _limits(len(losses), losses.shape[1], used)
         strange = (far > limit) & (np.abs(losses - expected) > _MATERIAL * _spread(losses))
         strange &= _agreement(weights, losses, expected, strange) >= _CONFIRMED
-        bad = _not_believed(strange | _exchanged(losses, expected, width), diverged(losses))
+        bad = _not_believed(strange | _exchanged(losses, expected, width, used), diverged(losses))
     if not bad.any():
         return Examined(losses=losses, trust=None, doubts=[])
     doubts = [
@@ -163,13 +164,18 @@ def _widths(law: CurveLaw, expected: Array, losses: Array, counts: Array) -> Arr
     return np.asarray(np.maximum(width, 1e-300) / size)
 
 
-def _exchanged(losses: Array, expected: Array, width: Array) -> Flags:
-    """Losses that stand in each other's column, (runs, metrics): both are off, and exchanged both are in order."""
+def _exchanged(losses: Array, expected: Array, width: Array, used: Numbers) -> Flags:
+    """Losses that stand in each other's column, (runs, metrics): both are off, and exchanged both are in order.
+
+    One of the two is of a metric in `used`: the answer rests on no others.
+    """
     together, each, after = _EXCHANGED
     far = np.abs(losses - expected) / width
     crossed = np.abs(losses[:, None, :] - expected[:, :, None]) / width[:, :, None]  # (runs, where, of which metric)
     off = np.hypot(far[:, :, None], far[:, None, :]) > together
     off &= (far > each)[:, :, None] & (far > each)[:, None, :]
+    matters = np.isin(np.arange(losses.shape[1]), used)
+    off &= matters[:, None] | matters[None, :]
     return np.asarray((off & (np.maximum(crossed, crossed.transpose(0, 2, 1)) < after)).any(axis=2))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,16 @@ from .shard import make_shard
 from .sources import input_files
 
 
-class Step:
+class Step(ABC):
     """Its tasks, each in a process that may be somebody else's, such as datatrove's: what it makes is the command's."""
 
     def __call__(self, data: Any = None, rank: int = 0, world_size: int = 1) -> None:
         with cli.acting(cli.verb or "preprocess.scale"):
             self.work(rank, world_size)
 
+    @abstractmethod
     def work(self, rank: int, world_size: int) -> None:
         """Do one task."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)

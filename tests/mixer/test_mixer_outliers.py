@@ -117,6 +117,14 @@ def test_a_bad_loss_in_a_metric_that_is_not_asked_for_changes_nothing(table, cle
     assert document["prediction"]["news_bpb"] == clean["prediction"]["news_bpb"]
 
 
+def test_losses_exchanged_between_metrics_that_are_not_asked_for_are_nobodys_business(table):
+    weights, losses = np.array(table.weights), np.array(table.losses)
+    losses[12, [1, 2]] = losses[12, [2, 1]]
+    seen = outliers.examine(EffectiveShareLaw(), weights, losses)
+    assert {(doubt.run, doubt.metric) for doubt in seen.doubts} >= {(12, 1), (12, 2)}
+    assert outliers.examine(EffectiveShareLaw(), weights, losses, used=np.array([0])).doubts == []
+
+
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "", "NA", "1e300"])
 def test_cells_that_are_no_numbers_are_named(table, capsys, value):
     from haigo import cli
