@@ -294,8 +294,8 @@ def move(source: StrPath, target: StrPath) -> None:
         new.parent.mkdir(parents=True, exist_ok=True)
         require_ours(new)
         enter(new)
-        for each in noted(old)[-1:]:  # before the file, as in `_keep_edits`
-            note(new, each)
+        for known in noted(old)[-1:]:  # before the file, as in `_keep_edits`
+            note(new, known)
         os.replace(old, new)
         enter(old, "-")
         return
