@@ -190,6 +190,22 @@ class Objective:
                 made[j] = unit * float(np.sqrt(max(p.mean() * (1.0 - p.mean()), 0.0) / self.items[name]))
         return made
 
+    def bounds(self, metrics: Sequence[str], values: Array) -> Array:
+        """What a metric can be, (metrics, 2): a score 0 to 1 (or 100), a loss nothing below 0; infinite where it is not known.
+
+        Args:
+            values: (runs, metrics) as measured.
+        """
+        made = np.tile([-np.inf, np.inf], (len(metrics), 1))
+        for j, name in enumerate(metrics):
+            low, high = float(values[:, j].min()), float(values[:, j].max())
+            score = name in self.items or _SCORE_LIKE.search(name.lower())
+            if low >= 0 and (score or _LOSS_LIKE.search(name.lower())):
+                made[j, 0] = 0.0
+                if score and high <= 100.0:
+                    made[j, 1] = 100.0 if high > 1.0 else 1.0
+        return made
+
     def doubts(self, metrics: Sequence[str], values: Array, source: str) -> list[str]:
         """What must be said about scores of few items or near chance, one sentence each."""
         made = []

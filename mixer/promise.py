@@ -112,35 +112,48 @@ def examine(
     return Promise(rests=rests, better=bool((rests @ task.coefficients).mean() < 0), noise=noise)
 
 
-def prediction(task: Problem, promise: Promise, at: Array, centre: Array) -> dict[str, dict[str, Any]]:
+def compared(best: Array, reference: Array) -> Array:
+    """The mixtures that are compared, (2, corpora): a reference that only rounding tells from `best` is `best`."""
+    return np.stack([best, best if _apart(best, reference) < SAME_MIXTURE else reference])
+
+
+def _apart(best: Array, reference: Array) -> float:
+    return 0.5 * float(np.abs(best - reference).sum())
+
+
+def _far(both: Array) -> float:
+    """How much of the law's error at the one mixture it does not make at the other too, 0 to 1."""
+    return min(1.0, _apart(*both) / _APART)
+
+
+def prediction(task: Problem, promise: Promise, both: Array, at: Array, centre: Array) -> dict[str, dict[str, Any]]:
     """Metric -> what a new run at the recommended mixture and at the reference is predicted to show.
 
     Args:
-        at: (draws, 2, metrics) of the draws at both mixtures.
+        both: (2, corpora) these mixtures, as of `compared`.
+        at: (draws, 2, metrics) of the draws at both.
         centre: (2, metrics) of the law as fitted.
     """
-    one = np.eye(len(task.names))
-    mean = (centre + np.stack([promise.shift(one), np.zeros(len(one))])) * task.sign
-    size = np.sqrt(at.var(0) + np.stack([promise.spread(one), task.noise]) ** 2)
-    size *= np.array([[promise.quantile(0.95)], [_Z90]])
+    one, far = np.eye(len(task.names)), _far(both)
+    mean = (centre + np.stack([far * promise.shift(one), np.zeros(len(one))])) * task.sign
+    run = np.stack([(1.0 - far) * task.noise**2 + far * promise.spread(one) ** 2, task.noise**2])
+    size = np.sqrt(at.var(0) + run) * np.array([[_Z90 + far * (promise.quantile(0.95) - _Z90)], [_Z90]])
+    ends = np.stack([mean, mean - size, mean + size]).clip(*task.objective.bounds(task.names, task.y * task.sign).T)
     said = {}
     for j, name in enumerate(task.names):
-        ends = [[significant(mean[i, j] - size[i, j]), significant(mean[i, j] + size[i, j])] for i in range(2)]
+        (middle, share), low, high = ends[:, :, j]
         said[name] = {
-            "mean": significant(mean[0, j]),
-            "interval": ends[0],
-            "token_share": significant(mean[1, j]),
-            "token_share_interval": ends[1],
+            "mean": significant(middle),
+            "interval": [significant(low[0]), significant(high[0])],
+            "token_share": significant(share),
+            "token_share_interval": [significant(low[1]), significant(high[1])],
         }
     return said
 
 
 def gain(task: Problem, promise: Promise, both: Array, at: Array, centre: Array) -> dict[str, Any]:
-    """What the recommended mixture gains over the reference, both (2, corpora); other arguments as of `prediction`."""
-    apart = 0.5 * float(np.abs(both[0] - both[1]).sum())
-    if apart < SAME_MIXTURE:  # a reference rounded is no gain, however sure
-        at, centre, apart = at[:, [0, 0]], centre[[0, 0]], 0.0
-    far = min(1.0, apart / _APART)  # the error is one of differences
+    """What the recommended mixture gains over the reference; arguments as of `prediction`, from whose means it follows."""
+    far = _far(both)
     value = float((centre[1] - centre[0]) @ task.coefficients - far * promise.shift(task.coefficients))
     size = np.sqrt(((at[:, 1] - at[:, 0]) @ task.coefficients).var() + (far * promise.error(task.coefficients)) ** 2)
     ends = value + promise.quantile(0.95) * float(size) * np.array([-1.0, 1.0])
@@ -196,6 +209,7 @@ def margin(task: Problem, promise: Promise, best: Array, probability: float) -> 
 
 def _above(task: Problem, promise: Promise, best: Array) -> tuple[Array, Array]:
     """How far a run at `best` is expected to be above each ceiling, and how well that is known, (ceilings,) each."""
-    one = np.eye(len(task.names))[:, task.limited]
+    one, far = np.eye(len(task.names))[:, task.limited], _far(compared(best, task.reference))
     drawn = np.array([task.over(best, draw) for draw in range(len(task.surface.draws))])
-    return task.over(best, None) + promise.shift(one), np.sqrt(drawn.var(axis=0) + promise.spread(one) ** 2)
+    run = (1.0 - far) * task.noise[task.limited] ** 2 + far * promise.spread(one) ** 2
+    return task.over(best, None) + far * promise.shift(one), np.sqrt(drawn.var(axis=0) + run)

@@ -188,9 +188,14 @@ def _best(task: Problem, kept: Promise, sure: float) -> Array:
                 starting_points(task)  # says so when the ceilings cannot be met
             best = other(task, task.method)
         best = rounded(best, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
-        if not left or sure <= 0.5 or (promise.certain(task, kept, best) >= sure - 5e-4).all():
+        if not left or (promise.certain(task, kept, best) >= sure - 5e-4).all():
             break
-        task.keep_below(promise.margin(task, kept, best, sure + 0.1 * (1.0 - sure)), f" with probability {sure:g}")
+        if sure > 0.5:
+            task.keep_below(promise.margin(task, kept, best, sure + 0.1 * (1.0 - sure)), f" with probability {sure:g}")
+        elif task.method in methods.EXACT:  # near the reference the law's error is that of a difference
+            task.keep_below(promise.margin(task, kept, best, 0.5))
+        else:
+            break
     return best
 
 
@@ -209,7 +214,7 @@ def _answer(
     within = max(drawn, 1e-6)
     start = task.limits.project(best)
     low, high = near_optimal(task.function(), task.limits, start, within, task.ceilings, task.progress)
-    both = np.stack([best, task.reference])
+    both = promise.compared(best, task.reference)
     at, centre = task.surface.predict(both), task.surface.mean(both)
     exact = task.method in methods.EXACT
     return Recommendation(
@@ -223,7 +228,7 @@ def _answer(
         reference_name=constraints.reference_name,
         token_share=constraints.token_share,
         epochs=constraints.epochs(best),
-        prediction=promise.prediction(task, kept, at, centre),
+        prediction=promise.prediction(task, kept, both, at, centre),
         gain=promise.gain(task, kept, both, at, centre),
         expected_regret=(promise.regret(task, kept, at, drawn) if exact else drawn) * task.unit,
         more_proxies=value_of_information.proxies_to_halve(task, drawn) if exact else None,

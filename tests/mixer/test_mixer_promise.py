@@ -98,3 +98,27 @@ def test_what_is_known_of_the_noise_is_no_error_of_the_law():
     blind, seeing = (Promise(rests=rests, better=True, noise=noise) for noise in (np.zeros(1), known))
     assert seeing.error(one) < blind.error(one) == blind.spread(one)
     assert Promise(rests=0.1 * rests, better=True, noise=known).spread(one) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("kl", ["0.003", "3", "30", "1000"])
+def test_the_gain_is_the_difference_of_the_two_predictions(tmp_path, kl):
+    """Far from the reference, near it, and at it, where the law's error is that of a difference."""
+    document = world(tmp_path, noise=0.03).search(["--kl", kl])
+    said = document["prediction"]["news_bpb"]
+    assert document["gain"]["mean"] == pytest.approx(said["token_share"] - said["mean"], abs=2e-4)
+    assert said["interval"][0] < said["mean"] < said["interval"][1]
+
+
+def test_no_interval_leaves_what_a_score_or_a_loss_can_be(tmp_path):
+    table = world(tmp_path, noise=0.02)
+    table.metrics = ["news_acc", "wiki_acc", "code_bpb", "talk"]
+    low, high = table.losses.min(0), table.losses.max(0)
+    table.losses = (high - table.losses) / (high - low) * [1.0, 100.0, 1.0, 1.0] * (1 - 1e-9)
+    table.losses[:, 2] = 1.0 - table.losses[:, 2]
+    words = ["--objective", "news_acc", "--score", "news_acc=1000", "--maximise", "wiki_acc"]
+    table.words = [*words, "--bootstrap", "10"]
+    said = table.search()["prediction"]
+    ends = {name: [*item["interval"], *item["token_share_interval"], item["mean"]] for name, item in said.items()}
+    assert max(ends["news_acc"]) == 1.0 and min(ends["news_acc"]) >= 0.0
+    assert min(ends["wiki_acc"]) >= 0.0 and max(ends["wiki_acc"]) <= 100.0
+    assert min(ends["code_bpb"]) >= 0.0
