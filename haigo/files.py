@@ -37,6 +37,7 @@ from haigo.ownership import (
     check_output,
     claim,
     enter,
+    give_back,
     made,
     names_in,
     note,
@@ -257,7 +258,7 @@ def _empty(place: Path) -> list[Path]:
     """Remove our files of one folder, and the folder if that empties it; its files that stayed."""
     locked = (place / LOCK).exists() and str(place.absolute()) not in HELD
     with owner(place) if locked else contextlib.nullcontext():
-        listed, foreign, below = names_in(place), [], False
+        listed, foreign, below = sorted(names_in(place)), [], False
         for name in set(os.listdir(place)) - NOTES:
             path = place / name
             if path.is_dir() and not path.is_symlink():
@@ -266,16 +267,10 @@ def _empty(place: Path) -> list[Path]:
                 path.unlink()
             else:
                 foreign.append(path)
-        if foreign or below:
-            for name in sorted(listed):
+        if foreign or below or not give_back(place, held=str(place.absolute()) in HELD):
+            for name in listed:
                 enter(place / name, "-")
-            return foreign
-        for name in (LOCK, JOURNAL):
-            with contextlib.suppress(FileNotFoundError):
-                (place / name).unlink()
-        with contextlib.suppress(OSError):  # something was put there meanwhile
-            place.rmdir()
-        return []
+        return foreign
 
 
 def move(source: StrPath, target: StrPath) -> None:

@@ -275,14 +275,52 @@ def _note(folder: Path, line: bytes) -> None:
     Raises:
         OSError: the disk took less than all of it; what it took says nothing.
     """
-    with open_notes(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND) as handle:
-        with contextlib.suppress(OSError):  # a disk without locks: only two that begin one journal at once need it
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle.fileno()).st_size < len(HEADER):
-            handle.truncate(0)
-            line = HEADER + line
-        if handle.write(line) != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(handle.name))
+    while True:
+        with open_notes(folder / JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND) as handle:
+            _hold(handle)
+            if not os.fstat(
+                handle.fileno()
+            ).st_nlink:  # another process gave the folder back: there is a new one, or will be
+                continue
+            if os.fstat(handle.fileno()).st_size < len(HEADER):
+                handle.truncate(0)
+                line = HEADER + line
+            if handle.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(handle.name))
+            return
+
+
+def _hold(journal: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # a disk without locks: only two that begin, or end, one journal at once need it
+        fcntl.flock(journal, fcntl.LOCK_EX)
+
+
+def give_back(folder: Path, *, held: bool) -> bool:
+    """Remove a folder that holds nothing but our notes, and say whether it is gone.
+
+    A writer at work there has its scratch folder in it, and has entered its name before its file stands there: then the journal
+    stays, without which that file would be nobody's.
+
+    Args:
+        held: this process holds the folder's lock, whose file goes too.
+    """
+    try:
+        with open_notes(folder / JOURNAL, os.O_RDWR) as journal:
+            _hold(journal)
+            if not set(os.listdir(folder)) <= {JOURNAL, LOCK} - (set() if held else {LOCK}):
+                return False
+            for name in (LOCK, JOURNAL) if held else (JOURNAL,):
+                with contextlib.suppress(FileNotFoundError):
+                    (folder / name).unlink()
+    except FileNotFoundError:  # there is none
+        if held:
+            with contextlib.suppress(FileNotFoundError):
+                (folder / LOCK).unlink()
+    try:
+        folder.rmdir()
+    except OSError:  # something was put there meanwhile
+        return False
+    return True
 
 
 def require_ours(path: Path) -> None:

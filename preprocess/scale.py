@@ -13,6 +13,7 @@ docs/guide-scale.md.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
@@ -105,11 +106,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     files.check_output(run.output, [*paths, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
     files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
     chosen = {name: work for name, work in steps(run).items() if options.only in (None, name)}
+    # jobs of Slurm's run when this process is gone
+    with contextlib.nullcontext() if run.executor == "slurm" else files.owner(run.output):
+        _work(run, chosen, options.only)
+    print(f"{run.output}: {', '.join(chosen)} {'submitted' if run.executor == 'slurm' else 'done'}")
+    return cli.OK
+
+
+def _work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], only: str | None) -> None:
     if run.executor == "pool":
         for name, (step, tasks) in chosen.items():
             run_pool(step, tasks, run.workers, f"{name} {run.corpus}")
     else:
-        last = executors(chosen, run, _inputs_mark(run, options.only))[-1]
+        last = executors(chosen, run, _inputs_mark(run, only))[-1]
         try:
             last.run()  # which first runs, or submits, what it depends on
         except HaigoError:
@@ -119,8 +128,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"a task failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
                 f"look into {run.output}/logs, remove the cause, and give the same command again",
             ) from None
-    print(f"{run.output}: {', '.join(chosen)} {'submitted' if run.executor == 'slurm' else 'done'}")
-    return cli.OK
 
 
 def _inputs_mark(run: ScaleRun, only: str | None) -> str:

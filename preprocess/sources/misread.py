@@ -4,6 +4,7 @@ text that was read in the wrong encoding and written again as UTF-8 (縺薙ｌ�
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 import unicodedata
 
@@ -19,6 +20,8 @@ _SIGNS = re.compile(
 )
 _FIRST = re.compile("[縺繧繝ãäåæçèé\x82\x83‚ƒ¤¥]")  # what a sign begins with: most texts have none
 _COMMAS, _HALF_WIDTH = 10, re.compile("[ｦ-ﾟ]")
+_AS_EUC, _OF_DE = 0.2, "с"
+"""Share of kanji that begin with E3 to E9 in EUC-JP, as those of UTF-8 do, and what で becomes; other bytes are lost."""
 _JIS = re.compile(rb"\$B((?:[!-t][!-~]){2,})\(B")
 _HZ = re.compile(rb"~\{(?:[!-w][!-~])+~\}")
 _UTF7 = re.compile(rb"\+(?=[0-9/]*[A-Za-z])[A-Za-z0-9+/]{3,}(?![A-Za-z0-9+/])")
@@ -34,7 +37,17 @@ def signs(text: str) -> int:
     if commas >= _COMMAS:  # EUC-JP read as Shift_JIS: ､ begins every hiragana, and others have it after many
         kana = len(_HALF_WIDTH.findall(text))
         count += commas + kana if commas < kana < 4 * commas else 0
+    if _OF_DE in text:
+        kanji = len(_kanji_of_utf8().findall(text))
+        count += kanji if kanji >= _COMMAS and kanji > _AS_EUC * len(text) else 0
     return count
+
+
+@functools.cache
+def _kanji_of_utf8() -> re.Pattern[str]:
+    """Rare kanji that make up UTF-8 read as EUC-JP (日本語の文章です is ユ茯腴с); prose has one in a hundred."""
+    pairs = (bytes((row, cell)) for row in range(0xE3, 0xEA) for cell in range(0xA1, 0xFF))
+    return re.compile(f"[{''.join(pair.decode('euc_jp', 'ignore') for pair in pairs)}]")
 
 
 def share(text: str) -> float:

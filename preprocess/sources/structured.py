@@ -80,6 +80,7 @@ def what(text: str, whole: bool) -> str | None:
         or _subtitles(lines)
         or _archive(start, lines)
         or _annotated(lines)
+        or _settings(lines if whole else lines[:-1])
         or _sql(text, start)
         or separated.kind(text, whole)
         or _escaped(text, lines)
@@ -252,6 +253,36 @@ def _annotated(lines: list[str]) -> str | None:
     return None
 
 
+_KEY = re.compile(r"""(?:- +)*(?:[^\W\d][\w./-]{0,60}|"[^"]{1,60}"|'[^']{1,60}') ?:(?:\s|$)""")
+_SETTING, _SECTION = re.compile(r"[\w.-]{1,60}\s*=(?!=)"), re.compile(r"\[{1,2}[\w ./:\"'-]{1,60}\]{1,2}$")
+
+
+def _settings(lines: list[str]) -> str | None:
+    """Keys and values of a program: every line is one, and they stand in sections or in each other."""
+    body = [line.rstrip() for line in lines if not line.lstrip().startswith(("#", ";", "%YAML"))]
+    if sum(_SETTING.match(line) is not None for line in body) >= 3 and any(map(_SECTION.match, body)):
+        return "settings (INI, TOML)" if all(_SETTING.match(line) or _SECTION.match(line) for line in body) else None
+    marked = body[:1] == ["---"]
+    above, keys, nested = (
+        -1,
+        0,
+        marked,
+    )  # the last line's indent where it opens a block: of text (|, >) or of further keys
+    opens = ""
+    for line in body[marked:]:
+        content = line.lstrip(" ")
+        indent = len(line) - len(content)
+        if opens in ("|", ">") and indent > above:
+            continue
+        is_key = _KEY.match(f"{content} ") is not None
+        if not is_key and not re.match(r"-(?: |$)|---$|\.\.\.$", content):
+            return None
+        nested = nested or (opens == ":" and is_key and (indent > above or content.startswith("- ")))
+        keys += is_key
+        above, opens = indent, content[-1:] if is_key and content[-1] in ":|>" else ""
+    return "YAML" if nested and keys >= 3 else None
+
+
 def _is_analysed(lines: list[str]) -> bool:
     """Lines of words with what MeCab, ChaSen, CaboCha, Juman or KNP say of them; each sentence ends with EOS."""
     ends = sum(line.strip() == "EOS" for line in lines)
@@ -273,6 +304,8 @@ def _archive(start: str, lines: list[str]) -> str | None:
         return "a catalogue of translations (PO)"
     if all(re.match(r"\{\s*'\w{1,40}'\s*:.*\}\s*$", line) for line in lines[:-1] or lines) and lines:
         return "objects in Python's own notation"
+    if re.match(r"-----BEGIN [A-Z0-9 ]+-----\n\S{20,}$|begin [0-7]{3} \S[^\n]*\n[ -`]{2,62}$", "\n".join(lines[:2])):
+        return "data in base64 or uuencode"
     if re.match(r"@(?:prefix\s+[\w.-]*:|base)\s*<[^<>\s]*>\s*\.", start, re.IGNORECASE):
         return "RDF (Turtle)"
     if re.match(r"BEGIN:V(?:CALENDAR|CARD)\s", start):

@@ -142,6 +142,24 @@ def test_processes_that_write_one_folder_lose_neither_names_nor_work(tmp_path):
     assert len(made) == 240 and all(map(files.made, made))
 
 
+def test_a_folder_given_back_while_others_write_there_keeps_their_names(tmp_path):
+    """One process empties a folder over and over, as index does with its parts, and others begin work in it."""
+    code = (
+        "import sys; from haigo import files\n"
+        "for number in range(150):\n"
+        "    if sys.argv[2] == 'empties':\n"
+        "        files.remove_tree(sys.argv[1])\n"
+        "    else:\n"
+        "        files.write_text(f'{sys.argv[1]}/{sys.argv[2]}-{number}', 'x')\n"
+    )
+    calls = [[sys.executable, "-c", code, str(tmp_path / "parts"), each] for each in ("a", "b", "empties", "empties")]
+    running = [subprocess.Popen(call, cwd=ROOT, stderr=subprocess.PIPE, text=True) for call in calls]
+    said = [one.communicate()[1] for one in running]
+    assert [one.returncode for one in running[:2]] == [0, 0], said
+    assert all(map(files.made, (tmp_path / "parts").glob("*-*")))
+    assert files.remove_tree(tmp_path / "parts") == []
+
+
 def test_a_name_is_on_disk_before_its_file_is(tmp_path, monkeypatch):
     """A full disk may take half of a line without an error: the file is then not put in place, for nobody would know it."""
     files.write_text(tmp_path / "first", "x")

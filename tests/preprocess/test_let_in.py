@@ -57,6 +57,45 @@ def test_annotations_called_txt_are_named(tmp_path, capsys, line, said):
     assert cleaned(tmp_path, path) == (0, [prose.strip()])
 
 
+SETTINGS = {
+    "YAML": [
+        "name: test\non:\n  push:\n    branches: [main]\nsteps:\n- run: |\n    Anything goes here, as text.\n  id: one\n",
+        "---\n題名: 天気\n本文: 今日は天気がよい\n札:\n  - 天気\n  - 散歩\n",
+        "# of a dataset\ndataset_info:\n  features:\n  - name: text\n    dtype: string\n",
+    ],
+    "INI, TOML": ["[main]\n# a remark\nkey = value\nother.key = 1\n\n[two]\nx=y\n"],
+    "base64 or uuencode": [
+        "-----BEGIN CERTIFICATE-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A\n-----END CERTIFICATE-----\n",
+        "begin 644 a.bin\nM86)C86)C86)C\n`\nend\n",
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in SETTINGS.items() for text in texts])
+def test_settings_called_txt_are_named(tmp_path, capsys, kind, text):
+    path = tmp_path / "a.txt"
+    path.write_text(text * 3 if kind == "INI, TOML" else text, encoding="utf-8")
+    assert cleaned(tmp_path, path)[0] == cli.BAD_INPUT and kind in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "太郎：行こう。\n花子: うん、行こう。\n太郎:\n  待って。\n",
+        "Alice: Hello.\nBob: Hello.\nAlice: Where to?\n",
+        "材料:\n- 卵\n- 牛乳\n作り方:\n- 混ぜる\n- 焼く\n",
+        "Agenda:\n- opening\n- budget: 10 minutes\nPlace: the hall, as ever.\nWe shall be on time.\n",
+        "---\ntitle: front matter\ndate: yesterday\n---\nA page of text begins here.\n",
+        "[1]\nこれは注である。\nx = 1 とおく。\n[2]\n",
+        "begin again, and once more\n-----BEGIN of the story-----\n",
+    ],
+)
+def test_prose_that_looks_like_settings_stays(tmp_path, text):
+    path = tmp_path / "a.txt"
+    path.write_text(text, encoding="utf-8")
+    assert cleaned(tmp_path, path, "--min-chars", "1") == (0, [text.strip()])
+
+
 SEVEN = {
     "HZ": ZH.encode("hz"),
     "UTF-7": FR.encode("utf-7"),
@@ -64,7 +103,7 @@ SEVEN = {
     "ISO-2022-JP without": JA.encode("iso2022_jp").replace(b"\x1b", b""),
 }
 MISREAD = [("utf-8", "cp932"), ("utf-8", "latin-1"), ("utf-8", "cp1252"), ("cp932", "latin-1"), ("euc_jp", "latin-1"),
-           ("euc_jp", "cp932")]  # fmt: skip
+           ("euc_jp", "cp932"), ("utf-8", "euc_jp")]  # fmt: skip
 ESCAPED = {
     "references": "".join(f"&#{ord(char)};" for char in JA),
     "escapes": JA.encode("unicode_escape").decode(),

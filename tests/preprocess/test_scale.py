@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli, ownership, yamlfile
+from haigo import cli, files, ownership, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
 from preprocess import clean, index, inspect, scale, scale_steps
@@ -45,13 +45,13 @@ def run_file(place, raw, model_dir, **more):
     return place / "run.yml"
 
 
-def plain(files, model_dir, place):
+def plain(inputs, model_dir, place):
     """File after file with the plain functions."""
-    for number, path in enumerate(files):
+    for number, path in enumerate(inputs):
         clean.clean_corpus("x", [path], place / f"{number:03d}", min_chars=10)
     for split in documents.SPLITS:
         shards = [
-            path for number in range(len(files)) for path in sorted((place / f"{number:03d}" / split).glob("*.zst"))
+            path for number in range(len(inputs)) for path in sorted((place / f"{number:03d}" / split).glob("*.zst"))
         ]
         index.index(shards, model_dir, place / split)
     return {name: (place / name).read_bytes() for name in result_names()}
@@ -81,6 +81,7 @@ def test_the_number_of_tasks_does_not_matter(raw, model_dir, tmp_path, tasks):
     assert scale.main([str(path), "--tasks", str(tasks)]) == 0
     same(tmp_path, expected)
     stamps = {one: one.stat().st_mtime_ns for one in (tmp_path / "out").rglob("*") if one.is_file()}
+    stamps.pop(tmp_path / "out" / files.LOCK)
     assert scale.main([str(path), "--tasks", "13"]) == 0  # nothing is done twice
     kept = {one: one.stat().st_mtime_ns for one in stamps if "log" not in str(one)}
     assert kept == stamps
@@ -236,6 +237,14 @@ def test_a_dataset_of_another_command_is_named_before_the_work(raw, model_dir, t
     assert cli.run(index.main, made) == 0
     assert cli.run(scale.main, [str(path)]) == cli.REFUSED
     assert "was made by preprocess.index" in capsys.readouterr().err and not (tmp_path / "out" / "clean").exists()
+
+
+def test_a_second_run_in_the_same_folder_waits_for_its_turn(raw, model_dir, tmp_path, capsys):
+    """Two that join the same shards took them away from each other; what was left was nobody's, and refused for ever."""
+    path = run_file(tmp_path, raw, model_dir)
+    with files.owner(tmp_path / "out"):
+        assert cli.run(scale.main, [str(path)]) == cli.BAD_INPUT
+    assert "is in use by another process" in capsys.readouterr().err and not (tmp_path / "out" / "clean").exists()
 
 
 def test_a_step_in_a_process_of_somebody_elses_makes_the_commands_files(raw, model_dir, tmp_path):
