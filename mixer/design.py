@@ -4,7 +4,7 @@
     python -m mixer.design --supply supply.csv --runs 24 --held-out 6 --target-tokens 20e9 --floor 0.02 --output ratios.csv
     python -m mixer.design --corpora news,wiki,code --runs 16 --output ratios.csv
     python -m mixer.design --supply supply.csv --runs 16 --history ratios.csv --history-metrics metrics.csv \\
-        --objective news_bpb --output more.csv       (a second batch, around the optimum that the first one says)
+        --objective news_bpb --append --output both.csv    (a second round, around the optimum that the first one says)
 
 supply.csv: corpus, and any of tokens, min, max, max_epochs, group. The first two runs are token share and uniform
 where the limits allow them. Runs to fit are named p000, p001, ...; held-out runs, which only judge the fit, h000, ...
@@ -14,7 +14,6 @@ A corpus of weight 0 makes its own loss wildly noisy, so every corpus gets --flo
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,10 @@ import numpy as np
 from haigo import cli, files, flags, naming
 from haigo.cli import HaigoError
 from haigo.formats import csvfile
-from mixer.arrays import Array, as_matrix
+from haigo.formats.tables import Ratios
+from mixer import history as histories
+from mixer.arrays import Array
+from mixer.history import History
 from mixer.limits import Limits, project_box
 from mixer.mixture import DIGITS, rounded
 from mixer.options import FLOOR, DesignOptions
@@ -40,10 +42,9 @@ _POOL = 24  # candidates a run; more would push the choice into the corners of t
 # or three corpora teach little about good ones: fewer and denser candidates (measured with 17 corpora: docs/mixer.md).
 _MANY = 9
 _DENSE_STRENGTHS, _DENSE_POOL = (1.0, 2.0, 4.0, 8.0), 4
-_NEAR = 3.0
-"""Dirichlet strength of a later batch around the optimum of the runs so far."""
-
-
+_NEAR, _NEAR_DRAWS = 3.0, 10.0
+"""Dirichlet strengths of a later batch around the optimum of the runs so far, and around the optima of the law's draws."""
+_MOST_DRAWS, _TRIES = 64, 6
 _APART = 0.005
 """Total variation at which two mixtures are different runs."""
 
@@ -99,8 +100,9 @@ def propose(
     where the regret is decided: random mixtures around the optimum of the runs so far.
 
     Args:
-        history: what was trained: weights (runs, corpora), or a pair (weights, losses (runs,) or (runs, metrics)), lower
-            is better. Without it the first two are the reference (token share) and uniform, where the limits allow.
+        history: what was trained: weights (runs, corpora), a pair (weights, losses (runs,) or (runs, metrics)), lower
+            is better, or a `History`. Without it the first two are the reference (token share) and uniform, where the
+            limits allow.
         floor: smallest weight of any corpus.
         objective: (metrics,) how much each loss counts; all alike, each divided by its spread, when None.
 
@@ -113,12 +115,12 @@ def propose(
     limits = limited.limits()
     limits.check()
     rng = np.random.default_rng(seed)
-    weights, losses = history if isinstance(history, tuple) else (history, None)
-    old = np.empty((0, len(constraints.corpora))) if weights is None else as_matrix(weights, "history")
-    if losses is not None:
-        chosen = _near_optimum(limited, old, as_matrix(losses, "losses"), objective, n, rng)
+    known = histories.plain(history, objective)
+    if known is not None and known.losses is not None:
+        chosen = _near_optimum(limited, known, n, seed, rng)
     else:
-        chosen = _spread(limited, old, n, rng, history is None)
+        old = np.empty((0, len(constraints.corpora))) if known is None else known.weights
+        chosen = _spread(limited, old, n, rng, known is None)
     return np.array([rounded(c, DIGITS, limits.lower, limits.upper) for c in chosen])
 
 
@@ -145,19 +147,26 @@ def _spread(constraints: Constraints, old: Array, n: int, rng: np.random.Generat
     return chosen
 
 
-def _near_optimum(
-    constraints: Constraints, old: Array, losses: Array, objective: Any, n: int, rng: np.random.Generator
-) -> list[Array]:
-    """Dirichlet draws around the optimum that the runs so far say."""
-    from mixer.focus import optimum
+def _near_optimum(constraints: Constraints, known: History, n: int, seed: int, rng: np.random.Generator) -> list[Array]:
+    """Dirichlet draws: half of them wide around the optimum that the runs so far say, half close around the optima of as
+    many draws of the law, which lie apart as far as the optimum is not known."""
+    from mixer.focus import optima
 
-    spread = np.maximum(losses.std(axis=0), 1e-300)
-    coefficients = 1.0 / spread if objective is None else np.asarray(objective, dtype=np.float64)
-    if coefficients.shape != (losses.shape[1],):
-        raise HaigoError(f"{coefficients.size} coefficients for {losses.shape[1]} losses.", "give one a loss")
-    best = optimum(constraints, old, losses, coefficients)
-    draws = rng.dirichlet(np.maximum(best * len(best) * _NEAR, 0.02), size=n)
-    return list(inside(draws, constraints.limits(), rng))
+    assert known.losses is not None
+    draws, limits = min(n // 2, _MOST_DRAWS), constraints.limits()
+    given = constraints, known.weights, known.losses, known.coefficients
+    found = optima(*given, ceilings=known.ceilings, draws=draws, seed=seed)
+    chosen: list[Array] = []
+    for i in range(n):
+        close = i >= n - n // 2
+        centre, strength = (found[1 + i % draws], _NEAR_DRAWS) if close else (found[0], _NEAR)
+        for halved in range(_TRIES):  # wider where a corner of the limits would be trained twice
+            around = np.maximum(centre * len(centre) * strength / 2.0**halved, 0.02)
+            made = inside(rng.dirichlet(around, size=1), limits, rng)[0]
+            if all(np.abs(made - other).sum() > 2 * _APART for other in (*chosen, *known.weights)):
+                break
+        chosen.append(made)
+    return chosen
 
 
 def design(
@@ -185,8 +194,9 @@ def design(
         raise HaigoError(f"{held_out} held-out runs are not possible.", "give 0 or more")
     if not 0 <= floor < 1:
         raise HaigoError(f"a floor of {floor} is not possible.", "give a small weight such as 0.01")
-    made = propose(constraints, n, seed, history, floor, objective)
-    first = 0 if history is None else len(history[0] if isinstance(history, tuple) else history)
+    known = histories.plain(history, objective)
+    made = propose(constraints, n, seed, known, floor)
+    first = 0 if known is None else len(known.weights) if known.first is None else known.first
     names = [f"p{i:03d}" for i in range(first, first + n)]
     if held_out > 0:
         limited = constraints.with_floor(floor) if floor > 0 else constraints
@@ -207,68 +217,68 @@ def design(
     return table
 
 
-def write_ratios(path: str, table: pd.DataFrame) -> None:
-    """Write ratios.csv atomically; every number with as few digits as it has."""
-    header = [str(column) for column in table.columns]
-    cells = [
-        [f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in row[1:]]
-        for row in table.itertuples(index=False, name=None)
-    ]
-    rows = {str(run): dict(zip(header[1:], row, strict=True)) for run, row in zip(table["run"], cells, strict=True)}
-    csvfile.write_rows(Path(path), header, rows)
+def write_ratios(path: str, table: pd.DataFrame, before: Ratios | None = None) -> None:
+    """Write ratios.csv atomically; every number with as few digits as it has.
+
+    Args:
+        before: runs that stand first in it, as their own file gives them.
+    """
+    corpora = [str(column) for column in table.columns][1:]
+    rows: dict[str, dict[str, str]] = {}
+    if before is not None:
+        for run, row in zip(before.runs, before.written.tolist(), strict=True):
+            rows[run] = {name: repr(row[before.corpora.index(name)]) for name in corpora}
+    for row in table.itertuples(index=False, name=None):
+        cells = [f"{value:.{DIGITS}f}".rstrip("0").rstrip(".") for value in row[1:]]
+        rows[str(row[0])] = dict(zip(corpora, cells, strict=True))
+    csvfile.write_rows(Path(path), ["run", *corpora], rows)
 
 
-def _trained(options: DesignOptions) -> tuple[list[str], Any, Any]:
-    """Corpora, history and objective as `propose` takes them, from the files named on the command line."""
-    from mixer import objective as objectives
-    from mixer import outliers
-    from mixer.laws_share import EffectiveShareLaw
-    from mixer.proxies import read, read_ratios
+def make(options: DesignOptions, kl: float | None = None) -> pd.DataFrame:
+    """Design as the command does, and write the table; what is returned holds the new runs alone.
 
-    if not options.history_metrics:
-        _, columns, weights, _ = read_ratios(options.history or "")
-        return columns, weights, None
-    goal = objectives.parse(options.objective, {}, options.maximise)
-    table = read(options.history or "", options.history_metrics, list(goal.weights))
-    goal = goal.resolve(table.metrics, options.history_metrics)
-    sign = goal.signs(table.metrics)
-    examined = outliers.examine(EffectiveShareLaw(), table.weights, table.losses * sign)
-    for note in outliers.notes(examined, table.runs, table.metrics, sign, options.history_metrics):
-        print(note, file=sys.stderr)
-    losses = examined.losses
-    return table.corpora, (table.weights, losses), goal.coefficients(table.metrics, losses.std(axis=0))
+    Args:
+        kl: pull of the optimum that a second batch goes around, as of `mixer.search`.
+    """
+    named = [name.strip() for name in options.corpora.split(",") if name.strip()] if options.corpora else None
+    ratios, known = histories.read(options) if options.history else (None, None)
+    if ratios is not None:
+        named = named or ratios.corpora
+    if options.supply is None and named is None:
+        raise HaigoError("neither --supply nor --corpora is given.", "name the corpora")
+    constraints = constraints_from(read_supply(options.supply) if options.supply else None, named, options, kl=kl)
+    if ratios is not None and ratios.corpora != list(constraints.corpora):
+        raise HaigoError(f"{options.history} has other corpora.", "use the same corpora in the same order")
+    if ratios is None:  # names that a table has already may be somebody else's
+        naming.check_all(constraints.corpora, "corpus", options.supply or "--corpora")
+    table = design(constraints, options.runs, options.seed, options.floor, options.held_out, known)
+    twice = [run for run in table["run"] if ratios is not None and options.append and run in ratios.runs]
+    if twice:
+        raise HaigoError(f"{options.history} has a run '{twice[0]}' already.", "leave out --append, or --held-out")
+    write_ratios(options.output, table, ratios if options.append else None)
+    return table
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("mixer.design", __doc__, DesignOptions, argv)
     cli.keeps_nothing()
     files.check_output(options.output, [options.supply, options.history, options.history_metrics])
-    named = [name.strip() for name in options.corpora.split(",") if name.strip()] if options.corpora else None
-    history = objective = None
-    columns: list[str] = []
     together = bool(options.history_metrics), bool(options.objective)
     if together in ((True, False), (False, True)) or (options.history_metrics and not options.history):
         raise HaigoError("--history-metrics, --history and --objective belong together.", "give all three or none")
-    if options.maximise and not options.objective:
-        raise HaigoError("--maximise belongs to --objective.", "add --objective", option="maximise")
-    if options.history:
-        columns, history, objective = _trained(options)
-        named = named or columns
-    if options.supply is None and named is None:
-        raise HaigoError("neither --supply nor --corpora is given.", "name the corpora")
-    constraints = constraints_from(read_supply(options.supply) if options.supply else None, named, options)
-    if history is not None and columns != list(constraints.corpora):
-        raise HaigoError(f"{options.history} has other corpora.", "use the same corpora in the same order")
-    if not options.history:  # names that a table has already may be somebody else's
-        naming.check_all(constraints.corpora, "corpus", options.supply or "--corpora")
-    table = design(constraints, options.runs, options.seed, options.floor, options.held_out, history, objective)
-    write_ratios(options.output, table)
+    for name in options.given("maximise", "minimise", "ceilings", "standardise") if not options.objective else ():
+        word = {"ceilings": "ceiling", "standardise": "no-standardise"}.get(name, name)
+        raise HaigoError(f"--{word} belongs to --objective.", "add --objective", option=name)
+    if options.append and not options.history:
+        raise HaigoError("--append belongs to --history.", "add --history", option="append")
+    table = make(options)
+    corpora = [str(name) for name in table.columns][1:]
     if options.json:
-        print(json.dumps({"output": options.output, "runs": list(table["run"]), "corpora": list(constraints.corpora)}))
+        print(json.dumps({"output": options.output, "runs": list(table["run"]), "corpora": corpora}))
         return cli.OK
     low, high = table.iloc[:, 1:].min(), table.iloc[:, 1:].max()
-    print(f"{len(table)} proxy mixtures of {len(constraints.corpora)} corpora in {options.output}")
-    for name in constraints.corpora:
+    print(f"{len(table)} proxy mixtures of {len(corpora)} corpora in {options.output}")
+    for name in corpora:
         print(f"  {name:<24} {low[name]:.3f} to {high[name]:.3f}")
     return cli.OK
 

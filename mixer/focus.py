@@ -8,11 +8,15 @@ where it is one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import numpy as np
 
 from mixer.arrays import Array
 from mixer.laws_share import EffectiveShareLaw
-from mixer.optimise import Surface, minimise
+from mixer.objective import limit_value
+from mixer.optimise import Below, Surface, least_excess, minimise
 from mixer.options import KL
 from mixer.supply import Constraints
 
@@ -29,20 +33,63 @@ def counts(objective: Array) -> Array:
     return np.asarray(made / made.mean())
 
 
-def optimum(constraints: Constraints, weights: Array, losses: Array, coefficients: Array, near: bool = True) -> Array:
+def optimum(
+    constraints: Constraints,
+    weights: Array,
+    losses: Array,
+    coefficients: Array,
+    near: bool = True,
+    ceilings: Mapping[int, float | str] = MappingProxyType({}),
+) -> Array:
     """The best mixture within the limits, (corpora,): the bare search of `mixer.recommend`, for choosing the next runs.
+
+    Args: as of `optima`.
+    """
+    return optima(constraints, weights, losses, coefficients, near, ceilings)[0]
+
+
+def optima(
+    constraints: Constraints,
+    weights: Array,
+    losses: Array,
+    coefficients: Array,
+    near: bool = True,
+    ceilings: Mapping[int, float | str] = MappingProxyType({}),
+    draws: int = 0,
+    seed: int = 0,
+) -> Array:
+    """The best mixture by the law as fitted, and by each of its draws, (1 + draws, corpora).
 
     Args:
         weights: (runs, corpora).
         losses: (runs, metrics), lower is better.
         coefficients: (metrics,) of the minimised sum.
         near: good proxies count more.
+        ceilings: number of a loss -> what it may be predicted at: a number, or "+5%" against the reference. Where they
+            cannot be met together, the mixture that breaks the worst of them least.
+        draws: of the law, each fitted to perturbed losses.
     """
     limits, objective = constraints.limits(), losses @ coefficients
-    used = np.flatnonzero(coefficients)
+    limited = np.array(sorted(ceilings), dtype=np.int64)
+    used = np.union1d(np.flatnonzero(coefficients), limited)
     law = EffectiveShareLaw().fit(weights, losses[:, used], counts(objective) if near else None)
     pull = (KL if constraints.kl is None else float(constraints.kl)) * float(objective.std())
-    surface = Surface(law, law.theta_[None], constraints)
-    function = surface.weighted(coefficients[used], pull, constraints.reference)
-    starts = [limits.project(constraints.reference), limits.project(weights[int(objective.argmin())])]
-    return minimise(function, limits, starts)
+    surface = Surface(law, law.bootstrap(draws, seed) if draws else law.theta_[None], constraints)
+    reference = limits.project(constraints.reference)
+    which, given = np.searchsorted(used, limited), [ceilings[int(j)] for j in limited]
+
+    def best(starts: list[Array], draw: int | None, effort: int) -> Array:
+        function = surface.weighted(coefficients[used], pull, constraints.reference, draw)
+        if not given:
+            return minimise(function, limits, starts, effort=effort)
+        at = surface.metrics(reference, which, draw)[0].tolist()
+        top = np.array([limit_value(limit, value, 1.0, "") for limit, value in zip(given, at, strict=True)])
+        below = Below(surface, which, top, np.maximum(np.abs(top), 1e-9), draw)
+        good = [start for start in starts if (below(start)[0] <= 0).all()]
+        if good:
+            return minimise(function, limits, good, below, effort)
+        least, over = least_excess(below, limits, reference)
+        return least if (over > 1e-6).any() else minimise(function, limits, [least], below, effort)
+
+    first = best([reference, limits.project(weights[int(objective.argmin())])], None, 150)
+    return np.array([first, *(best([first], draw, 40) for draw in range(draws))])

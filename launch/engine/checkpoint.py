@@ -202,6 +202,22 @@ def same(folder: Path, identity: Mapping[str, Any], former: Callable[[], Mapping
     return held == _plain(identity) or (former is not None and held is not None and held == _plain(former()))
 
 
+def take_over(source: Path, folder: Path, identity: Mapping[str, Any]) -> None:
+    """Copy a finished run of another folder, where it is exactly this one and `folder` does not hold it finished already.
+
+    Args:
+        identity: what the run is made from, as of `claim`.
+    """
+    if not (source / RESULT).is_file() or (same(folder, identity) and (folder / RESULT).is_file()):
+        return
+    if same(source, identity) and finished(source) is not None:
+        clear(folder)
+        for path in (source / IDENTITY, *_left(source)):  # the result last: a kill before it leaves none
+            if path.name != RESULT:
+                files.copy(path, folder / path.relative_to(source))
+        files.copy(source / RESULT, folder / RESULT)
+
+
 def note(folder: Path, **facts: Any) -> None:
     """Keep more facts beside the identity; None takes one away."""
     content = {**_content(folder), **facts}

@@ -15,7 +15,7 @@ from typing import Any
 from haigo import digests, files, flags, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.formats import mixture as mixtures
-from launch.pipeline.runfile import RunFile
+from launch.pipeline.runfile import FIRST_ROUND, RunFile
 
 SPLITS = ("train", "valid", "test")
 HELD_OUT = "h"
@@ -148,23 +148,53 @@ def data_digests(root: Path, name: str) -> dict[str, list[str]]:
 # -- mixture -----------------------------------------------------------------------------------------------------------
 
 
-def design(root: Path, run: RunFile) -> str:
-    """The mixtures of the proxy runs."""
+def design(root: Path, run: RunFile, rounds: int, folder: str) -> str:
+    """The mixtures of the proxy runs, in `folder`/ratios.csv.
+
+    Args:
+        rounds: 1 is all runs at once. Of two, the first one's folder gets its half and the held-out runs, the last one's these
+            and the other half, around the optimum that the first half says.
+    """
     from mixer import design as designs
-    from mixer.options import LimitOptions
-    from mixer.supply import constraints_from, read_supply
+    from mixer.options import DesignOptions
 
-    supply, options = root / "supply.csv", run.proxies
-    limits = run.search.shared(LimitOptions, supply=str(supply), target_tokens=run.target_tokens)
-    kl: Any = {} if run.search.kl is None else {"kl": run.search.kl}
-    constraints = constraints_from(read_supply(supply), options=limits, **kl)
-    table = designs.design(constraints, options.runs, run.seed, options.floor, options.held_out)
-    designs.write_ratios(str(root / "design" / "ratios.csv"), table)
-    return digests.sha256(root / "design" / "ratios.csv")
+    proxies, first = run.proxies, root / FIRST_ROUND
+    half = proxies.runs if rounds == 1 else (proxies.runs + 1) // 2
+    asked = run.search.shared(
+        DesignOptions,
+        supply=str(root / "supply.csv"),
+        target_tokens=run.target_tokens,
+        runs=half,
+        held_out=proxies.held_out,
+        floor=proxies.floor,
+        seed=run.seed,
+        output=str(root / folder / "ratios.csv"),
+    )
+    if rounds == 2 and folder == "design":
+        asked = asked.replaced(
+            runs=proxies.runs - half,
+            held_out=0,
+            history=str(first / "design" / "ratios.csv"),
+            history_metrics=str(first / "proxies" / "metrics.csv"),
+            append=True,
+            **_goal(run),
+        )
+    designs.make(asked, run.search.kl)
+    return digests.sha256(asked.output)
 
 
-def proxies(root: Path, run: RunFile) -> str:
-    """Train the proxies; those that are there already are kept."""
+def _goal(run: RunFile) -> dict[str, Any]:
+    """What the mixture is chosen for, in the words of mixer's options."""
+    return {
+        "objective": [f"{name}={weight!r}" for name, weight in run.objective.metrics.items()],
+        "ceilings": run.objective.ceilings,
+        "standardise": False,  # every metric is in bits per byte already
+    }
+
+
+def proxies(root: Path, run: RunFile, part: str = "") -> str:
+    """Train the proxies of `part`design/ratios.csv; those that are there already, or in the folder of the other round, are
+    kept."""
     from haigo.formats import tokenizer as tokenizers
     from launch.engine import evaluate
     from launch.proxies import train as swarm
@@ -177,12 +207,13 @@ def proxies(root: Path, run: RunFile) -> str:
         length = int(reader.load(model).get("seq_length", 2048))
         for path in dict.fromkeys([*run.pairs.values(), *run.test_pairs.values()]):
             evaluate.pairs_task(path, known, length)
-    asked = options.shared(RunOptions, workers=run.workers, pairs=run.pairs, seed=run.seed)
-    done = swarm.run(root / "design" / "ratios.csv", root / "corpora.yml", model, root / "proxies", asked)
+    other = root / ("" if part else FIRST_ROUND) / "proxies"
+    asked = options.shared(RunOptions, workers=run.workers, pairs=run.pairs, seed=run.seed, trained=other)
+    done = swarm.run(root / part / "design" / "ratios.csv", root / "corpora.yml", model, root / part / "proxies", asked)
     if done.failed:
         name, why = next(iter(done.failed.items()))
         raise Failed(f"{len(done.failed)} proxies failed; {name}: {why}", "mend that and run the same command again")
-    return table_digest(root / "proxies" / "metrics.csv")
+    return table_digest(root / part / "proxies" / "metrics.csv")
 
 
 def table_digest(path: Path) -> str:
@@ -216,9 +247,7 @@ def search(root: Path, run: RunFile) -> dict[str, float]:
         supply="supply.csv",
         ratios="design/ratios.csv",
         metrics="proxies/metrics.csv",
-        objective=[f"{name}={weight!r}" for name, weight in run.objective.metrics.items()],
-        ceilings=run.objective.ceilings,
-        standardise=False,  # every metric is in bits per byte already
+        **_goal(run),
         held_out=HELD_OUT if run.proxies.held_out else None,
         seed=run.seed,
         screen="screen" if run.proxies.screen else None,

@@ -8,7 +8,7 @@ from pathlib import Path
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from launch.pipeline import inputs, runfile
-from launch.pipeline.runfile import RunFile
+from launch.pipeline.runfile import FIRST_ROUND, RunFile
 
 
 def check_output(run: RunFile, path: Path, root: Path) -> None:
@@ -39,6 +39,9 @@ def stage_names(run: RunFile) -> list[str]:
         "dedup": run.dedup.method != "none",
         "decontaminate": run.decontaminate.against,
         "screen": run.proxies.screen,
+        **dict.fromkeys(
+            (f"{FIRST_ROUND}/design", f"{FIRST_ROUND}/proxies"), run.proxies.in_rounds(len(run.corpora)) == 2
+        ),
     }
     several = [f"{stage}/{name}" for stage in ("corpora", "data") for name in run.corpora]
     several += [f"{stage}/{name}" for stage in ("models", *(["scores"] if run.scores.tasks else [])) for name in models]

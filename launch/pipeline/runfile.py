@@ -131,12 +131,26 @@ class Objective(Options):
     )
 
 
+FIRST_ROUND = "round-1"
+"""Folder of the first of two rounds; the tables of both together stand where those of one would."""
+LEAST_FOR_TWO, FOR_TWO_A_CORPUS = 16, 3
+"""Fewer runs than this, or than so many a corpus, are trained in one round where the run file does not say: half of them is
+too little to go by (docs/mixer.md)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Proxies(Options):
     """The small runs that the mixing laws are fitted on."""
 
     model: str = option("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
     runs: int = again(DesignOptions, "runs", least=4)
+    rounds: int | None = option(
+        "2: half of the runs first, the others around the optimum that those say; 1: all at once; empty: 2, and 1 below"
+        f" {LEAST_FOR_TWO} runs, below {FOR_TWO_A_CORPUS} a corpus, or where a run folder's were designed at once",
+        None,
+        least=1,
+        most=2,
+    )
     held_out: int = again(DesignOptions, "held_out", default=6)
     tokens: int = again(TrainOptions, "tokens", default=300_000, doc="training tokens of each proxy")
     floor: float = again(DesignOptions, "floor")
@@ -146,6 +160,10 @@ class Proxies(Options):
         "held_out",
         doc="so many more mixtures are judged by n-gram counts (seconds, `launch.screen`): a help where `runs` are few",
     )
+
+    def in_rounds(self, corpora: int) -> int:
+        """How many rounds a new run folder has."""
+        return self.rounds or (1 if self.runs < max(LEAST_FOR_TWO, FOR_TWO_A_CORPUS * corpora) else 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -343,6 +361,9 @@ def _names(run: RunFile, name: str) -> Iterator[tuple[str, str]]:
 
 def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
     """What does not go together: problem and fix."""
+    if run.proxies.rounds == 2 and run.proxies.runs < 8:
+        problem = f"'proxies.rounds' is 2, and half of {run.proxies.runs} 'proxies.runs' is too little to fit a law."
+        yield problem, "give 8 runs or more, or one round"
     if run.seed == 0 and run.configs.models:
         yield "'seed' is 0, and GPT-NeoX refuses the seed 0.", "give 1 or more, or no configs.models"
     for corpus, each in run.corpora.items():
@@ -389,7 +410,7 @@ def key_of(stage: str, option: str) -> str | None:
         stage: in which the room works, e.g. `corpora/news`.
         option: e.g. `text_key`, which gives `corpora.news.text_key`.
     """
-    part, _, name = stage.partition("/")
+    part, _, name = stage.removeprefix(f"{FIRST_ROUND}/").partition("/")
     section = _SECTION.get(part, part)
     sections = {each.name: each for each in dataclasses.fields(RunFile)}
     if section == "corpora":

@@ -112,6 +112,17 @@ class Run:
                     "name another run folder (`output:`, or --output-dir), or move that folder away",
                 )
 
+    def made_from(self, stage: Stage) -> bool:
+        """Whether the folder of a stage was made from just these inputs, or is being made from them."""
+        folder = self.root / stage.name
+        try:
+            marker = read_marker(folder)
+        except HaigoError:
+            return False
+        if marker is not None:
+            return marker.inputs == (stage.wanted_formerly() if marker.former else stage.wanted())
+        return (folder / INPUTS).is_file() and files.read_text(folder / INPUTS) == stage.wanted()
+
     def do(self, stage: Stage) -> Any:
         """Run one stage if it has to be run, and return its identity."""
         return self.do_all([stage], workers=1)[stage.name]

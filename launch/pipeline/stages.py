@@ -1,11 +1,12 @@
 """The stages of `launch.pipeline`, in order: what each is made from, and which room does it.
 
-    raw files -> corpora/NAME -> dedup -> decontaminate -> tokenizer -> data/NAME -> design -> proxies -> search
-    -> configs, models/NAME -> scores/NAME -> report
+    raw files -> corpora/NAME -> dedup -> decontaminate -> tokenizer -> data/NAME -> round-1/design -> round-1/proxies
+    -> design -> proxies -> search -> configs, models/NAME -> scores/NAME -> report
 
 What a stage does is in `launch.pipeline.actions`; here stands what it depends on. dedup and decontaminate are off unless the
 run file asks for them: a run without them has the stages and identities that it had before there were any. Identities of the
 text keep the names of the stages that cleaned it (`corpora/NAME`): where one takes nothing away, nothing after it is redone.
+With one round of proxies there is no `round-1`, and design and proxies are what they were before there were two.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from haigo.cli import HaigoError
 from haigo.progress import Progress
 from launch.pipeline import actions, ahead, inputs
 from launch.pipeline.ledger import Ledger
-from launch.pipeline.runfile import RunFile
+from launch.pipeline.runfile import FIRST_ROUND, RunFile
 from launch.pipeline.stage import Run, Stage
 from launch.pipeline.summary import CHOSEN
 
@@ -76,10 +77,11 @@ class Chain:
         from launch.pipeline import summary
         from launch.pipeline.page import report
 
-        result = summary.collect(self.root, self.file)
+        names = [name for _, name in self.stages.states]
+        result = summary.collect(self.root, self.file, 2 if f"{FIRST_ROUND}/design" in names else 1)
         files.write_json(self.root / "summary.json", result)
         report.write(self.root, self.file)
-        self.digests.save([name for _, name in self.stages.states])
+        self.digests.save(names)
         return result
 
     def _stage(self, name: str, made_from: Any, action: Callable[..., Any], *arguments: Any, **more: Any) -> Stage:
@@ -213,17 +215,15 @@ class Chain:
     def _mixture(self, indexed: dict[str, Any]) -> Any:
         """The weights of the chosen mixture."""
         options, seed, limits = self.file.proxies, self.file.seed, self._limits()
+        common = [options.tokens, options.eval_tokens], [indexed, seed, self._pairs(self.run.pairs)]
         stated = [options.runs, options.held_out, options.floor, seed, limits, indexed]
-        proof = partial(digests.sha256, self.root / "design" / "ratios.csv")
-        design = self._do("design", stated, actions.design, proof=proof)
-        common = [options.tokens, options.eval_tokens, design, indexed, seed, self._pairs(self.run.pairs)]
+        design = self._design(stated, common)
         screen = None
         if options.screen:
             proof = partial(digests.sha256, self.root / "screen" / "metrics.csv")
-            screen = self._do("screen", [options.screen, *common], actions.screen, proof=proof)
-        proof = partial(actions.table_digest, self.root / "proxies" / "metrics.csv")
-        stated = [inputs.model(options.model), *common]
-        metrics = self._do("proxies", stated, actions.proxies, keep=True, proof=proof)
+            made_from = [options.screen, *common[0], design, *common[1]]
+            screen = self._do("screen", made_from, actions.screen, proof=proof)
+        metrics = self._proxies("", design, common)
         stated = [inputs.stated(self.file.search), inputs.stated(self.file.objective), limits, design, metrics]
         stated += [screen] if screen is not None else []
         weights = partial(actions.chosen_weights, self.root)
@@ -233,6 +233,40 @@ class Chain:
             files.write_text(self.root / "mixture.yml", files.read_text(self.root / "search" / "mixture.yml"))
             print(files.read_text(self.root / "search" / "answer.txt"), flush=True)
         return mixture
+
+    def _design(self, stated: list[Any], common: tuple[list[Any], list[Any]]) -> Any:
+        """The table of proxy mixtures, after the first half was trained where there are two rounds; its identity."""
+        once = self._designed("design", stated, 1)
+        rounds = self._rounds(once)
+        if rounds == 1:
+            return self.stages.do(once)
+        first = self.stages.do(self._designed(f"{FIRST_ROUND}/design", [*stated, "first of 2"], 2))
+        metrics = self._proxies(f"{FIRST_ROUND}/", first, common)
+        goal = [inputs.stated(self.file.objective), first, metrics]
+        return self.stages.do(self._designed("design", [*stated, *goal], 2))
+
+    def _designed(self, name: str, stated: list[Any], rounds: int) -> Stage:
+        proof = partial(digests.sha256, self.root / name / "ratios.csv")
+        return self._stage(name, stated, actions.design, rounds, name, proof=proof)
+
+    def _rounds(self, once: Stage) -> int:
+        """1 or 2, as the run file says or, where it leaves that open, as the folder or the number of runs does."""
+        options = self.file.proxies
+        rounds = options.in_rounds(len(self.file.corpora))
+        if options.rounds is not None or rounds == 1 or not self.stages.made_from(once):
+            return rounds
+        told = (
+            "designed at once by an earlier run, and stays so; `proxies: {rounds: 2}` would train it anew in two rounds"
+        )
+        print(f"  design: {told}", file=sys.stderr)
+        return 1
+
+    def _proxies(self, part: str, design: Any, common: tuple[list[Any], list[Any]]) -> Any:
+        """The trained proxies of one round's table, or of both; the digest of what they learnt."""
+        name = f"{part}proxies"
+        proof = partial(actions.table_digest, self.root / name / "metrics.csv")
+        stated = [inputs.model(self.file.proxies.model), *common[0], design, *common[1]]
+        return self._do(name, stated, actions.proxies, part, keep=True, proof=proof)
 
     def _pairs(self, pairs: Mapping[str, str]) -> list[Any]:
         return [self.digests.of([ahead.existing(path, name)]) for name, path in pairs.items()]

@@ -32,6 +32,7 @@ _LIKE = {
     "models": {CHOSEN: _MODEL, "token_share?": _MODEL},
     "ceilings": {str: float},
     "seconds": {str: float},
+    "proxies?": {"rounds": int, "first": int, "second": int, "held_out": int},
 }
 
 
@@ -48,13 +49,16 @@ def read(root: Path) -> dict[str, Any]:
     return dict(found)
 
 
-def collect(root: Path, run: RunFile) -> dict[str, Any]:
+def collect(root: Path, run: RunFile, rounds: int = 1) -> dict[str, Any]:
     """The run's result.
+
+    Args:
+        rounds: in which its proxies were trained.
 
     Returns:
         headline: one sentence; weights: of the chosen mixture; models: name -> objective, held-out metrics (bits per byte),
         tokens, scores; ceilings: metric -> measured share of the token-share model's loss, where one is trained; seconds:
-        of every stage.
+        of every stage; proxies: how many in which round.
 
     Raises:
         Refused: the mixture is not the one that the model was trained on.
@@ -74,12 +78,15 @@ def collect(root: Path, run: RunFile) -> dict[str, Any]:
             "weights": mixtures.read(root / "models" / name / "mixture.yml")["weights"],
             "scores": _scores(root / "scores" / name / "result.json"),
         }
+    second = run.proxies.runs // 2 if rounds == 2 else 0
+    trained = {"rounds": rounds, "first": run.proxies.runs - second, "second": second}
     return {
         "headline": _headline(models),
         "weights": mixture["weights"],
         "models": models,
         "ceilings": _ceilings(models, run),
         "seconds": stage.seconds_spent(root),
+        "proxies": trained | {"held_out": run.proxies.held_out},
     }
 
 

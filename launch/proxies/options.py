@@ -113,6 +113,9 @@ class RunOptions(SwarmOptions):
     matching: Any = option(
         "a `launch.proxies.epochs.Matching`: repeat every corpus as the target run", None, hidden=True
     )
+    trained: Any = option(
+        "folder of another swarm, whose finished runs are copied where they are the same", None, hidden=True
+    )
     tasks: TaskOptions | None = option("score each finished proxy", None, hidden=True)
     cluster: ClusterOptions | None = option("train with GPT-NeoX, each model as a job", None, hidden=True)
 

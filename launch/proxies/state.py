@@ -119,6 +119,8 @@ class Swarm:
     def _sort(self, unit: Unit, config: dict[str, Any], job: Job, steps: int) -> None:
         folder = self.folder / "runs" / unit.name
         identity = {**job.identity(), **self.engine}
+        if self.options.trained is not None:
+            checkpoint.take_over(Path(self.options.trained) / "runs" / unit.name, folder, identity)
         same = checkpoint.same(folder, identity, lambda: {**job.identity(former=True), **self.engine})
         result = checkpoint.finished(folder) if same else None
         if result is not None:

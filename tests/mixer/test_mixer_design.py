@@ -181,3 +181,74 @@ def test_names_that_python_takes_for_one_are_two_columns(tmp_path):
     first.write_text(f"run,{','.join(names)}\np000,0.4,0.3,0.2,0.1\np001,0.1,0.2,0.3,0.4\n", encoding="utf-8")
     assert cli.run(command.main, ["--history", str(first), "--runs", "4", "--output", str(more)]) == 0
     assert list(pd.read_csv(more).columns) == ["run", *names]
+
+
+def _measured(constraints, best, n=16, seed=0, noise=0.0):
+    """Runs whose first loss is least at `best`, and whose second one falls with the last corpus."""
+    w = propose(constraints, n, seed=seed, floor=0.01)
+    first = 2.0 + 3.0 * ((np.sqrt(w) - np.sqrt(best)) ** 2).sum(1)
+    second = 1.0 + 0.5 * (0.05 + w[:, -1]) ** -0.5
+    return w, np.c_[first, second] + noise * np.random.default_rng(seed).standard_normal((n, 2))
+
+
+def test_a_second_round_goes_around_the_optimum_and_trains_nothing_twice():
+    constraints, best = Constraints(corpora=list("abcde")), np.array([0.5, 0.2, 0.2, 0.05, 0.05])
+    w, y = _measured(constraints, best)
+    more = propose(constraints, 16, 0, (w, y), 0.01, objective=[1.0, 0.0])
+    far = np.abs(more - best).sum(1)
+    assert np.median(far) < 0.7 * np.median(np.abs(w - best).sum(1))
+    both = np.vstack([w, more])
+    gaps = np.abs(both[:, None] - both[None]).sum(2) + 9 * np.eye(len(both))
+    assert gaps.min() > 0.005 and more.min() >= 0.01 - 1e-9
+    again = propose(constraints, 16, 0, (w, y), 0.01, objective=[1.0, 0.0])
+    assert (more == again).all()
+
+
+def test_a_second_round_keeps_to_ceilings(tmp_path):
+    constraints, best = Constraints(corpora=list("abcde")), np.array([0.6, 0.2, 0.1, 0.05, 0.05])
+    w, y = _measured(constraints, best, 20)
+    for name, columns, values in (("r.csv", list("abcde"), w), ("m.csv", ["x_bpb", "y_bpb"], y)):
+        table = pd.DataFrame(values, columns=columns)
+        table.insert(0, "run", [f"p{i:03d}" for i in range(18)] + ["h000", "h001"])
+        table.to_csv(tmp_path / name, index=False)
+    words = ["--corpora", "a,b,c,d,e", "--runs", "12", "--history", tmp_path / "r.csv", "--history-metrics"]
+    words += [tmp_path / "m.csv", "--objective", "x_bpb", "--append"]
+    made = {}
+    for name, more in (("free", []), ("low", ["--ceiling", "y_bpb=1.9"])):
+        out = tmp_path / f"{name}.csv"
+        assert cli.run(command.main, [*map(str, words), *more, "--output", str(out)]) == 0
+        made[name] = pd.read_csv(out, index_col="run")
+        assert list(made[name].index[:20]) == [f"p{i:03d}" for i in range(18)] + ["h000", "h001"]
+        assert list(made[name].index[20:]) == [f"p{i:03d}" for i in range(18, 30)]
+        assert np.abs(made[name].to_numpy()[:20] - w).max() < 1e-9
+    free, low = (made[name]["e"][20:].median() for name in ("free", "low"))
+    assert free < 0.15 and low > 0.2  # 0.26 of it is what the ceiling asks for
+
+
+def test_held_out_runs_of_the_first_round_are_not_gone_by(tmp_path, capsys):
+    constraints = Constraints(corpora=list("abc"))
+    w, y = _measured(constraints, np.array([0.5, 0.3, 0.2]), 12)
+    y[10:] = 0.5  # two held-out runs that would be the best of all
+    for name, columns, values in (("r.csv", list("abc"), w), ("m.csv", ["x_bpb", "y_bpb"], y)):
+        table = pd.DataFrame(values, columns=columns)
+        table.insert(0, "run", [f"p{i:03d}" for i in range(10)] + ["h000", "h001"])
+        table.to_csv(tmp_path / name, index=False)
+    words = ["--corpora", "a,b,c", "--runs", "6", "--history", "r.csv", "--history-metrics", "m.csv"]
+    words = [str(tmp_path / word) if word.endswith(".csv") else word for word in words]
+    assert cli.run(command.main, [*words, "--objective", "x_bpb", "--output", str(tmp_path / "o.csv")]) == 0
+    assert "2 held-out run(s), h000 and on, are left to judge the fit" in capsys.readouterr().err
+    made = pd.read_csv(tmp_path / "o.csv", index_col="run")
+    assert list(made.index) == [f"p{i:03d}" for i in range(10, 16)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--append"], "--append belongs to --history"),
+        (["--ceiling", "x=+5%"], "--ceiling belongs to --objective"),
+        (["--minimise", "x"], "--minimise belongs to --objective"),
+    ],
+)
+def test_options_of_a_second_round_without_one(tmp_path, capsys, words, said):
+    assert cli.run(command.main, ["--corpora", "a,b", *words, "--output", str(tmp_path / "o.csv")]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / "o.csv").exists()

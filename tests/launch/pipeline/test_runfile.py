@@ -50,6 +50,19 @@ def test_bad_run_files_are_told_in_one_sentence(tmp_path, change, sentence):
     assert sentence in caught.value.problem and "run.yml" in caught.value.problem
 
 
+@pytest.mark.parametrize(
+    ("given", "rounds"),
+    [("{}", 2), ("{runs: 16}", 2), ("{runs: 15}", 1), ("{runs: 8, rounds: 2}", 2), ("{runs: 64, rounds: 1}", 1)],
+)
+def test_rounds_where_the_run_file_does_not_say(tmp_path, given, rounds):
+    run = read(tmp_path, SMALL + f"proxies: {given}\n")
+    assert run.proxies.in_rounds(2) == rounds
+    if run.proxies.rounds is None:
+        assert run.proxies.in_rounds(17) == 1
+    names = ahead.stage_names(run)
+    assert ("round-1/design" in names) == ("round-1/proxies" in names) == (rounds == 2)
+
+
 def test_unset_variable_names_the_command():
     with pytest.raises(HaigoError, match="HAIGO_NOT_SET") as caught:
         inputs.expand("${HAIGO_NOT_SET}/a", {}, "x.yml")
