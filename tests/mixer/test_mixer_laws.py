@@ -183,6 +183,9 @@ def test_members_are_combined_by_what_left_out_runs_say():
     made = combine(truth, {"law": near, "lightgbm": other})
     assert 0.25 < made["lightgbm"] < 0.75
     assert combine(truth, {"law": near, "explaw": np.full(60, 1e6)}) == {"law": 1.0}
+    # a member that goes back to the mean where the best are is not asked, however good it is elsewhere
+    flat = np.where(truth < np.quantile(truth, 0.25), truth + 0.2, truth)
+    assert combine(truth, {"law": near, "gp": flat}) == {"law": 1.0}
 
 
 def test_predictor_is_no_worse_than_its_law_and_uses_others_where_the_law_is_wrong():
