@@ -4,15 +4,17 @@
     python benchmarks/mixer_regmix.py --full     (also 128 and 512 runs)
 
 Mean over the 13 validation losses, on RegMix's 256 test mixtures at 1M parameters: Spearman, R2, coverage of the 90 %
-intervals, and what picking by the predictions loses at 60M parameters: the loss there of the mixture that is predicted
-to be the best of the 256, minus the least, in nats; side by side for `mixer.laws.Predictor`, LightGBM with RegMix's settings and the exponential mixing law, each
-fitted to the same random training runs. Nothing is tuned on the test mixtures. Data: the folder `regmix` below
+intervals, and what picking by the predictions loses at 60M parameters (the loss there of the mixture that is predicted
+to be the best of the 256, minus the least, in nats), side by side for `mixer.laws.Predictor`, LightGBM with RegMix's
+settings and the exponential mixing law, each fitted to the same random training runs. Nothing is tuned on the test
+mixtures. Data: the folder `regmix` below
 HAIGO_SHARED (default: `shared` beside the repository); without it this says so and ends.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from _measure import parser, seconds
@@ -45,8 +47,8 @@ def judged(name: str, n: int, seeds: int) -> str:
         picked = float(
             (large.losses[predicted.argmin(axis=0), np.arange(len(test.metrics))] - large.losses.min(0)).mean()
         )
-        figures = np.mean(card.spearman), np.mean(card.r2), covered, good, picked, spent + more
-        rows.append(list(map(float, figures)))
+        figures: list[Any] = [np.mean(card.spearman), np.mean(card.r2), covered, good, picked, spent + more]
+        rows.append([float(value) for value in figures])
     every = [row[0] for row in rows]
     rho, r2, covered, good, picked, spent = np.mean(rows, axis=0)
     extra = f"{covered:7.1%}  {good:5.1f} of 13" if np.isfinite(covered) else " " * 20
