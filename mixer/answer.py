@@ -55,6 +55,8 @@ class Recommendation:
     ceilings: dict[str, dict[str, float]] = field(default_factory=dict)
     """Metric -> limit, and probability that a run at `weights` is below it."""
     notes: list[str] = field(default_factory=list)
+    repetition: dict[str, Any] | None = None
+    """What was learnt of repetition (`mixer.repetition`), where the runs repeat their corpora."""
     compared: list[dict[str, Any]] | None = None
     curves: dict[str, Any] | None = None
     """What the figures show beyond the document (`mixer.tradeoffs`), where they were asked for."""
@@ -100,6 +102,7 @@ class Recommendation:
                 "cross_validation": self.card.as_dict(),
                 **({"held_out": self.held_out.as_dict()} if self.held_out else {}),
             },
+            **({"repetition": self.repetition} if self.repetition else {}),
             "notes": self.notes,
         }
         if self.compared:

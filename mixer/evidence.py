@@ -36,6 +36,9 @@ class Evidence:
     per metric (`mixer.scales`), and so are intervals, gains and prices."""
     screen: Screen | None = None
     """n-gram losses of these and other mixtures (`mixer.screened`); only for methods that fit the law."""
+    passes: Any = None
+    """(corpora,) how often the runs pass over each corpus at the weight 1, where their corpora were cut to repeat as the target
+    run will: what repetition does is then learnt from them (`mixer.repetition`)."""
     held_out: tuple[Any, Any] | None = None
     """Weights and losses of runs that only judge the fit."""
     held_out_names: Sequence[str] | None = None

@@ -85,11 +85,15 @@ class EffectiveShareLaw(CurveLaw):
         """g_j, (problems, k)."""
         return _sigmoid(theta[:, k : 2 * k] + theta[:, 2 * k + _LOGIT_G, None])
 
+    def _log_weights(self, theta: Array, log_w: Array) -> Array:
+        """What the exponents are put on: log weights, (problems or 1, n, k)."""
+        return log_w[None]
+
     def _inner(self, theta: Array, log_w: Array) -> tuple[Array, Array, Array]:
         """a_j w_j^g_j (problems, n, k), its sum with e (problems, n), and g_j (problems, k)."""
         k = log_w.shape[1]
         g = self._exponents(theta, k)
-        share = np.exp(g[:, None, :] * log_w + theta[:, None, :k])
+        share = np.exp(g[:, None, :] * self._log_weights(theta, log_w) + theta[:, None, :k])
         return share, np.exp(theta[:, 2 * k + _LOG_E])[:, None] + share.sum(2), g
 
     def _power(self, theta: Array, inner: Array, scale: Array, k: int) -> tuple[Array, Array, Array, Array]:
@@ -109,7 +113,7 @@ class EffectiveShareLaw(CurveLaw):
         jacobian = np.empty((len(theta), features.shape[0], 2 * k + _EXTRA))
         by_a, by_g, rest = jacobian[:, :, :k], jacobian[:, :, k : 2 * k], jacobian[:, :, 2 * k :]
         np.multiply(share, slope[:, :, None], out=by_a)
-        np.multiply(by_a * features[None], (g * (1 - g))[:, None, :], out=by_g)
+        np.multiply(by_a * self._log_weights(theta, features), (g * (1 - g))[:, None, :], out=by_g)
         rest[:, :, _LOG_E] = slope * np.exp(theta[:, 2 * k + _LOG_E])[:, None]
         rest[:, :, _LOGIT_G] = by_g.sum(2)
         rest[:, :, _LOG_ALPHA] = -power * alpha[:, None] * log_inner

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from haigo.progress import Progress
 from mixer.arrays import Array, Numbers
+from mixer.curve_law import CurveLaw
 from mixer.limits import Limits
 from mixer.objective import Objective, limit_value
 from mixer.optimise import Below, Function, Functions, Surface
@@ -37,6 +39,8 @@ class Problem:
     """Strength of the KL term in units of the minimised sum."""
     progress: Progress
     """Counts what is solved: draws, their optima, ranges."""
+    new_law: Callable[[int], CurveLaw] | None = None
+    """Seed -> a law that is not fitted, where the method's own one is not what is searched (`mixer.repetition`)."""
 
     def __post_init__(self) -> None:
         used = np.flatnonzero(self.coefficients)

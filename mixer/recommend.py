@@ -13,7 +13,18 @@ import numpy as np
 
 from haigo.cli import HaigoError, nearest
 from haigo.progress import Progress
-from mixer import focus, gate, methods, outliers, promise, replicates, scales, tradeoffs, value_of_information
+from mixer import (
+    focus,
+    gate,
+    methods,
+    outliers,
+    promise,
+    repetition,
+    replicates,
+    scales,
+    tradeoffs,
+    value_of_information,
+)
 from mixer.answer import Recommendation, significant
 from mixer.arrays import Array, Flags, Numbers, as_matrix
 from mixer.compare import compared, other, starting_points
@@ -98,7 +109,7 @@ def choose(
     task = _problem(w, y, names, objective, constraints, options, progress)
     law = _law(task)
     if screen is not None:
-        notes.append(_screen_note(screen, y, names))
+        notes.append(screen.note(y, names))
     law.fit(w, y, counts, screen)
     times = np.ones(len(w)) if evidence.repeats is None else np.asarray(evidence.repeats, dtype=np.float64)
     noise = evidence.run_noise if evidence.target is None else None  # of the small scale
@@ -107,6 +118,10 @@ def choose(
         counts = _times(replicates.counts(times, known, law.noise_), counts)
         law.fit(w, y, counts, screen)
     believed = examined.believed(np.arange(len(names)))
+    learnt = None
+    if evidence.passes is not None:
+        learnt = repetition.learn(task, law, evidence.passes, counts, screen, believed)
+        law = learnt.law
     card = _card(task, law, believed)
     if options.method not in methods.FREE:
         dealt = partial(_dealt, task, counts, screen)
@@ -124,6 +139,8 @@ def choose(
             notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
     made = _answer(task, _best(task, kept, options.ceiling_probability), kept, law, card, options, notes)
     made.notes += promise.unmet(made.ceilings, options.ceiling_probability)
+    if learnt is not None:
+        made.repetition = repetition.said(task, learnt, made.notes)
     if evidence.held_out is not None:
         _judge(task, made, evidence.held_out, evidence.held_out_names)
     if options.compare:
@@ -260,15 +277,6 @@ def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Cons
     return made
 
 
-def _screen_note(screen: Screen, y: Array, names: Sequence[str]) -> str:
-    """What the note on a screen says."""
-    agree = screen.agreement(y)
-    known = np.isfinite(agree)
-    told = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, agree, strict=True) if np.isfinite(value))
-    rest = f"; {int((~known).sum())} metric(s) were not screened" if not known.all() else ""
-    return f"Screen of {len(screen.weights)} n-gram mixtures; its rank correlation with the proxies: {told}{rest}."
-
-
 def _examine(
     w: Array,
     y: Array,
@@ -291,7 +299,7 @@ def _convex(method: str, seed: int) -> CurveLaw:
 
 def _law(task: Problem) -> CurveLaw:
     """The law that is searched, not yet fitted."""
-    law = _convex(task.method, task.seed)
+    law = _convex(task.method, task.seed) if task.new_law is None else task.new_law(task.seed)
     law.tick = lambda part: task.progress.show("fitting the law")
     return law
 

@@ -74,6 +74,14 @@ class Screen:
         pairs = zip(self.at_runs.T, measured.T, strict=True)
         return np.array([rank_correlation(a, b) if np.isfinite(a).all() else np.nan for a, b in pairs])
 
+    def note(self, measured: Array, names: Sequence[str]) -> str:
+        """How well it agrees with the proxies, in words."""
+        agree = self.agreement(measured)
+        known = np.isfinite(agree)
+        told = ", ".join(f"{name} {value:.2f}" for name, value in zip(names, agree, strict=True) if np.isfinite(value))
+        rest = f"; {int((~known).sum())} metric(s) were not screened" if not known.all() else ""
+        return f"Screen of {len(self.weights)} n-gram mixtures; its rank correlation with the proxies: {told}{rest}."
+
 
 def read(
     folder: str | os.PathLike[str],

@@ -24,9 +24,11 @@ import numpy as np
 
 from haigo import __version__, cli, files, flags, redact
 from haigo.cli import HaigoError
+from haigo.formats import tables
 from haigo.progress import Progress
 from mixer import figures, mixture, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
+from mixer.arrays import Array
 from mixer.evidence import Evidence
 from mixer.objective import Objective, parse
 from mixer.options import SearchOptions
@@ -69,7 +71,7 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
     held: ProxyTable | None = None
     if options.held_out:
         table, held = table.split(options.held_out)
-    evidence = _evidence(options, table, held)
+    evidence = replace(_evidence(options, table, held), passes=_passes(options, table, constraints))
     joint = together.joined(evidence.weights, constraints, table.notes)
     with Progress("searching", None, "steps", after=5.0) as progress:
         if joint is None:
@@ -155,6 +157,7 @@ def _folded(evidence: Evidence, joint: together.Together) -> Evidence:
         evidence,
         weights=joint.fold(evidence.weights),
         screen=joint.fold_screen(evidence.screen),
+        passes=joint.fold_passes(evidence.passes),
         held_out=held and (joint.fold(held[0]), held[1]),
         target=target and (joint.fold(target[0]), target[1]),
     )
@@ -186,6 +189,23 @@ def _once(constraints: Constraints, table: ProxyTable) -> Constraints:
             f"{table.source}: the proxies repeat their corpora as the target run will, so repetition is not discounted again."
         )
     return replace(constraints, repetition=FullRepetition())
+
+
+def _passes(options: SearchOptions, table: ProxyTable, constraints: Constraints) -> Array | None:
+    """How often the proxies pass over each corpus at the weight 1, (corpora,); None where they were not cut to repeat as the
+    target run, or it is not to be learnt from them."""
+    if table.epochs_matched is None or not options.soft_repetition or options.earlier:
+        return None
+    noted = tables.noted_supply(options.metrics)
+    known = constraints.supply if constraints.supply is not None else np.full(len(table.corpora), np.nan)
+    tokens = np.array([noted.get(name, known[j]) for j, name in enumerate(table.corpora)])
+    tokens[table.weights.max(axis=0) <= 0] = np.inf
+    if np.isfinite(table.epochs_matched / tokens).all():
+        return np.asarray(table.epochs_matched / tokens)
+    table.notes.append(
+        f"{options.metrics}: how often each corpus was repeated is not known: nothing is learnt of repetition (give --supply)."
+    )
+    return None
 
 
 def _supply_for(table: ProxyTable, path: str) -> dict[str, dict[str, Any]]:

@@ -46,6 +46,11 @@ class Together:
     def fold_screen(self, screen: Screen | None) -> Screen | None:
         return None if screen is None else replace(screen, weights=self.fold(screen.weights))
 
+    def fold_passes(self, passes: Array | None) -> Array | None:
+        """How often the runs pass over each joined corpus, the tokens of all its corpora, at the weight 1."""
+        with np.errstate(divide="ignore"):
+            return None if passes is None else np.asarray(1.0 / self.fold(1.0 / passes[None])[0])
+
     def groups(self) -> list[list[int]]:
         """Numbers of the corpora that were joined, two or more each."""
         found = [np.flatnonzero(self.place == number).tolist() for number in range(len(self.constraints.corpora))]

@@ -261,3 +261,22 @@ def noted_weights(metrics: str | os.PathLike[str]) -> tuple[str, dict[str, dict[
         rows = (dict(zip(known.corpora, row, strict=True)) for row in known.weights.tolist())
         return str(folder / "ratios.csv"), dict(zip(known.runs, rows, strict=True))
     return "", {}
+
+
+def noted_supply(metrics: str | os.PathLike[str]) -> dict[str, float]:
+    """Corpus -> tokens that the target run has of it, as the swarm beside metrics.csv was matched to; empty where none was.
+
+    Raises:
+        HaigoError: swarm.json has not its form.
+    """
+    folder = Path(metrics).parent
+    if Path(metrics).name != "metrics.csv" or not (folder / "swarm.json").is_file():
+        return {}
+    common, mark = read_swarm(folder)["common"], "supply."
+    made = {name.removeprefix(mark): value for name, value in common.items() if name.startswith(mark)}
+    for name, value in made.items():
+        if not isinstance(value, int | float) or not 0 < value < LARGEST:
+            raise HaigoError(
+                f"{folder / 'swarm.json'}: {mark}{name} is {value!r:.60}.", "give its tokens, a number above 0"
+            )
+    return {name: float(value) for name, value in made.items()}

@@ -1,0 +1,108 @@
+"""The effective-share law of runs that repeat their corpora: what a repeated token is worth, and what too many passes cost.
+
+    L(w) = c + b (e + sum_j a_j u_j^g_j)^-alpha + s sum_j h_j m(E_j)        E_j = w_j p_j, the passes over corpus j
+    u_j = w_j up to one pass, then (1 + R_j (1 - exp(-(E_j - 1) / R_j))) / p_j        (Muennighoff et al. 2023)
+    m(E) = (E^2 / (E + 8)) / (16^2 / (16 + 8)),  s the standard deviation of the losses
+
+`R_j` says how soon more of the same text stops helping, `h_j` what it costs: the standard deviations of the loss that 16
+passes add. Few runs leave R_j near what was found for large models, 15.39, and h_j near 0. u_j is concave in w_j and m
+convex, so the law is convex in w, as without repetition: the search stays exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixer.arrays import Array, Flags
+from mixer.laws_share import EffectiveShareLaw, SharePrior
+from mixer.supply import SoftRepetition
+
+R_STAR = SoftRepetition.r_star
+_SD_R = 0.8
+_LOG_H, _SD_H = -3.0, 1.5
+"""A cost of a twentieth of a standard deviation at 16 passes, give or take a factor of 4.5."""
+_BEND, _AT = 8.0, 16.0
+
+
+def harm(passes: Array) -> tuple[Array, Array]:
+    """m(E) and its slope."""
+    unit = _AT**2 / (_AT + _BEND)
+    return passes**2 / (passes + _BEND) / unit, (1.0 - (_BEND / (passes + _BEND)) ** 2) / unit
+
+
+class RepeatedShareLaw(EffectiveShareLaw):
+    """The law above for every target.
+
+    Args:
+        passes: (corpora,) how often a run passes over each corpus at the weight 1.
+        repeated: (corpora,) those of which something is learnt; the others have R_j = 15.39 and h_j = 0.
+        prior, starts, seed, bootstrap: as of the law without repetition.
+    """
+
+    def __init__(
+        self,
+        passes: Array,
+        repeated: Flags,
+        prior: SharePrior | None = None,
+        starts: int = 3,
+        seed: int = 0,
+        bootstrap: int = 50,
+    ) -> None:
+        super().__init__(prior, starts, seed, bootstrap)
+        self.passes, self.repeated = passes, repeated
+
+    def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
+        centre, spread, noise = super().prior(corpora, runs)
+        more = np.repeat([0.0, _LOG_H], corpora), np.repeat([_SD_R, _SD_H], corpora)
+        return np.r_[centre, more[0]], np.r_[spread, more[1]], noise
+
+    def _scales(self, losses: Array) -> Array:
+        return np.c_[super()._scales(losses), self.unit_]
+
+    def learnt(self, theta: Array) -> tuple[Array, Array]:
+        """R_j and h_j, (problems, k) each."""
+        k = len(self.passes)
+        r_star = R_STAR * np.exp(np.where(self.repeated, theta[:, -2 * k : -k], 0.0))
+        return r_star, np.where(self.repeated, np.exp(theta[:, -k:]), 0.0)
+
+    def _worth(self, theta: Array, weights: Array) -> tuple[Array, Array, Array]:
+        """u_j / w_j, part of the last token that still helps, (problems, n, k) each, and R_j (problems, 1, k)."""
+        r_star = self.learnt(theta)[0][:, None, :]
+        passes = weights * self.passes
+        more = np.maximum(passes - 1.0, 0.0)
+        fade = np.exp(-more / r_star)
+        return np.where(more > 0, (1.0 + r_star * (1.0 - fade)) / np.maximum(passes, 1.0), 1.0), fade, r_star
+
+    def _log_weights(self, theta: Array, log_w: Array) -> Array:
+        return np.asarray(log_w + np.log(self._worth(theta, np.exp(log_w))[0]))
+
+    def _cost(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        """s h_j m(E_j) and its slope in w_j, (problems, n, k) each."""
+        made, slope = harm(weights * self.passes)
+        much = (scale[:, 3:4] * self.learnt(theta)[1])[:, None, :]
+        return much * made, much * slope * self.passes
+
+    def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
+        k, weights = features.shape[1], np.exp(features)
+        value, jacobian = super().curve(theta, features, scale)
+        made, fade, r_star = self._worth(theta, weights)
+        passes, cost = weights * self.passes, self._cost(theta, weights, scale)[0]
+        more = np.maximum(passes - 1.0, 0.0)
+        # d log u / d log R, and what a log weight moves: by its factor a_j as by u_j^g_j
+        by_r = r_star * (1.0 - fade) - more * fade
+        by_r = by_r / (np.maximum(passes, 1.0) * made) * self._exponents(theta, k)[:, None, :] * self.repeated
+        return value + cost.sum(2), np.concatenate([jacobian, jacobian[:, :, :k] * by_r, cost], axis=2)
+
+    def values(self, theta: Array, features: Array, scale: Array) -> Array:
+        return np.asarray(super().values(theta, features, scale) + self._cost(theta, np.exp(features), scale)[0].sum(2))
+
+    def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        value, slope = super().slopes(theta, weights, scale)
+        made, fade, _ = self._worth(theta, weights)
+        cost, more = self._cost(theta, weights, scale)
+        return value + cost.sum(2), slope * fade / made + more
+
+    def curvature(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
+        # without what fading and passes bend beyond this: a step towards the optimum is longer
+        diagonal, ratio = super().curvature(theta, weights, scale)
+        return np.maximum(diagonal, 0.0), ratio
