@@ -39,7 +39,7 @@ from mixer.problem import Problem
 from mixer.promise import Promise
 from mixer.report_card import ReportCard, rank_correlation, report_card
 from mixer.screened import Screen
-from mixer.supply import Constraints
+from mixer.supply import Constraints, within_tested
 
 _MARGINS = 6  # searches until ceilings hold with the probability asked for: the error depends on the mixture
 
@@ -91,7 +91,7 @@ def choose(
     constraints.limits().check()
     notes: list[str] = []
     if not options.beyond_proxies:
-        constraints = _within_tested(constraints, w, notes)
+        constraints = within_tested(constraints, w, notes)
     labels = [str(name) for name in evidence.runs or range(1, len(w) + 1)]
     objective.check_values(names, measured, labels, evidence.source)
     sign = objective.signs(names)
@@ -261,20 +261,6 @@ def _answer(
         ceilings=promise.ceilings(task, kept, best),
         notes=notes,
     )
-
-
-def _within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Constraints:
-    """The constraints with the least weights of the proxies as limits, unless the caller's own limits forbid that."""
-    least = np.floor(w.min(axis=0) * 10**DIGITS + 1e-6) / 10**DIGITS
-    if not (least > 0).any():
-        return constraints
-    made = replace(constraints, tested=least)
-    try:
-        made.limits().check()
-    except HaigoError:
-        notes.append("The limits ask for less of a corpus than any proxy had: the prediction there is extrapolation.")
-        return constraints
-    return made
 
 
 def _examine(

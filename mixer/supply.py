@@ -15,6 +15,7 @@ from haigo.cli import HaigoError, nearest
 from haigo.formats.tables import read_supply
 from mixer.arrays import Array
 from mixer.limits import Limit, Limits
+from mixer.mixture import DIGITS
 from mixer.options import MAX_EPOCHS, LimitOptions
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "SoftRepetition",
     "constraints_from",
     "read_supply",
+    "within_tested",
 ]
 
 
@@ -259,3 +261,17 @@ def constraints_from(
         max_epochs=np.array([supply[name].get("max_epochs", max_epochs) for name in names]),
         **more,
     )
+
+
+def within_tested(constraints: Constraints, w: Array, notes: list[str]) -> Constraints:
+    """The constraints with the least weights of the proxies as limits, unless the caller's own limits forbid that."""
+    least = np.floor(w.min(axis=0) * 10**DIGITS + 1e-6) / 10**DIGITS
+    if not (least > 0).any():
+        return constraints
+    made = replace(constraints, tested=least)
+    try:
+        made.limits().check()
+    except HaigoError:
+        notes.append("The limits ask for less of a corpus than any proxy had: the prediction there is extrapolation.")
+        return constraints
+    return made
