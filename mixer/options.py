@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from haigo.cli import HaigoError
-from haigo.options import Options, again, count, option, seed
+from haigo.options import Options, again, amount, count, few, option, seed
 
 FLOOR = 0.01
 MAX_EPOCHS = 4.0
@@ -151,6 +151,29 @@ class DesignOptions(LimitOptions):
     seed: int = seed()
     output: str = option("ratios.csv to write")
     json: bool = option("print what was written as JSON", False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanningOptions(Options):
+    """What `mixer.budget` can be told."""
+
+    hours: float = amount("hours of one device (a core, a GPU) for all proxies together")
+    rates: list[str] = option(
+        "rates.csv, metrics.csv of launch.proxies, or launch.plan's JSON", nargs="+", metavar="[MODEL=]FILE"
+    )
+    supply: str | None = again(LimitOptions, "supply")
+    corpora: str | None = again(DesignOptions, "corpora")
+    target_size: float | None = amount("parameters of the target run", None)
+    target_tokens: float | None = again(LimitOptions, "target_tokens", doc="tokens of the target run")
+    held_out: int = again(DesignOptions, "held_out", default=4)
+    ratios: str | None = option("a pilot's ratios.csv", None)
+    metrics: str | None = option("a pilot's metrics.csv: noise, and how hard the objective is", None)
+    objective: list[str] = again(ObjectiveOptions, "objective", default=[])
+    maximise: list[str] = again(ObjectiveOptions, "maximise")
+    rows: int = few("alternatives shown", 10)
+    write_rates: str | None = option("rates.csv to write: all rates that were read", None, metavar="FILE")
+    output: str | None = option("plan.yml to write: the chosen split as keys of a run file", None)
+    json: bool = option("print the plan as JSON", False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,8 @@ OF = [
     ("preprocess.scale", "scale.yml --tasks", HUGE),
     ("mixer.design", "--corpora a,b --output out.csv --runs", ("1000000000", "1" * 30, "-1", "0")),
     ("mixer.design", "--corpora a,b --output out.csv --held-out", ("1000000000", "1" * 30, "-1")),
+    ("mixer.budget", "--rates x.csv --corpora a,b --hours", ("nan", "inf", "1e400", "-1", "0", "9" * 30)),
+    ("mixer.budget", "--rates x.csv --corpora a,b --hours 1 --target-size", ("nan", "inf", "1e400", "-1", "0")),
     ("launch.plan", "--model 1-3B --cluster a100-40gb --global-batch-tokens", ("nan", "inf", "1e400", "-1", "0", "9" * 30)),
     ("launch.plan", "--model 1-3B --cluster a100-40gb --tokens", ("nan", "inf", "1e400", "-1", "0", "9" * 30)),
     ("launch.samples", "tiny.yml --first", ("0", "-1", *HUGE)),

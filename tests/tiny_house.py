@@ -59,6 +59,8 @@ STEPS = [
     Step("mixer.search", "--ratios design/ratios.csv --metrics proxies/metrics.csv --objective news_bpb --force --bootstrap 5"
          " --output {out}/mixture.yml", "search", "--seed 5"),
     Step("mixer.report", "search/mixture.yml"),
+    Step("mixer.budget", "--hours 40 --rates proxies/metrics.csv --corpora news,talk --output {out}/plan.yml --write-rates"
+         " {out}/rates.csv", "budget", "--held-out 5"),
     Step("launch.plan", "--model 1-3B --cluster a100-40gb --nodes 1 --tokens 20e9"),
     Step("launch.configs", "--model 1-3B --cluster a100-40gb --nodes 1 --tokens 1e6 --seq-length 256"
          " --mixture search/mixture.yml --catalogue corpora.yml --output {out}/1-3B.yml", "configs", "--seed 5"),

@@ -133,7 +133,7 @@ class Objective(Options):
 
 FIRST_ROUND = "round-1"
 """Folder of the first of two rounds; the tables of both together stand where those of one would."""
-LEAST_FOR_TWO, FOR_TWO_A_CORPUS = 16, 3
+LEAST_FOR_TWO, FOR_TWO_A_CORPUS = 12, 2
 """Fewer runs than this, or than so many a corpus, are trained in one round where the run file does not say: half of them is
 too little to go by (docs/mixer.md)."""
 

@@ -1,0 +1,267 @@
+"""Does `mixer.budget` split a budget well? Splits are tried in simulated worlds, and the planner's is compared with the best.
+
+    python benchmarks/budget.py --state budget.jsonl    (two budgets in eight worlds; goes on where it was stopped)
+    python benchmarks/budget.py --constants             (what the planner's constants are fitted to, and the fit)
+
+A world says the target's loss of any mixture of 5 to 9 corpora: one of four kinds of random function (saturating sums with
+products, the same with a hollow, waves, networks). A proxy of a size, trained on some tokens, sees this loss, another
+function that orders mixtures otherwise (as much of it as `mixer.expected_regret` says of that size and so many tokens), and
+noise (likewise). So what is judged is the split, given these two: how good they are for real models is another question.
+
+A split is a size, a number of proxies, replicates and rounds; the tokens of each are what the budget pays for. The best split
+of a budget is chosen by one half of the seeds and judged, like the planner's, by the other half, and the other way round: the
+best of many noisy means looks better than it is. The constants are fitted (--constants) in worlds with other functions of
+these kinds than those that are reported.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _measure import parser
+from mixer_worlds import World
+
+from mixer import expected_regret, focus
+from mixer.arrays import Array
+from mixer.design import candidates, propose
+from mixer.rates import Rate
+from mixer.splits import Aim, Split, splits
+from mixer.supply import Constraints, FullRepetition
+
+KINDS = ("sums", "waves", "network", "sums with a hollow")
+FITTED, REPORTED = (0, 1), (10, 11)
+"""Seeds of the worlds' functions."""
+SPLITS = (8, 16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A world, and how much of each function a proxy sees."""
+
+    world: World
+    spread: float
+    """Standard deviation of the target's loss over random mixtures."""
+
+    def measured(self, weights: Array, noise: float, disagreement: float, seed: int) -> Array:
+        """What proxies of these mixtures show, (n, 1)."""
+        both = self.world.losses(weights)
+        rng = np.random.default_rng([seed, len(weights)])
+        wrong = np.sqrt(disagreement) * both[:, 1] + noise * rng.standard_normal(len(weights))
+        return np.asarray(both[:, :1] + self.spread * wrong[:, None])
+
+    def regret(self, runs: int, rounds: int, noise: float, disagreement: float, seed: int) -> float:
+        """Of the mixture that a swarm chooses: 0 the best there is, 1 token share."""
+        limits, one = self.world.constraints, np.ones(1)
+        first = runs if rounds == 1 else runs // 2
+        w = propose(limits, first, seed, floor=0.01)
+        y = self.measured(w, noise, disagreement, seed)
+        if rounds == 2:
+            more = propose(limits, runs - first, seed, (w, y), 0.01, one)
+            w, y = np.vstack([w, more]), np.vstack([y, self.measured(more, noise, disagreement, seed + 7000)])
+        found = focus.optimum(limits.with_floor(0.01), w, y, one)
+        return self.world.regret(found, np.array([1.0, 0.0]))
+
+
+def lab(kind: str, corpora: int, seed: int) -> Lab:
+    """A world of one kind; its second loss has no correlation with the first, and standard deviation 1."""
+    rng = np.random.default_rng([seed, corpora, KINDS.index(kind)])
+    share = rng.dirichlet(np.full(corpora, 2.0)) * 0.8 + 0.2 / corpora
+    target, other = _function(kind, corpora, rng), _function(kind, corpora, rng)
+    names = [f"c{j}" for j in range(corpora)]
+    limits = Constraints(
+        corpora=names, supply=share * 1e12, target_tokens=1e12, max_epochs=4.0, repetition=FullRepetition()
+    )
+    some = candidates(limits, 2000, np.random.default_rng(0))
+    one, two = target(some), other(some)
+    slope = np.cov(one, two)[0, 1] / one.var(ddof=1)
+    rest = two - slope * one
+    middle, unit = rest.mean(), rest.std()
+
+    def losses(weights: Array, which: Any) -> Array:
+        first = target(weights)
+        return np.stack([first, (other(weights) - slope * first - middle) / unit], axis=1)[:, which]
+
+    here = World(
+        name=kind,
+        corpora=names,
+        metrics=["target", "other"],
+        share=share,
+        function=losses,
+        noise=np.zeros(2),
+        limits=limits,
+    )
+    return Lab(here, float(one.std()))
+
+
+def _function(kind: str, k: int, rng: np.random.Generator) -> Callable[[Array], Array]:
+    """A loss of mixtures, (n, corpora) -> (n,)."""
+    use = rng.gamma(0.6, 1.0, k)  # few corpora matter much
+    use /= use.sum()
+    power, fall = rng.uniform(0.4, 0.9, k), rng.uniform(0.2, 0.6)
+    pairs = rng.choice(k, (2, 2), replace=False) if k >= 4 else np.array([[0, 1], [1, 0]])
+    bend = rng.uniform(0.1, 0.4, 2)
+
+    def sums(w: Array) -> Array:
+        base = (0.03 + (use * w**power).sum(1)) ** -fall
+        return np.asarray(base - sum(b * np.sqrt(w[:, i] * w[:, j]) for b, (i, j) in zip(bend, pairs, strict=True)))
+
+    if kind == "sums":
+        return sums
+    directions, phase = rng.normal(size=(k, 12)) * 2.5, rng.uniform(0, 2 * np.pi, 12)
+    size = rng.normal(size=12) * 0.05
+    if kind == "waves":
+        return lambda w: -(use * np.log(w + 0.02)).sum(1) + np.cos(np.sqrt(w) @ directions + phase) @ size
+    if kind == "network":
+        out = rng.normal(size=12) * 0.1
+        return lambda w: (
+            -(use * np.log(w + 0.02)).sum(1) + np.tanh((3 * np.sqrt(w) - 1) @ directions / 2.5 + phase - np.pi) @ out
+        )
+    hollow = rng.dirichlet(np.full(k, 3.0))
+    return lambda w: sums(w) - 0.3 * np.exp(-((np.sqrt(w) - np.sqrt(hollow)) ** 2).sum(1) / 0.08)
+
+
+class Kept:
+    """Regrets by their key, in a file."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path, self.rows = path, {}
+        if path and Path(path).is_file():
+            for line in Path(path).read_text(encoding="utf-8").splitlines():
+                *key, value = json.loads(line)
+                self.rows[tuple(key)] = value
+
+    def of(self, kind: str, corpora: int, seed: int, *how: Any) -> float:
+        key = (kind, corpora, seed, *how)
+        if key not in self.rows:
+            self.rows[key] = _lab(kind, corpora, seed).regret(*how)
+            if self.path:
+                with Path(self.path).open("a", encoding="utf-8") as handle:
+                    handle.write(json.dumps([*key, self.rows[key]]) + "\n")
+        return float(self.rows[key])
+
+
+_LABS: dict[Any, Lab] = {}
+
+
+def _lab(*key: Any) -> Lab:
+    if key not in _LABS:
+        _LABS.clear()
+        _LABS[key] = lab(*key)
+    return _LABS[key]
+
+
+def grid(kept: Kept) -> dict[tuple[int, int, int, float, float], float]:
+    """(corpora, runs, rounds, noise, disagreement) -> mean regret over kinds of worlds, their seeds and draws."""
+    made: dict[Any, list[float]] = {}
+    for kind in KINDS:
+        for corpora in (5, 9):
+            for seed in FITTED:
+                for runs in (8, 16, 32, 64):
+                    for rounds in (1, 2):
+                        for noise, other in ((0.02, 0.0), (0.1, 0.0), (0.3, 0.0), (0.1, 0.1), (0.1, 0.4)):
+                            values = [kept.of(kind, corpora, seed, runs, rounds, noise, other, s) for s in (0, 1)]
+                            made.setdefault((corpora, runs, rounds, noise, other), []).extend(values)
+    return {key: float(np.mean(values)) for key, values in made.items()}
+
+
+def fitted(means: dict[tuple[int, int, int, float, float], float]) -> dict[str, float]:
+    """The constants of `mixer.expected_regret` for which it says these means best (least squares of logarithms)."""
+    from scipy.optimize import least_squares
+
+    names = ("LAW", "NOISY", "FALL", "SECOND", "TURN", "TRANSFER")
+
+    def said(values: Array) -> Array:
+        for name, value in zip(names, values, strict=True):
+            setattr(expected_regret, name, float(value))
+        swarms = [
+            expected_regret.Swarm(corpora=k, runs=n, rounds=r, noise=s, disagreement=d) for k, n, r, s, d in means
+        ]
+        return np.log(np.array([expected_regret.regret(each) for each in swarms]) + 0.01)
+
+    start = np.array([getattr(expected_regret, name) for name in names])
+    seen = np.log(np.array(list(means.values())) + 0.01)
+    low, high = np.array([1e-3, 0.0, 0.1, -1.0, 0.1, 0.0]), np.array([20.0, 100.0, 3.0, 0.95, 50.0, 20.0])
+    answer = least_squares(lambda x: said(x) - seen, start, bounds=(low, high), x_scale=np.maximum(start, 0.1))
+    for key, value, model in zip(means, means.values(), np.exp(said(answer.x)) - 0.01, strict=True):
+        print(f"  {key}: {value:.3f}, said {model:.3f}")
+    return dict(zip(names, np.round(answer.x, 3).tolist(), strict=True))
+
+
+SIZES = (Rate(model="small", parameters=1e6, tokens_per_s=9000), Rate(model="middle", parameters=1e7, tokens_per_s=1800),
+         Rate(model="large", parameters=1e8, tokens_per_s=300))  # fmt: skip
+TARGET = 1e9
+HOURS = (4.0, 40.0)
+
+
+def judge(kept: Kept, seeds: int) -> None:
+    """A line a world and budget: the planner's split, the best one, and their regrets."""
+    close, ratios, excess = [], [], []
+    for kind in KINDS:
+        for world_seed in REPORTED:
+            corpora = 5 + world_seed % 4
+            for hours in HOURS:
+                aim = Aim(corpora=corpora, size=TARGET, noise_known=True)
+                tried = [each for each in splits(SIZES, hours, aim) if tried_out(each)]
+                planned = tried[0]
+                values = np.array([regrets(kept, kind, corpora, world_seed, each, seeds) for each in tried])
+                half = seeds // 2
+                best, mine = [], []
+                for choose, see in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
+                    best.append(values[int(values[:, choose].mean(1).argmin()), see].mean())
+                    mine.append(values[0, see].mean())
+                ours, least = float(np.mean(mine)), float(np.mean(best))
+                close.append(ours <= 1.1 * least)
+                ratios.append(ours / least)
+                excess.append(ours - least)
+                top = tried[int(values.mean(1).argmin())]
+                print(
+                    f"{kind:<20} {corpora} corpora, {hours:4.0f} h: {named(planned):<24} {ours:.3f}   best {named(top):<24}"
+                    f" {least:.3f}   all {np.median(values.mean(1)):.3f}   said {planned.regret:.3f}",
+                    flush=True,
+                )
+    print(
+        f"within 10 % of the best split: {np.mean(close):.0%} of {len(close)}; ratio: median {np.median(ratios):.2f}, mean "
+        f"{np.mean(ratios):.2f}; excess: mean {np.mean(excess):+.4f}, largest {max(excess):+.3f}"
+    )
+
+
+def tried_out(split: Split) -> bool:
+    """Splits that are simulated: of all that the planner weighs, those with these numbers of proxies."""
+    return split.runs in SPLITS and (split.replicates == 1 or split.runs in (16, 64))
+
+
+def named(split: Split) -> str:
+    times = f" x {split.replicates}" if split.replicates > 1 else ""
+    return f"{split.runs}{times} {split.model}, {split.rounds} round{'s' * (split.rounds > 1)}"
+
+
+def regrets(kept: Kept, kind: str, corpora: int, world_seed: int, split: Split, seeds: int) -> list[float]:
+    noise = round(split.noise / split.replicates**0.5, 4)
+    other = round(split.rank**-2 - 1, 4)
+    how = (split.runs, split.rounds, noise, other)
+    return [kept.of(kind, corpora, world_seed, *how, seed) for seed in range(seeds)]
+
+
+def main() -> int:
+    words = parser(__doc__)
+    words.add_argument("--constants", action="store_true", help="fit the planner's constants")
+    words.add_argument("--seeds", type=int, default=8, help="swarms of every split")
+    words.add_argument("--state", help="file that keeps what was simulated")
+    args = words.parse_args()
+    warnings.simplefilter("ignore")
+    kept = Kept(args.state)
+    if args.constants:
+        print(fitted(grid(kept)))
+    else:
+        judge(kept, args.seeds)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
