@@ -310,6 +310,12 @@ def _file(value: object) -> str:
 _OS_PROBLEMS: tuple[tuple[int | type[OSError], str, str], ...] = (
     (errno.ENOSPC, "no space left on the disk while writing {}.", "free some space and run the same command again"),
     (errno.EDQUOT, "the disk quota is used up while writing {}.", "free some space and run the same command again"),
+    (
+        errno.EFBIG,
+        "{} would become larger than a file may be here.",
+        "raise the limit (ulimit -f), and run the same command again",
+    ),
+    (errno.ENAMETOOLONG, "the name {} is too long for this disk.", "give a shorter one"),
     (FileNotFoundError, "{} does not exist.", "check the path"),
     (IsADirectoryError, "{} is a folder, not a file.", "name a file in it"),
     (errno.EROFS, "{} cannot be written: its disk is read-only.", "name a folder on another disk"),

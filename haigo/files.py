@@ -258,18 +258,21 @@ def _empty(place: Path) -> list[Path]:
     """Remove our files of one folder, and the folder if that empties it; its files that stayed."""
     locked = (place / LOCK).exists() and str(place.absolute()) not in HELD
     with owner(place) if locked else contextlib.nullcontext():
-        listed, foreign, below = sorted(names_in(place)), [], False
+        listed, gone, foreign, below = sorted(names_in(place)), set(), [], False
         for name in set(os.listdir(place)) - NOTES:
             path = place / name
             if path.is_dir() and not path.is_symlink():
                 below = True
             elif name in listed:
-                path.unlink()
+                path.unlink(missing_ok=True)
+                gone.add(name)
             else:
                 foreign.append(path)
         if foreign or below or not give_back(place, held=str(place.absolute()) in HELD):
+            busy = (place / SCRATCH).exists()  # a writer enters its name before its file is there
             for name in listed:
-                enter(place / name, "-")
+                if not os.path.lexists(place / name) and (name in gone or not busy):
+                    enter(place / name, "-")
         return foreign
 
 

@@ -26,9 +26,7 @@ def owner(folder: StrPath) -> Iterator[None]:
         HaigoError: another process holds it.
     """
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    with open_notes(place / LOCK, os.O_RDWR | os.O_CREAT) as handle:
-        _lock(handle, place)
+    with _held(place) as handle:
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same, only without a name
             handle.seek(0)
             handle.truncate()
@@ -38,6 +36,27 @@ def owner(folder: StrPath) -> Iterator[None]:
             yield
         finally:
             HELD.discard(str(place.absolute()))
+
+
+def _held(place: Path) -> IO[bytes]:
+    """The lock file of a folder, locked."""
+    for last in [False] * 100 + [True]:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            handle = open_notes(place / LOCK, os.O_RDWR | os.O_CREAT)
+        except (FileNotFoundError, FileExistsError):  # its last owner took the folder away
+            if last:
+                raise
+            continue
+        try:
+            _lock(handle, place)
+            if os.fstat(handle.fileno()).st_nlink:
+                return handle
+        except BaseException:
+            handle.close()
+            raise
+        handle.close()  # its last owner took the file away, and whoever comes next makes another
+    raise HaigoError(f"{place} comes and goes.", "see what else works there, and run the same command again")
 
 
 def _lock(handle: IO[bytes], place: Path) -> None:

@@ -286,7 +286,7 @@ def _note(folder: Path, line: bytes) -> None:
                 handle.truncate(0)
                 line = HEADER + line
             if handle.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(handle.name))
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / JOURNAL))
             return
 
 
@@ -296,7 +296,7 @@ def _hold(journal: IO[bytes]) -> None:
 
 
 def give_back(folder: Path, *, held: bool) -> bool:
-    """Remove a folder that holds nothing but our notes, and say whether it is gone.
+    """Remove a folder that holds nothing but our notes, and say whether they are gone.
 
     A writer at work there has its scratch folder in it, and has entered its name before its file stands there: then the journal
     stays, without which that file would be nobody's.
@@ -316,10 +316,8 @@ def give_back(folder: Path, *, held: bool) -> bool:
         if held:
             with contextlib.suppress(FileNotFoundError):
                 (folder / LOCK).unlink()
-    try:
+    with contextlib.suppress(OSError):  # something was put there meanwhile
         folder.rmdir()
-    except OSError:  # something was put there meanwhile
-        return False
     return True
 
 

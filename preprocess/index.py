@@ -119,7 +119,7 @@ def index(
             "tool": f"haigo {__version__}",
         }
         manifest = manifests.write(prefix, manifest)
-    files.remove_tree(parts)
+        files.remove_tree(parts)
     return manifest
 
 

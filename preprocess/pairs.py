@@ -38,7 +38,7 @@ from haigo.progress import Progress
 
 from . import examples
 from .examples import Example
-from .index import dataset_prefix
+from .index import dataset_prefix, parts_folder
 from .options import PairCommand, PairOptions
 from .sources import input_files, tell_twice
 
@@ -77,6 +77,17 @@ def build(
         for ending in ("bin", "idx", "json"):
             output = f"{dataset_prefix(output_prefix, key)}.{ending}"
             files.check_output(output, paths, [each for each in paths if os.path.isdir(each)])
+    parts = parts_folder(dataset_prefix(output_prefix))
+    with files.owner(parts):  # two would put one's labels beside the other's tokens
+        try:
+            return _build(paths, model, output_prefix, options)
+        finally:
+            files.remove_tree(parts)
+
+
+def _build(
+    paths: list[str | os.PathLike[str]], model: Tokenizer, output_prefix: str | os.PathLike[str], options: PairOptions
+) -> dict[str, Any]:
     files.remove_leftovers(dataset_prefix(output_prefix).parent, below=False)
     found = input_files(paths)
     digests = [{"file": key, "sha256": files.sha256_file(path)} for path, key in found]

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from haigo import files
 from haigo.formats.tokenizer import load
 
 from . import tokenizer_folder
@@ -39,4 +40,5 @@ def adopt(
         HaigoError: not a SentencePiece model, or one without the piece `<|endoftext|>`.
     """
     model = Made(load(given).path.read_bytes(), {"adopted_from": Path(given).name}, strict=False)
-    return tokenizer_folder.write(model, output_dir, corpora, options or MeasureOptions())
+    with files.owner(output_dir):
+        return tokenizer_folder.write(model, output_dir, corpora, options or MeasureOptions())

@@ -73,7 +73,7 @@ def write(
 
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    files.remove_leftovers(folder, below=False)  # of a killed run; two that write one folder at a time are not meant
+    files.remove_leftovers(folder, below=False)  # of a killed run; the folder is the caller's alone
     unseen, seed = unseen or {}, measured.seed
     every = {**corpora, **unseen}
     files.remove(folder / META_NAME)  # until the new one is written, the folder is not finished

@@ -45,6 +45,10 @@ def read(path: str | os.PathLike[str]) -> Any:
             raise HaigoError(
                 f"{path}, line {line}: {len(cells)} cells, and the header has {len(names)}.", "mend that line"
             )
+        if cells == names:
+            raise HaigoError(
+                f"{path}, line {line} is the header once more.", "remove it, and look what was joined there"
+            )
     unnamed = [j for j, name in enumerate(names) if not name or re.fullmatch(r"Unnamed: \d+(\.\d+)?", name)]
     named = [name for j, name in enumerate(names) if j not in unnamed]
     twice = next((name for name in named if named.count(name) > 1), None)

@@ -61,7 +61,15 @@ def save(
         "extra": dict(extra),
     }
     with files.atomic(folder / NAME) as temporary:
-        torch.save(state, temporary)
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:
+            if "inline_container" not in str(error):  # torch's own words for what the disk did not take
+                raise
+            raise HaigoError(
+                f"{folder / NAME} could not be written whole.",
+                "look at its disk (space, quota, ulimit -f), and run the same command again",
+            ) from None
         before = _content(folder).get("checkpoint") or {"sha256": []}
         # noted before it is put in place: after a kill between the two the one before is still known
         sums = [files.sha256_file(temporary), *before["sha256"][:1]]

@@ -27,6 +27,7 @@ FOLDER = ".fetch"
 PARTS = f"{FOLDER}/parts"
 """Where downloads lie while they come."""
 _FILE = "state.sqlite"
+_OF_THE_DISK = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 _SAMPLES = 3
 _SAMPLE_CHARS = 200
 _TABLES = """
@@ -246,6 +247,11 @@ def opened(
             if "full" in str(error):
                 raise HaigoError(
                     f"no space left on the disk of {folder}.", "free some space and run the same command again"
+                ) from None
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_DISK:
+                raise HaigoError(
+                    f"{path} cannot be read or written ({error}).",
+                    "look at its disk (quota, ulimit -f, permissions), and run the same command again",
                 ) from None
             raise HaigoError(
                 f"{path} is damaged ({error}).", "fetch into a new folder; the finished shards are good"

@@ -104,6 +104,30 @@ def test_remove_tree_of_a_folder_in_use_is_refused(tmp_path):
     assert not (tmp_path / "in").exists()
 
 
+def test_a_folder_that_goes_with_its_lock_has_one_owner_at_a_time(tmp_path):
+    """Who opened the lock before it went must not hold it beside who made the next one."""
+    code = (
+        "import os, sys; from haigo import cli, files\n"
+        "work, held, done = f'{sys.argv[1]}/work', f'{sys.argv[1]}/held', 0\n"
+        "while done < 60:\n"
+        "    try:\n"
+        "        with files.owner(work):\n"
+        "            os.mkdir(held)\n"
+        "            files.write_text(f'{work}/x', 'x')\n"
+        "            os.rmdir(held)\n"
+        "            files.remove_tree(work)\n"
+        "        done += 1\n"
+        "    except cli.HaigoError as error:\n"
+        "        assert 'in use' in error.problem, error\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [one.communicate()[1] for one in running]
+    assert [one.returncode for one in running] == [0, 0, 0], said
+
+
 def test_a_planted_journal_reaches_nothing_outside_its_folder(tmp_path):
     for folder in ("out/new", "out/old", "else"):
         (tmp_path / folder).mkdir(parents=True)
@@ -183,8 +207,9 @@ def test_a_name_is_on_disk_before_its_file_is(tmp_path, monkeypatch):
         "open_notes",
         lambda path, flags: Full(real(path, flags)) if flags & os.O_APPEND else real(path, flags),
     )
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         files.write_text(tmp_path / "second", "x")
+    assert caught.value.filename == str(tmp_path / files.JOURNAL)
     monkeypatch.undo()
     assert not (tmp_path / "second").exists()
     files.write_text(tmp_path / "second", "x")

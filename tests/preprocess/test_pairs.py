@@ -13,7 +13,7 @@ from shared_data import data_of
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.indexed import MMapReader
-from preprocess import examples, inspect, pairs, tokenizer
+from preprocess import examples, index, inspect, pairs, tokenizer
 from preprocess.options import PairOptions
 
 DATA = data_of(__file__)
@@ -81,6 +81,18 @@ def test_what_a_killed_run_had_in_the_making_goes(model_dir, tmp_path):
     words = [str(source), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "out" / "o")]
     assert cli.run(pairs.main, words) == cli.OK
     assert not (tmp_path / "out" / files.SCRATCH).exists()
+
+
+def test_two_runs_with_one_prefix_take_turns(model_dir, tmp_path, capsys):
+    """One's labels would stand beside the other's tokens."""
+    source = write(tmp_path / "x.jsonl", PAIRS)
+    words = [str(source), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "out" / "o")]
+    with files.owner(index.parts_folder(tmp_path / "out" / "o_text_document")):
+        assert cli.run(pairs.main, words) == cli.BAD_INPUT
+        assert "in use by another process" in capsys.readouterr().err
+        assert cli.run(pairs.main, [*words[:-1], str(tmp_path / "out" / "another")]) == cli.OK
+    assert cli.run(pairs.main, words) == cli.OK
+    assert not list((tmp_path / "out").glob(".*parts")) and len(list((tmp_path / "out").glob("o_*"))) == 6
 
 
 def test_chats(model_dir, tmp_path):

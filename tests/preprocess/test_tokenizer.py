@@ -240,6 +240,18 @@ def test_the_command(cleaned, tmp_path, capsys):
         tokenizer.main([str(tmp_path), *words[1:]])
 
 
+@pytest.mark.parametrize("adopted", [False, True])
+def test_two_runs_in_one_folder_take_turns(cleaned, trained, tmp_path, capsys, adopted):
+    """One's meta.json would stand beside the other's model."""
+    how = ["--adopt", str(trained[0])] if adopted else ["--vocab-size", "420", "--chars-per-corpus", "5000"]
+    words = [str(cleaned / "one"), *how, "--output-dir", str(tmp_path / "tok")]
+    with files.owner(tmp_path / "tok"):
+        assert cli.run(tokenizer.main, words) == cli.BAD_INPUT
+    assert "in use by another process" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "tok").iterdir()} == {files.LOCK}
+    assert cli.run(tokenizer.main, words) == cli.OK
+
+
 def test_ids_beyond_the_model_have_no_text(model_dir):
     adapter = _adapter(model_dir)
     ids = adapter.encode("配合", add_special_tokens=False)

@@ -211,6 +211,17 @@ def test_killed_run_goes_on_to_the_same_bytes(world, tmp_path):
     assert curves[0] == curves[1]
 
 
+def test_a_checkpoint_that_the_disk_does_not_take(world, tmp_path):
+    yamlfile.write(tmp_path / "c.yml", world.config(train_iters=6))
+    words = [sys.executable, "-m", "launch.local", "c.yml", "--output-dir", "out", "--tokenizer", str(world.tokenizer)]
+    how = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, "text": True}
+    full = subprocess.run(["sh", "-c", 'ulimit -f 6; exec "$@"', "sh", *words], **how, capture_output=True)
+    assert full.returncode == cli.BAD_INPUT and "out/checkpoint.pt could not be written whole" in full.stderr, (
+        full.stderr
+    )
+    assert subprocess.run(words, **how, capture_output=True).returncode == cli.OK
+
+
 def test_a_damaged_checkpoint_is_told(world, tmp_path):
     config = world.config(train_iters=4)
 
