@@ -64,8 +64,11 @@ def train(
         raise HaigoError(f"the corpus '{twice[0]}' is both trained on and called unseen.", "name it once")
     reads = [*corpora.values(), *unseen.values(), *([options.sample] if options.sample else [])]
     tokenizer_folder.own(Path(output_dir), reads)
+    trainer = trainer_options(options.vocab_size, options.model_type, options.threads)
+    for each in options.compare:  # a mistyped name is told before hours of training
+        tokenizer_compare.contender(each)
     with files.owner(output_dir):
-        return _train(corpora, output_dir, options, unseen)
+        return _train(corpora, output_dir, options, unseen, trainer)
 
 
 def _train(
@@ -73,10 +76,8 @@ def _train(
     output_dir: str | os.PathLike[str],
     options: TokenizerOptions,
     unseen: Mapping[str, str | os.PathLike[str]],
+    trainer: dict[str, Any],
 ) -> dict[str, Any]:
-    trainer = trainer_options(options.vocab_size, options.model_type, options.threads)
-    for each in options.compare:  # a mistyped name is told before hours of training
-        tokenizer_compare.contender(each)
     if options.sample:
         text = training_text.of_sample(options.sample)
     else:

@@ -66,7 +66,9 @@ def trained(cleaned, tmp_path_factory):
 def test_the_folder_holds_what_the_rooms_need(trained):
     folder, meta = trained
     names = {"spm.model", "meta.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"}
-    assert {path.name for path in folder.iterdir()} == {*names, files.JOURNAL} and tokenizer.meta(folder) == meta
+    assert {path.name for path in folder.iterdir()} == {*names, files.JOURNAL, files.LOCK} and tokenizer.meta(
+        folder
+    ) == meta
     model = tokenizer.load(folder)
     assert (meta["vocab_size"], meta["eod_id"], meta["pad_id"]) == (model.vocab_size, model.eod_id, model.pad_id)
     assert meta["eod_piece"] == "<|endoftext|>" and meta["sha256"] == model.sha256
