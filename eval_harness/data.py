@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo.cli import HaigoError
-from haigo.reading import require_file
+from haigo.reading import each_once, require_file
 
 
 def text(path: Path) -> str:
@@ -31,10 +31,10 @@ def parse(content: bytes, where: str, fix: str) -> Any:
     """What JSON text says.
 
     Raises:
-        HaigoError: it is not JSON; begins with `where`.
+        HaigoError: it is not JSON, or gives a key twice; begins with `where`.
     """
     try:
-        return json.loads(content)
+        return json.loads(content, object_pairs_hook=each_once)
     except RecursionError:
         raise HaigoError(f"{where} is not valid JSON: it is nested too deeply.", fix) from None
     except ValueError as error:

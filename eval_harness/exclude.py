@@ -15,6 +15,7 @@ from typing import Any
 from eval_harness.tasks.base import Rules
 from haigo import files
 from haigo.cli import HaigoError, nearest
+from haigo.reading import each_once
 
 EVERY = ""
 """The key of ids that are not of one task."""
@@ -31,7 +32,7 @@ def read(path: Path) -> dict[str, set[str]]:
     except (OSError, HaigoError):
         raise HaigoError(f"--exclude {path} can not be read as text.", "name the file with the ids") from None
     try:
-        whole = json.loads(text)
+        whole = json.loads(text, object_pairs_hook=each_once)
     except (ValueError, RecursionError):
         return _lines(path, text)
     if isinstance(whole, dict) and "id" not in whole and all(isinstance(ids, list) for ids in whole.values()):
@@ -46,7 +47,7 @@ def _lines(path: Path, text: str) -> dict[str, set[str]]:
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
+            rows.append(json.loads(line, object_pairs_hook=each_once))
         except (ValueError, RecursionError):
             raise HaigoError(f"{path} line {number} is not valid JSON.", "write one id or one object a line") from None
     return _rows(path, rows)

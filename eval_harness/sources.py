@@ -60,6 +60,9 @@ def read_sources(
                     option="fewshot_pool",
                 ) from None
         docs = rules.read(scored.path)
+        if again := len(docs) - len({str(doc["id"]) for doc in docs}):
+            print(f"haigo: {scored.path}: {again:,} of {len(docs):,} documents have the id of another; each counts.",
+                  file=sys.stderr)  # fmt: skip
         pool_docs = rules.read(pool.path) if pool else []
         if wanted > len(pool_docs):
             raise HaigoError(

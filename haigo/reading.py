@@ -84,6 +84,19 @@ def parse_json(text: str | bytes, name: str, fix: str = _FIX) -> Any:
     return value
 
 
+def each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """`object_pairs_hook` of `json.loads`, for files of which the last of two values of a key would win in silence.
+
+    Raises:
+        ValueError: a key is given twice.
+    """
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' is given twice")
+    return value
+
+
 def read_record(path: StrPath, like: Any) -> Any:
     """Read a JSON file that Haigo wrote, and check its shape.
 

@@ -35,6 +35,9 @@ CONTEXT_KEYS = ("input", "context")
 LEFT_OUT = ("history", "system", "tools")
 """Of what belongs to an example and is not read: only turns under CHAT_KEYS are."""
 CHAT_KEYS = ("messages", "conversation", "conversations")
+ANSWER_KEYS = tuple(dict.fromkeys(answer for _, answer in PAIR_KEYS))
+UNLEARNED_KEYS = ("weight", "train", "loss")
+"""Of a turn that is given and not learned: 0 or false; 1 or true says nothing new."""
 ROLES = {"human": "user", "gpt": "assistant", "bot": "assistant", "model": "assistant", "developer": "system"}
 
 
@@ -130,7 +133,8 @@ def read(
                     try:
                         if chat:
                             parts = _chat(row, where, shape, options.only_last)
-                            unused = _left_out(row, LEFT_OUT)
+                            taken = next(k for k in CHAT_KEYS if isinstance(row.get(k), list))
+                            unused = _left_out(row, (*LEFT_OUT, *ANSWER_KEYS, *CHAT_KEYS), (taken,))
                         else:
                             parts, unused = _pair(row, where, options, shape)
                         _whole(parts, where)
@@ -169,12 +173,12 @@ def _pair(row: Mapping[str, Any], where: str, options: PairOptions, template: Te
     more = _text(row, context, where) if context and row.get(context) is not None else ""
     if more:
         given = f"{given}\n{more}"
-    unused = _left_out(row, [key for key in (*others, *LEFT_OUT) if key not in (context, *named)])
+    unused = _left_out(row, (*others, *LEFT_OUT, *ANSWER_KEYS, *CHAT_KEYS), (context, *named))
     return [Part(template.pair.replace("{content}", given)), Part(learned, learned=True, ends=True)], unused
 
 
-def _left_out(row: Mapping[str, Any], names: Sequence[str]) -> str:
-    return next((key for key in names if row.get(key)), "")
+def _left_out(row: Mapping[str, Any], names: Sequence[str], taken: Sequence[str | None]) -> str:
+    return next((key for key in names if row.get(key) and key not in taken), "")
 
 
 def _text(row: Mapping[str, Any], key: str, where: str) -> str:
@@ -192,7 +196,12 @@ def _chat(row: Mapping[str, Any], where: str, template: Template, only_last: boo
     parts: list[Part] = []
     for number, turn in enumerate(turns, 1):
         role, content = _turn(turn, f"{where}, turn {number}")
-        parts += template.turn(role, content)
+        made = template.turn(role, content)
+        parts += (
+            made
+            if _is_learned(turn, f"{where}, turn {number}")
+            else [dataclasses.replace(part, learned=False) for part in made]
+        )
         if role == "assistant" and number < len(turns):
             parts.append(Part(template.after))
     learned = [number for number, part in enumerate(parts) if part.learned]
@@ -201,6 +210,16 @@ def _chat(row: Mapping[str, Any], where: str, template: Template, only_last: boo
     if learned:
         del parts[learned[-1] + 1 :]  # a question without an answer at the end teaches nothing
     return parts
+
+
+def _is_learned(turn: Mapping[str, Any], where: str) -> bool:
+    said = [(key, turn[key]) for key in UNLEARNED_KEYS if turn.get(key) is not None]
+    for key, value in said:
+        if value not in (0, 1):
+            raise HaigoError(
+                f"{where} has {value!r:.40} for '{key}'.", "write 0 or false for a turn that is not learned"
+            )
+    return all(value for _, value in said)
 
 
 def _turn(turn: Any, where: str) -> tuple[str, str]:

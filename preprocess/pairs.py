@@ -287,6 +287,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"--context-key {key} puts it below the prompt"
         if key in examples.LEFT_OUT:
             hint = "write it as turns of a chat, under 'messages'"
+        elif key in (*examples.ANSWER_KEYS, *examples.CHAT_KEYS):
+            hint = "--format, --prompt-key and --response-key say what is read instead"
         print(f"haigo: {count:,} examples have a text under '{key}' that is left out; {hint}", file=sys.stderr)
     cli.show(built, lambda manifest: table(manifest, options.output_prefix), options.json)
     return cli.OK

@@ -74,6 +74,27 @@ def test_broken_lines_are_named(fails, tmp_path, line, problem):
     assert problem in fails(*words(data=tmp_path))
 
 
+def test_a_key_given_twice_is_named(fails, tmp_path):
+    """The last label would win in silence."""
+    synthetic_jglue.write(tmp_path)
+    path = tmp_path / "jcommonsenseqa-v1.1" / "valid-v1.1.json"
+    path.write_text(path.read_text("utf-8").replace('{"q_id"', '{"label": 0, "q_id"', 1), encoding="utf-8")
+    assert "the key 'label' is given twice" in fails(*words(data=tmp_path), "--num_fewshot", "0")
+    (tmp_path / "ids.json").write_text('{"jnli": ["1"], "jnli": ["2"]}')
+    assert "ids.json line 1 is not valid JSON" in fails(*words(data=tmp_path), "--exclude", tmp_path / "ids.json")
+
+
+def test_documents_under_one_id_are_told(model_folder, tmp_path, capsys):
+    """A file that was joined twice gives the same score with an error that is too small."""
+    synthetic_jglue.write(tmp_path)
+    path = tmp_path / "jcommonsenseqa-v1.1" / "valid-v1.1.json"
+    rows = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([*rows, *rows[:3]]) + "\n", encoding="utf-8")
+    argv = words(model_folder("spm"), "jcommonsenseqa-1.1-0.3", tmp_path, "--limit", "2", "--num_fewshot", "0")
+    assert cli.run(run.main, [str(word) for word in argv]) == 0
+    assert f"valid-v1.1.json: 3 of {len(rows) + 3} documents have the id of another" in capsys.readouterr().err
+
+
 def test_labels_out_of_range(fails, tmp_path):
     synthetic_jglue.write(tmp_path)
     path = tmp_path / "jcommonsenseqa-v1.1" / "train-v1.1.json"

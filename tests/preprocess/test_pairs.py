@@ -168,6 +168,37 @@ def test_what_belongs_to_an_example_and_is_not_read_is_told(model_dir, tmp_path,
     assert f"1 examples have a text under '{'history' if 'history' in row else 'system'}' that is left out" in said
 
 
+@pytest.mark.parametrize(
+    ("row", "key"),
+    [
+        ({"prompt": "山", "response": "雨", "messages": [{"role": "user", "content": "川"}, {"role": "assistant",
+         "content": "雪"}]}, "response"),
+        ({"prompt": "山", "response": "雨", "completion": "雪"}, "completion"),
+        ({"messages": [{"role": "user", "content": "川"}, {"role": "assistant", "content": "雪"}],
+          "conversations": [{"from": "human", "value": "山"}, {"from": "gpt", "value": "雨"}]}, "conversations"),
+    ],
+)  # fmt: skip
+def test_a_line_with_two_answers_says_which_is_left_out(model_dir, tmp_path, capsys, row, key):
+    path = write(tmp_path / "x.jsonl", [row])
+    assert cli.run(pairs.main, [str(path), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "o")]) == 0
+    assert f"1 examples have a text under '{key}' that is left out; --format" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("key", "no", "yes"), [("weight", 0, 1), ("train", False, True), ("loss", False, None)])
+def test_a_turn_of_no_weight_is_given_and_not_learned(model_dir, tmp_path, capsys, key, no, yes):
+    turns = [{"role": "user", "content": "山"}, {"role": "assistant", "content": "雨", key: no}]
+    turns += [{"role": "user", "content": "川"}, {"role": "assistant", "content": "雪", key: yes}]
+    path = write(tmp_path / "x.jsonl", [{"messages": turns}])
+    words = [str(path), "--tokenizer", str(model_dir), "--output-prefix", str(tmp_path / "o")]
+    assert cli.run(pairs.main, words) == 0
+    ((tokens, labels),) = read(tmp_path / "o")
+    found = spans(tokenizer.load(model_dir), tokens, labels)
+    assert [learned for learned, *_ in found] == [False, True] and found[1][1] == "雪" and "雨" in found[0][1]
+    turns[1][key] = 0.5
+    write(path, [{"messages": turns}])
+    assert cli.run(pairs.main, words) == cli.BAD_INPUT and f"turn 2 has 0.5 for '{key}'" in capsys.readouterr().err
+
+
 def test_a_line_that_answers_twice_is_broken(model_dir, tmp_path, capsys):
     (tmp_path / "p.jsonl").write_text(
         '{"instruction": "問", "output": "一つ目", "output": "二つ目"}\n', encoding="utf-8"
