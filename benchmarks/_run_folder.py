@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ import numpy as np
 from _measure import parser as plain_parser
 
 from launch import proxies
+from launch.local.train import train
+from launch.proxies.proxy import proxy_config
 from mixer.supply import Constraints, FullRepetition, read_supply
-from neox_configs import catalogue, shipped
+from neox_configs import catalogue, reader, shipped
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -84,3 +87,31 @@ class Trainer:
 def rows(corpora: Sequence[str], weights: np.ndarray, names: str = "p{:03d}") -> dict[str, dict[str, float]]:
     """A table of runs from mixtures (n, corpora)."""
     return {names.format(n): dict(zip(corpora, map(float, row), strict=True)) for n, row in enumerate(weights)}
+
+
+def curves(
+    run: Path, folder: Path, mixtures: np.ndarray, model: str, tokens: int, points: int, **options: Any
+) -> tuple[np.ndarray, float]:
+    """Train a model a mixture (n, corpora) in this process, evaluated `points` times at even distances.
+
+    Returns:
+        Bits per byte (points, n, corpora), the last of the finished models, and CPU-seconds.
+    """
+    known = datasets(run)
+    base, valid = (
+        reader.load(shipped.find_model(model)),
+        {name: str(sets["valid"]) for name, sets in known.corpora.items()},
+    )
+    step = int(base["train_batch_size"]) * int(base["seq_length"])
+    every = tokens // step // points
+    own: dict[str, Any] = {"tokenizer": str(known.tokenizer), "valid": valid, "export": False, "checkpoints": False}
+    own |= {"tokens": every * points * step, "eval_every": every if points > 1 else None, "progress": lambda _: None}
+    losses, seconds = np.empty((points, len(mixtures), len(valid))), 0.0
+    for n, mixture in enumerate(mixtures.tolist()):
+        place = folder / f"p{n:03d}"
+        config = proxy_config(base, dict(zip(known.corpora, mixture, strict=True)), known)
+        seconds += train(config, place, **{**own, **options})["cpu_seconds"]
+        logged = [json.loads(line) for line in (place / "log.jsonl").read_text().splitlines()]
+        scored = [entry for entry in logged if f"{next(iter(valid))}_bpb" in entry]
+        losses[:, n] = [[entry[f"{name}_bpb"] for name in valid] for entry in scored]
+    return losses, seconds

@@ -1,7 +1,7 @@
 """Trains a table of proxy mixtures, several at a time, and writes what each one learnt.
 
     python -m launch.proxies --ratios ratios.csv --catalogue corpora.yml --config base.yml [more.yml] --output-dir DIR
-           [--tokens N | --seconds S] [--workers N] [--pairs NAME=FILE]... [--seed N] [--eval-tokens N]
+           [--tokens N | --seconds S] [--stop-after 0.75] [--workers N] [--pairs NAME=FILE]... [--seed N] [--eval-tokens N]
            [--shard 2/4] [--replicates N [--replicate-runs a,b]] [--match-epochs TARGET_TOKENS [--supply supply.csv]]
            [--tasks TASKS --data-dir DIR] [--engine neox [--executor slurm --partition NAME]]
     python -m launch.proxies --merge DIR DIR... --output-dir DIR
@@ -11,7 +11,8 @@ with these data weights; all start from the same weights. DIR/metrics.csv holds,
 byte of every corpus' validation set and of every pairs file, and is rewritten after each proxy. Finished proxies are
 never trained again unless their config, data or budget changed; a failing one is tried twice and does not stop the rest
 (exit code 4 at the end); a killed swarm goes on from the checkpoints of those that were running. `--seconds` is for one
-proxy, measured once: all get the same tokens. `--merge` joins the tables of several machines. See docs/guide-swarms.md.
+proxy, measured once: all get the same tokens. `--stop-after` ends each early on its whole learning-rate schedule: the
+order of mixtures is settled before the end. `--merge` joins the tables of several machines. See docs/guide-swarms.md.
 """
 
 from __future__ import annotations

@@ -92,6 +92,9 @@ class SwarmOptions(BudgetOptions):
 
     eval_tokens: int | None = again(EvaluationOptions, "eval_tokens", default=EVAL_TOKENS)
     workers: int | None = few("proxies at a time (default: the cores; on GPUs as many as fit well)", None)
+    stop_after: float = option(
+        "stop every proxy after this part of its tokens, its schedule as for all", 1.0, metavar="PART", above=0, most=1
+    )
     export: bool = option("keep every proxy's model", False)
     checkpoints: bool = option("keep a checkpoint of each while it trains", True, both=True)
     shard: tuple[int, int] | None = option(

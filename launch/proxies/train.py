@@ -66,6 +66,8 @@ def run(
         if options.seconds is not None:
             first = proxy_config(base, units[0].weights, known, units[0].seed)
             train = train.replaced(tokens=budget.tokens_in(folder, options.seconds, first, train))
+        if options.stop_after < 1:
+            base, train = budget.stopped(base, train, options.stop_after)
         swarm = Swarm(folder, units, options, train, seed, key)
         swarm.own()
         swarm.prepare(base, known, tokenizer)

@@ -13,8 +13,13 @@ from pathlib import Path
 import pytest
 
 from haigo import cli, files, yamlfile
-from haigo.cli import Failed, HaigoError
+from haigo.cli import Failed, HaigoError, Refused
 from launch import proxies
+from launch.engine import log
+from launch.local.train import train
+from launch.proxies.merge import merge
+from launch.proxies.options import EVAL_TOKENS
+from launch.proxies.proxy import proxy_config
 from mixer import design
 from neox_configs import catalogue as catalogues
 
@@ -109,6 +114,40 @@ def test_a_time_budget_gives_all_proxies_the_same_tokens(catalogue, base, tmp_pa
     assert {result["tokens"] for result in summary.results.values()} == {summary.tokens}
     again = proxies.run(TABLE, catalogue, base, tmp_path, seconds=0.6, workers=2, show=False)
     assert again.trained == []
+
+
+def test_stopped_proxies_say_what_whole_ones_said_there(catalogue, base, tmp_path):
+    part = proxies.run(TABLE, catalogue, base, tmp_path / "part", tokens=2600, stop_after=0.7, workers=1, show=False)
+    step = part.tokens // 14  # 20 steps make the whole
+    assert part.tokens == 14 * step and {row["tokens"] for row in rows(tmp_path / "part")} == {str(part.tokens)}
+    valid = {name: str(splits["valid"]) for name, splits in catalogue.corpora.items()}
+    whole = train(
+        proxy_config(base, TABLE["a"], catalogue, 1234),
+        tmp_path / "whole",
+        tokenizer=str(catalogue.tokenizer),
+        valid=valid,
+        tokens=2600,
+        eval_every=14,
+        eval_tokens=EVAL_TOKENS,
+        export=False,
+    )
+    there = next(entry for entry in log.read(tmp_path / "whole" / "log.jsonl") if "plain_bpb" in entry)
+    assert there["step"] == 14 and part.results["a"]["metrics"] == {name: there[name] for name in whole["metrics"]}
+    again = proxies.run(TABLE, catalogue, base, tmp_path / "part", tokens=2600, stop_after=0.7, workers=1, show=False)
+    assert again.trained == []
+    # the whole ones are other runs, and tables of both are not one table
+    proxies.run(TABLE, catalogue, base, tmp_path / "all", tokens=2600, workers=1, show=False)
+    with pytest.raises(Refused, match="lr_decay_iters"):
+        merge([tmp_path / "part", tmp_path / "all"], tmp_path / "both")
+
+
+def test_stopping_early_hides_no_missing_budget(catalogue, base, tmp_path):
+    with pytest.raises(HaigoError, match="less than one step"):
+        proxies.run(TABLE, catalogue, base, tmp_path, tokens=5, stop_after=0.5, workers=1, show=False)
+    with pytest.raises(HaigoError, match="nothing says how long"):
+        proxies.run(TABLE, catalogue, base, tmp_path, stop_after=0.5, workers=1, show=False)
+    with pytest.raises(HaigoError, match="stop"):
+        proxies.run(TABLE, catalogue, base, tmp_path, tokens=2600, stop_after=1.5, workers=1, show=False)
 
 
 @pytest.mark.parametrize(
