@@ -75,6 +75,9 @@ def check(choices: Sequence[str], answer: str | None) -> tuple[str, ...]:
     words = tuple(choice.strip() for choice in choices)
     if len(words) < 2 or not all(words):
         raise HaigoError(f"{len(words)} choices are given, or one is empty.", "give two or more, with commas between")
+    twice = next((word for word in words if words.count(word) > 1), None)
+    if twice is not None:
+        raise HaigoError(f"the choice {twice} is given twice.", "give each once")
     if answer is not None and answer not in words:
         raise HaigoError(f"--answer {answer} is not one of the choices {', '.join(words)}.", "write it as a choice")
     return words

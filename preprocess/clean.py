@@ -32,7 +32,7 @@ from typing import Any
 
 import orjson
 
-from haigo import __version__, cli, digests, files, flags, pool
+from haigo import __version__, cli, digests, files, flags, naming, pool
 from haigo.cli import HaigoError
 from haigo.formats import documents
 from haigo.formats.documents import Broken, Document
@@ -260,6 +260,7 @@ def table(report: dict[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("preprocess.clean", __doc__, CleanCommand, argv)
+    naming.check(options.corpus, "corpus", "--corpus")
     report = clean_corpus(options.corpus, options.inputs, options.target, options)
     cli.show(report, table, options.json)
     return cli.OK

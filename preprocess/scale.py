@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, digests, files, flags, pool, yamlfile
+from haigo import cli, digests, files, flags, naming, pool, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.formats import documents
 from haigo.options import build
@@ -44,6 +44,7 @@ def read(path: str | os.PathLike[str]) -> ScaleRun:
         raise HaigoError(f"{name} is not a run file: it holds no keys.", "docs/guide-scale.md shows one")
     run: ScaleRun = build(ScaleRun, content, name, "", "see docs/guide-scale.md")
     build(CleanOptions, run.clean, name, "clean", "see docs/guide-scale.md")
+    naming.check(run.corpus, "corpus", name)
     return run
 
 

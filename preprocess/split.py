@@ -26,7 +26,7 @@ def fractions(value: Sequence[float]) -> tuple[float, float, float]:
         HaigoError: not three numbers from 0 to 1 that sum to 1, or no training documents.
     """
     shares = [float(share) for share in value]
-    if len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6 or shares[0] == 0:
+    if len(shares) != 3 or min(shares) < 0 or not abs(sum(shares) - 1) <= 1e-6 or shares[0] == 0:  # nan is no share
         raise HaigoError(
             f"the split {','.join(f'{share:g}' for share in shares)} is not three shares that sum to 1.",
             "give train,valid,test such as 0.96,0.02,0.02",

@@ -3,6 +3,7 @@ and how many GPUs GPT-NeoX counts."""
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from collections.abc import Mapping
@@ -29,6 +30,11 @@ def read(path: str | os.PathLike[str]) -> dict[str, int]:
         text = files.read_text(path)
     except HaigoError as error:
         raise HaigoError(f"the hostfile {error.problem}", "write one line `HOST slots=GPUS` a node") from None
+    if Path(path).read_bytes().startswith(codecs.BOM_UTF8):
+        problem = (
+            f"the hostfile {path} begins with a byte order mark, which DeepSpeed takes for letters of the first name."
+        )
+        raise HaigoError(problem, "save it as UTF-8 without one")
     return parse(text, str(path))
 
 
@@ -47,7 +53,7 @@ def parse(text: str, name: str = "the hostfile") -> dict[str, int]:
                 f"{name} line {number} gives {match[1]} {int(match[2]):,} GPUs.",
                 f"give at most {gpu_lists.MOST:,} a host",
             )
-        if match[1] in hosts:
+        if match[1].lower() in map(str.lower, hosts):  # capitals make no other machine
             raise HaigoError(f"{name} line {number} names {match[1]} a second time.", "give each host one line")
         hosts[match[1]] = int(match[2])
     if not hosts:

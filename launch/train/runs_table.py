@@ -58,7 +58,7 @@ class Entry:
         if bool(self.hosts) != bool(other.hosts):
             return False
         if self.hosts:
-            return bool(set(self.hosts) & set(other.hosts))
+            return bool(set(map(str.lower, self.hosts)) & set(map(str.lower, other.hosts)))
         if not self.gpus or not other.gpus:
             return True
         return bool(set(self.gpus.split(",")) & set(other.gpus.split(",")))

@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from haigo import cli, files, flags
+from haigo import cli, files, flags, naming
 from haigo.cli import HaigoError
 
 from . import card, fetch_corpus
@@ -38,6 +38,8 @@ SOURCES: dict[str, type[Source]] = {kind.name: kind for kind in (Kokkai, MediaWi
 def main(argv: Sequence[str] | None = None) -> int:
     source = flags.parse_one_of("preprocess.fetch", __doc__, SOURCES, argv)
     gap = source.gap_s if source.gap is None else source.gap
+    if source.corpus is not None:
+        naming.check(source.corpus, "corpus", "--corpus")
     if source.dry_run:
         plan = {"source": source.name, "gap_s": gap, "requests": list(source.plan())}
         last = f"One at a time, with {gap:g} s of pause after each reply."

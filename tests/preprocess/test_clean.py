@@ -1,6 +1,7 @@
 """Cleaning: splits that do not move, rules that are accounted for, files that are whole."""
 
 import json
+import math
 import os
 import random
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from haigo import cli
 from haigo.cli import HaigoError, Refused
 from haigo.formats import documents
 from preprocess import clean, rules, split
@@ -89,7 +91,9 @@ def test_a_split_that_is_not_wanted_stays_empty(tmp_path):
         list(documents.read(tmp_path / "o", "valid"))
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.2, 0.1), (0, 0.5, 0.5), (1.2, -0.1, -0.1)])
+@pytest.mark.parametrize(
+    "shares", [(0.5, 0.5), (0.9, 0.2, 0.1), (0, 0.5, 0.5), (1.2, -0.1, -0.1), (math.nan, 0, 1), (1, 0, math.nan)]
+)
 def test_shares_that_make_no_sense(shares):
     with pytest.raises(HaigoError, match="three shares that sum to 1"):
         split.fractions(shares)
@@ -178,6 +182,16 @@ def test_a_dry_run_writes_nothing(tmp_path, capsys):
     paths = corpus(tmp_path / "a.jsonl", rows(9))
     assert clean.main([str(paths[0]), "--corpus", "a", "--dry-run"]) == 0
     assert "9 documents" in capsys.readouterr().out and [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a,b", "a=b", "a b", "-a", "a\n", "run", "x" * 200])
+def test_a_name_that_later_steps_would_refuse_is_told_at_once(tmp_path, capsys, name):
+    """`a/b` gave a folder of which the next command said that it names no corpus; `a,b` cannot be weighted or scored."""
+    paths = corpus(tmp_path / "a.jsonl", rows(9))
+    words = [str(paths[0]), f"--corpus={name}", "--output-dir", str(tmp_path / "o")]
+    assert cli.run(clean.main, words) == cli.BAD_INPUT
+    said = capsys.readouterr().err
+    assert "--corpus: " in said and "fix: " in said and not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert cli.run(hostfile_verb.main, [str(tmp_path / "hosts"), "--include", "node-a"]) == 0
     assert "1 hosts, 4 GPUs" in capsys.readouterr().out
     assert cli.run(hostfile_verb.main, [str(tmp_path / "none")]) == 2
+    (tmp_path / "marked").write_text("a slots=4\n", encoding="utf-8-sig")  # DeepSpeed would ask ssh for "\ufeffa"
+    assert cli.run(hostfile_verb.main, [str(tmp_path / "marked")]) == 2
+    assert "marked begins with a byte order mark" in capsys.readouterr().err
