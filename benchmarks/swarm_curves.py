@@ -3,9 +3,9 @@
     python benchmarks/swarm_curves.py runs/japanese
 
 Proxies are evaluated four times on the way. A law is fitted to what they say when they are stopped on the way of their
-schedule, to shorter runs with a schedule of their own, and to tables of which a part of the runs went to the end: fewer
-whole runs, stopped ones brought to the end by what the whole ones did between that point and theirs (`extended`), and
-both token counts as `mixer.scales` reads them. Judged on other mixtures' losses at the whole budget.
+schedule, to shorter runs with a schedule of their own, and to tables of which a part of the runs went to the end: stopped
+ones are brought to the end by what the whole ones did between that point and theirs (`extended`), or the law of all at
+that point by a line to the whole ones (`mixer.scales.lines`). Judged on other mixtures' losses at the whole budget.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Plan:
     point: int
 
 
-def law(weights: Array, losses: Array, counts: Array | None = None) -> Predict:
+def law(weights: Array, losses: Array) -> Predict:
     """The law's predictions."""
-    return EffectiveShareLaw().fit(weights, losses, counts).predict
+    return EffectiveShareLaw().fit(weights, losses).predict
 
 
 def extended(early: Array, before: Array | None, end: Array, whole: Array, ridge: float = 0.1) -> Array:
@@ -95,10 +95,6 @@ def ways(weights: Array, curve: Array, shorter: Array | None, order: Array, plan
         base = law(mixes, early)
         line = scales.lines(base(mixes[whole]), end[whole], early.std(axis=0))
         made["law and line"] = lambda w: line.apply(base(w))
-        if shorter is not None and few > plan.stopped and plan.stopped >= scales.MIN_RUNS:
-            names = np.where(whole, "0, 2 tokens", "0, 1 tokens")
-            table = scales.sort(mixes, np.where(whole[:, None], end, shorter[used]), names.tolist(), None, "table")
-            made["shorter, as scales"] = law(mixes[table.fit], table.losses, table.counts)
     return made
 
 

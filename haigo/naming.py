@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from haigo.cli import HaigoError
 
 _COLUMNS = ("bytes", "corpus", "epochs_matched", "group", "index", "name", "run", "run_id", "seconds", "seed", "size")
-RESERVED = frozenset((*_COLUMNS, "step", "tokens", "chosen"))
+RESERVED = frozenset((*_COLUMNS, "schedule_tokens", "step", "tokens", "chosen"))
 """Columns of Haigo's own tables, and the name of the mixture that is found."""
 LONGEST = 128
 """Bytes of UTF-8: a folder is named so, and files within it carry more."""

@@ -301,6 +301,9 @@ def _scales(table: Any, runs: list[str]) -> list[str]:
     sizes = (rows["size"] if "size" in table.columns else empty).astype(str).str.strip().tolist()
     given = rows["tokens"] if "tokens" in table.columns else empty
     counts = pd.to_numeric(given.astype(str).str.strip(), errors="coerce").tolist()
+    if "schedule_tokens" in rows.columns:  # at the same size and tokens another scale than a run whose rate has decayed
+        part = rows["schedule_tokens"].fillna("").astype(str).str.strip()
+        sizes = [f"{size} (stopped)" if cell else size for size, cell in zip(sizes, part, strict=True)]
     return scales([str(size) for size in sizes], [c if np.isfinite(c) and c > 0 else None for c in counts])
 
 

@@ -30,7 +30,7 @@ RENORMALISE_WITHIN = 0.01
 """Rows of ratios.csv whose sum is off by no more than this are scaled to 1; others are refused."""
 ABOUT_A_RUN = (
     "size", "tokens", "seed", "seconds", "bytes", "name", "run_id", "index", "run", "group", "step", "epochs_matched",
-    "Name", "_step", "_runtime", "_timestamp", "_wandb",
+    "schedule_tokens", "Name", "_step", "_runtime", "_timestamp", "_wandb",
 )  # fmt: skip
 """Columns that are no corpora and no metrics."""
 WANDB = ("ID", "State", "Notes", "User", "Tags", "Created", "Updated", "End Time", "Hostname", "Runtime", "Sweep", "Step",

@@ -18,8 +18,8 @@ from haigo.formats import csvfile, tables
 from launch.engine import checkpoint
 from mixer import replicates
 
-ABOUT = ("size", "tokens", "seed", "seconds", "epochs_matched")
-"""Columns of metrics.csv that are no metrics, in their order; the last only where it says something."""
+ABOUT = ("size", "tokens", "seed", "seconds", "epochs_matched", "schedule_tokens")
+"""Columns of metrics.csv that are no metrics, in their order; the last two only where they say something."""
 
 
 @dataclass
@@ -74,14 +74,13 @@ def table_of(
     """Header and rows (run -> column -> cell) of metrics.csv from the runs' results."""
     rows = [(name, results[name]) for name in order if name in results]
     metrics = list(dict.fromkeys(metric for _, result in rows for metric in _values(result)))
-    matched = any(result.get("epochs_matched") for _, result in rows)
-    about = ABOUT if matched else ABOUT[:-1]
+    about = [column for column in ABOUT if column in ABOUT[:4] or any(result.get(column) for _, result in rows)]
     cells_by_run = {}
     for name, result in rows:
         values = _values(result)
         cells = {metric: f"{values[metric]:.6f}" if metric in values else "" for metric in metrics}
-        cells |= {column: str(result[column]) for column in about if column != "epochs_matched"}
-        if matched:
+        cells |= {column: str(result.get(column, "")) for column in about if column != "epochs_matched"}
+        if "epochs_matched" in about:
             target = (result.get("epochs_matched") or {}).get("target_tokens")
             cells["epochs_matched"] = "" if target is None else f"{target:g}"
         cells_by_run[name] = cells

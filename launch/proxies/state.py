@@ -105,6 +105,9 @@ class Swarm:
             self.facts["epochs_matched"] = cut.target_tokens
             self.facts |= {f"supply.{name}": supply for name, supply in cut.supply.items()}
             self.about = {each.name: {"epochs_matched": cut.about(each.weights, summary.tokens)} for each in units}
+        if self.options.stop_after < 1:
+            whole = plan.with_steps(steps).lr_decay_iters * plan.tokens_per_step
+            self.about = {each.name: {**self.about.get(each.name, {}), "schedule_tokens": whole} for each in units}
         for unit in units:
             config = proxy_config(base, unit.weights, known, unit.seed)
             self._sort(unit, config, prepare(config, self.train_options, tokenizer), steps)

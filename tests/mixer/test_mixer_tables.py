@@ -9,7 +9,7 @@ import pytest
 from shared_data import data_of
 
 from haigo.cli import HaigoError
-from mixer import mixture, proxies
+from mixer import mixture, proxies, scales
 from mixer.supply import Constraints, SoftRepetition, constraints_from, read_supply
 
 DATA = data_of(__file__)
@@ -39,6 +39,18 @@ def test_bad_tables_are_told_in_one_sentence(tmp_path, ratios, metrics, words):
     assert caught.value.fix
     for word in words:
         assert word in caught.value.problem
+
+
+def test_stopped_runs_are_a_scale_of_their_own(tmp_path):
+    """Also at the size and tokens of runs that were trained to the end of a shorter schedule."""
+    ratios = "run,a,b\n" + "".join(f"p{n},{n / 10},{1 - n / 10}\n" for n in range(1, 9))
+    cells = [f"p{n},{1 + n / 10},1000,500,{1000 if n < 6 else ''}\n" for n in range(1, 9)]
+    table = proxies.read(*write(tmp_path, ratios, "run,x_bpb,size,tokens,schedule_tokens\n" + "".join(cells)))
+    assert list(table.metrics) == ["x_bpb"]
+    assert table.scales == ["1000 (stopped), 500 tokens"] * 5 + ["1000, 500 tokens"] * 3
+    with pytest.raises(HaigoError, match="several scales"):
+        scales.choose(table.scales, None, "metrics.csv")
+    assert scales.choose(table.scales, "1000", "metrics.csv") == (table.scales[0], table.scales[-1])
 
 
 def test_line_number_is_that_of_the_file_not_of_the_join(tmp_path):

@@ -135,10 +135,12 @@ def test_stopped_proxies_say_what_whole_ones_said_there(catalogue, base, tmp_pat
     assert there["step"] == 14 and part.results["a"]["metrics"] == {name: there[name] for name in whole["metrics"]}
     again = proxies.run(TABLE, catalogue, base, tmp_path / "part", tokens=2600, stop_after=0.7, workers=1, show=False)
     assert again.trained == []
+    assert {row["schedule_tokens"] for row in rows(tmp_path / "part")} == {str(20 * step)}
     # the whole ones are other runs, and tables of both are not one table
     proxies.run(TABLE, catalogue, base, tmp_path / "all", tokens=2600, workers=1, show=False)
     with pytest.raises(Refused, match="lr_decay_iters"):
         merge([tmp_path / "part", tmp_path / "all"], tmp_path / "both")
+    assert "schedule_tokens" not in rows(tmp_path / "all")[0]
 
 
 def test_stopping_early_hides_no_missing_budget(catalogue, base, tmp_path):
