@@ -1,11 +1,13 @@
-"""Runs in Olmix's interpreter, not in ours: fits Olmix's own regressors to arrays and hands back their predictions.
+"""Runs in Olmix's interpreter, not in ours: Olmix's own regressors and its exact proposer on arrays.
 
-    OLMIX_PYTHON benchmarks/olmix_driver.py OLMIX_DIR JOBS.npz ANSWER.npz KIND EVERY
+    OLMIX_PYTHON benchmarks/_olmix_driver.py OLMIX_DIR JOBS.npz ANSWER.npz KIND EVERY KEEP
 
-JOBS.npz: `train_w`, `train_y`, `test_w`. ANSWER.npz: `predicted` (test mixtures, targets) and `seconds` of processor
-time, children included. KIND is a name of Olmix's REGRESSION_TYPES. EVERY keeps each EVERY-th of the 300 starting points
-its log-linear fit uses (1: all of them, as Olmix does); nothing else of its settings is touched. It runs in one process
-so that the figures of processor time are comparable.
+JOBS.npz: `train_w`, `train_y`, `test_w`, `columns` (numbers of the losses that are fitted) and, where mixtures are wanted
+too, `goals` (objectives, losses), `prior` and `caps` (corpora). ANSWER.npz: `predicted` (test mixtures, columns), `seconds`
+(columns) of processor time, children included, and `weights` (objectives, corpora). KIND is a name of Olmix's
+REGRESSION_TYPES. EVERY keeps each EVERY-th of the 300 starting points that its log-linear fit uses (1: all of them, as
+Olmix does); nothing else of its settings is touched. It runs in one process so that processor times are comparable.
+A fitted column is kept in the folder KEEP, and not fitted again.
 """
 
 import itertools
@@ -21,7 +23,7 @@ def spent() -> float:
 
 
 def main() -> None:
-    folder, jobs, answer, kind, every = sys.argv[1:6]
+    folder, jobs, answer, kind, every, keep = sys.argv[1:7]
     sys.path.insert(0, folder)
     os.environ["WANDB_MODE"] = "disabled"
     import numpy as np
@@ -35,12 +37,41 @@ def main() -> None:
         starts(*args, **more), int(every) // 2, None, int(every)
     )
     given = np.load(jobs)
-    begin = spent()
-    columns = []
-    for target in range(given["train_y"].shape[1]):
-        fitted = utils.build_regression(target, given["train_y"], given["train_w"], kind, 0.0)
-        columns.append(np.asarray(fitted.predict(given["test_w"]), dtype=np.float64))
-    np.savez(answer, predicted=np.stack(columns, axis=1), seconds=spent() - begin)
+    fitted, predicted, seconds = [], [], []
+    for column in given["columns"].tolist():
+        kept, begin = os.path.join(keep, f"column-{column}.npz"), spent()
+        if kind == "log_linear" and os.path.isfile(kept):
+            found = np.load(kept)
+            model = utils.LogLinearRegressor(params=found["model"].tolist())
+            took = float(found["seconds"])
+        else:
+            model = utils.build_regression(column, given["train_y"], given["train_w"], kind, 0.0)
+            took = spent() - begin
+            if kind == "log_linear":
+                os.makedirs(keep, exist_ok=True)
+                with open(kept + ".part", "wb") as out:
+                    np.savez(out, model=np.array(model.model), seconds=took)
+                os.replace(kept + ".part", kept)
+        fitted.append(model)
+        predicted.append(np.asarray(model.predict(given["test_w"]), dtype=np.float64))
+        seconds.append(took)
+    weights = []
+    if "goals" in given:
+        # caps are given as token counts of a run of one token that repeats nothing
+        prior, caps = ({str(i): float(value) for i, value in enumerate(given[name])} for name in ("prior", "caps"))
+        for goal in given["goals"]:
+            used = [i for i, column in enumerate(given["columns"]) if goal[column] > 0]
+            mixture = utils.LogLinearExactProposer().propose(
+                [fitted[i] for i in used],
+                prior_distributions=prior,
+                token_counts=caps,
+                constrain_objective=True,
+                obj_weights=[float(goal[given["columns"][i]]) for i in used],
+                target_tokens=1,
+                repetition_factor=1.0,
+            )
+            weights.append(np.asarray(mixture, dtype=np.float64))
+    np.savez(answer, predicted=np.stack(predicted, axis=1), seconds=seconds, weights=weights)
 
 
 if __name__ == "__main__":

@@ -4,23 +4,21 @@
     python benchmarks/contest.py FOLDER ...            (each with ratios.csv, metrics.csv and, where there is one, supply.csv,
                                                        whose limits hold; scores, which are to be raised, are left out)
     python benchmarks/contest.py --seeds 8 --runs 32
-    OLMIX_DIR=... OLMIX_PYTHON=... python benchmarks/contest.py    (Olmix's own fit too, all its starts)
+    OLMIX_DIR=... OLMIX_PYTHON=... python benchmarks/contest.py    (Olmix's own fit too; ... --starts 10: for every answer)
 
 Every method is fitted to the same random subsets of the runs, for single losses and the mean of many, and answers a mixture.
+`mixer.contest` holds the contest and says what its columns are; judges are a Gaussian process and a local ridge regression of
+all the runs, in the made-up world the truth. Mixtures far from every run are as uncertain for the judges as for anybody.
 
-rank, level   Spearman and error (in standard deviations) of the objective on the runs it was not fitted to
-regret        of its mixture: 0 the best there is, 1 token share; by judges that know no mixing law and are fitted to all runs
-              (a Gaussian process, a local ridge regression; in the made-up world the truth). Mixtures far from every run are as
-              uncertain for the judges as for anybody.
-promise       part of its mixtures whose gain over token share lies in the 90 % interval it gives: ours as printed, the others'
-              prediction +- 1.645 times the error of left-out runs at both ends
-CPU s         of fitting, choosing and its interval
-against ours  its regret minus ours, mean and 90 % interval of paired bootstraps over subsets and objectives
+Olmix's log-linear fit with all its 300 starting points takes about 6 CPU-minutes a loss, so that it answers as many as
+--olmix-fits allows (single losses first), and stands in the table compared with ours on these. With --starts 10 it
+answers all. Its mixture is that of its own exact convex proposer, with its pull to the prior (0.05); it gives no
+interval.
 
 What is done is kept (--keep) and not done again: after Ctrl-C or kill -9 the same command goes on, to the same
 contest.csv. With other code in mixer/ it begins anew.
-Regressions that know one loss (RegMix, LightGBM, quadratic, kernel ridge, GP) are fitted to the objective itself. RegMix's
-recipe is that of `mixer.methods`; smooth regressions take the best of 100,000 mixtures and move it on while it gets better.
+RegMix's recipe is that of `mixer.methods`; smooth regressions take the best of 100,000 mixtures and move it on while it gets
+better.
 """
 
 from __future__ import annotations
@@ -29,36 +27,36 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _measure import code, parser, seconds
+from _measure import code, parser
 from _public_runs import table as public
-from mixer_peers import STARTS, peer
+from mixer_peers import STARTS, Olmix, peer
 from mixer_worlds import _SHARE, World, _local_ridge, _process, least
 
 from haigo import cli, files
 from haigo.formats import csvfile
 from haigo.progress import Progress
-from mixer import methods
 from mixer.arrays import Array
+from mixer.contest import OURS, Answer, Judge, Task, answer, judged, regret, standings
 from mixer.design import candidates
-from mixer.laws import cross_validate, make, rank_correlation
-from mixer.laws_exp import ExponentialLaw
 from mixer.objective import Objective
-from mixer.optimise import Surface, minimise
 from mixer.options import LimitOptions
 from mixer.proxies import ProxyTable, read
-from mixer.recommend import recommend
+from mixer.recommend import choose
 from mixer.supply import Constraints, FullRepetition, constraints_from, read_supply
 
-OURS, OLMIX = "haigo", "olmix"
+OLMIX = "olmix"
+Rows = dict[tuple[str, tuple[str, int]], dict[str, Any]]
+"""(method, (objective, subset)) -> the figures of its answer."""
 RIVALS = ("explaw", "regmix", "lightgbm", "quadratic", "kernel_ridge", "gp")
 FREE = ("token_share", "unimax", "uniform")
-TITLES = {"explaw": "exponential law", "regmix": "RegMix's recipe", "lightgbm": "LightGBM", "quadratic": "quadratic",
-          "kernel_ridge": "kernel ridge", "gp": "Gaussian process", "token_share": "token share", "unimax": "UniMax",
-          OLMIX: "Olmix's log-linear fit"}  # fmt: skip
+TITLES = {OURS: "haigo", OLMIX: "Olmix's log-linear fit", "explaw": "exponential law", "regmix": "RegMix's recipe",
+          "lightgbm": "LightGBM", "quadratic": "quadratic", "kernel_ridge": "kernel ridge", "gp": "Gaussian process",
+          "token_share": "token share", "unimax": "UniMax"}  # fmt: skip
 MANY = "mean"
 
 
@@ -180,168 +178,95 @@ def _world(name: str, corpora: list[str], metrics: list[str], constraints: Const
     return here
 
 
-def answer(here: Field, method: str, w: Array, y: Array, unseen: Array, goal: Array, seed: int) -> dict[str, Any]:
-    """What a method answers: weights; and where it predicts, the objective of `unseen` and the gain with its interval."""
-    constraints, used = here.constraints, np.flatnonzero(goal)
-    reference = constraints.limits().project(constraints.reference)
-    if method in FREE:
-        return {"weights": methods.free(method, constraints, constraints.limits())}
-    if method == OURS:
-        names = [here.metrics[j] for j in used]
-        objective = Objective(
-            weights={here.metrics[j]: float(goal[j]) for j in used},
-            direction=dict.fromkeys(names, "min"),
-            standardise=False,
-        )
-        made = recommend(
-            w,
-            y[:, used],
-            objective,
-            constraints,
-            seed,
-            metrics=names,
-            bootstrap=50,
-            force=True,
-            beyond_proxies=True,
-        )
-        guess = make("auto", seed).fit(w, y[:, used]).predict(unseen) @ goal[used]
-        return {"weights": made.weights, "unseen": guess, "gain": made.gain["mean"], "interval": made.gain["interval"]}
-    if method == "explaw":
-        law, losses, goal = ExponentialLaw(seed=seed), y[:, used], goal[used]
-        law.fit(w, losses)
-        pull = 0.003 * float((losses @ goal).std())
-        function = Surface(law, law.theta_[None], constraints).weighted(goal, pull, constraints.reference)
-        best = minimise(
-            function, constraints.limits(), [reference, constraints.limits().project(w[(losses @ goal).argmin()])]
-        )
-    else:
-        losses, goal = (y @ goal)[:, None], np.ones(1)
-        law = make(method, seed).fit(w, losses)
-        search = "regmix" if method == "regmix" else "lightgbm" if method == "lightgbm" else methods.MOVED[0]
-        best = methods.searched(lambda pool: law.predict(pool)[:, 0], constraints, seed, name=search)
-    error = losses @ goal - cross_validate(w, losses, method, seed) @ goal
-    at = law.predict(np.stack([reference, best])) @ goal
-    gain, width = float(at[0] - at[1]), 1.645 * np.sqrt(2.0) * float(np.sqrt((error**2).mean()))
-    return {
-        "weights": best,
-        "unseen": law.predict(unseen) @ goal,
-        "gain": gain,
-        "interval": [gain - width, gain + width],
-    }
-
-
-def by_olmix(here: Field, olmix: Any, w: Array, y: Array, unseen: Array, goal: Array, seed: int) -> dict[str, Any]:
-    """Olmix's own log-linear fit; it is convex, so that the mean of the best draws is near its optimum."""
-    used = np.flatnonzero(goal)
-    pool = candidates(here.constraints, 20_000, np.random.default_rng([seed, 3]))
-    predicted, _ = olmix("log_linear", w, y[:, used], np.vstack([unseen, pool]))
-    value = predicted @ goal[used]
-    best = pool[np.argsort(value[len(unseen) :], kind="stable")[:16]].mean(axis=0)
-    return {"weights": here.constraints.limits().project(best), "unseen": value[: len(unseen)]}
-
-
-def judged(here: Field, made: dict[str, Any], measured: Array, goal: Array) -> dict[str, Any]:
-    """The figures of one answer."""
-    row: dict[str, Any] = {"regret": {}, "kept": {}}
-    reference = here.constraints.limits().project(here.constraints.reference)
-    for name, judge in here.judge().items():
-        key = goal.tobytes().hex()
-        if key not in judge.best:
-            judge.best[key] = least(judge, goal)
-        base, at = (float(judge.value(point[None], goal)[0]) for point in (reference, made["weights"]))
-        row["regret"][name] = (at - judge.best[key]) / (base - judge.best[key])
-        if "interval" in made:
-            row["kept"][name] = bool(made["interval"][0] <= base - at <= made["interval"][1])
-    if "unseen" in made:
-        error = float(np.sqrt(((made["unseen"] - measured) ** 2).mean()))
-        row |= {"rank": rank_correlation(made["unseen"], measured), "level": error / float(measured.std())}
-    return row
-
-
-def unit(here: Field, method: str, title: str, seed: int, runs: int, olmix: Any) -> dict[str, Any]:
-    """One method on one subset for one objective."""
+def task_of(here: Field, title: str, seed: int, runs: int) -> Task:
+    """What every method is asked: an objective on a random subset."""
     order = np.random.default_rng([seed, 9]).permutation(len(here.weights))
     fit, rest = order[:runs], order[runs:]
-    goal, data = here.objectives[title], (here.weights[fit], here.losses[fit], here.weights[rest])
-    work = (
-        (lambda: by_olmix(here, olmix, *data, goal, seed))
-        if method == OLMIX
-        else (lambda: answer(here, method, *data, goal, seed))
+    goal = here.objectives[title]
+    return Task(
+        weights=here.weights[fit],
+        losses=here.losses[fit],
+        goal=goal,
+        constraints=here.constraints,
+        unseen=here.weights[rest],
+        measured=here.losses[rest] @ goal,
+        seed=seed,
     )
-    spent, made = seconds(work)
-    return judged(here, made, here.losses[rest] @ goal, goal) | {
-        "seconds": spent,
-        "weights": np.round(made["weights"], 6).tolist(),
-    }
 
 
-def table_of(here: Field, rows: dict[tuple[str, str, int], dict[str, Any]], players: Sequence[str]) -> list[str]:
-    """The table, who beats us where, as lines."""
-    cells = list(dict.fromkeys((title, seed) for _, title, seed in rows))
-    draws = np.random.default_rng(0).integers(0, len(cells), (2000, len(cells)))
+def by_olmix(olmix: Olmix, task: Task) -> Answer:
+    """Olmix's log-linear fit of every loss of the objective, and the mixture of its exact proposer."""
+    made = olmix.mixture(task.weights, task.losses, task.unseen, task.goal, task.constraints)
+    guess = made.predicted @ task.goal[np.flatnonzero(task.goal)]
+    return Answer(weights=task.constraints.limits().project(made.weights), unseen=guess, seconds=made.seconds)
 
-    def regrets(method: str) -> Array:
-        return np.array([np.mean(list(rows[method, *cell]["regret"].values())) for cell in cells])
 
-    def mean(method: str, key: str) -> str:
-        values: list[Any] = [rows[method, *cell].get(key) for cell in cells]
-        if key == "kept":
-            values = [kept for each in values for kept in each.values()]
-        return f"{np.mean(values):6.3f}" if values and values[0] is not None else "     -"
+def unit(here: Field, method: str, title: str, seed: int, runs: int, olmix: Olmix | None) -> dict[str, Any]:
+    """One method on one subset for one objective."""
+    task = task_of(here, title, seed, runs)
+    made = by_olmix(olmix, task) if method == OLMIX and olmix else answer(method, task, choose)
+    judges: dict[str, Judge] = {}
+    for name, judge in here.judge().items():
+        key = task.goal.tobytes().hex()
+        if key not in judge.best:
+            judge.best[key] = least(judge, task.goal)
+        judges[name] = Judge(value=partial(judge.value, coefficients=task.goal), least=judge.best[key])
+    return judged(made, task, judges) | {"weights": np.round(made.weights, 6).tolist()}
 
+
+def table_of(here: Field, rows: Rows, asked: int) -> list[str]:
+    """The table, and who beats us where, as lines."""
     lines = [f"  {'method':<24}  rank    level   regret  promise  CPU s   against ours (90 %)"]
-    order = sorted(players, key=lambda method: float(regrets(method).mean()))
-    for method in order:
-        apart = regrets(method) - regrets(OURS)
-        low, high = np.quantile(apart[draws].mean(axis=1), [0.05, 0.95])
-        against = f"{apart.mean():+.3f} ({low:+.3f} to {high:+.3f})" if method != OURS else ""
-        spent = np.mean([rows[method, *cell]["seconds"] for cell in cells])
-        cells_of = [mean(method, "rank"), mean(method, "level"), f"{regrets(method).mean():6.3f}", mean(method, "kept")]
-        lines.append(f"  {TITLES.get(method, method):<24}  {'  '.join(cells_of)}   {spent:5.1f}   {against}")
+    for each in standings(rows):
+        cells = [each.rank, each.level, each.regret, each.promise]
+        shown = "  ".join("     -" if value is None else f"{value:6.3f}" for value in cells)
+        against = f"{each.against[0]:+.3f} ({each.against[1]:+.3f} to {each.against[2]:+.3f})" if each.against else ""
+        part = f"  {each.answers} of {asked} answers" if each.answers < asked else ""
+        lines.append(f"  {TITLES.get(each.method, each.method):<24}  {shown}   {each.seconds:5.1f}   {against}{part}")
     lost = []
     for title in here.objectives:
-        own = [i for i, cell in enumerate(cells) if cell[0] == title]
-        ours = float(regrets(OURS)[own].mean())
-        better = [
-            f"{TITLES[m]} {regrets(m)[own].mean():.3f}"
-            for m in order
-            if m != OURS and m in TITLES and regrets(m)[own].mean() < ours
-        ]
-        lost.append(f"{title}: ours {ours:.3f}" + (f", better: {', '.join(better)}" if better else ", none is better"))
+        own = standings({key: row for key, row in rows.items() if key[1][0] == title})
+        ours = next(each.regret for each in own if each.method == OURS)
+        better = [each for each in own if each.against and each.against[0] < 0 and each.method in TITLES]
+        said = [f"{TITLES[each.method]} {each.against[0]:+.3f}" for each in better if each.against]
+        lost.append(f"{title}: ours {ours:.3f}" + (f", better: {', '.join(said)}" if said else ", none is better"))
     return [*lines, "  regret by objective: " + "; ".join(lost)]
 
 
-def contest(here: Field, seeds: int, runs: int, keep: Path, olmix: Any, only: Sequence[str]) -> None:
+def contest(here: Field, seeds: int, runs: int, keep: Path, olmix: Olmix | None, only: Sequence[str]) -> None:
     """All units of one table, those that are kept not again; contest.csv and the table."""
     runs = min(runs, len(here.weights) // 2)
-    players = [
-        OURS,
-        *RIVALS,
-        *(FREE if here.constraints.supply is not None else ("uniform",)),
-        *([OLMIX] if olmix else []),
-    ]
+    players = [OURS, *RIVALS, *(FREE if here.constraints.supply is not None else ("uniform",))]
     players = [name for name in players if not only or name in (OURS, *only)]
     folder = keep / f"{here.name}-{here.digest}-{runs}"
-    every = [(method, title, seed) for seed in range(seeds) for title in here.objectives for method in players]
-    path = {(m, title, seed): folder / f"{m}-{title.replace('/', '_')}-{seed}.json" for m, title, seed in every}
+    asked = [(title, seed) for seed in range(seeds) for title in here.objectives]
+    every = [(method, cell) for cell in asked for method in players]
+    if olmix and (not only or OLMIX in only):
+        some = olmix.affordable([(cell, np.flatnonzero(here.objectives[cell[0]])) for cell in asked])
+        print(f"Olmix: {olmix.starts} starting points a loss, {len(some)} of {len(asked)} answers")
+        every += [(OLMIX, cell) for cell in some]
+    path = {(m, cell): folder / f"{m}-{cell[0].replace('/', '_')}-{cell[1]}.json" for m, cell in every}
+    path |= {
+        key: each.with_stem(f"{each.stem}-{olmix.starts}") for key, each in path.items() if olmix and key[0] == OLMIX
+    }
     todo = [each for each in every if not path[each].is_file()]
     with Progress(f"contest on {here.name}", len(every), "answers", after=5.0) as progress:
         progress.done = progress.before = len(every) - len(todo)
-        for method, title, seed in todo:
-            files.write_json(path[method, title, seed], unit(here, method, title, seed, runs, olmix))
-            progress.update(1, f"{method}, {title}")
+        for method, cell in todo:
+            files.write_json(path[method, cell], unit(here, method, *cell, runs, olmix))
+            progress.update(1, f"{method}, {cell[0]}")
     rows = {each: json.loads(path[each].read_text(encoding="utf-8")) for each in every}
     written: dict[str, dict[str, str]] = {}
     columns = ["rank", "level", "regret", "promise"]
-    for (method, title, seed), row in rows.items():
-        values = [row.get("rank"), row.get("level"), np.mean(list(row["regret"].values()))]
+    for (method, cell), row in rows.items():
+        values = [row.get("rank"), row.get("level"), regret(row)]
         values.append(np.mean(list(row["kept"].values())) if row["kept"] else None)
         shown = ["" if value is None else f"{value:.6f}" for value in values]
-        written[f"{method}/{title}/{seed}"] = dict(zip(columns, shown, strict=True))
+        written[f"{method}/{cell[0]}/{cell[1]}"] = dict(zip(columns, shown, strict=True))
     csvfile.write_rows(folder / "contest.csv", ["answer", *columns], written)
     judges = ", ".join(rows[every[0]]["regret"])
     print(f"{here.name}: {len(here.weights)} runs, fitted to {runs}, {seeds} subsets, judges: {judges}")
-    print("\n".join(table_of(here, rows, players)))
+    print("\n".join(table_of(here, rows, len(asked))))
     print(f"  every answer: {folder / 'contest.csv'}")
 
 
@@ -356,10 +281,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     words.add_argument(
         "--keep", type=Path, default=Path(".cache/contest"), help="where what is done is kept (.cache/contest)"
     )
+    words.add_argument("--starts", type=int, default=STARTS, help=f"how many of Olmix's {STARTS} starting points (all)")
+    words.add_argument("--olmix-fits", type=int, default=600, help="starting points in all: 1.1 CPU-seconds each (600)")
     words.add_argument("--methods", default="", help="only these beside ours, separated by commas")
     args = words.parse_args(argv)
     args.keep.mkdir(parents=True, exist_ok=True)
-    olmix = peer(STARTS, args.keep)
+    if not 1 <= args.starts <= STARTS:
+        words.error(f"--starts {args.starts}: Olmix has {STARTS}")
+    olmix = peer(args.starts, args.keep, args.olmix_fits)
     fields = [of_table(folder) for folder in args.tables]
     if not fields:
         try:

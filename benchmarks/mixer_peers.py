@@ -21,41 +21,112 @@ import hashlib
 import os
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from _measure import parser, seconds
 from _public_runs import chosen, table
 
 from mixer import laws
-from mixer.arrays import Array
+from mixer.arrays import Array, Numbers
+from mixer.supply import Constraints
 
 OURS = {"auto": "haigo", "law": "haigo, law alone", "regmix": "LightGBM (RegMix)", "explaw": "exponential law, ours"}
 STARTS = 300  # what Olmix's log-linear fit has
+Cell = tuple[str, int]
+"""An objective and a subset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """What Olmix answers for one objective."""
+
+    weights: Array
+    predicted: Array
+    """(unseen mixtures, losses of the objective)."""
+    seconds: float
 
 
 class Olmix:
-    """Olmix's regressors, run by its own interpreter."""
+    """Olmix's regressors and its proposer, run by its own interpreter.
 
-    def __init__(self, folder: Path, python: str, starts: int, keep: Path) -> None:
-        self.folder, self.python, self.every, self.keep = folder, python, max(1, STARTS // starts), keep
+    Args:
+        fits: how many starting points it may use in all, where answers are asked for.
+    """
+
+    def __init__(self, folder: Path, python: str, starts: int, keep: Path, fits: int = 0) -> None:
+        self.folder, self.python, self.every, self.keep, self.fits = (
+            folder,
+            python,
+            max(1, STARTS // starts),
+            keep,
+            fits,
+        )
+
+    @property
+    def starts(self) -> int:
+        return len(range(self.every // 2, STARTS, self.every))
+
+    def affordable(self, asked: Sequence[tuple[Cell, Numbers]]) -> list[Cell]:
+        """As many of the objectives on subsets (subset last) as the fits are enough for, those of few losses first."""
+        done: set[tuple[Any, int]] = set()
+        some: list[Cell] = []
+        for cell, losses in sorted(asked, key=lambda each: (len(each[1]), each[0][1])):
+            new = {(cell[1], int(j)) for j in losses} - done
+            if (len(done) + len(new)) * self.starts <= self.fits:
+                done |= new
+                some.append(cell)
+        return [cell for cell, _ in asked if cell in some]
 
     def __call__(self, kind: str, w: Array, y: Array, unseen: Array) -> tuple[Array, float]:
         """Predictions (unseen mixtures, targets) and processor seconds."""
         digest = hashlib.sha256(b"".join(part.tobytes() for part in (w, y, unseen))).hexdigest()[:16]
         answer = self.keep / f"{kind}-{self.every}-{digest}.npz"
         if not answer.is_file():
-            jobs, made = answer.with_suffix(".jobs.npz"), answer.with_suffix(".part.npz")
-            np.savez(jobs, train_w=w, train_y=y, test_w=unseen)
-            driver = Path(__file__).with_name("_olmix_driver.py")
-            words = [self.python, driver, self.folder, jobs, made, kind, self.every]
-            done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=self._environment())
-            jobs.unlink()
-            if done.returncode:
-                raise RuntimeError(f"Olmix ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
-            made.rename(answer)
+            self._run(answer, kind, {"train_w": w, "train_y": y, "test_w": unseen, "columns": np.arange(y.shape[1])})
         with np.load(answer) as found:
-            return found["predicted"], float(found["seconds"])
+            return found["predicted"], float(found["seconds"].sum())
+
+    def mixture(self, w: Array, y: Array, unseen: Array, goal: Array, constraints: Constraints) -> Proposed:
+        """The mixture of its exact proposer for the sum `goal` (losses,), and predictions of the losses in it."""
+        answer = self.keep / f"proposed-{self.every}.npz"
+        given: dict[str, Any] = {
+            "train_w": w,
+            "train_y": y,
+            "test_w": unseen,
+            "columns": np.flatnonzero(goal),
+            "goals": goal[None],
+        }
+        self._run(answer, "log_linear", given | {"prior": constraints.reference, "caps": constraints.limits().upper})
+        with np.load(answer) as found:
+            return Proposed(
+                weights=found["weights"][0], predicted=found["predicted"], seconds=float(found["seconds"].sum())
+            )
+
+    def _run(self, answer: Path, kind: str, given: dict[str, Any]) -> None:
+        """Have the driver answer; a loss that it has fitted to these runs before is not fitted again."""
+        digest = hashlib.sha256(given["train_w"].tobytes() + given["train_y"].tobytes()).hexdigest()[:16]
+        jobs, made = answer.with_suffix(".jobs.npz"), answer.with_suffix(".part.npz")
+        np.savez(jobs, **given)
+        driver = Path(__file__).with_name("_olmix_driver.py")
+        words = [
+            self.python,
+            driver,
+            self.folder,
+            jobs,
+            made,
+            kind,
+            self.every,
+            self.keep / f"olmix-{self.every}-{digest}",
+        ]
+        done = subprocess.run(list(map(str, words)), capture_output=True, text=True, env=self._environment())
+        jobs.unlink()
+        if done.returncode:
+            raise RuntimeError(f"Olmix ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+        made.replace(answer)
 
     @staticmethod
     def _environment() -> dict[str, str]:
@@ -68,7 +139,7 @@ def ours(name: str, w: Array, y: Array, unseen: Array) -> tuple[Array, float]:
     return predicted, spent
 
 
-def peer(starts: int, keep: Path) -> Olmix | None:
+def peer(starts: int, keep: Path, fits: int = 0) -> Olmix | None:
     """Olmix when the environment names a checkout and an interpreter that can import it."""
     folder, python = os.environ.get("OLMIX_DIR"), os.environ.get("OLMIX_PYTHON")
     if not folder or not python:
@@ -78,7 +149,7 @@ def peer(starts: int, keep: Path) -> Olmix | None:
     if tried.returncode:
         print(f"Olmix left out: {python} cannot import it: {(tried.stderr.strip() or '?').splitlines()[-1]}")
         return None
-    return Olmix(Path(folder).resolve(), python, starts, keep)
+    return Olmix(Path(folder).resolve(), python, starts, keep, fits)
 
 
 def compared(n: int, seeds: int, kinds: dict[str, str], olmix: Olmix | None) -> list[str]:

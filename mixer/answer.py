@@ -106,9 +106,16 @@ class Recommendation:
             "notes": self.notes,
         }
         if self.compared:
-            made["compared"] = self.compared
+            # a file is the same of the same table, so it tells no seconds
+            made["compared"] = self.compared if provenance is None else list(map(_timeless, self.compared))
         made["provenance"] = {"seed": self.seed, "bootstrap": self.bootstrap, "kl": self.kl, **(provenance or {})}
         return made
+
+
+def _timeless(row: dict[str, Any]) -> dict[str, Any]:
+    if "contest" not in row:
+        return row
+    return {**row, "contest": {name: value for name, value in row["contest"].items() if name != "seconds"}}
 
 
 def significant(value: float) -> float:

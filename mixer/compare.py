@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy as np
 
 from haigo.cli import Refused
-from mixer import gate, methods
+from mixer import contest, gate, methods
 from mixer.answer import Recommendation, decimals, significant
-from mixer.arrays import Array
+from mixer.arrays import Array, Flags, Numbers
 from mixer.curve_law import CurveLaw
-from mixer.laws import GaussianProcess, cross_validate, make
+from mixer.laws import GaussianProcess, Predictor, cross_validate, make
 from mixer.mixture import rounded
 from mixer.optimise import Surface, least_excess, minimise
 from mixer.problem import Problem
 from mixer.report_card import rank_correlation, report_card
 
 _JUDGED = 20_000  # mixtures that the judge's own best is searched among
-_STEPS = 8.0  # of a search's progress, a method
+_STEPS = 8.0  # of a search's progress, an answer of a method
+PARTS, _PART, _FEWEST = 6, 0.75, 8
+"""Random parts of the runs that methods are compared on, how much of the runs, and how many a part needs."""
 
 
 def starting_points(task: Problem) -> list[Array]:
@@ -56,58 +59,133 @@ def other(task: Problem, method: str) -> Array:
     return minimise(function, task.limits, starting_points(task), task.ceilings)
 
 
-def compared(task: Problem, made: Recommendation) -> list[dict[str, Any]]:
+def compared(task: Problem, made: Recommendation, believed: Flags, choose: contest.Choose) -> list[dict[str, Any]]:
     """Every method's mixture, judged by two judges, and every method judged on left-out runs; best first.
 
     `gain` is by the law the recommendation was made with, which favours it; `gain_gp` by a Gaussian process that knows no
     law, and `regret` is 0 where that is least within the limits and 1 at the reference (left out where that process does
     not predict left-out runs). Of left-out predictions of the objective, `spearman` is the rank correlation, `level` the
     error in standard deviations, and `picked` how much worse than the best proxy the one is that the method would have
-    picked: no law judges there.
+    picked: no law judges there. `contest` are the figures of `mixer.contest` on random parts of the runs.
+
+    Args:
+        believed: (runs,) those whose losses are believed.
+        choose: `mixer.recommend.choose`.
     """
-    used = np.flatnonzero(task.coefficients)
-    coefficients = task.coefficients[used]
-    judge = GaussianProcess().fit(task.w, task.y @ task.coefficients)
     objective = task.y @ task.coefficients
-
-    def judged(points: Array) -> Array:
-        return np.asarray(judge.predict(task.constraints.effective(points)[0]))
-
-    def by_judge(point: Array) -> float:
-        return float(judged(point[None])[0])
-
+    players = [
+        name
+        for name in methods.ALL
+        if name not in methods.FREE or name == "uniform" or task.constraints.supply is not None
+    ]
+    task.progress.total = (task.progress.total or 0.0) + _STEPS * len(players) * (1 + PARTS)
+    judges = _judges(task, objective)
+    judge = judges["process"]
+    guesses: dict[str, Array] = {}
+    standings = _contest(task, players, judges, np.flatnonzero(believed), choose)
     rows = []
-    base, base_gp = float(task.surface.mean(task.reference)[0] @ task.coefficients), by_judge(task.reference)
-    # a judge that does not know the left-out runs either has nothing to say of regret
-    left_out = cross_validate(task.w, objective[:, None], "gp", task.seed)
-    knows = report_card(objective, left_out[:, 0], ["objective"], "").r2[0] > gate.MIN_SKILL
-    least = by_judge(methods.searched(judged, task.constraints, task.seed, _JUDGED)) if knows else base_gp
-    task.progress.total = (task.progress.total or 0.0) + _STEPS * len(methods.ALL)
-    for name in methods.ALL:
-        if name in methods.FREE and name != "uniform" and task.constraints.supply is None:
-            continue
+    base, base_gp = (
+        (task.surface.mean(task.reference)[0] @ task.coefficients),
+        float(judge.value(task.reference[None])[0]),
+    )
+    for name in players:
         task.progress.update(_STEPS, f"comparing with {name}")
         point = made.weights if name == made.method else other(task, name)
         drawn = task.surface.mean(point)[0]
-        value, by_gp = float(drawn @ task.coefficients), by_judge(point)
+        value, by_gp = float(drawn @ task.coefficients), float(judge.value(point[None])[0])
         row: dict[str, Any] = {
             "method": name,
             "objective": significant(value * task.unit),
-            "gain": significant((base - value) * task.unit),
+            "gain": significant((float(base) - value) * task.unit),
             "gain_gp": significant((base_gp - by_gp) * task.unit),
         }
-        if base_gp > least:
-            row["regret"] = round((by_gp - least) / (base_gp - least), 4)
+        if base_gp > judge.least:
+            row["regret"] = round((by_gp - judge.least) / (base_gp - judge.least), 4)
         if name not in methods.FREE:
-            left_out = cross_validate(task.w, task.y[:, used], "law" if name == "auto" else name, task.seed)
-            guess = left_out @ coefficients
+            law = "law" if name == "auto" else name
+            if law not in guesses:
+                guesses[law] = _left_out(task, law)
+            guess = guesses[law]
             row["spearman"] = round(rank_correlation(guess, objective), 4)
             row["level"] = round(float(np.sqrt(((guess - objective) ** 2).mean()) / objective.std()), 4)
             row["picked"] = significant(float(objective[guess.argmin()] - objective.min()) * task.unit)
+        if name in standings:
+            row["contest"] = _figures(standings[name])
         row |= {
             "metrics": dict(zip(made.metrics, map(significant, drawn * task.sign), strict=True)),
             "weights": dict(zip(made.corpora, decimals(rounded(point)), strict=True)),
             "ceilings_met": bool(task.ceilings is None or (task.ceilings(point)[0] <= 1e-5).all()),
         }
         rows.append(row)
+    if standings:
+        made.notes.append(
+            f"Methods were compared on {PARTS} random parts of {round(_PART * int(believed.sum()))} runs, without ceilings; "
+            "their regret and promise are judged by a Gaussian process of all runs, which favours methods like it (gp, "
+            "kernel_ridge), and by the law of all runs, which favours auto and law."
+        )
     return sorted(rows, key=lambda row: float(row["objective"]))
+
+
+def _left_out(task: Problem, law: str) -> Array:
+    """The objective of every run as a law says that does not know it, (runs,)."""
+    used = np.flatnonzero(task.coefficients)
+    return np.asarray(cross_validate(task.w, task.y[:, used], law, task.seed) @ task.coefficients[used])
+
+
+def _judges(task: Problem, objective: Array) -> dict[str, contest.Judge]:
+    """Two who know all runs; to one that does not know left-out runs nothing is better than the reference."""
+    used = np.flatnonzero(task.coefficients)
+    goal = task.coefficients[used]
+    law = Predictor(task.seed).fit(task.w, task.y[:, used])
+    process = GaussianProcess().fit(task.w, objective)
+    left_out = {
+        "process": cross_validate(task.w, objective[:, None], "gp", task.seed)[:, 0],
+        "law": law.left_out_ @ goal,
+    }
+    values: dict[str, Callable[[Array], Array]] = {
+        "process": lambda points: process.predict(task.constraints.effective(points)[0]),
+        "law": lambda points: law.predict(task.constraints.effective(points)[0]) @ goal,
+    }
+    judges = {}
+    for name, value in values.items():
+        knows = report_card(objective, left_out[name], ["objective"], "").r2[0] > gate.MIN_SKILL
+        best = methods.searched(value, task.constraints, task.seed, _JUDGED) if knows else task.reference
+        judges[name] = contest.Judge(value=value, least=float(value(best[None])[0]))
+    return judges
+
+
+def _contest(
+    task: Problem, players: list[str], judges: Mapping[str, contest.Judge], runs: Numbers, choose: contest.Choose
+) -> dict[str, contest.Standing]:
+    """Every method on the same random parts of these runs; nothing where they are too few to be parted."""
+    size = round(_PART * len(runs))
+    if size < _FEWEST:
+        return {}
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for part in range(PARTS):
+        order = np.random.default_rng([task.seed, 13, part]).permutation(runs)
+        fit, rest = np.sort(order[:size]), np.sort(order[size:])
+        asked = contest.Task(
+            weights=task.w[fit],
+            losses=task.y[fit],
+            goal=task.coefficients,
+            constraints=task.constraints,
+            unseen=task.w[rest],
+            measured=task.y[rest] @ task.coefficients,
+            seed=task.seed,
+        )
+        for name in players:
+            task.progress.update(_STEPS, f"comparing with {name}, part {part + 1} of {PARTS}")
+            rows[name, part] = contest.judged(contest.answer(name, asked, choose), asked, judges)
+    return {each.method: each for each in contest.standings(rows)}
+
+
+def _figures(standing: contest.Standing) -> dict[str, Any]:
+    """What stands in the document, as far as anybody can say."""
+    known = {name: getattr(standing, name) for name in ("rank", "level", "regret", "promise")}
+    made: dict[str, Any] = {name: round(value, 4) for name, value in known.items() if value is not None}
+    made["seconds"] = round(standing.seconds, 2)
+    if standing.against is not None:
+        mean, low, high = (round(value, 4) for value in standing.against)
+        made["against"] = {"mean": mean, "interval": [low, high]}
+    return made

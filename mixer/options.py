@@ -125,6 +125,7 @@ class SearchOptions(ObjectiveOptions, LimitOptions, RecommendOptions):
     )
     screen: str | None = option("n-gram losses of launch.screen: they help where proxies are few", None, metavar="DIR")
     output: str | None = option("mixture.yml to write", None)
+    language: str = option("of the report", "en", among=("en", "ja"))
     json: bool = option("print the document as JSON", False)
 
 
@@ -181,7 +182,7 @@ class ReportOptions(Options):
     """What `mixer.report` can be told."""
 
     mixture: str = option("mixture.yml", positional=True)
-    language: str = option("of the report", "en", among=("en", "ja"))
+    language: str = again(SearchOptions, "language")
     figures: str | None = again(RecommendOptions, "figures")
     markdown: bool = option("for a page instead of a terminal", False)
     json: bool = option("the document as JSON", False)

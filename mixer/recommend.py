@@ -144,7 +144,7 @@ def choose(
     if evidence.held_out is not None:
         _judge(task, made, evidence.held_out, evidence.held_out_names)
     if options.compare:
-        made.compared = compared(task, made)
+        made.compared = compared(task, made, believed, choose)
     if options.figures:
         made.curves = tradeoffs.curves(task, made, law)
     return made

@@ -17,6 +17,9 @@ from mixer.options import ReportOptions
 _JUDGED = (("left-out Spearman", "spearman"), ("left-out error", "level"), ("regret by a GP", "regret"),
            ("picked proxy loses", "picked"))  # fmt: skip
 """What stands in the table of methods, and its key."""
+_CONTEST = (("rank", "rank"), ("level", "level"), ("regret", "regret"), ("promise", "promise"), ("CPU s", "seconds"))
+"""The same for the table of methods on parts of the runs."""
+_PARTS = "Methods on parts of the runs"
 
 Table = tuple[list[str], list[list[str]]]
 """Header and rows, all text."""
@@ -76,7 +79,25 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
                 for row in document["compared"]
             ],
         )
+        made |= _parts(document["compared"])
     return made
+
+
+def _parts(compared: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
+    """The contest of methods, least regret first."""
+    rows = [(row["method"], row["contest"]) for row in compared if "contest" in row]
+    rows.sort(key=lambda row: row[1].get("regret", float("inf")))
+    heads = [pair for pair in _CONTEST if any(pair[1] in figures for _, figures in rows)]
+
+    def against(figures: Mapping[str, Any]) -> str:
+        known = figures.get("against")
+        return f"{known['mean']:+.3f} ({known['interval'][0]:+.3f} to {known['interval'][1]:+.3f})" if known else ""
+
+    cells = [
+        [name, *[_n(figures[key]) if key in figures else "-" for _, key in heads], against(figures)]
+        for name, figures in rows
+    ]
+    return {_PARTS: (["method", *[head for head, _ in heads], "regret against auto"], cells)} if rows else {}
 
 
 def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -148,7 +169,7 @@ def text(document: Mapping[str, Any], markdown: bool = False, language: str = "e
     tabled, said = tables(document), sentences(document)
     named = {*document["weights"], *document.get("prediction", {})} - {"objective"}  # names are nobody's to translate
     parts: list[str] = []
-    for heading in ("Mixture", "Predictions", "What binds", "Fit", "Methods compared", "Notes"):
+    for heading in ("Mixture", "Predictions", "What binds", "Fit", "Methods compared", _PARTS, "Notes"):
         if heading not in tabled and heading not in said:
             continue
         title = say(heading)

@@ -231,7 +231,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     command = redact.command(["python", "-m", "mixer.search", *map(str, sys.argv[1:] if argv is None else argv)])
     made = search(options, command)
     document = made.document()
-    print(json.dumps(document, ensure_ascii=False, indent=2) if options.json else report.text(document))
+    said = report.text(document, language=options.language)
+    print(json.dumps(document, ensure_ascii=False, indent=2) if options.json else said)
     if options.output and not options.json:
         print(f"Written: {options.output}")
     if options.figures:

@@ -236,7 +236,8 @@ def test_command_writes_the_mixture_and_the_same_bytes_again(tmp_path, capsys):
 
 
 def test_command_compares_all_methods(tmp_path, capsys):
-    words = [*files(tmp_path), "--objective", "news_bpb", "--compare", "--json"]
+    out = tmp_path / "mixture.yml"
+    words = [*files(tmp_path), "--objective", "news_bpb", "--compare", "--json", "--output", str(out)]
     assert cli.run(command.main, words) == 0
     compared = {row["method"]: row for row in json.loads(capsys.readouterr().out)["compared"]}
     assert set(compared) == {
@@ -257,6 +258,20 @@ def test_command_compares_all_methods(tmp_path, capsys):
     assert compared["token_share"]["gain"] == pytest.approx(0, abs=1e-6)
     assert compared["token_share"]["regret"] == 1.0 and -0.05 < compared["auto"]["regret"] < 0.5
     assert 0 < compared["auto"]["level"] < compared["regmix"]["level"]
+    contest = {name: row["contest"] for name, row in compared.items()}
+    assert contest["token_share"]["regret"] == 1.0 and contest["auto"]["regret"] < contest["token_share"]["regret"]
+    assert 0 <= contest["auto"]["promise"] <= 1 and contest["auto"]["rank"] > 0.5 and contest["auto"]["seconds"] > 0
+    low, high = contest["uniform"]["against"]["interval"]
+    assert low <= contest["uniform"]["against"]["mean"] <= high and "against" not in contest["auto"]
+    # the file is the same of the same table: no seconds in it, and the report does without them
+    assert "seconds" not in out.read_text()
+    assert cli.run(report.main, [str(out), "--language", "ja"]) == 0
+    assert "プロキシの一部での方法の比較" in capsys.readouterr().out
+
+
+def test_the_report_of_a_search_in_japanese(tmp_path, capsys):
+    assert cli.run(command.main, [*files(tmp_path), "--objective", "news_bpb", "--language", "ja"]) == 0
+    assert capsys.readouterr().out.startswith("配合")
 
 
 def test_regmix_is_the_published_recipe():
