@@ -30,6 +30,7 @@ from mixer_worlds import World
 from mixer import expected_regret, focus
 from mixer.arrays import Array
 from mixer.design import candidates, propose
+from mixer.options import enough_for_two
 from mixer.rates import Rate
 from mixer.splits import Aim, Split, splits
 from mixer.supply import Constraints, FullRepetition
@@ -163,7 +164,7 @@ def grid(kept: Kept) -> dict[tuple[int, int, int, float, float], float]:
         for corpora in (5, 9):
             for seed in FITTED:
                 for runs in (8, 16, 32, 64):
-                    for rounds in (1, 2):
+                    for rounds in (1, 2) if enough_for_two(runs, corpora) else (1,):
                         for noise, other in ((0.02, 0.0), (0.1, 0.0), (0.3, 0.0), (0.1, 0.1), (0.1, 0.4)):
                             values = [kept.of(kind, corpora, seed, runs, rounds, noise, other, s) for s in (0, 1)]
                             made.setdefault((corpora, runs, rounds, noise, other), []).extend(values)
@@ -174,7 +175,7 @@ def fitted(means: dict[tuple[int, int, int, float, float], float]) -> dict[str, 
     """The constants of `mixer.expected_regret` for which it says these means best (least squares of logarithms)."""
     from scipy.optimize import least_squares
 
-    names = ("LAW", "NOISY", "FALL", "SECOND", "TURN", "TRANSFER")
+    names = ("FLOOR", "LAW", "NOISY", "FALL", "SECOND", "TRANSFER")
 
     def said(values: Array) -> Array:
         for name, value in zip(names, values, strict=True):
@@ -186,7 +187,7 @@ def fitted(means: dict[tuple[int, int, int, float, float], float]) -> dict[str, 
 
     start = np.array([getattr(expected_regret, name) for name in names])
     seen = np.log(np.array(list(means.values())) + 0.01)
-    low, high = np.array([1e-3, 0.0, 0.1, -1.0, 0.1, 0.0]), np.array([20.0, 100.0, 3.0, 0.95, 50.0, 20.0])
+    low, high = np.array([0.0, 1e-3, 0.0, 0.1, -1.0, 0.0]), np.array([1.0, 20.0, 100.0, 3.0, 0.95, 20.0])
     answer = least_squares(lambda x: said(x) - seen, start, bounds=(low, high), x_scale=np.maximum(start, 0.1))
     for key, value, model in zip(means, means.values(), np.exp(said(answer.x)) - 0.01, strict=True):
         print(f"  {key}: {value:.3f}, said {model:.3f}")

@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-LAW, NOISY, FALL = 0.9, 12.0, 1.3
-"""Learning: (LAW + NOISY x noise^2) x (corpora / runs)^FALL, noise in standard deviations of the metric over mixtures."""
-SECOND, TURN = 0.6, 3.0
-"""A second round takes up to this part away, half of it at so many runs a corpus."""
-TRANSFER = 0.5
+FLOOR, LAW, NOISY, FALL = 0.21, 0.58, 1.9, 1.3
+"""Learning: FLOOR + (LAW + NOISY x noise^2) x (corpora / runs)^FALL, noise in standard deviations of the metric over mixtures;
+the floor is the law's own error, which runs do not lower."""
+SECOND = 0.07
+"""The part of learning that a second round takes away."""
+TRANSFER = 1.35
 """Regret of one part of variance that the target's order does not share."""
 
 
@@ -69,9 +70,9 @@ def regret(swarm: Swarm, level: float = 1.0) -> float:
         level: what a pilot's learning was, over what this says of it.
     """
     each = swarm.runs / swarm.corpora
-    learning = level * (LAW + NOISY * swarm.noise**2) * each**-FALL
+    learning = level * (FLOOR + (LAW + NOISY * swarm.noise**2) * each**-FALL)
     if swarm.rounds == 2:
-        learning *= 1.0 - SECOND * each / (each + TURN)
+        learning *= 1.0 - SECOND
     return learning + TRANSFER * swarm.disagreement
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from haigo import cli
+from haigo import cli, files
+from launch.pipeline import runfile
 from launch.pipeline.__main__ import main as pipeline_main
 
 pytestmark = pytest.mark.slow
@@ -167,3 +168,19 @@ def test_one_round_that_is_there_stays_one(run_file, tmp_path, capsys):
     # a new folder has two rounds from 16 runs on
     assert call(left_open, "--dry-run", *words, "--output-dir", tmp_path / "new") == 0
     capsys.readouterr()
+
+
+def test_a_summary_of_before_there_were_rounds_is_still_shown(finished, monkeypatch):
+    from launch.pipeline import summary
+    from launch.pipeline.page import report
+
+    page = finished / "report.html"
+    whole = page.read_bytes()
+    said = summary.read(finished)
+    run = runfile.read(finished / "run.yml")
+    monkeypatch.setattr(summary, "read", lambda root: {key: value for key, value in said.items() if key != "proxies"})
+    try:
+        report.write(finished, run)
+        assert "in two rounds" not in page.read_text(encoding="utf-8")
+    finally:
+        files.write_text(page, whole.decode())
