@@ -42,8 +42,8 @@ _POOL = 24  # candidates a run; more would push the choice into the corners of t
 # or three corpora teach little about good ones: fewer and denser candidates (measured with 17 corpora: docs/mixer.md).
 _MANY = 9
 _DENSE_STRENGTHS, _DENSE_POOL = (1.0, 2.0, 4.0, 8.0), 4
-_NEAR, _NEAR_DRAWS = 3.0, 10.0
-"""Dirichlet strengths of a later batch around the optimum of the runs so far, and around the optima of the law's draws."""
+_CLOSE = 10.0
+"""Dirichlet strength of a second round around the optima of the law's draws."""
 _MOST_DRAWS, _TRIES = 64, 6
 _APART = 0.005
 """Total variation at which two mixtures are different runs."""
@@ -96,8 +96,8 @@ def propose(
 ) -> Array:
     """Mixtures to train next, (n, corpora).
 
-    Without losses they are spread: far from each other and from those already trained. With losses they are spent
-    where the regret is decided: random mixtures around the optimum of the runs so far.
+    Without losses they are spread: far from each other and from those already trained. With losses half of them are spent
+    where the regret is decided: around the optimum of the runs so far.
 
     Args:
         history: what was trained: weights (runs, corpora), a pair (weights, losses (runs,) or (runs, metrics)), lower
@@ -117,7 +117,7 @@ def propose(
     rng = np.random.default_rng(seed)
     known = histories.plain(history, objective)
     if known is not None and known.losses is not None:
-        chosen = _near_optimum(limited, known, n, seed, rng)
+        chosen = _second_round(limited, known, n, seed, rng)
     else:
         old = np.empty((0, len(constraints.corpora))) if known is None else known.weights
         chosen = _spread(limited, old, n, rng, known is None)
@@ -147,26 +147,25 @@ def _spread(constraints: Constraints, old: Array, n: int, rng: np.random.Generat
     return chosen
 
 
-def _near_optimum(constraints: Constraints, known: History, n: int, seed: int, rng: np.random.Generator) -> list[Array]:
-    """Dirichlet draws: half of them wide around the optimum that the runs so far say, half close around the optima of as
-    many draws of the law, which lie apart as far as the optimum is not known."""
+def _second_round(constraints: Constraints, known: History, n: int, seed: int, rng: np.random.Generator) -> list[Array]:
+    """Half of the mixtures close around the optima of as many draws of the law, which lie apart as far as the optimum is not
+    known; the others spread away from all there are, for the law may be wrong where it sends the first half."""
     from mixer.focus import optima
 
     assert known.losses is not None
-    draws, limits = min(n // 2, _MOST_DRAWS), constraints.limits()
+    draws, limits = min((n + 1) // 2, _MOST_DRAWS), constraints.limits()
     given = constraints, known.weights, known.losses, known.coefficients
-    found = optima(*given, ceilings=known.ceilings, draws=draws, seed=seed)
+    found = optima(*given, ceilings=known.ceilings, draws=draws, seed=seed)[1:]
     chosen: list[Array] = []
-    for i in range(n):
-        close = i >= n - n // 2
-        centre, strength = (found[1 + i % draws], _NEAR_DRAWS) if close else (found[0], _NEAR)
+    for i in range((n + 1) // 2):
+        centre = found[i % draws]
         for halved in range(_TRIES):  # wider where a corner of the limits would be trained twice
-            around = np.maximum(centre * len(centre) * strength / 2.0**halved, 0.02)
+            around = np.maximum(centre * len(centre) * _CLOSE / 2.0**halved, 0.02)
             made = inside(rng.dirichlet(around, size=1), limits, rng)[0]
             if all(np.abs(made - other).sum() > 2 * _APART for other in (*chosen, *known.weights)):
                 break
         chosen.append(made)
-    return chosen
+    return [*chosen, *_spread(constraints, np.vstack([known.weights, *chosen]), n - len(chosen), rng, False)]
 
 
 def design(

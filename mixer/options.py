@@ -11,9 +11,16 @@ FLOOR = 0.01
 MAX_EPOCHS = 4.0
 """Up to about four passes a repeated token is worth nearly as much as a new one (Muennighoff et al. 2023)."""
 MOST_RUNS = 100_000
+LEAST_FOR_TWO, FOR_TWO_A_CORPUS = 16, 2
+"""Fewer runs than this, or than so many a corpus, are trained in one round: half of them is too little to go by."""
 MOST_DRAWS = 10_000
 KL = 0.003
 """Default pull to the prior, in standard deviations of the objective over the proxies per nat of divergence."""
+
+
+def enough_for_two(runs: int, corpora: int) -> bool:
+    """Whether so many proxies are trained in two rounds where nobody says otherwise (measured: docs/mixer.md)."""
+    return runs >= max(LEAST_FOR_TWO, FOR_TWO_A_CORPUS * corpora)
 
 
 def group_limit(word: str) -> tuple[str, list[float]]:

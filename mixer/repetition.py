@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from haigo.cli import HaigoError
+from mixer import focus
 from mixer.answer import significant
 from mixer.arrays import Array, Flags, as_matrix
 from mixer.curve_law import CurveLaw, left_out_of
@@ -25,7 +26,7 @@ METHODS = ("auto", "law")
 _REPEATED, _RUNS = 2.0, 3
 """A corpus is repeated where at least _RUNS runs pass over it more than _REPEATED times: fewer tell nothing of it."""
 _GAIN = 0.05
-"""Least part of the left-out error that the law of repetition must take off."""
+"""Least part of the squared left-out error that the law of repetition must take off."""
 _SURE = 1.0
 """And how many standard errors that must be: a law with more freedom wins on noise now and then."""
 
@@ -41,8 +42,8 @@ class Learnt:
     repeated: Flags
     """(corpora,) of which something could be learnt."""
     error: Array | None
-    """Left-out error of the objective without and with repetition, in its standard deviations; None where nothing is
-    repeated."""
+    """Left-out error of the objective without and with repetition, in its standard deviations, good runs counting more; None
+    where nothing is repeated."""
     used: bool
     law: CurveLaw
     """The law that is used, fitted to all runs alike."""
@@ -74,20 +75,24 @@ def learn(
     law = RepeatedShareLaw(passes, repeated, seed=task.seed).fit(task.w, task.y, counts, screen)
     # (2, runs, metrics)
     errors = np.stack([left_out_of(each, task.seed)[0][believed] - task.y[believed] for each in (plain, law)])
-    squared = (errors @ task.coefficients) ** 2
+    near = focus.counts(task.y @ task.coefficients)[believed]  # it is chosen for where the search will end
     limited = [task.names.index(name) for name in task.objective.ceilings]
-    better = _better(*squared) and not any(_better(*errors[::-1, :, j] ** 2) for j in limited)
-    error = np.sqrt(squared.mean(axis=1)) / max(float((task.y @ task.coefficients).std()), 1e-300)
+    squared = (errors @ task.coefficients) ** 2
+    better = _better(near, *squared) and not any(_better(near, *errors[::-1, :, j] ** 2) for j in limited)
+    error = np.sqrt(squared @ near / near.sum()) / max(float((task.y @ task.coefficients).std()), 1e-300)
     if not better:
         return replace(made, error=error)
     task.new_law = lambda seed: RepeatedShareLaw(passes, repeated, seed=seed)
     return replace(made, error=error, used=True, law=law)
 
 
-def _better(before: Array, after: Array) -> bool:
-    """Whether squared errors (runs,) fell enough, and more than by luck."""
+def _better(counts: Array, before: Array, after: Array) -> bool:
+    """Whether squared errors (runs,) fell enough, and more than by luck, where runs count so much (runs,)."""
     gain = before - after
-    return bool(gain.mean() > max(_GAIN * before.mean(), _SURE * gain.std() / np.sqrt(len(gain))))
+    share = counts / counts.sum()
+    mean = float(share @ gain)
+    luck = float(np.sqrt((share**2 * (gain - mean) ** 2).sum()))
+    return mean > max(_GAIN * float(share @ before), _SURE * luck)
 
 
 def said(task: Problem, learnt: Learnt, notes: list[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from mixer import expected_regret
 from mixer.expected_regret import Scale, Swarm
+from mixer.options import enough_for_two
 from mixer.rates import Rate
 from mixer.replicates import MIN_FREE
 
@@ -84,7 +85,7 @@ def _of_size(rate: Rate, hours: float, aim: Aim) -> Iterator[Split]:
                 continue
             noise = expected_regret.noise(aim.scale, rate.parameters, tokens)
             other = expected_regret.disagreement(aim.scale, rate.parameters, tokens, aim.size or rate.parameters)
-            for rounds in (1, 2):
+            for rounds in (1, 2) if enough_for_two(runs, aim.corpora) else (1,):
                 swarm = Swarm(
                     runs=runs,
                     corpora=aim.corpora,

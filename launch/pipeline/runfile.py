@@ -21,7 +21,14 @@ from haigo.options import Options, again, build, count, few, option
 from haigo.options import seed as seed_option
 from launch.engine.options import TrainOptions
 from launch.plan.options import ConfigOptions
-from mixer.options import ChoiceOptions, DesignOptions, LimitOptions
+from mixer.options import (
+    FOR_TWO_A_CORPUS,
+    LEAST_FOR_TWO,
+    ChoiceOptions,
+    DesignOptions,
+    LimitOptions,
+    enough_for_two,
+)
 from preprocess.options import (
     FORMATS,
     MARKUPS,
@@ -133,9 +140,6 @@ class Objective(Options):
 
 FIRST_ROUND = "round-1"
 """Folder of the first of two rounds; the tables of both together stand where those of one would."""
-LEAST_FOR_TWO, FOR_TWO_A_CORPUS = 12, 2
-"""Fewer runs than this, or than so many a corpus, are trained in one round where the run file does not say: half of them is
-too little to go by (docs/mixer.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +167,7 @@ class Proxies(Options):
 
     def in_rounds(self, corpora: int) -> int:
         """How many rounds a new run folder has."""
-        return self.rounds or (1 if self.runs < max(LEAST_FOR_TWO, FOR_TWO_A_CORPUS * corpora) else 2)
+        return self.rounds or (2 if enough_for_two(self.runs, corpora) else 1)
 
 
 @dataclass(frozen=True, kw_only=True)

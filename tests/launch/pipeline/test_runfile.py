@@ -52,7 +52,7 @@ def test_bad_run_files_are_told_in_one_sentence(tmp_path, change, sentence):
 
 @pytest.mark.parametrize(
     ("given", "rounds"),
-    [("{}", 2), ("{runs: 12}", 2), ("{runs: 11}", 1), ("{runs: 8, rounds: 2}", 2), ("{runs: 64, rounds: 1}", 1)],
+    [("{}", 2), ("{runs: 16}", 2), ("{runs: 15}", 1), ("{runs: 8, rounds: 2}", 2), ("{runs: 64, rounds: 1}", 1)],
 )
 def test_rounds_where_the_run_file_does_not_say(tmp_path, given, rounds):
     run = read(tmp_path, SMALL + f"proxies: {given}\n")
