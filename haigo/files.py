@@ -180,6 +180,7 @@ def scratch(folder: StrPath) -> Iterator[Path]:
             place = base / secrets.token_hex(8)
             place.mkdir(mode=0o777)
             alive = _hold(place, fcntl.LOCK_SH)
+            _remove_scratch(Path(folder), sure=True)  # of writers that were killed here
             break
         except (FileNotFoundError, BlockingIOError):  # another process was done, or tidies up
             if last:
@@ -195,8 +196,11 @@ def scratch(folder: StrPath) -> Iterator[Path]:
             base.rmdir()
 
 
-def _hold(place: Path, how: int) -> int:
+def _hold(place: Path, how: int, *, sure: bool = False) -> int:
     """A lock on a scratch folder, as an open file: who has it is alive, and what it writes there is no leftover.
+
+    Args:
+        sure: raise where the disk has no locks on folders; else the lock of the output has to do there.
 
     Raises:
         FileNotFoundError: the folder is gone. BlockingIOError: another holds it.
@@ -206,10 +210,9 @@ def _hold(place: Path, how: int) -> int:
         fcntl.flock(number, how | fcntl.LOCK_NB)
         os.stat(place)
     except OSError as error:
-        if isinstance(error, BlockingIOError | FileNotFoundError):
+        if sure or isinstance(error, BlockingIOError | FileNotFoundError):
             os.close(number)
             raise
-        # a disk without locks on folders: then the lock of the output has to do
     return number
 
 
@@ -250,7 +253,8 @@ def remove_tree(folder: StrPath) -> list[Path]:
     remove_leftovers(root)
     stayed: list[Path] = []
     for name, _, _ in os.walk(root, topdown=False):
-        stayed += _empty(Path(name))
+        if SCRATCH not in Path(name).relative_to(root).parts[:-1]:  # what is left there is somebody's at work
+            stayed += _empty(Path(name))
     return stayed
 
 
@@ -340,7 +344,7 @@ def remove_leftovers(folder: StrPath, *, below: bool = True) -> None:
             return
 
 
-def _remove_scratch(folder: Path) -> None:
+def _remove_scratch(folder: Path, *, sure: bool = False) -> None:
     base = folder / SCRATCH
     if base.is_symlink() or not base.is_dir():
         return
@@ -351,7 +355,7 @@ def _remove_scratch(folder: Path) -> None:
     for each in folders:
         if _RANDOM.fullmatch(each.name) and not each.is_symlink():
             with contextlib.suppress(OSError):  # of a process that is alive, or gone meanwhile
-                held = _hold(each, fcntl.LOCK_EX)
+                held = _hold(each, fcntl.LOCK_EX, sure=sure)
                 shutil.rmtree(each, ignore_errors=True)
                 os.close(held)
     with contextlib.suppress(OSError):

@@ -10,6 +10,7 @@ import pytest
 
 from haigo import cli, files, ownership
 from haigo.cli import HaigoError, Refused
+from launch import hostfile
 from mixer import design
 
 ROOT = Path(__file__).parent.parent.parent
@@ -260,6 +261,24 @@ def test_leftovers_of_a_killed_process_go_and_a_users_own_temporary_files_stay(t
     assert len(tree(tmp_path)) == 4
     files.remove_leftovers(tmp_path)
     assert tree(tmp_path) == {".mine.tmp": b"x", f"{files.SCRATCH}/notes": b"x"}
+
+
+def test_the_next_writer_takes_away_what_a_killed_one_left_and_nothing_of_one_alive(tmp_path, capsys):
+    code = (
+        "import os, signal, sys; from haigo import files\n"
+        "with files.atomic(sys.argv[1]) as t:\n"
+        "    t.write_text('half'); print('begun', flush=True); input(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    argv = [sys.executable, "-c", code, str(tmp_path / "hosts")]
+    words = [str(tmp_path / "hosts"), "--from", "node[01-02]", "--gpus-per-node", "4"]
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == "begun\n"
+        assert cli.run(hostfile.main, words) == cli.OK
+        assert [path.read_text() for path in (tmp_path / files.SCRATCH).rglob("hosts")] == ["half"]  # of one alive
+        writer.communicate("\n")
+    assert (tmp_path / files.SCRATCH).exists()
+    assert cli.run(hostfile.main, words) == cli.OK
+    assert not (tmp_path / files.SCRATCH).exists()
 
 
 @pytest.mark.parametrize("way", ["plain", "relative", "link", "dots"])
