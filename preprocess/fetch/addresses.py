@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -36,7 +37,7 @@ class Addresses(Source):
         if not self.urls:
             raise HaigoError(f"no {self.noun} is named.", "give addresses, or a file of them with --list")
         for url in self.urls:
-            if not url.startswith(("http://", "https://")):
+            if not url.startswith(("http://", "https://")) or url.split() != [url]:
                 raise HaigoError(f"{url} is not an http or https address.", "give such as https://example.org/a.txt")
 
     def plan(self) -> Iterator[str]:
@@ -58,7 +59,10 @@ def read(path: Path) -> list[str]:
     Raises:
         HaigoError: the file is missing, not text, or holds no address.
     """
-    lines = (line.strip() for line in files.read_text(path, "give a file with an address a line").splitlines())
+    lines = (
+        re.split(r"\s#", line)[0].strip()
+        for line in files.read_text(path, "give a file with an address a line").splitlines()
+    )
     addresses = [line for line in lines if line and not line.startswith("#")]
     if not addresses:
         raise HaigoError(f"{path} holds no address.", "write an address a line")

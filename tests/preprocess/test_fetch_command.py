@@ -126,6 +126,15 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(capsys, tmp_path, monkeypatch,
     assert any(shown in line for line in json.loads(out)["requests"]) and not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("source", ["urls", "feeds"])
+def test_a_remark_behind_an_address_is_none_of_it(capsys, tmp_path, source):
+    (tmp_path / "list").write_text("# all\nhttps://example.org/a#part  # of mine\n", encoding="utf-8")
+    code, out, _ = run(capsys, source, "--list", str(tmp_path / "list"), "--dry-run", "--json")
+    (request,) = [line for line in json.loads(out)["requests"] if "GET" in line]
+    assert code == 0 and request.startswith("GET https://example.org/a") and "mine" not in request
+    assert "https://example.org/a " in request.replace("#part", "")
+
+
 @pytest.mark.parametrize(("words", "said"), DATA["mistakes_are_told_in_a_sentence"])
 def test_mistakes_are_told_in_a_sentence(capsys, monkeypatch, words, said):
     monkeypatch.delenv("HAIGO_CONTACT", raising=False)
