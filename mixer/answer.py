@@ -60,6 +60,9 @@ class Recommendation:
     compared: list[dict[str, Any]] | None = None
     curves: dict[str, Any] | None = None
     """What the figures show beyond the document (`mixer.tradeoffs`), where they were asked for."""
+    scale: dict[str, Any] | None = None
+    """Where the target is of another scale than the proxies: how far beyond all runs, whether the weights moved with the
+    scale, the weights that the small runs alone would choose, and what moving is worth there."""
     held_out_predictions: dict[str, Any] | None = None
     """Run names, and per metric the measured and predicted values of the held-out runs."""
 
@@ -105,6 +108,8 @@ class Recommendation:
             **({"repetition": self.repetition} if self.repetition else {}),
             "notes": self.notes,
         }
+        if self.scale:
+            made["scale"] = self.scale
         if self.compared:
             # a file is the same of the same table, so it tells no seconds
             made["compared"] = self.compared if provenance is None else list(map(_timeless, self.compared))

@@ -51,6 +51,9 @@ class CurveLaw(ABC):
     tick: Callable[[float], None] | None = None
     """Told how much of a fit, of the left-out runs or of the draws is done (parts of 1), for a progress line."""
 
+    moved: Array | None = None
+    """(draws, n, targets) that the losses of each draw are above those fitted: what is not known of them beyond noise."""
+
     own_parameters = 1
     """Parameters a corpus; they come first in a parameter vector."""
 
@@ -272,6 +275,8 @@ class CurveLaw(ABC):
         t, p = self.targets_, len(self._centre)
         noise = rng.standard_normal((draws, t, self.runs_)) * self.noise_[None, :, None]
         centre = self._centre + rng.standard_normal((draws, t, p)) * self._sd
+        if self.moved is not None:
+            noise += self.moved[np.arange(draws) % len(self.moved)].transpose(0, 2, 1)
         targets = (self.losses_.T[None] + noise).reshape(draws * t, -1)
         more = None
         if len(self._anchors):  # a mixture that counts a hundredth of a run is ten times as uncertain

@@ -9,6 +9,7 @@ from typing import Any
 from haigo.cli import HaigoError
 from mixer import frames
 from mixer.arrays import Array, as_matrix
+from mixer.lifted import Others, unnamed
 from mixer.mixture import check_weights
 from mixer.screened import Screen
 
@@ -32,8 +33,10 @@ class Evidence:
     run_noise: Any = None
     """(metrics,) known standard deviation of one training."""
     target: tuple[Any, Any] | None = None
-    """Weights and losses of a few runs of the target's scale (at least 3). Predictions are then of that scale, recalibrated
-    per metric (`mixer.scales`), and so are intervals, gains and prices."""
+    """Weights and losses of a few runs of the target's scale (at least 3). Predictions are then of that scale, lifted
+    (`mixer.lifted`), and so are intervals, gains and prices."""
+    others: Others | None = None
+    """The same where sizes and tokens are known: runs of other scales, and where the target is."""
     screen: Screen | None = None
     """n-gram losses of these and other mixtures (`mixer.screened`); only for methods that fit the law."""
     passes: Any = None
@@ -59,6 +62,16 @@ class Evidence:
         if runs is None and rows is not None and rows.dtype == object:
             runs = [str(name) for name in rows]
         both = [each and frames.pair(*each, corpora, names) for each in (self.target, self.held_out)]
+        others = self.others
+        if both[0] is not None:
+            others = unnamed(
+                *(
+                    as_matrix(each, f"{kind} of the target's scale")
+                    for each, kind in zip(both[0], ("weights", "losses"), strict=True)
+                )
+            )
+        if others is not None and len(others.weights):
+            others = replace(others, weights=check_weights(others.weights, corpora)[0])
         held_rows = None if self.held_out is None else frames.index(self.held_out[0])
         return replace(
             self,
@@ -68,7 +81,8 @@ class Evidence:
             runs=runs,
             counts=frames.by_run(self.counts, rows, "counts"),
             repeats=frames.by_run(self.repeats, rows, "repeats"),
-            target=both[0],
+            target=None,
+            others=others,
             held_out=both[1],
             held_out_names=held_rows if self.held_out_names is None else self.held_out_names,
         )

@@ -36,9 +36,6 @@ class Surface:
     draws: Array
     """(draws, targets, p)."""
     constraints: Constraints
-    shift: Array | None = None
-    stretch: Array | None = None
-    """(draws, targets): what is not known about the step to the target's scale; draw's value = shift + stretch * law."""
 
     def metrics(self, weights: Array, which: Any, draw: int | None = None) -> tuple[Array, Array]:
         """Metrics numbered `which`, by the law as fitted or by one draw: values (m,), gradients (m, corpora)."""
@@ -46,9 +43,6 @@ class Surface:
         effective, slope = self.constraints.effective(weights)
         value, gradient = self.law.slopes(theta, effective[None], self.law.scale_[which])
         value, gradient = value[:, 0], gradient[:, 0] * slope
-        if draw is not None and self.shift is not None and self.stretch is not None:
-            stretch = self.stretch[draw, which]
-            value, gradient = self.shift[draw, which] + stretch * value, stretch[:, None] * gradient
         return value, gradient
 
     def curvature(self, weights: Array, which: Any, draw: int | None = None) -> tuple[Array, Array]:
@@ -60,18 +54,12 @@ class Surface:
         effective, slope = self.constraints.effective(weights)
         diagonal, ratio = self.law.curvature(theta, effective[None], self.law.scale_[which])
         diagonal = diagonal * slope**2
-        if draw is not None and self.stretch is not None:
-            stretch = self.stretch[draw, which]
-            diagonal, ratio = stretch[:, None] * diagonal, ratio / stretch
         return diagonal, ratio
 
     def predict(self, weights: Array) -> Array:
         """Every draw's prediction of every metric, (draws, n, targets)."""
         effective, _ = self.constraints.effective(np.atleast_2d(weights))
-        made = self.law.predict_draws(effective)
-        if self.shift is not None and self.stretch is not None:
-            made = self.shift[:, None] + self.stretch[:, None] * made
-        return made
+        return self.law.predict_draws(effective)
 
     def mean(self, weights: Array) -> Array:
         """What the law as fitted predicts, (n, targets)."""

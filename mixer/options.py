@@ -49,12 +49,31 @@ def ceiling(word: str) -> tuple[str, str]:
     return name, limit.strip()
 
 
+def tokens(word: str) -> float:
+    """`20e9` or `20B` -> 20e9.
+
+    Raises:
+        HaigoError: it is no number.
+    """
+    unit = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}.get(word.strip()[-1:].upper())
+    try:
+        return float(word) if unit is None else unit * float(word.strip()[:-1])
+    except ValueError:
+        raise HaigoError(f"{word:.40} is not a number, such as 20e9 or 20B.") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class LimitOptions(Options):
     """Limits on the weights."""
 
     supply: str | None = option("supply.csv: corpus, tokens, min, max, max_epochs, group", None)
-    target_tokens: float | None = option("tokens of the target run: sets epochs and caps", None, above=0)
+    target_tokens: float | None = option(
+        "tokens of the target run, such as 20e9 or 20B: sets epochs and caps",
+        None,
+        above=0,
+        parse=tokens,
+        metavar="TOKENS",
+    )
     max_epochs: float = option("how often any corpus may be repeated by the target run", MAX_EPOCHS, above=0)
     groups: dict[str, list[float]] = option(
         "group -> [least, greatest] total weight, e.g. `ja: [0.5, 0.9]`",
@@ -98,7 +117,10 @@ class ChoiceOptions(Options):
     bootstrap: int = count("how many refits the intervals come from", 100, most=MOST_DRAWS)
     kl: float | None = option(f"pull to the prior, or to token share ({KL:g})", None, least=0)
     ceiling_probability: float = option("how surely every ceiling is to hold", 0.5, least=0.5, most=0.999)
-    force: bool = option("go on although the fit is no better than the mean of the proxies", False)
+    force: bool = option(
+        "go on although the fit is no better than the mean of the proxies; say levels of losses far beyond all scales seen",
+        False,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +144,10 @@ class SearchOptions(ObjectiveOptions, LimitOptions, RecommendOptions):
     soft_repetition: bool = option("count repeated tokens in full up to the cap", True, flags=("--hard-repetition",))
     prior: str | None = option("a mixture.yml to stay near instead of token share", None)
     held_out: str | None = option("runs whose name starts so only judge the fit", None, metavar="PREFIX")
-    target_size: str | None = option("scale to predict for when metrics.csv has several sizes (the largest)", None)
+    target_size: str | None = option(
+        "size to choose for, in metrics.csv or beyond it, such as 2.7B (with --target-tokens); else the largest there",
+        None,
+    )
     target_runs: str | None = option("runs of the target's scale by name, at least 3", None, metavar="PREFIX")
     earlier: list[tuple[str, str]] = option(
         "an earlier swarm with other corpora; what it lacks had the weight 0", [], metavar=("RATIOS", "METRICS")

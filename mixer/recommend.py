@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,12 +16,12 @@ from haigo.progress import Progress
 from mixer import (
     focus,
     gate,
+    lifted,
     methods,
     outliers,
     promise,
     repetition,
     replicates,
-    scales,
     tradeoffs,
     value_of_information,
 )
@@ -37,7 +37,7 @@ from mixer.optimise import Surface, minimise, near_optimal
 from mixer.options import KL, RecommendOptions
 from mixer.problem import Problem
 from mixer.promise import Promise
-from mixer.report_card import ReportCard, rank_correlation, report_card
+from mixer.report_card import ReportCard, report_card
 from mixer.screened import Screen
 from mixer.supply import Constraints, within_tested
 
@@ -103,21 +103,27 @@ def choose(
     measured = y * sign
     notes += outliers.notes(examined, labels, names, sign, evidence.source)
     notes += objective.wrong_way(names, y, list(constraints.corpora), w, evidence.source)
-    lines = None
-    if evidence.target is not None:
-        y, lines = _lift(evidence.target, Runs(w, y, counts), sign, list(constraints.corpora), options.seed, notes)
+    proxies, step, others = lifted.Runs(w, y, counts), None, evidence.others
+    if others is not None:
+        scores = objective.coefficients(names, y.std(axis=0))
+        join = screen is None and evidence.passes is None  # both speak of the proxies alone
+        step = lifted.lift(proxies, others.signed(sign), scores, options.seed, max(options.bootstrap, 10), join)
+        w, y, counts = step.runs
+        notes += step.notes
+    more = len(w) - len(labels)
     task = _problem(w, y, names, objective, constraints, options, progress)
     law = _law(task)
     if screen is not None:
         notes.append(screen.note(y, names))
     law.fit(w, y, counts, screen)
-    times = np.ones(len(w)) if evidence.repeats is None else np.asarray(evidence.repeats, dtype=np.float64)
-    noise = evidence.run_noise if evidence.target is None else None  # of the small scale
+    times = np.ones(len(w) - more) if evidence.repeats is None else np.asarray(evidence.repeats, dtype=np.float64)
+    times = np.r_[times, np.ones(more)]
+    noise = evidence.run_noise if others is None else None  # of the small scale
     known = None if noise is None else np.asarray(noise, dtype=np.float64)
     if known is not None and times.max() > times.min():
         counts = _times(replicates.counts(times, known, law.noise_), counts)
         law.fit(w, y, counts, screen)
-    believed = examined.believed(np.arange(len(names)))
+    believed = np.r_[examined.believed(np.arange(len(names))), np.ones(more, dtype=bool)]
     learnt = None
     if evidence.passes is not None:
         learnt = repetition.learn(task, law, evidence.passes, counts, screen, believed)
@@ -128,10 +134,10 @@ def choose(
         far = [labels[i] for i in np.flatnonzero(diverged[:, task.coefficients > 0].any(axis=1))]
         gate.check(gate.Evidence(card, task.y, task.coefficients, believed, dealt), objective, options, far, notes)
     floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
-    _surface(task, law, counts, lines, max(options.bootstrap, 10), floor, screen)
+    _surface(task, law, counts, step, max(options.bootstrap, 10), floor, screen)
     least = objective.item_noise(names, y)
-    for more in (known, None if lines is None else lines.noise):
-        least = least if more is None else np.maximum(least, more)
+    for size in (known, None if step is None else step.noise):
+        least = least if size is None else np.maximum(least, size)
     kept = promise.examine(task, _law(task), left_out_of(law, task.seed)[0], believed, counts, screen, least)
     notes += objective.doubts(names, measured, evidence.source)
     for metric in task.ceiling_names:
@@ -141,21 +147,17 @@ def choose(
     made.notes += promise.unmet(made.ceilings, options.ceiling_probability)
     if learnt is not None:
         made.repetition = repetition.said(task, learnt, made.notes)
+    if others is not None and step is not None:
+        lifted.value(task, made, proxies, others, step)
     if evidence.held_out is not None:
         _judge(task, made, evidence.held_out, evidence.held_out_names)
     if options.compare:
         made.compared = compared(task, made, believed, choose)
     if options.figures:
         made.curves = tradeoffs.curves(task, made, law)
+    if others is not None and others.beyond > lifted.BEYOND and not options.force:
+        lifted.withhold(made, others.beyond)
     return made
-
-
-class Runs(NamedTuple):
-    """Proxies as they are fitted: weights (runs, corpora), losses (runs, metrics) to lower, and how much each counts."""
-
-    weights: Array
-    losses: Array
-    counts: Array | None
 
 
 def _problem(
@@ -320,35 +322,11 @@ def _dealt(task: Problem, counts: Array | None, screen: Screen | None, order: Nu
     return made
 
 
-def _lift(
-    target: tuple[Any, Any], small: Runs, sign: Array, corpora: list[str], seed: int, notes: list[str]
-) -> tuple[Array, scales.Lines]:
-    """The losses of the small runs as they would be at the target's scale."""
-    y = small.losses
-    w_large, _ = check_weights(as_matrix(target[0], "weights of the target's scale"), corpora)
-    y_large = as_matrix(target[1], "losses of the target's scale") * sign
-    guessed = cast(CurveLaw, make("law", seed)).fit(*small).predict(w_large)
-    lines = scales.lines(guessed, y_large, y.std(axis=0))
-    notes.append(f"Recalibrated to the target's scale with {lines.runs} runs; intervals include what that leaves open.")
-    if lines.runs > scales.MIN_RUNS:
-        guess = np.empty_like(y_large)
-        for i in range(lines.runs):
-            keep = np.arange(lines.runs) != i
-            guess[i] = scales.lines(guessed[keep], y_large[keep], y.std(axis=0)).apply(guessed[i])
-        error = ((guess - y_large) ** 2).sum(0)
-        skill = 1.0 - error / np.maximum(((y_large - y_large.mean(0)) ** 2).sum(0), 1e-300)
-        rho = np.mean([rank_correlation(guess[:, j], y_large[:, j]) for j in range(y.shape[1])])
-        notes.append(
-            f"Left-out runs of the target's scale: mean Spearman {rho:.2f}, median R2 {np.median(skill):.2f} over metrics."
-        )
-    return lines.apply(y), lines
-
-
 def _surface(
     task: Problem,
     law: CurveLaw,
     counts: Array | None,
-    lines: scales.Lines | None,
+    step: lifted.Lifted | None,
     bootstrap: int,
     floor: tuple[Array, Array] | None,
     screen: Screen | None,
@@ -364,20 +342,16 @@ def _surface(
     if floor is not None:
         # a law of few runs bends towards their noise, and its residuals then say too little of it
         law.noise_ = np.maximum(law.noise_, floor[1])
+    law.moved = None if step is None else step.draws
     law.tick = lambda part: task.progress.update(part * bootstrap, "draws of the law")
     draws, noise = law.bootstrap(bootstrap), law.noise_
     law.tick = None
     if floor is not None:
         noise = np.maximum(noise, floor[0])
-    shift = stretch = None
-    if lines is not None:
-        offset, slope = lines.draws(bootstrap, task.seed)
-        # the law already predicts lifted losses: a draw's line is taken relative to the fitted one
-        stretch = slope / lines.slope
-        shift = offset - stretch * (lines.offset - lines.slope * lines.middle)
-        noise = np.maximum(noise, lines.noise)
+    if step is not None:
+        noise = np.maximum(noise, step.noise)
     noise = np.maximum(noise, task.objective.item_noise(task.names, task.y))
-    task.set_surface(Surface(law, draws, task.constraints, shift, stretch), noise)
+    task.set_surface(Surface(law, draws, task.constraints), noise)
 
 
 def _judge(task: Problem, made: Recommendation, held_out: tuple[Any, Any], names: Sequence[str] | None) -> None:

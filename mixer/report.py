@@ -47,7 +47,7 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
     if "token_share" in document:
         columns.append(("token share", lambda c: f"{document['token_share'][c]:.1%}"))
     made["Mixture"] = (["corpus", *[head for head, _ in columns]], [[c, *[f(c) for _, f in columns]] for c in weights])
-    if "prediction" in document:
+    if document.get("prediction"):
         against = f"at {document.get('reference', {}).get('name', 'token share')}"
         made["Predictions"] = (
             ["metric", "predicted", "90 % interval", against],

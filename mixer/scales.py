@@ -1,4 +1,4 @@
-"""Proxies of several sizes and token counts in one table: what many small runs say about few large ones.
+"""Proxies of several sizes and token counts in one table: telling scales apart, and the simplest step between two of them.
 
 The order of mixtures carries over from small to large runs far better than the size of the differences does: every
 loss shrinks (or grows) by a factor of its own. So each target gets a straight line from what the small runs predict to
@@ -13,19 +13,23 @@ A line with b > 0 keeps a convex law convex.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from haigo.cli import HaigoError, nearest
-from mixer.arrays import Array, as_matrix
+from mixer.arrays import Array, Numbers, as_matrix
 
 MIN_RUNS = 3
 """Fewer runs of the target's scale than this cannot move a line."""
 
+UNNAMED = 3.0
+"""How far a target whose size nobody said is from the proxies, on a logarithmic scale: about twenty times."""
+_AIM = "\0"  # the name of a target that the table has no runs of
 _LOG_SD = 0.5  # how far a target's own factor may be from the shared one, relative
 _SAME_TOKENS = 1.2  # token counts within this factor are one scale
 _UNITS = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
@@ -207,57 +211,100 @@ def _rank(name: str) -> tuple[float, float] | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Sorted:
-    """A table of runs of several scales, ready for `mixer.recommend`."""
+    """A table of runs of several scales: which are the proxies, where the others and the target are."""
 
-    fit: Any
-    """(n,) numbers of the runs the law is fitted to."""
-    losses: Array
-    """(n, metrics) of those, runs of further scales brought to the base scale."""
-    counts: Array
-    """(n,) how much each tells, 1 for the base scale."""
-    target: Any
-    """(m,) numbers of the runs of the target's scale; empty when that is the base scale."""
+    fit: Numbers
+    """(n,) the runs of the base scale, which most have."""
+    other: Numbers
+    """(m,) those of other scales."""
+    at: Array
+    """(m, axes) logarithms of their size and tokens over the base scale's, as far as the table has several."""
+    aim: Array
+    """(axes,) the same of the target."""
+    beyond: float
+    """How many times the largest size or token count seen the target is; infinite where one it needs never varies."""
+    words: str
     notes: list[str]
 
 
 def sort(
-    weights: Array, losses: Array, names: Sequence[str], wanted: str | None, source: str, target: Any = None
+    names: Sequence[str], wanted: str | None, source: str, target: Any = None, tokens: float | None = None
 ) -> Sorted:
-    """Tell base runs (of the most frequent scale), target runs and further runs apart.
+    """Tell the runs of the base scale (the most frequent) from others, and say where those and the target are.
 
     Args:
         names: (runs,) the scale of each run.
+        wanted: the target's scale, of the table or beyond it; the largest of the table when None.
         target: (runs,) true for the runs of the target's scale; overrides `wanted`.
-    """
-    from mixer.laws_share import EffectiveShareLaw
+        tokens: of the target run, where they are given and the table has several token counts.
 
+    Raises:
+        HaigoError: scales that cannot be ordered, or a wanted one that is neither in the table nor a number.
+    """
     named = np.array([str(name) for name in names])
+    ranks = {name: _rank(name) for name in dict.fromkeys(named.tolist())}
+    new = None if wanted is None else _rank(wanted)
     if target is not None:
-        named = np.where(target, "target", named)
-        rest = named[~target]
-        base, aim = max(dict.fromkeys(rest), key=lambda k: int((rest == k).sum())), "target"
+        mine, rest = set(named[target].tolist()), named[~target]
+        base = max(dict.fromkeys(rest), key=lambda k: int((rest == k).sum()))
+        if len(mine) > 1 or base in mine or ranks[next(iter(mine))] is None:
+            named = np.where(target, "target", named)
+            ranks = {**{name: ranks[name] for name in dict.fromkeys(rest.tolist())}, "target": None}
+        aim = str(named[target][0])
+    elif (
+        new is not None
+        and (tokens or not _seen(str(wanted), ranks))
+        and not _one_token_count(str(wanted), ranks, tokens)
+    ):
+        base, aim = max(ranks, key=lambda k: int((named == k).sum())), _AIM
+        known = ranks[base] or (0.0, 0.0)
+        ranks[_AIM] = new[0] or known[0], tokens or new[1] or known[1]
     else:
         base, aim = choose(list(named), wanted, source)
+    table = {name: rank for name, rank in ranks.items() if rank is not None}
+    axes = [x for x in (0, 1) if len(table) == len(ranks) and _varies([table[n][x] for n in ranks if n != _AIM])]
     at_base = np.flatnonzero(named == base)
+    other = np.flatnonzero(named != base)
     notes = [f"{source}: the law is fitted to {len(at_base)} runs{f' of {base}' if base else ''}."]
-    rows, values, counts = [at_base], [losses[at_base]], [np.ones(len(at_base))]
-    others = [k for k in dict.fromkeys(named.tolist()) if k not in (base, aim)]
-    law = EffectiveShareLaw().fit(weights[at_base], losses[at_base]) if others else None
-    for name in others:
-        mine = np.flatnonzero(named == name)
-        if law is None or len(mine) < MIN_RUNS:
-            notes.append(f"{source}: {len(mine)} run(s) of {name} are too few to use and were left out.")
-            continue
-        line = lines(law.predict(weights[mine]), losses[mine], losses[at_base].std(axis=0))
-        worth = np.median(np.minimum(law.noise_ / (line.noise / line.slope), 1.0)) ** 2
-        rows.append(mine)
-        values.append(line.invert(losses[mine]))
-        counts.append(np.full(len(mine), max(float(worth), 0.02)))
-        notes.append(f"{source}: {len(mine)} runs of {name} count {counts[-1][0]:.2f} of a run each.")
-    return Sorted(
-        fit=np.concatenate(rows),
-        losses=np.vstack(values),
-        counts=np.concatenate(counts),
-        target=np.flatnonzero(named == aim) if aim != base else np.empty(0, dtype=np.int64),
-        notes=notes,
-    )
+    words = str(aim) if aim != _AIM else label(str(wanted).split(", ")[0], table[_AIM][1])
+    if not axes:
+        other = np.flatnonzero(named == aim) if aim != base else other[:0]
+        for name in dict.fromkeys(named[(named != base) & (named != aim)].tolist()):
+            notes.append(
+                f"{source}: {int((named == name).sum())} run(s) of {name} cannot be ordered by size and were left out."
+            )
+        width = 1 if len(other) else 0
+        beyond = _beyond(table, aim, axes) if len(table) == len(ranks) else (math.inf if aim == _AIM else 1.0)
+        return Sorted(fit=at_base, other=other, at=np.full((len(other), width), UNNAMED), aim=np.full(width, UNNAMED),
+                      beyond=beyond, words=words, notes=notes)  # fmt: skip
+    rest = list(dict.fromkeys(named[other].tolist()))
+    for name in rest if len(rest) <= 3 else []:
+        notes.append(f"{source}: {int((named == name).sum())} runs of {name} are used too.")
+    if len(rest) > 3:
+        notes.append(f"{source}: {len(other)} runs of {len(rest)} other scales are used too.")
+    place = {name: np.log([table[name][x] / table[base][x] for x in axes]) for name in table}
+    return Sorted(fit=at_base, other=other, at=np.array([place[str(name)] for name in named[other]]).reshape(-1, len(axes)),
+                  aim=place[aim], beyond=_beyond(table, aim, axes), words=words, notes=notes)  # fmt: skip
+
+
+def _seen(wanted: str, names: Iterable[str]) -> bool:
+    return any(wanted in (name, name.split(", ")[0]) for name in names)
+
+
+def _one_token_count(wanted: str, ranks: Mapping[str, tuple[float, float] | None], tokens: float | None) -> bool:
+    """Whether the table has the wanted size, and tokens never vary, so that those of the target run say nothing."""
+    return bool(tokens) and _seen(wanted, ranks) and not _varies([rank[1] for rank in ranks.values() if rank])
+
+
+def _varies(values: Sequence[float]) -> bool:
+    return min(values) > 0 and max(values) > _SAME_TOKENS * min(values)
+
+
+def _beyond(table: Mapping[str, tuple[float, float]], aim: str, axes: Sequence[int]) -> float:
+    """How many times the largest size or token count of the runs the target is."""
+    far = 1.0
+    for x in (0, 1):
+        top = max(rank[x] for name, rank in table.items() if name != _AIM)
+        if top > 0 and table[aim][x] > _SAME_TOKENS * top:
+            far = max(far, table[aim][x] / top if x in axes else math.inf)
+    return far

@@ -26,7 +26,7 @@ from haigo import __version__, cli, files, flags, redact
 from haigo.cli import HaigoError
 from haigo.formats import tables
 from haigo.progress import Progress
-from mixer import figures, mixture, report, reuse, scales, screened, together
+from mixer import figures, lifted, mixture, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
 from mixer.arrays import Array
 from mixer.evidence import Evidence
@@ -93,6 +93,10 @@ def _constraints(options: SearchOptions, table: ProxyTable, current: list[str]) 
     """The limits on the corpora of `current`, with the prior and how repetition counts."""
     known = _supply_for(table, options.supply) if options.supply else None
     repetition = SoftRepetition() if options.soft_repetition else FullRepetition()
+    if options.target_size and not known:
+        options = options.replaced(
+            target_tokens=None
+        )  # they say where the target is; nothing is repeated that we know of
     made = _once(constraints_from(known, current, options, kl=options.kl, repetition=repetition), table)
     if options.prior:
         near = mixture.read(options.prior, current)["weights"]
@@ -115,15 +119,23 @@ def _evidence(options: SearchOptions, table: ProxyTable, held: ProxyTable | None
     )
     if options.target_runs or options.target_size or len(set(table.scales)) > 1:
         parts = _scales(options, table)
-        target, fit = parts.target, [int(i) for i in parts.fit]
+        fit, rest = [int(i) for i in parts.fit], parts.other
         made = replace(
             made,
             weights=table.weights[parts.fit],
-            losses=parts.losses,
-            counts=parts.counts,
+            losses=table.losses[parts.fit],
             runs=[table.runs[i] for i in fit],
             repeats=[table.repeats[i] for i in fit] if table.repeats else None,
-            target=(table.weights[target], table.losses[target]) if len(target) else None,
+            others=lifted.Others(
+                weights=table.weights[rest],
+                losses=table.losses[rest],
+                at=parts.at,
+                aim=parts.aim,
+                beyond=parts.beyond,
+                words=parts.words,
+            )
+            if len(rest) or parts.beyond > 1
+            else None,
         )
     if options.screen:
         if options.earlier:
@@ -145,21 +157,22 @@ def _scales(options: SearchOptions, table: ProxyTable) -> scales.Sorted:
             raise HaigoError(
                 f"{which} of {options.metrics} starts with '{options.target_runs}'.", "check --target-runs"
             )
-    parts = scales.sort(table.weights, table.losses, table.scales, options.target_size, options.metrics, is_target)
+    tokens = options.target_tokens if options.target_size else None
+    parts = scales.sort(table.scales, options.target_size, options.metrics, is_target, tokens)
     table.notes.extend(parts.notes)
     return parts
 
 
 def _folded(evidence: Evidence, joint: together.Together) -> Evidence:
     """The evidence on corpora that never vary apart, as one corpus each."""
-    held, target = evidence.held_out, evidence.target
+    held, others = evidence.held_out, evidence.others
     return replace(
         evidence,
         weights=joint.fold(evidence.weights),
         screen=joint.fold_screen(evidence.screen),
         passes=joint.fold_passes(evidence.passes),
         held_out=held and (joint.fold(held[0]), held[1]),
-        target=target and (joint.fold(target[0]), target[1]),
+        others=others and replace(others, weights=joint.fold(others.weights)),
     )
 
 
