@@ -1,6 +1,6 @@
 """The effective-share law of runs that repeat their corpora: what a repeated token is worth, and what too many passes cost.
 
-    L(w) = c + b (e + sum_j a_j u_j^g_j)^-alpha + s sum_j h_j (E_j / 16)^3        E_j = w_j p_j, the passes over corpus j
+    L(w) = c + b (e + sum_j a_j u_j^g_j)^-alpha + s sum_j h_j (E_j / 16)^2.5        E_j = w_j p_j, the passes over corpus j
     u_j = w_j up to one pass, then (1 + R_j (1 - exp(-(E_j - 1) / R_j))) / p_j        (Muennighoff et al. 2023)
 
 `R_j` says how soon more of the same text stops helping, `h_j` what it costs: the standard deviations s of the loss that 16
@@ -15,14 +15,14 @@ from __future__ import annotations
 import numpy as np
 
 from mixer.arrays import Array, Flags
-from mixer.laws_share import EffectiveShareLaw, SharePrior
+from mixer.laws_share import _W_SLOPE, EffectiveShareLaw, SharePrior
 from mixer.supply import SoftRepetition
 
 R_STAR = SoftRepetition.r_star
 _SD_R = 0.8
 _LOG_H, _SD_H = -3.0, 1.5
 """A cost of a twentieth of a standard deviation at 16 passes, give or take a factor of 4.5."""
-_AT, _POWER = 16.0, 3
+_AT, _POWER = 16.0, 2.5
 
 
 class RepeatedShareLaw(EffectiveShareLaw):
@@ -72,7 +72,7 @@ class RepeatedShareLaw(EffectiveShareLaw):
         return np.asarray(log_w + np.log(self._worth(theta, np.exp(log_w))[0]))
 
     def _cost(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
-        """s h_j (E_j / 16)^3 and its slope in w_j, (problems, n, k) each."""
+        """s h_j (E_j / 16)^2.5 and its slope in w_j, (problems, n, k) each."""
         times = weights * self.passes / _AT
         much = (scale[:, 3:4] * self.learnt(theta)[1])[:, None, :]
         return much * times**_POWER, much * _POWER * times ** (_POWER - 1) * self.passes / _AT
@@ -98,6 +98,13 @@ class RepeatedShareLaw(EffectiveShareLaw):
         return value + cost.sum(2), slope * fade / made + more
 
     def curvature(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
-        # without what fading and passes bend beyond this: a step towards the optimum is longer
-        diagonal, ratio = super().curvature(theta, weights, scale)
-        return np.maximum(diagonal, 0.0), ratio
+        _, slope = super().slopes(theta, weights, scale)
+        made, fade, r_star = self._worth(theta, weights)
+        passes, g = weights * self.passes, self._exponents(theta, weights.shape[1])
+        # of the logarithm of a slope: by u_j^(g_j - 1), and by the fading of u_j's own slope
+        bend = (g - 1.0) * (fade / np.maximum(made * weights, _W_SLOPE))[:, 0] - np.where(
+            passes > 1.0, self.passes / r_star[:, 0], 0.0
+        )
+        cost = self._cost(theta, weights, scale)[1][:, 0] * (_POWER - 1) / np.maximum(weights, _W_SLOPE)
+        diagonal = np.where(weights > _W_SLOPE, (slope * fade / made)[:, 0] * bend, 0.0) + cost
+        return diagonal, super().curvature(theta, weights, scale)[1]

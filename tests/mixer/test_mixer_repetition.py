@@ -11,9 +11,11 @@ from mixer_worlds import searched
 
 from haigo import cli
 from haigo.cli import HaigoError
-from mixer import search
+from mixer import optimise, search
+from mixer.design import propose
 from mixer.laws_repeat import R_STAR, RepeatedShareLaw
 from mixer.objective import Objective
+from mixer.optimise import Surface, minimise
 from mixer.recommend import recommend
 from mixer.supply import Constraints, FullRepetition
 
@@ -81,7 +83,7 @@ def test_what_fades_and_what_costs_are_told_apart():
     low, high = faded["r_star_interval"]
     assert low < 4.0 < high < R_STAR and faded["cost_of_16_epochs"] < 0.02
     w, y = runs(r_star=15.0)
-    y[:, 0] += 0.06 * (w[:, 0] * PASSES[0] / 16) ** 3
+    y[:, 0] += 0.06 * (w[:, 0] * PASSES[0] / 16) ** 2.5
     harmful = answer(w, y).repetition["corpora"]["news"]
     low, high = harmful["cost_interval"]
     assert low < 0.06 < high < 0.08 and harmful["r_star_interval"][0] < 15.0 < harmful["r_star_interval"][1]
@@ -158,6 +160,25 @@ def test_the_law_knows_its_derivatives():
         sure = np.abs(w[:, j] * made.passes[j] - 1) > 1e-3  # not where the first repeated token begins
         apart = [made.values(theta, made.features(w + side * step), scale) for side in (1, -1)]
         assert ((apart[0] - apart[1]) / 2e-7)[:, sure] == pytest.approx(slopes[:, sure, j], abs=1e-5, rel=1e-4)
+
+
+def test_many_corpora_have_the_answer_of_the_slow_solver(monkeypatch):
+    k, rng = 50, np.random.default_rng(0)
+    passes = np.exp(rng.uniform(np.log(0.3), np.log(300), k))
+    limits = Constraints(
+        corpora=[f"c{j}" for j in range(k)], supply=1e9 / passes, target_tokens=1e9, max_epochs=32,
+        repetition=FullRepetition(),
+    )  # fmt: skip
+    w = propose(limits, 60, 0, floor=0.0005)
+    helps, costs = rng.uniform(size=(2, k, 2)) * np.array([1.0, 0.01])[:, None, None]
+    law = RepeatedShareLaw(passes, (w * passes > 2).sum(axis=0) >= 3)
+    law.fit(w, 3 - w**0.5 @ helps + (w * passes / 16) ** 2.5 @ costs)
+    function = Surface(law, law.theta_[None], limits).weighted(np.ones(2), 0.003, limits.reference)
+    room = limits.limits()
+    fast = minimise(function, room, [room.project(limits.reference)])
+    monkeypatch.setattr(optimise, "MANY", 1000)
+    slow = minimise(function, room, [room.project(limits.reference), fast], effort=500)
+    assert function(fast)[0] == pytest.approx(function(slow)[0], abs=1e-7)
 
 
 def test_the_law_is_convex_in_the_weights():
