@@ -29,9 +29,12 @@ _FAR, _FAR_MORE = 4.0, 2.2
 looks at 13 metrics of a run sees a strange one more often."""
 _CONFIRMED = 0.2
 """Part of a loss's distance from the law that a second opinion must find too."""
-_EXCHANGED = 4.5, 1.5, 2.0
-"""Two losses of one run stand in each other's column when together they are so many widths off, each alone at least so
-many, and exchanged neither is more than so many."""
+_SCALED, _SCALED_MORE = 0.3, 0.4
+"""The same for one that knows which corpora matter, and what each e-fold of metrics in use adds."""
+_EXCHANGED, _IN_ORDER = 4.0, 4.0
+"""Two losses of one run stand in each other's column when that is so much more likely (in logarithms; more with more metrics
+in use), and exchanged neither is more than so many widths off."""
+_TAILS = 4.0  # degrees of freedom of the errors of good runs, measured in their widths
 _UNUSED = 2.0  # times as far for metrics that the answer does not rest on
 _LEAST_RUNS = 8  # with fewer runs a law bends to each of them
 _ENOUGH = (
@@ -110,7 +113,7 @@ def examine(
         used = np.arange(losses.shape[1]) if used is None else used
         limit = _limits(len(losses), losses.shape[1], used)
         strange = (far > limit) & (np.abs(losses - expected) > _MATERIAL * _spread(losses))
-        strange &= _agreement(weights, losses, expected, strange) >= _CONFIRMED
+        strange &= _confirmed(law.transfer(), weights, losses, expected, strange, len(used))
         bad = _not_believed(strange | _exchanged(losses, expected, width, used), diverged(losses))
     if not bad.any():
         return Examined(losses=losses, trust=None, doubts=[])
@@ -165,18 +168,23 @@ def _widths(law: CurveLaw, expected: Array, losses: Array, counts: Array) -> Arr
 
 
 def _exchanged(losses: Array, expected: Array, width: Array, used: Numbers) -> Flags:
-    """Losses that stand in each other's column, (runs, metrics): both are off, and exchanged both are in order.
+    """Losses that stand in each other's column, (runs, metrics): exchanged, both would be far more likely, and in order.
 
     One of the two is of a metric in `used`: the answer rests on no others.
     """
-    together, each, after = _EXCHANGED
-    far = np.abs(losses - expected) / width
+    own = _unlikely(np.abs(losses - expected) / width)
     crossed = np.abs(losses[:, None, :] - expected[:, :, None]) / width[:, :, None]  # (runs, where, of which metric)
-    off = np.hypot(far[:, :, None], far[:, None, :]) > together
-    off &= (far > each)[:, :, None] & (far > each)[:, None, :]
+    other = _unlikely(crossed)
+    gain = own[:, :, None] + own[:, None, :] - other - other.transpose(0, 2, 1)
+    limit = (_EXCHANGED + np.log(max(len(used), 1))) * max(1.0, _ENOUGH / len(losses))
     matters = np.isin(np.arange(losses.shape[1]), used)
-    off &= matters[:, None] | matters[None, :]
-    return np.asarray((off & (np.maximum(crossed, crossed.transpose(0, 2, 1)) < after)).any(axis=2))
+    off = (gain > limit) & (np.maximum(crossed, crossed.transpose(0, 2, 1)) < _IN_ORDER)
+    return np.asarray((off & (matters[:, None] | matters[None, :])).any(axis=2))
+
+
+def _unlikely(far: Array) -> Array:
+    """Minus the logarithm of the likelihood of an error of so many widths, up to a constant (Student's)."""
+    return np.asarray(0.5 * (_TAILS + 1.0) * np.log1p(far**2 / _TAILS))
 
 
 def _nearest(points: Array, count: int) -> Numbers:
@@ -193,19 +201,24 @@ def _limits(runs: int, metrics: int, used: Numbers) -> Array:
     return made * max(1.0, _ENOUGH / runs)
 
 
-def _agreement(weights: Array, losses: Array, expected: Array, strange: Flags) -> Array:
-    """How much of its distance from the law a strange loss also has from a second opinion, 0 to 1, (runs, metrics).
+def _confirmed(transfer: Array, weights: Array, losses: Array, expected: Array, strange: Flags, used: int) -> Flags:
+    """Whether a second opinion finds strange losses as far off as the law does, about, (runs, metrics).
 
-    A Gaussian process of the other runs knows no law: where it finds the loss in order, the law is wrong, not the run.
+    Gaussian processes of the other runs know no law: where they find a loss in order, the law is wrong, not the run. One takes
+    all corpora alike, one those for more that the law says matter; either will do.
     """
-    made = np.ones_like(losses)
+    made = np.ones(losses.shape, dtype=bool)
+    parts = _CONFIRMED, _SCALED + _SCALED_MORE * np.log(max(used, 1))
     for j in np.flatnonzero(strange.any(axis=0)):
         odd, others = np.flatnonzero(strange[:, j]), np.flatnonzero(~strange[:, j])
         if len(others) < _LEAST_RUNS:
             continue
         others = others[:: max(1, len(others) // _SECOND)]
-        second = GaussianProcess().fit(weights[others], losses[others, j]).predict(weights[odd])
-        made[odd, j] = np.clip((losses[odd, j] - second) / (losses[odd, j] - expected[odd, j]), 0.0, 1.0)
+        off = losses[odd, j] - expected[odd, j]
+        made[odd, j] = False
+        for part, matters in zip(parts, (None, transfer[j : j + 1]), strict=True):
+            process = GaussianProcess(matters).fit(weights[others], losses[others, j : j + 1])
+            made[odd, j] |= (losses[odd, j] - process.predict(weights[odd])[:, 0]) / off >= part
     return made
 
 

@@ -91,6 +91,9 @@ def test_bad_runs_are_named_and_hardly_count(table, clean, spoil):
     for name, (low, high) in document["interval"].items():
         assert abs(low - clean["interval"][name][0]) < 0.1 and abs(high - clean["interval"][name][1]) < 0.1
     assert document["gain"]["mean"] == pytest.approx(clean["gain"]["mean"], rel=0.1)
+    assert document["expected_regret"] == pytest.approx(clean["expected_regret"], rel=0.5)
+    skill, before = (each["fit"]["cross_validation"]["metrics"]["objective"]["r2"] for each in (document, clean))
+    assert skill == pytest.approx(before, abs=0.01)  # what the gate looks at
     notes = [note for note in document["notes"] if "does not fit" in note]
     assert all(
         "metrics.csv" in note and "the other runs expect" in note and "times as far off" in note for note in notes
@@ -123,6 +126,20 @@ def test_losses_exchanged_between_metrics_that_are_not_asked_for_are_nobodys_bus
     seen = outliers.examine(EffectiveShareLaw(), weights, losses)
     assert {(doubt.run, doubt.metric) for doubt in seen.doubts} >= {(12, 1), (12, 2)}
     assert outliers.examine(EffectiveShareLaw(), weights, losses, used=np.array([0])).doubts == []
+
+
+def test_exchanged_losses_are_found_where_they_were_moved(table):
+    weights, losses = np.array(table.weights), np.array(table.losses)
+    rng, found = np.random.default_rng(0), []
+    while len(found) < 12:
+        row, (one, other) = rng.integers(64), rng.permutation(4)[:2]
+        if abs(losses[row, one] - losses[row, other]) < 0.05:  # four times what a good run is off
+            continue
+        spoiled = losses.copy()
+        spoiled[row, [one, other]] = losses[row, [other, one]]
+        doubts = outliers.examine(EffectiveShareLaw(), weights, spoiled, used=np.array([one])).doubts
+        found.append({(doubt.run, doubt.metric) for doubt in doubts} >= {(row, one)})
+    assert sum(found) >= 11
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "", "NA", "1e300"])
