@@ -10,14 +10,20 @@ proxies. Then the world is asked: a new run at the recommended mixture (with a r
 and what the best mixture there is would have given. Lines: how many of the 90 % intervals hold that (with a binomial 95 %
 interval), the mean error in printed standard deviations, the mean width against that of the constant interval (in standard
 deviations of the proxies) which holds 90 % in this world and knows it, and the mean expected regret over the mean actual one.
-The constants of the rule in `mixer/promise.py` were set in the worlds marked with a star.
+
+What is noted of a recommendation is what the promise is made of (how far off the runs held out were, what the draws say),
+so that the constants of the rule (`mixer.promise.Rule`) can be set anew without a fit: each world is judged by constants set
+on the other worlds, and, below that, by those that are in use.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
 import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +37,13 @@ from mixer.design import propose
 from mixer.evidence import Evidence
 from mixer.objective import Objective
 from mixer.options import RecommendOptions
+from mixer.promise import Pair, Promise, Rule
 
-SET_IN = ("gp", "networks", "ridge")
 SINGLE = ("pile_cc", "wikipedia_en", "stackexchange", "github", "arxiv")
 MEANS = {"mean of 3": ["pile_cc", "wikipedia_en", "github"]}
+WIDER = (0.75, 0.9, 1.0, 1.1, 1.25, 1.4, 1.6)
+BETTER = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+KINDS = ("loss", "gain")
 Record = dict[str, Any]
 
 
@@ -42,38 +51,96 @@ def objectives(here: World) -> dict[str, list[str]]:
     return {name: [name] for name in SINGLE} | MEANS | {"mean of 13": here.metrics}
 
 
-def one(here: World, runs: int, seed: int, metrics: list[str]) -> Record:
-    """One recommendation and what the world says of it, losses in standard deviations over the proxies."""
+class Noted:
+    """What a promise is made of, caught where a recommendation makes it."""
+
+    def __init__(self) -> None:
+        self.original = Promise.regret
+        self.record: Record = {}
+
+    def __call__(self, promise: Promise, pair: Pair, drawn: float) -> float:
+        self.record = {
+            "pair": {name: np.asarray(value).tolist() for name, value in pair._asdict().items()},
+            "promise": {
+                name: np.asarray(getattr(promise, name)).tolist()
+                for name in ("rests", "objective", "together", "noise")
+            },
+            "drawn": drawn,
+        }
+        return self.original(promise, pair, drawn)
+
+
+def one(here: World, runs: int, seed: int, metrics: list[str], noted: Noted) -> Record:
+    """What one recommendation promises, and what the world says of it."""
     mixtures = propose(here.constraints, runs, seed) if seed % 2 else None
     w, y = here.proxies(runs, seed, mixtures)
     which = [here.metrics.index(name) for name in metrics]
     objective = Objective(weights=dict.fromkeys(metrics, 1.0))
     given = (w, y[:, which], objective, here.constraints, seed, 60)
     answer = search.recommend(*given, metrics=metrics, force=True, beyond_proxies=True)
-    best, reference = here.losses(answer.weights[None])[0, which], here.losses(answer.reference[None])[0, which]
-    spread = y[:, which].std(axis=0)
-    shares = np.full(len(which), 1.0 / len(which)) / spread
+    best, reference = here.losses(np.stack([answer.weights, answer.reference]))[:, which]
     coefficients = np.zeros(len(here.metrics))
-    coefficients[which] = shares / shares.sum()
+    coefficients[which] = noted.record["pair"]["coefficients"]
     here.regret(answer.weights, coefficients)
-    least = here.best[coefficients.tobytes().hex()] * float(shares.sum())
-    unit = float(1.0 / shares[0]) if len(which) == 1 else 1.0  # of what is printed
     seen = best + here.noise[which] * np.random.default_rng([seed, 5]).standard_normal(len(which))
-    printed = [answer.prediction[name] for name in metrics]
+    truth = {"seen": seen.tolist(), "best": best.tolist(), "reference": reference.tolist()}
     return {
-        "loss": [
-            {"error": (a - t["mean"]) / s, "half": (t["interval"][1] - t["interval"][0]) / 2 / s}
-            for a, t, s in zip(seen.tolist(), printed, spread.tolist(), strict=True)
-        ],
-        "gain": [
-            {
-                "error": float((reference - best) @ shares) - answer.gain["mean"] / unit,
-                "half": (answer.gain["interval"][1] - answer.gain["interval"][0]) / 2 / unit,
-            }
-        ],
-        "regret": float(best @ shares) - least,
-        "printed": answer.expected_regret / unit,
+        **noted.record,
+        **truth,
+        "least": here.best[coefficients.tobytes().hex()],
+        "unit": y[:, which].std(axis=0).tolist(),
     }
+
+
+def told(record: Record, rule: Rule) -> Record:
+    """Errors and half widths of what the rule promises, losses in standard deviations over the proxies; regrets."""
+    pair = Pair._make(np.array(value) if isinstance(value, list) else value for value in record["pair"].values())
+    kept = record["promise"]
+    rests, objective, noise = (np.array(kept[name]) for name in ("rests", "objective", "noise"))
+    promise = Promise(rests=rests, objective=objective, together=kept["together"], noise=noise, rule=rule)
+    mean, half = promise.run(pair)
+    value, size = promise.gain(pair)
+    seen, best, reference, unit = (np.array(record[name]) for name in ("seen", "best", "reference", "unit"))
+    c = pair.coefficients
+    return {
+        "loss": [{"error": e, "half": h} for e, h in zip((seen - mean[0]) / unit, half[0] / unit, strict=True)],
+        "gain": [{"error": float((reference - best) @ c) - value, "half": promise.quantile(0.95) * size}],
+        "regret": float(best @ c) - record["least"],
+        "printed": promise.regret(pair, record["drawn"]),
+    }
+
+
+def chosen(records: Sequence[tuple[str, Record]]) -> Rule:
+    """The rule that would have been best in these (world, record), worlds counting alike.
+
+    How much better is to be expected by the mean errors of losses and gains (squared, in printed standard deviations); the
+    width by their interval score (Gneiting and Raftery 2007), relative to the best of each world; what is lost by the mean.
+    """
+    worlds = sorted({name for name, _ in records})
+
+    def judged(rules: list[Rule], judge: Callable[[list[Record]], float]) -> np.ndarray:
+        each = [[[told(record, rule) for at, record in records if at == name] for name in worlds] for rule in rules]
+        return np.array([[judge(made) for made in row] for row in each])
+
+    rules = [Rule(better=better, regret=1.0) for better in BETTER]
+    rule = rules[int(judged(rules, lambda made: sum(_bias(made, what) ** 2 for what in KINDS)).mean(axis=1).argmin())]
+    rules = [replace(rule, wider=wider) for wider in WIDER]
+    score = judged(rules, lambda made: sum(_score(made, what) for what in KINDS))
+    rule = rules[int((score / score.min(axis=0)).mean(axis=1).argmin())]
+    made = [told(record, rule) for _, record in records]
+    actual, printed = (float(np.mean([one[key] for one in made])) for key in ("regret", "printed"))
+    return replace(rule, regret=round(actual / printed, 2))
+
+
+def _bias(made: list[Record], what: str) -> float:
+    """The mean error in printed standard deviations; a recommendation counts once."""
+    return float(np.mean([np.mean([part["error"] / part["half"] for part in one[what]]) for one in made])) * 1.645
+
+
+def _score(made: list[Record], what: str) -> float:
+    """The interval score of 90 % intervals: their width, and 20 times what they miss by."""
+    parts = [part for one in made for part in one[what]]
+    return float(np.mean([2 * p["half"] + 20 * max(0.0, abs(p["error"]) - p["half"]) for p in parts]))
 
 
 def ceilings(here: World, runs: int, seed: int) -> list[tuple[float, float, bool, bool]]:
@@ -135,18 +202,24 @@ def line(title: str, records: list[Record]) -> str:
 
 
 def show(records: dict[str, Record]) -> None:
-    print(f"{'':31}loss at the mixture: {'':9}gain: {'':24}regret:")
-    print(f"  {'world':22} recs   held (of 95 %)  bias width   held (of 95 %)  bias width   printed actual ratio")
-    by_key = {key: (key.split("/")[0], key.split("/")[1].startswith("mean")) for key in records}
-    for name in dict.fromkeys(name for name, _ in by_key.values()):
-        for several in (False, True):
-            mine = [records[key] for key, kind in by_key.items() if kind == (name, several)]
+    each = [(key.split("/")[0], key.split("/")[1].startswith("mean"), record) for key, record in records.items()]
+    names = list(dict.fromkeys(name for name, _, _ in each))
+    rules = {}
+    for name in names:
+        others = [(at, record) for at, _, record in each if at != name]
+        rules[name] = chosen(others) if others else Rule()
+    for title, by in (("set on the other worlds", rules), ("in use", dict.fromkeys(names, Rule()))):
+        print(f"constants {title}: {'':14}loss at the mixture: {'':9}gain: {'':24}regret:")
+        print(f"  {'world':22} recs   held (of 95 %)  bias width   held (of 95 %)  bias width   printed actual ratio")
+        everything = []
+        for name, several in itertools.product(names, (False, True)):
+            mine = [told(record, by[name]) for at, kind, record in each if (at, kind) == (name, several)]
             if mine:
-                print(line(f"{name}{'*' if name in SET_IN else ''} {'means' if several else 'single losses'}", mine))
-    for title, names in (("all", set(NAMES)), ("all but those with *", set(NAMES) - set(SET_IN))):
-        mine = [records[key] for key, (name, _) in by_key.items() if name in names]
-        if mine:
-            print(line(title, mine), flush=True)
+                print(line(f"{name} {'means' if several else 'single losses'}", mine))
+            everything += mine
+        print(line("all", everything), flush=True)
+    said = ", ".join(f"{name} {rule.wider:g} {rule.better:g} {rule.regret:g}" for name, rule in rules.items())
+    print(f"wider, better and regret by the other worlds: {said}")
 
 
 def main() -> int:
@@ -166,10 +239,13 @@ def main() -> int:
         return 0
     state = Path(args.state)
     records = noted(state)
+    catch = Noted()
+    Promise.regret = lambda *given: catch(*given)  # type: ignore[method-assign]
     for name in args.worlds.split(","):
         here: World | None = None
         for seed in range(args.seeds):
-            here = _world(here, name, args.runs, seed, records, state)
+            here = _world(here, name, args.runs, seed, records, state, catch)
+    Promise.regret = catch.original  # type: ignore[method-assign]
     show({key: record for key, record in records.items() if key.split("/")[2] == str(args.runs)})
     return 0
 
@@ -184,7 +260,7 @@ def noted(state: Path) -> dict[str, Record]:
 
 
 def _world(
-    here: World | None, name: str, runs: int, seed: int, records: dict[str, Record], state: Path
+    here: World | None, name: str, runs: int, seed: int, records: dict[str, Record], state: Path, catch: Noted
 ) -> World | None:
     """Make and note the recommendations of one seed that are not noted yet; the world, once it was needed."""
     for title in (*SINGLE, "mean of 3", "mean of 13"):
@@ -192,7 +268,7 @@ def _world(
         if key in records:
             continue
         here = here or world(name)
-        records[key] = one(here, runs, seed, objectives(here)[title])
+        records[key] = one(here, runs, seed, objectives(here)[title], catch)
         with state.open("a") as out:
             out.write(json.dumps([key, records[key]]) + "\n")
     return here

@@ -233,8 +233,7 @@ def _answer(
     within = max(drawn, 1e-6)
     start = task.limits.project(best)
     low, high = near_optimal(task.function(), task.limits, start, within, task.ceilings, task.progress)
-    both = promise.compared(best, task.reference)
-    at, centre = task.surface.predict(both), task.surface.mean(both)
+    pair = promise.compare(task, best)
     exact = task.method in methods.EXACT
     return Recommendation(
         corpora=list(constraints.corpora),
@@ -247,9 +246,9 @@ def _answer(
         reference_name=constraints.reference_name,
         token_share=constraints.token_share,
         epochs=constraints.epochs(best),
-        prediction=promise.prediction(task, kept, both, at, centre),
-        gain=promise.gain(task, kept, both, at, centre),
-        expected_regret=(promise.regret(task, kept, at, drawn) if exact else drawn) * task.unit,
+        prediction=promise.prediction(task, kept, pair),
+        gain=promise.gain(task, kept, pair),
+        expected_regret=(kept.regret(pair, drawn) if exact else drawn) * task.unit,
         more_proxies=value_of_information.proxies_to_halve(task, drawn) if exact else None,
         binding=value_of_information.binding(task, best),
         transfer=cast(Any, law).transfer(),

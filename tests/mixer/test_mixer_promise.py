@@ -95,9 +95,12 @@ def test_a_mixture_gains_nothing_over_itself(tmp_path):
 def test_what_is_known_of_the_noise_is_no_error_of_the_law():
     rests = np.random.default_rng(0).normal(0.0, 1.0, (13, 1))
     one, known = np.ones((1, 1)), np.array([0.8])
-    blind, seeing = (Promise(rests=rests, better=True, noise=noise) for noise in (np.zeros(1), known))
+    blind, seeing = (
+        Promise(rests=rests, objective=one[:, 0], together=True, noise=noise) for noise in (np.zeros(1), known)
+    )
     assert seeing.error(one) < blind.error(one) == blind.spread(one)
-    assert Promise(rests=0.1 * rests, better=True, noise=known).spread(one) == pytest.approx(0.8)
+    small = Promise(rests=0.1 * rests, objective=one[:, 0], together=True, noise=known)
+    assert small.spread(one) == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("kl", ["0.003", "3", "30", "1000"])
@@ -122,3 +125,24 @@ def test_no_interval_leaves_what_a_score_or_a_loss_can_be(tmp_path):
     assert max(ends["news_acc"]) == 1.0 and min(ends["news_acc"]) >= 0.0
     assert min(ends["wiki_acc"]) >= 0.0 and max(ends["wiki_acc"]) <= 100.0
     assert min(ends["code_bpb"]) >= 0.0
+
+
+def test_what_may_be_lost_is_not_nothing_where_all_draws_agree(tmp_path):
+    """The best of news is the most that is allowed, for every draw; where nothing can be chosen nothing is lost."""
+    table = world(tmp_path, noise=0.02)
+    table.losses[:, 0] = 2.0 - table.weights[:, 1] + 0.02 * np.random.default_rng(0).standard_normal(64)
+    supply = tmp_path / "supply.csv"
+
+    def answer(least: float) -> dict:
+        rows = [
+            ("web", 0.0, 0.7),
+            ("news", least, 0.3),
+            *((name, 0.0, 0.0) for name in ("wiki", "code", "books", "talk")),
+        ]
+        supply.write_text("corpus,min,max\n" + "".join(f"{name},{low},{high}\n" for name, low, high in rows))
+        return table.search(["--supply", str(supply), "--beyond-proxies"])
+
+    corner, fixed = answer(0.0), answer(0.3)
+    assert corner["weights"]["news"] == 0.3 and corner["interval"]["news"] == [0.3, 0.3]
+    assert 0.0005 < corner["expected_regret"] < 0.02
+    assert fixed["expected_regret"] == 0.0
