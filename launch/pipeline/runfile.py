@@ -21,14 +21,7 @@ from haigo.options import Options, again, build, count, few, option
 from haigo.options import seed as seed_option
 from launch.engine.options import TrainOptions
 from launch.plan.options import ConfigOptions
-from mixer.options import (
-    FOR_TWO_A_CORPUS,
-    LEAST_FOR_TWO,
-    ChoiceOptions,
-    DesignOptions,
-    LimitOptions,
-    enough_for_two,
-)
+from mixer.options import ChoiceOptions, DesignOptions, LimitOptions, enough_for_two
 from preprocess.options import (
     FORMATS,
     MARKUPS,
@@ -138,21 +131,16 @@ class Objective(Options):
     )
 
 
-FIRST_ROUND = "round-1"
-"""Folder of the first of two rounds; the tables of both together stand where those of one would."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Proxies(Options):
     """The small runs that the mixing laws are fitted on."""
 
     model: str = option("a name in neox_configs/proxies, or a GPT-NeoX YAML", "0-3M")
     runs: int = again(DesignOptions, "runs", least=4)
-    rounds: int | None = option(
-        "2: half of the runs first, the others around the optimum that those say; 1: all at once; empty: 2, and 1 below"
-        f" {LEAST_FOR_TWO} runs, below {FOR_TWO_A_CORPUS} a corpus, or where a run folder's were designed at once",
+    rounds: int | None = few(
+        "2: half of the runs first, half of the others around the optimum that those say; 1: all at once; empty: 2 from 16 runs"
+        " and 2 a corpus on, but 1 where a run folder's were designed at once",
         None,
-        least=1,
         most=2,
     )
     held_out: int = again(DesignOptions, "held_out", default=6)
@@ -394,6 +382,8 @@ def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
             yield f"no corpus has the group '{group}'.", "set `group:` on the corpora it holds"
 
 
+FIRST_ROUND = "round-1"
+"""Folder of the first of two rounds; the tables of both together stand where those of one would."""
 _SECTION = {"data": "corpora", "design": "proxies", "screen": "proxies", "models": "train"}
 _KEYS = {
     "objective": "objective.metrics",
