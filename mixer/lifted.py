@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from haigo.cli import HaigoError
 from mixer import focus, scales
 from mixer.answer import Recommendation, significant
 from mixer.arrays import Array, Flags, Numbers
@@ -30,6 +31,7 @@ _SAME = np.log(1.2)
 _ALONE = 12  # runs of the target's scale up to which each is left out by itself
 _CHANGE = 0.25  # of a predicted change of level is open where no third scale could judge it
 _LEAST = 4  # runs that can judge
+_RATE = 0.7  # a step beyond all scales rests on one scale more than that which is judged by leaving the largest out
 
 
 class Runs(NamedTuple):
@@ -110,7 +112,11 @@ def _read(small: Runs, others: Others, base: CurveLaw, seed: int, keep: Flags, m
     there = others.at_aim() & keep
     lines = None
     if moving and there.sum() >= scales.MIN_RUNS:
-        lines = scales.lines(base.predict(others.weights[there]), others.losses[there], y.std(axis=0))
+        try:
+            lines = scales.lines(base.predict(others.weights[there]), others.losses[there], y.std(axis=0))
+        except HaigoError:
+            if keep.all():  # a few of the runs may say the opposite, not all of them
+                raise
     return _Readings(law, lines)
 
 
@@ -313,7 +319,7 @@ def _judge(small: Runs, others: Others, base: CurveLaw, coefficients: Array, see
     level = None
     if rates:
         off = np.vstack(rates)
-        level = np.sqrt((off**2).mean() * (1.0 + 2.0 / len(off))) * np.ones(off.shape[1])
+        level = _RATE * np.sqrt((off**2).mean() * (1.0 + 2.0 / len(off))) * np.ones(off.shape[1])
     return _Verdict(share, moved, notes, level)
 
 

@@ -105,6 +105,8 @@ def choose(
     notes += objective.wrong_way(names, y, list(constraints.corpora), w, evidence.source)
     proxies, step, others = lifted.Runs(w, y, counts), None, evidence.others
     if others is not None:
+        if progress is not None:
+            progress.show("other scales")
         scores = objective.coefficients(names, y.std(axis=0))
         join = screen is None and evidence.passes is None  # both speak of the proxies alone
         step = lifted.lift(proxies, others.signed(sign), scores, options.seed, max(options.bootstrap, 10), join)
