@@ -3,11 +3,11 @@
     OLMIX_PYTHON benchmarks/_olmix_driver.py OLMIX_DIR JOBS.npz ANSWER.npz KIND EVERY KEEP
 
 JOBS.npz: `train_w`, `train_y`, `test_w`, `columns` (numbers of the losses that are fitted) and, where mixtures are wanted
-too, `goals` (objectives, losses), `prior` and `caps` (corpora). ANSWER.npz: `predicted` (test mixtures, columns), `seconds`
-(columns) of processor time, children included, and `weights` (objectives, corpora). KIND is a name of Olmix's
-REGRESSION_TYPES. EVERY keeps each EVERY-th of the 300 starting points that its log-linear fit uses (1: all of them, as
-Olmix does); nothing else of its settings is touched. It runs in one process so that processor times are comparable.
-A fitted column is kept in the folder KEEP, and not fitted again.
+too, `goals` (objectives, losses), `prior` and `caps` (corpora) and `pull` (to the prior). ANSWER.npz: `predicted` (test
+mixtures, columns), `seconds` (columns) of processor time, children included, and `weights` (objectives, corpora). KIND is a
+name of Olmix's REGRESSION_TYPES. EVERY keeps each EVERY-th of the 300 starting points that its log-linear fit uses (1: all
+of them, as Olmix does); nothing else of its settings is touched. It runs in one process so that processor times are
+comparable. A fitted column is kept in the folder KEEP, and not fitted again.
 """
 
 import itertools
@@ -66,6 +66,7 @@ def main() -> None:
                 prior_distributions=prior,
                 token_counts=caps,
                 constrain_objective=True,
+                kl_reg=float(given["pull"]),
                 obj_weights=[float(goal[given["columns"][i]]) for i in used],
                 target_tokens=1,
                 repetition_factor=1.0,

@@ -12,8 +12,8 @@ all the runs, in the made-up world the truth. Mixtures far from every run are as
 
 Olmix's log-linear fit with all its 300 starting points takes about 6 CPU-minutes a loss, so that it answers as many as
 --olmix-fits allows (single losses first), and stands in the table compared with ours on these. With --starts 10 it
-answers all. Its mixture is that of its own exact convex proposer, with its pull to the prior (0.05); it gives no
-interval.
+answers all. Its mixture is that of its own exact convex proposer, with its pull to the prior (0.05, or --olmix-pull); it
+gives no interval.
 
 What is done is kept (--keep) and not done again: after Ctrl-C or kill -9 the same command goes on, to the same
 contest.csv. With other code in mixer/ it begins anew.
@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 from _measure import code, parser
 from _public_runs import table as public
-from mixer_peers import STARTS, Olmix, peer
+from mixer_peers import PULL, STARTS, Olmix, peer
 from mixer_worlds import _SHARE, World, _local_ridge, _process, least
 
 from haigo import cli, files
@@ -247,7 +247,9 @@ def contest(here: Field, seeds: int, runs: int, keep: Path, olmix: Olmix | None,
         every += [(OLMIX, cell) for cell in some]
     path = {(m, cell): folder / f"{m}-{cell[0].replace('/', '_')}-{cell[1]}.json" for m, cell in every}
     path |= {
-        key: each.with_stem(f"{each.stem}-{olmix.starts}") for key, each in path.items() if olmix and key[0] == OLMIX
+        key: each.with_stem(f"{each.stem}-{olmix.starts}-{olmix.pull:g}")
+        for key, each in path.items()
+        if olmix and key[0] == OLMIX
     }
     todo = [each for each in every if not path[each].is_file()]
     with Progress(f"contest on {here.name}", len(every), "answers", after=5.0) as progress:
@@ -283,12 +285,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     words.add_argument("--starts", type=int, default=STARTS, help=f"how many of Olmix's {STARTS} starting points (all)")
     words.add_argument("--olmix-fits", type=int, default=600, help="starting points in all: 1.1 CPU-seconds each (600)")
+    words.add_argument("--olmix-pull", type=float, default=PULL, help=f"to the prior, of its exact proposer ({PULL:g})")
     words.add_argument("--methods", default="", help="only these beside ours, separated by commas")
     args = words.parse_args(argv)
     args.keep.mkdir(parents=True, exist_ok=True)
     if not 1 <= args.starts <= STARTS:
         words.error(f"--starts {args.starts}: Olmix has {STARTS}")
-    olmix = peer(args.starts, args.keep, args.olmix_fits)
+    olmix = peer(args.starts, args.keep, args.olmix_fits, args.olmix_pull)
     fields = [of_table(folder) for folder in args.tables]
     if not fields:
         try:

@@ -35,7 +35,7 @@ from mixer.arrays import Array, Numbers
 from mixer.supply import Constraints
 
 OURS = {"auto": "haigo", "law": "haigo, law alone", "regmix": "LightGBM (RegMix)", "explaw": "exponential law, ours"}
-STARTS = 300  # what Olmix's log-linear fit has
+STARTS, PULL = 300, 0.05  # what Olmix's log-linear fit and its exact proposer have
 Cell = tuple[str, int]
 """An objective and a subset."""
 
@@ -55,9 +55,11 @@ class Olmix:
 
     Args:
         fits: how many starting points it may use in all, where answers are asked for.
+        pull: to the prior, of its exact proposer.
     """
 
-    def __init__(self, folder: Path, python: str, starts: int, keep: Path, fits: int = 0) -> None:
+    def __init__(self, folder: Path, python: str, starts: int, keep: Path, fits: int = 0, pull: float = PULL) -> None:
+        self.pull = pull
         self.folder, self.python, self.every, self.keep, self.fits = (
             folder,
             python,
@@ -100,7 +102,11 @@ class Olmix:
             "columns": np.flatnonzero(goal),
             "goals": goal[None],
         }
-        self._run(answer, "log_linear", given | {"prior": constraints.reference, "caps": constraints.limits().upper})
+        self._run(
+            answer,
+            "log_linear",
+            given | {"prior": constraints.reference, "caps": constraints.limits().upper, "pull": self.pull},
+        )
         with np.load(answer) as found:
             return Proposed(
                 weights=found["weights"][0], predicted=found["predicted"], seconds=float(found["seconds"].sum())
@@ -139,7 +145,7 @@ def ours(name: str, w: Array, y: Array, unseen: Array) -> tuple[Array, float]:
     return predicted, spent
 
 
-def peer(starts: int, keep: Path, fits: int = 0) -> Olmix | None:
+def peer(starts: int, keep: Path, fits: int = 0, pull: float = PULL) -> Olmix | None:
     """Olmix when the environment names a checkout and an interpreter that can import it."""
     folder, python = os.environ.get("OLMIX_DIR"), os.environ.get("OLMIX_PYTHON")
     if not folder or not python:
@@ -149,7 +155,7 @@ def peer(starts: int, keep: Path, fits: int = 0) -> Olmix | None:
     if tried.returncode:
         print(f"Olmix left out: {python} cannot import it: {(tried.stderr.strip() or '?').splitlines()[-1]}")
         return None
-    return Olmix(Path(folder).resolve(), python, starts, keep, fits)
+    return Olmix(Path(folder).resolve(), python, starts, keep, fits, pull)
 
 
 def compared(n: int, seeds: int, kinds: dict[str, str], olmix: Olmix | None) -> list[str]:

@@ -53,6 +53,7 @@ def write(
         the figures, an SVG and a PNG of each.
     """
     place = Path(folder)
+    files.remove_leftovers(place, below=False)  # of a killed call
     made: list[Path] = []
     if curves:
         files.write_json(place / CURVES, {"weights": dict(document["weights"]), **curves})

@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from haigo.progress import Progress
 from mixer.arrays import Array
 from mixer.laws_share import EffectiveShareLaw
 from mixer.objective import limit_value
@@ -72,7 +73,11 @@ def optima(
     limits, objective = constraints.limits(), losses @ coefficients
     limited = np.array(sorted(ceilings), dtype=np.int64)
     used = np.union1d(np.flatnonzero(coefficients), limited)
-    law = EffectiveShareLaw().fit(weights, losses[:, used], counts(objective) if near else None)
+    progress = Progress("searching", 1.0 + 2.0 * draws, "steps", after=5.0)
+    law = EffectiveShareLaw()
+    law.tick = lambda part: progress.show("fitting the law")
+    law.fit(weights, losses[:, used], counts(objective) if near else None)
+    law.tick = lambda part: progress.update(part * draws, "draws of the law")
     pull = (KL if constraints.kl is None else float(constraints.kl)) * float(objective.std())
     surface = Surface(law, law.bootstrap(draws, seed) if draws else law.theta_[None], constraints)
     reference = limits.project(constraints.reference)
@@ -92,4 +97,8 @@ def optima(
         return least if (over > 1e-6).any() else minimise(function, limits, [least], below, effort)
 
     first = best([reference, limits.project(weights[int(objective.argmin())])], None, 150)
-    return np.array([first, *(best([first], draw, 40) for draw in range(draws))])
+    found = [first]
+    for draw in range(draws):
+        found.append(best([first], draw, 40))
+        progress.update(1, "optima of the draws")
+    return np.array(found)

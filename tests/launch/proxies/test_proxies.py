@@ -89,24 +89,33 @@ def test_kill_loses_only_what_was_running(world, catalogue, base, tmp_path):
     lines = [f"p{number},{number / 10},{1 - number / 10}" for number in range(1, 9)]
     (tmp_path / "ratios.csv").write_text("run,plain,rhyme\n" + "\n".join(lines) + "\n")
     words = [sys.executable, "-m", "launch.proxies", "--ratios", "ratios.csv", "--config", "base.yml"]
-    words += ["--catalogue", str(world.root / "corpora.yml"), "--output-dir", "out", "--tokens", "12800"]
+    words += ["--catalogue", str(world.root / "corpora.yml"), "--tokens", "12800"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    running = subprocess.Popen([*words, "--workers", "1"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    out = tmp_path / "out"
-    while not (out / "metrics.csv").is_file() or len(rows(out)) < 2:
-        assert running.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    finished = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json")}
-    assert 2 <= len(finished) < 8
+    whole = [*words, "--output-dir", "whole", "--workers", "2"]
+    assert subprocess.run(whole, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    words += ["--output-dir", "out"]
+    out, finished = tmp_path / "out", dict[str, int]()
+    for count in (0, 2, 5):  # before anything is there, then twice between
+        running = subprocess.Popen([*words, "--workers", "1"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while not (out / "swarm.json").is_file() or (
+            count and (not (out / "metrics.csv").is_file() or len(rows(out)) < count)
+        ):
+            assert running.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+        now = {path.parent.name: path.stat().st_mtime_ns for path in out.glob("runs/*/result.json")}
+        assert count <= len(now) < 8 and finished.items() <= now.items()
+        finished = now
     done = subprocess.run([*words, "--workers", "2"], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"{len(finished)} of 8 proxies are there already" in done.stderr
     assert [row["run"] for row in rows(out)] == [f"p{number}" for number in range(1, 9)]
     for name, stamp in finished.items():
         assert (out / "runs" / name / "result.json").stat().st_mtime_ns == stamp
+    # but for the seconds that the runs took, the table is that of a swarm that was not killed
+    assert [{**row, "seconds": ""} for row in rows(out)] == [{**row, "seconds": ""} for row in rows(tmp_path / "whole")]
 
 
 def test_a_time_budget_gives_all_proxies_the_same_tokens(catalogue, base, tmp_path):
