@@ -1,6 +1,6 @@
 """Does `mixer.budget` split a budget well? Splits are tried in simulated worlds, and the planner's is compared with the best.
 
-    python benchmarks/budget.py --state budget.jsonl    (eight worlds; goes on where it was stopped)
+    python benchmarks/budget.py --state budget.jsonl    (twelve worlds; goes on where it was stopped)
     python benchmarks/budget.py --constants             (what the planner's constants are fitted to, and the fit)
 
 A world says the target's loss of any mixture of 5 to 9 corpora: one of four kinds of random function (saturating sums with
@@ -36,7 +36,7 @@ from mixer.splits import Aim, Split, splits
 from mixer.supply import Constraints, FullRepetition
 
 KINDS = ("sums", "waves", "network", "sums with a hollow")
-FITTED, REPORTED = (0, 1), (10, 11)
+FITTED, REPORTED = (0, 1), (10, 11, 12)
 """Seeds of the worlds' functions."""
 SPLITS = (8, 16, 32, 64, 128)
 
