@@ -99,6 +99,8 @@ def _rows(corpus: Path, split: str) -> Iterator[dict[str, Any]]:
 def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
     given = flags.parse("eval_harness.headlines", __doc__, HeadlineOptions, argv)
+    if given.corpus.is_file():
+        given.refuse_idle("a file, which has no splits", "split")
     files.check_output(given.output_dir, [given.corpus], [given.corpus], ("test.jsonl",))
     left_out: Counter[str] = Counter()
     found = list(articles(given.corpus, given.split, left_out))

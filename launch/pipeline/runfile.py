@@ -88,6 +88,11 @@ class Dedup(Options):
     bands: int = again(DedupOptions, "bands")
     rows: int = again(DedupOptions, "rows")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method != "minhash":
+            self.refuse_idle(f"'dedup.method' {self.method}", "threshold", "shingle", "bands", "rows")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decontaminate(Options):
@@ -116,6 +121,11 @@ class Tokenizer(Options):
         doc="how many characters of each corpus it is trained on",
     )
     model_type: str = again(TokenizerOptions, "model_type")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.path:
+            self.refuse_idle("'tokenizer.path'", "vocab_size", "chars_per_corpus", "model_type")
 
 
 @dataclass(frozen=True, kw_only=True)

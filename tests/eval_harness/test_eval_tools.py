@@ -69,6 +69,11 @@ def test_documents_that_give_no_question_are_counted(news, tmp_path, capsys):
     assert "left out: 2 documents without a headline" in said and "left out: 1 documents without an article" in said
 
 
+def test_a_file_has_no_splits(news, tmp_path, capsys):
+    words = [str(news), "--output_dir", str(tmp_path / "o"), "--split", "valid"]
+    assert cli.run(headlines.main, words) == 2 and "has no splits" in capsys.readouterr().err
+
+
 def test_headlines_of_a_folder_whose_cleaning_did_not_finish(news, tmp_path, capsys):
     (tmp_path / "clean" / "test").mkdir(parents=True)
     (tmp_path / "clean" / "test" / "00000.jsonl").write_bytes(news.read_bytes())
