@@ -78,8 +78,11 @@ def _lines(result: Mapping[str, Any], depth: int) -> list[str]:
 
 
 def code(room: str) -> str:
-    """A digest of a room's source, for the name of results that are kept: of other code they are others."""
-    content = b"".join(path.read_bytes() for path in sorted((ROOT / room).glob("*.py")))
+    """A digest of a room's source, the worlds' and the running script's, for the name of results that are kept: of other
+    code they are others."""
+    own = [ROOT / "benchmarks" / "mixer_worlds.py", Path(sys.argv[0])]
+    sources = [*sorted((ROOT / room).rglob("*.py")), *(path for path in own if path.is_file())]
+    content = b"".join(path.read_bytes() for path in sources)
     return hashlib.sha256(content).hexdigest()[:8]
 
 
