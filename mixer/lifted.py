@@ -29,7 +29,7 @@ BEYOND = 10.0
 _BETTER = 0.95  # the error on left-out runs must fall to this part before an order of mixtures is changed
 _SAME = np.log(1.2)
 _ALONE = 12  # runs of the target's scale up to which each is left out by itself
-_CHANGE = 0.25  # of a predicted change of level is open where no third scale could judge it
+_CHANGE = 0.4  # of a predicted change of level is open where no third scale could judge it
 _LEAST = 4  # runs that can judge
 _RATE = 0.7  # a step beyond all scales rests on one scale more than that which is judged by leaving the largest out
 
@@ -142,7 +142,7 @@ class _Verdict:
     moved: bool
     notes: list[str]
     level: Array | None = None
-    """(metrics,) how far levels of left-out scales were off, relative, per factor e beyond what was left; None: not known."""
+    """(axes,) how far levels of left-out scales were off, relative, per factor e of size or tokens beyond what was left."""
 
 
 def lift(small: Runs, others: Others, coefficients: Array, seed: int, draws: int, join: bool) -> Lifted:
@@ -255,17 +255,17 @@ def withhold(made: Recommendation, beyond: float) -> None:
 def _open(law: ScaleLaw, others: Others, verdict: _Verdict, base: CurveLaw, rng: np.random.Generator) -> Array:
     """What is not known of the level beyond the scales that have runs, (draws, metrics)."""
     assert law.draws_ is not None
-    apart = np.abs(np.vstack([others.at, np.zeros(len(others.aim))]) - others.aim).sum(axis=1)
-    far, shape = float(apart.min()), law.draws_.shape[:2]
-    if far < _SAME:
+    seen = np.vstack([others.at, np.zeros(len(others.aim))])
+    nearest, shape = seen[np.abs(seen - others.aim).sum(axis=1).argmin()], law.draws_.shape[:2]
+    far = np.abs(others.aim - nearest)
+    if far.sum() < _SAME:
         return np.zeros(shape)
     middle = base.weights_.mean(axis=0, keepdims=True)
-    level = np.abs(law.predict(middle, others.aim)[0])
+    level = law.predict(middle, others.aim)[0]
     if verdict.level is not None:
-        size = verdict.level * far * level
+        size = float(np.sqrt(((verdict.level * far) ** 2).sum())) * np.abs(level)
     else:
-        nearest = np.vstack([others.at, np.zeros(len(others.aim))])[apart.argmin()]
-        size = _CHANGE * np.abs(law.predict(middle, others.aim)[0] - law.predict(middle, nearest)[0])
+        size = _CHANGE * np.abs(level - law.predict(middle, nearest)[0])
     common, own = rng.standard_normal((shape[0], 1)), rng.standard_normal(shape)
     return np.asarray(np.sqrt(0.5) * size * (common + own))
 
@@ -287,7 +287,7 @@ def _judge(small: Runs, others: Others, base: CurveLaw, coefficients: Array, see
             guess[:2, out] = made
             if (lines := some[0].lines) is not None:
                 guess[2, out] = lines.apply(base.predict(w))
-        if not own:
+        if not own and len(outs) <= len(others.aim):
             rates.append(_rates(made[0], others, out))
     judges = np.isfinite(guess[0]).all(axis=1)
     if judges.sum() < _LEAST:
@@ -299,7 +299,9 @@ def _judge(small: Runs, others: Others, base: CurveLaw, coefficients: Array, see
         errors = [float(((one - y) ** 2 / y.var(axis=0)).mean()) for one in (law, straight)]
         share = errors[1] ** 2 / (errors[0] ** 2 + errors[1] ** 2)
         best = share * law + (1.0 - share) * straight
-    before, after = (_error(one @ coefficients, y @ coefficients, cells) for one in (still, best))
+    # single runs of the target say little of a sum; whether a step beyond all runs helps the sum is what is asked of it
+    seen = np.diag(coefficients) if own else coefficients[:, None]
+    before, after = (_error((one - y) @ seen, cells) for one in (still, best))
     rho = np.mean(
         [rank_correlation(alone[cells == c] @ coefficients, y[cells == c] @ coefficients) for c in np.unique(cells)]
     )
@@ -311,15 +313,18 @@ def _judge(small: Runs, others: Others, base: CurveLaw, coefficients: Array, see
         notes.append(
             f"Left-out runs of the target's scale: mean Spearman {ranks:.2f}, median R2 {np.median(skill):.2f} over metrics."
         )
-    moved = after < _BETTER * before
+    # runs of the target speak for themselves unless they clearly say otherwise; a step beyond all runs must be supported
+    moved = _BETTER * after <= before if own else after < _BETTER * before
     notes.append(
-        f"Error of the objective's differences on {said}, left out: {after:.3g} with weights that move with the scale, "
+        f"Error of differences between mixtures on {said}, left out: {after:.3g} with weights that move with the scale, "
         f"{before:.3g} with one order at all scales: the weights {'move' if moved else 'do not move'} with the scale."
     )
     level = None
     if rates:
-        off = np.vstack(rates)
-        level = _RATE * np.sqrt((off**2).mean() * (1.0 + 2.0 / len(off))) * np.ones(off.shape[1])
+        known = np.array([np.sqrt((off**2).mean() * (1.0 + 2.0 / len(off))) for off in rates])
+        level = np.full(len(others.aim), known.max())
+        level[[x for x in range(len(level)) if _top(others.at[:, x]) is not None]] = known
+        level *= _RATE
     return _Verdict(share, moved, notes, level)
 
 
@@ -334,10 +339,12 @@ def _rates(made: Array, others: Others, out: Flags) -> Array:
     return np.array(rows)
 
 
-def _error(guess: Array, truth: Array, cells: Numbers) -> float:
-    """Root mean square error of differences between mixtures of one scale."""
-    rest = guess - truth
-    return float(np.sqrt(((rest - np.bincount(cells, rest)[cells] / np.bincount(cells)[cells]) ** 2).mean()))
+def _error(rest: Array, cells: Numbers) -> float:
+    """Root mean square of errors (n, columns) of differences between mixtures of one scale, over the columns in use."""
+    rest = rest[:, rest.any(axis=0)]
+    for cell in np.unique(cells):
+        rest[cells == cell] -= rest[cells == cell].mean(axis=0)
+    return float(np.sqrt((rest**2).mean())) if rest.size else 0.0
 
 
 def _cells(at: Array) -> Numbers:

@@ -32,7 +32,7 @@ NOTES = [
     "cost 0.00718 (0.00151 to 0.0105) news_bpb.",
     "Hardly repeated by any run, so that R* 15.39 stands for it: wiki, code.",
     "The small runs alone rank 12 runs of the largest scale with Spearman 0.81 for the objective.",
-    "Error of the objective's differences on 8 runs of the target scale, left out: 0.12 with weights that move "
+    "Error of differences between mixtures on 8 runs of the target scale, left out: 0.12 with weights that move "
     "with the scale, 0.34 with one order at all scales: the weights move with the scale.",
     "Moving the weights with the scale is worth 0.12 (0.05 to 0.2) in standard deviations over the proxies at the target's "
     "scale, against the mixture that the small runs alone would choose.",
