@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from haigo import cli, files, flags, yamlfile
@@ -86,7 +87,7 @@ def commands(best: Split, options: PlanningOptions) -> list[str]:
     sets = [f"--set proxies.{key}={value}" for key, value in document(best, options)["proxies"].items()]
     if options.target_tokens:
         sets.append(f"--set search.target_tokens={options.target_tokens:.0f}")
-    source = f"--supply {options.supply}" if options.supply else f"--corpora {options.corpora or 'CORPORA'}"
+    source = f"--supply {options.supply}" if options.supply else f"--corpora {','.join(_corpora(options))}"
     target = f" --target-tokens {options.target_tokens:g}" if options.target_tokens and options.supply else ""
     first = best.runs if best.rounds == 1 else (best.runs + 1) // 2
     more = f" --held-out {best.held_out}" if best.held_out else ""
@@ -103,6 +104,7 @@ def commands(best: Split, options: PlanningOptions) -> list[str]:
     ]
     if best.rounds == 2:
         goal = ",".join(options.objective) or "METRIC"
+        goal = " --maximise ".join([goal, *options.maximise])
         history = f"--history first.csv --history-metrics proxies/metrics.csv --objective {goal} --append"
         rest = best.runs - first
         lines += [
@@ -136,7 +138,7 @@ def _corpora(options: PlanningOptions) -> list[str]:
         names = [name.strip() for name in (options.corpora or "").split(",") if name.strip()]
         if not names:
             raise HaigoError("neither --supply nor --corpora is given.", "name the corpora")
-    if len(names) < 2:
+    if len(set(names)) < 2:
         raise HaigoError("a mixture needs two corpora or more.", "name another corpus")
     return names
 
@@ -148,10 +150,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     for path in (options.output, options.write_rates):
         if path:
             files.check_output(path, read)
+    if options.output and options.write_rates and Path(options.output).resolve() == Path(options.write_rates).resolve():
+        raise HaigoError(f"--output and --write-rates are both {options.output}.", "name another file", option="output")
     if bool(options.ratios) != bool(options.metrics) or bool(options.metrics) != bool(
         options.objective and options.metrics
     ):
         raise HaigoError("--ratios, --metrics and --objective of a pilot belong together.", "give all three or none")
+    if options.maximise and not options.objective:
+        raise HaigoError("--maximise belongs to --objective.", "add --objective", option="maximise")
     given = [rate for word in options.rates for rate in rates.read(word)]
     aim = _aim(options, given)
     made = splits(given, options.hours, aim)
@@ -159,6 +165,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         slow = max(given, key=lambda rate: rate.tokens_per_s)
         least = (RUNS[0] + aim.held_out) * LEAST_TOKENS / slow.tokens_per_s / 3600
         problem = f"{options.hours:g} hours do not pay for {RUNS[0]} proxies of {LEAST_TOKENS:,} tokens of any size."
+        if least <= options.hours:  # it is the target that is too short
+            raise Refused(f"no proxy gets more tokens than the target, and fewer than {LEAST_TOKENS:,} teach nothing.",
+                          f"give {LEAST_TOKENS:,} or more", option="target-tokens")  # fmt: skip
         raise Refused(problem, f"give {least:.2g} hours or more, or a faster model", option="hours")
     if options.write_rates:
         rates.write(options.write_rates, given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -98,6 +99,10 @@ def _measured(options: DesignOptions) -> History:
     if judges and len(judges) < len(table.runs):
         print(f"{len(judges)} held-out run(s), {judges[0]} and on, are left to judge the fit.", file=sys.stderr)
         table = table.take(np.array([name not in judges for name in table.runs]))
+    base, count = Counter(table.scales).most_common(1)[0] if table.scales else ("", len(table.runs))
+    if count < len(table.runs):
+        print(f"{source}: the next runs go by the {count} of {base}; others are left out.", file=sys.stderr)
+        table = table.take(np.array(table.scales) == base)
     goal = goal.resolve(table.metrics, source)
     sign = goal.signs(table.metrics)
     examined = outliers.examine(EffectiveShareLaw(), table.weights, table.losses * sign)

@@ -59,6 +59,8 @@ class Others:
     """How many times the largest size or token count seen the target is; infinite where an axis that it needs never varies."""
     words: str = ""
     """The target in words."""
+    held_out: bool = False
+    """Whether the runs held out are of the target's scale; else they are of the proxies'."""
 
     def signed(self, sign: Array) -> Others:
         """The same with metrics that are better when higher turned round."""
@@ -241,6 +243,8 @@ def value(task: Problem, made: Recommendation, small: Runs, others: Others, step
 def withhold(made: Recommendation, beyond: float) -> None:
     """Take the levels out of an answer for a scale far beyond all runs."""
     made.prediction, made.ceilings, made.curves = {}, {}, None
+    levels = "objective", "metrics"
+    made.compared = made.compared and [{k: v for k, v in row.items() if k not in levels} for row in made.compared]
     far = (
         "of a size or token count that no two runs tell apart"
         if np.isinf(beyond)

@@ -35,7 +35,9 @@ def learnt(options: PlanningOptions, aim: Aim) -> Aim:
         said = expected_regret.noise(scale, size, tokens)
         scale = dataclasses.replace(scale, noise=scale.noise * max(seen, 1e-4) / said)
         print(f"{options.metrics}: a run's noise is {seen:.3f} of the spread over mixtures.", file=sys.stderr)
-    asked = options.shared(SearchOptions, bootstrap=40, force=True, held_out=None, output=None, json=False)
+    # the target's size is the plan's matter (`expected_regret.disagreement`): here the pilot speaks of its own
+    own = {"target_size": None, "held_out": None, "output": None, "json": False}
+    asked = options.shared(SearchOptions, bootstrap=40, force=True, **own)
     answer = search(asked)
     gain, left = float(answer.gain["mean"]), float(answer.expected_regret)
     noise = expected_regret.noise(scale, size, tokens) if size and tokens else scale.noise

@@ -152,7 +152,11 @@ def choose(
     if others is not None and step is not None:
         lifted.value(task, made, proxies, others, step)
     if evidence.held_out is not None:
-        _judge(task, made, evidence.held_out, evidence.held_out_names)
+        own = (
+            others is not None and not others.held_out
+        )  # runs of the small scale say nothing of levels at the target's
+        asked = _law(task).fit(*proxies, screen) if own else task.law
+        _judge(task, made, asked, proxies.losses, evidence)
     if options.compare:
         made.compared = compared(task, made, believed, choose)
     if options.figures:
@@ -355,13 +359,15 @@ def _surface(
     task.set_surface(Surface(law, draws, task.constraints), noise)
 
 
-def _judge(task: Problem, made: Recommendation, held_out: tuple[Any, Any], names: Sequence[str] | None) -> None:
-    """Fill in how the law does on the held-out runs."""
+def _judge(task: Problem, made: Recommendation, law: CurveLaw, losses: Array, evidence: Evidence) -> None:
+    """Fill in how a law of runs with these `losses` (runs, metrics) does on the held-out runs of the same scale."""
+    assert evidence.held_out is not None
+    held_out, names = evidence.held_out, evidence.held_out_names
     w_held, _ = check_weights(as_matrix(held_out[0], "held-out weights"), made.corpora)
     y_held = as_matrix(held_out[1], "held-out losses") * task.sign
-    guess = task.law.predict(w_held)
+    guess = law.predict(w_held)
     truth, both = np.c_[y_held, y_held @ task.coefficients], np.c_[guess, guess @ task.coefficients]
-    plain = np.r_[task.y.mean(0), (task.y @ task.coefficients).mean()]
+    plain = np.r_[losses.mean(0), (losses @ task.coefficients).mean()]
     made.held_out = report_card(truth, both, [*made.metrics, "objective"], "held-out runs", plain)
     made.held_out_predictions = {
         "runs": [str(name) for name in names] if names is not None else [str(i) for i in range(len(w_held))],

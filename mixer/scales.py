@@ -244,6 +244,8 @@ def sort(
     named = np.array([str(name) for name in names])
     ranks = {name: _rank(name) for name in dict.fromkeys(named.tolist())}
     new = None if wanted is None else _rank(wanted)
+    if new is not None and not 0 < max(new) < math.inf:
+        new = None
     if target is not None:
         mine, rest = set(named[target].tolist()), named[~target]
         base = max(dict.fromkeys(rest), key=lambda k: int((rest == k).sum()))

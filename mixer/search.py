@@ -120,8 +120,13 @@ def _evidence(options: SearchOptions, table: ProxyTable, held: ProxyTable | None
     if options.target_runs or options.target_size or len(set(table.scales)) > 1:
         parts = _scales(options, table)
         fit, rest = [int(i) for i in parts.fit], parts.other
+        held_there = _held_there(table, parts, held)
+        if held is not None and not held_there:
+            held = _of_proxies(table, parts, held)
         made = replace(
             made,
+            held_out=(held.weights, held.losses) if held else None,
+            held_out_names=held.runs if held else None,
             weights=table.weights[parts.fit],
             losses=table.losses[parts.fit],
             runs=[table.runs[i] for i in fit],
@@ -133,6 +138,7 @@ def _evidence(options: SearchOptions, table: ProxyTable, held: ProxyTable | None
                 aim=parts.aim,
                 beyond=parts.beyond,
                 words=parts.words,
+                held_out=held_there,
             )
             if len(rest) or parts.beyond > 1
             else None,
@@ -145,6 +151,26 @@ def _evidence(options: SearchOptions, table: ProxyTable, held: ProxyTable | None
         screen = screened.read(options.screen, runs, made.weights, table.corpora, table.metrics, judges)
         made = replace(made, screen=screen)
     return made
+
+
+def _held_there(table: ProxyTable, parts: scales.Sorted, held: ProxyTable | None) -> bool:
+    """Whether the runs held out are all of the target's scale."""
+    base = table.scales[int(parts.fit[0])]
+    near = np.abs(parts.at - parts.aim).sum(axis=1) < 1e-9
+    there = {table.scales[int(i)] for i in parts.other[near]} - {base}
+    if not parts.aim.any():
+        there.add(base)
+    return held is not None and set(held.scales) <= there
+
+
+def _of_proxies(table: ProxyTable, parts: scales.Sorted, held: ProxyTable) -> ProxyTable | None:
+    """The runs held out that are of the proxies' scale, with a note on the others; None where there are none."""
+    same = np.array([name == table.scales[int(parts.fit[0])] for name in held.scales])
+    if not same.all():
+        table.notes.append(
+            f"{table.source}: {int((~same).sum())} held-out run(s) of another scale than the proxies' judge nothing."
+        )
+    return held.take(same) if same.any() else None
 
 
 def _scales(options: SearchOptions, table: ProxyTable) -> scales.Sorted:

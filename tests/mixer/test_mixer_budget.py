@@ -146,6 +146,14 @@ def test_a_pilot_says_noise_and_how_hard_the_objective_is(capsys, tmp_path, tabl
     spread = truth.std()
     said = float(err.split("a run's noise is ")[1].split(" ")[0])
     assert 0.4 < said / (0.05 / spread) < 2.0
+    code, out, _ = called(capsys, "--hours", 3, "--rates", table, *pilot, "--target-size", "1.4e9", "--json")
+    assert code == 0 and json.loads(out)["chosen"]["rank"] < seen["rank"]
+
+
+def test_the_second_round_goes_by_what_the_pilot_maximises(capsys, table):
+    made = plan(capsys, "--hours", 3, "--rates", table, *CORPORA, "--objective", "quiz_acc", "--maximise", "quiz_acc")
+    second = [line for line in made["commands"] if "--history" in line]
+    assert second and "--objective quiz_acc --maximise quiz_acc --append" in second[0]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +164,9 @@ def test_a_pilot_says_noise_and_how_hard_the_objective_is(capsys, tmp_path, tabl
         (["--hours", "0.0001"], 3, "do not pay for 8 proxies of 10,000 tokens"),
         (["--hours", "1", "--target-size", "-5"], 2, "target-size"),
         (["--hours", "1", "--metrics", "x.csv"], 2, "belong together"),
+        (["--hours", "1", "--maximise", "x"], 2, "--maximise belongs to --objective"),
+        (["--hours", "1", "--target-tokens", "100"], 3, "no proxy gets more tokens than the target"),
+        (["--hours", "1", "--output", "plan.yml", "--write-rates", "./plan.yml"], 2, "are both plan.yml"),
     ],
 )
 def test_bad_words_are_told(capsys, table, words, code, said):

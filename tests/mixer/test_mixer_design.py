@@ -252,3 +252,22 @@ def test_held_out_runs_of_the_first_round_are_not_gone_by(tmp_path, capsys):
 def test_options_of_a_second_round_without_one(tmp_path, capsys, words, said):
     assert cli.run(command.main, ["--corpora", "a,b", *words, "--output", str(tmp_path / "o.csv")]) == 2
     assert said in capsys.readouterr().err and not (tmp_path / "o.csv").exists()
+
+
+def test_runs_of_another_scale_are_not_gone_by(tmp_path, capsys):
+    w, y = _measured(Constraints(corpora=list("abc")), np.array([0.5, 0.3, 0.2]), 16)
+    names = [f"p{i:03d}" for i in range(16)]
+    made = {}
+    for name, count in (("both", 16), ("one", 12)):
+        values = y.copy()
+        values[12:] -= 1.0  # larger models, so that they would be the best of all
+        for kind, columns, table in (("r", list("abc"), w), ("m", ["x_bpb", "y_bpb"], values)):
+            frame = pd.DataFrame(table, columns=columns).assign(run=names)
+            frame = frame if kind == "r" else frame.assign(size=["1M"] * 12 + ["9M"] * 4)
+            frame[:count].to_csv(tmp_path / f"{kind}{name}.csv", index=False)
+        words = ["--corpora", "a,b,c", "--runs", "6", "--history", tmp_path / f"r{name}.csv", "--objective", "x_bpb"]
+        words += ["--history-metrics", tmp_path / f"m{name}.csv", "--output", tmp_path / f"{name}.csv"]
+        assert cli.run(command.main, list(map(str, words))) == 0
+        made[name] = pd.read_csv(tmp_path / f"{name}.csv").iloc[:, 1:].to_numpy()
+    assert "go by the 12 of 1M" in capsys.readouterr().err
+    assert (made["both"] == made["one"]).all()

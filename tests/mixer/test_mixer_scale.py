@@ -179,3 +179,35 @@ def test_points_of_a_learning_curve_count_less():
     at = np.array([[1.0, 0.0], [1.0, 0.5], [1.0, 1.0], [1.0, 1.5], [1.0, 1.5]])
     others = lifted.Others(weights=w, losses=np.ones((5, 1)), at=at, aim=np.zeros(2))
     assert np.allclose(lifted._once(others), [5 / 8] * 4 + [1.0])
+
+
+@pytest.mark.parametrize("scale", ["1M", "4M"])
+def test_held_out_runs_are_judged_at_their_own_scale(tmp_path, scale):
+    w, y, size, tokens = swarm()
+    held = mixtures(6, 900)
+    w, y = np.vstack([w, held]), np.vstack([y, world(held, SIZES[scale], TOKENS[0])])
+    words = tables(tmp_path, w, y, size=[*size, *[scale] * 6], tokens=[*tokens, *[TOKENS[0]] * 6])
+    for name in ("ratios.csv", "metrics.csv"):
+        text = (tmp_path / name).read_text()
+        for i in range(len(w) - 6, len(w)):
+            text = text.replace(f"p{i}\n", f"h{i}\n").replace(f"p{i},", f"h{i},")
+        (tmp_path / name).write_text(text)
+    more = ["--held-out", "h", "--target-size", "4M", "--target-tokens", f"{TOKENS[0]:g}", "--supply"]
+    (tmp_path / "supply.csv").write_text("corpus,tokens\n" + "".join(f"{name},1e9\n" for name in NAMES))
+    card = found(tmp_path, [*words, *more, str(tmp_path / "supply.csv")])["fit"]["held_out"]["metrics"]["objective"]
+    assert card["r2"] > 0.8
+
+
+@pytest.mark.parametrize("size", ["0", "1e400B"])
+def test_a_size_that_no_model_has_is_told(tmp_path, capsys, size):
+    w, y, sizes, tokens = swarm(sizes=("1M", "2M"))
+    words = tables(tmp_path, w, y, size=sizes, tokens=tokens)
+    assert cli.run(command.main, [*words, "--target-size", size]) == 2
+    assert f"no runs of the size '{size}'" in capsys.readouterr().err
+
+
+def test_compared_methods_say_no_levels_far_beyond_all_scales(tmp_path):
+    w, y, sizes, tokens = swarm(sizes=("1M", "2M"))
+    made = found(tmp_path, [*tables(tmp_path, w, y, size=sizes, tokens=tokens), "--target-size", "70B", "--compare"])
+    assert not made["prediction"] and made["compared"]
+    assert not any({"metrics", "objective"} & set(row) for row in made["compared"])
