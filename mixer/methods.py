@@ -13,12 +13,14 @@ end. For one loss that is better than drawing within the limits, for the mean of
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 
 from haigo.cli import HaigoError
 from mixer import mixture
 from mixer.arrays import Array
+from mixer.curve_law import CurveLaw
 from mixer.design import candidates, inside
 from mixer.laws import make
 from mixer.limits import Limits
@@ -35,6 +37,11 @@ _SAMPLES = 100_000
 _BEST = 128
 _ROUNDS, _CHILDREN = 40, 250
 _CHUNK = 100_000  # mixtures held at once: all of them, unless more are asked for
+
+
+def convex(method: str, seed: int) -> CurveLaw:
+    """The convex law of a method; the default one where it has none of its own."""
+    return cast(CurveLaw, make(method if method in CONVEX else "law", seed))
 
 
 def free(name: str, constraints: Constraints, limits: Limits) -> Array:

@@ -11,14 +11,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from haigo.cli import HaigoError, nearest
 from haigo.progress import Progress
 from mixer import (
     focus,
     gate,
     lifted,
+    measured,
     methods,
-    outliers,
     promise,
     repetition,
     replicates,
@@ -30,7 +29,7 @@ from mixer.arrays import Array, Flags, Numbers, as_matrix
 from mixer.compare import compared, other, starting_points
 from mixer.curve_law import CurveLaw
 from mixer.evidence import Evidence
-from mixer.laws import cross_validate, left_out_of, make
+from mixer.laws import cross_validate, left_out_of
 from mixer.mixture import DIGITS, check_weights, rounded
 from mixer.objective import Objective
 from mixer.optimise import Surface, minimise, near_optimal
@@ -39,7 +38,7 @@ from mixer.problem import Problem
 from mixer.promise import Promise
 from mixer.report_card import ReportCard, report_card
 from mixer.screened import Screen
-from mixer.supply import Constraints, within_tested
+from mixer.supply import Constraints
 
 _MARGINS = 6  # searches until ceilings hold with the probability asked for: the error depends on the mixture
 
@@ -80,29 +79,12 @@ def choose(
     progress: Progress | None = None,
 ) -> Recommendation:
     """Choose the mixture; arguments and errors as of `recommend`."""
-    if options.method not in methods.ALL:
-        near = nearest(options.method, methods.ALL)
-        raise HaigoError(
-            f"there is no method '{options.method}'.{near}", f"known: {', '.join(methods.ALL)}", option="method"
-        )
-    evidence = evidence.plain(list(constraints.corpora))
-    w, measured, names = evidence.matrices(list(constraints.corpora))
-    objective = objective.resolve(names, evidence.source)
-    constraints.limits().check()
     notes: list[str] = []
-    if not options.beyond_proxies:
-        constraints = within_tested(constraints, w, notes)
-    labels = [str(name) for name in evidence.runs or range(1, len(w) + 1)]
-    objective.check_values(names, measured, labels, evidence.source)
-    sign = objective.signs(names)
-    given = None if evidence.counts is None else np.asarray(evidence.counts, dtype=np.float64)
-    screen = None if evidence.screen is None else evidence.screen.signed(sign)
-    examined = _examine(w, measured * sign, objective, names, given, screen, options)
-    diverged = outliers.diverged(measured * sign)
-    y, counts = examined.losses, examined.counts(given)
-    measured = y * sign
-    notes += outliers.notes(examined, labels, names, sign, evidence.source)
-    notes += objective.wrong_way(names, y, list(constraints.corpora), w, evidence.source)
+    read = measured.read(evidence, objective, constraints, options, notes)
+    evidence, w, y, names = read.evidence, read.weights, read.losses, read.names
+    objective, constraints = read.objective, read.constraints
+    labels, sign, screen, examined = read.labels, read.sign, read.screen, read.examined
+    counts = examined.counts(read.counts)
     proxies, step, others = lifted.Runs(w, y, counts), None, evidence.others
     if others is not None:
         if progress is not None:
@@ -133,7 +115,7 @@ def choose(
     card = _card(task, law, believed)
     if options.method not in methods.FREE:
         dealt = partial(_dealt, task, counts, screen)
-        far = [labels[i] for i in np.flatnonzero(diverged[:, task.coefficients > 0].any(axis=1))]
+        far = [labels[i] for i in np.flatnonzero(read.diverged[:, task.coefficients > 0].any(axis=1))]
         gate.check(gate.Evidence(card, task.y, task.coefficients, believed, dealt), objective, options, far, notes)
     floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
     _surface(task, law, counts, step, max(options.bootstrap, 10), floor, screen)
@@ -141,7 +123,7 @@ def choose(
     for size in (known, None if step is None else step.noise):
         least = least if size is None else np.maximum(least, size)
     kept = promise.examine(task, _law(task), left_out_of(law, task.seed)[0], believed, counts, screen, least)
-    notes += objective.doubts(names, measured, evidence.source)
+    notes += objective.doubts(names, read.losses * sign, evidence.source)
     for metric in task.ceiling_names:
         if card.skill(metric) < gate.MIN_SKILL:
             notes.append(f"The ceiling on {metric} rests on a law that left-out runs do not confirm.")
@@ -270,29 +252,9 @@ def _answer(
     )
 
 
-def _examine(
-    w: Array,
-    y: Array,
-    objective: Objective,
-    names: Sequence[str],
-    counts: Array | None,
-    screen: Screen | None,
-    options: RecommendOptions,
-) -> outliers.Examined:
-    """The losses that are believed; how sure one must be to say otherwise depends on how many metrics are in use."""
-    used = np.array([j for j, name in enumerate(names) if name in objective.weights or name in objective.ceilings])
-    law = _convex(options.method, options.seed)
-    return outliers.examine(law, w, y, counts, screen, used)
-
-
-def _convex(method: str, seed: int) -> CurveLaw:
-    """The convex law of a method; the default one where it has none of its own."""
-    return cast(CurveLaw, make(method if method in methods.CONVEX else "law", seed))
-
-
 def _law(task: Problem) -> CurveLaw:
     """The law that is searched, not yet fitted."""
-    law = _convex(task.method, task.seed) if task.new_law is None else task.new_law(task.seed)
+    law = methods.convex(task.method, task.seed) if task.new_law is None else task.new_law(task.seed)
     law.tick = lambda part: task.progress.show("fitting the law")
     return law
 

@@ -130,7 +130,7 @@ def test_two_hundred_corpora_within_a_minute(tmp_path, capsys):
 
 
 def test_a_quick_search_shows_no_progress(tmp_path, capsys):
-    world(tmp_path, 8).search(["--force"])
+    world(tmp_path, 8).search(["--force", "--bootstrap", "10"])
     assert capsys.readouterr().err == ""
 
 
