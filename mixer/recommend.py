@@ -4,7 +4,6 @@ object out; no files. `mixer.search` is the command around it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
