@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from _measure import show
 from _run_folder import Trainer, arguments, datasets, limits, parser, rows
-from scipy.stats import spearmanr
+from _swarm_world import judged
 
 from haigo import files, pool
 from launch.proxies import ngram
@@ -184,16 +184,6 @@ def _train(
 
 
 # --- the judgement -------------------------------------------------------------------------------------------------------
-
-
-def judged(predicted: Array, measured: Array) -> list[float]:
-    """Rank correlation and regret in percent: mean over metrics, and of the mean of all."""
-    figures = []
-    for guess, truth in ((predicted, measured), (predicted.mean(1, keepdims=True), measured.mean(1, keepdims=True))):
-        columns = list(zip(guess.T, truth.T, strict=True))
-        figures.append(float(np.mean([spearmanr(a, b)[0] for a, b in columns])))
-        figures.append(float(np.mean([100 * (b[a.argmin()] / b.min() - 1) for a, b in columns])))
-    return figures
 
 
 def main() -> int:
