@@ -218,18 +218,24 @@ def _said(others: Others, judged: list[str]) -> list[str]:
 def value(task: Problem, made: Recommendation, small: Runs, others: Others, step: Lifted) -> None:
     """Say what moving the weights with the scale is worth: expected loss at the target's scale of the mixture that the small
     runs alone would choose, minus that of `made`."""
-    found = made.weights
-    if step.moved:
-        near = task.method == "auto"
-        coefficients = task.objective.coefficients(task.names, small.losses.std(axis=0))
-        found = focus.optimum(task.constraints, small.weights, small.losses, coefficients, near)
-    at = task.surface.predict(np.stack([found, made.weights])) @ task.coefficients * task.unit
-    saved = at[:, 0] - at[:, 1]
-    ends = [significant(float(end)) for end in np.quantile(saved, [0.05, 0.95])]
     made.scale = {
         "target": others.words,
         "times_largest_seen": None if np.isinf(others.beyond) else significant(others.beyond),
         "moved": step.moved,
+    }
+    if task.method not in ("auto", "law"):
+        return  # what is apart between two methods is not what the scale does
+    found = made.weights
+    if step.moved:
+        coefficients = task.objective.coefficients(task.names, small.losses.std(axis=0))
+        # a ceiling in numbers is one of the target's level
+        limits = {task.names.index(n): limit for n, limit in task.objective.ceilings.items() if "%" in str(limit)}
+        given = small.weights, small.losses, coefficients, task.method == "auto", limits
+        found = focus.optimum(task.constraints, *given)
+    at = task.surface.predict(np.stack([found, made.weights])) @ task.coefficients * task.unit
+    saved = at[:, 0] - at[:, 1]
+    ends = [significant(float(end)) for end in np.quantile(saved, [0.05, 0.95])]
+    made.scale |= {
         "small_scale_weights": dict(zip(made.corpora, [round(float(w), 4) for w in found], strict=True)),
         "worth": {"mean": significant(float(saved.mean())), "interval": ends, "unit": task.unit_name},
     }

@@ -100,6 +100,9 @@ def said(task: Problem, learnt: Learnt, notes: list[str]) -> dict[str, Any]:
     names = task.constraints.corpora
     never = [name for name, some in zip(names, learnt.repeated, strict=True) if not some]
     made: dict[str, Any] = {"used": "learnt" if learnt.used else "none", "never_repeated": never}
+    if task.method not in METHODS:
+        notes.append(f"The method {task.method} learns nothing of repetition.")
+        return made
     if learnt.error is None:
         notes.append(f"No corpus has more than {_REPEATED:g} epochs in {_RUNS} runs: nothing is learnt of repetition.")
         return made

@@ -133,6 +133,11 @@ def without_retired(made: Recommendation, retired: Sequence[str]) -> Recommendat
         token_share=share,
         epochs=None if made.epochs is None else made.epochs[keep],
         transfer=made.transfer[:, keep],
+        scale=made.scale
+        and {
+            key: {c: w for c, w in value.items() if c not in retired} if key == "small_scale_weights" else value
+            for key, value in made.scale.items()
+        },
         binding=[b for b in made.binding if not any(b["constraint"].startswith(f"{name} ") for name in retired)],
         compared=made.compared
         and [

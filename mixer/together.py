@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -210,6 +211,7 @@ def apart(made: Recommendation, together: Together, constraints: Constraints) ->
         epochs=constraints.epochs(weights),
         transfer=made.transfer[:, place] * share,
         notes=notes,
+        scale=_scale_apart(made.scale, together),
         compared=made.compared
         and [
             {
@@ -222,6 +224,14 @@ def apart(made: Recommendation, together: Together, constraints: Constraints) ->
             for row in made.compared
         ],
     )
+
+
+def _scale_apart(scale: dict[str, Any] | None, together: Together) -> dict[str, Any] | None:
+    if not scale or "small_scale_weights" not in scale:
+        return scale
+    each = enumerate(together.corpora)
+    found = {n: round(float(scale["small_scale_weights"][_label(together, j)] * together.share[j]), 4) for j, n in each}
+    return {**scale, "small_scale_weights": found}
 
 
 def _label(together: Together, corpus: int) -> str:

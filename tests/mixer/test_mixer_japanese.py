@@ -24,6 +24,8 @@ NOTES = [
     "Forced: the fit is no better than taking the mean of the proxies (left-out runs: R2 -0.38, Spearman -0.06 for a_bpb).",
     "Recalibrated to the target's scale with 8 runs; intervals include what that leaves open.",
     "m.csv: how often each corpus was repeated is not known: nothing is learnt of repetition (give --supply).",
+    "m.csv: 6 held-out run(s) of another scale than the proxies' judge nothing.",
+    "The method gp learns nothing of repetition.",
     "No corpus has more than 2 epochs in 3 runs: nothing is learnt of repetition.",
     "A law that knows epochs is not clearly better (left-out error 0.314 standard deviations of the objective, 0.321 without): "
     "the plain one is used.",

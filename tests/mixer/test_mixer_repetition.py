@@ -121,6 +121,12 @@ def test_ceilings_hold_by_the_law_that_is_used():
     assert made.prediction["wiki_bpb"]["mean"] <= made.ceilings["wiki_bpb"]["limit"] * (1 + 1e-4)
 
 
+def test_other_methods_learn_nothing_and_say_so():
+    w, y = runs(r_star=4.0)
+    made = answer(w, y, method="gp")
+    assert made.repetition["used"] == "none" and "The method gp learns nothing of repetition." in made.notes
+
+
 def test_no_corpus_that_is_repeated_leaves_all_as_it_was():
     w, y = runs()
     made, plain = answer(w, y, passes=PASSES / 40), answer(w, y, passes=None)

@@ -211,3 +211,26 @@ def test_compared_methods_say_no_levels_far_beyond_all_scales(tmp_path):
     made = found(tmp_path, [*tables(tmp_path, w, y, size=sizes, tokens=tokens), "--target-size", "70B", "--compare"])
     assert not made["prediction"] and made["compared"]
     assert not any({"metrics", "objective"} & set(row) for row in made["compared"])
+
+
+def test_what_moving_is_worth_is_asked_of_the_law_alone_and_below_the_ceilings(tmp_path):
+    w, y, sizes, tokens = swarm()
+    words = tables(tmp_path, w, y, size=sizes, tokens=tokens)
+    other = found(tmp_path, [*words, "--method", "uniform"])
+    assert "worth" not in other["scale"] and not any("Moving the weights" in note for note in other["notes"])
+    free = found(tmp_path, words)["scale"]
+    held = found(tmp_path, [*words, "--ceiling", "code_bpb=-4%"])["scale"]
+    assert free["moved"] and held["moved"]
+    assert held["small_scale_weights"]["code"] > free["small_scale_weights"]["code"] + 0.02
+
+
+def test_corpora_that_never_vary_apart_have_weights_of_their_own_at_the_small_scale(tmp_path):
+    w, y, sizes, tokens = swarm()
+    words = tables(tmp_path, w, y, size=sizes, tokens=tokens)
+    table = pd.read_csv(tmp_path / "ratios.csv")
+    table["more_news"] = table["news"] / 3
+    table["news"] -= table["more_news"]
+    table.to_csv(tmp_path / "ratios.csv", index=False)
+    small = found(tmp_path, words)["scale"]["small_scale_weights"]
+    assert set(small) == {*NAMES, "more_news"} and sum(small.values()) == pytest.approx(1.0, abs=1e-3)
+    assert small["news"] == pytest.approx(2 * small["more_news"], abs=1e-3)
