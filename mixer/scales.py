@@ -59,10 +59,6 @@ class Lines:
         """Small-scale predictions (..., targets) as large-scale ones."""
         return np.asarray(self.offset + self.slope * (small - self.middle))
 
-    def invert(self, large: Array) -> Array:
-        """Large-scale losses (..., targets) as small-scale ones."""
-        return np.asarray(self.middle + (large - self.offset) / self.slope)
-
     def std(self, small: Array, small_sd: Array) -> Array:
         """Standard deviation of a new large run where the small scale is predicted with `small_sd`."""
         own = self.offset_sd**2 + ((small - self.middle) * self.slope_sd) ** 2
