@@ -65,7 +65,7 @@ class Lab:
         if rounds == 2:
             more = propose(limits, runs - first, seed, (w, y), 0.01, one)
             w, y = np.vstack([w, more]), np.vstack([y, self.measured(more, noise, disagreement, seed + 7000)])
-        found = focus.optimum(limits.with_floor(0.01), w, y, one)
+        found = focus.optima(limits.with_floor(0.01), w, y, one)[0]
         return self.world.regret(found, np.array([1.0, 0.0]))
 
 

@@ -33,7 +33,7 @@ def search(here: World, law: Any, w: Array, y: Array, coefficients: Array, near:
     """The exact search as `mixer.recommend` runs it, without the intervals around it."""
     limits, objective = here.constraints.limits(), y @ coefficients
     if isinstance(law, EffectiveShareLaw):
-        found = focus.optimum(here.constraints, w, y, coefficients, near)
+        found = focus.optima(here.constraints, w, y, coefficients, near)[0]
     else:
         law.fit(w, y)
         surface = Surface(law, law.theta_[None], here.constraints)

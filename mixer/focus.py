@@ -34,21 +34,6 @@ def counts(objective: Array) -> Array:
     return np.asarray(made / made.mean())
 
 
-def optimum(
-    constraints: Constraints,
-    weights: Array,
-    losses: Array,
-    coefficients: Array,
-    near: bool = True,
-    ceilings: Mapping[int, float | str] = MappingProxyType({}),
-) -> Array:
-    """The best mixture within the limits, (corpora,): the bare search of `mixer.recommend`, for choosing the next runs.
-
-    Args: as of `optima`.
-    """
-    return optima(constraints, weights, losses, coefficients, near, ceilings)[0]
-
-
 def optima(
     constraints: Constraints,
     weights: Array,
@@ -60,6 +45,8 @@ def optima(
     seed: int = 0,
 ) -> Array:
     """The best mixture by the law as fitted, and by each of its draws, (1 + draws, corpora).
+
+    The bare search of `mixer.recommend`, for choosing the next runs.
 
     Args:
         weights: (runs, corpora).

@@ -231,7 +231,7 @@ def value(task: Problem, made: Recommendation, small: Runs, others: Others, step
         # a ceiling in numbers is one of the target's level
         limits = {task.names.index(n): limit for n, limit in task.objective.ceilings.items() if "%" in str(limit)}
         given = small.weights, small.losses, coefficients, task.method == "auto", limits
-        found = focus.optimum(task.constraints, *given)
+        found = focus.optima(task.constraints, *given)[0]
     at = task.surface.predict(np.stack([found, made.weights])) @ task.coefficients * task.unit
     saved = at[:, 0] - at[:, 1]
     ends = [significant(float(end)) for end in np.quantile(saved, [0.05, 0.95])]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
-from launch.pipeline import inputs, runfile
+from launch.pipeline import inputs, keys
 from launch.pipeline.runfile import FIRST_ROUND, RunFile
 
 
@@ -133,7 +133,7 @@ def _tasks(run: RunFile) -> None:
     try:
         read_sources(options.tasks, options.num_fewshot, limits, *data)
     except HaigoError as error:
-        raise error.spelled(partial(runfile.key_of, "scores")) from error
+        raise error.spelled(partial(keys.key_of, "scores")) from error
 
 
 def evaluation_files(run: RunFile, path: Path) -> list[Path]:
@@ -160,7 +160,7 @@ def evaluation_items(run: RunFile, path: Path) -> None:
         for each in evaluation_files(run, path):
             evaluation_items.read(each, run.decontaminate.keys)
     except HaigoError as error:
-        raise error.spelled(partial(runfile.key_of, "decontaminate")) from error
+        raise error.spelled(partial(keys.key_of, "decontaminate")) from error
 
 
 def existing(path: str, name: str) -> Path:

@@ -7,7 +7,6 @@ variable and `{prepared}` for the folder that the `prepare` command fills.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -394,32 +393,3 @@ def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
 
 FIRST_ROUND = "round-1"
 """Folder of the first of two rounds; the tables of both together stand where those of one would."""
-_SECTION = {"data": "corpora", "design": "proxies", "screen": "proxies", "models": "train"}
-_KEYS = {
-    "objective": "objective.metrics",
-    "ceiling": "objective.ceilings",
-    "ceilings": "objective.ceilings",
-    "group": "search.groups",
-    "target_tokens": "search.target_tokens",
-    "config": "proxies.model",
-    "output_dir": "output",
-}
-"""Options of the rooms -> keys, where they are not called alike."""
-
-
-def key_of(stage: str, option: str) -> str | None:
-    """The key of the run file that says what an option of a room says, as in `HaigoError.spelled`.
-
-    Args:
-        stage: in which the room works, e.g. `corpora/news`.
-        option: e.g. `text_key`, which gives `corpora.news.text_key`.
-    """
-    part, _, name = stage.removeprefix(f"{FIRST_ROUND}/").partition("/")
-    section = _SECTION.get(part, part)
-    sections = {each.name: each for each in dataclasses.fields(RunFile)}
-    if section == "corpora":
-        if option in (each.name for each in dataclasses.fields(Corpus)):
-            return f"corpora.{name}.{option}"
-    elif section in sections and hasattr(sections[section].default, option):
-        return f"{section}.{option}"
-    return _KEYS.get(option) or (option if option in sections else None)

@@ -22,8 +22,8 @@ import haigo
 from haigo import digests, files, pool, sealed
 from haigo.cli import HaigoError, Refused
 from haigo.progress import clock
+from launch.pipeline import keys
 from launch.pipeline import moved as move
-from launch.pipeline import runfile
 
 DONE, INPUTS = ".done.json", ".inputs"
 _FIRST_EDITION = "0.1.0"
@@ -301,7 +301,7 @@ def _act(name: str, action: Callable[[], Any]) -> Any:
     try:
         return action()
     except HaigoError as error:
-        raise error.spelled(partial(runfile.key_of, name)) from error
+        raise error.spelled(partial(keys.key_of, name)) from error
 
 
 def _act_apart(known: Mapping[Any, str], name: str, action: Callable[[], Any]) -> tuple[Any, Any]:
