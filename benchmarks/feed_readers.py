@@ -19,7 +19,8 @@ from collections.abc import Callable
 
 from _measure import parser
 
-from preprocess.fetch import charset, feed_parse, html_text
+from preprocess.fetch import feed_parse, html_text
+from preprocess.sources import charset
 
 HEAD = '<?xml version="1.0" encoding="utf-8"?>'
 LATIN = HEAD.replace("utf-8", "iso-8859-1")

@@ -3,7 +3,7 @@
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR [--format auto] [--text-key text]
            [--profile auto] [--markup auto] [--pii mail,phone] [--hojichar FILTER] [--split 0.96,0.02,0.02] [--seed 1234]
            [--min-chars N] [--max-chars N] [--normalise invisible,kana] [--skip-broken N] [--unfinished] [--workers N]
-           [--dry-run]
+           [--keep-urls FILE] [--drop-urls FILE] [--dry-run]
 
 --profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, encyclopaedia, news,
 minutes, literature, code and english also drop what is not worth keeping in such a corpus. plain, wikitext and aozora
@@ -12,9 +12,11 @@ invisible characters out (zero-width, soft hyphens, direction marks; not where a
 half-width kana ordinary: by default invisible in the profiles of prose, both in web, none elsewhere. --hojichar
 adds a filter of HojiChar's, may be given again: NAME:key=value.
 
-INPUT is a file, a folder or a pattern: jsonl, parquet, txt, MediaWiki dumps, pages of the Diet minutes API, source files;
-gz, zst, xz, bz2 and tar are looked into. Structured files that no reader is for (HTML, other XML, tables, dumps, subtitles)
-are refused; --format txt reads them as they stand. --skip-broken N passes over rows that cannot be read, and names them.
+INPUT is a file, a folder or a pattern: jsonl, parquet, txt, MediaWiki dumps, pages of the Diet minutes API, source files, web
+pages (.html) and web archives (.warc, .wet); gz, zst, xz, bz2 and tar are looked into. Structured files that no reader is for
+(other XML, tables, dumps, subtitles) are refused; --format txt reads them as they stand. --keep-urls and --drop-urls name lists
+of hosts (example.jp: those below it too), beginnings of addresses (example.jp/tag/) and patterns (*.jp/print/*), one a line.
+--skip-broken N passes over rows that cannot be read, and names them.
 A folder of preprocess.fetch that was broken off, or that does not hold what its data card says, is refused unless
 --unfinished is given. Writes DIR/{train,valid,test}/00000.jsonl.zst and DIR/clean.json, the report, which is written last:
 a folder without it is not finished. --dry-run only prints what the rules would do.
@@ -53,6 +55,7 @@ _EVERYTHING = 1 << 62
 _NOTED = (
     "profile", "markup", "text_key", "min_chars", "split", "seed", "max_documents", "max_chars", "patterns", "exclude",
     "txt_documents", "encoding", "join", "pii", "filters", "normalise",
+    "keep_urls", "drop_urls",
 )  # fmt: skip
 """Options that clean.json names, in its order."""
 

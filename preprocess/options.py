@@ -12,7 +12,7 @@ from typing import Any
 from haigo.cli import HaigoError
 from haigo.options import Options, again, amount, count, few, option, seed
 
-FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files")
+FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files", "html", "warc")
 MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 """Those of `rules.MARKUPS`."""
 PROFILES = (*MARKUPS, "web", "encyclopaedia", "news", "literature", "english")
@@ -69,7 +69,11 @@ class ReadOptions(TextOptions):
     text_key: str = option("the field that holds the text, in jsonl and parquet", "text")
     patterns: list[str] = option("of folders, only files such as '*.py'", [], flags=("--pattern",))
     exclude: list[str] = option("of folders, no file or folder of this name", [])
-    encoding: str = option("of txt and source files; auto: detected", "auto")
+    encoding: str = option("of txt, source and HTML files; auto: detected", "auto")
+    keep_urls: list[str] = option(
+        "only pages on this list: hosts, beginnings of addresses, patterns with *, one a line", [], metavar="FILE"
+    )
+    drop_urls: list[str] = option("no page on this list, written the same", [], metavar="FILE")
     join: str = option("minutes: what a document is", "speech", among=("speech", "meeting"))
     attendance: bool = option("minutes: keep the attendance lists", False, hidden=True)
 

@@ -38,7 +38,8 @@ class Corpus(Options):
 
     files: list[str] = option("raw files; shell patterns such as `news/*.jsonl.gz` are expanded")
     format: str = option(
-        "jsonl, parquet, txt, mediawiki, kokkai, files (each compressed or in a tar too); `auto` looks at the content",
+        "jsonl, parquet, txt, mediawiki, kokkai, html, warc, files (each compressed or in a tar too);"
+        " `auto` looks at the content",
         "auto",
         among=FORMATS,
     )

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 
 from haigo.cli import HaigoError
 
-from .charset import NO_CHARACTER, text
+from ..sources.charset import NO_CHARACTER, text
 
 ROOTS = ("rss", "feed", "rdf")
 _ENTRIES = ("item", "entry")

@@ -18,11 +18,11 @@ from haigo.options import Options, amount, count, option
 from haigo.progress import Progress
 
 from ..sources import Document
+from ..sources.page import UNKNOWN_LICENCE as UNKNOWN_LICENCE
 from .card import About
 from .client import Client
 from .state import Store
 
-UNKNOWN_LICENCE = "not stated"
 T = TypeVar("T")
 
 

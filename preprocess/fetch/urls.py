@@ -16,11 +16,11 @@ from haigo.formats.documents.containers import entries
 from haigo.options import option
 
 from ..sources import Document
+from ..sources.charset import meant
 from ..sources.encodings import decode
 from . import datafile, html_text
 from .addresses import Addresses, several
 from .card import About
-from .charset import meant
 from .client import Client
 from .download import Download
 from .replies import NotServed, TooLarge

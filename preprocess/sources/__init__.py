@@ -22,12 +22,14 @@ from haigo.formats.documents.document import Document
 
 from ..options import ReadOptions
 from ..suffixes import CODE_SUFFIXES, LOOKED_INTO, TEXT_SUFFIXES
-from . import kokkai, mediawiki, parquet, structured, txt
+from . import kokkai, mediawiki, page, parquet, structured, txt, url_lists, warc
 from .encodings import glimpse
 
 __all__ = ["Document", "detect_format", "input_files", "jsonl", "read", "read_entry", "tell_twice"]
 
 _BY_SUFFIX = {".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet", ".txt": "txt"}
+_PAGES = {".html": "html", ".htm": "html", ".xhtml": "html", ".shtml": "html", ".warc": "warc", ".wet": "warc"}
+"""Read as such by their names alone: what only looks so may be a program's, or a text about it."""
 _API = re.compile(rb'"(?:numberOfRecords|speechRecord|meetingRecord)"')
 
 
@@ -39,6 +41,8 @@ READERS: dict[str, Reader] = {
     "mediawiki": lambda entry, how, broken, over: mediawiki.read(entry, passed_over=over),
     "kokkai": lambda entry, how, broken, over: kokkai.read(entry, how.attendance),
     "files": lambda entry, how, broken, over: txt.read(entry, "file", how.encoding, broken),
+    "html": lambda entry, how, broken, over: page.read(entry, how.encoding, _lists(how), over),
+    "warc": lambda entry, how, broken, over: warc.read(entry, _lists(how), over),
 }
 """Format -> what reads a file of it; `options.FORMATS` names them."""
 _BY_CONTENT: dict[str, Callable[[Entry, bytes], bool]] = {
@@ -49,6 +53,10 @@ _BY_CONTENT: dict[str, Callable[[Entry, bytes], bool]] = {
     ),
 }
 """Format -> whether a file is of it by its first bytes (as they are, and without what stands before text)."""
+
+
+def _lists(how: ReadOptions) -> url_lists.UrlLists:
+    return url_lists.of(tuple(how.keep_urls), tuple(how.drop_urls))
 
 
 def input_files(
@@ -117,7 +125,32 @@ def read_entry(
 ) -> Iterator[Document]:
     """Documents of one opened file; arguments as in `read`."""
     kind = detect_format(entry) if options.format == "auto" else options.format
-    return READERS[kind](entry, options, broken, passed_over)
+    stream = READERS[kind](entry, options, broken, passed_over)
+    return (
+        stream
+        if kind in _PAGES.values() or not (options.keep_urls or options.drop_urls)
+        else _wanted(stream, _lists(options), passed_over)
+    )
+
+
+def _wanted(
+    stream: Iterator[Document], lists: url_lists.UrlLists, passed_over: Counter[str] | None
+) -> Iterator[Document]:
+    """Rows of tables and JSON lines that have an address, by the user's lists; pages were asked before they were read."""
+    for document in stream:
+        reason = lists.unwanted(address(document))
+        if reason is None:
+            yield document
+        elif passed_over is not None:
+            passed_over[reason] += 1
+
+
+def address(document: Document) -> str:
+    """The address of a page that a document is, empty where it names none."""
+    for value in (document.meta.get("url"), document.id, document.meta.get("origin")):
+        if isinstance(value, str) and value.startswith(("http://", "https://")):
+            return value
+    return ""
 
 
 def detect_format(entry: Entry) -> str:
@@ -133,6 +166,8 @@ def detect_format(entry: Entry) -> str:
         if is_one(entry, start):
             return kind
     ending = suffix(entry.key)
+    if ending in _PAGES:
+        return _PAGES[ending]
     known = _BY_SUFFIX.get(ending)
     whole = ending in CODE_SUFFIXES or ending in TEXT_SUFFIXES
     if whole and ending not in LOOKED_INTO:
@@ -158,6 +193,8 @@ def detect_format(entry: Entry) -> str:
 
 def _fix(kind: str, head: bytes) -> str:
     first = "take its text out first and write that as JSON lines or txt"
+    if kind in ("HTML", "a web archive (WARC)"):
+        first = f"read it as what it is with preprocess.clean --format {'html' if kind == 'HTML' else 'warc'}"
     if kind == "XML" and b"<numberOfRecords>" in head[:4096]:
         first = "ask the minutes API again with recordPacking=json"
     elif kind == "one JSON array":

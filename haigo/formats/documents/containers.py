@@ -42,6 +42,7 @@ HEAD_BYTES = 1 << 16
 MOST_BYTES = 64 << 20
 """Of one line, or of one document of plain text."""
 _MOST_HELD = 1 << 30  # of a packed table, which must be held as a whole
+_RECORDS = re.compile(r"\.(?:warc|wet)(?:\.|$)")  # web archives: a cut one holds what stands before the cut
 _CARD = "DATA_CARD.*"  # says of a fetched folder's documents what they are, and is none
 
 
@@ -57,6 +58,7 @@ class Entry:
         in_tar: it is a member of a tar.
         path: the file, when it is no member of a tar: it can be opened again.
         on_disk: the path, when the bytes lie there as they are and may be read in any order.
+        cut: of a web archive that ends inside a packed record, once it was read: how that showed; else empty.
     """
 
     def __init__(
@@ -69,9 +71,14 @@ class Entry:
         self.in_tar, self.path = in_tar, path
         plain = path is not None and isinstance(stream.raw, io.BufferedReader | io.FileIO)
         self.on_disk = path if plain else None
+        self._until = stream.raw if isinstance(stream.raw, _UntilCut) else None
         self.head = stream.read(HEAD_BYTES)
         self.whole = len(self.head) < HEAD_BYTES
         self.stream = io.BufferedReader(_Chained(self.head, stream), HEAD_BYTES)
+
+    @property
+    def cut(self) -> str:
+        return self._until.reason if self._until else ""
 
     def read(self, most: int = _MOST_HELD) -> bytes:
         """All of it.
@@ -122,6 +129,28 @@ class _Chained(io.RawIOBase):
         return size
 
 
+class _UntilCut(io.RawIOBase):
+    """The bytes of a stream of records up to where it is cut: what stands before is whole in itself."""
+
+    def __init__(self, layer: io.IOBase) -> None:
+        super().__init__()
+        self._layer, self.reason = cast(gzip.GzipFile, layer), ""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self.reason:
+            return 0
+        try:
+            data = self._layer.read1(len(buffer))  # what it has: asked for more, it would lose that at the cut
+        except (EOFError, zlib.error, zstandard.ZstdError, gzip.BadGzipFile) as error:
+            self.reason = str(error)
+            return 0
+        buffer[: len(data)] = data
+        return len(data)
+
+
 @contextlib.contextmanager
 def readable(name: str) -> Iterator[None]:
     """Turn what a damaged file raises while it is read into one sentence."""
@@ -135,8 +164,12 @@ def readable(name: str) -> Iterator[None]:
         raise
 
 
-def unpack(raw: BinaryIO) -> io.BufferedReader:
-    """The bytes inside however many layers of compression (a damaged layer raises its library's error when read)."""
+def unpack(raw: BinaryIO, until_cut: bool = False) -> io.BufferedReader:
+    """The bytes inside however many layers of compression (a damaged layer raises its library's error when read).
+
+    Args:
+        until_cut: of gz, what stands before a cut is given, and the cut is noted.
+    """
     stream: io.BufferedReader = io.BufferedReader(cast(io.RawIOBase, raw), HEAD_BYTES)
     for _ in range(4):
         head = stream.peek(8)[:8]
@@ -145,7 +178,9 @@ def unpack(raw: BinaryIO) -> io.BufferedReader:
             layer = _MAGIC[1][1]
         if layer is None:
             break
-        stream = io.BufferedReader(cast(io.RawIOBase, layer(stream)), HEAD_BYTES)
+        inside: io.IOBase = layer(stream)
+        inside = _UntilCut(inside) if until_cut and isinstance(inside, gzip.GzipFile) else inside
+        stream = io.BufferedReader(cast(io.RawIOBase, inside), HEAD_BYTES)
     return stream
 
 
@@ -217,7 +252,7 @@ def entries(path: Path, key: str | None = None) -> Iterator[Entry]:
     key = key or path.name
     require_file(path)
     with open(path, "rb") as raw, readable(str(path)):
-        stream = unpack(cast(BinaryIO, raw))
+        stream = unpack(cast(BinaryIO, raw), until_cut=_RECORDS.search(key) is not None)
         if stream.peek(512)[257:262] != b"ustar":
             yield Entry(str(path), key, stream, path=path)
             return

@@ -1,17 +1,20 @@
-"""The characters of a feed: by its bytes first, then by what it and its server say, for either is often wrong."""
+"""The characters of a feed or a page: by its bytes first, then by what it and its server say, for either is often wrong."""
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator, Sequence
 
 from haigo.cli import HaigoError
 
-from ..sources.encodings import detect
+from .encodings import detect
 
 _MANY_FIT = 50  # bytes beyond ASCII that fit for one that does not
 _HIGH = re.compile(rb"[\x80-\xff]")
 _DECLARED = re.compile(rb"""<\?xml\s[^>]{0,200}?\bencoding\s*=\s*["']\s*([\w.:-]{1,40})""", re.IGNORECASE)
+_META = re.compile(rb"""<meta\s[^>]{0,300}?\bcharset\s*=\s*["']?\s*([\w.:-]{2,40})""", re.IGNORECASE)
+_META_WITHIN = 8192
 _MEANT = {
     **dict.fromkeys(("shift_jis", "shift-jis", "x-sjis", "windows-31j", "sjis", "ms_kanji"), "cp932"),
     **dict.fromkeys(("iso-8859-1", "latin-1", "latin1", "us-ascii", "ascii"), "cp1252"),
@@ -23,12 +26,18 @@ NO_CHARACTER = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]
 """What no XML holds."""
 
 
-def text(body: bytes, charset: str | None = None) -> str:
+def of_page(body: bytes, charset: str | None = None) -> str:
+    """The characters of an HTML page: its server's word goes before what the page says of itself, as in browsers."""
+    declared = _META.search(body[:_META_WITHIN])
+    return text(body, charset, declared[1].decode("ascii", "replace") if declared else None)
+
+
+def text(body: bytes, *charsets: str | None) -> str:
     """The characters: by the byte order mark, else UTF-8 where the bytes are, else as declared, as the server says, or as
     they look. Bytes that do not fit become U+FFFD."""
     body = body.lstrip(b" \t\r\n")
     loose = []
-    for codec in _codecs(body, charset):
+    for codec in _codecs(body, charsets):
         try:
             decoded = body.decode(codec)
             break
@@ -43,25 +52,31 @@ def text(body: bytes, charset: str | None = None) -> str:
     return NO_CHARACTER.sub("", decoded.replace("\r\n", "\n").replace("\r", "\n")).removeprefix("\ufeff")
 
 
-def _codecs(body: bytes, charset: str | None) -> list[str]:
+def _codecs(body: bytes, charsets: Sequence[str | None]) -> Iterator[str]:
     """What to try, the first that fits being right."""
     if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return ["utf-16"]
+        yield "utf-16"
+        return
     if body[:2] in (b"<\0", b"\0<"):
-        return ["utf-16-le" if body[:1] == b"<" else "utf-16-be"]
+        yield "utf-16-le" if body[:1] == b"<" else "utf-16-be"
+        return
+    high = not body.isascii()
+    if not high and b"\x1b$" in body:
+        yield from _guessed(body)  # ISO-2022-JP, which others take for ASCII
+    if high:
+        yield "utf-8-sig"  # no text is UTF-8 by chance
     declared = _DECLARED.search(body[:1000])
     named = [declared[1].decode("ascii")] if declared else []
-    named = [name.strip("\"' ").lower() for name in (*named, charset or "") if name]
+    named = [name.strip("\"' ").lower() for name in (*named, *charsets) if name]
     # one byte a character was just seen: text that says it were in UTF-16 was written out otherwise
     named = [meant(name) for name in named if not name.startswith(("utf-16", "utf16", "utf-32", "ucs"))]
-    high = _HIGH.findall(body)
-    if not high:
-        return [*named, *_guessed(body)]  # ISO-2022-JP, say
-    # no text is UTF-8 by chance; and bytes beyond ASCII that come in rows are no Latin letters
-    rows = sum(map(len, re.findall(rb"[\x80-\xff]{2,}", body))) > 0.8 * len(high)
-    named = [name for name in named if not (rows and name == "cp1252")]
-    wrong = "utf-8" in named or "utf8" in named
-    return ["utf-8-sig", *named, *([] if wrong and _nearly(body) else _guessed(body))]
+    if high:
+        # bytes beyond ASCII that come in rows are no Latin letters
+        rows = sum(map(len, re.findall(rb"[\x80-\xff]{2,}", body))) > 0.8 * len(_HIGH.findall(body))
+        named = [name for name in named if not (rows and name == "cp1252")]
+    yield from named
+    if not (high and ("utf-8" in named or "utf8" in named) and _nearly(body)):
+        yield from _guessed(body)
 
 
 def meant(charset: str) -> str:
