@@ -1,27 +1,65 @@
-"""Ask a model a question with choices, and see the log-likelihood of each.
+"""Ask a model a question with choices, and see the log-likelihood of each; or a free question, and read its answer.
 
-    python -m eval_harness.ask --model MODEL_FOLDER --question "日本の首都は？" --choices 東京,京都,大阪 [--answer 東京]
+    python -m eval_harness.ask --model MODEL_FOLDER --question "日本の首都は？" --choices 東京、京都、大阪 [--answer 東京]
+    python -m eval_harness.ask --model FINETUNED_FOLDER --question "日本の首都は？" --chat [--template FILE]
 
 The question is put as JCommonsenseQA puts it (prompt 0.3, no shots), and every choice is scored as the leaderboard scores
-it. `*` stands before the right choice, or before the model's where no --answer is given. Without --question, questions
-are read from standard input: a line with the question, a line with the choices (`*` before the right one, if you like), an
-empty line to end.
+it. `*` stands before the right choice, which --answer or a `*` in --choices names, and before no other. Choices are parted by
+`,`, `、` or `，`, and by blanks beside Japanese characters (by any blank where there is no comma); "..." holds one together.
+Without --question, questions are read from standard input: a line with the question, a line with the choices, an empty line to
+end. With --chat a question is put by the model's chat template and answered freely.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from eval_harness import metrics, tasks
+from eval_harness import chat, metrics, tasks
 from eval_harness.options import AskOptions
 from haigo import cli, flags
 from haigo.cli import HaigoError
 
 if TYPE_CHECKING:
     from eval_harness.model import LeaderboardLM
+
+
+_COMMA = "[,、，､]"
+_WIDE = r"[^\x00-\x7f]"
+_COMMAS = re.compile(rf"\s*{_COMMA}\s*|(?<={_WIDE})\s+|(?<!\*)\s+(?={_WIDE})")
+"""Where a line of choices is parted: a blank between two words of English belongs to a choice."""
+_HELD, _PLACE = re.compile('"([^"]*)"'), "\x1a"
+"""What "..." holds together, and what stands for it meanwhile."""
+
+WORDS: dict[str, dict[str, Any]] = {
+    "en": {
+        "question": "Question",
+        "choices": "Choices",
+        "answer": "Answer",
+        "star": "* ",
+        "blank": "  ",
+        "right": " (right)",
+        "wrong": " (wrong)",
+        "digits": {},
+        "ask_question": "Question (empty to end): ",
+        "ask_choices": "Choices, with commas or blanks between: ",
+    },
+    "ja": {
+        "question": "質問",
+        "choices": "選択肢",
+        "answer": "AI回答",
+        "star": "*",
+        "blank": " ",
+        "right": "（正解）",
+        "wrong": "（不正解）",
+        "digits": str.maketrans("0123456789.-", "０１２３４５６７８９．－"),
+        "ask_question": "質問（空行で終わり）: ",
+        "ask_choices": "選択肢（「、」か空白で区切り、正解の前に*）: ",
+    },
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,12 +73,17 @@ class Reply:
     answer: int | None
 
     def __str__(self) -> str:
-        star = self.prediction if self.answer is None else self.answer
-        lines = [f"Question: {self.question}", "Choices:"]
+        return self.text()
+
+    def text(self, lang: str = "en") -> str:
+        """For people: `en`, or `ja` with Japanese words and full-width figures."""
+        words = WORDS[lang]
+        lines = [f"{words['question']}: {self.question}", f"{words['choices']}:"]
         for number, (choice, score) in enumerate(zip(self.choices, self.loglikelihoods, strict=True)):
-            lines.append(f"{'*' if number == star else ' '} {choice}: {score:.2f}")
-        verdict = "" if self.answer is None else " (right)" if self.answer == self.prediction else " (wrong)"
-        return "\n".join([*lines, f"Answer: {self.choices[self.prediction]}{verdict}"])
+            star = words["star"] if number == self.answer else words["blank"]
+            lines.append(f"{star}{choice}: {f'{score:.2f}'.translate(words['digits'])}")
+        verdict = "" if self.answer is None else words["right" if self.answer == self.prediction else "wrong"]
+        return "\n".join([*lines, f"{words['answer']}: {self.choices[self.prediction]}{verdict}"])
 
 
 def ask(
@@ -84,47 +127,84 @@ def check(choices: Sequence[str], answer: str | None) -> tuple[str, ...]:
 
 
 def marked(line: str) -> tuple[list[str], str | None]:
-    """The choices of a typed line, and the one with `*` before it."""
-    words = [word.strip() for word in line.split(",")]
-    right = [word[1:].strip() for word in words if word.startswith("*")]
-    if len(right) > 1:
-        raise HaigoError(f"{len(right)} choices are marked as right.", "put one * before the right choice")
-    return [word.removeprefix("*") for word in words], right[0] if right else None
+    """The choices of a typed line, and the one with `*` before it.
+
+    Raises:
+        HaigoError: more than one has it.
+    """
+    line = line.replace(_PLACE, "")
+    held = _HELD.findall(line)
+    bare = _HELD.sub(_PLACE, line.strip().replace("＊", "*"))
+    parts = re.split(_COMMAS if re.search(_COMMA, bare) else r"(?<!\*)\s+", bare)
+    stars = [number for number, part in enumerate(parts) if part.startswith("*")]
+    if len(stars) > 1:
+        raise HaigoError(f"{len(stars)} choices are marked as right.", "put one * before the right choice")
+    whole = iter(held)
+    words = [re.sub(_PLACE, lambda _: next(whole), part.removeprefix("*").strip()) for part in parts]
+    return words, words[stars[0]] if stars else None
 
 
-def _typed() -> Iterator[tuple[str, str]]:
+def _asked(line: str, answer: str | None) -> tuple[tuple[str, ...], str | None]:
+    """The choices of a line and the right one, if they can be asked; `answer` is --answer."""
+    choices, right = marked(line)
+    if None not in (right, answer) and right != answer:
+        raise HaigoError(f"* marks {right} as right, and --answer {answer}.", "leave one of the two out")
+    right = answer if right is None else right
+    return check(choices, right), right
+
+
+def _typed(lang: str, chat: bool) -> Iterator[tuple[str, str]]:
+    """Questions and lines of choices (none of a chat) from standard input."""
     while True:
         if sys.stdin.isatty():
-            print("Question (empty to end): ", end="", flush=True)
+            print(WORDS[lang]["ask_question"], end="", flush=True)
         question = sys.stdin.readline().strip()
         if not question:
             return
-        if sys.stdin.isatty():
-            print("Choices, with commas: ", end="", flush=True)
-        yield question, sys.stdin.readline().strip()
+        if sys.stdin.isatty() and not chat:
+            print(WORDS[lang]["ask_choices"], end="", flush=True)
+        yield question, "" if chat else sys.stdin.readline().strip()
+
+
+def _check(given: AskOptions) -> None:
+    """Raise where options contradict each other, or can not be asked: before a model is loaded."""
+    tasks.make(f"jcommonsenseqa-1.1-{given.prompt}")
+    if given.template is not None and not given.chat:
+        raise HaigoError("--template has no effect without --chat.", "give --chat too", option="template")
+    if given.chat:
+        given.refuse_idle("--chat", "choices", "answer", "prompt")
+    elif (given.question is None) != (given.choices is None):
+        raise HaigoError(
+            "--question and --choices belong together.",
+            "give both, or neither to type them, or --chat for a free answer",
+        )
+    if given.choices is not None:
+        _asked(given.choices, given.answer)
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     """The command."""
     given = flags.parse("eval_harness.ask", __doc__, AskOptions, argv)
-    tasks.make(f"jcommonsenseqa-1.1-{given.prompt}")  # an unknown prompt is told before the model is loaded
-    if (given.question is None) != (given.choices is None):
-        raise HaigoError("--question and --choices belong together.", "give both, or neither to type them")
-    if given.choices is not None:
-        check(given.choices.split(","), given.answer)
+    _check(given)
+    template = chat.read(given.model, given.tokenizer, given.template) if given.chat else None
     from eval_harness.model import load
 
-    # as a mapping: a folder's name is never read as options
-    options = {"pretrained": given.model}
     trusted = given.trust_remote_code
-    model = load(options, device=given.device, show_progress=False, trust_remote_code=trusted)
-    if given.question is not None and given.choices is not None:
-        print(ask(model, given.question, given.choices.split(","), given.answer, given.prompt))
+    model = load(given.model_args(), device=given.device, show_progress=False, trust_remote_code=trusted)
+
+    def answered(question: str, line: str) -> str:
+        if template is not None:
+            said = chat.answer(model, template, question, given.max_new_tokens)
+            return f"{WORDS[given.lang]['question']}: {question}\n{WORDS[given.lang]['answer']}: {said}"
+        choices, right = _asked(line, given.answer)
+        return ask(model, question, choices, right, given.prompt).text(given.lang)
+
+    if given.question is not None:
+        print(answered(given.question, given.choices or ""))
         return None
-    for question, line in _typed():
+    for question, line in _typed(given.lang, given.chat):
         try:
-            choices, right = marked(line)
-            print(ask(model, question, choices, given.answer if right is None else right, given.prompt), flush=True)
+            print(answered(question, line), flush=True)
         except HaigoError as error:
             if not sys.stdin.isatty():
                 raise

@@ -149,8 +149,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         raise HaigoError(f"{given.jsts} does not exist.", f"get jsts-v1.1/valid-v1.1.json from {REPOSITORY}")
     from eval_harness.model import load
 
-    options, trusted = {"pretrained": given.model}, given.trust_remote_code
-    model = load(options, device=given.device, show_progress=False, trust_remote_code=trusted)
+    trusted = given.trust_remote_code
+    model = load(given.model_args(), device=given.device, show_progress=False, trust_remote_code=trusted)
     if texts and given.output is not None:
         vectors = embed(model, texts, given.layer)
         write(given.output, texts, vectors)

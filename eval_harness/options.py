@@ -106,8 +106,15 @@ class ModelOptions(Options):
     underscored: ClassVar[bool] = True
 
     model: str = option("a Hugging Face model folder", metavar="FOLDER")
+    tokenizer: str | None = option("the folder with its tokenizer, where it is another", None, metavar="FOLDER")
+    dtype: str = option("float32, float16, bfloat16, or auto for the checkpoint's", "float32")
     trust_remote_code: bool = option("run the model's own code", False)
     device: str | None = option("cpu, cuda ... (default: cuda if there is one)", None)
+
+    def model_args(self) -> dict[str, Any]:
+        """The model as a mapping: a folder's name is never read as options."""
+        named = {"tokenizer": self.tokenizer} if self.tokenizer is not None else {}
+        return {"pretrained": self.model, "dtype": self.dtype, **named}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,9 +122,13 @@ class AskOptions(ModelOptions):
     """What `eval_harness.ask` can be told."""
 
     question: str | None = option("the question; without it they are read from standard input", None)
-    choices: str | None = option("two or more, with commas between them", None)
-    answer: str | None = option("the right choice", None)
+    choices: str | None = option('two or more, parted by , 、 or blanks ("..." holds one together)', None)
+    answer: str | None = option("the right choice; or mark it with * in --choices", None)
     prompt: str = option("prompt version of JCommonsenseQA", "0.3")
+    lang: str = option("the words around questions and answers", "en", among=("en", "ja"))
+    chat: bool = option("a free answer, by the model's chat template", False)
+    template: Path | None = option("the template of --chat: Jinja, or preprocess.pairs' YAML", None, metavar="FILE")
+    max_new_tokens: int = few("how long an answer of --chat may be", 256)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 Pairs, one a line: `{"prompt": ..., "response": ...}`; context/target, instruction (with input)/output, instruction (with
 context)/response and question/answer are known too. Chats: `{"messages": [{"role": ..., "content": ...}, ...]}`; GPT-NeoX's
 `conversation` and ShareGPT's `conversations` with from/value are known too. How a chat is written as plain text is a
-`Template`.
+`haigo.formats.chat.Template`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, cast
 
-from haigo import yamlfile
 from haigo.cli import HaigoError, nearest
+from haigo.formats.chat import Template
 from haigo.formats.documents import Broken
 from haigo.formats.documents.containers import entries, lines, readable
 from haigo.formats.documents.jsonl import rows
@@ -57,50 +57,6 @@ class Example:
     where: str
     parts: tuple[Part, ...]
     unused: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Template:
-    """How roles are written. Every value holds `{content}` once; what stands before it in `assistant` is given, not learned.
-
-    Attributes:
-        system, user, assistant: one turn each.
-        pair: the given part of a pair.
-        after: between an answer, which ends with the end piece, and the next turn.
-    """
-
-    system: str = "{content}\n\n"
-    user: str = "ユーザー: {content}\n"
-    assistant: str = "アシスタント: {content}"
-    pair: str = "{content}"
-    after: str = "\n"
-
-    @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Template:
-        """A YAML file with any of the attributes.
-
-        Raises:
-            HaigoError: an unknown key, or a turn without `{content}`; names the file.
-        """
-        content = yamlfile.read(path)
-        known = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(content, dict):
-            raise HaigoError(f"{path} is not a template.", f"write any of {', '.join(sorted(known))}, one a line")
-        for key, value in content.items():
-            if key not in known:
-                raise HaigoError(
-                    f"{path}: there is no '{key}'.{nearest(str(key), known)}", f"use {', '.join(sorted(known))}"
-                )
-            if not isinstance(value, str) or (key != "after" and value.count("{content}") != 1):
-                raise HaigoError(f"{path}: '{key}' does not hold {{content}} once.", "write where the text is to stand")
-        return cls(**content)
-
-    def turn(self, role: str, content: str) -> list[Part]:
-        """The parts of one turn; an answer ends with the end piece."""
-        before, behind = getattr(self, role).split("{content}")
-        if role != "assistant":
-            return [Part(before + content + behind)]
-        return [Part(before), Part(content + behind, learned=True, ends=True)]
 
 
 def read(
@@ -196,7 +152,10 @@ def _chat(row: Mapping[str, Any], where: str, template: Template, only_last: boo
     parts: list[Part] = []
     for number, turn in enumerate(turns, 1):
         role, content = _turn(turn, f"{where}, turn {number}")
-        made = template.turn(role, content)
+        given, answer = template.turn(role, content)
+        made = [Part(given)]
+        if role == "assistant":
+            made.append(Part(answer, learned=True, ends=True))
         parts += (
             made
             if _is_learned(turn, f"{where}, turn {number}")

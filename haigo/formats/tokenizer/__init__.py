@@ -21,6 +21,7 @@ __all__ = [
     "MODEL_NAME",
     "PAD_PIECE",
     "Tokenizer",
+    "chat_template",
     "foreign",
     "hf_adapter",
     "load",
@@ -42,6 +43,14 @@ def foreign(folder: str | os.PathLike[str]) -> ForeignTokenizer | None:
     from .foreign_model import ForeignTokenizer, find
 
     return ForeignTokenizer(folder) if find(folder) else None
+
+
+def chat_template(place: str | os.PathLike[str]) -> str | None:
+    """The Jinja template of a model's chats, of a folder or of a name on the hub; None where it has none."""
+    from . import beside, proved
+
+    folder = proved.locate(place)
+    return beside.chat_template(folder) if folder is not None else None
 
 
 def open_hf(place: str | os.PathLike[str], **options: Any) -> Opened:

@@ -12,6 +12,7 @@ from haigo import files
 from haigo.cli import HaigoError
 
 FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+CHAT_TEMPLATE = "chat_template.jinja"
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 _GPT = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
 _LLAMA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
@@ -73,6 +74,26 @@ def read(folder: Path) -> Beside:
             found.spoken_of += [*roles.values(), *more]
     except (ValueError, AttributeError, KeyError, TypeError):
         raise unlike(folder) from None
+    return found
+
+
+def chat_template(folder: Path) -> str | None:
+    """The Jinja template that a folder gives its chats, from a file of its own or from tokenizer_config.json; None where it
+    has none. Where there are several, the one called `default` counts, as in transformers.
+
+    Raises:
+        HaigoError: tokenizer_config.json is not what transformers writes.
+    """
+    if (folder / CHAT_TEMPLATE).is_file():
+        return files.read_text(folder / CHAT_TEMPLATE)
+    try:
+        found = _object(folder / "tokenizer_config.json").get("chat_template")
+        if isinstance(found, list):
+            found = {one["name"]: one["template"] for one in found}.get("default")
+    except (KeyError, TypeError):
+        raise unlike(folder) from None
+    if found is not None and not isinstance(found, str):
+        raise unlike(folder)
     return found
 
 

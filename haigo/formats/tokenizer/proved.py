@@ -91,7 +91,7 @@ def locate(place: str | os.PathLike[str], revision: str | None = None, subfolder
     from transformers.utils import cached_file
 
     found: Path | None = None
-    for name in _ASKED:
+    for name in (*_ASKED, beside.CHAT_TEMPLATE):
         try:
             path = cached_file(
                 str(place),
