@@ -1,11 +1,13 @@
-"""What an indexed dataset holds, and whether it is still what its manifest says.
+"""What an indexed dataset holds, and whether it is still what its manifest says; or what is in the parts of a partition.
 
     python -m preprocess.inspect PREFIX... [--verify] [--sample N] [--tokenizer FOLDER] [--json]
+    python -m preprocess.inspect OUT... --domains [--sample 10] [--json]
 
 PREFIX is a path without .bin/.idx, such as data/news/train_text_document. --verify compares both files with the digests
 of the manifest and checks the structure and every id. With --tokenizer, samples are decoded, and a dataset that was
 made with another vocabulary is refused (exit code 3). Datasets that GPT-NeoX or Megatron-LM made have no manifest: their
 structure and their smallest and largest id are told, and every id is held against the tokenizer's vocabulary.
+--domains: OUT is a folder of preprocess.partition; of each part the words that tell it and ten documents are shown.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from haigo.formats import tokenizer as tokenizers
 from haigo.formats.dataset import belongs, ids, manifest
 from haigo.formats.dataset.indexed import VERSION, MMapReader, bin_path, idx_path
 
+from . import domains
 from .options import InspectCommand
 
 _SHOWN_TOKENS = 120
@@ -149,6 +152,10 @@ def table(answers: Sequence[dict[str, Any]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("preprocess.inspect", __doc__, InspectCommand, argv)
+    if options.domains:
+        found = [domains.describe(each, options.sample or domains.USUAL) for each in options.prefixes]
+        cli.show(found, domains.table, options.json)
+        return cli.OK
     model = tokenizers.load(options.tokenizer) if options.tokenizer else None
     answers = []
     for given in options.prefixes:

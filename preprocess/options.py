@@ -370,7 +370,15 @@ class ScaleCommand(Options):
 class InspectCommand(Printed):
     """`preprocess.inspect`."""
 
-    prefixes: list[str] = option("path without .bin or .idx", positional=True, metavar="PREFIX")
+    prefixes: list[str] = option(
+        "path without .bin or .idx; with --domains a folder of preprocess.partition", positional=True, metavar="PREFIX"
+    )
+    domains: bool = option("show the parts of a partition", False)
     verify: bool = option("check digests, structure and ids", False)
     sample: int = count("show N documents", 0, least=0, metavar="N")
     tokenizer: str | None = option("tokenizer folder or model: decodes samples, refuses another vocabulary", None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.domains:
+            self.refuse_idle("--domains", "verify", "tokenizer")

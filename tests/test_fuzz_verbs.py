@@ -31,6 +31,7 @@ TRIALS = {
     "eval_harness.run": 6,
     "preprocess.tokenizer": 6,
     "preprocess.dedup": 6,
+    "preprocess.partition": 6,
     "preprocess.scale": 4,
 }
 """Damaged files a verb, where that is not 12; its own absurd numbers come on top."""

@@ -40,6 +40,7 @@ STEPS = [
     Step("preprocess.dedup", "clean/news clean/talk --output-dir {out}", "dedup", "--method exact"),
     Step("preprocess.decontaminate", "dedup/news dedup/talk --against raw/qa.jsonl --output-dir {out}", "final",
          "--remove paragraph"),
+    Step("preprocess.partition", "final/news final/talk --topics 2 --least 1 --output-dir {out}", "parts", "--topics 3"),
     Step("preprocess.sample", "final/news final/talk --characters 4000 --output-dir {out}", "sample", "--seed 5"),
     Step("preprocess.tokenizer", "final/news final/talk --vocab-size 420 --output-dir {out}", "tok", "--seed 5"),
     Step("preprocess.index", "final/news/train --tokenizer tok --output-prefix {out}/train", "data/news",
