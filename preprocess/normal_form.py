@@ -129,7 +129,7 @@ def _kept(found: Codes, ends: Starts, kept: npt.NDArray[np.bool_]) -> tuple[Code
 
 def batch_with_marks(texts: Sequence[str]) -> tuple[Codes, Starts]:
     """The normal forms with their punctuation, which tell what is equal from what is only alike."""
-    found = _table()[_code_points("".join(texts))]
+    found = _table()[code_points("".join(texts))]
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int64)
     if found.size and found.max() == _SLOW:
         found, ends = _mended(texts, found, ends)
@@ -151,7 +151,7 @@ def _mended(texts: Sequence[str], found: Codes, ends: Starts) -> tuple[Codes, St
 def _slowly(text: str) -> Codes:
     """As the table would have it, by `unicodedata`: dropped characters are 0."""
     normal = unicodedata.normalize("NFKC", text)
-    codes = _table()[_code_points(normal)]
+    codes = _table()[code_points(normal)]
     # what is still marked could not be looked up, but is its own normal form now
     marked = np.flatnonzero(codes == _SLOW)
     for place in marked.tolist():
@@ -161,5 +161,6 @@ def _slowly(text: str) -> Codes:
     return codes
 
 
-def _code_points(text: str) -> Codes:
+def code_points(text: str) -> Codes:
+    """The characters of a text as they are (shape: characters)."""
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)

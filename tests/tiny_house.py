@@ -41,6 +41,8 @@ STEPS = [
     Step("preprocess.decontaminate", "dedup/news dedup/talk --against raw/qa.jsonl --output-dir {out}", "final",
          "--remove paragraph"),
     Step("preprocess.partition", "final/news final/talk --topics 2 --least 1 --output-dir {out}", "parts", "--topics 3"),
+    Step("preprocess.quality", "--good final/news --ordinary final/talk --output-dir {out}", "quality", "--seed 5"),
+    Step("preprocess.score", "final/news final/talk --quality quality --output-dir {out}", "scored", "--perplexity quality"),
     Step("preprocess.sample", "final/news final/talk --characters 4000 --output-dir {out}", "sample", "--seed 5"),
     Step("preprocess.tokenizer", "final/news final/talk --vocab-size 420 --output-dir {out}", "tok", "--seed 5"),
     Step("preprocess.index", "final/news/train --tokenizer tok --output-prefix {out}/train", "data/news",

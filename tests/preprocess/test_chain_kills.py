@@ -24,6 +24,8 @@ STEPS = [
     "preprocess.clean news.jsonl --corpus news --profile news --output-dir clean/news",
     "preprocess.dedup clean/wiki clean/news --output-dir dedup",
     "preprocess.decontaminate dedup/wiki dedup/news --against items.json --output-dir final",
+    "preprocess.quality --good final/news --ordinary final/wiki --output-dir quality",
+    "preprocess.score final/wiki final/news --quality quality --perplexity quality --output-dir scored",
     "preprocess.sample final/wiki final/news --characters 15000 --output-dir sample",
     "preprocess.tokenizer final/wiki final/news --sample sample --vocab-size 500 --output-dir tokenizer",
     "preprocess.index final/wiki/train final/news/train --tokenizer tokenizer --output-prefix data/all",
