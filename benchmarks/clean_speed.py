@@ -20,6 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import orjson
 from _measure import in_turn, load, parser
@@ -52,19 +53,8 @@ def haigo(profile: str, pii: tuple[str, ...] = ()) -> Callable[[Path], Result]:
 def hojichar(adult_words: bool) -> Callable[[Path], Result]:
     """HojiChar's own composition of filters."""
     from hojichar import Compose
-    from hojichar.filters import document_filters as filters
 
-    chain = [
-        filters.JSONLoader(),
-        filters.AcceptJapanese(),
-        filters.DiscardRareKuten(),
-        *([filters.DiscardAdultContentJa()] if adult_words else []),
-        filters.DiscardAds(),
-        filters.HeaderFooterTagsRemover(),
-        filters.CharRepetitionRatioFilter(),
-        filters.MaskPersonalInformation(),
-        filters.JSONDumper(),
-    ]
+    chain = hojichar_chain(adult_words)
 
     def work(file: Path) -> Result:
         composed = Compose(chain)
@@ -77,6 +67,23 @@ def hojichar(adult_words: bool) -> Callable[[Path], Result]:
         return documents, size
 
     return work
+
+
+def hojichar_chain(adult_words: bool) -> list[Any]:
+    """The filters, from the reader of JSON lines to the writer."""
+    from hojichar.filters import document_filters as filters
+
+    return [
+        filters.JSONLoader(),
+        filters.AcceptJapanese(),
+        filters.DiscardRareKuten(),
+        *([filters.DiscardAdultContentJa()] if adult_words else []),
+        filters.DiscardAds(),
+        filters.HeaderFooterTagsRemover(),
+        filters.CharRepetitionRatioFilter(),
+        filters.MaskPersonalInformation(),
+        filters.JSONDumper(),
+    ]
 
 
 def main() -> int:

@@ -5,7 +5,7 @@
            [--min-chars N] [--max-chars N] [--normalise invisible,kana] [--skip-broken N] [--unfinished] [--workers N]
            [--keep-urls FILE] [--drop-urls FILE] [--dry-run]
 
---profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, encyclopaedia, news,
+--profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, manual, encyclopaedia, news,
 minutes, literature, code and english also drop what is not worth keeping in such a corpus. plain, wikitext and aozora
 name the markup where it is told wrong; so does --markup beside a domain (--profile news --markup plain). --normalise takes
 invisible characters out (zero-width, soft hyphens, direction marks; not where a script or an emoji needs them) and makes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from . import rules, split
 from .account import Account, difference, opening
 from .options import CleanOptions
 from .rules import domains, hojichar_steps, normalise, personal
-from .rules.facts import Facts
+from .rules.facts import Facts, together
 
 LOT_CHARS = 500_000
 
@@ -65,6 +66,13 @@ class Lot(NamedTuple):
     profiles: dict[str, int]
 
 
+class _Read(NamedTuple):
+    """A document as text, and what it was written in."""
+
+    markup: str
+    document: Document
+
+
 def lots(stream: Iterable[Document], chars: int = LOT_CHARS) -> Iterator[list[Document]]:
     """Documents in lots of about so many characters."""
     return documents.batches(stream, chars, lambda document: len(document.text))
@@ -75,8 +83,14 @@ def clean_lot(options: CleanOptions, lot: Sequence[Document]) -> Lot:
     account = Account()
     profiles: dict[str, int] = {}
     kept = []
-    for raw in lot:
-        document = _clean(raw, options, account, profiles)
+    read: Iterable[_Read] = (_read(raw, options, account, profiles) for raw in lot)
+    domain = domains.table().get(options.profile)
+    known: Iterable[Facts | None] = itertools.repeat(None)
+    if domain is not None and domain.first:  # many texts at once: see `wording`
+        read = list(read)
+        known = together([each.document.text for each in read])
+    for raw, taken, about in zip(lot, read, known, strict=False):
+        document = _clean(taken, domain, about, options, account)
         if document is not None:
             key = hashlib.blake2b(_without_blanks(document.text).encode(), digest_size=16).digest()
             kept.append(Kept(key, split.number(raw, options.seed), documents.line(document)))
@@ -97,19 +111,29 @@ def _markup(profile: str) -> str:
     return profile if domain is None else domain.markup or "auto"
 
 
-def _clean(raw: Document, options: CleanOptions, account: Account, profiles: dict[str, int]) -> Document | None:
-    domain = domains.table().get(options.profile)
+def _read(raw: Document, options: CleanOptions, account: Account, profiles: dict[str, int]) -> _Read:
+    """A document without its markup, its characters made ordinary."""
     kind = options.markup if options.markup != "auto" else _markup(options.profile)
     kind = rules.markup_of(raw) if kind == "auto" else kind
     profiles[kind] = profiles.get(kind, 0) + 1
-    markup = rules.MARKUPS[kind]
-    document = rules.apply(raw, markup, account)
+    document = rules.apply(raw, rules.MARKUPS[kind], account)
     text = rules.run(document.text, normalise.steps(normalise.chosen(options.normalise, options.profile)), account)
+    return _Read(kind, Document(document.id, text, document.meta))
+
+
+def _clean(
+    read: _Read, domain: domains.Domain | None, known: Facts | None, options: CleanOptions, account: Account
+) -> Document | None:
+    document, text, markup = read.document, read.document.text, rules.MARKUPS[read.markup]
     of_kind = markup.min_chars if domain is None or domain.min_chars is None else domain.min_chars
     shortest = max(1, of_kind if options.min_chars is None else options.min_chars)
     if domain is not None:
-        text = rules.run(text, domain.steps, account)
-        if len(text) >= shortest and (rule := domain.dropped_by(Facts(text))):
+        rule = domain.dropped_first_by(known) if known is not None and len(text) >= shortest else None
+        if rule is None:
+            text = rules.run(text, domain.steps, account)
+            about = known if known is not None and text is document.text else Facts(text)
+            rule = domain.dropped_by(about) if len(text) >= shortest else None
+        if rule is not None:
             account.note(rule, len(text), opening(text))
             return None
     for name, step in _filters(tuple(options.filters), options.seed):

@@ -15,7 +15,7 @@ from haigo.options import Options, again, amount, count, few, option, seed
 FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files", "html", "warc")
 MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 """Those of `rules.MARKUPS`."""
-PROFILES = (*MARKUPS, "web", "encyclopaedia", "news", "literature", "english")
+PROFILES = (*MARKUPS, "web", "manual", "encyclopaedia", "news", "literature", "english")
 """Those of `rules.MARKUPS` and `domains.yml`."""
 PII = ("mail", "phone")
 STEPS = ("clean", "index", "join")

@@ -44,8 +44,8 @@ class Corpus(Options):
         among=FORMATS,
     )
     profile: str = option(
-        "which cleaning rules: auto (markup only) or what the corpus is: web, encyclopaedia, news, minutes, literature, code,"
-        " english; plain, wikitext and aozora name the markup",
+        "which cleaning rules: auto (markup only) or what the corpus is: web, manual, encyclopaedia, news, minutes, literature,"
+        " code, english; plain, wikitext and aozora name the markup",
         "auto",
         among=PROFILES,
     )

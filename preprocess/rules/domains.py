@@ -22,6 +22,7 @@ _STOP = re.compile(r"[。．！？!?]")
 _URL_LINE = re.compile(r"^\W*(?:https?://|www\.)\S+\s*$")
 _ASCII_RUN = re.compile(r"[!-~]{100,}")
 _SEPARATOR = re.compile(r"\s[|/>»«]\s|[|｜»›＞>]|\s・\s")
+_SEPARATES = re.compile(r"[|/>»«｜›＞]|・(?<=\s・)")
 _PAGE_PHRASE = re.compile(
     r"copyright|©|\(c\)\s*\d{4}|all rights reserved|powered by|cookie|javascript|無断転載|無断複写|"
     r"プライバシーポリシー|個人情報保護方針|利用規約|特定商取引|免責事項|お問い?合わ?せ|問い合わせ(?:先|フォーム|はこちら)|サイトマップ|会社概要|運営会社|"
@@ -49,6 +50,8 @@ def url_lines(text: str) -> str:
 
 def menu_lines(text: str) -> str:
     """Take out rows of links: three separators or more, short pieces between them, no sentence."""
+    if not _SEPARATES.search(text):
+        return text
 
     def is_menu(line: str) -> bool:
         if "。" in line:
@@ -121,13 +124,26 @@ class Domain:
 
     markup: str | None
     steps: tuple[Step, ...]
+    first: tuple[tuple[str, CodeType], ...]
     drops: tuple[tuple[str, CodeType], ...]
     min_chars: int | None
     normalise: tuple[str, ...]
 
+    def dropped_first_by(self, facts: Facts) -> str | None:
+        """The first rule that drops a text as it stands, before `steps`; None for one that is looked at further."""
+        return _one_of(self.first, facts)
+
     def dropped_by(self, facts: Facts) -> str | None:
         """The first rule that drops a text; None for one that is kept."""
-        return next((name for name, drops in self.drops if eval(drops, _KNOWN, facts)), None)  # type: ignore[arg-type]
+        return _one_of(self.drops, facts)
+
+
+def _one_of(rules: tuple[tuple[str, CodeType], ...], facts: Facts) -> str | None:
+    return next((name for name, drops in rules if eval(drops, _KNOWN, facts)), None)  # type: ignore[arg-type]
+
+
+def _compiled(profile: str, rules: dict[str, str]) -> tuple[tuple[str, CodeType], ...]:
+    return tuple((rule, compile(drops, f"{profile}: {rule}", "eval")) for rule, drops in rules.items())
 
 
 @functools.cache
@@ -137,7 +153,8 @@ def table() -> dict[str, Domain]:
         name: Domain(
             row.get("markup"),
             tuple((step, STEPS[step]) for step in row.get("steps", ())),
-            tuple((rule, compile(drops, f"{name}: {rule}", "eval")) for rule, drops in row["drops"].items()),
+            _compiled(name, row.get("first", {})),
+            _compiled(name, row["drops"]),
             row.get("min_chars"),
             tuple(row.get("normalise", ())),
         )

@@ -9,18 +9,19 @@ from __future__ import annotations
 import functools
 import math
 import re
-import sys
-import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..sources import misread
+from . import wording
+from .characters import BLANK, CLASSES, HIRAGANA, KANJI, KATAKANA, LATIN, LETTER, classes
+from .characters import BROKEN as BROKEN
+from .characters import DIGIT as DIGIT
+from .characters import SYMBOL as SYMBOL
 
-_NAMES = "BLANK LATIN HIRAGANA KATAKANA KANJI LETTER DIGIT PUNCTUATION SYMBOL BROKEN"
-CLASSES = {name: number for number, name in enumerate(_NAMES.split())}
-BLANK, LATIN, HIRAGANA, KATAKANA, KANJI, LETTER, DIGIT, PUNCTUATION, SYMBOL, BROKEN = CLASSES.values()
 _SENTENCE_END = re.compile(r"[。．！？!?][」』）)】\]\"'”’]*$|[.:;][)\]\"'”’]*$")
 _STOP = re.compile(r"[。．！？!?]")
 _ELLIPSIS_END = re.compile(r"(?:…|\.\.\.|・・・|。。。)[」』）)]*$")
@@ -30,24 +31,8 @@ _GENERATED = re.compile(
 )
 _STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 _BULLET = re.compile(r"^(?:[-*•‣◦·]|\d+[.)])\s")
+_WIDTH = 10  # that the profile web asks about
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-
-
-@functools.lru_cache(maxsize=1)
-def _classes() -> npt.NDArray[np.uint8]:
-    table = np.full(sys.maxunicode + 1, SYMBOL, dtype=np.uint8)
-    of_category = {"L": LETTER, "M": LETTER, "N": DIGIT, "P": PUNCTUATION, "S": SYMBOL, "Z": BLANK, "C": SYMBOL}
-    for code in range(0x30000):
-        table[code] = of_category[unicodedata.category(chr(code))[0]]
-    for first, last, kind in (
-        (0x09, 0x0D, BLANK), (0x41, 0x5A, LATIN), (0x61, 0x7A, LATIN), (0xC0, 0x24F, LATIN), (0xFF21, 0xFF3A, LATIN),
-        (0xFF41, 0xFF5A, LATIN), (0x3041, 0x309F, HIRAGANA), (0x30A1, 0x30FA, KATAKANA), (0x30FC, 0x30FF, KATAKANA),
-        (0x31F0, 0x31FF, KATAKANA), (0xFF66, 0xFF9F, KATAKANA), (0x3005, 0x3007, KANJI), (0x3400, 0x4DBF, KANJI),
-        (0x4E00, 0x9FFF, KANJI), (0xF900, 0xFAFF, KANJI), (0x20000, 0x323AF, KANJI), (0xFFFD, 0xFFFD, BROKEN),
-    ):  # fmt: skip
-        table[first : last + 1] = kind
-    table[[0xD7, 0xF7]] = SYMBOL
-    return table
 
 
 def _windows(points: npt.NDArray[np.uint32], width: int) -> npt.NDArray[np.uint64]:
@@ -74,6 +59,8 @@ class Facts:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        self.known: dict[int, float] = {}
+        """Width -> what `repeated` gives."""
 
     def __getitem__(self, name: str) -> Any:
         if name in CLASSES:
@@ -81,13 +68,14 @@ class Facts:
         return getattr(self, name)
 
     @functools.cached_property
-    def _points(self) -> npt.NDArray[np.uint32]:
+    def points(self) -> npt.NDArray[np.uint32]:
+        """The text's characters as numbers."""
         return np.frombuffer(self.text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
 
     @functools.cached_property
     def counts(self) -> list[int]:
         """Characters of each class."""
-        return np.bincount(_classes()[self._points], minlength=len(CLASSES)).tolist()
+        return np.bincount(classes()[self.points], minlength=len(CLASSES)).tolist()
 
     def share(self, *classes: int) -> float:
         """Of all characters but blanks."""
@@ -108,6 +96,11 @@ class Facts:
     def kana(self) -> int:
         """How many there are."""
         return self.counts[HIRAGANA] + self.counts[KATAKANA]
+
+    @functools.cached_property
+    def wording(self) -> float:
+        """Above 0: rather an advertisement, a list or a machine's than a text (`wording.yml`)."""
+        return wording.web().scores([self.text])[0]
 
     @property
     def misread(self) -> float:
@@ -139,12 +132,14 @@ class Facts:
 
     def repeated(self, width: int) -> float:
         """Share of the windows of `width` characters that stood before in the same text."""
-        points = self._points
-        if len(points) <= width:
-            return 0.0
-        hashes = _windows(points, width)
-        hashes.sort()
-        return float(np.count_nonzero(hashes[1:] == hashes[:-1]) / len(hashes))
+        if width not in self.known:
+            self.known[width] = _repeats(_windows(self.points, width)) if len(self.points) > width else 0.0
+        return self.known[width]
+
+    @functools.cached_property
+    def short_lines(self) -> float:
+        """Share of lines of 20 characters or less in which no sentence ends."""
+        return sum(len(line) <= 20 and not _STOP.search(line) for line in self.lines) / max(1, len(self.lines))
 
     @functools.cached_property
     def longest_line(self) -> int:
@@ -180,3 +175,30 @@ class Facts:
     def says_generated(self) -> bool:
         """Whether its first lines say that a program wrote it."""
         return bool(_GENERATED.search("\n".join(self.text.split("\n", 6)[:6])))
+
+
+def together(texts: Sequence[str]) -> list[Facts]:
+    """The facts of many texts, with those that cost less for all at once."""
+    every = [Facts(text) for text in texts]
+    for facts, score in zip(every, wording.web().scores(texts), strict=True):
+        facts.wording = score
+    short = [facts for facts in every if len(facts.text) <= wording.WHOLE]
+    points = np.frombuffer("".join(facts.text for facts in short).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+    kinds = classes()[points]
+    hashes = _windows(points, _WIDTH) if len(points) >= _WIDTH else np.zeros(0, np.uint64)
+    start = 0
+    for facts in short:
+        end = start + len(facts.text)
+        facts.points = points[start:end]
+        facts.counts = np.bincount(kinds[start:end], minlength=len(CLASSES)).tolist()
+        facts.known[_WIDTH] = _repeats(hashes[start : max(start, end - _WIDTH + 1)])
+        start = end
+    return every
+
+
+def _repeats(hashes: npt.NDArray[np.uint64]) -> float:
+    """The share of hashes that are another's once more; sorts them."""
+    if len(hashes) < 2:
+        return 0.0
+    hashes.sort()
+    return float(np.count_nonzero(hashes[1:] == hashes[:-1]) / len(hashes))

@@ -90,6 +90,7 @@ def cleaned(tmp_path, texts, **options):
 def test_every_domain_keeps_the_text_that_it_is_for(tmp_path):
     good = {
         "web": page("今日の散歩", essay(1), essay(2)),
+        "manual": page("使い方", "    run --level 3", essay(6)),
         "encyclopaedia": "配合山は架空の山である。標高は三百メートルで、" + essay(3),
         "news": essay(4) + "\n" + essay(5),
         "minutes": "○議長（配合太郎君）　これより会議を開きます。",
@@ -131,13 +132,13 @@ def test_a_page_loses_what_is_not_text(tmp_path):
     [
         ("web", "broken_characters", essay(1) + "\ufffd" * 10),
         ("web", "not_japanese", "All of this page is English text." * 20),
-        ("web", "little_hiragana", "商品一覧 価格表の在庫状況 東京 大阪。" * 30),
+        ("web", "advertisement_or_list", "商品一覧 価格表の在庫状況 東京 大阪。" * 30),
         ("web", "mostly_symbols", essay(1) + "★☆●" * 120 + "の" * 60),
         ("web", "little_prose", page(*[f"あれこれの品{number}" for number in range(60)])),
         ("web", "long_sentences", page("こと" * 300 + "。")),
         (
             "web",
-            "broken_off_lines",
+            "advertisement_or_list",
             page(essay(1), *[f"そしてそれは{number}番目の話に…" for number in range(30)], "。"),
         ),
         ("web", "repeated_text", "おなじ文をくりかえすだけの頁です。" * 20),
@@ -354,3 +355,32 @@ def test_the_expressions_of_the_profiles_know_facts_alone():
     for domain in domains.table().values():
         domain.dropped_by(facts.Facts("これは試験の文である。" * 30))
     assert len(facts.CLASSES) == len(facts.Facts("あ").counts) == 10
+
+
+LURE = DATA["lures"]
+
+
+@pytest.mark.parametrize("kind", LURE)
+def test_a_page_that_wants_something_is_dropped(tmp_path, kind):
+    report, kept = cleaned(tmp_path, [LURE[kind], page("今日の散歩", essay(1), essay(2))], profile="web")
+    assert list(kept) == ["d1"]
+    dropped = set(report["rules"]) - {"web_page_phrases", "web_menu_lines", "web_url_lines", "blanks"}
+    assert dropped <= {"advertisement_or_list", "too_short", "misread"} and dropped
+
+
+@pytest.mark.parametrize("kind", DATA["good_pages"])
+def test_a_good_page_of_any_kind_stays(tmp_path, kind):
+    text = DATA["good_pages"][kind]
+    for number, profile in enumerate(("web", "manual") if kind in ("program", "options") else ("web",)):
+        (tmp_path / str(number)).mkdir()
+        _, kept = cleaned(tmp_path / str(number), [text], profile=profile)
+        assert kept, profile
+
+
+def test_pages_are_judged_alike_alone_and_together():
+    texts = [*LURE.values(), *DATA["good_pages"].values(), "短い。", "", "あ" * 5000, LURE[next(iter(LURE))] * 30]
+    scores = [one.wording for one in facts.together(texts)]
+    assert scores == pytest.approx([Facts(text).wording for text in texts])
+    for text, one in zip(texts, facts.together(texts), strict=True):
+        alone = Facts(text)
+        assert one.counts == alone.counts and one.repeated(10) == alone.repeated(10) and one.share(2) == alone.share(2)
