@@ -54,6 +54,8 @@ class Recommendation:
     kl: float
     ceilings: dict[str, dict[str, float]] = field(default_factory=dict)
     """Metric -> limit, and probability that a run at `weights` is below it."""
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Group of corpora -> weight, 90 % interval, corpora, and token share where it is known (`mixer.nested`)."""
     notes: list[str] = field(default_factory=list)
     repetition: dict[str, Any] | None = None
     """What was learnt of repetition (`mixer.repetition`), where the runs repeat their corpora."""
@@ -80,6 +82,8 @@ class Recommendation:
             "interval": {c: decimals(r) for c, r in zip(self.corpora, self.interval, strict=True)},
             "near_optimal": {c: decimals(r) for c, r in zip(self.corpora, self.near_optimal, strict=True)},
         }
+        if self.groups:
+            made["groups"] = self.groups
         if self.epochs is not None:
             made["epochs"] = {c: significant(e) for c, e in zip(self.corpora, self.epochs, strict=True)}
         if self.token_share is not None:

@@ -84,6 +84,11 @@ class CurveLaw(ABC):
         Each is diag(diagonal) + ratio times the outer product of the law's gradient with itself.
         """
 
+    def bends(self, theta: Array, weights: Array, scale: Array) -> Array:
+        """What second derivatives at one mixture (1, k) have beside `curvature`: the outer products of these columns with
+        themselves, (problems, k, r)."""
+        return np.zeros((len(theta), weights.shape[1], 0))
+
     @abstractmethod
     def prior(self, corpora: int, runs: int) -> tuple[Array, Array, float]:
         """Centre (p,), standard deviation (p,), expected residual variance relative to the losses' variance."""
@@ -91,6 +96,10 @@ class CurveLaw(ABC):
     @abstractmethod
     def transfer(self) -> Array:
         """How much each corpus helps each loss, (targets, corpora), rows summing to 1."""
+
+    def own(self) -> int:
+        """How many parameters belong to corpora; they come first in a parameter vector."""
+        return self.corpora_ * self.own_parameters
 
     # --- fitting -----------------------------------------------------------------------------------------------------
     def fit(self, weights: Any, losses: Any, counts: Any = None, screen: Screen | None = None) -> CurveLaw:
@@ -132,7 +141,7 @@ class CurveLaw(ABC):
         t, p = self.targets_, len(self._centre)
         theta = np.tile(self._centre, (self.starts, t, 1))
         # the same starts for all targets, corpus by corpus alike: a permutation of corpora stays a permutation
-        own = self.corpora_ * self.own_parameters
+        own = self.own()
         shift = rng.normal(size=(self.starts, 1, p - own)) * 0.7
         theta[1:, :, own:] += shift[1:] * self._sd[own:]
         both = (np.tile(each, (self.starts, 1)) for each in (self.losses_.T, self.counts_))

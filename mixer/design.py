@@ -25,10 +25,12 @@ from haigo.cli import HaigoError
 from haigo.formats import csvfile
 from haigo.formats.tables import Ratios
 from mixer import history as histories
+from mixer import nested
 from mixer.arrays import Array
 from mixer.history import History
 from mixer.limits import Limits, project_box
 from mixer.mixture import DIGITS, rounded
+from mixer.nested import floors
 from mixer.options import FLOOR, DesignOptions
 from mixer.supply import Constraints, constraints_from, read_supply
 
@@ -103,7 +105,7 @@ def propose(
         history: what was trained: weights (runs, corpora), a pair (weights, losses (runs,) or (runs, metrics)), lower
             is better, or a `History`. Without it the first two are the reference (token share) and uniform, where the
             limits allow.
-        floor: smallest weight of any corpus.
+        floor: smallest weight of any corpus (`mixer.nested.floors`).
         objective: (metrics,) how much each loss counts; all alike, each divided by its spread, when None.
 
     Raises:
@@ -111,7 +113,7 @@ def propose(
     """
     if n < 1:
         raise HaigoError(f"{n} runs are no design.", "give --runs 16 or more", option="runs")
-    limited = constraints.with_floor(floor) if floor > 0 else constraints
+    limited = constraints.with_floor(floors(constraints, floor)) if floor > 0 else constraints
     limits = limited.limits()
     limits.check()
     rng = np.random.default_rng(seed)
@@ -198,7 +200,7 @@ def design(
     first = 0 if known is None else len(known.weights) if known.first is None else known.first
     names = [f"p{i:03d}" for i in range(first, first + n)]
     if held_out > 0:
-        limited = constraints.with_floor(floor) if floor > 0 else constraints
+        limited = constraints.with_floor(floors(constraints, floor)) if floor > 0 else constraints
         limits = limited.limits()
         # more than are wanted: where floors cut much away, draws fall together, and a copy of a fitted run judges nothing
         for row in candidates(limited, 20 * held_out, np.random.default_rng([seed, 1])):
@@ -245,7 +247,11 @@ def make(options: DesignOptions, kl: float | None = None) -> pd.DataFrame:
         named = named or ratios.corpora
     if options.supply is None and named is None:
         raise HaigoError("neither --supply nor --corpora is given.", "name the corpora")
-    constraints = constraints_from(read_supply(options.supply) if options.supply else None, named, options, kl=kl)
+    supply = read_supply(options.supply) if options.supply else None
+    if ratios is not None and known is not None and supply is not None:
+        ratios, known = nested.trained_on_wholes(ratios, known, supply, options.history or "")
+        named = ratios.corpora if options.corpora is None else named
+    constraints = constraints_from(supply, named, options, kl=kl)
     if ratios is not None and ratios.corpora != list(constraints.corpora):
         raise HaigoError(f"{options.history} has other corpora.", "use the same corpora in the same order")
     if ratios is None:  # names that a table has already may be somebody else's

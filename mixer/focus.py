@@ -14,7 +14,9 @@ from types import MappingProxyType
 import numpy as np
 
 from haigo.progress import Progress
+from mixer import nested
 from mixer.arrays import Array
+from mixer.curve_law import CurveLaw
 from mixer.laws_share import EffectiveShareLaw
 from mixer.objective import limit_value
 from mixer.optimise import Below, Surface, least_excess, minimise
@@ -61,9 +63,14 @@ def optima(
     limited = np.array(sorted(ceilings), dtype=np.int64)
     used = np.union1d(np.flatnonzero(coefficients), limited)
     progress = Progress("searching", 1.0 + 2.0 * draws, "steps", after=5.0)
-    law = EffectiveShareLaw()
+    much = counts(objective)
+    law: CurveLaw = EffectiveShareLaw()
     law.tick = lambda part: progress.show("fitting the law")
-    law.fit(weights, losses[:, used], counts(objective) if near else None)
+    if nested.nest(constraints) is not None:
+        plain = EffectiveShareLaw().fit(weights, losses[:, used])
+        groups = nested.choose(constraints, plain, coefficients[used], much)
+        law = law if groups is None or groups.make is None else groups.make(0)
+    law.fit(weights, losses[:, used], much if near else None)
     law.tick = lambda part: progress.update(part * draws, "draws of the law")
     pull = (KL if constraints.kl is None else float(constraints.kl)) * float(objective.std())
     surface = Surface(law, law.bootstrap(draws, seed) if draws else law.theta_[None], constraints)

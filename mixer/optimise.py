@@ -56,6 +56,12 @@ class Surface:
         diagonal = diagonal * slope**2
         return diagonal, ratio
 
+    def bends(self, weights: Array, which: Any, draw: int | None = None) -> Array:
+        """What these have beside that, as `CurveLaw.bends` gives it, (m, corpora, r)."""
+        theta = (self.law.theta_ if draw is None else self.draws[draw])[which]
+        effective, slope = self.constraints.effective(weights)
+        return np.asarray(self.law.bends(theta, effective[None], self.law.scale_[which]) * slope[:, None])
+
     def predict(self, weights: Array) -> Array:
         """Every draw's prediction of every metric, (draws, n, targets)."""
         effective, _ = self.constraints.effective(np.atleast_2d(weights))
@@ -98,7 +104,8 @@ class Weighted:
         diagonal, ratio = self.surface.curvature(w, self.which, self.draw)
         near = w + 1e-6
         pull = self.kl * (1.0 / near + 1e-6 / near**2)
-        return self(w)[1], share @ diagonal + pull, (slopes * np.sqrt(share * ratio)[:, None]).T
+        more = _columns(self.surface.bends(w, self.which, self.draw) * np.sqrt(share)[:, None, None])
+        return self(w)[1], share @ diagonal + pull, np.hstack([(slopes * np.sqrt(share * ratio)[:, None]).T, more])
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,15 @@ class Below:
         """Values, gradients and curvature, for `mixer.interior`."""
         value, gradient = self(w)
         diagonal, ratio = self.surface.curvature(w, self.which, self.draw)
-        columns = (gradient * np.sqrt(ratio * self.size)[:, None]).T
-        return value, gradient, diagonal / self.size[:, None], columns, np.arange(len(value))
+        more = self.surface.bends(w, self.which, self.draw) / np.sqrt(self.size)[:, None, None]
+        columns = np.hstack([(gradient * np.sqrt(ratio * self.size)[:, None]).T, _columns(more)])
+        owner = np.r_[np.arange(len(value)), np.repeat(np.arange(len(value)), more.shape[2])]
+        return value, gradient, diagonal / self.size[:, None], columns, owner
+
+
+def _columns(bends: Array) -> Array:
+    """(m, corpora, r) -> (corpora, m r)."""
+    return np.asarray(bends.transpose(1, 0, 2).reshape(bends.shape[1], -1))
 
 
 def minimise(

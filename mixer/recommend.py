@@ -17,6 +17,7 @@ from mixer import (
     lifted,
     measured,
     methods,
+    nested,
     promise,
     repetition,
     replicates,
@@ -107,10 +108,7 @@ def choose(
         counts = _times(replicates.counts(times, known, law.noise_), counts)
         law.fit(w, y, counts, screen)
     believed = np.r_[examined.believed(np.arange(len(names))), np.ones(more, dtype=bool)]
-    learnt = None
-    if evidence.passes is not None:
-        learnt = repetition.learn(task, law, evidence.passes, counts, screen, believed)
-        law = learnt.law
+    law, learnt = _chosen(task, law, evidence, counts, screen, believed, notes)
     card = _card(task, law, believed)
     if options.method not in methods.FREE:
         dealt = partial(_dealt, task, counts, screen)
@@ -145,6 +143,31 @@ def choose(
     if others is not None and others.beyond > lifted.BEYOND and not options.force:
         lifted.withhold(made, others.beyond)
     return made
+
+
+def _chosen(
+    task: Problem,
+    law: CurveLaw,
+    evidence: Evidence,
+    counts: Array | None,
+    screen: Screen | None,
+    believed: Flags,
+    notes: list[str],
+) -> tuple[CurveLaw, repetition.Learnt | None]:
+    """The law that left-out runs prefer, which may know groups or repetition, and what was learnt of the latter."""
+    groups = learnt = None
+    if task.method in nested.METHODS:
+        watched = [task.names.index(name) for name in task.objective.ceilings]
+        near = focus.counts(task.y @ task.coefficients)
+        groups = nested.choose(task.constraints, law, task.coefficients, near, counts, screen, believed, watched)
+    if groups is not None:
+        law, task.new_law = groups.law, groups.make
+    if evidence.passes is not None:
+        learnt = repetition.learn(task, law, evidence.passes, counts, screen, believed)
+        law = learnt.law
+    if groups is not None and not (learnt is not None and learnt.used):
+        notes.append(groups.note())
+    return law, learnt
 
 
 def _problem(
@@ -244,6 +267,7 @@ def _answer(
         objective=task.objective,
         method=task.method,
         seed=task.seed,
+        groups=nested.sums(constraints, best, optima),
         bootstrap=options.bootstrap,
         kl=KL if constraints.kl is None else float(constraints.kl),
         ceilings=promise.ceilings(task, kept, best),

@@ -46,7 +46,7 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
         columns.append(("epochs", lambda c: f"{document['epochs'][c]:.2f}"))
     if "token_share" in document:
         columns.append(("token share", lambda c: f"{document['token_share'][c]:.1%}"))
-    made["Mixture"] = (["corpus", *[head for head, _ in columns]], [[c, *[f(c) for _, f in columns]] for c in weights])
+    made["Mixture"] = (["corpus", *[head for head, _ in columns]], _grouped(document, columns))
     if document.get("prediction"):
         against = f"at {document.get('reference', {}).get('name', 'token share')}"
         made["Predictions"] = (
@@ -81,6 +81,25 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
         )
         made |= _parts(document["compared"])
     return made
+
+
+def _grouped(document: Mapping[str, Any], columns: Sequence[tuple[str, Any]]) -> list[list[str]]:
+    """A row a corpus; those of a group stand under it, the one with the greatest weight first."""
+    weights, groups = document["weights"], document.get("groups", {})
+    inside = {c for group in groups.values() for c in group["corpora"]}
+    rows = [(w, [[c, *[cell(c) for _, cell in columns]]]) for c, w in weights.items() if c not in inside]
+    for name, group in groups.items():
+        own = {
+            "weight": f"{group['weight']:.1%}",
+            "90 % interval": _range(group["interval"], percent=True),
+            "token share": f"{group['token_share']:.1%}" if "token_share" in group else "-",
+        }
+        parts = sorted(group["corpora"], key=lambda c: -weights[c])
+        under = [["  " + c, *[cell(c) for _, cell in columns]] for c in parts]
+        rows.append((group["weight"], [[name, *[own.get(head, "-") for head, _ in columns]], *under]))
+    if groups:
+        rows.sort(key=lambda row: -row[0])
+    return [line for _, block in rows for line in block]
 
 
 def _parts(compared: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
@@ -167,7 +186,9 @@ def text(document: Mapping[str, Any], markdown: bool = False, language: str = "e
     """
     say = japanese.say if language == "ja" else str
     tabled, said = tables(document), sentences(document)
-    named = {*document["weights"], *document.get("prediction", {})} - {"objective"}  # names are nobody's to translate
+    named = {*document["weights"], *document.get("groups", {}), *document.get("prediction", {})} - {
+        "objective"
+    }  # names are nobody's to translate
     parts: list[str] = []
     for heading in ("Mixture", "Predictions", "What binds", "Fit", "Methods compared", _PARTS, "Notes"):
         if heading not in tabled and heading not in said:

@@ -11,7 +11,7 @@ The weight was chosen by predictions of other mixtures (docs/mixer.md).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from haigo.cli import HaigoError
 from mixer import scales
-from mixer.arrays import Array
+from mixer.arrays import Array, Flags
 from mixer.report_card import rank_correlation
 
 COUNT = 2.0
@@ -35,7 +35,7 @@ class Screen:
     losses: Array
     """(mixtures, metrics)."""
     at_runs: Array
-    """(runs, metrics), of the proxies' own mixtures."""
+    """(runs, metrics), of the proxies' own mixtures; NaN for a run whose mixture was not screened."""
 
     def signed(self, sign: Array) -> Screen:
         """The same with metrics that are better when higher turned round, sign (metrics,) being -1 for those."""
@@ -52,10 +52,11 @@ class Screen:
             Losses (mixtures, metrics) and counts (mixtures, metrics): 0 for a metric that was not screened, and less the
             less the proxies follow the screen. All 0 with fewer than 3 proxies, or when those contradict it.
         """
-        used = np.ones(len(measured), dtype=bool) if keep is None else keep
+        used: Flags = np.ones(len(measured), dtype=bool) if keep is None else np.asarray(keep, dtype=bool)
         made = np.tile(measured[used].mean(axis=0), (len(self.weights), 1))
-        counts = np.zeros_like(made)
-        known = np.isfinite(self.losses).all(axis=0) & np.isfinite(self.at_runs).all(axis=0)
+        counts, there = np.zeros_like(made), self._there
+        used = used & there
+        known = np.isfinite(self.losses).all(axis=0) & np.isfinite(self.at_runs[there]).all(axis=0)
         known &= (self.at_runs[used].std(axis=0) > 0) & (measured[used].std(axis=0) > 0)
         if used.sum() < scales.MIN_RUNS or not known.any():
             return made, counts
@@ -69,9 +70,14 @@ class Screen:
         counts[:, known] = COUNT / len(made) * np.maximum(agree, 0.0) ** 2
         return made, counts
 
+    @property
+    def _there(self) -> Flags:
+        """(runs,) whose mixtures were screened."""
+        return np.asarray(np.isfinite(self.at_runs).any(axis=1))
+
     def agreement(self, measured: Array) -> Array:
         """Rank correlation of the screen with the proxies, (metrics,); NaN where a metric was not screened."""
-        pairs = zip(self.at_runs.T, measured.T, strict=True)
+        pairs = zip(self.at_runs[self._there].T, measured[self._there].T, strict=True)
         return np.array([rank_correlation(a, b) if np.isfinite(a).all() else np.nan for a, b in pairs])
 
     def note(self, measured: Array, names: Sequence[str]) -> str:
@@ -90,6 +96,7 @@ def read(
     corpora: Sequence[str],
     metrics: Sequence[str],
     held_out: Array | None = None,
+    spared: Collection[str] = (),
 ) -> Screen:
     """Read what `launch.screen` wrote, for the proxies of a table.
 
@@ -97,6 +104,7 @@ def read(
         runs, weights: names and mixtures (runs, corpora) of the proxies.
         metrics: the metrics of their table.
         held_out: mixtures (n, corpora) of runs that only judge the fit: the screen does not speak of them.
+        spared: runs whose mixture the screen may lack.
 
     Raises:
         HaigoError: the tables are missing or malformed, have other corpora, share no metric with the proxies, or lack the
@@ -124,16 +132,18 @@ def read(
             losses[:, j] = known.losses[:, list(known.metrics).index(name)]
     distance = 0.5 * np.abs(weights[:, None, :] - screened[None]).sum(axis=2)
     nearest = distance.argmin(axis=1)
-    for run, row, at in zip(runs, distance, nearest, strict=True):
-        if row[at] > proxies.SAME_MIXTURE:
+    far = distance.min(axis=1) > proxies.SAME_MIXTURE
+    for run, away in zip(runs, far, strict=True):
+        if away and run not in spared:
             raise HaigoError(
                 f"{ratios} does not have the mixture of the run {run}.",
                 "run launch.screen with the proxies' ratios.csv",
             )
-    rest = np.setdiff1d(np.arange(len(screened)), nearest)
+    rest = np.setdiff1d(np.arange(len(screened)), nearest[~far])
     if held_out is not None:
         apart = 0.5 * np.abs(screened[rest][:, None, :] - held_out[None]).sum(axis=2).min(axis=1)
         rest = rest[apart > proxies.SAME_MIXTURE]
     if not len(rest):
         raise HaigoError(f"{ratios} has the proxies' mixtures only.", "run launch.screen with --mixtures 64")
-    return Screen(weights=screened[rest], losses=losses[rest], at_runs=losses[nearest])
+    at_runs = np.where(far[:, None], np.nan, losses[nearest])
+    return Screen(weights=screened[rest], losses=losses[rest], at_runs=at_runs)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from haigo import __version__, cli, files, flags, redact
 from haigo.cli import HaigoError
 from haigo.formats import tables
 from haigo.progress import Progress
-from mixer import figures, lifted, mixture, report, reuse, scales, screened, together
+from mixer import figures, lifted, mixture, nested, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
 from mixer.arrays import Array
 from mixer.evidence import Evidence
@@ -57,10 +57,15 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
         options.scores,
     )
     objective.check_ceilings(options.ceiling_probability)
-    table = read(options.ratios, options.metrics, objective.metrics(), others=True)
+    table, wholes = _read(options, options.ratios, options.metrics, objective.metrics())
     current = list(table.corpora)
     if options.earlier:
-        swarms = [read(*pair, [*objective.weights, *objective.ceilings], others=True) for pair in options.earlier]
+        swarms = []
+        for number, pair in enumerate(options.earlier, start=1):
+            swarm, parted = _read(options, *pair, [*objective.weights, *objective.ceilings])
+            swarms.append(swarm)
+            table.notes.extend(swarm.notes[-1:] if parted else [])
+            wholes += [f"earlier{number}/{name}" for name in swarm.runs if parted]
         table = reuse.joined(table, swarms, reuse.parse(options.split))
     elif options.split:
         raise HaigoError(
@@ -71,7 +76,7 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
     held: ProxyTable | None = None
     if options.held_out:
         table, held = table.split(options.held_out)
-    evidence = replace(_evidence(options, table, held), passes=_passes(options, table, constraints))
+    evidence = replace(_evidence(options, table, held, wholes), passes=_passes(options, table, constraints))
     joint = together.joined(evidence.weights, constraints, table.notes)
     with Progress("searching", None, "steps", after=5.0) as progress:
         if joint is None:
@@ -89,6 +94,14 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
     return made
 
 
+def _read(
+    options: SearchOptions, ratios: str, metrics: str, wanted: Sequence[str] | None
+) -> tuple[ProxyTable, list[str]]:
+    """A table of runs, those of a group as a whole brought to its corpora, and the names of these."""
+    table = read(ratios, metrics, wanted, others=True)
+    return nested.as_parts(table, _supply_for(table, options.supply)) if options.supply else (table, [])
+
+
 def _constraints(options: SearchOptions, table: ProxyTable, current: list[str]) -> Constraints:
     """The limits on the corpora of `current`, with the prior and how repetition counts."""
     known = _supply_for(table, options.supply) if options.supply else None
@@ -104,8 +117,14 @@ def _constraints(options: SearchOptions, table: ProxyTable, current: list[str]) 
     return made
 
 
-def _evidence(options: SearchOptions, table: ProxyTable, held: ProxyTable | None) -> Evidence:
-    """The runs that the law is fitted to, with those of the target's scale and the screen, where there are any."""
+def _evidence(
+    options: SearchOptions, table: ProxyTable, held: ProxyTable | None, wholes: Collection[str] = ()
+) -> Evidence:
+    """The runs that the law is fitted to, with those of the target's scale and the screen, where there are any.
+
+    Args:
+        wholes: runs that a screen of parts may lack.
+    """
     made = Evidence(
         weights=table.weights,
         losses=table.losses,
@@ -144,11 +163,11 @@ def _evidence(options: SearchOptions, table: ProxyTable, held: ProxyTable | None
             else None,
         )
     if options.screen:
-        if options.earlier:
+        runs = list(made.runs or [])
+        if options.earlier and not all(name in wholes for name in table.runs if name.startswith("earlier")):
             raise HaigoError("--screen knows nothing of the corpora of --earlier.", "leave one of them out")
         judges = held.weights if held else None
-        runs = list(made.runs or [])
-        screen = screened.read(options.screen, runs, made.weights, table.corpora, table.metrics, judges)
+        screen = screened.read(options.screen, runs, made.weights, table.corpora, table.metrics, judges, wholes)
         made = replace(made, screen=screen)
     return made
 

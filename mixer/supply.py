@@ -73,7 +73,7 @@ class Constraints:
     upper: Array | None = None
     """Largest weights; 1 when None. Equal lower and upper fix a corpus."""
     groups: Mapping[str, tuple[Sequence[str], float, float]] = field(default_factory=dict)
-    """Name -> (members, smallest, largest sum of their weights)."""
+    """Name -> (members, smallest, largest sum of their weights); with 0 and 1 they are only told to belong together."""
     supply: Array | None = None
     """Tokens of each corpus."""
     target_tokens: float | None = None
@@ -193,7 +193,7 @@ class Constraints:
                 made.append(Limit(f"group {name} <= {high:.4g}", row, float(high), "group max", name))
         return Limits(list(self.corpora), made)
 
-    def with_floor(self, floor: float) -> Constraints:
+    def with_floor(self, floor: float | Array) -> Constraints:
         """The same with every weight at least `floor` (or its cap, where that is smaller)."""
         low = np.zeros(len(self.corpora)) if self.lower is None else self.lower
         top = self.limits().upper
@@ -246,16 +246,16 @@ def constraints_from(
     for name in names:
         if "group" in supply[name]:
             members.setdefault(supply[name]["group"], []).append(name)
-    limited = {}
+    grouped = {group: (inside, 0.0, 1.0) for group, inside in members.items() if len(inside) > 1}
     for group, (low, high) in options.groups.items():
         if group not in members:
             raise HaigoError(f"{source} has no group '{group}'.{nearest(group, members)}", "check its `group` column")
-        limited[group] = (members[group], low, high)
+        grouped[group] = (members[group], low, high)
     return Constraints(
         corpora=names,
         lower=np.array([supply[name].get("min", 0.0) for name in names]),
         upper=np.array([supply[name].get("max", 1.0) for name in names]),
-        groups=limited,
+        groups=grouped,
         supply=np.array([supply[name]["tokens"] for name in names]) if counted else None,
         target_tokens=target_tokens,
         max_epochs=np.array([supply[name].get("max_epochs", max_epochs) for name in names]),

@@ -143,6 +143,8 @@ def _join(weights: Array, constraints: Constraints, clusters: list[list[int]]) -
     for group, (of, low, high) in constraints.groups.items():
         inside = {int(place[names.index(name)]) for name in of}
         if sum(int((place == number).sum()) for number in inside) != len(of):
+            if low <= 0 and high >= 1:
+                continue
             return None  # a group with a part of a pair: no split is neutral there
         groups[group] = ([labels[number] for number in sorted(inside)], low, high)
 
@@ -211,6 +213,7 @@ def apart(made: Recommendation, together: Together, constraints: Constraints) ->
         epochs=constraints.epochs(weights),
         transfer=made.transfer[:, place] * share,
         notes=notes,
+        groups={name: {**said, "corpora": list(constraints.groups[name][0])} for name, said in made.groups.items()},
         scale=_scale_apart(made.scale, together),
         compared=made.compared
         and [
