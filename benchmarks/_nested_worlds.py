@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from mixer.limits import project_box
 from mixer.supply import Constraints, FullRepetition
 
-Array = np.ndarray
+Array = npt.NDArray[np.float64]
 
 NAMES = ("sources", "topics", "process")
 SOURCES, PARTS, LOSSES = 7, 4, 6

@@ -5,9 +5,10 @@
 Seven simulated sources are parted into four domains each (`_nested_worlds`). Printed is the normalised regret: 0 is the best
 mixture there is of what is searched (the sources, or the 28 domains; no more than four epochs of any), 1 is token share.
 `sources` is the search of the seven sources with n proxies, the yardstick. Then searches of the 28 domains: `plain` knows no
-groups, `nested` does; with n or one and a half times as many proxies, with the n proxies of the sources beside them (parent),
-with n-gram losses (screen), and both. "best of sources": what the sources' best mixture loses against the domains'. One loss,
-and the mean of six. One row a world and seed is kept in --output, and rows that are there are not done again.
+groups, `nested` does; with one and a half times as many proxies, with a third of them of sources as they come (whole), with the
+n proxies of the sources beside them (parent), with n-gram losses (screen), and both. "best of sources": what the sources' best
+mixture loses against the domains'. One loss, and the mean of six. One row a world and seed is kept in --output, and rows that
+are there are not done again.
 
     python benchmarks/nested.py --regmix [--seeds 1 2 3 4 5 6]
 
@@ -25,6 +26,7 @@ import numpy as np
 from _nested_worlds import LOSSES, NAMES, World, world
 
 from mixer import focus, nested
+from mixer.curve_law import CurveLaw
 from mixer.design import _DENSE_STRENGTHS, candidates, propose
 from mixer.laws_share import EffectiveShareLaw
 from mixer.optimise import Surface, minimise
@@ -36,21 +38,31 @@ GOALS = {"one": np.eye(LOSSES)[0], "mean": np.full(LOSSES, 1.0 / LOSSES)}
 FLOOR = 0.01
 
 
-def searched(limits: Constraints, w: Array, y: Array, goal: Array, screen: Screen | None = None) -> tuple[Array, bool]:
-    """The mixture that `mixer.search` chooses (its centre, without draws), and whether the law of groups was used."""
-    coefficients = goal / y.std(axis=0)
+def searched(
+    limits: Constraints, w: Array, y: Array, goal: Array, screen: Screen | None = None
+) -> tuple[Array, Array, bool]:
+    """The mixtures that `mixer.search` chooses (without draws) by the plain law and by the one that left-out runs prefer, and
+    whether that is the law of groups."""
+    used = np.flatnonzero(goal)
+    y, coefficients = y[:, used], (goal / y.std(axis=0))[used]
+    if screen is not None:
+        screen = Screen(weights=screen.weights, losses=screen.losses[:, used], at_runs=screen.at_runs[:, used])
     near = focus.counts(y @ coefficients)
     limits = within_tested(limits, w, [])
-    law = EffectiveShareLaw().fit(w, y, screen=screen)
-    groups = nested.choose(limits, law, coefficients, near, screen=screen)
-    used = groups is not None and groups.make is not None
-    law = groups.make(0) if groups is not None and groups.make is not None else EffectiveShareLaw()
-    law.fit(w, y, near, screen)
+    groups = nested.choose(limits, EffectiveShareLaw().fit(w, y, screen=screen), coefficients, near, screen=screen)
     pull = 0.003 * float((y @ coefficients).std())
-    function = Surface(law, law.theta_[None], limits).weighted(coefficients, pull, limits.reference)
     known = limits.limits()
     starts = [known.project(limits.reference), known.project(w[int((y @ coefficients).argmin())])]
-    return minimise(function, known, starts), used
+
+    def best(law: CurveLaw) -> Array:
+        law.fit(w, y, near, screen)
+        function = Surface(law, law.theta_[None], limits).weighted(coefficients, pull, limits.reference)
+        return minimise(function, known, starts)
+
+    plain = best(EffectiveShareLaw())
+    if groups is None or groups.make is None:
+        return plain, plain, False
+    return plain, best(groups.make(0)), True
 
 
 def screen_of(lab: World, w: Array, seed: int) -> Screen:
@@ -62,17 +74,19 @@ def screen_of(lab: World, w: Array, seed: int) -> Screen:
 def row(name: str, seed: int, n: int) -> dict[str, float]:
     """Figures of one world, by search and goal."""
     lab, made, more = world(name, seed), {}, int(1.5 * n)
-    sources, flat, grouped = lab.sources(), lab.domains(grouped=False), lab.domains()
+    sources, grouped = lab.sources(), lab.domains()
+    wholes = more // 3
     parents = propose(sources, n, seed, floor=FLOOR)
     parted, shared = lab.parted(parents), lab.runs(lab.parted(parents), seed)
     tables = {}
-    for size in (n, more):
-        mixtures = propose(grouped, size, seed, floor=FLOOR)
-        tables[size] = mixtures, lab.runs(mixtures, seed + 1000)
-    both = tuple(np.vstack(pair) for pair in zip(tables[more], (parted, shared), strict=True))
+    for whole in (0, wholes):
+        mixtures = propose(grouped, more - whole, seed, floor=FLOOR)
+        mixtures = np.vstack([mixtures, parted[:whole]])
+        tables[whole] = mixtures, lab.runs(mixtures, seed + 1000)
+    both = np.vstack([tables[0][0], parted]), np.vstack([tables[0][1], shared])
     for said, goal in GOALS.items():
         reference = float(lab.value(lab.share, goal)[0])
-        least = lab.best(flat, goal, False)
+        least = lab.best(grouped, goal, False)
         least_of_sources = lab.best(sources, goal, True)
 
         def note(
@@ -80,21 +94,20 @@ def row(name: str, seed: int, n: int) -> dict[str, float]:
         ) -> None:
             made[f"{key} {said}"] = (float(lab.value(mixture, goal)[0]) - least) / (top - least)
 
-        note("sources, n", lab.parted(searched(sources, parents, shared, goal)[0][None])[0], least_of_sources)
+        found = searched(sources, parents, shared, goal)[0]
+        note("sources, n", lab.parted(found[None])[0], least_of_sources)
         made[f"best of sources {said}"] = (least_of_sources - least) / (reference - least)
-        for key, limits, table, screened in (
-            ("plain, n", flat, tables[n], False),
-            ("plain, 1.5 n", flat, tables[more], False),
-            ("plain, 1.5 n + screen", flat, tables[more], True),
-            ("nested, n", grouped, tables[n], False),
-            ("nested, 1.5 n", grouped, tables[more], False),
-            ("nested, 1.5 n + parent", grouped, both, False),
-            ("nested, 1.5 n + screen", grouped, tables[more], True),
-            ("nested, 1.5 n + both", grouped, both, True),
+        for key, table, screened in (
+            ("1.5 n", tables[0], False),
+            ("1.5 n, a third whole", tables[wholes], False),
+            ("1.5 n + parent", both, False),
+            ("1.5 n + screen", tables[0], True),
+            ("1.5 n + both", both, True),
         ):
-            mixture, used = searched(limits, *table, goal, screen_of(lab, table[0], seed) if screened else None)
-            note(key, mixture, least)
-            made[f"law of groups: {key} {said}"] = float(used)
+            plain, chosen, used = searched(grouped, *table, goal, screen_of(lab, table[0], seed) if screened else None)
+            note(f"plain, {key}", plain, least)
+            note(f"nested, {key}", chosen, least)
+            made[f"law of groups, {key} {said}"] = float(used)
     return made
 
 
