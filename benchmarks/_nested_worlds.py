@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from mixer.limits import project_box
 from mixer.supply import Constraints, FullRepetition
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[Any]
 
 NAMES = ("sources", "topics", "process")
 SOURCES, PARTS, LOSSES = 7, 4, 6
