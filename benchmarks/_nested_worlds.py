@@ -37,7 +37,7 @@ class World:
     """The same of n-gram models: another function, whose effects of domains and sources go with the true ones (about .8)."""
 
     def __post_init__(self) -> None:
-        self.of_source = np.bincount(self.place, self.share)
+        self.of_source: Array = np.bincount(self.place, self.share)
         self.inside = self.share / self.of_source[self.place]
         rng = np.random.default_rng(1)
         some = np.vstack([rng.dirichlet(3 * 28 * self.share, 200), rng.dirichlet(np.ones(28), 200)])

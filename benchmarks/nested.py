@@ -97,14 +97,14 @@ def row(name: str, seed: int, n: int) -> dict[str, float]:
         found = searched(sources, parents, shared, goal)[0]
         note("sources, n", lab.parted(found[None])[0], least_of_sources)
         made[f"best of sources {said}"] = (least_of_sources - least) / (reference - least)
-        for key, table, screened in (
+        for key, (w, y), screened in (
             ("1.5 n", tables[0], False),
             ("1.5 n, a third whole", tables[wholes], False),
             ("1.5 n + parent", both, False),
             ("1.5 n + screen", tables[0], True),
             ("1.5 n + both", both, True),
         ):
-            plain, chosen, used = searched(grouped, *table, goal, screen_of(lab, table[0], seed) if screened else None)
+            plain, chosen, used = searched(grouped, w, y, goal, screen_of(lab, w, seed) if screened else None)
             note(f"plain, {key}", plain, least)
             note(f"nested, {key}", chosen, least)
             made[f"law of groups, {key} {said}"] = float(used)
