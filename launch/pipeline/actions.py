@@ -15,9 +15,11 @@ from typing import Any
 from haigo import digests, files, flags, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.formats import mixture as mixtures
+from launch.pipeline import domains
 from launch.pipeline.runfile import FIRST_ROUND, RunFile
 
 SPLITS = ("train", "valid", "test")
+HELD_OUT_SPLITS = SPLITS[1:]
 HELD_OUT = "h"
 _MOST_EPOCHS = 4
 
@@ -119,22 +121,22 @@ def tokenizer(root: Path, run: RunFile) -> str:
     return str(train_tokenizer(corpora, folder, options)["sha256"])
 
 
-def index(root: Path, run: RunFile, name: str) -> dict[str, list[str]]:
-    """The three indexed datasets of one corpus."""
+def index(root: Path, run: RunFile, part: str, corpus: str, splits: Sequence[str] = SPLITS) -> dict[str, list[str]]:
+    """The indexed datasets of one corpus, or of a part of it."""
     from haigo.formats import documents
     from preprocess.index import index as make_index
 
     written = {}
-    for split in SPLITS:
-        shards = documents.shards(root / run.text_folder() / name, split)
-        manifest = make_index(shards, str(root / "tokenizer"), root / "data" / name / split)
+    for split in splits:
+        shards = documents.shards(domains.folder(root, run, part, corpus), split)
+        manifest = make_index(shards, str(root / "tokenizer"), root / "data" / part / split)
         written[split] = [manifest["bin_sha256"], manifest["idx_sha256"]]
     return written
 
 
-def prefixes(root: Path, name: str) -> dict[str, Path]:
-    """Split -> the prefix of a corpus' dataset."""
-    return {split: root / "data" / name / f"{split}_text_document" for split in SPLITS}
+def prefixes(root: Path, name: str, splits: Sequence[str] = SPLITS) -> dict[str, Path]:
+    """Split -> the prefix of a dataset of a corpus."""
+    return {split: root / "data" / name / f"{split}_text_document" for split in splits}
 
 
 def data_digests(root: Path, name: str) -> dict[str, list[str]]:
@@ -167,6 +169,7 @@ def design(root: Path, run: RunFile, rounds: int, folder: str) -> str:
         runs=half,
         held_out=proxies.held_out,
         floor=proxies.floor,
+        groups=domains.groups(run),
         seed=run.seed,
         output=str(root / folder / "ratios.csv"),
     )
@@ -244,6 +247,7 @@ def search(root: Path, run: RunFile) -> dict[str, float]:
     asked = run.search.shared(
         SearchOptions,
         target_tokens=run.target_tokens,
+        groups=domains.groups(run),
         supply="supply.csv",
         ratios="design/ratios.csv",
         metrics="proxies/metrics.csv",
@@ -333,8 +337,8 @@ def train(root: Path, run: RunFile, name: str) -> list[Any]:
         tokenizer=known.tokenizer,
         pairs=run.test_pairs or run.pairs,
         eval_every=max(1, written["train_iters"] // max(1, options.evaluations)),
-        valid={corpus: splits["valid"] for corpus, splits in known.corpora.items()},
-        test={corpus: splits["test"] for corpus, splits in known.corpora.items()},
+        valid=known.measured("valid"),
+        test=known.measured("test"),
     )
     result = train_model(reader.load(folder / "config.yml"), folder, trained, lock=False)
     return [result["tokens"], result["metrics"], result["metrics_test"]]

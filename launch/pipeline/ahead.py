@@ -7,7 +7,7 @@ from pathlib import Path
 
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
-from launch.pipeline import inputs, keys
+from launch.pipeline import domains, inputs, keys
 from launch.pipeline.runfile import FIRST_ROUND, RunFile
 
 
@@ -25,6 +25,7 @@ def check_output(run: RunFile, path: Path, root: Path) -> None:
     for name, corpus in run.corpora.items():
         read += inputs.find_files([each for each in corpus.files if raw not in each], name, path.parent)
     more = [*run.pairs.values(), *run.test_pairs.values(), *run.decontaminate.against, run.tokenizer.path]
+    more += [each for corpus in run.corpora.values() for each in corpus.partition.good if each not in run.corpora]
     read += [Path(each) for each in (*more, run.scores.data_dir) if each and raw not in each]
     if not (files.made(path) and path.resolve() == (root / "run.yml").resolve()):
         read.append(path)
@@ -44,6 +45,8 @@ def stage_names(run: RunFile) -> list[str]:
         ),
     }
     several = [f"{stage}/{name}" for stage in ("corpora", "data") for name in run.corpora]
+    several += [f"{domains.FOLDER}/{name}" for name in domains.parted(run)]
+    several += [f"{domains.SCORED}/{name}" for name in domains.parted(run) if run.corpora[name].partition.quality]
     several += [f"{stage}/{name}" for stage in ("models", *(["scores"] if run.scores.tasks else [])) for name in models]
     always = ["tokenizer", "design", "proxies", "search", "configs"]
     return [*(name for name, wanted in asked.items() if wanted), *always, *several]
@@ -82,6 +85,10 @@ def check(run: RunFile, path: Path) -> None:
         evaluation_items(run, path)
     if run.tokenizer.path:
         existing(run.tokenizer.path, "tokenizer.path")
+    for name, corpus in run.corpora.items():
+        for good in corpus.partition.good:
+            if good not in run.corpora:
+                existing(good, f"corpora.{name}.partition.good")
     if run.scores.tasks:
         _tasks(run)
 

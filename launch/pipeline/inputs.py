@@ -12,7 +12,8 @@ from typing import Any
 
 from haigo import files, options
 from haigo.cli import HaigoError
-from launch.pipeline.runfile import Corpus, RunFile
+from launch.pipeline.corpus import Corpus
+from launch.pipeline.runfile import RunFile
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 
@@ -52,7 +53,13 @@ def filled(run: RunFile, places: Mapping[str, str], name: str) -> RunFile:
     folder = at(scores.data_dir) if scores.data_dir and scores.tasks else None
     return run.replaced(
         prepare=list(map(at, run.prepare)),
-        corpora={each: corpus.replaced(files=list(map(at, corpus.files))) for each, corpus in run.corpora.items()},
+        corpora={
+            each: corpus.replaced(
+                files=list(map(at, corpus.files)),
+                partition=corpus.partition.replaced(good=list(map(at, corpus.partition.good))),
+            )
+            for each, corpus in run.corpora.items()
+        },
         pairs={each: at(path) for each, path in run.pairs.items()},
         test_pairs={each: at(path) for each, path in run.test_pairs.items()},
         decontaminate=run.decontaminate.replaced(against=list(map(at, run.decontaminate.against))),
@@ -132,6 +139,7 @@ _FIRST_EDITION = {
     "Train": "model tokens seq_length compare evaluations eval_tokens test_tokens",
     "Scores": "tasks num_fewshot limit data_dir fewshot_pool data_version",
     "Configs": "models cluster nodes tokens",
+    "Partition": "",
 }
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from launch.pipeline.runfile import FIRST_ROUND, Corpus, RunFile
+from launch.pipeline.corpus import Corpus, Partition
+from launch.pipeline.runfile import FIRST_ROUND, RunFile
 
 _SECTION = {"data": "corpora", "design": "proxies", "screen": "proxies", "models": "train"}
 _KEYS = {
@@ -29,6 +30,9 @@ def key_of(stage: str, option: str) -> str | None:
     part, _, name = stage.removeprefix(f"{FIRST_ROUND}/").partition("/")
     section = _SECTION.get(part, part)
     sections = {each.name: each for each in dataclasses.fields(RunFile)}
+    if section in ("partition", "score"):
+        key = "quality" if option in ("bands", "by") else option
+        return f"corpora.{name}.partition.{key}" if hasattr(Partition(), key) else None
     if section == "corpora":
         if option in (each.name for each in dataclasses.fields(Corpus)):
             return f"corpora.{name}.{option}"

@@ -16,6 +16,7 @@ from typing import Any
 from haigo import cli, files, naming, options, yamlfile
 from haigo.cli import HaigoError
 from launch.pipeline import runfile
+from launch.pipeline.corpus import Partition
 
 _HINTS = typing.get_type_hints(runfile.RunFile)
 _SECTIONS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if dataclasses.is_dataclass(hint)} | {
@@ -51,6 +52,9 @@ def page() -> str:
         cls, prefix = _SECTIONS[name], "corpora.NAME" if name == "corpora" else name
         about = " ".join((cls.__doc__ or "").split())
         lines += ["", f"## `{prefix}`", "", about, "", *options.table(cls, f"{prefix}.")]
+        if name == "corpora":
+            about = " ".join((Partition.__doc__ or "").split())
+            lines += ["", f"### `{prefix}.partition`", "", about, "", *options.table(Partition, f"{prefix}.partition.")]
     return "\n".join(lines) + "\n"
 
 
@@ -91,6 +95,7 @@ def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
 def _line(each: dataclasses.Field[Any], indent: str = "", active: bool = False) -> str:
     """A key with its default; commented out if it is empty or not `active`."""
     value = options.shown_default(each).strip("`")
+    value = "{}" if value == "see below" else value
     return f"{indent}{'' if active and value else '# '}{each.name}: {value}   # {each.metadata['doc']}"
 
 

@@ -19,58 +19,10 @@ from haigo.cli import HaigoError
 from haigo.options import Options, again, build, count, few, option
 from haigo.options import seed as seed_option
 from launch.engine.options import TrainOptions
+from launch.pipeline.corpus import Corpus
 from launch.plan.options import ConfigOptions
 from mixer.options import ChoiceOptions, DesignOptions, LimitOptions, enough_for_two
-from preprocess.options import (
-    FORMATS,
-    MARKUPS,
-    PROFILES,
-    CleanOptions,
-    DecontaminateOptions,
-    DedupOptions,
-    TokenizerOptions,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus(Options):
-    """One corpus: its raw files and the limits on its weight."""
-
-    files: list[str] = option("raw files; shell patterns such as `news/*.jsonl.gz` are expanded")
-    format: str = option(
-        "jsonl, parquet, txt, mediawiki, kokkai, html, warc, files (each compressed or in a tar too);"
-        " `auto` looks at the content",
-        "auto",
-        among=FORMATS,
-    )
-    profile: str = option(
-        "which cleaning rules: auto (markup only) or what the corpus is: web, manual, encyclopaedia, news, minutes, literature,"
-        " code, english; plain, wikitext and aozora name the markup",
-        "auto",
-        among=PROFILES,
-    )
-    markup: str = option(
-        "what every document is written in, where the profile leaves that open; `auto` tells it of each document by its text",
-        "auto",
-        among=MARKUPS,
-    )
-    text_key: str = again(CleanOptions, "text_key")
-    min_chars: int | None = count(
-        "documents shorter than this are dropped; empty: the profile's own limit", None, least=0
-    )
-    max_chars: int | None = count("take at most so many characters, documents drawn at random; empty: all", None)
-    normalise: list[str] | None = option(
-        "characters that are taken out or made ordinary: `invisible` (zero-width, soft hyphens, direction marks), `kana`"
-        " (half-width), or none; empty: the profile's own",
-        None,
-        among=("invisible", "kana", "none"),
-    )
-    skip_broken: int = again(CleanOptions, "skip_broken")
-    unfinished: bool = again(CleanOptions, "unfinished")
-    min: float = option("least weight in the mixture", 0.0, least=0, most=1)
-    max: float = option("greatest weight in the mixture", 1.0, above=0, most=1)
-    max_epochs: float | None = option("how often it may be repeated; empty: `search.max_epochs`", None, above=0)
-    group: str = option("a name shared by corpora that have a common limit in `search.groups`, e.g. ja, en, code", "")
+from preprocess.options import DecontaminateOptions, DedupOptions, TokenizerOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -330,7 +282,7 @@ def _check(run: RunFile, name: str) -> None:
 
 def _names(run: RunFile, name: str) -> Iterator[tuple[str, str]]:
     """What is wrong with the names that the user gives: problem and fix."""
-    if len(run.corpora) < 2:
+    if len(run.corpora) < 2 and not any(each.partition.on for each in run.corpora.values()):
         few = "a mixture needs two corpora or more." if run.corpora else "no corpus is given."
         yield few, f"add {'one' if run.corpora else 'at least two'} under `corpora:`"
     for corpus in run.corpora:
@@ -352,6 +304,7 @@ def _names(run: RunFile, name: str) -> Iterator[tuple[str, str]]:
             near = cli.nearest(corpus, run.corpora)
             problem = f"'dedup.priority' names '{corpus}', which is no corpus here.{near}"
             yield problem, f"the corpora are {', '.join(run.corpora)}"
+    yield from _good(run)
     metrics = {f"{each}_bpb" for each in [*run.corpora, *run.pairs]}
     for metric in run.objective.metrics:
         if metric not in metrics:
@@ -359,6 +312,25 @@ def _names(run: RunFile, name: str) -> Iterator[tuple[str, str]]:
             yield problem + cli.nearest(metric, metrics), f"the metrics are: {', '.join(sorted(metrics))}"
     if set(run.test_pairs) - set(run.pairs):
         yield "'test_pairs' has names that 'pairs' lacks.", "use the same names in both"
+
+
+def _good(run: RunFile) -> Iterator[tuple[str, str]]:
+    """What is wrong with the good text that bands of quality are made by."""
+    for corpus, each in run.corpora.items():
+        named, key = each.partition.good, f"'corpora.{corpus}.partition.good'"
+        others = [name for name in run.corpora if name != corpus]
+        if len(named) == 1 and named[0] not in run.corpora:
+            if "/" not in named[0]:
+                near = cli.nearest(named[0], others)
+                yield (
+                    f"{key} names '{named[0]}', which is no corpus here.{near}",
+                    "name other corpora, or a model by its path",
+                )
+            continue
+        for name in named:
+            if name not in others:
+                what = "the corpus itself" if name == corpus else f"'{name}', which is no corpus here"
+                yield f"{key} names {what}.", f"the other corpora are {', '.join(others)}"
 
 
 def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
@@ -371,6 +343,11 @@ def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
     for corpus, each in run.corpora.items():
         if not each.files:
             yield f"'corpora.{corpus}.files' is empty.", "name its raw files"
+        if each.group in run.corpora and run.corpora[each.group].partition.on:
+            yield (
+                f"'corpora.{corpus}.group' is '{each.group}', whose parts are a group of that name.",
+                "rename the group",
+            )
         if each.min > each.max:
             problem = f"'corpora.{corpus}.min' is {each.min:g}, above its 'max' of {each.max:g}."
             yield problem, "swap or loosen them"
@@ -388,6 +365,11 @@ def _contradictions(run: RunFile) -> Iterator[tuple[str, str]]:
     for group, limits in run.search.groups.items():
         if len(limits) != 2 or limits[0] > limits[1]:
             yield f"'search.groups.{group}' is not [least, greatest].", "give two shares such as [0.5, 0.9]"
+        if group in run.corpora and run.corpora[group].partition.on:
+            yield (
+                f"'search.groups.{group}' is a corpus that is parted.",
+                f"give 'corpora.{group}.min' and 'max' instead",
+            )
         if group not in [each.group for each in run.corpora.values()]:
             yield f"no corpus has the group '{group}'.", "set `group:` on the corpora it holds"
 

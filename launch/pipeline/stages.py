@@ -1,12 +1,13 @@
 """The stages of `launch.pipeline`, in order: what each is made from, and which room does it.
 
-    raw files -> corpora/NAME -> dedup -> decontaminate -> tokenizer -> data/NAME -> round-1/design -> round-1/proxies
-    -> design -> proxies -> search -> configs, models/NAME -> scores/NAME -> report
+    raw files -> corpora/NAME -> dedup -> decontaminate -> partition/NAME -> tokenizer -> data/NAME -> round-1/design
+    -> round-1/proxies -> design -> proxies -> search -> configs, models/NAME -> scores/NAME -> report
 
 What a stage does is in `launch.pipeline.actions`; here stands what it depends on. dedup and decontaminate are off unless the
 run file asks for them: a run without them has the stages and identities that it had before there were any. Identities of the
 text keep the names of the stages that cleaned it (`corpora/NAME`): where one takes nothing away, nothing after it is redone.
-With one round of proxies there is no `round-1`, and design and proxies are what they were before there were two.
+With one round of proxies there is no `round-1`, and design and proxies are what they were before there were two. Where a corpus
+is parted, its parts take its place from data/PART on; data/NAME holds what models are measured on.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 from haigo import digests, files, pool
 from haigo.cli import HaigoError
 from haigo.progress import Progress
-from launch.pipeline import actions, ahead, inputs
+from launch.pipeline import actions, ahead, domains, inputs
+from launch.pipeline.actions import HELD_OUT_SPLITS, SPLITS
 from launch.pipeline.ledger import Ledger
 from launch.pipeline.runfile import FIRST_ROUND, RunFile
 from launch.pipeline.stage import Run, Stage
@@ -66,7 +68,8 @@ class Chain:
                 raise Unknown
         ahead.check(self.run, self.path)
         cleaned, contaminated = self._decontaminate(self._dedup(self._clean()))
-        indexed = self._index(cleaned, self._tokenizer(cleaned))
+        parted = self._partition(cleaned)
+        indexed = self._index(cleaned, parted, self._tokenizer(cleaned))
         self._write_tables()
         self._check_data()
         mixture = self._mixture(indexed)
@@ -154,20 +157,50 @@ class Chain:
         proof = partial(digests.sha256, self.root / "tokenizer" / "spm.model")
         return self._do("tokenizer", stated, actions.tokenizer, proof=proof)
 
-    def _index(self, cleaned: dict[str, Any], tokenizer: Any) -> dict[str, Any]:
-        stages = [
-            self._stage(
-                f"data/{name}",
-                [cleaned[f"corpora/{name}"], tokenizer],
-                actions.index,
-                name,
-                proof=partial(actions.data_digests, self.root, name),
-            )
-            for name in self.file.corpora
-        ]
+    def _partition(self, cleaned: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """The parts of each corpus that is parted: corpus -> part -> identity."""
+        whole, scored = domains.parted(self.file), self._score(cleaned)
+        stages = []
+        for name in whole:
+            asked = inputs.stated(self.file.corpora[name].partition) | {"good": None}
+            stated = [asked, cleaned[f"corpora/{name}"], scored.get(f"{domains.SCORED}/{name}"), self.file.data_seed]
+            stages.append(self._stage(f"{domains.FOLDER}/{name}", stated, domains.make, name, exact=True))
+        made = self.stages.do_all(stages, self.workers) if stages else {}
+        self._known(made)
+        return {Path(name).name: parts for name, parts in made.items()}
+
+    def _score(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """The identities of the scored text of each corpus that is parted by quality."""
+        stages = []
+        for name in domains.parted(self.file):
+            asked = self.run.corpora[name].partition
+            if not asked.quality:
+                continue
+            good: Any = [cleaned[f"corpora/{each}"] for each in asked.good if each in self.run.corpora]
+            good = good or self.digests.of([ahead.existing(asked.good[0], f"corpora.{name}.partition.good")])
+            stated = [cleaned[f"corpora/{name}"], good, self.file.data_seed]
+            stages.append(self._stage(f"{domains.SCORED}/{name}", stated, domains.score, name, exact=True))
+        made = self.stages.do_all(stages, self.workers) if stages else {}
+        self._known(made)
+        return made
+
+    def _index(self, cleaned: dict[str, Any], parted: dict[str, dict[str, Any]], tokenizer: Any) -> dict[str, Any]:
+        stages = []
+        for name in self.file.corpora:
+            text = cleaned[f"corpora/{name}"]
+            if name in parted:
+                held_out = {split: text[split] for split in HELD_OUT_SPLITS}
+                stages.append(self._indexed(name, held_out, tokenizer, name, HELD_OUT_SPLITS))
+                stages += [self._indexed(part, one, tokenizer, name, ("train",)) for part, one in parted[name].items()]
+            else:
+                stages.append(self._indexed(name, text, tokenizer, name, SPLITS))
         indexed = self.stages.do_all(stages, self.workers)
         self._known(indexed | {"tokenizer": tokenizer})
         return indexed
+
+    def _indexed(self, part: str, text: Any, tokenizer: Any, corpus: str, splits: tuple[str, ...]) -> Stage:
+        proof = partial(actions.data_digests, self.root, part)
+        return self._stage(f"data/{part}", [text, tokenizer], actions.index, part, corpus, splits, proof=proof)
 
     def _write_tables(self) -> None:
         """corpora.yml (which datasets there are) and supply.csv (how many tokens, and the limits on the weights)."""
@@ -179,13 +212,21 @@ class Chain:
         from haigo.formats.dataset import manifest
         from neox_configs import catalogue
 
-        prefixes = {name: actions.prefixes(self.root, name) for name in self.file.corpora}
-        catalogue.write(self.root / "corpora.yml", (self.root / "tokenizer").absolute(), prefixes)
+        parts = domains.parts(self.root, self.file)
+        whole = domains.parted(self.file)
+        part_of = {part: name for part, name in parts.items() if name in whole}
+        prefixes = {
+            part: actions.prefixes(self.root, part, ("train",) if part in part_of else SPLITS) for part in parts
+        }
+        measured = {name: actions.prefixes(self.root, name, HELD_OUT_SPLITS) for name in whole}
+        catalogue.write(self.root / "corpora.yml", (self.root / "tokenizer").absolute(), prefixes, part_of, measured)
         rows = []
-        for name, corpus in self.file.corpora.items():
-            tokens = manifest.read(prefixes[name]["train"])["tokens"]
+        for part, name in parts.items():
+            corpus = self.file.corpora[name]
+            tokens = manifest.read(prefixes[part]["train"])["tokens"]
             epochs = corpus.max_epochs if corpus.max_epochs is not None else self.file.search.max_epochs
-            rows.append([name, tokens, corpus.min, corpus.max, epochs, corpus.group])
+            least, group = (0.0, name) if part in part_of else (corpus.min, corpus.group)
+            rows.append([part, tokens, least, corpus.max, epochs, group])
         table = pd.DataFrame(rows, columns=list(tables.SUPPLY))
         files.write_text(self.root / "supply.csv", table.to_csv(index=False))
 
@@ -252,7 +293,7 @@ class Chain:
     def _rounds(self, once: Stage) -> int:
         """1 or 2, as the run file says or, where it leaves that open, as the folder or the number of runs does."""
         options = self.file.proxies
-        rounds = options.in_rounds(len(self.file.corpora))
+        rounds = options.in_rounds(len(domains.parts(self.root, self.file)))
         if options.rounds is not None or rounds == 1 or not self.stages.made_from(once):
             return rounds
         told = (
@@ -274,7 +315,8 @@ class Chain:
     def _limits(self) -> dict[str, Any]:
         """What the weights have to keep to, beside supply.csv."""
         search, corpora = self.file.search, self.file.corpora
-        return {
+        parted = {"parted": domains.parted(self.file)} if domains.parted(self.file) else {}
+        return parted | {
             "corpora": [[name, each.min, each.max, each.max_epochs, each.group] for name, each in corpora.items()],
             "max_epochs": search.max_epochs,
             "groups": search.groups,

@@ -116,7 +116,8 @@ def data_keys(
     training: dict[str, Dataset] = {}
     remarks = []
     for split in SPLITS:
-        paths, shares = [], []
+        paths: list[str] = []
+        shares: list[float] = []
         for corpus, weight in weights.items():
             one = dataset(catalogue.prefix(corpus, split))
             belongs.require(one.prefix, tokenizer)
@@ -131,6 +132,9 @@ def data_keys(
                 continue
             if split == "train":
                 training[corpus] = one
+            if corpus in catalogue.part_of and str(one.prefix) in paths:  # parts are measured on the whole: named once
+                shares[paths.index(str(one.prefix))] += weight
+                continue
             paths.append(str(one.prefix))
             shares.append(weight)
         if not paths:

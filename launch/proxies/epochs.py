@@ -9,11 +9,11 @@ from the seed, as many as are needed, the last one cut short. So the order of sa
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from neox_configs.catalogue import Catalogue
 _SPARE = 1.005  # GPT-NeoX asks for half a percent more than a weight's share
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Matching:
     """What is to be matched."""
 
@@ -54,7 +54,7 @@ def matching(target_tokens: float | None, supply: str | None) -> Matching | None
     return Matching(target_tokens, {name: float(row.get("tokens", 0.0)) for name, row in rows})
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Matched:
     """What came of it."""
 
@@ -150,7 +150,9 @@ def match(
         tokens[name], supplies[name] = min(wanted, have), supply
         if wanted < have:
             corpora[name]["train"] = _cut(reader, prefix, wanted, folder, name, seed, tokenizer)
-    return Matched(Catalogue(known.tokenizer, corpora), tokens, supplies, float(matching.target_tokens), remarks)
+    return Matched(
+        dataclasses.replace(known, corpora=corpora), tokens, supplies, float(matching.target_tokens), remarks
+    )
 
 
 def _cut(

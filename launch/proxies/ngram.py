@@ -109,9 +109,8 @@ class Counted:
 def _questions(catalogue: Catalogue, tokenizer: Tokenizer, options: CountOptions) -> dict[str, _Asked]:
     eval_tokens, order = options.eval_tokens or None, options.order
     tasks = {
-        f"{corpus}_bpb": evaluate.corpus_task(str(splits["valid"]), tokenizer, _SEQ_LENGTH, eval_tokens)
-        for corpus, splits in catalogue.corpora.items()
-        if "valid" in splits
+        f"{corpus}_bpb": evaluate.corpus_task(str(prefix), tokenizer, _SEQ_LENGTH, eval_tokens)
+        for corpus, prefix in catalogue.measured("valid").items()
     }
     for name, path in options.pairs.items():
         if f"{name}_bpb" in tasks:

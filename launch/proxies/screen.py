@@ -37,7 +37,7 @@ def screen(
     for sentence in known.overlap():
         print(f"haigo: warning: {sentence}", file=sys.stderr)
     corpora = list(known.corpora)
-    naming.check_all([*corpora, *options.pairs], "corpus or pairs file", "catalogue and pairs")
+    naming.check_all([*corpora, *known.whole, *options.pairs], "corpus or pairs file", "catalogue and pairs")
     rows = table.read_ratios(ratios, corpora)
     weights = np.array([[row.get(corpus, 0.0) for corpus in corpora] for row in rows.values()])
     if options.mixtures:

@@ -101,10 +101,10 @@ def _train_options(options: RunOptions, known: catalogues.Catalogue, base: Mappi
         raise HaigoError(
             f"the base config gives {named[0]}, and the mixtures of the table decide the data.", f"remove {named[0]}"
         )
-    valid = {corpus: str(splits["valid"]) for corpus, splits in known.corpora.items() if "valid" in splits}
+    valid = {corpus: str(prefix) for corpus, prefix in known.measured("valid").items()}
     if not valid and not options.pairs:
         raise HaigoError("the catalogue has no validation set, so proxies cannot be compared.", "index a valid split")
-    naming.check_all([*known.corpora, *options.pairs], "corpus or pairs file", "catalogue and pairs")
+    naming.check_all([*known.corpora, *known.whole, *options.pairs], "corpus or pairs file", "catalogue and pairs")
     more: dict[str, Any] = {}
     if options.cluster is not None:
         if options.seconds is not None:

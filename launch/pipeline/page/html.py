@@ -54,6 +54,8 @@ def template(name: str = "page.html") -> Template:
         "start": lambda text: str(text)[:_EXAMPLE],
         "clock": clock,
         "model": label,
+        "weight_in": lambda name, weights: weights.get(name, 0.0),
+        "or_not_stated": lambda name: name or "not stated",
     }
     environment.globals["chosen"] = CHOSEN
     return environment.get_template(name)

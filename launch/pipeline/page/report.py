@@ -11,11 +11,12 @@ from haigo.cli import HaigoError
 from haigo.formats import mixture as mixtures
 from haigo.formats.dataset import manifest
 from launch.engine import log
-from launch.pipeline import runfile
+from launch.pipeline import domains, runfile
 from launch.pipeline import summary as summaries
 from launch.pipeline.page.html import label, template
 from launch.pipeline.summary import require_trained
 
+_SHOWN = 5  # documents of each domain
 _CARD = {"spearman": float, "r2": float, "rmse": float}
 _MIXTURE = {
     "token_share": {str: float},
@@ -75,6 +76,7 @@ def write(root: Path, run: runfile.RunFile) -> Path:
         models=summary["models"],
         mixture=mixture,
         share=share,
+        domains=parted(root, run),
         text={"corpora": _corpora(root, run), "dedup": dedup(root, run), "contaminated": contaminated(root, run)},
         columns=columns,
         proxies=proxies,
@@ -91,15 +93,27 @@ def write(root: Path, run: runfile.RunFile) -> Path:
 
 def _corpora(root: Path, run: runfile.RunFile) -> dict[str, Any]:
     """Corpus -> what cleaning says of it, and what its tokens are."""
+    parts = domains.parts(root, run)
     compression = files.read_record(root / "tokenizer" / "meta.json", _TOKENIZER)["corpora"]
     return {
         name: {
             "clean": files.read_record(root / run.text_folder() / name / "clean.json", _CLEAN),
-            "tokens": manifest.read(root / "data" / name / "train_text_document")["tokens"],
+            "tokens": sum(
+                manifest.read(root / "data" / part / "train_text_document")["tokens"]
+                for part, corpus in parts.items()
+                if corpus == name
+            ),
             "characters_per_token": compression[name]["characters_per_token"],
         }
         for name in run.corpora
     }
+
+
+def parted(root: Path, run: runfile.RunFile) -> dict[str, dict[str, Any]]:
+    """Corpus -> part -> what it holds, of those that are parted."""
+    from preprocess.domains import describe
+
+    return {name: describe(root / domains.FOLDER / name, _SHOWN)["domains"] for name in domains.parted(run)}
 
 
 def dedup(root: Path, run: runfile.RunFile) -> Any:
