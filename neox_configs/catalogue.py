@@ -107,6 +107,9 @@ def read(path: str | os.PathLike[str]) -> Catalogue:
     if not isinstance(given, dict):
         raise HaigoError(f"{path}: `whole` is no map of names.", form)
     naming.check_all([*corpora, *map(str, given)], "corpus", str(path))
+    for name in given:
+        if name in corpora:
+            raise HaigoError(f"{path}: '{name}' is a corpus, and stands in `whole` too.", "rename one of them")
     whole = {str(name): _sets(row, (str(path), f"'{name}'"), here, form, SPLITS[1:]) for name, row in given.items()}
     for name, of in part_of.items():
         if of not in whole:

@@ -26,6 +26,7 @@ from haigo.formats.documents import Document
 from haigo.formats.documents.keyed import BITS, keyed_hash
 
 from . import topics
+from .hashed import shortened
 from .rewrite import CorpusShard
 from .topics import Counts, Topics
 
@@ -89,7 +90,7 @@ def load_sample(paths: Sequence[str]) -> tuple[Counts, list[list[str] | None]]:
 
 def readable(text: str) -> list[str]:
     """The words of a text that a label can be made of, each once: they are told by the script, without a segmenter."""
-    found = dict.fromkeys(_WORD.findall(unicodedata.normalize("NFKC", topics.excerpt(text)).lower()))
+    found = dict.fromkeys(_WORD.findall(unicodedata.normalize("NFKC", shortened(text, topics.LONGEST)).lower()))
     shown = [
         word for word in found if not (word[0] >= "㐀" and not 2 <= len(word) <= _LONGEST_KANJI and word.isalpha())
     ]

@@ -24,13 +24,13 @@ import numpy.typing as npt
 from haigo.cli import HaigoError
 
 from . import normal_form
+from .hashed import shortened
 
 Integers = npt.NDArray[np.int64]
 BUCKETS = 1 << 16
 DIMENSIONS = 64
 LONGEST = 1 << 16
-"""Characters of a document that are looked at; of a longer one so many in four parts, spread over it."""
-_PARTS = 4
+"""Characters of a document that are looked at; of a longer one so many in pieces spread over it."""
 _MOST_TIMES = 255
 _TIMES = np.rint(16 * (1 + np.log(np.maximum(1, np.arange(_MOST_TIMES + 1))))).astype(np.int64)
 """What a word that stands so often in a document counts for."""
@@ -63,14 +63,6 @@ def _tables() -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArra
     return lower, kinds, (drawn << np.uint64(1)) | np.uint64(1)
 
 
-def excerpt(text: str) -> str:
-    """What is looked at of a text: all of it, or parts spread over it where it is very long."""
-    if len(text) <= LONGEST:
-        return text
-    size = LONGEST // _PARTS
-    return "\n".join(text[at : at + size] for at in np.linspace(0, len(text) - size, _PARTS).astype(int).tolist())
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Counts:
     """The words of some documents: `buckets` and `times` (how often, at most 255) of each pair of document and bucket, one
@@ -83,7 +75,7 @@ class Counts:
 
 def count(texts: Sequence[str]) -> Counts:
     """The words of texts, hashed and counted: at most 65,536 texts, best about a hundred thousand characters together."""
-    codes, starts = normal_form.batch_with_marks([excerpt(text) for text in texts])
+    codes, starts = normal_form.batch_with_marks([shortened(text, LONGEST) for text in texts])
     lower, kinds, factors = _tables()
     known = np.minimum(codes, _TABLE_END - 1)  # marks and gaps lie beyond the table, whose last is no letter
     kind = kinds[known]

@@ -50,3 +50,40 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         written.prefix("new", "train")
     with pytest.raises(HaigoError, match="no valid dataset"):
         written.prefix("news", "valid")
+
+
+def test_parts_are_measured_on_the_whole(tmp_path):
+    parts = {"news.t0": {"train": tmp_path / "0"}, "news.t1": {"train": tmp_path / "1", "valid": tmp_path / "v1"}}
+    whole = {"news": {"valid": tmp_path / "v", "test": tmp_path / "t"}}
+    corpora = {**parts, "wiki": {"train": tmp_path / "w", "valid": tmp_path / "wv"}}
+    known = catalogue.write(tmp_path / "c.yml", tmp_path / "tok", corpora, dict.fromkeys(parts, "news"), whole)
+    assert known == catalogue.read(tmp_path / "c.yml") and list(known.corpora) == list(corpora)
+    assert known.prefix("news.t0", "valid") == tmp_path / "v" and known.prefix("news.t1", "valid") == tmp_path / "v1"
+    assert known.measured("valid") == {"news": tmp_path / "v", "news.t1": tmp_path / "v1", "wiki": tmp_path / "wv"}
+    assert known.measured("test") == {"news": tmp_path / "t"}
+    with pytest.raises(HaigoError, match="'wiki' has no test dataset"):
+        known.prefix("wiki", "test")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "corpora: {n: {train: a, part_of: m}}\nwhole: {news: {valid: b}}",
+            "'n' is part of 'm', which `whole` does not have",
+        ),
+        ("corpora: {n: {train: a, part_of: m}}", "'n' is part of 'm', which `whole` does not have"),
+        ("corpora: {n: {part_of: m}}\nwhole: {m: {valid: b}}", "the corpus 'n' has no train dataset"),
+        ("corpora: {n: {train: a}}\nwhole: {m: {train: b}}", "'m' has an unknown split 'train'"),
+        ("corpora: {n: {train: a}}\nwhole: {m: {valid: 3}}", "a dataset of 'm' is not a path"),
+        ("corpora: {n: {train: a, part_of: [m]}}", "a dataset of the corpus 'n' is not a path"),
+        ("corpora: {n: {train: a}}\nwhole: {N: {valid: b}}", "the same but for upper and lower case"),
+        ("corpora: {n: {train: a}}\nwhole: {n: {valid: b}}", "'n' is a corpus, and stands in `whole` too"),
+        ("corpora: {n: {train: a}}\nwhole: [m]", "`whole` is no map"),
+    ],
+)
+def test_parts_and_wholes_that_do_not_fit_are_named(tmp_path, text, sentence):
+    (tmp_path / "c.yml").write_text(f"tokenizer: t\n{text}\n")
+    with pytest.raises(HaigoError) as caught:
+        catalogue.read(tmp_path / "c.yml")
+    assert sentence in str(caught.value)

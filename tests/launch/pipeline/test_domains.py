@@ -105,6 +105,7 @@ def test_parts_are_mixed_and_the_whole_is_measured(finished):
     )
     config = yaml.safe_load((finished / "configs" / "1-3B.yml").read_text())
     assert [Path(each).parent.name for each in config["train_data_paths"]] == ["news.t0", "news.t1", "talk"]
+    config = yaml.safe_load((finished / "models" / "chosen" / "config.yml").read_text())
     assert [Path(each).parent.name for each in config["valid_data_paths"]] == ["news", "talk"]
     assert abs(config["valid_data_weights"][0] - weights["news.t0"] - weights["news.t1"]) < 1e-5
     assert "--group news=0.2:0.8" in (finished / "search" / "mixture.yml").read_text()
