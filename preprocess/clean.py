@@ -3,7 +3,7 @@
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR [--format auto] [--text-key text]
            [--profile auto] [--markup auto] [--pii mail,phone] [--hojichar FILTER] [--split 0.96,0.02,0.02] [--seed 1234]
            [--min-chars N] [--max-chars N] [--normalise invisible,kana] [--skip-broken N] [--unfinished] [--workers N]
-           [--keep-urls FILE] [--drop-urls FILE] [--dry-run]
+           [--keep-urls FILE] [--drop-urls FILE] [--languages ja,en] [--site-pages N] [--dry-run]
 
 --profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, manual, encyclopaedia, news,
 minutes, literature, code and english also drop what is not worth keeping in such a corpus. plain, wikitext and aozora
@@ -16,7 +16,8 @@ INPUT is a file, a folder or a pattern: jsonl, parquet, txt, MediaWiki dumps, pa
 pages (.html) and web archives (.warc, .wet); gz, zst, xz, bz2 and tar are looked into. Structured files that no reader is for
 (other XML, tables, dumps, subtitles) are refused; --format txt reads them as they stand. --keep-urls and --drop-urls name lists
 of hosts (example.jp: those below it too), beginnings of addresses (example.jp/tag/) and patterns (*.jp/print/*), one a line.
---skip-broken N passes over rows that cannot be read, and names them.
+--languages drops what is in other ones. Lines that stand on --site-pages N pages of a host, and on a fifth of its pages, are
+taken out: 3 in web, elsewhere off. --skip-broken N passes over rows that cannot be read, and names them.
 A folder of preprocess.fetch that was broken off, or that does not hold what its data card says, is refused unless
 --unfinished is given. Writes DIR/{train,valid,test}/00000.jsonl.zst and DIR/clean.json, the report, which is written last:
 a folder without it is not finished. --dry-run only prints what the rules would do.
@@ -41,7 +42,7 @@ from haigo.formats.documents import Broken, Document
 from haigo.formats.documents.broken import broken_lines
 from haigo.progress import Progress
 
-from . import cleaner, sources, split
+from . import cleaner, site_lines, sources, split
 from .account import Account, opening
 from .cleaner import Kept
 from .fetch import card
@@ -55,7 +56,7 @@ _EVERYTHING = 1 << 62
 _NOTED = (
     "profile", "markup", "text_key", "min_chars", "split", "seed", "max_documents", "max_chars", "patterns", "exclude",
     "txt_documents", "encoding", "join", "pii", "filters", "normalise",
-    "keep_urls", "drop_urls",
+    "keep_urls", "drop_urls", "languages",
 )  # fmt: skip
 """Options that clean.json names, in its order."""
 
@@ -146,12 +147,16 @@ class _Cleaning:
                 progress.update()
                 yield document
 
-    def _drawn(self) -> Iterable[Document]:
+    def _pages(self, folder: Path) -> Iterator[Document]:
+        """The same; pages know which of their lines the site repeats."""
+        return site_lines.marked(self._read(), folder / "pages", cleaner.site_pages(self.options))
+
+    def _drawn(self, folder: Path) -> Iterable[Document]:
         """Those that are cleaned: all, or a random sample."""
         most, chars = self.options.max_documents, self.options.max_chars
         if most is None and chars is None:
-            return self._read()
-        sample = documents.draw(self._read(), _EVERYTHING if chars is None else chars, self.options.seed, most)
+            return self._pages(folder)
+        sample = documents.draw(self._pages(folder), _EVERYTHING if chars is None else chars, self.options.seed, most)
         left_out = self.documents_in - len(sample)
         if left_out:
             gone = self.characters_in - sum(len(document.text) for document in sample)
@@ -162,13 +167,14 @@ class _Cleaning:
         """Clean, drop and write; returns what each split holds."""
         writer = split.SplitWriter(folder, self.shares, self.options.seed)
         work = partial(cleaner.clean_lot, self.options)
-        for lot in pool.ordered(work, cleaner.lots(self._drawn()), self.options.workers):
+        for lot in pool.ordered(work, cleaner.lots(self._drawn(folder)), self.options.workers):
             self.account.merge(lot.account)
             self.profiles.update(lot.profiles)
             for kept in lot.kept:
                 if self._is_new(kept):
                     writer.add(kept.line, kept.value)
         splits = writer.close()
+        files.remove_tree(folder / "pages")
         if self.promised not in (None, self.documents_in + self.broken.count):
             raise HaigoError(
                 f"{self.source} holds {self.documents_in:,} documents, and its data card says {self.promised:,}.",
@@ -201,6 +207,7 @@ class _Cleaning:
         """The report of clean.json; `splits` is what `write` gave."""
         out = {key: sum(row[key] for row in splits.values()) for key in ("documents", "characters", "bytes")}
         options = {key: getattr(self.options, key, None) for key in _NOTED}
+        options |= {"site_pages": cleaner.site_pages(self.options)}
         options |= {"split": list(self.shares), "normalise": list(chosen(self.options.normalise, self.options.profile))}
         return {
             "corpus": self.name,

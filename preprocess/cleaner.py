@@ -9,18 +9,19 @@ import functools
 import hashlib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from haigo.cli import HaigoError
 from haigo.formats import documents
 from haigo.formats.documents import Document
 
-from . import rules, split
+from . import hashed, rules, scores, split
 from .account import Account, difference, opening
 from .options import CleanOptions
 from .rules import domains, hojichar_steps, normalise, personal
 from .rules.facts import Facts, together
+from .site_lines import Page
 
 LOT_CHARS = 500_000
 
@@ -47,6 +48,8 @@ def check(options: CleanOptions) -> None:
             option=("profile", "markup"),
         )
     normalise.chosen(options.normalise, options.profile)
+    if options.languages:
+        _language()
     _filters(tuple(options.filters), options.seed)
 
 
@@ -105,6 +108,17 @@ def _filters(specs: tuple[str, ...], seed: int) -> list[tuple[str, hojichar_step
     return [hojichar_steps.make(spec, seed) for spec in specs]
 
 
+def site_pages(options: CleanOptions) -> int:
+    """On how many pages of a host a line must stand to be taken out; 0: on any number."""
+    domain = domains.table().get(options.profile)
+    return options.site_pages if options.site_pages is not None else domain.site_pages if domain else 0
+
+
+@functools.cache
+def _language() -> Callable[[str], tuple[str, float]]:
+    return scores.detector("--languages")
+
+
 def _markup(profile: str) -> str:
     """The markup that a profile is for, or "auto"; a name that is both is the domain."""
     domain = domains.table().get(profile)
@@ -116,6 +130,10 @@ def _read(raw: Document, options: CleanOptions, account: Account, profiles: dict
     kind = options.markup if options.markup != "auto" else _markup(options.profile)
     kind = rules.markup_of(raw) if kind == "auto" else kind
     profiles[kind] = profiles.get(kind, 0) + 1
+    if isinstance(raw, Page) and raw.repeated:
+        text, whole = raw.own_lines(), raw.text
+        account.note("site_lines", len(whole) - len(text), difference(whole, text))
+        raw = Document(raw.id, text, raw.meta)
     document = rules.apply(raw, rules.MARKUPS[kind], account)
     text = rules.run(document.text, normalise.steps(normalise.chosen(options.normalise, options.profile)), account)
     return _Read(kind, Document(document.id, text, document.meta))
@@ -135,6 +153,11 @@ def _clean(
             rule = domain.dropped_by(about) if len(text) >= shortest else None
         if rule is not None:
             account.note(rule, len(text), opening(text))
+            return None
+    if options.languages and len(text) >= shortest:
+        code, _ = _language()(hashed.shortened(text, scores.EXCERPT))
+        if code not in options.languages:
+            account.note(f"language_{code}", len(text), opening(text))
             return None
     for name, step in _filters(tuple(options.filters), options.seed):
         after = step(text, document.meta)

@@ -89,6 +89,12 @@ class CleanOptions(ReadOptions, WorkOptions):
     normalise: str | None = option(
         "invisible,kana or none (default: the profile's own)", None, flags=("--normalise", "--normalize")
     )
+    languages: list[str] = option("drop documents in other ones: ja,en (by pycld2)", [], listed=_names)
+    site_pages: int | None = count(
+        "take out lines that stand on so many pages of a host, and a fifth of them; 0: none (default: the profile's)",
+        None,
+        least=0,
+    )
     split_shares: list[float] = option("shares of train,valid,test", SPLIT, flags=("--split",), listed=_shares)
     seed: int = seed("key of the split and of samples", SEED)
     min_chars: int | None = option("drop shorter documents (default: the profile's)", None)

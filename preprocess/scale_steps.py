@@ -64,6 +64,9 @@ class Clean(Step):
             folder = Path(self.output) / "clean" / f"{number:05d}"
             marker = folder.with_suffix(".json")
             made_from = [digests.sha256(path), self.corpus, self.options, __version__]
+            made_from += [
+                digests.sha256(each) for key in ("keep_urls", "drop_urls") for each in self.options.get(key, ())
+            ]
             recipe = files.digest(made_from)
             if _finished(marker, folder, recipe):
                 continue

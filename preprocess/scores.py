@@ -39,7 +39,7 @@ class Scorer:
             if folder
         }
         self._words = {name: _pattern(name) for name in ("spam", "adult") if getattr(options, name)}
-        self._language: Callable[[str], tuple[str, float]] | None = _detector() if options.language else None
+        self._language: Callable[[str], tuple[str, float]] | None = detector() if options.language else None
 
     def score(self, texts: Sequence[str]) -> Rows:
         """What stands in each document's meta under `scores`."""
@@ -66,11 +66,19 @@ def lots(stream: Iterable[Document]) -> Iterator[list[Document]]:
     return documents.batches(stream, quality_model.BATCH, lambda document: min(EXCERPT, len(document.text)))
 
 
-def _detector() -> Callable[[str], tuple[str, float]]:
+def detector(asked: str = "--language") -> Callable[[str], tuple[str, float]]:
+    """What tells the language of a text, see `language`.
+
+    Args:
+        asked: the option that wants to know.
+
+    Raises:
+        HaigoError: pycld2 is not installed.
+    """
     try:
         import pycld2
     except ImportError:
-        raise HaigoError("--language needs the package pycld2, which is not installed.", _EXTRA) from None
+        raise HaigoError(f"{asked} needs the package pycld2, which is not installed.", _EXTRA) from None
     return functools.partial(language, pycld2.detect)
 
 

@@ -22,6 +22,10 @@ _COLOPHON = re.compile(r"^[ \t\u3000]*(?:底本[：:]|青空文庫作成ファ�
 _MADE_BY = re.compile(r"^[ \t\u3000]*(?:入力|校正|青空文庫作成ファイル)[：:]", re.MULTILINE)
 _PROSE = re.compile(r"^(?!※)(?![ \t\u3000]{2,}).*。[」』）]?[ \t\u3000]*$", re.MULTILINE)  # notes begin with ※
 _TAIL_CHARS = 4000
+# what whoever typed a book explains behind it, ruled off above and below
+_TYPISTS_NOTES = re.compile(
+    r"\s*\n-{20,}\n[●■○◎]?(?:入力者|校正者|入力|校正)[^\n]{0,6}注[^\n]{0,10}\n(?:(?!-{20}).*\n)*-{20,}\Z"
+)
 _SHORT_COLOPHON = 12  # lines, of one that does not say who made the file
 _LITERAL = 0xF4000  # private plane in which signs that the text means hide until the last step
 _HIDDEN = {ord(char): _LITERAL + ord(char) % 0x1000 for char in "《》｜〔〕［］＃※"}
@@ -113,7 +117,7 @@ def header(text: str) -> str:
 def colophon(text: str) -> str:
     """Drop everything from the line of the colophon that names the source edition on."""
     at = _colophon(text)
-    return text if at is None else text[:at].rstrip() + "\n"
+    return text if at is None else _TYPISTS_NOTES.sub("", text[:at].rstrip()) + "\n"
 
 
 def gaiji(text: str) -> str:

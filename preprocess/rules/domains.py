@@ -128,6 +128,7 @@ class Domain:
     drops: tuple[tuple[str, CodeType], ...]
     min_chars: int | None
     normalise: tuple[str, ...]
+    site_pages: int
 
     def dropped_first_by(self, facts: Facts) -> str | None:
         """The first rule that drops a text as it stands, before `steps`; None for one that is looked at further."""
@@ -157,6 +158,7 @@ def table() -> dict[str, Domain]:
             _compiled(name, row["drops"]),
             row.get("min_chars"),
             tuple(row.get("normalise", ())),
+            row.get("site_pages", 0),
         )
         for name, row in yamlfile.read(Path(__file__).with_suffix(".yml")).items()
     }

@@ -41,6 +41,11 @@ _HEADING = re.compile(
 )
 _AROUND_HEADING = " \t\u3000=*#;'■◆●▼▽【】＜＞<>［］[]()（）:："
 _ITEM = re.compile(r"[・*\-–—‐●○■□▪•◦▶►→>＞\[「『“\"]|\d{1,2}[.)．]|.*https?://")
+# a title alone in a line, and below it by whom and when
+_PAIR = re.compile(
+    r"^[^。\n]{0,60}『[^\n]{1,200}』。\n[^。\n]{1,60}、(?:19|20)\d\d年\d{1,2}月\d{1,2}日。(?:\n|\Z)", re.MULTILINE
+)
+_PICTURE = re.compile(r"^ファイル:[^\s。]{1,80}?\.(?:png|jpe?g|svg|gif)", re.MULTILINE | re.IGNORECASE)
 _ITEM_CHARS = 250
 _WEAK_CHARS = 60
 _BROKEN_LINES = 4
@@ -73,7 +78,14 @@ def _is_item(line: str) -> bool:
 
 
 def drop(text: str) -> str:
-    """Take out the list of sources and related articles at the end of an article; its first line always stays."""
+    """Take out the list of sources and related articles at the end of an article, and sources that stand before other lines;
+    its first line always stays."""
+    text = _at_end(_PICTURE.sub("", text) if "ァイル:" in text else text)
+    first, line_end, rest = text.partition("\n")
+    return f"{first}{line_end}{_PAIR.sub('', rest)}".rstrip("\n") if "』。\n" in rest else text
+
+
+def _at_end(text: str) -> str:
     lines = text.split("\n")
     end = len(lines)
     while end > 1:

@@ -6,6 +6,7 @@ import pytest
 from shared_data import data_of
 
 from preprocess import rules
+from preprocess.account import Account
 from preprocess.rules import aozora
 
 DATA = data_of(__file__)
@@ -76,3 +77,11 @@ def test_hostile_texts_end_soon(hostile):
     aozora.strip(hostile)
     rules.blanks(hostile + "x")
     assert time.process_time() - start < 5
+
+
+def test_notes_of_whoever_typed_it_go():
+    notes = f"{LINE}\n●入力者注\n※１　手帖＝帳面。\n{LINE}\n"
+    with_notes = SAMPLE.replace("\n\n底本：", f"\n{notes}\n底本：")
+    assert with_notes != SAMPLE and rules.run(with_notes, aozora.STEPS, Account()) == rules.run(
+        SAMPLE, aozora.STEPS, Account()
+    )

@@ -384,3 +384,11 @@ def test_pages_are_judged_alike_alone_and_together():
     for text, one in zip(texts, facts.together(texts), strict=True):
         alone = Facts(text)
         assert one.counts == alone.counts and one.repeated(10) == alone.repeated(10) and one.share(2) == alone.share(2)
+
+
+def test_sources_before_other_lines_go_too(tmp_path):
+    body = [essay(20), essay(21)]
+    tail = ["『港の倉庫で地図見つかる』。", "架空新聞、2010年3月4日。", "この記事に図解が載せてある。"]
+    text = page("ファイル:Map-1.png" + body[0], body[1], *tail)
+    _, kept = cleaned(tmp_path, [text], profile="news")
+    assert kept["d0"] == page(*body, tail[2])

@@ -6,7 +6,7 @@ import json
 import pytest
 from cleaned_files import cleaned, cleaned_documents, with_report
 from shared_data import needed
-from web_pages import TEXT, packed, page, record, response
+from web_pages import TEXT, essay, packed, page, record, response
 
 from haigo import cli
 
@@ -186,3 +186,80 @@ def test_saved_ones_are_read(tmp_path, name):
     code, texts = cleaned(tmp_path, needed("cases/formats") / name)
     wanted = "本文の段落である。これは漢字を含む。" if name == "page.html" else "最初のページの本文である。ここは残る。"
     assert code == 0 and wanted in texts[0] and "メニュー" not in texts[0]
+
+
+FOOT = "この町の案内を続けて二十年、編集は三人の手で行っている"
+
+
+def site(folder, host="town.jp", pages=6, **more):
+    """Pages with text of their own, a line that all have, and a phrase that two have."""
+    records = []
+    for number in range(pages):
+        own = essay(f"{host} {number}")
+        said = "</p><p>どうぞよろしく。" if number < 2 else ""
+        body = page(f"{own}{said}</p><p>{FOOT}", title=f"第{number}回")
+        records.append(response(f"http://{host}/{number}", body.encode()))
+    return archive(folder, *records, **more)
+
+
+def test_lines_that_a_site_repeats_go(tmp_path):
+    found, report = with_report(tmp_path, site(tmp_path), "--profile", "web")
+    assert len(found) == 6 and not any(FOOT in one.text for one in found)
+    assert sum("どうぞよろしく。" in one.text for one in found) == 2
+    assert report["rules"]["site_lines"]["documents"] == 6
+    assert report["options"]["site_pages"] == 3
+    found, report = with_report(tmp_path, site(tmp_path), "--profile", "web", "--site-pages", "0")
+    assert all(FOOT in one.text for one in found) and "site_lines" not in report["rules"]
+
+
+def test_what_other_sites_say_too_is_not_counted_together(tmp_path):
+    (tmp_path / "raw").mkdir()
+    for number in range(4):
+        site(tmp_path / "raw", f"t{number}.jp", 2, name=f"{number}.warc.gz")
+    found, report = with_report(tmp_path, tmp_path / "raw", "--profile", "web")
+    assert len(found) == 8 and all(FOOT in one.text for one in found) and "site_lines" not in report["rules"]
+
+
+def test_a_line_of_few_pages_of_a_large_site_stays(tmp_path):
+    found, _ = with_report(tmp_path, site(tmp_path, pages=16), "--profile", "web", "--site-pages", "2")
+    assert sum("どうぞよろしく。" in one.text for one in found) == 2 and not any(FOOT in one.text for one in found)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path, monkeypatch):
+    from preprocess import site_lines
+
+    shards = {}
+    for name, workers, held in (("a", "1", 4_000_000), ("b", "2", 4_000_000), ("c", "1", 10)):
+        monkeypatch.setattr(site_lines, "_HELD", held)
+        (tmp_path / name).mkdir()
+        assert (
+            cleaned(tmp_path / name, site(tmp_path / name, pages=9), "--profile", "web", "--workers", workers)[0] == 0
+        )
+        shards[name] = (tmp_path / name / "out" / "train" / "00000.jsonl.zst").read_bytes()
+        assert sorted(path.name for path in (tmp_path / name / "out").iterdir() if path.name[0] != ".") == [
+            "clean.json", "test", "train", "valid",
+        ]  # fmt: skip
+    assert shards["a"] == shards["b"] == shards["c"]
+
+
+def test_documents_without_an_address_are_as_before(tmp_path):
+    rows = [{"text": f"{n}番の{TEXT}\n{FOOT}", "id": str(n)} for n in range(5)] + [
+        {"text": TEXT * 3 + FOOT, "url": "http://a.jp/"}
+    ]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found, report = with_report(tmp_path, tmp_path / "a.jsonl", "--site-pages", "2")
+    assert len(found) == 6 and "site_lines" not in report["rules"]
+
+
+def test_other_languages_go(tmp_path):
+    english = (
+        "The harbour keeps its old ledgers in a dry room behind the office, and nobody has read them for years. " * 3
+    )
+    path = archive(
+        tmp_path,
+        response("http://e.jp/1", page(english, title="Ledgers").encode()),
+        response("http://e.jp/2", page(TEXT * 2).encode()),
+    )
+    found, report = with_report(tmp_path, path, "--languages", "ja")
+    assert [one.id for one in found] == ["http://e.jp/2"] and report["rules"]["language_en"]["documents"] == 1
+    assert len(with_report(tmp_path, path, "--languages", "ja,en")[0]) == 2

@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import random
 
 TEXT = "港の倉庫では古い台帳の整理が続いている。担当の職員は一枚ずつ写真に収め、番号を付けて棚に戻す。"
+
+
+def essay(seed: object, sentences: int = 8) -> str:
+    """Sentences that stand nowhere else."""
+    rng = random.Random(f"{seed}")
+    words = [
+        "港", "坂", "朝", "古い", "倉庫", "歩いた", "見ていた", "の", "に", "を", "が", "は", "人",
+        "町", "静かに", "海", "石段", "手紙", "返した", "と", "へ",
+    ]  # fmt: skip
+    return "".join("".join(rng.choices(words, k=14)) + "。" for _ in range(sentences))
 
 
 def page(text: str = TEXT, title: str = "題", charset: str = "", around: str = "") -> str:
