@@ -70,19 +70,43 @@ def of_task(ids: Mapping[str, set[str]], rules: Rules) -> set[str]:
     return set().union(*(ids.get(name, set()) for name in (EVERY, rules.dataset, rules.name)))
 
 
-def remarks(ids: Mapping[str, set[str]], known: Collection[str], documents: Mapping[str, set[str]]) -> list[str]:
-    """What stands in the file and excludes nothing, a sentence each.
+def check(path: Path, ids: Mapping[str, set[str]], known: Collection[str]) -> None:
+    """Refuse a file that names what is no task: its scores would be taken for those of uncontaminated documents.
+
+    The file of `preprocess.decontaminate` names the user's own evaluation files too, as it was told to.
 
     Args:
         known: the names of all tasks and data sets.
+
+    Raises:
+        HaigoError: names the first such name, and the one that may have been meant.
+    """
+    if (path.parent / "decontaminate.json").is_file():
+        return
+    for name, own in ids.items():
+        if name != EVERY and name not in known:
+            raise HaigoError(
+                f"--exclude {path}: '{name}' is no task: its {len(own):,} ids exclude nothing.{nearest(name, known)}",
+                "name a data set (jnli) or a whole task id (jnli-1.1-0.3)",
+                option="exclude",
+            )
+
+
+def unknown(ids: Mapping[str, set[str]], rules: Rules, documents: set[str]) -> int:
+    """How many of the ids that are given for a task itself are of none of its documents."""
+    return len(set().union(*(ids.get(name, set()) for name in (rules.dataset, rules.name))) - documents)
+
+
+def remarks(ids: Mapping[str, set[str]], documents: Mapping[str, set[str]]) -> list[str]:
+    """What stands in the file and excludes nothing, a sentence each.
+
+    Args:
         documents: task or data set -> ids of its documents, for those that are scored whole.
     """
     found = []
     for name, own in ids.items():
         every = set().union(*documents.values()) if name == EVERY else documents.get(name)
-        if name != EVERY and name not in known:
-            found.append(f"'{name}' is no task: its {len(own):,} ids exclude nothing.{nearest(name, known)}")
-        elif every and (lacking := own - every) and (name != EVERY or lacking == own):
+        if every and (lacking := own - every) and (name != EVERY or lacking == own):
             shown = ", ".join(sorted(lacking)[:3]) + (" ..." if len(lacking) > 3 else "")
             found.append(f"{len(lacking):,} ids are of no document of {name or 'the tasks'} ({shown}): other data?")
     return found

@@ -1,146 +1,42 @@
 """Our scores and the published ones in one table, with a mark on every figure that may not be compared, and why.
 
-    python -m eval_harness.leaderboard RESULT.json... [--all] [--markdown FILE] [--html FILE]
+    python -m eval_harness.leaderboard RESULT.json... [--all] [--sort COLUMN] [--markdown FILE] [--html FILE]
 
-The published rows are those of Stability AI's Japanese leaderboard (lm-evaluation-harness, branch jp-stable, 2023-11-21):
-`published.csv` beside this file, with the task versions, shots and model arguments of each. Figures are percent with
-their standard errors; the first result file given is what the others are compared with. Under the table stands what answering
-without reading gives (the commonest answer, chance) and, for every further result file, a paired test against the first.
+Results of jp-stable, of lm-eval itself (0.4) and of llm-jp-eval are read too. The published rows are those of Stability AI's
+Japanese leaderboard (lm-evaluation-harness, branch jp-stable, 2023-11-21): `published.csv` beside this file, with the task
+versions, shots and model arguments of each. Figures are percent with their standard errors; the first result file given is what
+the others are compared with. Under the table stands what answering without reading gives (the commonest answer, chance) and,
+for every further result file, a paired test against the first.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval_harness import significance
+from eval_harness import others, significance
 from eval_harness.options import TableOptions
-from eval_harness.result import samples_name
+from eval_harness.rows import Cell, Row
 from eval_harness.table import Table
 from eval_harness.tasks import TASKS, canonical, rules_of
-from haigo import cli, digests, files, flags, shapes
-from haigo.cli import HaigoError
+from haigo import cli, files, flags
+from haigo.cli import HaigoError, nearest
+
+__all__ = ["Cell", "Row", "compare", "differences", "main", "ours", "published"]
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 _COLUMNS = tuple(task.dataset for task in TASKS if task.on_leaderboard)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cell:
-    """One figure."""
-
-    percent: float
-    error: float | None
-    task: str
-    shots: int | None
-    notes: tuple[str, ...]
-    """Why it may not be compared, apart from how it differs from the row it is compared with."""
-
-
-_NUMBER = (float, None)
-_SHAPE = {
-    "results": {str: {str: _NUMBER}},
-    "config": {"model_args": str},
-    "haigo": {
-        "tasks": {
-            str: {
-                "main_metric": str,
-                "main_scale": float,
-                "num_fewshot": int,
-                "not_comparable": [str],
-                "data": str,
-                "baseline": {str: _NUMBER},
-                "samples_sha256?": (str, None),
-            }
-        }
-    },
-}
-"""What is read of a result.json."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """One model."""
-
-    name: str
-    ours: bool
-    cells: dict[str, Cell]
-    folder: Path | None = None
-    hidden: tuple[str, ...] = ()
-    """Tasks of the result that have no cell."""
-    data: dict[str, str] = field(default_factory=dict)
-    """Column -> what the data are."""
-    metrics: dict[str, str] = field(default_factory=dict)
-    """Column -> name of the main metric in the samples."""
-    baselines: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Column -> what answering without reading gives, between 0 and 1."""
-    samples: dict[str, str | None] = field(default_factory=dict)
-    """Column -> digest of its samples, None where none were written; an earlier version noted nothing."""
-
-    def has_samples(self, column: str) -> bool:
-        """Whether the samples beside the result, if any, are its own, as far as that is known."""
-        path = (self.folder or Path()) / samples_name(self.cells[column].task)
-        stated = self.samples.get(column, "")
-        return stated == "" or (stated is not None and path.is_file() and digests.sha256(path) == stated)
-
-
 def ours(path: Path) -> Row:
-    """A result.json that `eval_harness.run` wrote.
+    """A result.json that `eval_harness.run` wrote, or a result file of jp-stable, lm-eval or llm-jp-eval.
 
     Raises:
         HaigoError: not such a file.
     """
-    content = files.read_json(path)
-    if not isinstance(content, dict) or not {"results", "haigo", "config"} <= set(content):
-        raise HaigoError(f"{path} is not a result of eval_harness.run.", "name its result.json")
-    bad = shapes.unlike(content, _SHAPE, "")
-    try:
-        if bad is None:
-            return _read(path, content)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        bad = f"{type(error).__name__} {error}"
-    raise HaigoError(f"{path} is a damaged result: {bad.rstrip('.')}.", "score the model again")
-
-
-def _read(path: Path, content: dict[str, Any]) -> Row:
-    cells, names, base, kinds, hidden = {}, {}, {}, {}, []
-    samples: dict[str, str | None] = {}
-    for task, figures in content["results"].items():
-        about = content["haigo"]["tasks"][task]
-        metric, scale = about["main_metric"], about["main_scale"]
-        error, column = figures.get(f"{metric}_stderr"), task.split("-")[0]
-        percent = None if error is None else error * scale
-        if error is None and about.get("main_stderr") is not None:
-            percent = 100 * float(about["main_stderr"])
-        if column in cells:
-            hidden.append(task)  # the table has one column a data set; the first prompt stands for it
-            continue
-        cells[column] = Cell(
-            percent=figures[metric] * scale,
-            error=percent,
-            task=task,
-            shots=about["num_fewshot"],
-            notes=tuple(about["not_comparable"]),
-        )
-        kinds[column] = about["data"]
-        samples |= {column: about["samples_sha256"]} if "samples_sha256" in about else {}
-        names[column], base[column] = metric, {k: v for k, v in about["baseline"].items() if v is not None}
-    words = dict(part.split("=", 1) for part in content["config"]["model_args"].split(",") if "=" in part)
-    name = content["haigo"].get("model", {}).get("pretrained") or words.get("pretrained", path.parent.name)
-    return Row(
-        name=str(name),
-        ours=True,
-        cells=cells,
-        folder=path.parent,
-        data=kinds,
-        hidden=tuple(hidden),
-        metrics=names,
-        baselines=base,
-        samples=samples,
-    )
+    return others.read(path)
 
 
 def published(every: bool = False) -> list[Row]:
@@ -181,16 +77,19 @@ def _published_shots(column: str, word: str) -> int | None:
 
 
 def _published_notes(column: str, line: dict[str, Any]) -> tuple[str, ...]:
-    own, notes = rules_of(column).published_notes(line), []
-    if line["harness_model_type"] == "hf-causal-experimental":
-        notes.append("ran in the checkpoint's precision (hf-causal-experimental)")
-    elif "torch_dtype=auto" in line["model_args"]:
-        notes.append("ran in the checkpoint's precision (torch_dtype=auto)")
-    return (*notes, *own)
+    notes = others.precision_notes(line["harness_model_type"], line["model_args"])
+    return (*notes, *rules_of(column).published_notes(line))
 
 
-def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
-    """The table of the columns that `results` have; marks are relative to the first result with that column."""
+def compare(results: Sequence[Row], others: Sequence[Row], sort: str | None = None) -> Table:
+    """The table of the columns that `results` have; marks are relative to the first result with that column.
+
+    Args:
+        sort: a column, `average` or `name`: all rows in its order. Without it the results come first, as they are given.
+
+    Raises:
+        HaigoError: no column at all, or none of that name to sort by.
+    """
     columns = [column for column in _COLUMNS if any(column in row.cells for row in results)]
     whole = len(columns) == len(_COLUMNS)
     # tasks that the leaderboard does not have stand last; no published row has a figure there
@@ -198,9 +97,8 @@ def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
     if not columns:
         raise HaigoError("none of the results has a score of the leaderboard's tasks.", "score one of `--list`")
     others = [row for row in others if any(column in row.cells for column in columns)]
-    ranked = sorted(others, key=lambda row: -row.cells[columns[0]].percent if columns[0] in row.cells else 1.0)
     table = Table(columns=[*columns, "average"] if whole else columns, rows=[])
-    for row in [*results, *ranked]:
+    for row in _ranked(results, others, columns, sort, whole):
         texts = []
         for column in columns:
             cell = row.cells.get(column)
@@ -212,9 +110,9 @@ def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
             marks = "".join(sorted(table.mark(note) for note in differences(cell, first)))
             texts.append(f"{text} {marks}".strip())
         if whole:
-            figures = [row.cells[column].percent for column in _COLUMNS if column in row.cells]
-            texts.append(f"{sum(figures) / len(figures):.2f}" if len(figures) == len(_COLUMNS) else "-")
-        table.rows.append((f"{row.name}{' (this run)' if row.ours else ''}", texts))
+            mean = _average(row)
+            texts.append("-" if mean is None else f"{mean:.2f}")
+        table.rows.append((row.title, texts))
     for title, word in (("always the commonest answer", "majority"), ("chance", "chance")):
         shares = [next((r.baselines[c].get(word) for r in results if c in r.baselines), None) for c in columns]
         if any(share is not None for share in shares):
@@ -224,10 +122,44 @@ def compare(results: Sequence[Row], others: Sequence[Row]) -> Table:
     return table
 
 
+def _average(row: Row) -> float | None:
+    """The mean of the leaderboard's eight figures, where all of them are there by one set of rules."""
+    cells = [row.cells[column] for column in _COLUMNS if column in row.cells]
+    if len(cells) < len(_COLUMNS) or len({cell.rules.split("'s own")[0] for cell in cells}) > 1:
+        return None
+    return sum(cell.percent for cell in cells) / len(cells)
+
+
+def _ranked(
+    results: Sequence[Row], others: Sequence[Row], columns: Sequence[str], sort: str | None, whole: bool
+) -> list[Row]:
+    """All rows in the order that is asked for; what has no figure there stands last."""
+
+    def figure(row: Row, column: str) -> float:
+        mean = _average(row) if column == "average" else None
+        shown = row.cells[column].percent if column in row.cells else mean
+        return 1.0 if shown is None else -shown
+
+    if sort is None:
+        return [*results, *sorted(others, key=lambda row: figure(row, columns[0]))]
+    known = [*columns, *(["average"] if whole else []), "name"]
+    if sort not in known:
+        raise HaigoError(
+            f"--sort {sort}: there is no such column.{nearest(sort, known)}", f"use {', '.join(known)}", option="sort"
+        )
+    rows = [*results, *others]
+    return (
+        sorted(rows, key=lambda row: row.name.lower())
+        if sort == "name"
+        else sorted(rows, key=lambda r: figure(r, sort))
+    )
+
+
 def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
     """A sentence for every column that the first result and another have with the same task and documents."""
     found, first = [], results[0]
     for row in results:
+        found += [f"{row.name} has no figure of {task}" for task in row.failed]
         if row.hidden:
             found.append(
                 f"not shown of {row.name}: {', '.join(row.hidden)} (a data set has one column, of its first task)"
@@ -235,7 +167,7 @@ def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
     for other in results[1:]:
         for column in columns:
             one, two = first.cells.get(column), other.cells.get(column)
-            if not (one and two and first.folder and other.folder):
+            if not (one and two and first.folder and other.folder) or one.rules or two.rules:
                 continue
             what = f"{other.name} against {first.name} on {one.task}"
             if one.task != two.task or one.shots != two.shots:
@@ -254,6 +186,11 @@ def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
 def differences(cell: Cell, reference: Cell) -> list[str]:
     """Sentences on why `cell` may not be compared with `reference`."""
     found = list(cell.notes)
+    if cell.rules != reference.rules:
+        return list(dict.fromkeys([*found, f"by {_rules(cell)}, not {_rules(reference)}"]))
+    if cell.rules:
+        different = [] if cell.task == reference.task else [f"{cell.task}, not {reference.task}"]
+        return list(dict.fromkeys([*found, *different, *_other_shots(cell, reference)]))
     (name, version, prompt), (_, wanted, own) = _parts(cell.task), _parts(reference.task)
     if not version:
         found.append("the task's version and prompt are not recorded")
@@ -261,11 +198,20 @@ def differences(cell: Cell, reference: Cell) -> list[str]:
         found.append(f"{name} {version}, not {wanted}")
     if version and prompt != own:  # one mark a prompt, not one a task and prompt
         found.append(f"prompt {prompt}, another than in the first row")
+    return list(dict.fromkeys([*found, *_other_shots(cell, reference)]))
+
+
+def _other_shots(cell: Cell, reference: Cell) -> list[str]:
     if cell.shots is None:
-        found.append("the number of shots is not recorded")
-    elif cell.shots != reference.shots:
-        found.append(f"{cell.shots} shots, not {reference.shots}")
-    return list(dict.fromkeys(found))
+        return ["the number of shots is not recorded"]
+    if reference.shots is None:
+        return ["the first row's number of shots is not recorded"]
+    return [] if cell.shots == reference.shots else [f"{cell.shots} shots, not {reference.shots}"]
+
+
+def _rules(cell: Cell) -> str:
+    """Whose prompts, draws and tokens gave a figure."""
+    return cell.rules or "the leaderboard's rules"
 
 
 def _parts(task: str) -> tuple[str, str, str]:
@@ -279,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     given = flags.parse("eval_harness.leaderboard", __doc__, TableOptions, argv)
     for output in filter(None, (given.markdown, given.html)):
         files.check_output(output, given.results)
-    table = compare([ours(path) for path in given.results], published(given.all))
+    table = compare([ours(path) for path in given.results], published(given.all), given.sort)
     if given.markdown:
         files.write_text(given.markdown, table.markdown())
     if given.html:

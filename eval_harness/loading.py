@@ -141,10 +141,32 @@ class CheckedLM(HFLM):
         """Which files the token ids come from and how they were proved (`haigo.formats.tokenizer`)."""
         return {"read_by": self.opened.kind, "folder": self.tokenizer_place, **self.opened.record}
 
+    def set_batch_size(self, batch_size: int | str) -> None:
+        """As HFLM's own argument: a number, `auto` or `auto:N`."""
+        kind, _, schedule = str(batch_size).partition(":")
+        self.batch_size_per_gpu = kind if kind == "auto" else int(kind)
+        self.batch_schedule = float(schedule or 1)
+
     @property
     def parameters(self) -> int:
         """How many numbers the model has."""
         return sum(weight.numel() for weight in self.model.parameters())
+
+
+def can_round(model: Any, dtype: torch.dtype | None) -> bool:
+    """Whether the weights of a model, rounded, are those that transformers reads from the same files in `dtype`."""
+    kept = (getattr(model, name, None) for name in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"))
+    plain = not any(kept) and getattr(model, "hf_quantizer", None) is None and not hasattr(model, "peft_config")
+    return plain and model.dtype == torch.float32 and dtype in (torch.float16, torch.bfloat16)
+
+
+def round_weights(model: Any, dtype: torch.dtype) -> None:
+    """Round what a checkpoint holds of a model; what it computes by itself (rotary frequencies) stays as exact as it is."""
+    there = set(model.state_dict())
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if name in there and tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
+    model.config.dtype = dtype
 
 
 Loaded = TypeVar("Loaded", bound=CheckedLM)
@@ -164,7 +186,7 @@ def device_for(name: str | None) -> str:
 
 
 def load(
-    kind: type[Loaded], options: Mapping[str, Any], batch_size: int | None, device: str | None, **more: Any
+    kind: type[Loaded], options: Mapping[str, Any], batch_size: int | str | None, device: str | None, **more: Any
 ) -> Loaded:
     """A model as one of the classes on lm-eval's HFLM.
 
@@ -176,7 +198,7 @@ def load(
     Raises:
         HaigoError: an option that does not exist, or a model that can not be loaded.
     """
-    if batch_size is not None and batch_size < 1:
+    if isinstance(batch_size, int) and batch_size < 1:
         raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
     number = device_for(device)
     _check_options(options)
@@ -271,22 +293,26 @@ def first_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hold back the remarks and bars of transformers and lm-eval, which would stand between Haigo's own lines."""
+def quiet(bars: bool = True) -> Iterator[None]:
+    """Hold back the remarks and bars of transformers and lm-eval, which would stand between Haigo's own lines.
+
+    Args:
+        bars: one line of a bar every ten seconds is shown; False: none.
+    """
     import transformers
 
     loggers = [logging.getLogger(name) for name in ("lm_eval", "transformers", "accelerate")]
     levels = [logger.level for logger in loggers]
-    bars = transformers.utils.logging.is_progress_bar_enabled()
+    theirs = transformers.utils.logging.is_progress_bar_enabled()
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        with contextlib.redirect_stderr(shown.FilteredBars(shown.raw(sys.stderr))):
+        with contextlib.redirect_stderr(shown.FilteredBars(shown.raw(sys.stderr), shows=bars)):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-        if bars:
+        if theirs:
             transformers.utils.logging.enable_progress_bar()

@@ -15,6 +15,7 @@ Import it only where a model is about to run: it brings in torch and lm-eval.
 
 from __future__ import annotations
 
+import copy
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,9 +39,9 @@ class LeaderboardLM(CheckedLM):
     Args:
         pretrained: a model folder, or a name on the Hugging Face hub.
         dtype: "float32" (as most published rows), "float16", "bfloat16" or "auto" for the checkpoint's.
-        batch_size: contexts a forward pass; None lets their lengths decide.
-        share_context: score the choices of a question in one pass over its context; None tries it out on the first
-            question and keeps it when the numbers agree.
+        batch_size: contexts a forward pass; None and lm-eval's auto let their lengths decide.
+        share_context: score the choices of a question in one pass over its context; None tries it out on a few questions and
+            keeps it when the numbers agree (`packed.trial`).
         more: HFLM's other arguments.
     """
 
@@ -49,17 +50,20 @@ class LeaderboardLM(CheckedLM):
         pretrained: str,
         dtype: str = "float32",
         device: str = "cpu",
-        batch_size: int | None = None,
+        batch_size: int | str | None = None,
         share_context: bool | None = None,
         **more: Any,
     ) -> None:
-        self.contexts_per_pass = batch_size
+        self.contexts_per_pass = batch_size if isinstance(batch_size, int) else None
         self.share_context = share_context
+        self.sharing: packed.Trial | None = None
         self.truncated = 0
         self.show_progress = True
         self.journal: Journal | None = None
         with quiet():
-            super().__init__(pretrained=pretrained, dtype=dtype, device=device, batch_size=batch_size or 1, **more)
+            super().__init__(
+                pretrained=pretrained, dtype=dtype, device=device, batch_size=self.contexts_per_pass or 1, **more
+            )
         self._encoded: dict[str, list[int]] = {}
 
     @property
@@ -165,9 +169,8 @@ class LeaderboardLM(CheckedLM):
                 found |= {(c, choice): (score, greedy) for choice, (score, greedy) in zip(choices, old, strict=True)}
         with self._progress("scoring", len(questions), "contexts") as progress, quiet():
             if self.share_context is None and questions:
-                # below float32 every shape of a pass rounds to other numbers: there each choice has jp-stable's own
-                exact = self.model.dtype in (torch.float32, torch.float64)
-                self.share_context = exact and packed.agrees(self.model, questions, self._plain)
+                self.sharing = packed.trial(self.model, questions, self._plain)
+                self.share_context = self.sharing is not None and self.sharing.holds
             for question, answers in self._score(questions, progress):
                 if any(math.isnan(score) for score, _ in answers):
                     raise _no_number(self.model.dtype)
@@ -246,6 +249,24 @@ class LeaderboardLM(CheckedLM):
             answer = answer.split(stop)[0]
         return answer, len(ids) > room
 
+    def as_lm_eval(self, batch_size: int | str | None, own: bool, auto: bool) -> CheckedLM | None:
+        """The same weights behind lm-eval's own way of asking and scoring; None where they would have to be read anew.
+
+        Args:
+            batch_size: as `loading.load` takes it.
+            own: nobody needs this model in its precision any more.
+            auto: the precision is to be the checkpoint's, as lm-eval's own default is; else this model's.
+        """
+        wanted = self.config.dtype if auto else self.model.dtype
+        if wanted != self.model.dtype and not (own and loading.can_round(self.model, wanted)):
+            return None
+        if wanted != self.model.dtype:
+            loading.round_weights(self.model, wanted)
+        plain = copy.copy(self)
+        plain.__class__ = CheckedLM
+        plain.set_batch_size(batch_size or 1)
+        return plain
+
     def _progress(self, label: str, total: int, unit: str) -> Progress:
         return Progress(label, total, unit, quiet=not self.show_progress)
 
@@ -261,7 +282,7 @@ class LeaderboardLM(CheckedLM):
 
 def load(
     model_args: str | Mapping[str, Any],
-    batch_size: int | None = None,
+    batch_size: int | str | None = None,
     device: str | None = None,
     share_context: bool | None = None,
     show_progress: bool = True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,8 +11,9 @@ from typing import Any, ClassVar
 from eval_harness.fewshot import LEADERBOARD_SEED
 from eval_harness.metrics import BOOTSTRAP_ITERS
 from eval_harness.origins import VERSIONS
+from haigo import cli
 from haigo.cli import HaigoError
-from haigo.options import Options, count, few, option, seed
+from haigo.options import FEW, Options, count, few, option, seed
 
 Limit = int | float | None
 """How many documents of a task: all, a number or a share."""
@@ -30,6 +33,15 @@ def _limits(text: str) -> list[int | float | None]:
     kinds = [int if word.strip().isdigit() else float for word in text.split(",")]
     words = zip(text.split(","), kinds, strict=True)
     return [None if word.strip() == "all" else _number(word, kind, "a number") for word, kind in words]
+
+
+def _batch_size(text: str) -> int | str:
+    if re.fullmatch(r"auto(:\d+)?", text):
+        return text
+    try:
+        return cli.whole(text)
+    except argparse.ArgumentTypeError:
+        raise HaigoError(f"{text:.40} is neither a whole number nor auto", option="batch_size") from None
 
 
 def _number(word: str, kind: Any, name: str) -> Any:
@@ -75,7 +87,13 @@ class RunOptions(ScoreOptions):
     trust_remote_code: bool = option("run Python code that the model brings along, in lm-eval's own tasks too", False)
     output_path: str | None = option("folder for result.json and the samples", None)
     log_samples: bool = option("write samples_TASK.jsonl too", False)
-    batch_size: int | None = few("contexts a forward pass (default: by their length); it does not change scores", None)
+    batch_size: int | str | None = option(
+        "contexts a forward pass, or auto[:N] as lm-eval has it (default: by their length); it does not change scores",
+        None,
+        least=1,
+        most=FEW,
+        parse=_batch_size,
+    )
     device: str | None = option("cpu, cuda, cuda:0 ... (default: cuda if there is one)", None)
     seed: int = seed("of the document order and the draws; any but 42 is not the leaderboard's", LEADERBOARD_SEED)
     bootstrap_iters: int = option("draws behind mcc's error", BOOTSTRAP_ITERS, least=0, most=10**9)
@@ -93,7 +111,10 @@ class RunOptions(ScoreOptions):
 class TableOptions(Options):
     """What `eval_harness.leaderboard` can be told."""
 
-    results: list[Path] = option("what eval_harness.run wrote", positional=True, metavar="RESULT.json")
+    results: list[Path] = option(
+        "what eval_harness.run, jp-stable, lm-eval (0.4) or llm-jp-eval wrote", positional=True, metavar="RESULT.json"
+    )
+    sort: str | None = option("order of the rows: a column, average or name", None, metavar="COLUMN")
     all: bool = option("also rows that are not in the leaderboard's README", False)
     markdown: Path | None = option("write the table as Markdown", None, metavar="FILE")
     html: Path | None = option("write the table as a web page", None, metavar="FILE")

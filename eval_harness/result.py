@@ -79,6 +79,27 @@ def histogram(rows: Sequence[Mapping[str, Any]]) -> dict[str, int] | None:
     return {word: counts[number] for number, word in enumerate(same)}
 
 
+MANY = 8
+"""So many documents with one answer are no chance: of five choices once in 80,000 times, of two once in 128."""
+
+
+def same_answer(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The answer that a model gave to every document, where there are several: such a score says nothing of the model.
+
+    Choices whose log-likelihoods are all equal are an answer too: the first one is taken everywhere.
+    """
+    if len(rows) < MANY or len({str(row["prediction"]) for row in rows}) > 1:
+        return None
+    first = rows[0]
+    if "choices" not in first:
+        return repr(str(first["prediction"]))
+    words = {tuple(choice["text"] for choice in row["choices"]) for row in rows}
+    if all(len({choice["loglikelihood"] for choice in row["choices"]}) == 1 for row in rows):
+        return "the first choice, all being equally likely"
+    number = int(first["prediction"])
+    return str(first["choices"][number]["text"]) if len(words) == 1 else f"choice number {number + 1}"
+
+
 def about(
     source: Source, each: Prepared, rows: list[dict[str, Any]], options: RunOptions, dtype: str
 ) -> dict[str, Any]:
@@ -87,7 +108,8 @@ def about(
     used = [source.scored] + ([source.pool] if source.pool else [])
     kind = datasets.label(used, version, source.rules.dataset, len(source.docs))
     pool = source.pool.split if source.pool else "none"
-    how: dict[str, Any] = {"shots": source.shots, "limit": source.limit, "seed": options.seed, "dtype": dtype}
+    limit = source.limit if len(rows) < each.available else None  # --limit of everything is no limit
+    how: dict[str, Any] = {"shots": source.shots, "limit": limit, "seed": options.seed, "dtype": dtype}
     against = reservations(rules, data=kind, pool=pool, **how)
     if each.too_long:
         against.append(
@@ -108,6 +130,7 @@ def about(
         "main_stderr": metrics.mean_stderr([row[rules.main_metric] for row in rows]),
         "baseline": rules.baseline(each.docs),
         "predictions": histogram(rows),
+        "same_answer": same_answer(rows),
         "not_comparable": against,
     }
 
@@ -159,6 +182,8 @@ def summary(result: Mapping[str, Any]) -> str:
             lines.append("  " + "  ".join(f"{word} {value:.4f}" for word, value in base.items()))
         if about["predictions"]:
             lines.append("  answers: " + "  ".join(f"{word} {n:,}" for word, n in about["predictions"].items()))
+        if about.get("same_answer"):
+            lines.append(f"  the answers never differ: {about['same_answer']}")
         rest = about.get("without_excluded")
         if rest:
             figure = rest.get("results", {}).get(about["main_metric"])
@@ -171,6 +196,7 @@ def summary(result: Mapping[str, Any]) -> str:
                     if not rest["excluded"]
                     else "none is left"
                 )
+                + (f"; {unknown:,} ids are of no document" if (unknown := rest.get("unknown_ids")) else "")
             )
         against = about["not_comparable"]
         lines.append(

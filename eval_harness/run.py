@@ -13,6 +13,7 @@ more than once scores several models, each in models/ORG/MODEL below --output_pa
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -20,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eval_harness import exclude, harness, journal, result, stock, tasks
+from eval_harness import exclude, fewshot, harness, journal, result, stock, tasks
 from eval_harness.model_args import parse_args, written
 from eval_harness.options import Limit, RunOptions
 from eval_harness.sources import Source, read_sources, spread
@@ -126,6 +127,8 @@ class _Scoring:
         self.options, self.lm, self.explain_to, self.keep_answers = options, model, explain_to, keep_answers
         self.folder = None if options.output_path is None else Path(options.output_path)
         self.ids = exclude.read(Path(options.exclude)) if options.exclude is not None else None
+        if self.ids and options.exclude is not None:
+            exclude.check(Path(options.exclude), self.ids, [*tasks.names(), *(task.dataset for task in tasks.TASKS)])
         self.inputs = [options.data_dir or ".", options.exclude, options.include_path, *inputs]
         self.model_args = model_args
         # everything that is asked for is found and checked here, before torch is loaded
@@ -137,6 +140,9 @@ class _Scoring:
         limits = dict(zip(every, spread(options.limit or None, every, "limit"), strict=True))
         data = (Path(options.data_dir or "."), options.fewshot_pool, options.data_version, options.hub)
         self.sources = read_sources(wanted, [shots[name] for name in wanted], [limits[name] for name in wanted], *data)
+        if options.explain is not None:
+            for source in self.sources:
+                _check_explained(source, options.explain)
         self.theirs = [(name, shots[name], limits[name]) for name in theirs]
 
     def run(self) -> dict[str, Any]:
@@ -174,8 +180,9 @@ class _Scoring:
             files.write_text(self.folder / "harness.sh", harness.script(outcome, options, self.theirs))
         if inspected:
             if self.sources:
+                theirs = self._for_lm_eval(lm)
                 lm = None  # two models at a time may be one too many
-                lm = self._load(ours=False)
+                lm = theirs or self._load(ours=False)
             stock.run(outcome, inspected, lm, self.manager, self.folder, self.keep_answers)
         elif self.folder is not None:
             files.write_json(self.folder / "result.json", outcome)  # last: its presence says that the samples are whole
@@ -193,6 +200,12 @@ class _Scoring:
             return model.load(self.chosen, options.batch_size, options.device, **trusted)
         return loading.load(loading.CheckedLM, self.chosen, options.batch_size or 1, options.device, **trusted)
 
+    def _for_lm_eval(self, lm: Any) -> Any:
+        """The model that is there, behind lm-eval's own tasks; None where it has to be loaded again."""
+        if not hasattr(lm, "as_lm_eval") or any(self.chosen.get(word) for word in ("delta", "gguf_file")):
+            return None
+        return lm.as_lm_eval(self.options.batch_size, own=self.lm is None, auto="dtype" not in self.chosen)
+
     def _explain(self, lm: Any, prepared: Sequence[Prepared]) -> None:
         number = self.options.explain
         if number is None:
@@ -201,7 +214,7 @@ class _Scoring:
 
         for each in prepared:
             # what is explained is no part of a result that a program reads from standard output
-            print(explain(lm, each, min(number, len(each.docs) - 1)), file=self.explain_to or sys.stdout)
+            print(explain(lm, each, number), file=self.explain_to or sys.stdout)
 
     def _answers(self, lm: Any) -> journal.Journal | None:
         """The answers of an earlier run of the same model, where there is a place to keep them."""
@@ -237,8 +250,7 @@ class _Scoring:
                 for name in (source.rules.name, source.rules.dataset):
                     own = {str(row["id"]) for row in scored[source.rules.name][1]}
                     documents[name] = documents.get(name, set()) | own
-        known = [*tasks.names(), *(task.dataset for task in tasks.TASKS)]
-        for remark in exclude.remarks(ids, known, documents):
+        for remark in exclude.remarks(ids, documents):
             print(f"haigo: --exclude {self.options.exclude}: {remark}", file=sys.stderr)
 
     def _outcome(self, lm: Any, prepared: Sequence[Prepared], scored: Mapping[str, Any]) -> dict[str, Any]:
@@ -251,9 +263,15 @@ class _Scoring:
             about[name] = result.about(source, each, rows, options, precision)
             if self.ids is not None:
                 excluded = exclude.of_task(self.ids, each.rules)
-                about[name]["without_excluded"] = exclude.without(each.rules, rows, excluded, options.bootstrap_iters)
+                rest = exclude.without(each.rules, rows, excluded, options.bootstrap_iters)
+                there = {str(doc["id"]) for doc in source.docs}
+                about[name]["without_excluded"] = rest | {"unknown_ids": exclude.unknown(self.ids, each.rules, there)}
         if self.ids:
             self._tell_unmatched(self.ids, scored)
+        for name, each_about in about.items():
+            if each_about["same_answer"]:
+                print(f"haigo: {name}: the model gave all {each_about['n']:,} documents one answer, "
+                      f"{each_about['same_answer']}; its score says nothing of what it knows.", file=sys.stderr)  # fmt: skip
         limits = [source.limit for source in sources]
         config: dict[str, Any] = {
             "model": "hf-causal",
@@ -281,6 +299,8 @@ class _Scoring:
             "tokenizer": lm.tokenizer_record(),
             "seed": options.seed,
             "contexts_shared": bool(lm.share_context),
+            # how far shared contexts were from separate passes on a few questions, and how far they may be (in nats)
+            "contexts_shared_trial": dataclasses.asdict(trial) if (trial := getattr(lm, "sharing", None)) else None,
         }
         return {
             # figures without a value (a standard error of one document) are left out
@@ -292,6 +312,16 @@ class _Scoring:
             "config": config,
             "haigo": haigo,
         }
+
+
+def _check_explained(source: Source, number: int) -> None:
+    count = len(fewshot.take(source.docs, source.limit))
+    if number >= count:
+        raise HaigoError(
+            f"--explain {number}: {source.rules.name} scores {count:,} documents, numbered from 0.",
+            f"give a number up to {count - 1}",
+            option="explain",
+        )
 
 
 def evaluate_models(models: Sequence[str], output_path: str | Path | None, **options: Any) -> dict[str, dict[str, Any]]:

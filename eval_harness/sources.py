@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +62,8 @@ def read_sources(
                     option="fewshot_pool",
                 ) from None
         docs = rules.read(scored.path)
-        if again := len(docs) - len({str(doc["id"]) for doc in docs}):
-            print(f"haigo: {scored.path}: {again:,} of {len(docs):,} documents have the id of another; each counts.",
-                  file=sys.stderr)  # fmt: skip
+        if not scored.releases:  # published files are scored as they are
+            _check_ids(scored.path, docs)
         pool_docs = rules.read(pool.path) if pool else []
         if wanted > len(pool_docs):
             raise HaigoError(
@@ -82,6 +83,38 @@ def read_sources(
         for warning in source.rules.warnings(source.shots):
             print(f"haigo: {warning}", file=sys.stderr)
     return sources
+
+
+_ID_KEYS = "id|q_id|qid|sentence_pair_id|review_id"
+
+
+def _check_ids(path: Path, docs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise where two documents have one id: a file that was joined twice gives the same score with too small an error."""
+    seen: dict[str, int] = {}
+    for number, doc in enumerate(docs, start=1):
+        name = str(doc["id"])
+        if name not in seen:
+            seen[name] = number
+            continue
+        lines = _lines_of(path, name)
+        first, second = (
+            (f"line {line}" for line in lines[:2])
+            if len(lines) > 1
+            else (f"document {n}" for n in (seen[name], number))
+        )
+        again = len(docs) - len({str(each["id"]) for each in docs})
+        raise HaigoError(
+            f"{path} {second} has the id {name} of {first}; {again:,} of {len(docs):,} documents have the id of another.",
+            "leave each document in once, or give each an id of its own",
+        )
+
+
+def _lines_of(path: Path, name: str) -> list[int]:
+    """The lines of a file that give a document this id, where documents stand on lines of their own."""
+    spelled = "|".join({re.escape(json.dumps(name)), re.escape(json.dumps(name, ensure_ascii=False)), re.escape(name)})
+    given = re.compile(rf'"(?:{_ID_KEYS})"\s*:\s*(?:{spelled})\s*[,}}]')
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        return [number for number, line in enumerate(handle, start=1) if given.search(line)]
 
 
 def spread(value: Any, names: Sequence[str], option: str) -> list[Any]:

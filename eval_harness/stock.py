@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from eval_harness import tasks
 from eval_harness.journal import Journal, fingerprint, key
 from eval_harness.options import Limit
+from eval_harness.result import MANY
 from haigo import files
 from haigo.cli import Failed, HaigoError
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from eval_harness.loading import CheckedLM
 
 NAME = "lm_eval.partial.jsonl"
+_PARTS = ("results", "versions", "n-shot", "n-samples", "higher_is_better", "same_answer")
+"""Of a task's outcome; `n-samples` says how many documents there are and how many were scored, `same_answer` the one answer
+that a model gave to all of them (None: there were several)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,8 @@ class Asked:
     limit: int | float | None
     leaves: Mapping[str, str]
     """Tasks in it -> what they are known by in the journal: settings, shots, limit and documents."""
+    sizes: Mapping[str, int]
+    """Tasks in it -> how many documents are scored."""
 
 
 def split(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -76,7 +82,7 @@ def check(names: Sequence[str], include_path: str | Path | None) -> Any:
         ) from None
     for name in names:
         if name not in manager.task_index:
-            raise tasks.unknown(name)
+            raise tasks.unknown(name, manager.task_index)
     return manager
 
 
@@ -101,16 +107,16 @@ def inspect(named: Sequence[tuple[str, int | None, Limit]], manager: Any) -> lis
             except (Exception, SystemExit) as error:  # data sets fail in as many ways as there are
                 wrong[name] = _reason(error)
                 continue
-            leaves = {}
+            leaves, sizes = {}, {}
             for leaf, task in loaded.items():
                 before = settings.setdefault(leaf, (name, number, limit))
                 if before[1:] != (number, limit):
                     wrong[leaf] = f"{before[0]} and {name} both hold it, with other shots or another limit"
                 try:
-                    leaves[leaf] = _inspect(task, number, limit)
+                    leaves[leaf], sizes[leaf] = _inspect(task, number, limit)
                 except (Exception, SystemExit) as error:  # the same
                     wrong[leaf] = _reason(error)
-            inspected.append(Asked(name, number, limit, leaves))
+            inspected.append(Asked(name, number, limit, leaves, sizes))
     if wrong:
         count = "one of lm-eval's tasks" if len(wrong) == 1 else f"{len(wrong)} of lm-eval's tasks"
         raise HaigoError(
@@ -120,8 +126,8 @@ def inspect(named: Sequence[tuple[str, int | None, Limit]], manager: Any) -> lis
     return inspected
 
 
-def _inspect(task: Any, shots: int | None, limit: int | float | None) -> str:
-    """What a task's figures depend on, as a digest; raises where it can not be run at all."""
+def _inspect(task: Any, shots: int | None, limit: int | float | None) -> tuple[str, int]:
+    """What a task's figures depend on, as a digest, and how many documents are scored; raises where it can not be run."""
     if getattr(task, "UNSAFE_CODE", False):
         raise ValueError("it runs code that the model writes, which is not done here")
     if getattr(task, "MULTIMODAL", False):
@@ -140,7 +146,8 @@ def _inspect(task: Any, shots: int | None, limit: int | float | None) -> str:
     if task.get_config("num_fewshot"):
         for doc in task.fewshot_docs() or []:
             seen.update(_stable(doc))
-    return key(version("lm_eval"), shots, limit, _stable(task.dump_config()).decode(), seen.hexdigest())
+    scored = len(docs) if limit is None else min(len(docs), math.ceil(limit if limit >= 1 else limit * len(docs)))
+    return key(version("lm_eval"), shots, limit, _stable(task.dump_config()).decode(), seen.hexdigest()), scored
 
 
 def _stable(value: Any) -> bytes:
@@ -162,36 +169,44 @@ def score(
         save: called after every task with what there is so far.
 
     Returns:
-        `results`, `versions` and `n-shot` as lm-eval gives them; `failed`: task -> reason, and `unfinished`: tasks still to
-        come, both only where there are any.
+        `results`, `versions`, `n-shot`, `n-samples` and `higher_is_better` as lm-eval gives them; `asked`: name -> its tasks;
+        `dtype`; `limits` of tasks that have one; `same_answer` (`_PARTS`); `failed`: task -> reason, and `unfinished`: tasks
+        still to come, both only where there are any.
     """
-    from eval_harness.loading import quiet
+    from eval_harness.requests_bar import RequestsBar
 
-    scored: dict[str, Any] = {"results": {}, "versions": {}, "n-shot": {}, "special_tokens": special_tokens(model)}
+    scored: dict[str, Any] = {part: {} for part in _PARTS} | {
+        "asked": {each.name: list(each.leaves) for each in asked},
+        "limits": {leaf: each.limit for each in asked for leaf in each.leaves if each.limit is not None},
+        "dtype": str(model.model.dtype).removeprefix("torch."),
+        "special_tokens": special_tokens(model),
+    }
     failed: dict[str, str] = {}
-    rest = list(dict.fromkeys(leaf for each in asked for leaf in each.leaves))
+    sizes = {leaf: size for each in asked for leaf, size in each.sizes.items()}
+    rest = list(sizes)
 
     def so_far() -> dict[str, Any]:
         return scored | ({"failed": failed} if failed else {}) | ({"unfinished": rest} if rest else {})
 
-    for each in asked:
-        loaded = _again(manager, each, failed)
-        for leaf in [leaf for leaf in each.leaves if leaf in rest]:  # another group may hold it too
-            known, figures = each.leaves[leaf], None
-            old = kept.known.get(known) if kept else None
-            try:
-                with quiet():
-                    figures = old or _score(model, loaded["tasks"][leaf], each, manager)
-            except (Exception, SystemExit) as error:  # metrics and data fail in as many ways as there are
-                failed.setdefault(leaf, _reason(error))
-            rest.remove(leaf)
-            for part, value in (figures or {}).items():
-                scored[part][leaf] = value
-            _warn(leaf, (figures or {}).get("results", {}))
-            if kept and figures and not old:
-                kept.add(known, figures)
-            save(so_far())
-        _groups(scored, loaded["groups"])
+    with RequestsBar(sum(sizes.values())) as bar:
+        for each in asked:
+            loaded = _again(manager, each, failed)
+            for leaf in [leaf for leaf in each.leaves if leaf in rest]:  # another group may hold it too
+                known, figures = each.leaves[leaf], None
+                old = kept.known.get(known) if kept else None
+                try:
+                    with bar.task(leaf, sizes[leaf]):
+                        figures = old or _score(model, loaded["tasks"][leaf], each, manager)
+                except (Exception, SystemExit) as error:  # metrics and data fail in as many ways as there are
+                    failed.setdefault(leaf, _reason(error))
+                rest.remove(leaf)
+                for part, value in (figures or {}).items():
+                    scored[part][leaf] = value
+                _warn(leaf, figures or {})
+                if kept and figures and not old:
+                    kept.add(known, figures)
+                save(so_far())
+            _groups(scored, loaded["groups"])
     save(so_far())
     return so_far()
 
@@ -277,15 +292,34 @@ def _score(model: Any, task: Any, asked: Asked, manager: Any) -> dict[str, Any]:
         num_fewshot=asked.shots,
         limit=asked.limit,
         task_manager=manager,
-        log_samples=False,
+        log_samples=True,
     )
     assert outcome is not None
     name = task.task_name
-    return {part: _plain(outcome[part][name]) for part in ("results", "versions", "n-shot")}
+    figures = {part: _plain(outcome[part].get(name)) for part in _PARTS if part in outcome}
+    return figures | {"same_answer": _same_answer(outcome.get("samples", {}).get(name, []))}
 
 
-def _warn(leaf: str, figures: Mapping[str, Any]) -> None:
-    """Tell of figures that are no numbers: the table has nothing to show there."""
+def _same_answer(samples: Sequence[Mapping[str, Any]]) -> str | None:
+    """The one answer to every document, where it says nothing of the model: a text, or choices that are all equally likely."""
+    answers = [sample.get("filtered_resps") or [] for sample in samples]
+    if len(answers) < MANY:
+        return None
+    if all(
+        len(each) > 1 and len({str(one[0]) for one in each if isinstance(one, list | tuple)}) == 1 for each in answers
+    ):
+        return "every choice equally likely"
+    texts = {str(each[0]) if len(each) == 1 and isinstance(each[0], str) else None for each in answers}
+    (text,) = texts if len(texts) == 1 else (None,)
+    return None if text is None else repr(text)[:80]
+
+
+def _warn(leaf: str, outcome: Mapping[str, Any]) -> None:
+    """Tell of figures that are no numbers, which the table has no place for, and of a model that gave one answer to all."""
+    if outcome.get("same_answer"):
+        print(f"haigo: {leaf}: the model gave all documents one answer, {outcome['same_answer']}; its score says nothing of "
+              "what it knows.", file=sys.stderr)  # fmt: skip
+    figures = outcome.get("results", {})
     lost = [key.split(",")[0] for key, each in figures.items() if "," in key and "_stderr" not in key and each is None]
     if lost:
         print(f"haigo: {leaf}: {' and '.join(lost)} came out as no number.", file=sys.stderr)

@@ -9,17 +9,24 @@ from dataclasses import dataclass, field
 from haigo.shown import html, line, markdown
 
 SOURCE = "https://github.com/Stability-AI/lm-evaluation-harness/tree/jp-stable"
-_CLOSING = (f"Percent. Published rows: {SOURCE}", "A letter marks a figure that may not be compared.")
+LAST = "2023-11-21"
+"""The date of the branch's last commit: no later row was published there."""
+_CLOSING = (
+    f"Percent. Published rows (none later than {LAST}): {SOURCE}",
+    "A letter marks a figure that may not be compared.",
+)
 _STYLE = """
 :root{color-scheme:light dark}
 body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:110em;padding:0 1em}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.3em .7em;text-align:right;white-space:nowrap;border-bottom:1px solid #8884}
-th:first-child,td:first-child{text-align:left}
+th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:Canvas}
+.average{position:sticky;right:0;background:Canvas;border-left:2px solid #8884}
 thead th{border-bottom:2px solid #888;vertical-align:bottom}
 td small{opacity:.65} sup{color:#a40;font-weight:600;cursor:help}
 tr.own td{font-weight:600;background:#8ac3} tr.base td{font-style:italic;opacity:.75}
+tr.own td:first-child,tr.own .average{background:color-mix(in srgb,#8ac 20%,Canvas)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.15em .8em} dt{color:#a40;font-weight:600} dd{margin:0}
 @media(prefers-color-scheme:dark){sup,dt{color:#fa6}}
 """
@@ -70,9 +77,13 @@ class Table:
 
     def html(self) -> str:
         """A page by itself; a letter says its sentence when pointed at."""
-        head = "".join(f"<th>{html(text)}</th>" for text in ["model", *self.columns])
+        # the average stays in sight however many columns there are
+        kinds = [' class="average"' if column == "average" else "" for column in self.columns]
+        head = "<th>model</th>" + "".join(
+            f"<th{kind}>{html(text)}</th>" for kind, text in zip(kinds, self.columns, strict=True)
+        )
         body = "".join(
-            f'<tr class="{_kind(name)}"><td>{html(name)}</td>{"".join(map(self._cell, cells))}</tr>\n'
+            f'<tr class="{_kind(name)}"><td>{html(name)}</td>{"".join(map(self._cell, cells, kinds))}</tr>\n'
             for name, cells in self.rows
         )
         notes = "".join(f"<dt>{mark}</dt><dd>{html(note)}</dd>" for note, mark in self.notes.items())
@@ -84,14 +95,14 @@ class Table:
             f"<dl>{notes}</dl>{closing}</html>\n"
         )
 
-    def _cell(self, text: str) -> str:
+    def _cell(self, text: str, kind: str = "") -> str:
         found = re.fullmatch(r"(\S+)(?: (±\S+))?(?: ([A-Za-z]+))?", text)
         if not found:
-            return f"<td>{html(text)}</td>"
+            return f"<td{kind}>{html(text)}</td>"
         value, error, marks = found.groups(default="")
         said = [note for note, mark in self.notes.items() if mark in marks]
         tip = f'<sup title="{html("; ".join(said))}">{marks}</sup>' if marks else ""
-        return f"<td>{html(value)}{f' <small>{html(error)}</small>' if error else ''}{tip}</td>"
+        return f"<td{kind}>{html(value)}{f' <small>{html(error)}</small>' if error else ''}{tip}</td>"
 
 
 def _kind(name: str) -> str:

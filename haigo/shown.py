@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import html as _html
+import math
 import os
 import re
 import stat
@@ -120,11 +121,11 @@ class Filtered:
 
 class FilteredBars(Filtered):
     """The same for what draws bars of its own, which are written over and over: a line of theirs every ten seconds, the others
-    are held back."""
+    are held back; all of them where they are not to be shown."""
 
-    def __init__(self, raw: TextIO) -> None:
+    def __init__(self, raw: TextIO, shows: bool = True) -> None:
         super().__init__(raw)
-        self._next, self._within = time.monotonic() + BAR_EVERY_S, False
+        self._next, self._within = time.monotonic() + BAR_EVERY_S if shows else math.inf, False
 
     def write(self, written: str) -> int:
         """As of `Filtered`; the line end behind a bar belongs to it."""

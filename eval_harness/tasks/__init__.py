@@ -7,7 +7,7 @@ One file a task, without lm-eval or torch: `eval_harness.engine` puts them into 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from eval_harness.tasks.base import Rules
 from eval_harness.tasks.jaqket_v2 import JAQKETv2
@@ -83,8 +83,13 @@ def rules_of(dataset: str) -> type[Rules]:
     return next(task for task in TASKS if task.dataset == dataset)
 
 
-def unknown(name: str, lm_eval: bool = True) -> HaigoError:
-    """The error for a name that is no task; says which are like it, and (`lm_eval`) that lm-eval's own can be named too."""
+def unknown(name: str, theirs: Collection[str] = (), lm_eval: bool = True) -> HaigoError:
+    """The error for a name that is no task; says which are like it.
+
+    Args:
+        theirs: lm-eval's own tasks, groups and tags, where they are known.
+        lm_eval: say that lm-eval's own can be named too.
+    """
     known = names()
     dataset = name.split("-")[0]
     same = [other for other in known if other.split("-")[0] == dataset]
@@ -95,8 +100,13 @@ def unknown(name: str, lm_eval: bool = True) -> HaigoError:
             "name one of them, as task-version-prompt",
         )
     tasks = ", ".join(dict.fromkeys(other.split("-")[0] for other in known))
+    longer = sorted((other for other in theirs if other.startswith(name)), key=len)[
+        :1
+    ]  # belebele_jpn of belebele_jpn_Jpan
+    like = [*(known if "-" in name else tasks.split(", ")), *theirs]
+    meant = f" Did you mean '{longer[0]}'?" if longer else nearest(name, like)
     return HaigoError(
-        f"task '{name}' is unknown.{nearest(name, known) if '-' in name else nearest(name, tasks.split(', '))}",
+        f"task '{name}' is unknown.{meant}",
         f"name one of {tasks} as task-version-prompt, for example {known[3]}"
         + ("; or one of lm-eval's own (`lm_eval ls tasks`)" if lm_eval else ""),
     )

@@ -84,15 +84,21 @@ def test_a_key_given_twice_is_named(fails, tmp_path):
     assert "ids.json line 1 is not valid JSON" in fails(*words(data=tmp_path), "--exclude", tmp_path / "ids.json")
 
 
-def test_documents_under_one_id_are_told(model_folder, tmp_path, capsys):
+def test_documents_under_one_id_are_refused_with_the_line(fails, tmp_path):
     """A file that was joined twice gives the same score with an error that is too small."""
     synthetic_jglue.write(tmp_path)
     path = tmp_path / "jcommonsenseqa-v1.1" / "valid-v1.1.json"
     rows = path.read_text("utf-8").splitlines()
-    path.write_text("\n".join([*rows, *rows[:3]]) + "\n", encoding="utf-8")
-    argv = words(model_folder("spm"), "jcommonsenseqa-1.1-0.3", tmp_path, "--limit", "2", "--num_fewshot", "0")
-    assert cli.run(run.main, [str(word) for word in argv]) == 0
-    assert f"valid-v1.1.json: 3 of {len(rows) + 3} documents have the id of another" in capsys.readouterr().err
+    path.write_text("\n".join([*rows, "", *rows[:3]]) + "\n", encoding="utf-8")
+    told = fails(*words(data=tmp_path), "--num_fewshot", "0")
+    first, count = json.loads(rows[0])["q_id"], len(rows)
+    assert f"valid-v1.1.json line {count + 2} has the id {first} of line 1; 3 of {count + 3} documents" in told
+    nested = tmp_path / "jsquad-v1.1" / "valid-v1.1.json"
+    content = json.loads(nested.read_text("utf-8"))
+    content["data"].append(content["data"][0])
+    nested.write_text(json.dumps(content), encoding="utf-8")  # all on one line
+    told = fails(*words(data=tmp_path, tasks="jsquad-1.1-0.3"), "--num_fewshot", "0")
+    assert "jsquad-v1.1/valid-v1.1.json document " in told and "of document 1;" in told
 
 
 def test_labels_out_of_range(fails, tmp_path):

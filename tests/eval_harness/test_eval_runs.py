@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from eval_harness import exclude, harness, journal, leaderboard, run, significance, tasks
+from eval_harness.result import summary
 from eval_harness.run import evaluate, evaluate_models
 from haigo import cli, flags
 from haigo.cli import HaigoError
@@ -189,11 +190,11 @@ def test_forms_of_the_ids_file(tmp_path, text, ids):
 
 def test_ids_that_exclude_nothing_are_told(loaded, jglue, tmp_path, capsys):
     ids = tmp_path / "ids"
+    ids.write_text('{"jcommonsense": [41]}', encoding="utf-8")
+    with pytest.raises(HaigoError) as refused:
+        evaluate("", NAME, 0, None, jglue, model=loaded("spm"), exclude_ids=ids)
+    assert "'jcommonsense' is no task: its 1 ids exclude nothing. Did you mean 'jcommonsenseqa'?" in str(refused.value)
     for content, said in (
-        (
-            {"jcommonsense": [41]},
-            "'jcommonsense' is no task: its 1 ids exclude nothing. Did you mean 'jcommonsenseqa'?",
-        ),
         ({"jcommonsenseqa": [41, 9041]}, "1 ids are of no document of jcommonsenseqa (9041): other data?"),
         ([9041, 9042], "2 ids are of no document of the tasks (9041, 9042): other data?"),
         ({"jcommonsenseqa": [41], "jnli": [7]}, ""),
@@ -206,6 +207,57 @@ def test_ids_that_exclude_nothing_are_told(loaded, jglue, tmp_path, capsys):
     ids.write_text('{"jcommonsenseqa": [9041]}', encoding="utf-8")
     evaluate("", NAME, 0, 3, jglue, model=loaded("spm"), exclude_ids=ids)  # the others are not looked at
     assert "--exclude" not in capsys.readouterr().err
+
+
+def test_ids_of_no_document_are_counted_in_the_result(loaded, jglue, tmp_path):
+    ids = tmp_path / "ids"
+    ids.write_text(json.dumps({"jcommonsenseqa": [41, 9041], NAME: [9042], "jnli": [9043]}), encoding="utf-8")
+    for limit in (None, 3):
+        found = evaluate("", NAME, 0, limit, jglue, model=loaded("spm"), exclude_ids=ids)
+        assert found["haigo"]["tasks"][NAME]["without_excluded"]["unknown_ids"] == 2
+    assert "2 ids are of no document" in summary(found)
+
+
+def test_what_decontamination_found_in_files_of_ones_own_is_no_mistake(loaded, jglue, tmp_path):
+    (tmp_path / "decontaminate.json").write_text("{}", encoding="utf-8")
+    ids = tmp_path / "contaminated.jsonl"
+    ids.write_text('{"task": "my_quiz", "id": "7"}\n{"task": "jcommonsenseqa", "id": "41"}\n', encoding="utf-8")
+    found = evaluate("", NAME, 0, None, jglue, model=loaded("spm"), exclude_ids=ids)
+    rest = found["haigo"]["tasks"][NAME]["without_excluded"]
+    assert (rest["excluded"], rest["unknown_ids"]) == (1, 0)
+
+
+@pytest.mark.parametrize(("limit", "partial"), [(16, False), (999, False), (1.0, False), (15, True), (0.9, True)])
+def test_a_limit_that_leaves_nothing_out_is_no_limit(loaded, jglue, limit, partial):
+    found = evaluate("", NAME, 0, limit, jglue, model=loaded("spm"), bootstrap_iters=0)
+    said = found["haigo"]["tasks"][NAME]
+    assert said["n_available"] == 16 and any("--limit" in each for each in said["not_comparable"]) == partial
+
+
+def test_a_document_that_is_not_there_can_not_be_explained(loaded, jglue, tmp_path, capsys):
+    argv = ["--model_args", "pretrained=/nowhere", "--tasks", NAME, "--data_dir", str(jglue), "--num_fewshot", "0"]
+    for number, limit, count in (("999", [], 16), ("3", ["--limit", "3"], 3)):
+        assert cli.run(run.main, [*argv, "--explain", number, *limit]) == 2  # before the model is looked for
+        assert f"--explain {number}: {NAME} scores {count} documents" in capsys.readouterr().err
+
+
+def test_a_model_whose_answers_never_differ_is_told(model_folder, jglue, tmp_path, capsys):
+    """Weights that are all zero: every choice is equally likely, and every answer the same."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model_folder("spm"), tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    save_file({name: 0 * weight for name, weight in load_file(path).items()}, path, metadata={"format": "pt"})
+    names = [NAME, "jsquad-1.1-0.3"]
+    found = evaluate(tmp_path / "m", names, 0, None, jglue, tmp_path / "o", device="cpu", bootstrap_iters=0)
+    told = capsys.readouterr().err
+    assert f"{NAME}: the model gave all 16 documents one answer, the first choice, all being equally likely" in told
+    assert "jsquad-1.1-0.3: the model gave all" in told
+    assert summary(found).count("the answers never differ") == 2
+    assert cli.run(leaderboard.main, [str(tmp_path / "o" / "result.json")]) == 0
+    assert "one answer to all documents: the first choice" in capsys.readouterr().out
+    evaluate(model_folder("spm"), NAME, 0, None, jglue, device="cpu", bootstrap_iters=0)
+    assert "one answer" not in capsys.readouterr().err
 
 
 def test_ids_files_that_are_none(tmp_path):

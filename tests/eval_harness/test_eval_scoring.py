@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from eval_harness import tasks
 from eval_harness.run import evaluate
@@ -76,10 +77,35 @@ def test_a_model_that_cannot_share_is_found_out(loaded, jglue, monkeypatch):
 
     model = loaded("bpe")
     questions = [packed.Question(context=(5, 6, 7, 8), choices=((9, 10, 11), (12, 13)))]
-    assert packed.agrees(model.model, questions, model._plain)
+    assert packed.trial(model.model, questions, model._plain).holds
     right = packed.score
     monkeypatch.setattr(packed, "score", lambda m, q: [[(x + 0.01, g) for x, g in each] for each in right(m, q)])
-    assert not packed.agrees(model.model, questions, model._plain)
+    assert not packed.trial(model.model, questions, model._plain).holds
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_below_float32_contexts_are_shared_within_a_tolerance_that_is_recorded(
+    dtype, model_folder, jglue, tmp_path, monkeypatch
+):
+    from eval_harness import packed
+    from eval_harness.model import load
+
+    name, words = "jcommonsenseqa-1.1-0.5", f"pretrained={model_folder('spm')},dtype={dtype}"
+    found = {}
+    for share in (None, False):
+        model = load(words, device="cpu", share_context=share, show_progress=False)
+        found[share] = score(model, jglue, [name], tmp_path / str(share))["haigo"]
+    trial, unit = found[None]["contexts_shared_trial"], 2 * torch.finfo(getattr(torch, dtype)).eps
+    assert found[None]["contexts_shared"] is True and trial["questions"] == 8
+    assert 0 <= trial["difference"] <= trial["tolerance"] < 10
+    assert (found[False]["contexts_shared"], found[False]["contexts_shared_trial"]) == (False, None)
+    for one, other in zip(samples(tmp_path / "None", name), samples(tmp_path / "False", name), strict=True):
+        for a, b in zip(one["choices"], other["choices"], strict=True):
+            assert a["loglikelihood"] == pytest.approx(b["loglikelihood"], rel=2 * unit, abs=1e-3)
+    right = packed.score
+    monkeypatch.setattr(packed, "score", lambda m, q: [[(x * (1 + 2 * unit), g) for x, g in e] for e in right(m, q)])
+    model = load(words, device="cpu", show_progress=False)
+    assert score(model, jglue, [name], tmp_path / "far")["haigo"]["contexts_shared"] is False
 
 
 def test_batch_size_does_not_change_scores(model_folder, loaded, jglue, tmp_path):

@@ -329,3 +329,123 @@ def test_broken_yaml_is_told(words, tmp_path, capsys, text):
     assert cli.run(run.main, words("haigo_a")) == 2
     err = capsys.readouterr().err
     assert "fix:" in err and "Traceback" not in err
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """How often weights were read."""
+    times, real = [], loading.CheckedLM._create_model
+
+    def create(self, *args, **more):
+        times.append(1)
+        return real(self, *args, **more)
+
+    monkeypatch.setattr(loading.CheckedLM, "_create_model", create)
+    return times
+
+
+@pytest.mark.parametrize("checkpoint", ["float32", "bfloat16"])
+def test_one_model_answers_the_leaderboards_tasks_and_lm_evals(checkpoint, words, model_folder, jglue, loads, tmp_path):
+    """Rounded to the checkpoint's precision in between, as lm-eval would have read it; its figures are the same."""
+    import shutil
+
+    from transformers import AutoModelForCausalLM
+
+    place, ours = tmp_path / "m", "jcommonsenseqa-1.1-0.3"
+    shutil.copytree(model_folder("bpe"), place)
+    AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, checkpoint)).save_pretrained(place)
+    said = "process_results: !function said.scores\n" + PLAIN
+    task(tmp_path / "t", "haigo_a", rows=6, more=said)
+    (tmp_path / "t" / "said.py").write_text(
+        "import json\nfrom pathlib import Path\n\n\ndef scores(doc, results):\n"
+        "    with open(Path(__file__).parent / 'said.jsonl', 'a') as handle:\n"
+        "        handle.write(json.dumps([score for score, _ in results]) + '\\n')\n    return {'acc': 0.0}\n"
+    )
+    alone = ["--model_args", f"pretrained={place}", *words("haigo_a", output=False)[2:]]
+    assert cli.run(run.main, alone) == 0
+    both = ["--model_args", f"pretrained={place}", *words(ours, "haigo_a", more=["--data_dir", str(jglue)])[2:]]
+    loads.clear()
+    assert cli.run(run.main, both) == 0
+    assert len(loads) == 1
+    lines = (tmp_path / "t" / "said.jsonl").read_text().splitlines()
+    assert len(lines) == 12 and lines[:6] == lines[6:]
+    result = json.loads((tmp_path / "out" / "result.json").read_text(encoding="utf-8"))
+    assert result["haigo"]["model"]["dtype"] == "float32" and result["lm_eval"]["dtype"] == checkpoint
+
+
+def test_a_model_of_the_callers_is_left_as_it_is(words, model_folder, jglue, tmp_path, monkeypatch):
+    """It may be asked again: nothing of it is rounded."""
+    from eval_harness.model import load
+
+    lm = load(f"pretrained={model_folder('bpe')}", device="cpu", show_progress=False)
+    lm.config.dtype = torch.bfloat16
+    assert lm.as_lm_eval(None, own=False, auto=True) is None and lm.model.dtype == torch.float32
+    assert lm.as_lm_eval(None, own=False, auto=False).model is lm.model
+
+
+@pytest.mark.parametrize("size", ["auto", "auto:2", "3"])
+def test_batch_sizes_are_lm_evals(size, words, jglue, tmp_path, capsys):
+    task(tmp_path / "t", "haigo_a", rows=6)
+    for number, names in enumerate((["haigo_a"], ["jcommonsenseqa-1.1-0.3", "haigo_a"])):
+        argv = words(*names, more=["--data_dir", str(jglue), "--limit", "4", "--batch_size", size], output=False)
+        assert cli.run(run.main, [*argv, "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)  # what lm-eval prints of it is held back
+        assert result["config"]["batch_size"] == (size if number < 0 or size != "3" else 3)
+        assert result["lm_eval"]["n-samples"]["haigo_a"] == {"original": 6, "effective": 4}
+    for wrong in ("auto:x", "many", "0", "-1"):
+        assert cli.run(run.main, [*words("haigo_a", output=False), "--batch_size", wrong]) == 2
+        assert "--batch_size" in capsys.readouterr().err
+
+
+def test_progress_is_one_bar_over_all_tasks(words, tmp_path, capsys):
+    for name, rows in (("haigo_a", 4), ("haigo_b", 6)):
+        task(tmp_path / "t", name, rows=rows)
+    assert cli.run(run.main, words("haigo_a", "haigo_b", output=False)) == 0
+    told = capsys.readouterr().err
+    bars = [line for line in told.splitlines() if "documents" in line or "it/s" in line or "%|" in line]
+    assert bars and all(line.startswith("lm-eval's tasks") for line in bars), told
+    assert "lm-eval's tasks: 10 documents done in" in bars[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("haigo_grup", "haigo_group"), ("haigo_gr", "haigo_group"), ("haigo_c", "haigo_a")]
+)
+def test_a_misspelt_group_gets_the_nearest_name(name, meant, words, tmp_path, capsys):
+    task(tmp_path / "t", "haigo_a")
+    task(tmp_path / "t", "haigo_shaky")
+    (tmp_path / "t" / "group.yaml").write_text(GROUP.format(name="haigo_group"))
+    assert cli.run(run.main, words(name)) == 2
+    assert f"task '{name}' is unknown. Did you mean '{meant}'?" in capsys.readouterr().err
+
+
+def test_a_tag_runs_and_goes_on_by_its_tasks(words, counted, tmp_path, capsys):
+    folder = tmp_path / "t"
+    task(folder, "haigo_a", more="tag: haigo_tag\n" + PLAIN)
+    task(folder, "haigo_shaky", more="tag: haigo_tag\n" + SHAKY)
+    (folder / "shaky.py").write_text(CODE.format(error="ValueError('x')"))
+    (folder / "broken").touch()
+    assert cli.run(run.main, words("haigo_tag")) == 4 and set(found(tmp_path)["results"]) == {"haigo_a"}
+    (folder / "broken").unlink()
+    counted.clear()
+    assert cli.run(run.main, words("haigo_tag")) == 0 and counted == ["haigo_shaky"]
+    assert found(tmp_path)["asked"] == {"haigo_tag": ["haigo_a", "haigo_shaky"]}
+
+
+def test_a_model_that_gives_every_document_one_answer_is_told(words, model_folder, tmp_path, capsys):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    place = tmp_path / "m"
+    shutil.copytree(model_folder("bpe"), place)
+    weights = {name: 0 * weight for name, weight in load_file(place / "model.safetensors").items()}
+    save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
+    (tmp_path / "t").mkdir()
+    # choices of as many tokens as each other, or zero weights would tell them apart
+    data = tmp_path / "t" / "rows.jsonl"
+    data.write_text("".join(json.dumps({"q": f"{n}", "choices": ["x", "y"], "gold": n % 2}) + "\n" for n in range(9)))
+    task(tmp_path / "t", "haigo_a", data=data)
+    assert cli.run(run.main, ["--model_args", f"pretrained={place}", *words("haigo_a")[2:]]) == 0
+    assert "haigo_a: the model gave all documents one answer, every choice equally likely" in capsys.readouterr().err
+    assert cli.run(run.main, words("haigo_a", output=False)) == 0
+    assert "one answer" not in capsys.readouterr().err

@@ -195,6 +195,30 @@ def test_a_damaged_file_is_told(tmp_path, text, capsys):
     assert "tokenizer.json" in told and "fix:" in told and "Traceback" not in told
 
 
+@pytest.mark.parametrize(
+    ("kept", "problem"),
+    [
+        ((), "has no tokenizer."),
+        (("tokenizer_config.json",), "has no tokenizer: no vocabulary stands beside tokenizer_config.json"),
+        (("vocab.json", "tokenizer_config.json"), "has no merges.txt"),
+        (("merges.txt", "tokenizer_config.json"), "has no vocab.json"),
+    ],
+)
+def test_a_tokenizer_without_its_vocabulary_is_refused(kept, problem, model_folder, tmp_path, jglue, capsys):
+    """transformers builds GPT-2's class from nothing; every answer was empty then, and every score 0."""
+    from eval_harness import run
+
+    place = tmp_path / "m"
+    shutil.copytree(model_folder("bpe"), place, ignore=shutil.ignore_patterns("*token*"))
+    files = {"tokenizer_config.json": '{"tokenizer_class": "GPT2Tokenizer"}', "vocab.json": "{}", "merges.txt": ""}
+    for name in kept:
+        (place / name).write_text(files[name])
+    words = ["--model_args", f"pretrained={place}", "--tasks", "jsquad-1.1-0.3", "--num_fewshot", "0", "--limit", "2"]
+    assert cli.run(run.main, [*words, "--data_dir", str(jglue), "--device", "cpu"]) == 2
+    told = capsys.readouterr().err
+    assert f"{place} {problem}" in told and "tokenizer=FOLDER" in told and "Traceback" not in told
+
+
 def test_a_name_on_the_hub_has_the_same_ids(tmp_path):
     """Without the network, out of the hub's cache."""
     cache = tmp_path / "hub" / "models--some--model"

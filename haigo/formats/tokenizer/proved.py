@@ -262,13 +262,23 @@ def _unproved(place: str | os.PathLike[str], options: dict[str, Any], why: str) 
     )
 
 
+def _check_vocabulary(folder: Path) -> None:
+    """Raise where files with pieces are missing: transformers builds some classes without them, with no piece at all."""
+    there = {name for name in (*_SLOW, MODEL_NAME, *FOREIGN_NAMES) if (folder / name).is_file()}
+    pairs = {"vocab.json": "merges.txt", "merges.txt": "vocab.json"}
+    lacking = next((pairs[name] for name in pairs if name in there and pairs[name] not in there), None)
+    fix = "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER"
+    if not there:
+        settings = [name for name in beside.FILES if (folder / name).is_file()]
+        only = f": no vocabulary stands beside {' and '.join(settings)}" if settings else ""
+        raise HaigoError(f"{folder} has no tokenizer{only}.", fix)
+    if lacking is not None:
+        raise HaigoError(f"{folder} has no {lacking}, and its tokenizer needs it.", fix)
+
+
 def _rebuilt(folder: Path, place: str | os.PathLike[str], options: dict[str, Any]) -> Opened:
     """A folder without tokenizer.json, of a class whose SentencePiece model is not read here."""
-    if not any((folder / name).is_file() for name in (*_SLOW, *_ASKED)):
-        raise HaigoError(
-            f"{folder} has no tokenizer.",
-            "put the tokenizer's files into the model folder, or name them with --model_args tokenizer=FOLDER",
-        )
+    _check_vocabulary(folder)
     model = find(folder)
     try:
         tokenizer = _opened_by_transformers(place, options)
