@@ -88,16 +88,24 @@ def same_answer(rows: Sequence[Mapping[str, Any]]) -> str | None:
 
     Choices whose log-likelihoods are all equal are an answer too: the first one is taken everywhere.
     """
-    if len(rows) < MANY or len({str(row["prediction"]) for row in rows}) > 1:
+    if len(rows) < MANY:
         return None
     first = rows[0]
     if "choices" not in first:
-        return repr(str(first["prediction"]))
+        return same_text([str(row["prediction"]) for row in rows])
+    if len({row["prediction"] for row in rows}) > 1:
+        return None
     words = {tuple(choice["text"] for choice in row["choices"]) for row in rows}
     if all(len({choice["loglikelihood"] for choice in row["choices"]}) == 1 for row in rows):
         return "the first choice, all being equally likely"
     number = int(first["prediction"])
     return str(first["choices"][number]["text"]) if len(words) == 1 else f"choice number {number + 1}"
+
+
+def same_text(answers: Sequence[str]) -> str | None:
+    """The one text that all answers are, or begin: each is cut at its own length."""
+    longest = max(answers, key=len)
+    return repr(longest)[:80] if all(longest.startswith(each) for each in answers) else None
 
 
 def about(

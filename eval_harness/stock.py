@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from eval_harness import tasks
 from eval_harness.journal import Journal, fingerprint, key
 from eval_harness.options import Limit
-from eval_harness.result import MANY
+from eval_harness.result import MANY, same_text
 from haigo import files
 from haigo.cli import Failed, HaigoError
 
@@ -309,9 +309,8 @@ def _same_answer(samples: Sequence[Mapping[str, Any]]) -> str | None:
         len(each) > 1 and len({str(one[0]) for one in each if isinstance(one, list | tuple)}) == 1 for each in answers
     ):
         return "every choice equally likely"
-    texts = {str(each[0]) if len(each) == 1 and isinstance(each[0], str) else None for each in answers}
-    (text,) = texts if len(texts) == 1 else (None,)
-    return None if text is None else repr(text)[:80]
+    texts = [each[0] for each in answers if len(each) == 1 and isinstance(each[0], str)]
+    return same_text(texts) if len(texts) == len(answers) else None
 
 
 def _warn(leaf: str, outcome: Mapping[str, Any]) -> None:

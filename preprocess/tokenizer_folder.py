@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -256,4 +257,11 @@ def _adapter_differences(
                     "tokens_of_tokenizer_json": sum(len(one.ids) for one in theirs),
                 }
             progress.update(1, label)
+    if wrong := sum(row["different"] for row in counts.values()):
+        print(
+            f"haigo: {folder / 'tokenizer.json'} cuts {wrong:,} of {sum(row['documents'] for row in counts.values()):,} texts "
+            "otherwise than spm.model, which counts: pieces of one likelihood in another order (meta.json says where). No file "
+            "of that kind can follow sentencepiece there; Haigo's own commands read spm.model.",
+            file=sys.stderr,
+        )
     return {"adapter": adapted, "tokenizer_json": counts if fast is not None else None}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats import documents
-from haigo.formats.tokenizer.probes import TRAPS
+from haigo.formats.tokenizer.probes import PLAIN, TRAPS
 from preprocess import clean, sample_shards, tokenizer, tokenizer_folder, tokenizer_train, training_text
 from preprocess.options import MeasureOptions
 from preprocess.sources import Document
@@ -147,6 +147,73 @@ def test_tokenizer_json_serves_other_programs(trained):
         ids = model.encode(text)
         assert theirs.decode(ids) == text
         assert theirs.encode(text) == ids, text
+
+
+@pytest.fixture(scope="module")
+def views(trained, tmp_path_factory):
+    """Name -> what other programs make of a text: the library itself, transformers, and Haigo where spm.model is missing."""
+    import shutil
+
+    import tokenizers
+    from transformers import AutoTokenizer
+
+    place = tmp_path_factory.mktemp("others")
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        shutil.copy(trained[0] / name, place / name)
+    raw, theirs = tokenizers.Tokenizer.from_file(str(place / "tokenizer.json")), AutoTokenizer.from_pretrained(place)
+    return {
+        "tokenizers": lambda text: raw.encode(text).ids,
+        "transformers": lambda text: theirs(text)["input_ids"],
+        "haigo": tokenizer.open_hf(place).ids,
+    }
+
+
+SPELLED = ("<|endoftext|>", "<|padding|>", "<unk>", "<0x41>", "<0xE3>")
+
+
+def test_a_spelled_special_piece_is_text_to_other_programs_too(trained, views):
+    """Also where a character of it has no piece: in this model `<`, `|` and `>` have none."""
+    model = tokenizer.load(trained[0])
+    assert all(model.processor.piece_to_id(sign) == model.processor.unk_id() for sign in "<|>")
+    forms = ("{0}", "前{0}後", "a {0}\n{0}{0}", "<{0}|", "国会{0}0x")
+    for text in [*(form.format(one) for one in SPELLED for form in forms), *TRAPS, *PLAIN]:
+        ids = model.encode(text)
+        for name, encode in views.items():
+            assert encode(text) == ids, (name, text)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    text=st.text("<|>x0123Aendoftpuk国会 \n", max_size=60) | st.lists(st.sampled_from(SPELLED), max_size=5).map("".join)
+)
+def test_no_text_spells_a_special_piece_to_other_programs(trained, views, text):
+    model = tokenizer.load(trained[0])
+    special = {model.eod_id, model.pad_id, 0}
+    for name, encode in views.items():
+        ids = encode(text)
+        assert not special & set(ids) and model.decode(ids) == text, name
+        assert len(ids) == len(model.encode(text)), (
+            name
+        )  # equally likely cuts have as many pieces here, if in another order
+
+
+def test_documents_that_tokenizer_json_cuts_otherwise_are_told(cleaned, tmp_path, capsys, monkeypatch):
+    from haigo.formats.tokenizer import adapter
+
+    real = adapter.fast_tokenizer
+
+    def other(processor):
+        fast = real(processor)
+        fast.normalizer = None  # blanks stay blanks, which have no piece
+        return fast
+
+    given = {"one": cleaned / "one"}
+    tokenizer_train.train(given, tmp_path / "a", vocab_size=420, chars_per_corpus=8000)
+    assert "tokenizer.json" not in capsys.readouterr().err
+    monkeypatch.setattr(adapter, "fast_tokenizer", other)
+    meta = tokenizer_train.train(given, tmp_path / "b", vocab_size=420, chars_per_corpus=8000)
+    told, count = capsys.readouterr().err, sum(row["different"] for row in meta["tokenizer_json"].values())
+    assert count and f"tokenizer.json cuts {count:,} of" in told and "spm.model" in told
 
 
 def test_bpe_has_no_tokenizer_json_but_the_same_contract(cleaned, tmp_path):

@@ -2,8 +2,10 @@
 
 transformers 5 rebuilds SentencePiece models as fast tokenizers and changes ids on the way (prefix blanks, newlines,
 byte pieces). `HaigoTokenizer` asks sentencepiece itself, so ids are those of training. `tokenizer.json` serves programs
-that know nothing else; it may cut a tie differently, and a text that spells a special piece becomes that piece there
-(never here). How often the two differ is counted by `preprocess.tokenizer_folder`.
+that know nothing else. A text that spells a special piece is text there, too. Where two cuts are equally likely (a long
+blank before a short one, or behind it), sentencepiece takes the one that its 32-bit sums make larger, which depends on all
+that stands before: it cuts one and the same run now this way, now that, and no tokenizer.json can follow it. How often the
+two differ is counted by `preprocess.tokenizer_folder`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from .model import EOD_PIECE, FILES, MODEL_NAME, PAD_PIECE
 if TYPE_CHECKING:
     import tokenizers
 
-_BYTE_PIECE_PENALTY = 100.0
+_NEVER = 10_000.0
+"""How far below every other score those of pieces lie that are never read out of text."""
 
 
 class OwnText:
@@ -133,22 +136,26 @@ class HaigoTokenizer(OwnText, PreTrainedTokenizer):
 def fast_tokenizer(processor: sentencepiece.SentencePieceProcessor) -> tokenizers.Tokenizer:
     """The same pieces and scores as a `tokenizers` object (unigram models only).
 
-    Byte pieces get a score below every other, so that a text which spells `<0x41>` is cut as text here too (unless one
-    of its characters is itself unknown).
+    Byte pieces, control symbols and the unknown piece get a score below every other, so that a text which spells one is cut as
+    text here too. One of whose characters has no piece is parted there, which no piece crosses: an unknown character would cost
+    as much as they do. None is an added token: the library reads those out of text before the model sees it.
     """
     import tokenizers
-    from tokenizers import decoders, models, normalizers
+    from tokenizers import decoders, models, normalizers, pre_tokenizers
 
     size = processor.get_piece_size()
     scores = [processor.get_score(number) for number in range(size)]
-    low = min(scores) - _BYTE_PIECE_PENALTY
+    low = min(scores) - _NEVER
     never = [processor.is_byte(n) or processor.is_control(n) or processor.is_unknown(n) for n in range(size)]
     vocab = [(processor.id_to_piece(n), low if never[n] else scores[n]) for n in range(size)]
     fast = tokenizers.Tokenizer(models.Unigram(vocab, unk_id=processor.unk_id(), byte_fallback=True))
     fast.normalizer = normalizers.Replace(" ", "\u2581")
+    known = {piece for (piece, _), out in zip(vocab, never, strict=True) if not out and len(piece) == 1}
+    spelled = {sign for (piece, _), out in zip(vocab, never, strict=True) if out for sign in piece}
+    parted = [pre_tokenizers.Split(sign, "isolated") for sign in sorted(spelled - known)]
+    if parted:
+        fast.pre_tokenizer = pre_tokenizers.Sequence(parted)
     fast.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
-    special = [processor.id_to_piece(n) for n in range(size) if processor.is_control(n) or processor.is_unknown(n)]
-    fast.add_special_tokens([tokenizers.AddedToken(piece, normalized=False, special=True) for piece in special])
     lone = [n for n in range(size) if not never[n] and processor.id_to_piece(n) == "\n"]
     fast.add_tokens([tokenizers.AddedToken(processor.id_to_piece(n), normalized=False, special=False) for n in lone])
     return fast
@@ -164,6 +171,7 @@ def write_hf_files(processor: sentencepiece.SentencePieceProcessor, folder: Path
         "add_bos_token": False,
         "add_eos_token": False,
         "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,  # a text that spells one is text
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": 1 << 30,
     }
