@@ -2,7 +2,7 @@
 
     python benchmarks/scale_law.py                                  (RegMix's public runs: 60M parameters from 1M)
     python benchmarks/scale_law.py --make runs/japanese FOLDER      (trains a swarm of 4 sizes on a run's datasets)
-    python benchmarks/scale_law.py --swarm FOLDER
+    python benchmarks/scale_law.py --swarm FOLDER ...               (each with factors of intervals set on the others)
 
 Of RegMix's runs, 128 random ones at 1M and a few at 60M are fitted, the other 60M runs judge: rank of the mean of 13 losses,
 mean rank of the 13, level error. Beside it: the small runs alone, straight lines a metric (what was done before), the few 60M
@@ -13,7 +13,8 @@ the coverage of 90 % intervals and the mean rank of the losses at that size agai
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ Array = np.ndarray
 BATCH = {"train_micro_batch_size_per_gpu": 4, "train_batch_size": 4}  # many steps from few tokens
 HIDDEN = (24, 40, 64, 104)  # about twice the parameters from one to the next, with 1,024 pieces
 TOKENS = {48_000: (12, 8, 6, 6), 108_000: (6, 5, 5, 5), 540_000: (0, 0, 0, 2), 240_000: (5, 4, 4, 4)}  # models a size
+
+FACTORS = {"_RATE": (0.35, 0.5, 0.7, 1.0, 1.4), "_CHANGE": (0.2, 0.3, 0.4, 0.6, 0.8)}
+"""Constants of `mixer.lifted` that say how unsure levels beyond all scales are, and what is tried for them."""
 
 
 def at_target(
@@ -113,19 +117,33 @@ def read(folder: Path) -> tuple[Array, Array, list[str], list[tuple[float, float
     return np.array(weights), np.array(losses), named, numbers, names
 
 
-def swarm(folder: Path, draws: int) -> None:
-    """Print the study on a swarm."""
+@dataclass(frozen=True)
+class Case:
+    """What was fitted of a swarm, and what it is judged by."""
+
+    name: str
+    tokens: float
+    small: lifted.Runs
+    others: lifted.Others
+    weights: Array
+    losses: Array
+
+
+def cases(folder: Path) -> list[Case]:
+    """A swarm with its largest size left out."""
     weights, losses, named, numbers, metrics = read(folder)
     place = np.array(numbers)
     sizes, budgets = (np.unique(place[:, x]) for x in (0, 1))
     print(
-        f"{len(losses)} runs, {len(metrics)} losses; sizes {sizes.astype(int).tolist()}, tokens {budgets.astype(int).tolist()}"
+        f"{folder.name}: {len(losses)} runs, {len(metrics)} losses; sizes {sizes.astype(int).tolist()}, "
+        f"tokens {budgets.astype(int).tolist()}"
     )
     top = place[:, 0] == sizes[-1]
-    cases = [("2x", place[:, 0] < sizes[-1], sizes[-1], tokens) for tokens in budgets]
+    asked = [("2x", place[:, 0] < sizes[-1], sizes[-1], tokens) for tokens in budgets]
     few = (place[:, 0] <= sizes[1]) & (place[:, 1] <= budgets[1])
-    cases += [("4x 5x", few, sizes[-1], budgets[-1]), ("4x", few, sizes[-1], budgets[1])]
-    for name, fit, size, tokens in cases:
+    asked += [("4x 5x", few, sizes[-1], budgets[-1]), ("4x", few, sizes[-1], budgets[1])]
+    made = []
+    for name, fit, size, tokens in asked:
         out = top & (place[:, 1] == tokens)
         if not out.any():
             continue
@@ -140,18 +158,59 @@ def swarm(folder: Path, draws: int) -> None:
             beyond=parts.beyond,
             words=parts.words,
         )
-        law, step = at_target(lifted.Runs(weights[small], losses[small], None), others, draws)
-        w, y = weights[out], losses[out]
-        drawn, guess = law.predict_draws(w), law.predict(w)
-        sd = np.sqrt(drawn.var(axis=0) + step.noise**2)
-        plain = EffectiveShareLaw().fit(weights[small], losses[small]).predict(w)
-        inside = np.abs(guess - y) < 1.645 * sd
-        ranks = [np.mean([rank_correlation(a, b) for a, b in zip(p.T, y.T, strict=True)]) for p in (guess, plain)]
-        print(
-            f"{name:6} {tokens:8.0f} tokens, {int(out.sum())} runs: level {np.mean(np.abs(guess - y) / y):.2%} (bias "
-            f"{np.mean((guess - y) / y):+.2%}), interval holds {inside.mean():.0%} (half width {np.mean(1.645 * sd / y):.1%}), "
-            f"rank {ranks[0]:.3f} (small runs {ranks[1]:.3f}), moved: {step.moved}"
+        made.append(
+            Case(
+                name, float(tokens), lifted.Runs(weights[small], losses[small], None), others, weights[out], losses[out]
+            )
         )
+    return made
+
+
+def answered(case: Case, draws: int) -> tuple[Array, Array, bool]:
+    """Predicted losses (n, metrics), their standard deviations, and whether weights move with the scale."""
+    law, step = at_target(case.small, case.others, draws)
+    sd = np.sqrt(law.predict_draws(case.weights).var(axis=0) + step.noise**2)
+    return law.predict(case.weights), sd, step.moved
+
+
+def interval_scores(case: Case, draws: int) -> dict[str, list[float]]:
+    """Mean relative interval score (width, and 20 times what lies outside) by each factor of an unknown level."""
+    made: dict[str, list[float]] = {}
+    kept = {name: getattr(lifted, name) for name in FACTORS}
+    for name, values in FACTORS.items():
+        made[name] = []
+        for value in values:
+            setattr(lifted, name, value)
+            guess, sd, _ = answered(case, draws)
+            off, half = np.abs(guess - case.losses), 1.645 * sd
+            made[name].append(float(((2.0 * half + 20.0 * np.maximum(off - half, 0.0)) / case.losses).mean()))
+        setattr(lifted, name, kept[name])
+    return made
+
+
+def swarms(folders: Sequence[Path], draws: int) -> None:
+    """Print the study on swarms; of several, each with the factors of its intervals set on the others."""
+    every = {folder.name: cases(folder) for folder in folders}
+    scored = {name: [interval_scores(case, draws) for case in own] for name, own in every.items() if len(folders) > 1}
+    for name, own in every.items():
+        said = []
+        for factor, values in FACTORS.items() if scored else ():
+            others = np.array([row[factor] for other, rows in scored.items() if other != name for row in rows])
+            best = values[int(others.sum(axis=0).argmin())]
+            setattr(lifted, factor, best)
+            said.append(f"{factor} {best:g}")
+        print(f"{name}: {', '.join(said) or 'the factors in use'}")
+        for case in own:
+            guess, sd, moved = answered(case, draws)
+            y, plain = case.losses, EffectiveShareLaw().fit(case.small.weights, case.small.losses).predict(case.weights)
+            inside, half = np.abs(guess - y) < 1.645 * sd, np.mean(1.645 * sd / y)
+            ranks = [np.mean([rank_correlation(a, b) for a, b in zip(p.T, y.T, strict=True)]) for p in (guess, plain)]
+            print(
+                f"{case.name:6} {case.tokens:8.0f} tokens, {len(y)} runs: level {np.mean(np.abs(guess - y) / y):.2%} (bias "
+                f"{np.mean((guess - y) / y):+.2%}), interval holds {inside.mean():.0%} (half width {half:.1%}), "
+                f"rank {ranks[0]:.3f} (small runs {ranks[1]:.3f}), moved: {moved}",
+                flush=True,
+            )
 
 
 def make(run: Path, folder: Path) -> None:
@@ -178,7 +237,7 @@ def make(run: Path, folder: Path) -> None:
 
 def main() -> int:
     words = parser(__doc__)
-    words.add_argument("--swarm", type=Path, help="folder of --make: judge its largest size")
+    words.add_argument("--swarm", type=Path, nargs="+", help="folders of --make: judge the largest size of each")
     words.add_argument(
         "--make", type=Path, nargs=2, metavar=("RUN", "FOLDER"), help="train such a swarm on a run's datasets"
     )
@@ -190,7 +249,7 @@ def main() -> int:
     if args.make:
         make(*args.make)
     elif args.swarm:
-        swarm(args.swarm, args.draws)
+        swarms(args.swarm, args.draws)
     else:
         regmix(range(args.splits), args.small, args.large)
     return 0

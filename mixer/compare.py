@@ -8,10 +8,10 @@ from typing import Any, cast
 import numpy as np
 
 from haigo.cli import Refused
-from mixer import contest, gate, methods
+from mixer import contest, gate, methods, repetition
 from mixer.answer import Recommendation, decimals, significant
 from mixer.arrays import Array, Flags, Numbers
-from mixer.curve_law import CurveLaw
+from mixer.curve_law import CurveLaw, left_out_of
 from mixer.laws import GaussianProcess, Predictor, cross_validate, make
 from mixer.mixture import rounded
 from mixer.optimise import Surface, least_excess, minimise
@@ -52,11 +52,18 @@ def other(task: Problem, method: str) -> Array:
         return methods.free(method, task.constraints, task.limits)
     if method in methods.SAMPLED:
         return methods.sampled(method, task.w, task.y, task.coefficients, task.constraints, task.tops, task.seed)
-    law = cast(CurveLaw, make("law" if method == "auto" else method, task.seed)).fit(task.w, task.y)
+    law = _law(task, method).fit(task.w, task.y)
     function = Surface(law, law.theta_[None], task.constraints).weighted(
         task.coefficients, task.pull, task.constraints.reference
     )
     return minimise(function, task.limits, starting_points(task), task.ceilings)
+
+
+def _law(task: Problem, method: str) -> CurveLaw:
+    """The law, not fitted, that a method searches; with learnt repetition where the search of this task has it."""
+    if method in repetition.METHODS and task.new_law is not None:
+        return task.new_law(task.seed)
+    return cast(CurveLaw, make("law" if method == "auto" else method, task.seed))
 
 
 def compared(task: Problem, made: Recommendation, believed: Flags, choose: contest.Choose) -> list[dict[str, Any]]:
@@ -129,6 +136,10 @@ def compared(task: Problem, made: Recommendation, believed: Flags, choose: conte
 def _left_out(task: Problem, law: str) -> Array:
     """The objective of every run as a law says that does not know it, (runs,)."""
     used = np.flatnonzero(task.coefficients)
+    if law == "law":
+        return np.asarray(
+            left_out_of(_law(task, law).fit(task.w, task.y[:, used]), task.seed)[0] @ task.coefficients[used]
+        )
     return np.asarray(cross_validate(task.w, task.y[:, used], law, task.seed) @ task.coefficients[used])
 
 
@@ -136,11 +147,11 @@ def _judges(task: Problem, objective: Array) -> dict[str, contest.Judge]:
     """Two who know all runs; to one that does not know left-out runs nothing is better than the reference."""
     used = np.flatnonzero(task.coefficients)
     goal = task.coefficients[used]
-    law = Predictor(task.seed).fit(task.w, task.y[:, used])
+    law = (Predictor(task.seed) if task.new_law is None else _law(task, "law")).fit(task.w, task.y[:, used])
     process = GaussianProcess().fit(task.w, objective)
     left_out = {
         "process": cross_validate(task.w, objective[:, None], "gp", task.seed)[:, 0],
-        "law": law.left_out_ @ goal,
+        "law": (law.left_out_ if isinstance(law, Predictor) else left_out_of(law, task.seed)[0]) @ goal,
     }
     values: dict[str, Callable[[Array], Array]] = {
         "process": lambda points: process.predict(task.constraints.effective(points)[0]),
@@ -173,6 +184,7 @@ def _contest(
             unseen=task.w[rest],
             measured=task.y[rest] @ task.coefficients,
             seed=task.seed,
+            passes=task.passes,
         )
         for name in players:
             task.progress.update(_STEPS, f"comparing with {name}, part {part + 1} of {PARTS}")

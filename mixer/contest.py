@@ -21,12 +21,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mixer import methods
+from mixer import methods, repetition
 from mixer.answer import Recommendation
 from mixer.arrays import Array
 from mixer.evidence import Evidence
 from mixer.laws import cross_validate, make
 from mixer.laws_exp import ExponentialLaw
+from mixer.laws_repeat import RepeatedShareLaw
 from mixer.objective import Objective
 from mixer.optimise import Surface, minimise
 from mixer.options import KL, RecommendOptions
@@ -58,6 +59,8 @@ class Task:
     measured: Array
     """(other runs,) their objective."""
     seed: int
+    passes: Array | None = None
+    """(corpora,) as of `Evidence`, for methods that learn what repetition does."""
 
     @property
     def reference(self) -> Array:
@@ -98,9 +101,8 @@ def _answer(method: str, task: Task, choose: Choose) -> Answer:
     if method in methods.FREE:
         return Answer(weights=methods.free(method, constraints, constraints.limits()))
     w, y, goal = task.weights, task.losses[:, used], task.goal[used]
-    if method in ("auto", "law"):
-        guess = make(method, task.seed).fit(w, y).predict(task.unseen) @ goal
-        return replace(_chosen(method, task, choose), unseen=guess)
+    if method in repetition.METHODS:
+        return _chosen(method, task, choose)
     if method == "explaw":
         law = ExponentialLaw(seed=task.seed)
         law.fit(w, y)
@@ -116,7 +118,7 @@ def _answer(method: str, task: Task, choose: Choose) -> Answer:
 
 
 def _chosen(method: str, task: Task, choose: Choose) -> Answer:
-    """What the search recommends, and promises of it."""
+    """What the search recommends, promises of it, and predicts of the other runs."""
     used = np.flatnonzero(task.goal)
     names = [f"metric {j}" for j in used]
     objective = Objective(
@@ -124,13 +126,17 @@ def _chosen(method: str, task: Task, choose: Choose) -> Answer:
         direction=dict.fromkeys(names, "min"),
         standardise=False,
     )
-    runs = Evidence(weights=task.weights, losses=task.losses[:, used], metrics=names)
+    runs = Evidence(weights=task.weights, losses=task.losses[:, used], metrics=names, passes=task.passes)
     options = RecommendOptions(seed=task.seed, bootstrap=_DRAWS, method=method, force=True, beyond_proxies=True)
     made = choose(runs, objective, task.constraints, options)
     # a single metric's gain is in its own units, and the sum in those of the goal
     unit = float(task.goal[used[0]]) if len(used) == 1 else 1.0
     low, high = made.gain["interval"]
-    return Answer(weights=made.weights, gain=(low * unit, high * unit))
+    law = make(method, task.seed)
+    if task.passes is not None and made.repetition is not None and made.repetition["used"] == "learnt":
+        law = RepeatedShareLaw(task.passes, repetition.repeats(task.weights, task.passes), seed=task.seed)
+    guess = law.fit(task.weights, task.losses[:, used]).predict(task.unseen) @ task.goal[used]
+    return Answer(weights=made.weights, unseen=guess, gain=(low * unit, high * unit))
 
 
 def _promising(method: str, task: Task, law: Any, y: Array, goal: Array, best: Array) -> Answer:

@@ -29,7 +29,7 @@ BEYOND = 10.0
 _BETTER = 0.95  # the error on left-out runs must fall to this part before an order of mixtures is changed
 _SAME = np.log(1.2)
 _ALONE = 12  # runs of the target's scale up to which each is left out by itself
-_CHANGE = 0.4  # of a predicted change of level is open where no third scale could judge it
+_CHANGE = 0.7  # of a predicted change of level is open where no third scale could judge it
 _LEAST = 4  # runs that can judge
 _RATE = 0.7  # a step beyond all scales rests on one scale more than that which is judged by leaving the largest out
 
@@ -187,13 +187,35 @@ def lift(small: Runs, others: Others, coefficients: Array, seed: int, draws: int
         made, each = made[:n], each[:, :n]
     counts = small.counts
     if join:
-        worth = np.clip(np.median(base.noise_ / law.noise_) / law.relative(others.at), 0.1, 1.0) ** 2 * _once(others)
+        worth = _worth(law, values - law.predict(both, at), at, n) * _once(others)
         own = np.ones(n) if counts is None else counts
         counts = np.r_[own, worth] if own.ndim == 1 else np.vstack([own, np.tile(worth[:, None], own.shape[1])])
     return Lifted(
         runs=Runs(both if join else w, made, counts), draws=each - made, noise=noise, moved=verdict.moved,
         notes=_said(others, verdict.notes),
     )  # fmt: skip
+
+
+def _worth(law: ScaleLaw, rest: Array, at: Array, proxies: int) -> float:
+    """How much a run of another scale tells of mixtures, 1 a proxy: by how far runs are off the law within their scales.
+
+    What all runs of a scale are off alike is the law's error between scales, or their common seed: it blurs no comparison.
+
+    Args:
+        rest: (n, metrics) errors of the proxies and of the runs after them.
+    """
+    cells, squares, free = _cells(at), np.zeros((2, rest.shape[1])), np.zeros(2)
+    unit = law.relative(at)[:, None]
+    for cell in np.unique(cells):
+        mine = cells == cell
+        which = int(not mine[:proxies].any())
+        each = rest[mine] / unit[mine]
+        squares[which] += ((each - each.mean(axis=0)) ** 2).sum(axis=0)
+        free[which] += mine.sum() - 1.0
+    if free.min() < _LEAST:
+        return 1.0
+    own, other = squares / free[:, None]
+    return float(np.clip(np.median(own / np.maximum(other, 1e-300)), 0.1, 1.0))
 
 
 def _single(small: Runs) -> Array:

@@ -41,6 +41,8 @@ class Problem:
     """Counts what is solved: draws, their optima, ranges."""
     new_law: Callable[[int], CurveLaw] | None = None
     """Seed -> a law that is not fitted, where the method's own one is not what is searched (`mixer.repetition`)."""
+    passes: Array | None = None
+    """(corpora,) how often the runs pass over each corpus at the weight 1, where repetition is to be learnt from them."""
 
     def __post_init__(self) -> None:
         used = np.flatnonzero(self.coefficients)

@@ -67,8 +67,7 @@ def learn(
     if len(passes) != task.w.shape[1] or (passes < 0).any():
         raise HaigoError(f"`passes` is {given} for {task.w.shape[1]} corpora.", "give one number >= 0 a corpus")
     task.constraints = replace(task.constraints, repetition=FullRepetition())  # what it costs is in the losses
-    epochs = task.w * passes
-    repeated = (epochs > _REPEATED).sum(axis=0) >= _RUNS
+    task.passes, epochs, repeated = passes, task.w * passes, repeats(task.w, passes)
     made = Learnt(passes=passes, most=epochs.max(axis=0), repeated=repeated, error=None, used=False, law=plain)
     if not repeated.any() or task.method not in METHODS:
         return made
@@ -84,6 +83,11 @@ def learn(
         return replace(made, error=error)
     task.new_law = lambda seed: RepeatedShareLaw(passes, repeated, seed=seed)
     return replace(made, error=error, used=True, law=law)
+
+
+def repeats(weights: Array, passes: Array) -> Flags:
+    """(corpora,) of which runs (n, corpora) that pass so often over each corpus at the weight 1 could tell something."""
+    return np.asarray((weights * passes > _REPEATED).sum(axis=0) >= _RUNS)
 
 
 def _better(counts: Array, before: Array, after: Array) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from mixer_worlds import searched
 
 from haigo import cli
 from haigo.cli import HaigoError
-from mixer import optimise, search
+from mixer import contest, optimise, search
 from mixer.design import propose
 from mixer.laws_repeat import R_STAR, RepeatedShareLaw
 from mixer.objective import Objective
 from mixer.optimise import Surface, minimise
-from mixer.recommend import recommend
+from mixer.recommend import choose, recommend
 from mixer.supply import Constraints, FullRepetition
 
 CORPORA = ["news", "wiki", "code", "talk"]
@@ -111,6 +112,21 @@ def test_a_table_of_noise_switches_nothing_on():
         y = 3 + 0.05 * np.random.default_rng([seed, 2]).standard_normal((24, 2))
         used += answer(w, y, force=True).repetition["used"] == "learnt"
     assert used <= 2
+
+
+def test_a_contest_lets_the_search_learn_repetition():
+    w, y = runs(count=48, cost=0.004, after=8.0)
+    asked = contest.Task(
+        weights=w[:38], losses=y[:38], goal=np.array([1.0, 0.0]), constraints=LIMITS, unseen=w[38:], measured=y[38:, 0],
+        seed=0, passes=PASSES,
+    )  # fmt: skip
+    learnt, plain = (contest.answer("law", each, choose) for each in (asked, replace(asked, passes=None)))
+    error = [float(np.sqrt(((made.unseen - asked.measured) ** 2).mean())) for made in (learnt, plain)]
+    assert error[0] < 0.8 * error[1]
+    assert (
+        truth(learnt.weights[None], cost=0.004, after=8.0)[0, 0]
+        < truth(plain.weights[None], cost=0.004, after=8.0)[0, 0]
+    )
 
 
 def test_ceilings_hold_by_the_law_that_is_used():
