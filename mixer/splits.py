@@ -84,7 +84,8 @@ def _of_size(rate: Rate, hours: float, aim: Aim) -> Iterator[Split]:
             if tokens < LEAST_TOKENS:
                 continue
             noise = expected_regret.noise(aim.scale, rate.parameters, tokens)
-            other = expected_regret.disagreement(aim.scale, rate.parameters, tokens, aim.size or rate.parameters)
+            size = aim.size or rate.parameters
+            other = expected_regret.disagreement(aim.scale, rate.parameters, tokens, size, aim.tokens)
             for rounds in (1, 2) if enough_for_two(runs, aim.corpora) else (1,):
                 swarm = Swarm(
                     runs=runs,
@@ -124,6 +125,6 @@ def needed(aim: Aim, rank: float = TELLS) -> float | None:
     enough = [
         size
         for size in sizes.tolist()
-        if expected_regret.disagreement(aim.scale, size, 1e3 * size, aim.size) <= rank**-2 - 1
+        if expected_regret.disagreement(aim.scale, size, 1e3 * size, aim.size, aim.tokens) <= rank**-2 - 1
     ]
     return min(enough)

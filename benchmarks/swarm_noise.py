@@ -1,0 +1,148 @@
+"""How noisy small proxies are, and how alike they order mixtures: what `mixer.budget` takes as given, measured on a swarm.
+
+    python benchmarks/swarm_noise.py RUN --output-dir FOLDER    (RUN: a run folder of launch.pipeline; 7 CPU-minutes)
+
+The same mixtures are trained at several sizes and token counts with two seeds each. Noise is what a seed does to differences
+between mixtures (a seed's effect on all alike is taken off), over the metric's standard deviation over mixtures without
+noise. The correlation of two cells (sizes, token counts) is that of their losses without noise: pairs of different seeds
+alone are compared, and divided by how far two seeds of one cell agree. The constants of `mixer.expected_regret` are fitted
+to these figures, and to what is published of larger models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _run_folder import arguments, datasets, limits, parser, rows
+from scipy.optimize import least_squares
+
+from launch import proxies
+from launch.proxies.train import load
+from mixer.arrays import Array
+from mixer.design import propose
+from mixer.expected_regret import Scale
+from neox_configs import shipped
+
+Cell = tuple[float, float]
+"""Parameters and tokens."""
+HIDDEN = {24: (48_000, 120_000, 300_000), 64: (48_000, 120_000), 160: (48_000,)}
+"""Width of two layers -> token counts."""
+SEEDS = (1, 2)
+
+
+def trained(run: Path, folder: Path, mixtures: int) -> dict[Cell, Array]:
+    """Losses (seeds, mixtures, corpora) of every cell; what is trained is kept, and the same call goes on."""
+    base, known = dict(load([shipped.find_model("0-1M")])), datasets(run)
+    weights = propose(limits(run, 2.5), mixtures, 1, floor=0.01)
+    table, made = rows(list(known.corpora), weights), {}
+    for tokens in sorted({each for counts in HIDDEN.values() for each in counts}):
+        for hidden, counts in HIDDEN.items():
+            if tokens not in counts:
+                continue
+            config, losses = {**base, "hidden_size": hidden, "num_layers": 2}, []
+            for seed in SEEDS:
+                where = folder / f"h{hidden}-t{tokens}-s{seed}"
+                how: dict[str, Any] = {"tokens": tokens, "seed": seed, "workers": 1, "eval_tokens": 6000, "show": False}
+                done = proxies.run(table, known, config, where, checkpoints=False, **how)
+                if done.failed:
+                    raise SystemExit(f"proxies failed: {done.failed}")
+                results = [done.results[name] for name in table]
+                losses.append([[each["metrics"][f"{name}_bpb"] for name in known.corpora] for each in results])
+            made[float(results[0]["size"]), float(results[0]["tokens"])] = np.array(losses)
+            seconds = sum(each["cpu_seconds"] for each in results)
+            print(f"hidden {hidden}, {tokens} tokens: {seconds:.0f} CPU-seconds a seed", flush=True)
+    return made
+
+
+def noise(losses: Array) -> tuple[Array, Array]:
+    """(metrics,) noise of one run between mixtures, and the standard deviation over mixtures without it.
+
+    Args:
+        losses: (seeds, mixtures, metrics).
+    """
+    seeds, mixtures = losses.shape[:2]
+    rest = losses - losses.mean(axis=0) - losses.mean(axis=1, keepdims=True) + losses.mean(axis=(0, 1))
+    variance = (rest**2).sum(axis=(0, 1)) / ((seeds - 1) * (mixtures - 1))
+    both = losses.mean(axis=0).var(axis=0, ddof=1) - variance / seeds
+    return np.sqrt(variance), np.sqrt(np.maximum(both, 0.05 * variance))
+
+
+def agreement(one: Array, other: Array) -> float:
+    """Correlation of two cells' losses over mixtures without noise, mean over metrics (and seeds), at most 1.
+
+    Args:
+        one, other: (seeds, mixtures, metrics).
+    """
+    alone = [np.mean([_correlations(a, b) for a, b in combinations(cell, 2)], axis=0) for cell in (one, other)]
+    across = np.mean([_correlations(a, b) for i, a in enumerate(one) for j, b in enumerate(other) if i != j], axis=0)
+    return float(min(1.0, across.mean() / np.sqrt(alone[0].mean() * alone[1].mean())))
+
+
+def _correlations(one: Array, other: Array) -> Array:
+    return np.array([np.corrcoef(a, b)[0, 1] for a, b in zip(one.T, other.T, strict=True)])
+
+
+OTHERS = (
+    ((1182272, 38912), (1182272, 77824), 0.965, 0.02),
+    ((1182272, 58368), (1182272, 77824), 0.992, 0.01),
+    ((1e6, 1e9), (60e6, 1e9), 0.991, 0.003),
+)
+"""Correlations of single losses measured elsewhere, and how sure they are: `swarm_curves.py`, and RegMix's 256 mixtures."""
+
+
+def fitted(cells: Mapping[Cell, Array]) -> None:
+    """Print what `mixer.expected_regret.Scale` would be by single losses: order early in training, and the size's own part."""
+    own = [(one, other, agreement(cells[one], cells[other]), 0.04) for one, other in combinations(cells, 2)]
+    pairs = [*own, *OTHERS]
+
+    def said(point: Array) -> Array:
+        early, fall, gap = np.exp(point[[0, 1, 3]])
+        roots = [[early * (n ** point[2] * d / 1e9) ** -fall for n, d in pair[:2]] for pair in pairs]
+        sizes = [gap * abs(np.log10(one[0] / other[0])) ** Scale.size_power for one, other, *_ in pairs]
+        return np.array([(1 + gap + (a - b) ** 2) ** -0.5 for gap, (a, b) in zip(sizes, roots, strict=True)])
+
+    seen, sure = np.array([[pair[2], pair[3]] for pair in pairs]).T
+    start = np.array([1.0, np.log(0.2), 1.0, np.log(0.0007)])
+    answer = least_squares(lambda x: np.r_[(said(x) - seen) / sure, x[3] - start[3]], start, loss="soft_l1")
+    early, fall, gap = np.exp(answer.x[[0, 1, 3]])
+    print(f"early {early:.2f}, falls by {fall:.2f} of tokens x parameters^{answer.x[2]:.2f}; size_gap {gap:.4f}")
+    for pair, value in zip(pairs, said(answer.x), strict=True):
+        print(f"  {pair[0]} {pair[1]}: {pair[2]:.3f}, said {value:.3f}")
+    ratio = [np.log((each[0] / each[1]) ** 2).mean() / 2 for each in map(noise, cells.values())]
+    place = [np.log(size / tokens) for size, tokens in cells]
+    print(f"noise grows by {np.polyfit(place, ratio, 1)[0]:+.2f} of parameters a token")
+
+
+def tables(cells: Mapping[Cell, Array]) -> None:
+    """Print noise a cell, and the correlation of every pair of cells."""
+    for (size, tokens), losses in cells.items():
+        each, mean = noise(losses), noise(losses.mean(axis=2, keepdims=True))
+        ratio = each[0] / each[1]
+        print(
+            f"{size:9.0f} parameters {tokens:8.0f} tokens: noise {np.sqrt((ratio**2).mean()):.3f} of single losses "
+            f"({' '.join(f'{one:.2f}' for one in ratio)}), {mean[0][0] / mean[1][0]:.3f} of their mean; "
+            f"spread {' '.join(f'{one:.3f}' for one in each[1])}"
+        )
+    for one, other in combinations(cells, 2):
+        single = agreement(cells[one], cells[other])
+        both = agreement(*(cells[each].mean(axis=2, keepdims=True) for each in (one, other)))
+        print(f"{one[0]:9.0f} {one[1]:8.0f}  {other[0]:9.0f} {other[1]:8.0f}   {single:.3f}, of the mean {both:.3f}")
+
+
+def main() -> int:
+    words = parser(__doc__)
+    words.add_argument("--output-dir", type=Path, default=Path(".cache/swarm_noise"))
+    words.add_argument("--mixtures", type=int, default=8)
+    args = arguments(words)
+    cells = trained(args.run, args.output_dir, args.mixtures)
+    tables(cells)
+    fitted(cells)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
