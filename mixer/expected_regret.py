@@ -18,8 +18,8 @@ mixtures; the floor is the law's own error, which runs do not lower."""
 MANY = 9
 """With 5 corpora as many runs were needed as with 9; beyond, they are taken to grow with the corpora."""
 SECOND = -0.05, 0.1
-"""The part of learning that a second round takes away with up to MANY corpora, and with more: the first in these worlds (with an
-error of .08), the second with 64 proxies in those of RegMix's 17 corpora."""
+"""The part of learning that a second round takes away with up to MANY corpora, and with more: the first in these worlds (its
+error is .08), the second with 64 proxies in those of RegMix's 17 corpora."""
 TRANSFER, BEND, NARROW = 0.45, 0.84, 1.7
 """Transfer: TRANSFER x (1 / rho^2 - 1)^BEND x (MANY / corpora)^NARROW, the last below MANY corpora: the gain over token
 share, which is the unit, is smaller there."""

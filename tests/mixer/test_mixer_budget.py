@@ -96,10 +96,12 @@ def test_rates_of_every_kind_are_read_and_written_as_one_table(capsys, tmp_path,
     assert plan(capsys, "--hours", 50, *words, *CORPORA) == plan(capsys, "--hours", 50, "--rates", out, *CORPORA)
 
 
-def test_the_plan_is_one_that_the_run_file_and_the_commands_take(capsys, tmp_path, table, monkeypatch):
+@pytest.mark.parametrize(("corpora", "rounds"), [(4, 1), (12, 2)])
+def test_the_plan_is_one_that_the_run_file_and_the_commands_take(capsys, tmp_path, table, monkeypatch, corpora, rounds):
     from launch.pipeline import runfile
 
-    words = ["--hours", 1, "--rates", table, *CORPORA, "--target-size", 1e8, "--target-tokens", 1e9]
+    names = ["--corpora", ",".join(f"c{i}" for i in range(corpora))]
+    words = ["--hours", 1, "--rates", table, *names, "--target-size", 1e8, "--target-tokens", 1e9]
     out = tmp_path / "plan.yml"
     code, said, _ = called(capsys, *words, "--output", out, "--objective", "news_bpb")
     assert code == 0 and f"Written: {out}" in said
@@ -122,7 +124,8 @@ def test_the_plan_is_one_that_the_run_file_and_the_commands_take(capsys, tmp_pat
     assert runfile.read(tmp_path / "run.yml", sets) == run
     first = next(line for line in lines if line[2] == "mixer.design")
     assert cli.run(design.main, first[3:]) == 0
-    assert len(pd.read_csv("first.csv")) == chosen["held_out"] + (chosen["runs"] + 1) // chosen["rounds"]
+    assert chosen["rounds"] == rounds
+    assert len(pd.read_csv("first.csv")) == chosen["held_out"] + (chosen["runs"] + rounds - 1) // rounds
 
 
 def test_a_pilot_says_noise_and_how_hard_the_objective_is(capsys, tmp_path, table):
@@ -151,7 +154,8 @@ def test_a_pilot_says_noise_and_how_hard_the_objective_is(capsys, tmp_path, tabl
 
 
 def test_the_second_round_goes_by_what_the_pilot_maximises(capsys, table):
-    made = plan(capsys, "--hours", 3, "--rates", table, *CORPORA, "--objective", "quiz_acc", "--maximise", "quiz_acc")
+    many = ["--corpora", ",".join(f"c{i}" for i in range(12))]  # a second round is planned for many corpora
+    made = plan(capsys, "--hours", 3, "--rates", table, *many, "--objective", "quiz_acc", "--maximise", "quiz_acc")
     second = [line for line in made["commands"] if "--history" in line]
     assert second and "--objective quiz_acc --maximise quiz_acc --append" in second[0]
 
