@@ -149,7 +149,11 @@ def main() -> int:
     print(f"{'band':6}{'quality':>9}" + "".join(f"{name:>12}" for name in [*POOL, *GOOD, "mean"]))
     for name, about in made.items():
         own = [statistics.mean(trained[seed][name][at] for seed in given.seeds) for at in range(len(GOOD) + 1)]
-        print(f"{name:6}{about['quality']:9.3f}" + "".join(f"{about[each]:12.0%}" for each in POOL) + "".join(f"{x:12.4f}" for x in own))
+        print(
+            f"{name:6}{about['quality']:9.3f}"
+            + "".join(f"{about[each]:12.0%}" for each in POOL)
+            + "".join(f"{x:12.4f}" for x in own)
+        )
     for kind, title in (("q", "quality"), ("l", "length"), ("r", "random")):
         names = [name for name in made if name.startswith(kind)]
         steps, spreads = [], []
@@ -157,7 +161,9 @@ def main() -> int:
             means = [trained[seed][name][-1] for name in names]
             steps.append(sum(low > high for low, high in zip(means, means[1:], strict=False)))
             spreads.append(f"{means[0] / means[-1] - 1:+.1%}")
-        print(f"{title}: steps up that better the mean {steps} of {len(names) - 1} by seed; last band against first {', '.join(spreads)}")
+        print(
+            f"{title}: steps up that better the mean {steps} of {len(names) - 1} by seed; last band against first {', '.join(spreads)}"
+        )
     return 0
 
 

@@ -1,58 +1,161 @@
-"""Mail addresses and Japanese telephone numbers: two rules that are off unless asked for (`--pii mail,phone`).
+"""Mail addresses, telephone numbers and postal addresses: rules that are off unless asked for (`--pii mail,phone,address`).
 
-Digits alone are dates, laws and prices as often as telephone numbers: a number counts only with separators in it, with
-+81, or as a mobile or toll-free number of full length. Names are never masked: minutes and news name public persons.
+Much looks like them. image@2x.png, react@18.2.0, git@github.com:org/repo and the prompt of a shell are no mail; digits alone are
+dates, laws and prices as often as telephone numbers: a number counts only with separators in it and a prefix that
+Japan's numbers have, with +81 and the like, as a mobile or toll-free number of full length, or behind a word such as 電話.
+Names are never masked: minutes and news name public persons.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-MAIL_MASK, PHONE_MASK = "<mail>", "<phone>"
-_MAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}[@＠](?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}(?![A-Za-z0-9-])"
+from . import addresses
+
+MAIL_MASK, PHONE_MASK, ADDRESS_MASK = "<mail>", "<phone>", "<address>"
+Span = tuple[int, int]
+
+# full-width letters, digits and signs, one for one: places in a text stay what they are
+NARROW = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | dict.fromkeys(map(ord, "‐‑‒–−"), "-") | {0x3000: " "}
+_WIDE = re.compile("[０-９＠（]")
+
+_AT = re.compile(r"@| ?[(\[]at[)\]] ?")
+_LOCAL = re.compile(r"(?<![A-Za-z0-9._%+@-])[A-Za-z0-9](?:[A-Za-z0-9._%+'-]*[A-Za-z0-9_.+-])?\Z", re.ASCII)
+_DOMAIN = re.compile(r"((?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,8})([A-Za-z]{2,24})(?![A-Za-z0-9-])")
+# what stands behind the host of a login, a copy or a prompt, and before it
+_OF_HOST = re.compile(r":[/~.\w-]|:\d| [~/][^\]\n]{0,80}\]|/\S", re.ASCII)
+_LOGIN = re.compile(r"(?:\b(?:ssh|scp|sftp|rsync|mosh)\b[^\n]{0,60}|//[!-~]*)\Z")
+_SOURCE_FILES = frozenset({"md", "ps", "py", "rs", "sh", "so"})
+"""Endings of files that are countries' too: behind one name alone they are no domain."""
+_DOMAINS = frozenset(
+    "academy aero agency app asia beauty best biz blog business cafe cat center cloud club co company coop design dev digital"
+    " earth edu email energy events expert express finance fun fund game games global gov group guru health help host house"
+    " icu inc info int jobs kyoto law legal life link live love market marketing media mil mobi moe moscow museum nagoya name"
+    " net network news ninja nyc okinawa one online org osaka page paris partners party photo photos plus press pro pub red"
+    " report review ryukyu school science services shop site social software solutions space store studio style support systems"
+    " team tech tel tips today tokyo top tours town toys travel university vip website wiki win work works world wtf xyz"
+    " yokohama zone com art arpa berlin london".split()
 )
-_BETWEEN = r"[-‐‑‒–−－ー ()（）.・]"
-_DIGIT = "[0-9０-９]"
-_PHONE = re.compile(
-    rf"(?<![0-9０-９A-Za-z/.-])(?:"
-    rf"[+＋](?:81|８１){_BETWEEN}{{0,2}}(?:[(（][0０][)）])?{_DIGIT}{{1,4}}{_BETWEEN}{{0,2}}{_DIGIT}{{1,4}}{_BETWEEN}{{0,2}}{_DIGIT}{{3,4}}"
-    rf"|[(（]?[0０]{_DIGIT}{{1,4}}{_BETWEEN}{{1,2}}{_DIGIT}{{1,4}}{_BETWEEN}{{1,2}}{_DIGIT}{{3,4}}"
-    rf"|[0０][5-9５-９][0０]{_DIGIT}{{8}}|[0０][1１][2２][0０]{_DIGIT}{{6}}"
-    rf")(?![0-9０-９A-Za-z]|[-‐−－]{_DIGIT})"
+"""Top-level domains of more than two letters in which mail is read; those of two are countries'."""
+
+_BETWEEN = r"[- ().・ー]"
+_JAPAN = (
+    rf"\+81{_BETWEEN}{{0,2}}(?:\(0\))?{_BETWEEN}?\d{{1,4}}{_BETWEEN}{{0,2}}\d{{1,4}}{_BETWEEN}{{0,2}}\d{{3,4}}"
+    rf"|\(?0\d{{1,4}}{_BETWEEN}{{1,2}}\d{{1,4}}{_BETWEEN}{{1,2}}\d{{3,4}}"
+    r"|0[5-9]0\d{8}|0120\d{6}"
 )
-_NATIONAL = (10, 11)
+_ABROAD = r"\+(?!81)[1-9]\d{0,2}(?:[-. ]?\(?\d{1,4}\)?){2,6}"
+_AMERICA = r"(?:\+?1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}"
+_PHONE = re.compile(rf"(?<![0-9A-Za-z/.-])(?:({_JAPAN})|({_AMERICA})|({_ABROAD}))(?![0-9A-Za-z]|-\d)", re.ASCII)
+_LABELLED = re.compile(
+    r"(?:電話|番号|携帯|℡|☎|TEL|Tel|tel|FAX|Fax|fax|[Pp]hone)[^0-9\n]{0,6}(?<![-/.])(0[1-9]\d{8})(?![0-9A-Za-z]|-\d)",
+    re.ASCII,
+)
+_OF_GOODS = re.compile(r"(?:注文|商品|会員|伝票|受付|整理|管理|製造|品)番号[^0-9\n]{0,6}\Z")
+_MOBILE = ("020", "050", "060", "070", "080", "090")
+_GROUPED = ("0120", "0570", "0800", "0990")
 
 
 def mail(text: str) -> str:
     """Put `<mail>` in the place of mail addresses."""
-    return _MAIL.sub(MAIL_MASK, text) if "@" in text or "＠" in text else text
+    return _masked("mail", MAIL_MASK, text)
 
 
 def phone(text: str) -> str:
-    """Put `<phone>` in the place of Japanese telephone numbers."""
-    return _PHONE.sub(_masked, text)
+    """Put `<phone>` in the place of telephone numbers: Japan's, America's, and any that begin with + and a country."""
+    return _masked("phone", PHONE_MASK, text)
 
 
-def _masked(match: re.Match[str]) -> str:
-    shown = match[0]
-    digits = "".join(str(int(char)) for char in shown if char.isdecimal())
-    if shown[0] in "+＋":
+def address(text: str) -> str:
+    """Put `<address>` in the place of postal addresses down to a number; a town alone stays."""
+    return _masked("address", ADDRESS_MASK, text)
+
+
+def spans(asked: str, text: str) -> list[Span]:
+    """Where a rule masks, in order.
+
+    Args:
+        asked: of `RULES`.
+    """
+    return list(_FINDERS[asked](text))
+
+
+def _mails(text: str) -> Iterator[Span]:
+    if not ("@" in text or "＠" in text or "at)" in text or "at]" in text):
+        return
+    narrow = text.translate(NARROW) if "＠" in text else text
+    end = 0
+    for at in _AT.finditer(narrow):
+        start = max(end, at.start() - 64)
+        local = _LOCAL.search(narrow[start : at.start()])
+        domain = _DOMAIN.match(narrow, at.end())
+        if local is None or domain is None or not _reads_mail(domain):
+            continue
+        first = start + local.start()
+        if _OF_HOST.match(narrow, domain.end()) or _LOGIN.search(narrow[max(0, first - 80) : first]):
+            continue
+        end = domain.end()
+        yield first, end
+
+
+def _reads_mail(domain: re.Match[str]) -> bool:
+    ending = domain[2].lower()
+    if len(ending) > 2:
+        return ending in _DOMAINS
+    return not (ending in _SOURCE_FILES and domain[1].count(".") == 1)
+
+
+def _phones(text: str) -> Iterator[Span]:
+    narrow = text.translate(NARROW) if _WIDE.search(text) else text
+    found = [match.span() for match in _PHONE.finditer(narrow) if _is_whole(match)]
+    for match in _LABELLED.finditer(narrow):
+        if not _OF_GOODS.search(narrow[max(0, match.start(1) - 12) : match.start(1)]):
+            found.append(match.span(1))
+    end = 0
+    for first, last in sorted(found):
+        if first >= end:
+            end = last
+            yield first, last
+
+
+def _is_whole(match: re.Match[str]) -> bool:
+    """Whether a number has the digits that its country's have."""
+    digits = re.sub(r"\D", "", match[0])
+    if match[2]:
+        return True
+    if match[3]:
+        return 9 <= len(digits) <= 15 and len(re.sub(r"\D", "", match[0].split(" ")[-1])) >= 2
+    if match[0].startswith("+"):
         digits = "0" + digits[2:].removeprefix("0")
-    grouped = digits.startswith(("0120", "0570", "0800", "0990"))
-    last = re.search(r"[0-9０-９]+$", shown)
-    whole = len(digits) in _NATIONAL and (grouped or (last is not None and len(last[0]) >= 4))
-    return PHONE_MASK if whole else shown
+    elif len(digits) == 11 and not digits.startswith((*_MOBILE, "0800")):
+        return False
+    last = re.search(r"\d+\Z", match[0])
+    return (
+        len(digits) in (10, 11)
+        and digits[1] != "0"
+        and (digits.startswith(_GROUPED) or (last is not None and len(last[0]) >= 4))
+    )
 
 
-RULES: dict[str, tuple[str, Callable[[str], str]]] = {"mail": ("pii_mail", mail), "phone": ("pii_phone", phone)}
+_FINDERS: dict[str, Callable[[str], Iterator[Span]]] = {
+    "mail": _mails, "phone": _phones, "address": lambda text: addresses.spans(text.translate(NARROW)),
+}  # fmt: skip
+RULES: dict[str, tuple[str, Callable[[str], str]]] = {
+    "mail": ("pii_mail", mail), "phone": ("pii_phone", phone), "address": ("pii_address", address),
+}  # fmt: skip
+
+
+def _masked(asked: str, mask: str, text: str) -> str:
+    pieces, at = [], 0
+    for first, last in _FINDERS[asked](text):
+        pieces += [text[at:first], mask]
+        at = last
+    return "".join([*pieces, text[at:]]) if pieces else text
 
 
 def shape(asked: str, text: str) -> str:
     """What the first thing that a rule masks looks like, with every letter an x and every digit a 0: for the report."""
-    mask = RULES[asked][1]
-    for match in (_MAIL if asked == "mail" else _PHONE).finditer(text):
-        if mask(match[0]) != match[0]:
-            return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "0", match[0]))
+    for first, last in _FINDERS[asked](text):
+        return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "0", text[first:last]))
     return ""
