@@ -1,9 +1,9 @@
 """Raw corpora to cleaned documents, split into train, valid and test, with an account of what every rule removed.
 
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR [--format auto] [--text-key text]
-           [--profile auto] [--markup auto] [--pii mail,phone] [--hojichar FILTER] [--split 0.96,0.02,0.02] [--seed 1234]
-           [--min-chars N] [--max-chars N] [--normalise invisible,kana] [--skip-broken N] [--unfinished] [--workers N]
-           [--keep-urls FILE] [--drop-urls FILE] [--languages ja,en] [--site-pages N] [--dry-run]
+           [--profile auto] [--markup auto] [--pii mail,phone,address] [--hojichar FILTER] [--split 0.96,0.02,0.02]
+           [--seed 1234] [--min-chars N] [--max-chars N] [--normalise invisible,kana] [--skip-broken N] [--unfinished]
+           [--workers N] [--keep-urls FILE] [--drop-urls FILE] [--languages ja,en] [--site-pages N] [--dry-run]
 
 --profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, manual, encyclopaedia, news,
 minutes, literature, code and english also drop what is not worth keeping in such a corpus. plain, wikitext and aozora

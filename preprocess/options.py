@@ -17,7 +17,7 @@ MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 """Those of `rules.MARKUPS`."""
 PROFILES = (*MARKUPS, "web", "manual", "encyclopaedia", "news", "literature", "english")
 """Those of `rules.MARKUPS` and `domains.yml`."""
-PII = ("mail", "phone")
+PII = ("mail", "phone", "address")
 STEPS = ("clean", "index", "join")
 EXECUTORS = ("pool", "datatrove", "slurm")
 SPLIT = [0.96, 0.02, 0.02]
@@ -84,7 +84,7 @@ class CleanOptions(ReadOptions, WorkOptions):
 
     profile: str = option("which rules apply", "auto", among=PROFILES)
     markup: str = option("what every document is written in; auto: told by its text", "auto", among=MARKUPS)
-    pii: list[str] = option("mask personal information: mail,phone", [], among=PII, listed=_names)
+    pii: list[str] = option("mask personal information: mail,phone,address", [], among=PII, listed=_names)
     filters: list[str] = option("a filter of HojiChar's as a step", [], flags=("--hojichar",), metavar="FILTER")
     normalise: str | None = option(
         "invisible,kana or none (default: the profile's own)", None, flags=("--normalise", "--normalize")

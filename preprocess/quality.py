@@ -12,6 +12,7 @@ apart. About 200 bytes of memory for every one of --characters.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -27,15 +28,14 @@ from haigo.formats.documents import Broken, Document
 from haigo.progress import Progress
 
 from . import hashed, quality_model, sources
+from .options import ReadOptions
 from .score_options import QualityCommand, QualityOptions
 
 _LEAST = 20
 _NAMED = 100
 _BYTES = 200
 _DISK = 4 * quality_model.CLASSIFIER.size + quality_model.GRAMS.size
-_READ = (
-    "format", "text_key", "patterns", "exclude", "encoding", "join", "attendance", "txt_documents", "skip_broken",
-)  # fmt: skip
+_READ = tuple(each.name for each in dataclasses.fields(ReadOptions))
 Paths = Sequence[str | os.PathLike[str]]
 
 
