@@ -70,6 +70,8 @@ def train(
     )  # fmt: skip
     _require_room(folder, options)
     read_from = {side: [digests.sha256(path) for path in found] for side, found in paths.items()}
+    lists = [Path(each) for each in (*options.keep_urls, *options.drop_urls)]
+    read_from["lists"] = [digests.sha256(each) for each in lists if each.is_file()]
     asked = {name: getattr(options, name) for name in ("characters", "excerpt", "seed", *_READ)}
     recipe = files.digest({"format": 1, "read": read_from, "asked": asked})
     with files.owner(folder):
