@@ -3,8 +3,6 @@
     python -m preprocess.clean INPUT... --corpus NAME --output-dir DIR [--format auto] [--text-key text]
            [--profile auto] [--markup auto] [--pii mail,phone,address] [--hojichar FILTER] [--split 0.96,0.02,0.02]
            [--seed 1234] [--min-chars N] [--max-chars N] [--normalise invisible,kana] [--skip-broken N] [--unfinished]
-           [--profile auto] [--markup auto] [--pii mail,phone,address] [--hojichar FILTER] [--split 0.96,0.02,0.02]
-           [--seed 1234] [--min-chars N] [--max-chars N] [--normalise invisible,kana] [--skip-broken N] [--unfinished]
            [--workers N] [--keep-urls FILE] [--drop-urls FILE] [--languages ja,en] [--site-pages N] [--dry-run]
 
 --profile auto takes markup away (wikitext, Aozora's notes, line ends) and judges nothing; web, manual, encyclopaedia, news,
