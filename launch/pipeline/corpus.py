@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from haigo.cli import HaigoError
 from haigo.options import Options, again, count, option
 from preprocess.options import FORMATS, MARKUPS, PROFILES, CleanOptions
-from preprocess.partition_options import MOST
+from preprocess.partition_options import MOST, PartitionOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class Partition(Options):
         [],
     )
 
+    least: int = again(PartitionOptions, "least")
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.quality and not self.good:
@@ -38,6 +40,8 @@ class Partition(Options):
             )
         if not self.quality:
             self.refuse_idle("no 'quality'", "good")
+        if not self.on:
+            self.refuse_idle("no 'topics' and no 'quality'", "least")
 
     @property
     def on(self) -> bool:

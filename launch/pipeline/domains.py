@@ -70,7 +70,7 @@ def make(root: Path, run: RunFile, name: str) -> dict[str, list[str]]:
 
     asked = run.corpora[name].partition
     source = root / SCORED / name / "text" / name if asked.quality else root / run.text_folder() / name
-    options = PartitionOptions(topics=asked.topics, bands=asked.quality)
+    options = asked.shared(PartitionOptions, bands=asked.quality)
     found = partition([source], root / FOLDER / name, options.replaced(seed=run.data_seed) if asked.topics else options)
     return {part: _digests(root / FOLDER / name / part) for part in found["domains"]}
 

@@ -173,6 +173,7 @@ def test_a_run_without_partitions_has_the_stages_and_inputs_that_it_had(tmp_path
         ("{topic: 2}", "", "unknown key 'corpora.news.partition.topic'. Did you mean 'topics'"),
         ("{quality: 3}", "", "'corpora.news.partition.quality' is set, and nothing says which text is good"),
         ("{topics: 2, good: [talk]}", "", "'corpora.news.partition.good' has no effect with no 'quality'"),
+        ("{least: 3}", "", "'corpora.news.partition.least' has no effect with no 'topics'"),
         ("{quality: 3, good: [tlak]}", "", "names 'tlak', which is no corpus here. Did you mean 'talk'"),
         ("{quality: 3, good: [news]}", "", "'corpora.news.partition.good' names the corpus itself"),
         ("{topics: 2}, group: ja", "", "'corpora.news.group' is 'ja' beside 'corpora.news.partition'"),
@@ -196,4 +197,9 @@ def test_a_corpus_too_small_for_its_parts_is_named_by_the_key(place, tmp_path):
     run = runfile.read(tmp_path / "run.yml", [f"corpora.news.files={tmp_path / 'few.jsonl'}"])
     chain = Chain(run, tmp_path / "run.yml", tmp_path / "out")
     with pytest.raises(HaigoError, match=r"'corpora.news.partition.topics'"):
+        chain._partition(chain._clean())
+    lines = RUN.format(place=tmp_path, partition="{topics: 2, least: 40}").replace("talk.jsonl", "few.jsonl")
+    (tmp_path / "run.yml").write_text(lines.replace("news.jsonl", "few.jsonl"), encoding="utf-8")
+    chain = Chain(runfile.read(tmp_path / "run.yml"), tmp_path / "run.yml", tmp_path / "other")
+    with pytest.raises(HaigoError, match=r"lower 'corpora.news.partition.least'"):
         chain._partition(chain._clean())
