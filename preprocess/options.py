@@ -211,6 +211,7 @@ class MeasureOptions(Options):
     seed: int = seed("draws the text", SEED)
     compare: list[str] = option("other tokenizers, measured beside", [], nargs="+", metavar="OTHER")
     check_chars: int | None = count("check a random part of each corpus (default: all)", None)
+    exact_json: bool = option("write no tokenizer.json that cuts a checked text otherwise than spm.model", False)
 
 
 @dataclass(frozen=True, kw_only=True)

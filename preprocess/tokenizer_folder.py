@@ -14,7 +14,7 @@ from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats import documents
 from haigo.formats.documents import Document
-from haigo.formats.tokenizer.model import EOD_PIECE, FILES, META_NAME, MODEL_NAME, Tokenizer, load
+from haigo.formats.tokenizer.model import EOD_PIECE, FILES, JSON_LEFT_OUT, META_NAME, MODEL_NAME, Tokenizer, load
 from haigo.formats.tokenizer.probes import TRAPS
 from haigo.progress import Progress
 
@@ -99,7 +99,7 @@ def write(
         "options": dict(made.options),
         "seed": seed,
         "corpora": checked,
-        **_adapter_differences(tokenizer, folder, every, seed),
+        **_adapter_differences(tokenizer, folder, every, measured),
         "tool": f"haigo {__version__}",
     }
     if measured.compare:
@@ -213,11 +213,11 @@ def _documents(
 
 
 def _adapter_differences(
-    tokenizer: Tokenizer, folder: Path, corpora: Mapping[str, str | os.PathLike[str]], seed: int
+    tokenizer: Tokenizer, folder: Path, corpora: Mapping[str, str | os.PathLike[str]], measured: MeasureOptions
 ) -> dict[str, Any]:
     """How often the adapter (never) and tokenizer.json (at ties) cut otherwise than sentencepiece.
 
-    On a drawn sample of every corpus, and on `TRAPS`.
+    On a drawn sample of every corpus, and on `TRAPS`. A tokenizer.json that does is said, or taken away (`exact_json`).
 
     Raises:
         Refused: the adapter differs.
@@ -236,7 +236,7 @@ def _adapter_differences(
         for name, place in [*corpora.items(), ("", None)]:
             texts = list(TRAPS)
             if place is not None:
-                texts = [one.text for one in documents.draw(_documents(place, None, 0), _HF_CHECK_CHARS, seed)]
+                texts = [one.text for one in documents.draw(_documents(place, None, 0), _HF_CHECK_CHARS, measured.seed)]
             ours = tokenizer.encode_batch(texts)
             mine = [adapter.encode(text, add_special_tokens=False) for text in texts]
             label = name or "probes"
@@ -257,11 +257,16 @@ def _adapter_differences(
                     "tokens_of_tokenizer_json": sum(len(one.ids) for one in theirs),
                 }
             progress.update(1, label)
+    known: dict[str, Any] = {"adapter": adapted, "tokenizer_json": counts if fast is not None else None}
     if wrong := sum(row["different"] for row in counts.values()):
         print(
             f"haigo: {folder / 'tokenizer.json'} cuts {wrong:,} of {sum(row['documents'] for row in counts.values()):,} texts "
             "otherwise than spm.model, which counts: pieces of one likelihood in another order (meta.json says where). No file "
-            "of that kind can follow sentencepiece there; Haigo's own commands read spm.model.",
+            "of that kind can follow sentencepiece there; Haigo's own commands read spm.model."
+            + (" It is left out (--exact-json)." if measured.exact_json else ""),
             file=sys.stderr,
         )
-    return {"adapter": adapted, "tokenizer_json": counts if fast is not None else None}
+        if measured.exact_json:
+            files.remove(folder / "tokenizer.json")
+            known[JSON_LEFT_OUT] = True
+    return known

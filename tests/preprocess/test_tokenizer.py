@@ -214,6 +214,11 @@ def test_documents_that_tokenizer_json_cuts_otherwise_are_told(cleaned, tmp_path
     meta = tokenizer_train.train(given, tmp_path / "b", vocab_size=420, chars_per_corpus=8000)
     told, count = capsys.readouterr().err, sum(row["different"] for row in meta["tokenizer_json"].values())
     assert count and f"tokenizer.json cuts {count:,} of" in told and "spm.model" in told
+    words = [str(given["one"]), "--vocab-size", "420", "--chars-per-corpus", "8000", "--exact-json"]
+    assert cli.run(tokenizer.main, [*words, "--output-dir", str(tmp_path / "c")]) == 0
+    assert "It is left out (--exact-json)" in capsys.readouterr().err
+    saved = tokenizer.hf_adapter(tmp_path / "c").save_pretrained(tmp_path / "d")
+    assert not (tmp_path / "c" / "tokenizer.json").exists() and not [p for p in saved if p.endswith("tokenizer.json")]
 
 
 def test_bpe_has_no_tokenizer_json_but_the_same_contract(cleaned, tmp_path):

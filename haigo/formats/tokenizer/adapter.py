@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizer
 
 from haigo import files
 
-from .model import EOD_PIECE, FILES, MODEL_NAME, PAD_PIECE
+from .model import EOD_PIECE, FILES, JSON_LEFT_OUT, META_NAME, MODEL_NAME, PAD_PIECE
 
 if TYPE_CHECKING:
     import tokenizers
@@ -128,7 +128,8 @@ class HaigoTokenizer(OwnText, PreTrainedTokenizer):
             if (source / name).is_file() and (source / name).absolute() != (folder / name).absolute():
                 files.copy(source / name, folder / name)
                 saved.append(str(folder / name))
-        if not (folder / "tokenizer.json").is_file():  # the model came as a bare file
+        noted = files.read_json(source / META_NAME) if (source / META_NAME).is_file() else {}
+        if not (folder / "tokenizer.json").is_file() and not noted.get(JSON_LEFT_OUT):  # the model came as a bare file
             saved += [str(path) for path in write_hf_files(self.sp_model, folder)]
         return tuple(saved)
 

@@ -26,6 +26,8 @@ EOD_PIECE = "<|endoftext|>"
 PAD_PIECE = "<|padding|>"
 MODEL_NAME = "spm.model"
 META_NAME = "meta.json"
+JSON_LEFT_OUT = "tokenizer_json_left_out"
+"""In meta.json: there is no tokenizer.json because it would give other ids; none is to be made."""
 FILES = (MODEL_NAME, META_NAME, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 """What a tokenizer folder holds."""
 FOREIGN_NAMES = ("spiece.model", "tokenizer.model")
