@@ -2,8 +2,7 @@
 
 None has the form of a law in `mixer`. `sources`: the domains of a source are nearly as good as each other (a logarithm of sums
 of what saturates). `topics`: what counts is the topic, wherever it comes from. `process`: a smooth random function of sources
-and domains, not convex. `flat`: every domain has an effect and a power
-of its own, so that groups say nothing.
+and domains, not convex. `flat`: every domain has an effect and a power of its own, so that groups say nothing.
 """
 
 from __future__ import annotations
