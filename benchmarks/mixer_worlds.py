@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -80,6 +80,28 @@ class World:
         rng = np.random.default_rng([seed, 77])
         w = candidates(self.constraints, n, rng) if mixtures is None else mixtures
         return w, self.losses(w) + self.noise * rng.standard_normal((len(w), len(self.noise)))
+
+    def grouped(self, groups: int, seed: int, times: float) -> World:
+        """The same with its corpora joined at random into few, none above so many times its token share."""
+        rng, corpora = np.random.default_rng([seed, 41]), len(self.share)
+        while True:
+            member = np.eye(groups)[rng.permutation(np.arange(corpora) % groups)]
+            share = self.share @ member
+            if share.min() > 0.02 and share.max() < 0.6:
+                break
+        within = (member * self.share[:, None] / share).T
+        names = [f"g{i}" for i in range(groups)]
+        limits = Constraints(
+            corpora=names, supply=share * 1e12, target_tokens=1e12, max_epochs=times, repetition=FullRepetition()
+        )
+        return replace(
+            self,
+            corpora=names,
+            share=share,
+            function=lambda w, which: self.function(w @ within, which),
+            best={},
+            limits=limits,
+        )
 
     def regret(self, weights: Array, coefficients: Array) -> float:
         """0 at the best mixture there is, 1 at token share."""

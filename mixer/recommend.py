@@ -35,7 +35,7 @@ from mixer.objective import Objective
 from mixer.optimise import Surface, minimise, near_optimal
 from mixer.options import KL, RecommendOptions
 from mixer.problem import Problem
-from mixer.promise import Promise
+from mixer.promise import LeftOut
 from mixer.report_card import ReportCard, report_card
 from mixer.screened import Screen
 from mixer.supply import Constraints
@@ -119,7 +119,7 @@ def choose(
     least = objective.item_noise(names, y)
     for size in (known, None if step is None else step.noise):
         least = least if size is None else np.maximum(least, size)
-    kept = promise.examine(task, _law(task), left_out_of(law, task.seed)[0], believed, counts, screen, least)
+    kept = promise.examine(task, left_out_of(law, task.seed)[0], believed, least)
     notes += objective.doubts(names, read.losses * sign, evidence.source)
     for metric in task.ceiling_names:
         if card.skill(metric) < gate.MIN_SKILL:
@@ -201,14 +201,13 @@ def _problem(
     )
 
 
-def _best(task: Problem, kept: Promise, sure: float) -> Array:
+def _best(task: Problem, kept: LeftOut, sure: float) -> Array:
     """The mixture that the method chooses, (corpora,), rounded within the limits.
 
     Args:
         sure: the probability with which a run is to be below each ceiling.
     """
     limits = task.limits
-    task.keep_below(kept.shift(np.eye(len(task.names))[:, task.limited]))
     for left in reversed(range(_MARGINS)):
         if task.method in methods.EXACT:
             best = minimise(task.function(), limits, starting_points(task), task.ceilings)
@@ -217,7 +216,8 @@ def _best(task: Problem, kept: Promise, sure: float) -> Array:
                 starting_points(task)  # says so when the ceilings cannot be met
             best = other(task, task.method)
         best = rounded(best, DIGITS, limits.lower, limits.upper, limits.rows, limits.bounds)
-        if not left or (promise.certain(task, kept, best) >= sure - 5e-4).all():
+        first = left == _MARGINS - 1 and len(task.limited) > 0  # by the law alone: the promise may be better than that
+        if not left or (not first and (promise.certain(task, kept, best) >= sure - 5e-4).all()):
             break
         if sure > 0.5:
             task.keep_below(promise.margin(task, kept, best, sure + 0.1 * (1.0 - sure)), f" with probability {sure:g}")
@@ -231,7 +231,7 @@ def _best(task: Problem, kept: Promise, sure: float) -> Array:
 def _answer(
     task: Problem,
     best: Array,
-    kept: Promise,
+    kept: LeftOut,
     law: CurveLaw,
     card: ReportCard,
     options: RecommendOptions,
@@ -243,7 +243,7 @@ def _answer(
     within = max(drawn, 1e-6)
     start = task.limits.project(best)
     low, high = near_optimal(task.function(), task.limits, start, within, task.ceilings, task.progress)
-    pair = promise.compare(task, best)
+    pair, here = promise.compare(task, best, law), kept.at(best)
     exact = task.method in methods.EXACT
     return Recommendation(
         corpora=list(constraints.corpora),
@@ -256,9 +256,9 @@ def _answer(
         reference_name=constraints.reference_name,
         token_share=constraints.token_share,
         epochs=constraints.epochs(best),
-        prediction=promise.prediction(task, kept, pair),
-        gain=promise.gain(task, kept, pair),
-        expected_regret=(kept.regret(pair, drawn) if exact else drawn) * task.unit,
+        prediction=promise.prediction(task, here, pair),
+        gain=promise.gain(task, here, pair),
+        expected_regret=(here.regret(pair, drawn) if exact else drawn) * task.unit,
         more_proxies=value_of_information.proxies_to_halve(task, drawn) if exact else None,
         binding=value_of_information.binding(task, best),
         transfer=cast(Any, law).transfer(),

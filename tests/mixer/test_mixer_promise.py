@@ -96,10 +96,11 @@ def test_what_is_known_of_the_noise_is_no_error_of_the_law():
     rests = np.random.default_rng(0).normal(0.0, 1.0, (13, 1))
     one, known = np.ones((1, 1)), np.array([0.8])
     blind, seeing = (
-        Promise(rests=rests, objective=one[:, 0], together=True, noise=noise) for noise in (np.zeros(1), known)
+        Promise(rests=rests, weights=np.full(13, 1 / 13), objective=one[:, 0], noise=noise)
+        for noise in (np.zeros(1), known)
     )
     assert seeing.error(one) < blind.error(one) == blind.spread(one)
-    small = Promise(rests=0.1 * rests, objective=one[:, 0], together=True, noise=known)
+    small = Promise(rests=0.1 * rests, weights=np.full(13, 1 / 13), objective=one[:, 0], noise=known)
     assert small.spread(one) == pytest.approx(0.8)
 
 
