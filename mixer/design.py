@@ -115,6 +115,14 @@ def propose(
         raise HaigoError(f"{n} runs are no design.", "give --runs 16 or more", option="runs")
     limited = constraints.with_floor(floors(constraints, floor)) if floor > 0 else constraints
     limits = limited.limits()
+    if floor > 0 and limits.lower.sum() > 1.0 + 1e-9:
+        constraints.limits().check()  # what cannot hold together without the floor says so itself
+        raise HaigoError(
+            f"no mixture can meet a floor of {floor:g} for each of {len(constraints.corpora)} corpora: "
+            f"that is {limits.lower.sum():.3g} in all, and weights sum to 1.",
+            f"give a --floor below {1.0 / len(constraints.corpora):.2g}",
+            option="floor",
+        )
     limits.check()
     rng = np.random.default_rng(seed)
     known = histories.plain(history, objective)

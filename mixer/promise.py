@@ -43,7 +43,7 @@ class Rule:
     known: float = 6.0
     """Degrees of freedom of the error over its expected size: the same table is too confident in one world and too careful in
     another, whatever the number of runs."""
-    regret: float = 3.06
+    regret: float = 3.1
     """What a mixture loses is so many times the geometric mean of what the draws say, who differ in what the law leaves open,
     and of the law's error, which they do not know."""
     least: float = 0.1

@@ -141,7 +141,7 @@ def choose(
     if options.figures:
         made.curves = tradeoffs.curves(task, made, law)
     if others is not None and others.beyond > lifted.BEYOND and not options.force:
-        lifted.withhold(made, others.beyond)
+        lifted.withhold(made, others)
     return made
 
 

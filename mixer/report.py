@@ -126,7 +126,8 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
         gain = document["gain"]
         name = document.get("reference", {}).get("name", "token share")
         made["Mixture"] = [
-            f"Predicted gain over {name}: {_n(gain['mean'])} ({_range(gain['interval'])}) in {gain['unit']}; "
+            f"Predicted gain over {name}{', ' + gain['scale'] if 'scale' in gain else ''}: {_n(gain['mean'])} "
+            f"({_range(gain['interval'])}) in {gain['unit']}; "
             f"better with probability {gain['probability']:.2f}. "
             f"Expected loss from what the proxies do not tell: {_n(document.get('expected_regret', 0.0))}."
         ]

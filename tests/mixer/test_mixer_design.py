@@ -20,6 +20,14 @@ from mixer.supply import Constraints
 SUPPLY = "corpus,tokens,min,max,group\nnews,100e6,,,ja\nwiki,300e6,0.1,,ja\ncode,50e6,,0.3,code\ntalk,900e6,,,ja\n"
 
 
+def test_a_floor_that_many_corpora_cannot_all_have_is_named():
+    corpora = [f"c{i}" for i in range(200)]
+    with pytest.raises(HaigoError, match=r"a floor of 0\.01 for each of 200 corpora: that is 2 in all") as said:
+        design(Constraints(corpora=corpora), 8)
+    assert "--floor below 0.005" in str(said.value.fix)
+    assert len(design(Constraints(corpora=corpora), 8, floor=0.001)) == 8
+
+
 def test_table_sums_to_one_as_printed_and_keeps_floor_and_caps(tmp_path):
     (tmp_path / "supply.csv").write_text(SUPPLY)
     out = tmp_path / "ratios.csv"

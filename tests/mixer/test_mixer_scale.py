@@ -123,16 +123,19 @@ def test_a_target_beyond_all_scales(tmp_path, capsys):
     capsys.readouterr()
     far = found(tmp_path, [*words, "--target-size", "1B", "--target-tokens", "20B"])
     shown = capsys.readouterr().out
+    assert "Predicted gain over uniform, extrapolated to the target:" in shown
     assert far["prediction"] == {} and "predicted" not in shown.split("Fit")[0].replace("Predicted gain", "")
     assert any("No level of a loss is said: the target is 250 times the largest seen" in note for note in far["notes"])
     assert round(sum(far["weights"].values()), 9) == 1
     assert found(tmp_path, [*words, "--target-size", "1B", "--target-tokens", "20B", "--force"])["prediction"]
 
 
-def test_one_scale_knows_nothing_of_another(tmp_path):
+def test_one_scale_knows_nothing_of_another(tmp_path, capsys):
     w, y = mixtures(24, 3), world(mixtures(24, 3), 1e6, 1e8)
     words = tables(tmp_path, w, y + 0.003 * np.random.default_rng(0).standard_normal(y.shape), size="1M", tokens=1e8)
+    capsys.readouterr()
     made = found(tmp_path, [*words, "--target-size", "2.7B", "--target-tokens", "100B"])
+    assert ", at the scale of the proxies: " in capsys.readouterr().out
     assert made["prediction"] == {} and not made["scale"]["moved"]
     assert any("nothing is known of how ranks transfer" in note for note in made["notes"])
     plain = found(tmp_path, words)
