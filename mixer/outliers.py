@@ -40,7 +40,7 @@ _LEAST_RUNS = 8  # with fewer runs a law bends to each of them
 _ENOUGH = (
     24  # with fewer runs than this the width of a good run is not well known, and only what is farther off is named
 )
-_MATERIAL = 0.4  # standard deviations over the runs: nearer than this no loss is worth a word
+_MATERIAL = 0.3  # standard deviations over the runs: nearer than this no loss is worth a word
 _MANY = 0.25  # a run that is off in more than this part of the metrics is not believed in the others either
 _AT_MOST = 0.2  # of the runs: where more are off, it is the law that is wrong
 _DIVERGED = 10.0  # standard deviations above the middle: among RegMix's runs none is above 5
