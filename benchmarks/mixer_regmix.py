@@ -24,7 +24,7 @@ from _measure import parser, seconds
 from _public_runs import chosen, table
 
 from mixer import laws
-from mixer.arrays import Array
+from mixer.arrays import Array, Flags
 from mixer.objective import Objective
 from mixer.recommend import recommend
 from mixer.supply import Constraints
@@ -63,7 +63,7 @@ def judged(name: str, n: int, seeds: int) -> str:
     )
 
 
-def within(hit: Array) -> float:
+def within(hit: Flags) -> float:
     """Losses (last axis but one: of runs) of which 85 to 95 % are held."""
     part = hit.mean(axis=-2)
     return float(((part >= 0.85) & (part <= 0.95)).sum(axis=-1).mean())
