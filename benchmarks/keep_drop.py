@@ -127,7 +127,7 @@ def fitted(rows: list[Labelled], corpora: Path) -> tuple[dict[str, float], float
 
     measured, real = wording.web(), _real(corpora)
     names = measured.names
-    values = measured.features([_as_read(text) for text in [*(row.text for row in rows), *real]])
+    values = measured.features(wording.Joined([_as_read(text) for text in [*(row.text for row in rows), *real]]))
     scaler = StandardScaler().fit(values)
     scaled = scaler.transform(values)
     bad = np.array([not row.keep for row in rows] + [False] * len(real))

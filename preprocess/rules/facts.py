@@ -100,7 +100,7 @@ class Facts:
     @functools.cached_property
     def wording(self) -> float:
         """Above 0: rather an advertisement, a list or a machine's than a text (`wording.yml`)."""
-        return wording.web().scores([self.text])[0]
+        return wording.web().scores(wording.Joined([self.text]))[0]
 
     @property
     def misread(self) -> float:
@@ -180,19 +180,17 @@ class Facts:
 def together(texts: Sequence[str]) -> list[Facts]:
     """The facts of many texts, with those that cost less for all at once."""
     every = [Facts(text) for text in texts]
-    for facts, score in zip(every, wording.web().scores(texts), strict=True):
-        facts.wording = score
-    short = [facts for facts in every if len(facts.text) <= wording.WHOLE]
-    points = np.frombuffer("".join(facts.text for facts in short).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-    kinds = classes()[points]
-    hashes = _windows(points, _WIDTH) if len(points) >= _WIDTH else np.zeros(0, np.uint64)
-    start = 0
-    for facts in short:
-        end = start + len(facts.text)
-        facts.points = points[start:end]
-        facts.counts = np.bincount(kinds[start:end], minlength=len(CLASSES)).tolist()
-        facts.known[_WIDTH] = _repeats(hashes[start : max(start, end - _WIDTH + 1)])
-        start = end
+    for first in range(0, len(texts), wording.TOGETHER):
+        some = every[first : first + wording.TOGETHER]
+        joined = wording.Joined([facts.text for facts in some])
+        hashes = _windows(joined.points, _WIDTH) if len(joined.points) >= _WIDTH else np.zeros(0, np.uint64)
+        for facts, score, start in zip(some, wording.web().scores(joined), joined.starts.tolist(), strict=True):
+            facts.wording = score
+            if len(facts.text) <= wording.WHOLE:
+                end = start + len(facts.text)
+                facts.points = joined.points[start:end]
+                facts.counts = np.bincount(joined.kinds[start:end], minlength=len(CLASSES)).tolist()
+                facts.known[_WIDTH] = _repeats(hashes[start : max(start, end - _WIDTH + 1)])
     return every
 
 

@@ -27,7 +27,8 @@ WHOLE = _HEAD + _TAIL
 _MOST_KINDS, _MOST_SHARE = 8.0, 6.0
 _USUAL = 400
 """Characters of a text that words are counted for; of longer ones kinds of words grow with the root."""
-_TOGETHER = 500
+TOGETHER = 256
+"""Texts looked at in one go, at most."""
 _FACTOR, _PAIR, _LOW = np.uint64(0x9E3779B97F4A7C15), np.uint32(40503), np.uint32(0xFFFF)
 _STOPS, _CLOSING, _SHORT = "。．！？!?", "」』）)】]\"'”’♪", 20
 SHAPE = ("prose", "end_lines", "short_lines")
@@ -45,7 +46,13 @@ class Lexicon:
     def __init__(self, groups: dict[str, list[str]]) -> None:
         self.groups = list(groups)
         words = sorted({word for each in groups.values() for word in each})
-        self.of_group = np.array([[word in set(groups[name]) for name in self.groups] for word in words], np.float64)
+        self.words = len(words)
+        of_word = {word: [at for at, name in enumerate(self.groups) if word in set(groups[name])] for word in words}
+        self._most = max(map(len, of_word.values()))
+        # a row a word: its groups, and behind them one that stands for none
+        self._of_word = np.array(
+            [(of_word[word] + [len(groups)] * self._most)[: self._most] for word in words], np.int64
+        )
         self._starts, self._single = np.zeros(1 << 16, bool), np.full(1 << 16, -1, np.int32)
         by_length: dict[int, list[tuple[int, int]]] = {}
         for number, word in enumerate(words):
@@ -63,8 +70,19 @@ class Lexicon:
             for length, rows in ((length, sorted(by_length[length])) for length in sorted(by_length))
         }
 
+    def by_group(self, texts: npt.NDArray[np.int64], words: npt.NDArray[Any], count: int) -> npt.NDArray[np.int64]:
+        """How many of some words are of each group, a row a text; without products of matrices, which start threads.
+
+        Args:
+            texts, words: of each word that stands in a text.
+            count: of texts.
+        """
+        width = len(self.groups) + 1
+        cells = self._of_word[words] + (texts * width)[:, None]
+        return np.bincount(cells.ravel(), minlength=count * width).reshape(count, width)[:, :-1]
+
     def find(self, points: Points) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """Where words stand, and which (rows of `of_group`)."""
+        """Where words stand, and which, by their numbers."""
         single = self._single[np.minimum(points, _LOW)]
         place = np.flatnonzero(single >= 0)
         places, found = [place], [single[place]]
@@ -90,6 +108,23 @@ def _hash(points: Points) -> np.uint64:
     return np.uint64(code[0])
 
 
+class Joined:
+    """Texts as one row of code points, each with a line end behind it; of long ones their beginning and end.
+
+    Attributes:
+        points, kinds: the characters, and their classes.
+        sizes, starts: of each text: characters looked at, and where they begin.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        seen = [text if len(text) <= WHOLE else f"{text[:_HEAD]}\n{text[-_TAIL:]}" for text in texts]
+        joined = "\n".join([*seen, ""])
+        self.points: Points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        self.kinds = classes()[self.points]
+        self.sizes = np.array([len(each) for each in seen], np.int64)
+        self.starts = np.concatenate([[0], np.cumsum(self.sizes[:-1] + 1)]).astype(np.int64)[: len(seen)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Wording:
     """What `wording.yml` says, ready for use."""
@@ -104,29 +139,23 @@ class Wording:
         own = [f"{kind} {name}" for kind in ("kinds", "share") for name in self.lexicon.groups]
         return [*own, *SHAPE, *CLASSES]
 
-    def scores(self, texts: Sequence[str]) -> list[float]:
-        """Above 0: rather an advertisement, a list or a machine's than a text."""
+    def scores(self, joined: Joined) -> list[float]:
+        """Of each text; above 0: rather an advertisement, a list or a machine's than a text."""
         weights = np.array([self.weights.get(name, 0.0) for name in self.names])
-        return [
-            score
-            for first in range(0, len(texts), _TOGETHER)
-            for score in (self.features(texts[first : first + _TOGETHER]) @ weights + self.limit).tolist()
-        ]
+        scores: list[float] = ((self.features(joined) * weights).sum(axis=1) + self.limit).tolist()
+        return scores
 
-    def features(self, texts: Sequence[str]) -> Floats:
+    def features(self, joined: Joined) -> Floats:
         """What is weighed, a row a text: of the groups, kinds of words and places in 100 characters; the shape of its lines;
         shares of the classes of characters."""
-        looked_at = [text if len(text) <= WHOLE else f"{text[:_HEAD]}\n{text[-_TAIL:]}" for text in texts]
-        joined = "\n".join([*looked_at, ""])
-        points = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
-        sizes = np.array([len(each) for each in looked_at], np.int64)
+        points, sizes = joined.points, joined.sizes
         text_of = np.repeat(np.arange(len(sizes)), sizes + 1)
         size = np.maximum(sizes, 1)[:, None]
         at, words = self.lexicon.find(points)
-        count = len(self.lexicon.of_group)
-        times = np.bincount(text_of[at] * count + words, minlength=len(sizes) * count).reshape(len(sizes), count)
-        kinds, places = (times > 0) @ self.lexicon.of_group, times @ self.lexicon.of_group
-        of_class = classes()[points].astype(np.int64) + text_of * len(CLASSES)
+        places = self.lexicon.by_group(text_of[at], words, len(sizes))
+        different = np.unique(text_of[at] * self.lexicon.words + words)
+        kinds = self.lexicon.by_group(*np.divmod(different, self.lexicon.words), len(sizes))
+        of_class = joined.kinds + text_of * len(CLASSES)
         shares = np.bincount(of_class, minlength=len(sizes) * len(CLASSES)).reshape(len(sizes), len(CLASSES))
         shown = np.maximum(1, sizes + 1 - shares[:, CLASSES["BLANK"]])[:, None]
         return np.concatenate(
