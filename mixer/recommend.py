@@ -119,7 +119,9 @@ def choose(
     least = objective.item_noise(names, y)
     for size in (known, None if step is None else step.noise):
         least = least if size is None else np.maximum(least, size)
-    kept = promise.examine(task, left_out_of(law, task.seed)[0], believed, least)
+    asked_for = np.union1d(np.flatnonzero(task.coefficients), task.limited)
+    good = np.r_[examined.believed(asked_for), np.ones(more, dtype=bool)]
+    kept = promise.examine(task, left_out_of(law, task.seed)[0], good, least)
     notes += objective.doubts(names, read.losses * sign, evidence.source)
     for metric in task.ceiling_names:
         if card.skill(metric) < gate.MIN_SKILL:
