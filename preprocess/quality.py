@@ -1,6 +1,6 @@
 """A classifier of good and ordinary text, and an n-gram model of the good, for preprocess.score.
 
-    python -m preprocess.quality --good FILE... --ordinary FILE... --output-dir MODEL [--characters 5e6] [--excerpt 2000]
+    python -m preprocess.quality --good FILE... --ordinary FILE... --output-dir MODEL [--characters 5e6] [--excerpt 1000]
            [--seed 1234] [--format auto] [--text-key text] [--skip-broken N] [--json]
 
 FILE is whatever preprocess.clean reads, or a cleaned corpus, of which the train split is read. Good text is what the model

@@ -18,7 +18,7 @@ class QualityOptions(ReadOptions):
     """What `quality.train` can be told."""
 
     characters: int = count("of good and of ordinary text, drawn where there is more", 5_000_000)
-    excerpt: int = count("of a longer document so many characters are read, in pieces spread over it", 2000, least=100)
+    excerpt: int = count("of a longer document so many characters are read, in pieces spread over it", 1000, least=100)
     seed: int = seed("draws the text", SEED)
 
 

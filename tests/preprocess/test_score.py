@@ -115,7 +115,7 @@ def test_good_and_ordinary_text_are_told_apart_in_text_that_was_not_trained_on(h
 
 def test_perplexity_is_that_of_the_formula(house):
     model = quality_model.read(house / "model")
-    train_text = [hashed.shortened(text, 2000) for text in texts(house / "clean/good")["train"].values()]
+    train_text = [hashed.shortened(text, 1000) for text in texts(house / "clean/good")["train"].values()]
     stream = "".join(f"\n\n{text}" for text in train_text) + "\n\n"
     counts = Counter(f"{stream}\n\n"[at : at + order] for order in (1, 2, 3) for at in range(len(stream)))
     counts = {gram: np.expm1(round(np.log1p(often) * 16) / 16) for gram, often in counts.items()}
@@ -194,6 +194,7 @@ def test_language_and_lists_of_words(house, capsys):
         "ko": "시의회는 예산안을 통과시켰다. 도서관은 다음 달부터 밤에도 문을 연다.",
         "zh": "市议会通过了预算案，图书馆从下个月起晚上也开放，许多市民对此表示欢迎。",
         "none": "1234 5678 --- \x00\x01",
+        "controls": "The council passed\x00 the budget, and the library will be open at night.",
         "ads": "お問い合わせください 営業時間 よくある質問",
     }
     write(house / "clean" / "mixed", "mixed", {"train": list(rows.items())})
@@ -201,7 +202,16 @@ def test_language_and_lists_of_words(house, capsys):
     assert cli.run(score.main, words) == cli.OK
     found = {one.id: one.meta["scores"] for one in documents.read(house / "scored/mixed", "train")}
     told = {name: row["language"] for name, row in found.items()}
-    assert told == {"ja": "ja", "code": "ja", "en": "en", "ko": "ko", "zh": "zh", "none": "un", "ads": "ja"}
+    assert told == {
+        "ja": "ja",
+        "code": "ja",
+        "en": "en",
+        "ko": "ko",
+        "zh": "zh",
+        "none": "un",
+        "ads": "ja",
+        "controls": "en",
+    }
     assert found["ads"]["spam"] > 50 and found["ja"]["spam"] == found["ja"]["adult"] == 0
     assert found["ja"]["language_probability"] > 0.9 and found["none"]["language_probability"] == 0
     assert files.read_json(house / "scored/score.json")["corpora"]["mixed"]["language"]["ja"] == 3
