@@ -77,6 +77,8 @@ class Chosen:
         judged = (
             f"(left-out error {self.errors[1]:.3f} standard deviations of the objective, {self.errors[0]:.3f} without)"
         )
+        if self.make is None and self.errors[1] < (1.0 - _GAIN) * self.errors[0]:
+            return f"A law of groups first predicts a metric with a ceiling worse {judged}: the plain one is used."
         if self.make is None:
             return f"A law of groups first is not better {judged}: the plain one is used."
         return f"Weights of groups first: the parts of a group are taken to be alike as far as the runs say {judged}."

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from haigo import cli, yamlfile
-from mixer import design, japanese, report, search
+from mixer import design, japanese, nested, report, search
 from mixer.laws_nested import NestedShareLaw
 from mixer.laws_share import EffectiveShareLaw
 from mixer.limits import Limits
@@ -130,6 +130,15 @@ def test_groups_that_say_nothing_keep_the_plain_law(tmp_path: Path) -> None:
     assert any("A law of groups first is not better" in note for note in with_groups["notes"])
     assert with_groups["weights"] == without["weights"] and with_groups["interval"] == without["interval"]
     assert set(with_groups["groups"]) == {"x", "y", "z", "u"} and "groups" not in without
+
+
+def test_the_answer_says_why_the_plain_law_stands() -> None:
+    """No better for the objective, or worse for a ceiling, though its error is smaller; in Japanese too."""
+    law = EffectiveShareLaw()
+    notes = [nested.Chosen(errors=errors, law=law, make=None).note() for errors in ([0.3, 0.299], [0.3, 0.2])]
+    assert "is not better (left-out error 0.299" in notes[0]
+    assert "predicts a metric with a ceiling worse (left-out error 0.200" in notes[1]
+    assert all("法則を使います" in japanese.say(note) for note in notes)
 
 
 def test_limits_of_a_group_hold(tmp_path: Path) -> None:
