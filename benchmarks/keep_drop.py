@@ -7,8 +7,8 @@ line. Documents of Debian's, where /usr/share/doc has them, are another: `keep_d
 Precision is the share of what was kept that was labelled keep, recall the share of what was labelled keep that was kept; a
 profile is judged on the documents of its language (manual: on manuals among those to be kept). --errors lists what a profile
 got wrong. --fit prints the weights of `preprocess/rules/wording.yml` as a logistic regression finds them on the sets given
-(never on `held_out.jsonl`, which is to judge them) and on good texts of HAIGO_CORPORA, with the figures of documents left out in tenths and,
-harder, of whole kinds left out; --write puts them into the file.
+(never on `held_out.jsonl`, which is to judge them) and on good texts of HAIGO_CORPORA, with the figures of documents left
+out in tenths and, harder, of whole kinds left out; --write puts them into the file.
 """
 
 from __future__ import annotations
