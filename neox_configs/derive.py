@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from haigo.cli import HaigoError
-from neox_configs import reader
+from haigo.cli import HaigoError, Refused
+from neox_configs import neox_args, reader
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Batch:
     """Sequences a step (`train_batch_size`)."""
 
 
+NOT_GPT = ("gmlp", "amlp", "rwkv", "mamba")
+"""Kinds in attention_config whose layer is another than attention and MLP."""
 GATED = ("geglu", "reglu", "swiglu", "bilinear", "glu")
 _COUNTS = (
     "pipe_parallel_size", "model_parallel_size", "train_batch_size", "train_micro_batch_size_per_gpu",
@@ -147,25 +149,42 @@ def parameters(config: Mapping[str, Any], padded: int) -> tuple[int, int]:
         (parameters of one layer, all parameters): L(12h^2 + 13h) + 2h + 2Vh, or Vh with tied embeddings.
 
     Raises:
-        HaigoError: the architecture is not the one counted here.
+        HaigoError: a size is missing. Refused: the architecture is not the one counted here.
     """
     need = ("num_layers", "hidden_size", "num_attention_heads")
     missing = [key for key in need if not isinstance(config.get(key), int)]
     if missing:
         raise HaigoError(f"the model config gives no {missing[0]}.", f"give {', '.join(need)} and seq_length")
-    if "glu" in reader.value(config, "activation") or config.get("num_kv_heads") not in (
-        None,
-        config["num_attention_heads"],
-    ):
-        raise HaigoError(
-            "models with gated activations or grouped queries are not planned yet.",
-            "use activation gelu and no num_kv_heads",
+    if other := uncounted(config):
+        raise Refused(
+            f"{' and '.join(other)}: no formula is for such a model, and a plain GPT's would mislead.",
+            "plan a dense GPT (attention global or flash, activation gelu, no num_kv_heads, no moe_num_experts)",
         )
     hidden = config["hidden_size"]
-    inner = config.get("intermediate_size") or 4 * hidden
+    inner = mlp(config).outer
     layer = 4 * hidden * hidden + 4 * hidden + 2 * hidden * inner + inner + hidden + 4 * hidden
     learned = (
         reader.value(config, "max_position_embeddings") or 0 if reader.value(config, "pos_emb") == "learned" else 0
     )
     tables = (2 if reader.value(config, "no_weight_tying") else 1) * padded * hidden + learned * hidden
     return layer, config["num_layers"] * layer + tables + 2 * hidden
+
+
+def uncounted(config: Mapping[str, Any]) -> list[str]:
+    """What makes a model another than the dense GPT that `parameters` counts, in words; empty for one.
+
+    Args:
+        config: with num_layers, and num_attention_heads where there is a num_kv_heads.
+
+    Raises:
+        Refused: an attention_config that GPT-NeoX would not take.
+    """
+    kinds = dict.fromkeys(neox_args.attention_layers(config.get("attention_config"), config["num_layers"]))
+    found = [f"attention_config {kind}" for kind in kinds if kind in NOT_GPT]
+    if reader.value(config, "moe_num_experts") > 1:
+        found.append(f"moe_num_experts {config['moe_num_experts']}")
+    if "glu" in reader.value(config, "activation"):
+        found.append(f"activation {config['activation']}")
+    if config.get("num_kv_heads") not in (None, config["num_attention_heads"]):
+        found.append(f"num_kv_heads {config['num_kv_heads']}")
+    return found

@@ -264,6 +264,9 @@ def _layout_keys(own: Mapping[str, Any], plan: Plan, best: Layout, place: Cluste
     keys["peak_theoretical_tflops"] = place.peak_tflops
     if plan.attention == "flash":
         keys["attention_config"] = [[["flash"], own["num_layers"]]]
+    elif own.get("attention_config") is not None:
+        # the model's own may be another than the one that was planned
+        keys["attention_config"] = [[["global"], own["num_layers"]]]
     return keys
 
 

@@ -29,7 +29,11 @@ class Training(Options):
     tokens: float = amount("training tokens", 20e9)
     seq_length: int | None = count("tokens a sample; the model's own where it is not given", None)
     global_batch_tokens: float | None = amount("tokens a step; the model's own where it is not given", None)
-    attention: str = option("flash needs flash-attn in GPT-NeoX's environment", "global", among=("global", "flash"))
+    attention: str | None = option(
+        "flash needs flash-attn in GPT-NeoX's environment; the model's own, else global, where it is not given",
+        None,
+        among=("global", "flash"),
+    )
 
     @property
     def place(self) -> Cluster:

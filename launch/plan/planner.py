@@ -11,7 +11,8 @@ from launch.plan import asked, calibrate, layouts, memory, stacks
 from launch.plan.layouts import Layout
 from launch.plan.memory import Shape
 from launch.plan.options import PlanOptions
-from neox_configs import derive, reader, shipped
+from launch.plan.stacks import Stack
+from neox_configs import derive, neox_args, reader, shipped
 from neox_configs.hardware import Cluster
 
 _NODES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -94,17 +95,19 @@ def plan(options: PlanOptions) -> Plan:
 
     Raises:
         HaigoError: unknown model, cluster, stack or layout, or numbers that make no sense.
+        Refused: an architecture or an attention that no formula is for.
     """
     place, nodes = options.place, options.nodes
-    software = stacks.of_attention(options.attention) if options.stack is None else stacks.STACKS[options.stack]
     if place.kind == "cpu" and nodes > 1:
         raise HaigoError(f"{place.name} is one machine, not {nodes} nodes.", "give --nodes 1", option="nodes")
     path = shipped.find_model(options.model)
     config = reader.load(path)
     reader.check_types(config, f"{path}:")
+    software = _software(config, options)
     shape = _shape(config, place, options, software.flash)
-    sequences = _sequences(config, shape.seq_length, options.global_batch_tokens)
-    found = layouts.candidates(shape, nodes * place.gpus_per_node, place, sequences, software)
+    gpus = nodes * place.gpus_per_node
+    sequences = _sequences(config, shape.seq_length, options.global_batch_tokens, gpus)
+    found = layouts.candidates(shape, gpus, place, sequences, software)
     learnt = None
     if options.calibrate:
         rows = [row for path in options.calibrate for row in calibrate.read(path, software)]
@@ -113,18 +116,20 @@ def plan(options: PlanOptions) -> Plan:
     fitting = layouts.ranked(found)
     smallest_nodes, smallest = None, None
     for more in () if fitting or place.kind == "cpu" else (count for count in _NODES if count > nodes):
-        able = layouts.ranked(layouts.candidates(shape, more * place.gpus_per_node, place, sequences, software))
+        there = more * place.gpus_per_node
+        step = _sequences(config, shape.seq_length, options.global_batch_tokens, there)
+        able = layouts.ranked(layouts.candidates(shape, there, place, step, software))
         if able:
             smallest_nodes, smallest = more, able[0]
             break
     faster = None
     if place.kind == "gpu" and software.neox and not software.flash and learnt is None:
         flash = dataclasses.replace(shape, flash=True)
-        quick = layouts.ranked(layouts.candidates(flash, nodes * place.gpus_per_node, place, sequences))
+        quick = layouts.ranked(layouts.candidates(flash, gpus, place, sequences))
         faster = quick[0] if quick else None
     wanted = nearest = None
     if options.layout is not None:
-        wanted, nearest = asked.judge(options.layout, shape, nodes * place.gpus_per_node, place, sequences, software)
+        wanted, nearest = asked.judge(options.layout, shape, gpus, place, sequences, software)
         if learnt is not None:
             wanted = _calibrated(wanted, shape, learnt)
             nearest = _calibrated(nearest, shape, learnt) if nearest else None
@@ -132,7 +137,7 @@ def plan(options: PlanOptions) -> Plan:
         model=str(options.model),
         cluster=place.name,
         nodes=nodes,
-        gpus=nodes * place.gpus_per_node,
+        gpus=gpus,
         parameters=shape.parameters,
         padded_vocab=shape.vocab,
         seq_length=shape.seq_length,
@@ -170,10 +175,33 @@ def _shape(config: dict[str, Any], place: Cluster, options: PlanOptions, flash: 
         raise HaigoError("the model config gives no seq_length.", "give --seq-length", option="seq_length")
     step = {"model_parallel_size": 1, "make_vocab_size_divisible_by": vocab_step(place, 1)}
     padded = derive.padded_vocab({**config, **step}, options.vocab_size)
-    return memory.shape_of({**config, "seq_length": length}, padded, flash, 4 if place.kind == "cpu" else 2)
+    try:
+        return memory.shape_of({**config, "seq_length": length}, padded, flash, 4 if place.kind == "cpu" else 2)
+    except Refused as error:
+        raise Refused(f"{options.model}: {error.problem}", error.fix) from None
 
 
-def _sequences(config: dict[str, Any], seq_length: int, tokens: float | None) -> int:
+def _software(config: dict[str, Any], options: PlanOptions) -> Stack:
+    """What the command asks for, else what the model's own attention_config does."""
+    if options.stack is not None:
+        return stacks.STACKS[options.stack]
+    if options.attention is not None:
+        return stacks.of_attention(options.attention)
+    if config.get("attention_config") is None:
+        return stacks.of_attention("global")
+    kinds = [*dict.fromkeys(neox_args.attention_layers(config["attention_config"], config.get("num_layers")))]
+    other = [kind for kind in kinds if kind not in ("global", "flash", *derive.NOT_GPT)]
+    if other or {"global", "flash"} <= {*kinds}:
+        raise Refused(
+            f"{options.model} has attention_config {' and '.join(kinds)}, whose memory and speed no formula is for.",
+            "plan it with --attention global or flash, which then stands in its config instead",
+            option="attention",
+        )
+    return stacks.of_attention("flash" if kinds == ["flash"] else "global")
+
+
+def _sequences(config: dict[str, Any], seq_length: int, tokens: float | None, gpus: int) -> int:
+    """Sequences a step, about: as asked, else as many tokens as the model's own batch has on these GPUs."""
     if tokens is not None:
         if tokens < seq_length:
             raise HaigoError(
@@ -182,5 +210,19 @@ def _sequences(config: dict[str, Any], seq_length: int, tokens: float | None) ->
                 option="global_batch_tokens",
             )
         return round(tokens / seq_length)
-    own = config.get("train_batch_size")
-    return round(own * config.get("seq_length", seq_length) / seq_length) if own else 512
+    own, micro, steps = (
+        config.get(key) for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps")
+    )
+    if own is None and micro is not None:
+        # as GPT-NeoX derives it: no accumulation is 1
+        own = micro * (1 if steps is None else steps) * max(1, gpus // derive.gpus_of_a_copy(config))
+    elif own is None and steps is None:
+        return 512
+    if own is None or own < 1:
+        raise HaigoError(
+            f"the model config gives no batch of at least one sequence (train_batch_size {config.get('train_batch_size')}, "
+            f"micro batch {micro}, accumulation {steps}).",
+            "give --global-batch-tokens",
+            option="global_batch_tokens",
+        )
+    return max(1, round(own * config.get("seq_length", seq_length) / seq_length))

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from shared_data import data_of
 
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 from neox_configs import derive, hardware, reader, shipped
 from neox_configs.keys import KEYS
 
@@ -132,8 +132,13 @@ def test_batch_arithmetic_that_fails(config: dict, gpus: int, said: str) -> None
 
 def test_models_not_counted_here_are_refused() -> None:
     base = {"num_layers": 2, "hidden_size": 8, "num_attention_heads": 2}
-    with pytest.raises(HaigoError, match="not planned"):
-        derive.parameters({**base, "activation": "swiglu"}, 128)
+    with pytest.raises(Refused, match="activation swiglu and num_kv_heads 1: no formula"):
+        derive.parameters({**base, "activation": "swiglu", "num_kv_heads": 1}, 128)
+    with pytest.raises(Refused, match="attention_config mamba and moe_num_experts 8: no formula"):
+        derive.parameters({**base, "attention_config": [[["global", "mamba"], 1]], "moe_num_experts": 8}, 128)
+    assert derive.parameters({**base, "expansion_factor": 2}, 128) == derive.parameters(
+        {**base, "intermediate_size": 16}, 128
+    )
     with pytest.raises(HaigoError, match="no hidden_size"):
         derive.parameters({"num_layers": 2, "num_attention_heads": 2}, 128)
 
