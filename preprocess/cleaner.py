@@ -49,7 +49,7 @@ def check(options: CleanOptions) -> None:
         )
     normalise.chosen(options.normalise, options.profile)
     if options.languages:
-        _language()
+        scores.require_languages(options.languages, "languages")
     _filters(tuple(options.filters), options.seed)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, nearest
 from haigo.formats import documents
 from haigo.formats.documents import Document
 
@@ -78,6 +78,25 @@ def detector(asked: str = "--language") -> Callable[[str], tuple[str, float]]:
     except ImportError:
         raise HaigoError(f"{asked} needs the package pycld2, which is not installed.", _EXTRA) from None
     return functools.partial(language, pycld2.detect)
+
+
+def require_languages(codes: Iterable[str], option: str) -> None:
+    """Make sure that pycld2 can tell these languages: of a mistyped one no document would be left.
+
+    Raises:
+        HaigoError: a code that it never gives, or it is not installed.
+    """
+    detector(f"--{option}")
+    import pycld2
+
+    known = {code.partition("-")[0] for _, code in pycld2.LANGUAGES} | {"un"}
+    for code in codes:
+        if code not in known:
+            raise HaigoError(
+                f"--{option} has '{code}', which is no language that pycld2 tells.{nearest(code, known)}",
+                "give ISO codes of two letters, such as ja,en",
+                option=option,
+            )
 
 
 def language(detect: Callable[..., Any], text: str) -> tuple[str, float]:

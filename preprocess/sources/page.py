@@ -19,7 +19,8 @@ from haigo.formats.documents.containers import Entry, readable
 from haigo.formats.documents.document import Document
 
 from . import charset
-from .url_lists import UrlLists
+from .encodings import require_known
+from .url_lists import UrlLists, host
 
 UNKNOWN_LICENCE = "not stated"
 """In the meta of every page: a page's own words on it are not looked for."""
@@ -76,7 +77,11 @@ def read(entry: Entry, encoding: str, lists: UrlLists, passed_over: Counter[str]
         encoding: of the file; "auto" goes by its bytes and by what it says.
         lists: addresses that are wanted, and unwanted.
         passed_over: counts a page without text, one too large and one whose address is unwanted.
+
+    Raises:
+        HaigoError: there is no such encoding, or resiliparse is not installed.
     """
+    require_known(encoding)
     over = Counter[str]() if passed_over is None else passed_over
     with readable(entry.name):
         data = entry.stream.read(MOST_BYTES + 1)
@@ -86,7 +91,7 @@ def read(entry: Entry, encoding: str, lists: UrlLists, passed_over: Counter[str]
     markup = charset.of_page(data) if encoding == "auto" else data.decode(encoding, "replace")
     own = _CANONICAL.search(markup[:_HEAD_CHARS])
     url = html.unescape(next(filter(None, own.groups()))) if own else ""
-    url = url if urlsplit(url).scheme in ("http", "https") else ""
+    url = url if host(url) and urlsplit(url).scheme in ("http", "https") else ""  # without a host it is none
     if reason := lists.unwanted(url):
         over[reason] += 1
         return

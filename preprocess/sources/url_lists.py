@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from haigo.cli import HaigoError
 
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_HOST = re.compile(r"[^\s/:*?\[\]]+(?::\d+)?")
+_PORT = re.compile(r":\d+$")
 
 
 def host(url: str) -> str:
@@ -24,7 +24,10 @@ def host(url: str) -> str:
 
 
 class _List:
-    """One list: `example.jp` (and the hosts below it), `example.jp/path` (all that begins so), or a pattern with `*`."""
+    """One list: `example.jp` (and the hosts below it), `example.jp/path` (all that begins so), or a pattern with `*`.
+
+    Hosts are compared as `host` gives them: in small letters, without `www.` and port.
+    """
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._hosts, self._starts = set[str](), dict[str, list[str]]()
@@ -34,13 +37,16 @@ class _List:
                 entry = _SCHEME.sub("", re.split(r"(?:^|\s)#", line.removeprefix("\ufeff"), maxsplit=1)[0].strip())
                 if any(each in entry for each in " \t"):
                     raise HaigoError(f"{path} has a blank in an address (line {number}).", "give one address a line")
+                name, slash, rest = entry.partition("/")
+                name = _PORT.sub("", name.lower()).removeprefix("www.")
                 if "*" in entry:
-                    patterns.append(fnmatch.translate(entry.removeprefix("www.")))
-                elif "/" in entry.rstrip("/"):
-                    name = entry.partition("/")[0].lower().removeprefix("www.")
-                    self._starts.setdefault(name, []).append(entry.partition("/")[2])
-                elif entry:
-                    self._hosts.add(entry.rstrip("/").lower().removeprefix("www."))
+                    patterns.append(fnmatch.translate(f"{name}{slash}{rest}"))
+                    if not slash:  # of hosts, whatever stands there
+                        patterns.append(fnmatch.translate(f"{name}/*"))
+                elif rest.rstrip("/"):
+                    self._starts.setdefault(name, []).append(rest)
+                elif name:
+                    self._hosts.add(name)
         self._pattern = re.compile("|".join(patterns)) if patterns else None
         self.empty = not (self._hosts or self._starts or patterns)
 

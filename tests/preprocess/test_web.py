@@ -9,6 +9,7 @@ from shared_data import needed
 from web_pages import TEXT, essay, packed, page, record, response
 
 from haigo import cli
+from preprocess.sources import url_lists
 
 HTML = page().encode()
 
@@ -171,6 +172,27 @@ def test_a_list_that_lists_nothing_is_named(tmp_path, capsys, content):
         (tmp_path / "drop.txt").write_text(content)
     assert cleaned(tmp_path, path, "--drop-urls", str(tmp_path / "drop.txt"))[0] == cli.BAD_INPUT
     assert "drop.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("entry", ["*.example.jp", "*.Example.jp/*", "a.example.jp:443", "www.Example.jp/", "*tag/x"])
+def test_how_an_address_on_a_list_may_be_written(tmp_path, entry):
+    (tmp_path / "list").write_text(entry + "\n")
+    lists = url_lists.UrlLists(drop=[str(tmp_path / "list")])
+    assert lists.unwanted("https://A.example.jp:8080/tag/x") and not lists.unwanted("https://other.jp/example.jp")
+
+
+def test_an_address_that_is_none_is_not_taken(tmp_path):
+    link = '<link rel="canonical" href="http://[here]/x">'
+    (tmp_path / "a.html").write_text(page().replace("<head>", f"<head>{link}"), encoding="utf-8")
+    found, _ = with_report(tmp_path, tmp_path / "a.html", "--site-pages", "2")
+    assert found[0].id == "a.html" and "url" not in found[0].meta
+
+
+@pytest.mark.parametrize("words", [("--encoding", "utf-9"), ("--languages", "jp")])
+def test_names_that_there_are_not(tmp_path, capsys, words):
+    (tmp_path / "a.html").write_text(page(), encoding="utf-8")
+    assert cleaned(tmp_path, tmp_path / "a.html", *words)[0] == cli.BAD_INPUT
+    assert words[1] in capsys.readouterr().err
 
 
 def test_pages_of_a_folder(tmp_path):
