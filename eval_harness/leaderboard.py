@@ -169,18 +169,22 @@ def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
             one, two = first.cells.get(column), other.cells.get(column)
             if not (one and two and first.folder and other.folder) or one.rules or two.rules:
                 continue
-            what = f"{other.name} against {first.name} on {one.task}"
-            if one.task != two.task or one.shots != two.shots:
-                found.append(f"{what}: no test, the other ran {two.task} with {two.shots} shots")
-                continue
-            if first.data.get(column) != other.data.get(column):
-                found.append(f"{what}: no test, the data are {first.data.get(column)} and {other.data.get(column)}")
-                continue
-            known = first.has_samples(column) and other.has_samples(column)
-            gap = known and significance.between(first.folder, other.folder, one.task, first.metrics[column])
-            none = "no test, the samples are missing, of another run, or of other documents (--log_samples)"
-            found.append(f"{what}: {gap or none}")
+            found.append(f"{other.name} against {first.name} on {one.task}: {tested(first, other, column)}")
     return found
+
+
+def tested(first: Row, other: Row, column: str) -> significance.Difference | str:
+    """The paired test of two results of `eval_harness.run` on one data set, which both have; or why there is none."""
+    one, two = first.cells[column], other.cells[column]
+    if one.task != two.task or one.shots != two.shots:
+        return f"no test, the other ran {two.task} with {two.shots} shots"
+    if first.data.get(column) != other.data.get(column):
+        return f"no test, the data are {first.data.get(column)} and {other.data.get(column)}"
+    gap, metric = None, first.metrics.get(column)
+    sampled = first.has_samples(column) and other.has_samples(column)
+    if metric and first.folder and other.folder and sampled:
+        gap = significance.between(first.folder, other.folder, one.task, metric)
+    return gap or "no test, the samples are missing, of another run, or of other documents (--log_samples)"
 
 
 def differences(cell: Cell, reference: Cell) -> list[str]:

@@ -120,6 +120,31 @@ class TableOptions(Options):
     html: Path | None = option("write the table as a web page", None, metavar="FILE")
 
 
+def _token_counts(text: str) -> list[float]:
+    return [_number(word, cli.whole, "a number") for word in text.split(",")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CurveOptions(Options):
+    """What `eval_harness.curve` can be told."""
+
+    results: list[Path] = option(
+        "result.json files of a run's checkpoints, or folders with them", positional=True, metavar="RESULT"
+    )
+    against: list[Path] = option("the same of a second run; may be repeated", [], metavar="RESULT")
+    tokens: list[int] = option(
+        "tokens of each result, in their order, where no conversion.json tells",
+        [],
+        listed=_token_counts,
+        least=0,
+        most=cli.MOST,
+    )
+    against_tokens: list[int] = option(
+        "the same of --against's results", [], listed=_token_counts, least=0, most=cli.MOST
+    )
+    output_dir: Path | None = option("where curve.svg, curve.png and curve.csv go", None, metavar="FOLDER")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions(Options):
     """Which model, and where it runs."""

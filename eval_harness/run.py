@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eval_harness import exclude, fewshot, harness, journal, result, stock, tasks
+from eval_harness import exclude, fewshot, harness, journal, milestones, result, stock, tasks
 from eval_harness.model_args import parse_args, written
 from eval_harness.options import Limit, RunOptions
 from eval_harness.sources import Source, read_sources, spread
@@ -292,6 +292,7 @@ class _Scoring:
             "max_length": lm.max_length,
             "tokenizer": lm.tokenizer_kind,
             "vocabulary": len(lm.tokenizer),
+            **milestones.noted(self.chosen["pretrained"]),
         }
         haigo = {
             "tasks": about,

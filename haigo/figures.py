@@ -242,6 +242,37 @@ def curves(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) ->
     return figure
 
 
+def scores(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]], chance: Mapping[str, float]
+) -> Figure:
+    """Scores over training: task -> run -> [(tokens, percent, low, high)]; task -> percent of who answers by chance."""
+    columns = min(3, max(1, len(panels)))
+    rows = -(-len(panels) // columns)
+    figure = _figure(3.3 * columns, 2.7 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    most = max(point[0] for runs in panels.values() for points in runs.values() for point in points)
+    unit, word = (1e9, "billion") if most >= 1e9 else (1e6, "million")
+    for axes, (name, runs) in zip(grid, panels.items(), strict=False):
+        for colour, (run, points) in zip(COLOURS, runs.items(), strict=False):
+            tokens, percent, low, high = np.array(points, dtype=float).T
+            axes.plot(tokens / unit, percent, "o-", color=colour, markersize=3, linewidth=1.5, label=run)
+            axes.vlines(tokens / unit, low, high, color=colour, linewidth=1.0)
+            axes.fill_between(tokens / unit, low, high, color=colour, alpha=0.15, linewidth=0)
+        if name in chance:
+            axes.axhline(chance[name], color=MUTED, linewidth=1.0, linestyle=":")
+        least = min(point[0] for points in runs.values() for point in points)
+        if least > 0 and most / least >= 30:
+            axes.set_xscale("log")
+        axes.set_title(name if len(name) < 40 else f"{name[:38]}…", fontsize=9, color=INK)
+        axes.set_xlabel(f"{word} tokens", fontsize=8)
+        axes.set_ylabel("%", fontsize=8)
+        _plain(axes, "both")
+    grid[0].legend(frameon=False, fontsize=8)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    return figure
+
+
 def _figure(width: float, height: float) -> Figure:
     # matplotlib writes a font cache on first use: not into the user's home unless the user says so
     os.environ.setdefault("MPLCONFIGDIR", os.path.join(tempfile.gettempdir(), f"haigo-matplotlib-{os.getuid()}"))

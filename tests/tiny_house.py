@@ -82,6 +82,8 @@ STEPS = [
     Step("eval_harness.embed", "raw/lines.txt --model model/model --output {out}/vectors.npy", "vectors", "--layer 0"),
     Step("launch.pipeline", "run.yml", "run", "--set search.bootstrap=6"),
     Step("launch.report", "run"),
+    Step("eval_harness.curve", "scores/result.json --tokens 640 --output-dir {out}", "curve", "--against scores"
+         " --against-tokens 640"),
 ]  # fmt: skip
 
 

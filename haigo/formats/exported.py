@@ -12,6 +12,8 @@ from haigo import digests, ownership
 from haigo.cli import Refused
 
 CONFIG = "config.json"
+CONVERSION = "conversion.json"
+"""What a converted model's folder says of its checkpoint."""
 
 
 def note(folder: Path) -> None:

@@ -18,7 +18,7 @@ from launch.neox.conversion import model_folder
 from launch.plan.checks import rules
 from neox_configs import derive
 
-RECORD = "conversion.json"
+RECORD = exported.CONVERSION
 _LIKE = {
     "step": int,
     "checkpoint": str,

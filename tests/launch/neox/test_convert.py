@@ -22,6 +22,7 @@ from damage import flip
 from neox_world import REPO, World, sentences, train_tokenizer
 from safetensors.torch import load_file, save_file
 
+from eval_harness import milestones
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError, Refused
 from haigo.formats import tokenizer
@@ -303,7 +304,10 @@ def test_a_missing_layer_is_named_with_another_step(case, capsys):
     told = capsys.readouterr().err
     assert "layer_03-model_00-model_states.pt is missing" in told and "--iteration 2" in told
     assert one.run("--iteration", "2") == cli.OK
-    assert files.read_json(one.out / "conversion.json")["step"] == 2
+    record = files.read_json(one.out / "conversion.json")
+    assert record["step"] == 2
+    per_step = record["config"]["train_micro_batch_size_per_gpu"] * record["config"]["seq_length"]
+    assert milestones.training(one.out) == {"step": 2, "tokens": 2 * per_step * (record["data_ranks"] or 1)}
     assert one.run("--iteration", "3", "--force") == cli.BAD_INPUT
     assert "has no global_step3" in capsys.readouterr().err
 
