@@ -189,7 +189,7 @@ def world_size(
 
     Args:
         hostfile: replaces the config's own.
-        gpus: number of GPUs, where no hostfile tells.
+        gpus: number of GPUs, where no hostfile tells: there is none, or the config's is not here yet.
 
     Raises:
         HaigoError: a hostfile that cannot be read.
@@ -197,7 +197,7 @@ def world_size(
     if config.get("global_num_gpus"):
         return int(config["global_num_gpus"]), "global_num_gpus"
     named = hostfile or config.get("hostfile")
-    if named:
+    if named and (hostfile or not gpus or Path(named).exists()):
         hosts = selected(config, read(named))
         return sum(map(len, hosts.values())), f"{named}, {len(hosts)} hosts"
     if gpus:

@@ -56,12 +56,13 @@ def start(options: DeepyOptions, root: Path | None, configs: Sequence[Path]) -> 
         print(preflight.text(preflight.Report(shown or [Check("checks", "ok", names)], {})), file=sys.stderr)
         if not options.no_preflight:
             report.refuse(str(files[0]))
+        named = options.hostfile or (None if options.no_preflight else config.get("hostfile"))
+        if named and not Path(named).is_file():
+            raise Refused(f"the hostfile {named} does not exist.", "write one line `HOST slots=GPUS` a node")
         python = call.python
         if root is not None:
             flash = "flash" in str(config.get("attention_config"))
             python = str(checkout.interpreter(["flash_attn"] if flash else []))
-        if options.hostfile and not Path(options.hostfile).is_file():
-            raise Refused(f"the hostfile {options.hostfile} does not exist.", "write one line `HOST slots=GPUS` a node")
         if options.dry_run:
             deepy = [python, "deepy.py", options.user_script, *map(str, files), *options.words()]
             dry_run.show(_call(options, root, files, config, run.gpus, python), deepy, options.json)
