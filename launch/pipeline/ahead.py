@@ -9,6 +9,7 @@ from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from launch.pipeline import domains, inputs, keys
 from launch.pipeline.runfile import FIRST_ROUND, RunFile
+from preprocess import quality_model
 
 
 def check_output(run: RunFile, path: Path, root: Path) -> None:
@@ -88,7 +89,7 @@ def check(run: RunFile, path: Path) -> None:
     for name, corpus in run.corpora.items():
         for good in corpus.partition.good:
             if good not in run.corpora:
-                existing(good, f"corpora.{name}.partition.good")
+                quality_model.about(existing(good, f"corpora.{name}.partition.good"))
     if run.scores.tasks:
         _tasks(run)
 

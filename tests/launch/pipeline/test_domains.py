@@ -189,6 +189,13 @@ def test_bad_keys_are_named(tmp_path, partition, more, sentence):
     assert sentence in str(caught.value)
 
 
+def test_a_folder_that_is_no_model_is_named_before_the_run(place, tmp_path, capsys):
+    run = tmp_path / "run.yml"
+    run.write_text(RUN.format(place=place, partition=f"{{quality: 2, good: [{tmp_path}]}}"), encoding="utf-8")
+    assert call(run, "--output-dir", tmp_path / "out", "--dry-run") == cli.BAD_INPUT
+    assert f"{tmp_path} holds no model of quality" in capsys.readouterr().err
+
+
 def test_a_corpus_too_small_for_its_parts_is_named_by_the_key(place, tmp_path):
     asked = "{topics: 100}"
     (tmp_path / "run.yml").write_text(RUN.format(place=place, partition=asked), encoding="utf-8")
