@@ -18,6 +18,7 @@ from haigo.options import FEW, Options, count, few, option, seed
 Limit = int | float | None
 """How many documents of a task: all, a number or a share."""
 POOLS = ("train", "test")
+SUITES = ("leaderboard", "base-ja")
 
 
 def _words(text: str) -> list[str]:
@@ -80,6 +81,7 @@ class ScoreOptions(Options):
 class RunOptions(ScoreOptions):
     """What `eval_harness.run` can be told."""
 
+    suite: str | None = option("tasks, shots and limits of a known set, instead of --tasks", None, among=SUITES)
     model: str = option("lm-eval's word for the kind of model", "hf", among=("hf", "hf-causal", "hf-auto"))
     model_args: list[str] = option(
         "pretrained=FOLDER[,dtype=float32][,tokenizer=FOLDER][,max_length=N]; again for a second model", []

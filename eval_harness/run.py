@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eval_harness import exclude, fewshot, harness, journal, milestones, result, stock, tasks
+from eval_harness import exclude, fewshot, harness, journal, milestones, result, stock, suites, tasks
 from eval_harness.model_args import parse_args, written
 from eval_harness.options import Limit, RunOptions
 from eval_harness.sources import Source, read_sources, spread
@@ -92,7 +92,7 @@ def _options(
 
     rest: dict[str, Any] = {_NAMES.get(n, n): str(v) if isinstance(v, Path) else v for n, v in more.items()}
     rest.setdefault("log_samples", True)
-    return RunOptions(
+    options = RunOptions(
         tasks=tasks.split(",") if isinstance(tasks, str) else list(tasks),
         num_fewshot=listed(num_fewshot),
         limit=listed(limit),
@@ -100,6 +100,7 @@ def _options(
         output_path=None if output_path is None else str(output_path),
         **rest,
     )
+    return suites.chosen(options)
 
 
 class _Scoring:
@@ -361,6 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if options.list_tasks:
         print("\n".join(tasks.names()))
         return None
+    options = suites.chosen(options)
     ours, _ = stock.split(options.tasks)
     for option in ("model_args", "tasks", *(["data_dir"] if ours and not options.hub else [])):
         if not getattr(options, option):
