@@ -116,11 +116,17 @@ def read(paths: Sequence[Path], tokens: Sequence[float] = ()) -> Run:
                 "name the results of one run, each once; a second run goes behind --against",
             )
     _check_alike(points)
-    scored = {Path(point.row.name).resolve() for point in points}
-    missed = [(model, training(model)) for model in models if model.resolve() not in scored]
+    names = {Path(point.row.name) for point in points}
+    missed = [(model, training(model)) for model in models if not any(_same(model, name) for name in names)]
     unscored = sorted(((model, each["step"], each["tokens"]) for model, each in missed), key=lambda each: each[2])
     common = Path(os.path.commonpath([path.resolve().parent for path in listed]))
     return Run(name=common.name or "run", points=points, unscored=unscored)
+
+
+def _same(model: Path, name: Path) -> bool:
+    """Whether a result's model is this one; a relative name was written in whatever folder the scoring ran."""
+    place, parts = model.resolve(), tuple(part for part in name.parts if part != "..")
+    return place == name.resolve() or (not name.is_absolute() and bool(parts) and place.parts[-len(parts) :] == parts)
 
 
 def _listed(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

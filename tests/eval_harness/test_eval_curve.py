@@ -81,6 +81,15 @@ def test_the_result_says_it_where_the_model_is_gone(world, tmp_path, capsys):
     assert "5,000,000" in capsys.readouterr().out
 
 
+def test_a_model_is_known_by_the_relative_name_of_another_folder(world, tmp_path, capsys):
+    result = json.loads((world / "scores" / "a" / "step200" / "result.json").read_text(encoding="utf-8"))
+    result["haigo"]["model"]["pretrained"] = "../models/a/step200"
+    (tmp_path / "result.json").write_text(json.dumps(result), encoding="utf-8")
+    assert cli.run(curve.main, [str(tmp_path), str(world / "models" / "a")]) == 0
+    said = capsys.readouterr().err
+    assert "step200" not in said and "step100" in said and "step300" in said
+
+
 def test_two_runs_are_tested_on_the_same_documents(world, tmp_path, capsys):
     scores = world / "scores"
     words = [str(scores / "a"), "--against", str(scores / "b"), "--output-dir", str(tmp_path / "out")]
