@@ -104,7 +104,7 @@ def _write_golden(entries: list[dict[str, Any]], answers: list[dict[str, Any]]) 
         golden["configs"].append(kept)
     rows = ",\n".join(f"  {json.dumps(one)}" for one in golden["configs"])
     text = f'{{\n "keys": {json.dumps(golden["keys"])},\n "configs": [\n{rows}\n ]\n}}\n'
-    files.write_text(GOLDEN, text)
+    GOLDEN.write_text(text, encoding="utf-8")
 
 
 def test_shipped_proxies_and_bad_configs(neox: Any, tmp_path: Path) -> None:

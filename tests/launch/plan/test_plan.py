@@ -84,6 +84,12 @@ def test_no_layout_that_gpt_neox_cannot_run(name: str, cluster: str, attention: 
             assert made.best.pipe == 0
 
 
+@pytest.mark.parametrize(("name", "tensor"), [("1-3B", 1), ("2-7B", 1), ("13B", 4)])
+def test_many_h100_do_not_split_what_fits_on_one(name: str, tensor: int) -> None:
+    for nodes in (8, 16):
+        assert plan(PlanOptions(model=name, cluster="h100-80gb", nodes=nodes)).best.tensor == tensor
+
+
 # Pythia's layouts on A100-40GB (model, GPUs, tensor split, micro batch; ZeRO 1, flash attention, full recomputation),
 # with the tokens/s a GPU that its GPU hours come to
 PYTHIA = [

@@ -95,6 +95,21 @@ def test_the_roofline_knows_what_costs_time() -> None:
     assert speed(one, sharded, micro=1, near=8) > speed(one, sharded, micro=1)
 
 
+@pytest.mark.parametrize(("near", "times"), [(4, 1.0), (8, 0.5)])
+def test_tensor_parallelism_saves_exchanges_inside_a_node_alone(near: int, times: float) -> None:
+    """At the same batch on the same GPUs; between nodes all GPUs of a node share its network."""
+
+    def waits(split: Split, accumulation: int) -> float:
+        seconds = [
+            1 / plan_speed.roofline(shape(24, 2048, 16), split, 4, count, near, 312e12)
+            for count in (accumulation, 10**9)
+        ]
+        return (seconds[0] - seconds[1]) * plan_speed._TENSOR_COST[split.tensor]
+
+    alone, pair = waits(Split(1, 0, 8, 1, False), 8), waits(Split(2, 0, 4, 1, False), 16)
+    assert pair == pytest.approx(times * alone, rel=1e-3)
+
+
 def rows(path: Path, level: float, noise: float, seed: int, names: list[dict[str, Any]]) -> list[Mapping[str, Any]]:
     """Measured runs of a stack that is `level` times the plan."""
     draw = random.Random(seed)
