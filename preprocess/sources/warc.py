@@ -20,7 +20,8 @@ from . import charset, page
 from .url_lists import UrlLists
 
 _TEXT, _HTML = frozenset({"text/plain"}), frozenset({"text/html", "application/xhtml+xml"})
-_LOOKS = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+# possessive: of a page with many comments not every way to end them is tried, which would take for ever
+_LOOKS = re.compile(rb"\s*(?:<!--(?>.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _COMMON = frozenset(
     {"application/pdf", "application/json", "application/xml", "text/xml", "text/css", "text/javascript"}
 )

@@ -195,6 +195,17 @@ def test_names_that_there_are_not(tmp_path, capsys, words):
     assert words[1] in capsys.readouterr().err
 
 
+def test_a_page_of_many_comments_takes_no_time(tmp_path):
+    comments = b"<!-- a -->" * 300
+    path = archive(
+        tmp_path,
+        response("http://e.jp/1", comments + b"<p>x</p>", "application/octet-stream"),
+        response("http://e.jp/2", comments[:1000] + HTML, "application/octet-stream"),
+    )
+    found, _ = with_report(tmp_path, path)
+    assert [one.id for one in found] == ["http://e.jp/2"]
+
+
 def test_pages_of_a_folder(tmp_path):
     (tmp_path / "site" / "b").mkdir(parents=True)
     (tmp_path / "site" / "a.html").write_text(page("一。" + TEXT), encoding="cp932")
