@@ -46,7 +46,7 @@ class Chat:
             )
         except Exception as error:  # a template is a program, and fails in as many ways
             why = " ".join(str(error).split())[:160] or type(error).__name__
-            raise HaigoError(f"{self.source}: the chat template can not be rendered: {why}", "mend it") from None
+            raise HaigoError(f"{self.source}: the chat template can not be rendered: {why}", "repair it") from None
         return [str(rendered)]
 
 

@@ -46,7 +46,8 @@ _JAPAN = (
 )
 _ABROAD = r"\+(?!81)[1-9]\d{0,2}(?:[-. ]?\(?\d{1,4}\)?){2,6}"
 _AMERICA = r"(?:\+?1[-. ])?(?:\([2-9]\d\d\) ?|[2-9]\d\d[-.])[2-9]\d\d[-.]\d{4}"
-_DIGITS = re.compile(r"[+＋(（0-9０-９][0-9０-９ \u3000.()（）・ー－‐‑‒–−-]{7,}[0-9０-９]")
+# possessive: thousands of brackets without a figure behind them are not gone through again from each of them
+_DIGITS = re.compile(r"[+＋(（0-9０-９][0-9０-９ \u3000.()（）・ー－‐‑‒–−-]{8,}+")
 _PHONE = re.compile(
     rf"(?:(?<![0-9A-Za-z/.-])(?:({_JAPAN})|({_AMERICA})|({_ABROAD}))|(?<![0-9/.-])(0[1-9]\d{{8}}))(?![0-9A-Za-z]|-\d)",
     re.ASCII,

@@ -37,6 +37,11 @@ def test_passages_lie_in_the_text_in_order(text):
             at = last
 
 
+def test_brackets_without_end_take_no_time():
+    text = "(" * 200_000 + "at)" * 20_000 + " 03-1234-5678"
+    assert [text[slice(*span)] for kind in personal.RULES for span in personal.spans(kind, text)] == ["03-1234-5678"]
+
+
 def test_the_command_masks_what_is_asked_for_and_tells_only_its_shape(tmp_path, capsys):
     text = "配合株式会社の所在地は〒100-0005 東京都千代田区丸の内１－２－３、電話は03-1234-5678、"
     text += "メールはtaro@example.co.jpである。"
