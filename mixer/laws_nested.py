@@ -18,6 +18,8 @@ from mixer.arrays import MIN_RUNS, Array, Numbers
 from mixer.laws_share import _EXTRA, _LOG_E, _LOGIT_C, _LOGIT_G, _W_SLOPE, EffectiveShareLaw, SharePrior, _sigmoid
 
 _TINY = 1e-300
+_ALIKE = -0.5
+"""Where the logit of (r - G) / (1 - G) is believed to be."""
 _COUNTED = 1.0
 """Spread of log q_j among n-gram losses, which have no noise."""
 
@@ -46,9 +48,8 @@ class NestedShareLaw(EffectiveShareLaw):
         place: (corpora,) number of the group of each corpus.
         share: (corpora,) its part of the group's supply.
         spread: standard deviation of log q_j; smaller is more alike.
-        alike: where the logit of (r - G) / (1 - G) is believed to be.
         counted: whether log q_j is believed to be what a screen says of it, where the fit has one, rather than 0.
-        prior, starts, seed, bootstrap: as of the law without groups.
+        prior, seed: as of the law without groups.
     """
 
     def __init__(
@@ -56,15 +57,12 @@ class NestedShareLaw(EffectiveShareLaw):
         place: Numbers,
         share: Array,
         spread: float = 0.5,
-        alike: float = -0.5,
         counted: bool = False,
         prior: SharePrior | None = None,
-        starts: int = 3,
         seed: int = 0,
-        bootstrap: int = 50,
     ) -> None:
-        super().__init__(prior, starts, seed, bootstrap)
-        self.place, self.share, self.spread, self.alike, self.counted = place, share, spread, alike, counted
+        super().__init__(prior, seed=seed)
+        self.place, self.share, self.spread, self.counted = place, share, spread, counted
         self.groups = int(place.max()) + 1
         self.member = np.eye(self.groups)[place]
         """(corpora, groups)"""
@@ -78,7 +76,7 @@ class NestedShareLaw(EffectiveShareLaw):
         g = 2 * self.groups
         more = np.zeros(corpora), np.full(corpora, self.spread)
         return (
-            np.r_[centre[:g], more[0], centre[g:], self.alike],
+            np.r_[centre[:g], more[0], centre[g:], _ALIKE],
             np.r_[spread[:g], more[1], spread[g:], 1.0],
             noise,
         )
@@ -88,7 +86,7 @@ class NestedShareLaw(EffectiveShareLaw):
         believed = np.zeros((self.targets_, self.corpora_))
         known = (self._anchor_counts > 0).all(axis=0)
         if self.counted and self.screen_ is not None and len(self._anchors) >= MIN_RUNS and known.any():
-            law = NestedShareLaw(self.place, self.share, _COUNTED, self.alike, prior=self.share_prior, seed=self.seed)
+            law = NestedShareLaw(self.place, self.share, _COUNTED, prior=self.share_prior, seed=self.seed)
             law.fit(self.screen_.weights, self._anchors[:, known])
             believed[known] = law.quality()
         return np.c_[super()._scales(losses), believed]
