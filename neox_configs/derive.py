@@ -184,7 +184,7 @@ def uncounted(config: Mapping[str, Any]) -> list[str]:
     if reader.value(config, "moe_num_experts") > 1:
         found.append(f"moe_num_experts {config['moe_num_experts']}")
     if "glu" in reader.value(config, "activation"):
-        found.append(f"activation {config['activation']}")
+        found.append(f"gated activation {config['activation']}")
     if config.get("num_kv_heads") not in (None, config["num_attention_heads"]):
         found.append(f"num_kv_heads {config['num_kv_heads']}")
     return found
