@@ -16,7 +16,7 @@ from typing import Any
 from eval_harness import rows
 from eval_harness.rows import Cell, Row
 from eval_harness.tasks import TASKS, canonical, rules_of
-from haigo import files, shapes
+from haigo import files
 from haigo.cli import HaigoError
 
 _JP_STABLE = {
@@ -57,13 +57,7 @@ def read(path: Path) -> Row:
     )
     for keys, shape, reader in kinds:
         if keys <= set(content):
-            bad = shapes.unlike(content, shape, "")
-            try:
-                if bad is None:
-                    return reader(path, content)
-            except (KeyError, TypeError, AttributeError, ValueError) as error:
-                bad = f"{type(error).__name__} {error}"
-            raise HaigoError(f"{path} is a damaged result: {bad.rstrip('.')}.", "get the file again")
+            return rows.shaped(path, content, shape, reader, "get the file again")
     raise HaigoError(
         f"{path} is not a result of eval_harness.run, jp-stable, lm-eval (0.4) or llm-jp-eval.",
         "name a result.json, or lm-eval's results_*.json",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,13 +91,22 @@ def ours(path: Path, content: Any) -> Row:
     Raises:
         HaigoError: it is damaged.
     """
-    bad = shapes.unlike(content, _SHAPE, "")
+    return shaped(path, content, _SHAPE, _read, "score the model again")
+
+
+def shaped(path: Path, content: Any, shape: Any, reader: Callable[[Path, Any], Row], fix: str) -> Row:
+    """What a reader makes of a result of a known shape.
+
+    Raises:
+        HaigoError: it has another shape, or values that the reader cannot take; `fix` says what to do.
+    """
+    bad = shapes.unlike(content, shape, "")
     try:
         if bad is None:
-            return _read(path, content)
+            return reader(path, content)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         bad = f"{type(error).__name__} {error}"
-    raise HaigoError(f"{path} is a damaged result: {bad.rstrip('.')}.", "score the model again")
+    raise HaigoError(f"{path} is a damaged result: {bad.rstrip('.')}.", fix)
 
 
 def _read(path: Path, content: dict[str, Any]) -> Row:
