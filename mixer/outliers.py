@@ -250,7 +250,7 @@ def notes(examined: Examined, runs: Sequence[str], metrics: Sequence[str], sign:
         mine = sorted((doubt for doubt in examined.doubts if doubt.run == run), key=lambda doubt: -doubt.far)
         said = [
             f"{metrics[d.metric]} {sign[d.metric] * d.measured:.4g} where the other runs expect "
-            f"{sign[d.metric] * d.expected:.4g}, {d.far:.0f} times as far off as good runs are"
+            f"{sign[d.metric] * d.expected:.4g}, {d.far:.{1 if d.far < 10 else 0}f} times as far off as good runs are"
             for d in mine[:2]
         ]
         more = f"; and {len(mine) - 2} more metric(s)" if len(mine) > 2 else ""

@@ -104,6 +104,11 @@ class CleanOptions(ReadOptions, WorkOptions):
         "take a fetched folder that was broken off, or does not fit its data card, all the same", False
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.site_pages == 1:
+            raise HaigoError("every line stands on 1 page.", "give 2 or more, or 0 for none", option="site_pages")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DedupOptions(WorkOptions):

@@ -9,6 +9,8 @@ from shared_data import needed
 from web_pages import TEXT, essay, packed, page, record, response
 
 from haigo import cli
+from haigo.cli import HaigoError
+from preprocess.options import CleanOptions
 from preprocess.sources import url_lists
 
 HTML = page().encode()
@@ -296,3 +298,9 @@ def test_other_languages_go(tmp_path):
     found, report = with_report(tmp_path, path, "--languages", "ja")
     assert [one.id for one in found] == ["http://e.jp/2"] and report["rules"]["language_en"]["documents"] == 1
     assert len(with_report(tmp_path, path, "--languages", "ja,en")[0]) == 2
+
+
+def test_one_page_of_a_site_is_refused():
+    with pytest.raises(HaigoError, match="every line stands on 1 page") as raised:
+        CleanOptions(site_pages=1)
+    assert "2 or more, or 0" in raised.value.fix
