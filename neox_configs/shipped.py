@@ -41,10 +41,10 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     if text.endswith((".yml", ".yaml", ".json")):
         return find("models", text)
     shelves = {known: shelf for shelf in ("proxies", "models") for known in names(shelf)}
-    meant = text.replace(".", "-").upper()
-    if meant in shelves:
-        return find(shelves[meant], meant)
-    raise HaigoError(f"there is no model '{name}'.{nearest(meant, shelves)}", f"choose from: {', '.join(shelves)}")
+    meant, spelled = text.replace(".", "-").upper(), {known.upper(): known for known in shelves}
+    if meant in spelled:
+        return find(shelves[spelled[meant]], spelled[meant])
+    raise HaigoError(f"there is no model '{name}'.{nearest(meant, spelled)}", f"choose from: {', '.join(shelves)}")
 
 
 def files(words: Sequence[str | os.PathLike[str]]) -> list[Path]:

@@ -31,7 +31,7 @@ from haigo.formats.tokenizer import Tokenizer
 from launch.engine import device as devices
 
 if TYPE_CHECKING:
-    from transformers import GPTNeoXForCausalLM
+    from transformers import PreTrainedModel
 
     from launch.engine.settings import Settings
 
@@ -170,7 +170,7 @@ def _whole(text: str) -> bool:
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def score(model: GPTNeoXForCausalLM, task: Task, device: str = "cpu") -> Score:
+def score(model: PreTrainedModel, task: Task, device: str = "cpu") -> Score:
     """Let the model predict the task, in float32. Deterministic; no gradients; logits for a few hundred tokens at a time.
 
     Args:

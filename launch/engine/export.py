@@ -14,10 +14,10 @@ from haigo.formats import exported
 from haigo.formats.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from transformers import GPTNeoXForCausalLM
+    from transformers import PreTrainedModel
 
 
-def export(model: GPTNeoXForCausalLM, vocabulary: Tokenizer, folder: Path) -> None:
+def export(model: PreTrainedModel, vocabulary: Tokenizer, folder: Path) -> None:
     """Write the model to `folder`, which appears whole or not at all; an older one there is replaced."""
     with files.scratch(folder.parent) as temporary:
         from transformers.utils import logging

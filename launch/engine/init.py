@@ -1,7 +1,8 @@
 """Weight initialisation by GPT-NeoX's names.
 
 Embeddings, query_key_value and dense_h_to_4h take `init_method`, as does the untied output layer; attention.dense and
-dense_4h_to_h take `output_layer_init_method`. Biases start at 0, layer norms at weight 1 and bias 0.
+dense_4h_to_h take `output_layer_init_method`. Biases start at 0, norms at weight 1 and bias 0. In a Llama, query, key and value
+are one matrix to GPT-NeoX, and so are gate and value of the MLP.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transformers import GPTNeoXForCausalLM
+    import torch
+    from transformers import PreTrainedModel
 
     from launch.engine.settings import Settings
 
@@ -44,16 +46,16 @@ def std(name: str, shape: tuple[int, int], *, hidden: int, layers: int, sigma: f
     }[name]
 
 
-def initialise(model: GPTNeoXForCausalLM, settings: Settings) -> None:
+def initialise(model: PreTrainedModel, settings: Settings) -> None:
     """Fill every weight from the run's own generator (`settings.seed`): same seed, same weights, whatever ran before."""
     import torch
 
     generator = torch.Generator().manual_seed(settings.seed)
 
-    def fill(weight: torch.Tensor, name: str) -> None:
+    def fill(weight: torch.Tensor, name: str, rows: int | None = None) -> None:
         wide = std(
             name,
-            (weight.shape[0], weight.shape[1]),
+            (rows or weight.shape[0], weight.shape[1]),
             hidden=settings.hidden_size,
             layers=settings.num_layers,
             sigma=settings.init_method_std,
@@ -64,20 +66,36 @@ def initialise(model: GPTNeoXForCausalLM, settings: Settings) -> None:
         else:
             weight.normal_(0.0, wide, generator=generator)
 
+    table: Any = model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
     with torch.no_grad():
-        for module in model.modules():
-            if isinstance(module, torch.nn.LayerNorm):
-                module.weight.fill_(1.0)
-                module.bias.zero_()
-            elif isinstance(module, torch.nn.Linear) and module.bias is not None:
-                module.bias.zero_()
-        body = model.gpt_neox
-        fill(body.embed_in.weight, settings.init_method)
-        layers: Any = body.layers
+        for name, weight in model.named_parameters():
+            if name.endswith(".bias"):
+                weight.zero_()
+            elif weight.dim() == 1:  # of a norm
+                weight.fill_(1.0)
+        fill(table.weight, settings.init_method)
+        layers: Any = model.base_model.layers
         for layer in layers:
-            fill(layer.attention.query_key_value.weight, settings.init_method)
-            fill(layer.attention.dense.weight, settings.output_layer_init_method)
-            fill(layer.mlp.dense_h_to_4h.weight, settings.init_method)
-            fill(layer.mlp.dense_4h_to_h.weight, settings.output_layer_init_method)
+            first, last = _gpt(layer) if settings.gpt else _llama(layer)
+            for pair, out in zip(first, last, strict=True):
+                rows = sum(part.shape[0] for part in pair)
+                for part in pair:
+                    fill(part, settings.init_method, rows)
+                fill(out, settings.output_layer_init_method)
         if not settings.tied:
-            fill(model.lm_head.weight, settings.init_method)
+            fill(head.weight, settings.init_method)
+
+
+def _gpt(layer: Any) -> tuple[list[list[torch.Tensor]], list[torch.Tensor]]:
+    """Of attention and MLP the matrices that are one to GPT-NeoX, and the matrix after them."""
+    attention, mlp = layer.attention, layer.mlp
+    first = [[attention.query_key_value.weight], [mlp.dense_h_to_4h.weight]]
+    return first, [attention.dense.weight, mlp.dense_4h_to_h.weight]
+
+
+def _llama(layer: Any) -> tuple[list[list[torch.Tensor]], list[torch.Tensor]]:
+    """As `_gpt`, in GPT-NeoX's order."""
+    attention, mlp = layer.self_attn, layer.mlp
+    together = [attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight]
+    return [together, [mlp.up_proj.weight, mlp.gate_proj.weight]], [attention.o_proj.weight, mlp.down_proj.weight]

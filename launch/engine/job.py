@@ -26,7 +26,7 @@ from launch.engine.settings import Settings
 from launch.neox import data_order
 
 if TYPE_CHECKING:
-    from transformers import GPTNeoXForCausalLM
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class Job:
         return facts
 
     def result(
-        self, plan: Settings, model: GPTNeoXForCausalLM, scores: Mapping[str, evaluate.Score], losses: Sequence[float]
+        self, plan: Settings, model: PreTrainedModel, scores: Mapping[str, evaluate.Score], losses: Sequence[float]
     ) -> dict[str, Any]:
         """What result.json says of a trained model, whoever trained it.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from launch.plan.checks import rules, values
-from neox_configs import neox_args, reader
+from neox_configs import huggingface, neox_args, reader
 from neox_configs.keys import KEYS
 
 
@@ -25,6 +25,7 @@ def check(config: Mapping[str, Any]) -> None:
     for name, key in KEYS.items():
         if key.engine == "held":
             _held(name, config.get(name))
+    huggingface.family(config)
     if config.get("load") not in (None, config.get("save")):
         raise HaigoError(
             f"load: '{config['load']}' names other weights to start from, which this engine cannot read.",

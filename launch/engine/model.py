@@ -1,35 +1,39 @@
-"""GPT-NeoX's model as transformers' GPTNeoXForCausalLM, built from the run's settings."""
+"""GPT-NeoX's model as the one of transformers that computes the same, built from the run's settings."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError
 from launch.engine.init import initialise
 from launch.engine.settings import Settings
+from neox_configs import huggingface
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
-def hf_config(rotary_pct: float, rotary_emb_base: float, **fields: Any) -> GPTNeoXConfig:
-    """transformers' config of a GPT-NeoX model.
+def hf_config(fields: Mapping[str, Any], **more: Any) -> PreTrainedConfig:
+    """transformers' config of a model.
 
     Args:
-        fields: of GPTNeoXConfig.
+        fields: as `neox_configs.huggingface.fields` gives them.
+        more: vocab_size and the ids.
     """
-    from transformers import GPTNeoXConfig
+    from transformers import AutoConfig
 
-    rope = {"rope_type": "default", "rope_theta": rotary_emb_base, "partial_rotary_factor": rotary_pct}
-    config = GPTNeoXConfig(**fields, rope_parameters=rope)
-    # transformers before 5, and what was built on it, read these names alone and would else take a quarter of a head
-    config.rotary_pct, config.rotary_emb_base = rotary_pct, rotary_emb_base
+    given = {**fields, **more}
+    older = {name: given.pop(name) for name in huggingface.OLDER_NAMES if name in given}
+    config = AutoConfig.for_model(given.pop("model_type"), **given)
+    for name, value in older.items():
+        setattr(config, name, value)
     return config
 
 
-def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None = None) -> GPTNeoXForCausalLM:
+def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None = None) -> PreTrainedModel:
     """A freshly initialised model in float32.
 
     Args:
@@ -38,38 +42,21 @@ def build(settings: Settings, vocab_size: int, eod_id: int, pad_id: int | None =
         eod_id, pad_id: the tokenizer's ids, written into the model's config.
     """
     import torch
-    from transformers import GPTNeoXForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = hf_config(
-        vocab_size=settings.padded(vocab_size),
-        hidden_size=settings.hidden_size,
-        num_hidden_layers=settings.num_layers,
-        num_attention_heads=settings.num_attention_heads,
-        intermediate_size=settings.intermediate_size,
-        hidden_act=settings.activation,
-        max_position_embeddings=settings.max_position_embeddings,
-        layer_norm_eps=settings.layernorm_epsilon,
-        tie_word_embeddings=settings.tied,
-        use_parallel_residual=settings.gpt_j_residual,
-        attention_bias=settings.attention_bias,
-        rotary_pct=settings.rotary_pct,
-        rotary_emb_base=settings.rotary_emb_base,
-        bos_token_id=eod_id,
-        eos_token_id=eod_id,
-        pad_token_id=pad_id,
-        dtype="float32",
-    )
-    config._attn_implementation = "sdpa"  # eager attention is a quarter slower (the default may change)
+    ids: dict[str, Any] = {"bos_token_id": eod_id, "eos_token_id": eod_id, "pad_token_id": pad_id}
+    config = hf_config(settings.model, vocab_size=settings.padded(vocab_size), **ids, dtype="float32")
     # transformers fills the weights from torch's global generator before we do: leave no trace of that
     state = torch.get_rng_state()
-    model = GPTNeoXForCausalLM(config)
+    # eager attention is a quarter slower (the default may change)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
     torch.set_rng_state(state)
     initialise(model, settings)
     model.tie_weights()
     return model.train()
 
 
-def load_weights(model: GPTNeoXForCausalLM, folder: str) -> None:
+def load_weights(model: PreTrainedModel, folder: str) -> None:
     """Put the weights of a Hugging Face folder (one `model.safetensors`) into `model`.
 
     Raises:
@@ -96,18 +83,18 @@ def load_weights(model: GPTNeoXForCausalLM, folder: str) -> None:
     model.load_state_dict(given, strict=False)
 
 
-def body(model: GPTNeoXForCausalLM, tokens: torch.Tensor) -> torch.Tensor:
+def body(model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
     """Final hidden states [batch * length, hidden] for int64 tokens [batch, length]: everything but the output layer."""
-    hidden: torch.Tensor = model.gpt_neox(input_ids=tokens, use_cache=False).last_hidden_state
+    hidden: torch.Tensor = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
     return hidden.flatten(0, 1)
 
 
-def parameters(model: GPTNeoXForCausalLM) -> int:
+def parameters(model: PreTrainedModel) -> int:
     """How many weights the model has; a tied matrix counts once."""
     return sum(weight.numel() for weight in model.parameters())
 
 
-def non_embedding_parameters(model: GPTNeoXForCausalLM) -> int:
+def non_embedding_parameters(model: PreTrainedModel) -> int:
     """Without the input and output matrices."""
-    rows = {id(model.gpt_neox.embed_in.weight), id(model.lm_head.weight)}
+    rows = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
     return sum(weight.numel() for weight in model.parameters() if id(weight) not in rows)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 def groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Parameter groups: what is decayed first, then layer norms and biases; a tied matrix stands once."""
-    import torch
 
     decayed: list[torch.nn.Parameter] = []
     plain: list[torch.nn.Parameter] = []
@@ -27,7 +26,7 @@ def groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, object
             if id(weight) in seen:
                 continue
             seen.add(id(weight))
-            free = isinstance(module, torch.nn.LayerNorm) or name == "bias" or weight_decay == 0.0
+            free = weight.dim() == 1 or name == "bias" or weight_decay == 0.0
             (plain if free else decayed).append(weight)
     made: list[dict[str, object]] = [{"params": decayed, "weight_decay": weight_decay}] if decayed else []
     return [*made, {"params": plain, "weight_decay": 0.0}]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from haigo.cli import HaigoError
 from launch.engine import keys
 from launch.plan.checks import rules
-from neox_configs import derive, reader
+from neox_configs import derive, huggingface, reader
 
 _SAME = (
     "num_layers", "hidden_size", "num_attention_heads", "seq_length", "max_position_embeddings", "train_iters", "seed",
@@ -68,6 +68,8 @@ class Settings:
     eod_mask_loss: bool
     precision: str
     """fp32, fp16 or bfloat16."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """transformers' config of it, without the vocabulary (`neox_configs.huggingface`)."""
 
     @property
     def tokens_per_step(self) -> int:
@@ -79,8 +81,15 @@ class Settings:
 
     def weights(self, rows: int) -> int:
         """Weights of the matrices of a model with an embedding of so many rows."""
-        hidden, layer = self.hidden_size, 4 * self.hidden_size**2 + 2 * self.hidden_size * self.intermediate_size
+        hidden, wide = self.hidden_size, self.model["intermediate_size"]
+        shared = self.model.get("num_key_value_heads", self.num_attention_heads) / self.num_attention_heads
+        layer = round(hidden**2 * (2 + 2 * shared)) + (2 if self.gpt else 3) * hidden * wide
         return rows * hidden * (1 if self.tied else 2) + self.num_layers * layer
+
+    @property
+    def gpt(self) -> bool:
+        """GPT-NeoX's own model in transformers, and none of the Llama family."""
+        return bool(self.model["model_type"] == "gpt_neox")
 
     def with_steps(self, steps: int) -> Settings:
         """The same run over `steps` iterations; the learning-rate schedule is stretched in proportion."""
@@ -88,7 +97,11 @@ class Settings:
         return replace(self, train_iters=steps, lr_decay_iters=decay)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """All fields, flat; of `model` what they do not say of GPT-NeoX's own, as those of a Llama."""
+        facts = asdict(self)
+        model = facts.pop("model")
+        own = () if self.gpt else ("model_type", "num_key_value_heads", "rms_norm_eps", "mlp_bias", "sliding_window")
+        return facts | {name: model[name] for name in own if name in model}
 
 
 def resolve(config: Mapping[str, Any]) -> Settings:
@@ -113,7 +126,7 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         intermediate_size=derive.mlp(config).outer,
         gpt_j_residual=bool(get("gpt_j_residual")),
         tied=not get("no_weight_tying"),
-        activation=activation(config),
+        activation=huggingface.activation(config),
         attention_bias=bool(get("use_bias_in_attn_linear")),
         vocab_multiple=get("make_vocab_size_divisible_by") * max(1, get("model_parallel_size")),
         lr=float(adam["lr"]),
@@ -125,13 +138,8 @@ def resolve(config: Mapping[str, Any]) -> Settings:
         batch=batch.train,
         eod_mask_loss=bool(get("eod_mask_loss")),
         precision=rules.computed_in(config),
+        model=huggingface.fields(config),
     )
-
-
-def activation(config: Mapping[str, Any]) -> str:
-    """transformers' name. GPT-NeoX's fused bias+gelu kernel is the tanh form, its plain gelu the exact one."""
-    name = str(reader.value(config, "activation"))
-    return "gelu_pytorch_tanh" if name == "gelu" and reader.value(config, "bias_gelu_fusion") else name
 
 
 def _decay(config: Mapping[str, Any]) -> int:

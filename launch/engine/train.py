@@ -30,7 +30,7 @@ from launch.engine.options import TrainOptions
 from launch.neox import data_order
 
 if TYPE_CHECKING:
-    from transformers import GPTNeoXForCausalLM
+    from transformers import PreTrainedModel
 
     from launch.engine.settings import Settings
 
@@ -160,7 +160,7 @@ class _Run:
         from launch.engine import optimizer as optimizers
 
         plan, tokenizer = self.plan, self.tokenizer
-        self.model: GPTNeoXForCausalLM = models.build(plan, tokenizer.vocab_size, tokenizer.eod_id, tokenizer.pad_id)
+        self.model: PreTrainedModel = models.build(plan, tokenizer.vocab_size, tokenizer.eod_id, tokenizer.pad_id)
         if self.options.init_from is not None:
             models.load_weights(self.model, self.options.init_from)
         if self.job.device != "cpu":

@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any
 
 from haigo.cli import HaigoError
 from haigo.pickles import refusal
-from launch.engine import keys, settings
+from launch.engine import keys
 from launch.neox import checkpoints
 from launch.neox.conversion import pickles
 from launch.plan.checks import values
-from neox_configs import derive, reader
+from neox_configs import derive, huggingface, reader
 from neox_configs.keys import KEYS
 
 if TYPE_CHECKING:
     import torch
 
 _HELD = [
-    "activation", "norm", "pos_emb", "gpt_j_tied", "use_bias_in_norms", "use_bias_in_mlp", "moe_num_experts",
-    "use_qk_layernorm", "use_mup", "te_columnparallel", "te_rowparallel", "te_layernorm_mlp", "te_mha", "te_fp8_mha",
-    "num_unique_layers", "soft_prompt_tuning", "sliding_window_width", "apply_query_key_layer_scaling",
+    "activation", "norm", "pos_emb", "gpt_j_tied", "moe_num_experts", "use_qk_layernorm", "use_mup", "te_columnparallel",
+    "te_rowparallel", "te_layernorm_mlp", "te_mha", "te_fp8_mha", "num_unique_layers", "soft_prompt_tuning",
+    "apply_query_key_layer_scaling",
 ]  # fmt: skip
 _NEEDED = ("num_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
 _SIZES = (*_NEEDED, "intermediate_size", "expansion_factor", "mlp_multiple_of", "attention_config")
@@ -70,7 +70,7 @@ class Checkpoint:
     @property
     def activation(self) -> str:
         """As transformers calls it."""
-        return settings.activation(self.config)
+        return huggingface.activation(self.config)
 
     def numbers(self) -> list[int]:
         """GPT-NeoX's numbers of the layers that have weights."""
@@ -141,7 +141,6 @@ def _fits(config: dict[str, Any]) -> None:
                 "there is no way around this",
             )
     for name, allowed in (
-        ("num_kv_heads", (None, config["num_attention_heads"])),
         ("use_bias_in_attn_linear", (True,)),
         ("train_impl", ("normal", "dpo", "kto", "reinforce")),
     ):
@@ -150,6 +149,8 @@ def _fits(config: dict[str, Any]) -> None:
                 f"{name}: {config.get(name)!r} cannot be converted to GPTNeoXForCausalLM.",
                 "there is no way around this",
             )
+    if (kind := huggingface.family(config, "converted")) != "gpt_neox":
+        raise HaigoError(f"the model is a {kind}, which cannot be converted yet.", "there is no way around this")
     if int((config.get("zero_optimization") or {}).get("stage") or 0) >= 3:
         raise HaigoError(
             "the run used ZeRO stage 3, whose checkpoints hold no whole weights.",

@@ -11,7 +11,7 @@ from haigo.cli import HaigoError
 from haigo.formats.tokenizer import Tokenizer
 from launch.neox.conversion import weights
 from launch.neox.conversion.checkpoint import Checkpoint
-from neox_configs import reader
+from neox_configs import huggingface
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -19,21 +19,7 @@ SINGLE = "model.safetensors"
 
 def expected(checkpoint: Checkpoint, rows: int) -> dict[str, Any]:
     """What config.json must say of the model, from GPT-NeoX's config."""
-    config = checkpoint.config
-    return {
-        "vocab_size": rows,
-        "hidden_size": config["hidden_size"],
-        "num_hidden_layers": config["num_layers"],
-        "num_attention_heads": config["num_attention_heads"],
-        "intermediate_size": config["intermediate_size"],
-        "max_position_embeddings": config["max_position_embeddings"],
-        "layer_norm_eps": float(reader.value(config, "layernorm_epsilon")),
-        "use_parallel_residual": bool(reader.value(config, "gpt_j_residual")),
-        "tie_word_embeddings": checkpoint.tied,
-        "hidden_act": checkpoint.activation,
-        "rotary_pct": float(reader.value(config, "rotary_pct")),
-        "rotary_emb_base": float(reader.value(config, "rotary_emb_base")),
-    }
+    return {**huggingface.fields(checkpoint.config), "vocab_size": rows}
 
 
 def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: int, rows: int, dtype: str) -> Path:
@@ -57,7 +43,7 @@ def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: i
         "eos_token_id": vocabulary.eod_id,
         "pad_token_id": vocabulary.pad_id,
     }
-    content = hf_config(**expected(checkpoint, rows), **ids).to_dict()
+    content = hf_config(expected(checkpoint, rows), **ids).to_dict()
     content.pop("dtype", None)
     # `torch_dtype` is what every version of transformers reads
     files.write_json(folder / "config.json", {**content, "architectures": ["GPTNeoXForCausalLM"], "torch_dtype": dtype})
