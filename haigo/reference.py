@@ -14,7 +14,7 @@ from pathlib import Path
 
 from haigo import cli, flags, options
 
-ROOMS = ("preprocess", "mixer", "launch", "eval_harness")
+ROOMS = ("neox_configs", "preprocess", "mixer", "launch", "eval_harness")
 _HEAD = """# Commands
 
 Every command is `python -m NAME`. `--help` says the same; every flag may be written with `-` or `_`. `--debug`, which every

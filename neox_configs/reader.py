@@ -17,7 +17,8 @@ import yaml
 
 from haigo import yamlfile
 from haigo.cli import HaigoError
-from neox_configs import spellings
+from neox_configs import keys, spellings
+from neox_configs.checkout_keys import UNCHECKED
 from neox_configs.keys import KEYS
 
 _PYTHON = {"int": int, "float": float, "bool": bool, "str": str, "list": list, "dict": dict}
@@ -61,22 +62,24 @@ def load(paths: Sequence[str | os.PathLike[str]] | str | os.PathLike[str]) -> di
     return config
 
 
-def check_keys(config: Mapping[str, Any], known: Iterable[str] = KEYS, name: str = "the config") -> None:
+def check_keys(config: Mapping[str, Any], known: Iterable[str] | None = None, name: str = "the config") -> None:
     """Refuse keys that GPT-NeoX does not know (it would end with a TypeError).
 
     Args:
         config: what `load` gave.
-        known: the keys allowed.
+        known: the keys allowed; those of the edition of GPT-NeoX at hand.
         name: what to call the config in the message.
 
     Raises:
         HaigoError: names every unknown key, with the nearest real one.
     """
-    allowed = set(known)
+    edition = keys.edition()
+    allowed = set(edition.known if known is None else known)
     unknown = [key for key in config if key not in allowed]
     if unknown:
         told = " ".join(f"'{key}'.{did_you_mean(key, allowed)}" for key in unknown)
-        raise HaigoError(f"{name} has a key that GPT-NeoX does not know: {told}", "mend or remove it")
+        which = f" of {edition.source}" if edition.source and known is None else ""
+        raise HaigoError(f"{name} has a key that GPT-NeoX{which} does not know: {told}", "mend or remove it")
 
 
 def check_types(config: Mapping[str, Any], name: str = "the config's") -> None:
@@ -93,10 +96,15 @@ def check_types(config: Mapping[str, Any], name: str = "the config's") -> None:
         raise HaigoError(f"{name} {problem}", "mend it: GPT-NeoX would not take it either")
 
 
-def did_you_mean(name: str, known: Iterable[str] = KEYS) -> str:
-    """` Did you mean 'x'?` for a key that GPT-NeoX does not know; empty when no key means the same."""
-    found = spellings.meant(name, known)
-    return f" Did you mean '{found}'?" if found else ""
+def did_you_mean(name: str, known: Iterable[str] | None = None) -> str:
+    """` Did you mean 'x'?` for a key that GPT-NeoX does not know, and until when it did; empty when no key means the same."""
+    allowed = set(keys.edition().known if known is None else known)
+    found, gone = spellings.meant(name, allowed), keys.GONE.get(name)
+    meant = f" Did you mean '{found}'?" if found else ""
+    if gone is None or not (found or not gone.successor):
+        return meant
+    since = f"was taken out on {gone.until}" if gone.until else f"belongs to its {gone.commit}"
+    return f" It {since}{': ' + gone.why if gone.why else ''}.{meant}"
 
 
 def type_problems(config: Mapping[str, Any]) -> list[str]:
@@ -119,7 +127,7 @@ def type_problems(config: Mapping[str, Any]) -> list[str]:
             continue
         if len(kinds) > 1 and "list" in kinds:
             kinds.remove("list")  # it compares with List[int], which no list is
-        right = any(type(value) is _PYTHON[kind] for kind in kinds)
+        right = any(kind == UNCHECKED or type(value) is _PYTHON[kind] for kind in kinds)
         if not right and not ("float" in kinds and type(value) is int):
             problems.append(f"{name}: {value!r} is of type {type(value).__name__}, and must be {' or '.join(kinds)}.")
     return problems

@@ -8,13 +8,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from neox_configs.keys import GONE
+
 _ALIKE = 0.75
 """How alike two words must be for one to be the other, mistyped; a whole name has only such words."""
 
 ELSEWHERE: dict[str, str] = {
-    # GPT-NeoX's and Megatron-LM's own older names, then those of Hugging Face and DeepSpeed
-    "save_interval": "checkpoint_factor",
-    "save_iters": "checkpoint_factor",
+    # Megatron-LM's names, those of Hugging Face and DeepSpeed; what GPT-NeoX itself had once stands in gone.csv
     "save_steps": "checkpoint_factor",
     "save_every": "checkpoint_factor",
     "checkpoint_interval": "checkpoint_factor",
@@ -25,7 +25,6 @@ ELSEWHERE: dict[str, str] = {
     "micro_batch_size": "train_micro_batch_size_per_gpu",
     "per_device_train_batch_size": "train_micro_batch_size_per_gpu",
     "global_batch_size": "train_batch_size",
-    "gas": "gradient_accumulation_steps",
     "tensor_model_parallel_size": "model_parallel_size",
     "tensor_parallel_size": "model_parallel_size",
     "pipeline_model_parallel_size": "pipe_parallel_size",
@@ -41,13 +40,9 @@ ELSEWHERE: dict[str, str] = {
     "lr_warmup_fraction": "warmup",
     "lr_warmup_iters": "warmup",
     "lr_warmup_samples": "warmup",
-    "warmup_iters": "warmup",
     "warmup_steps": "warmup",
     "warmup_ratio": "warmup",
     "learning_rate": "optimizer.params.lr",
-    "adam_beta1": "optimizer.params.betas",
-    "adam_beta2": "optimizer.params.betas",
-    "adam_eps": "optimizer.params.eps",
     "adam_epsilon": "optimizer.params.eps",
     "betas": "optimizer.params.betas",
     "max_grad_norm": "gradient_clipping",
@@ -89,22 +84,17 @@ ELSEWHERE: dict[str, str] = {
     "recompute_activations": "checkpoint_activations",
     "recompute_granularity": "checkpoint_activations",
     "gradient_checkpointing": "checkpoint_activations",
-    "distribute_checkpointed_activations": "partition_activations",
     "use_flash_attn": "attention_config",
     "zero_stage_optimization": "zero_optimization",
     "bfloat16": "precision",
     "dtype": "precision",
-    "half_precision": "precision",
     "tokenizer_model": "vocab_file",
     "tokenizer_name_or_path": "vocab_file",
-    "train_data_path": "train_data_paths",
-    "valid_data_path": "valid_data_paths",
-    "test_data_path": "test_data_paths",
-    "slurm_comment": "comment",
     "slurm_account": "account",
     "deepspeed_config": "deepspeed_extra_args",
 }
 """Other names -> the key that says the same in GPT-NeoX."""
+_OTHER = ELSEWHERE | {name: gone.successor for name, gone in GONE.items() if gone.successor}
 
 
 def meant(name: str, known: Iterable[str]) -> str | None:
@@ -115,12 +105,12 @@ def meant(name: str, known: Iterable[str]) -> str | None:
         known: the keys there are.
     """
     allowed = set(known)
-    every = allowed | {other for other, key in ELSEWHERE.items() if key.split(".")[0] in allowed}
-    if name in ELSEWHERE and name in every:
-        return ELSEWHERE[name]
+    every = allowed | {other for other, key in _OTHER.items() if key.split(".")[0] in allowed}
+    if name in _OTHER and name in every:
+        return _OTHER[name]
     for found in difflib.get_close_matches(name, every, n=5, cutoff=0.7):
         if _mistyped(name, found):
-            return ELSEWHERE.get(found, found) if found not in allowed else found
+            return _OTHER.get(found, found) if found not in allowed else found
     return None
 
 

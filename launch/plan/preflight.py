@@ -13,6 +13,7 @@ from launch.neox.hostfile import world_size
 from launch.plan.checks import derived, rules, values
 from launch.plan.checks.check import Check
 from neox_configs import derive, reader
+from neox_configs import keys as table
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def keys(config: Mapping[str, Any]) -> list[Check]:
 
     def known() -> list[Check]:
         reader.check_keys(config)
-        return [Check("keys", "ok", f"{len(config)} keys, all known to GPT-NeoX")]
+        source = table.edition().source
+        return [Check("keys", "ok", f"{len(config)} keys, all known to GPT-NeoX{f' ({source})' if source else ''}")]
 
     answers = _guarded("keys", "mend or remove the key", known)
     problems = reader.type_problems(config)

@@ -166,7 +166,7 @@ def write_config(proxy: Proxy) -> Path:
         "log_interval": max(1, steps // _LOGGED_STEPS),
         "master_port": ports.free(),
     }
-    unknown = [name for name in config if name not in keys.KEYS]
+    unknown = [name for name in config if name not in keys.edition().known]
     if unknown:
         raise HaigoError(f"unknown key '{unknown[0]}': GPT-NeoX has no such key.", "mend or remove it")
     path = folder / "neox" / "config.yml"

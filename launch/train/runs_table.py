@@ -25,14 +25,14 @@ from haigo.formats import csvfile
 from launch.neox import checkpoints
 from launch.neox import hostfile as hostfiles
 from neox_configs import reader
-from neox_configs.keys import KEYS
+from neox_configs.keys import SHIPPED
 
 COLUMNS = ("name", "config", "host", "slots", "hostfile", "gpus", "log", "options")
 _GPUS = re.compile(r"[0-9]{1,4}(,[0-9]{1,4})*")
 HERE = "localhost"
 STOP = "stop.asked"
 """A file beside the runs' folders: the watch is to end."""
-FIRST_PORT = int(KEYS["master_port"].default)
+FIRST_PORT = int(SHIPPED["master_port"].default)
 
 
 @dataclass(frozen=True)
