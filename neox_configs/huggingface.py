@@ -184,13 +184,13 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _rope(given: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """The rotary keys, of the newer `rope_parameters` or of the older fields."""
-    rope = {**(given.get("rope_scaling") or {}), **(given.get("rope_parameters") or {})}
-    scaled = rope.get("rope_type", rope.get("type", "default"))
-    if scaled != "default":
-        raise HaigoError(
-            f"its rotary positions are scaled ({scaled}), which GPT-NeoX cannot do.",
-            "take a model without rope_scaling",
-        )
+    rope = given.get("rope_parameters") or {}
+    for block in (rope, given.get("rope_scaling") or {}):
+        if (scaled := block.get("rope_type", block.get("type", "default"))) != "default":
+            raise HaigoError(
+                f"its rotary positions are scaled ({scaled}), which GPT-NeoX cannot do.",
+                "take a model without rope_scaling",
+            )
     old = given.get("rotary_emb_base", given.get("rope_theta", 10000))
     base, share = rope.get("rope_theta", old), rope.get("partial_rotary_factor", given.get("rotary_pct"))
     if share is None:

@@ -64,7 +64,7 @@ def test_the_sizes_of_the_gated_mlp_are_neox_own():
     rounded = {**LLAMA, "intermediate_size": 32768, "mlp_multiple_of": 256}
     assert huggingface.fields(rounded)["intermediate_size"] == 11008
     with pytest.raises(HaigoError, match="rounds the MLP"):
-        huggingface.fields({**LLAMA, "intermediate_size": 256})
+        huggingface.fields({**LLAMA, "intermediate_size": 257})
 
 
 def test_a_window_of_flash_attention_is_one_more_in_transformers():
