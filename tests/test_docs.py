@@ -23,7 +23,7 @@ PAGES.remove(ROOT / "docs" / "migration.md")  # names what is no more
 PAIRS = [("README.md", "README.ja.md"), ("docs/guide-a100.md", "docs/guide-a100.ja.md")]
 ROOMS = ("haigo", "neox_configs", "preprocess", "mixer", "eval_harness", "launch", "examples")
 PLANNED: set[str] = set()  # named in the guides as not there yet
-FOREIGN = {"--extra-index-url"}  # pip's
+FOREIGN = {"--extra-index-url", "--data-path"}  # pip's, Megatron-LM's
 
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")

@@ -62,6 +62,7 @@ STEPS = [
     Step("mixer.search", "--ratios design/ratios.csv --metrics proxies/metrics.csv --objective news_bpb --force --bootstrap 5"
          " --output {out}/mixture.yml", "search", "--seed 5"),
     Step("mixer.report", "search/mixture.yml"),
+    Step("mixer.blend", "blend.sh --output-dir {out} --mixture search/mixture.yml --output {out}/new.sh", "blend", "--json"),
     Step("mixer.budget", "--hours 40 --rates proxies/metrics.csv --corpora news,talk --output {out}/plan.yml --write-rates"
          " {out}/rates.csv", "budget", "--held-out 5"),
     Step("launch.plan", "--model 1-3B --cluster a100-40gb --nodes 1 --tokens 20e9"),
@@ -125,6 +126,7 @@ def build(root):
         f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/" xml:lang="ja">{pages}</mediawiki>',
         encoding="utf-8",
     )
+    (root / "blend.sh").write_text("DATA_PATH=(\n  300 data/news_text_document\n  100 data/talk_text_document\n)\n")
     asked = [{"q_id": n, "question": chars(rng, 5, 9), "label": n % 5, **{f"choice{k}": chars(rng, 2, 4) for k in range(5)}}
              for n in range(6)]  # fmt: skip
     jsonl(root / "raw" / "jglue" / "jcommonsenseqa-valid-v1.1.json", asked)

@@ -1,4 +1,5 @@
-"""mixture.yml: `weights:` with one number a corpus, not negative, summing to 1. Also a bare `corpus: weight` mapping."""
+"""mixture.yml: `weights:` with one number a corpus, not negative, summing to 1. Also a bare `corpus: weight` mapping, and a
+blend of Megatron-LM in a shell script (`blend`)."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any
 
 from haigo import yamlfile
 from haigo.cli import HaigoError, nearest
+from haigo.formats import blend
 
 TOLERANCE = 1e-3
 """How far from 1 weights may sum that were written with a few digits; they are scaled. Further off nobody trained with them."""
@@ -28,7 +30,7 @@ def read(path: str | os.PathLike[str], corpora: Sequence[str] | None = None) -> 
     Raises:
         HaigoError: no such file, not a mixture, a key given twice, or weights that `check` refuses.
     """
-    document = yamlfile.read(path)
+    document = {"weights": blend.read(path).weights()} if blend.is_blend(path) else yamlfile.read(path)
     if not isinstance(document, dict) or not document:
         raise HaigoError(f"{path} holds no weights.", "write `weights: {CORPUS: WEIGHT, ...}`, or run mixer.search")
     if "weights" not in document:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from haigo import files, naming, shapes
 from haigo.cli import HaigoError, nearest
 
-from . import csvfile
+from . import blend, csvfile
 
 Array = npt.NDArray[np.float64]
 
@@ -183,11 +183,14 @@ def numbers(
 
 
 def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """Read supply.csv as corpus -> {"tokens": float, "min", "max", "max_epochs", "group"}; empty cells are left out.
+    """Read supply.csv as corpus -> {"tokens": float, "min", "max", "max_epochs", "group"}; empty cells are left out. Of a blend
+    in a shell script the tokens.
 
     Raises:
         HaigoError: missing column, unknown column, a cell that is no number, a corpus given twice, 0 tokens.
     """
+    if blend.is_blend(path):
+        return {name: {"tokens": tokens} for name, tokens in blend.read(path).tokens().items()}
     table = csvfile.read(path)
     for column in table.columns:
         if column not in SUPPLY:
@@ -226,6 +229,11 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     if not made:
         raise HaigoError(f"{path} has no rows.", "it needs one row a corpus")
     return made
+
+
+def write_supply(path: Path, tokens: Mapping[str, float]) -> None:
+    """Write a supply.csv that says tokens alone."""
+    csvfile.write_rows(path, ["corpus", "tokens"], {name: {"tokens": f"{count:.0f}"} for name, count in tokens.items()})
 
 
 def read_swarm(folder: Path) -> dict[str, Any]:
