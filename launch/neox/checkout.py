@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,12 @@ _DEEPSPEED = (
     "place = pathlib.Path(u.find_spec('deepspeed').submodule_search_locations[0]) / 'launcher' / 'runner.py'\n"
     "print('\"--comment\"' in place.read_text(errors='replace'))\n"
     "print(m.version('deepspeed'))\n"
+)
+_FLASH = (
+    "import importlib.metadata as m, importlib.util as u, pathlib\n"
+    "place = pathlib.Path(u.find_spec('flash_attn').submodule_search_locations[0])\n"
+    "names = ('flash_attn_interface', 'flash_attn_triton')\n"
+    "print(m.version('flash-attn'), *[name for name in names if not (place / f'{name}.py').is_file()])\n"
 )
 _NEEDED = ("torch", "deepspeed", "transformers", "sentencepiece", "yaml", "numpy")
 
@@ -87,6 +95,39 @@ def deepspeed(python: str) -> tuple[bool, str] | None:
         return None
     fork, *version = done.stdout.split() or [""]
     return (fork == "True", "".join(version[:1])) if fork else None
+
+
+@dataclass(frozen=True)
+class Flash:
+    """flash-attn in an environment."""
+
+    version: str
+    missing: Sequence[str]
+    """Modules of it that GPT-NeoX imports, and that this version has not."""
+
+
+@functools.cache
+def flash_attention(python: str) -> Flash | None:
+    """What an interpreter has of flash-attn, asked without importing it; None where it has none, or cannot be looked at."""
+    try:
+        done = subprocess.run(
+            [os.path.expanduser(python), "-c", _FLASH],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    version, *missing = done.stdout.split() or [""]
+    return Flash(version, missing) if done.returncode == 0 and version else None
+
+
+def flash_requirements(root: Path | None) -> str:
+    """The file of GPT-NeoX's checkout that pins flash-attn for it."""
+    named = sorted((root / "requirements").glob("requirements-flash*.txt")) if root is not None else []
+    return str(named[0]) if named else "requirements/requirements-flashattention.txt of GPT-NeoX"
 
 
 def config_paths(names: Sequence[str], folder: str | None, root: Path | None) -> list[Path]:

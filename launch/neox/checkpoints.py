@@ -57,6 +57,22 @@ def steps(folder: str | os.PathLike[str]) -> list[int]:
     return sorted(step for step in numbers if step is not None)
 
 
+def last_step(config: Mapping[str, Any]) -> int | None:
+    """The step at which a run is done: train_iters, or an earlier `exit_interval` that `extra_save_iters` saves at (GPT-NeoX
+    ends there with its checkpoint written); None where nothing tells."""
+    steps, out = config.get("train_iters"), config.get("exit_interval")
+    if not isinstance(steps, int):
+        return None
+    return out if out and out < steps and out in (config.get("extra_save_iters") or []) else steps
+
+
+def milestones(config: Mapping[str, Any]) -> list[int]:
+    """The steps whose checkpoints are kept for good: `extra_save_iters`, but for those at the end and just before it, which
+    prove the last weights."""
+    last = last_step(config)
+    return sorted({step for step in config.get("extra_save_iters") or [] if last is None or step < last - 1})
+
+
 def weights_name(rank: int, layer: int | None = None) -> str:
     """The file with the weights of a tensor rank: all of them, or with a pipeline those of one layer."""
     part = f"mp_rank_{rank:02d}_" if layer is None else f"layer_{layer:02d}-model_{rank:02d}-"

@@ -15,6 +15,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 LONGEST = 16_384
@@ -40,6 +41,9 @@ _PADDED = re.compile(r"> padded vocab \(size: \d+\) with \d+ dummy tokens \(new 
 _PIECE = 1 << 18
 _FLOPS = re.compile(r"\b(?:approx flops per GPU|flops per GPU|FLOPS): ([\d.]+)\s*([KMGTPEZ]?)(?:FLOPS)?")
 _SCALE = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18, "Z": 1e21}
+_SAVE = re.compile(
+    r"\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})\].*\[Torch\] Checkpoint (\S+) is (about to be saved|ready now)", re.A
+)
 _SIGNS = (
     ("saving", re.compile(r"\[Torch\] Checkpoint \S+ is about to be saved|\[Torch\] Saving |Saving model checkpoint")),
     ("saved", re.compile(r"\[Torch\] Saved |\[Torch\] Checkpoint \S+ is ready now|zero checkpoint saved")),
@@ -148,6 +152,25 @@ def validation(line: str) -> Validation | None:
     found = _VALID.search(line)
     loss = number(found[2]) if found else None
     return Validation(int(found[1]) if found[1] else None, loss) if found and loss is not None else None
+
+
+def seconds_of_saves(path: Path) -> list[float]:
+    """How long each checkpoint of a log took to write, by DeepSpeed's own times: from its announcement until the last rank was
+    done; those without both lines are left out."""
+    begun: dict[str, datetime] = {}
+    seconds: dict[str, float] = {}
+    for line in lines(path):
+        if (found := _SAVE.search(line)) is None:
+            continue
+        try:
+            at = datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S,%f")
+        except ValueError:
+            continue
+        if found[3] != "ready now":
+            begun[found[2]] = at
+        elif found[2] in begun:
+            seconds[found[2]] = max(0.0, (at - begun[found[2]]).total_seconds())
+    return list(seconds.values())
 
 
 def arguments(lines: Iterable[str]) -> dict[str, str]:

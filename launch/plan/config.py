@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import haigo
 from haigo import files, flags, redact, yamlfile
-from haigo.cli import HaigoError, Refused
+from haigo.cli import HaigoError
 from haigo.formats.tokenizer import Tokenizer, load
-from launch.plan import data, finetune, preflight, recipes
+from launch.plan import data, decay, finetune, header, preflight, recipes
+from launch.plan import schedule as schedules
 from launch.plan.layouts import Layout
 from launch.plan.memory import BUCKET_ELEMENTS
 from launch.plan.options import ConfigOptions, File, PlanOptions
 from launch.plan.planner import Plan, plan, vocab_step
-from launch.plan.show import span
 from neox_configs import catalogue as catalogues
-from neox_configs import neox_args, reader, shipped
+from neox_configs import derive, neox_args, reader, shipped
 from neox_configs.hardware import Cluster
 
 _OVERRULED = [
@@ -34,6 +33,8 @@ _OVERRULED = [
     "vocab-file",
     "merge_file",
 ]
+FUSED_LENGTH = 2048
+"""The longest sample that GPT-NeoX's fused softmax takes; longer ones go through torch's without a word."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Written:
 
     config: dict[str, Any]
     """The GPT-NeoX keys, in the order of the file."""
-    plan: Plan
-    layout: Layout
+    gpus: int
+    plan: Plan | None
+    """None for a decay, which goes on in the layout that its checkpoint has."""
+    layout: Layout | None
     epochs: dict[str, float]
     """How often each corpus is read over the whole run."""
     remarks: list[str]
@@ -63,6 +66,12 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     Raises:
         HaigoError: unusable input. Refused: nothing fits, or data and tokenizer do not belong together.
     """
+    if options.recipe == "decay":
+        return _decay(options, command)
+    for need, example in (("model", "1-3B"), ("cluster", "a100-40gb"), ("catalogue", "corpora.yml")):
+        if getattr(options, need) is None:
+            raise HaigoError(f"no {need} is given.", f"give --{need} {example}, say", option=need)
+    assert options.model is not None and options.catalogue is not None
     begun = recipes.begin(options.recipe, options.start)
     path = shipped.find_model(options.model)
     own = reader.load(path)
@@ -102,8 +111,8 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
         keys, remarks = taught.keys, [*taught.remarks, *few]
         weights, epochs = {"pairs": 1.0}, {"pairs": iterations * best.train_batch_size / taught.samples}
         head = [finetune.counted(taught, options.epochs, best.train_batch_size, iterations)]
-    schedule = _schedule(own, planned, best, iterations, options.checkpoint_minutes, place)
-    config = {**_own_keys(own, planned, best, place), **schedule, **keys, **_named(options, tokenizer, begun)}
+    schedule = schedules.keys(own, planned, best, iterations, place, schedules.asked(options))
+    config = {**_own_keys(own, planned, best, place), **schedule.keys, **keys, **_named(options, tokenizer, begun)}
     if begun is not None:
         config |= recipes.keys(options, begun, own, planned.seq_length, iterations)
         head.insert(0, f"{options.recipe} from {begun.folder}, step {begun.step}")
@@ -116,8 +125,30 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     _judge(config, path, planned.gpus)
     each = best.train_batch_size * taught.examples / taught.samples if taught is not None else None
     command = command or redact.command(["python", "-m", "launch.configs", *flags.argv(options)])
-    header = _header(planned, best, _shares(options, weights, epochs), [*head, *remarks], command)
-    return Written(config, planned, best, epochs, remarks, header, options.recipe, each, few)
+    why = header.reason(planned, best, None if begun is None else str(begun.folder))
+    about = [*why, *header.schedule(config, schedule), *(f"note: {remark}" for remark in [*head, *remarks])]
+    shares = header.shares(_source(options), weights, epochs)
+    return Written(
+        config,
+        planned.gpus,
+        planned,
+        best,
+        epochs,
+        remarks,
+        header.text(planned, best, shares, about, command),
+        options.recipe,
+        each,
+        few,
+    )
+
+
+def _decay(options: ConfigOptions, command: str) -> Written:
+    config, start, lines = decay.config(options)
+    gpus = decay.gpus(config)
+    _judge(config, start.folder / f"global_step{start.step}", gpus)
+    command = command or redact.command(["python", "-m", "launch.configs", *flags.argv(options)])
+    head = header.lines([f"decay from {start.folder}, step {start.step}", *lines], command)
+    return Written(config, gpus, None, None, {}, lines, head, "decay")
 
 
 def check_model(options: PlanOptions) -> dict[str, Any]:
@@ -136,8 +167,8 @@ def check_model(options: PlanOptions) -> dict[str, Any]:
     best = planned.layouts[0] if planned.layouts else planned.smallest
     if best is None:
         return {}
-    schedule = _schedule(own, planned, best, _iterations(planned, best), 30.0, place)
-    config = {**_own_keys(own, planned, best, place), **schedule}
+    schedule = schedules.keys(own, planned, best, _iterations(planned, best), place)
+    config = {**_own_keys(own, planned, best, place), **schedule.keys}
     _judge(config, path, best.data * best.tensor * max(1, best.pipe))
     return config
 
@@ -171,13 +202,9 @@ def _source(options: ConfigOptions) -> str:
 
 def _named(options: ConfigOptions, tokenizer: Tokenizer, begun: recipes.Base | None) -> dict[str, Any]:
     """Keys that name files: the tokenizer and the folder of the checkpoints."""
-    output = Path(options.output)
-    folder = Path(options.save) if options.save is not None else output.resolve().parent / "checkpoints" / output.stem
-    if begun is not None and folder.resolve() == begun.folder:
-        sentence = f"the run would write its checkpoints into {begun.folder}, where it starts from."
-        raise Refused(sentence, "give another --save", option="save")
+    folder = str(recipes.save_folder(options, begun))
     named = {"tokenizer_type": "SPMTokenizer", "vocab_file": str(tokenizer.path.resolve()), "data_impl": "mmap"}
-    return {**named, "save": str(folder.resolve()), "load": str(folder.resolve()), "seed": options.seed}
+    return {**named, "save": folder, "load": folder, "seed": options.seed, **recipes.watched(options)}
 
 
 def write_config(options: ConfigOptions, command: str = "") -> dict[str, Any]:
@@ -194,7 +221,7 @@ def write_config(options: ConfigOptions, command: str = "") -> dict[str, Any]:
 def write(made: Written, output: File) -> list[Path]:
     """The config, and beside it the one that goes on after a break when it starts from a checkpoint; for reading also what
     GPT-NeoX will tell DeepSpeed, which it derives anew at every start."""
-    derived = neox_args.deepspeed_config(neox_args.values(made.config, made.plan.gpus))
+    derived = neox_args.deepspeed_config(neox_args.values(made.config, made.gpus))
     yamlfile.write(output, made.config, made.header)
     files.write_json(deepspeed_path(output), derived)
     if made.recipe == "pretrain":
@@ -213,23 +240,29 @@ def deepspeed_path(output: File) -> Path:
 
 def summary(made: Written, output: File) -> dict[str, Any]:
     """A config in a few JSON values."""
-    low, high = made.plan.days(made.layout)
-    return {
-        "model": made.plan.model,
+    batch = derive.batch(made.config, made.gpus).train
+    told = {
         "file": str(output),
-        "cluster": made.plan.cluster,
-        "nodes": made.plan.nodes,
-        "gpus": made.plan.gpus,
-        "layout": made.layout.name,
-        "memory_gb": made.layout.memory_bytes / 1e9,
-        "tokens_per_s": list(made.layout.tokens_per_s),
-        "days": [low, high],
+        "recipe": made.recipe,
+        "gpus": made.gpus,
         "train_iters": made.config["train_iters"],
-        "train_batch_size": made.layout.train_batch_size,
+        "train_batch_size": batch,
         "examples_per_step": made.examples_per_step,
         "epochs": made.epochs,
         "remarks": made.remarks,
         "config": made.config,
+    }
+    if made.plan is None or made.layout is None:
+        return told
+    return {
+        "model": made.plan.model,
+        "cluster": made.plan.cluster,
+        "nodes": made.plan.nodes,
+        "layout": made.layout.name,
+        "memory_gb": made.layout.memory_bytes / 1e9,
+        "tokens_per_s": list(made.layout.tokens_per_s),
+        "days": list(made.plan.days(made.layout)),
+        **told,
     }
 
 
@@ -267,47 +300,6 @@ def _layout_keys(own: Mapping[str, Any], plan: Plan, best: Layout, place: Cluste
     elif own.get("attention_config") is not None:
         # the model's own may be another than the one that was planned
         keys["attention_config"] = [[["global"], own["num_layers"]]]
+    if plan.attention == "global" and plan.seq_length <= FUSED_LENGTH:
+        keys["scaled_upper_triang_masked_softmax_fusion"] = True
     return keys
-
-
-def _schedule(
-    own: Mapping[str, Any], plan: Plan, best: Layout, iterations: int, minutes: float, place: Cluster
-) -> dict[str, Any]:
-    # geometric mean of the ends of the interval: a cadence in minutes need not be exact
-    speed = (best.tokens_per_s[0] * best.tokens_per_s[1]) ** 0.5
-    factor = max(1, round(minutes * 60 * speed / (best.train_batch_size * plan.seq_length)))
-    if factor >= iterations:
-        factor = iterations + 1  # only the end is saved
-    while iterations % factor == 0:
-        # GPT-NeoX saves at every multiple and again at the end: the same step twice, the second over the first, and a
-        # kill in between would tear the only checkpoint that `latest` names
-        factor += 1
-    evaluations = 0 if best.pipe else reader.value(own, "eval_iters") if "eval_iters" in own else 10
-    return {
-        "train_iters": iterations,
-        "lr_decay_iters": iterations,
-        "checkpoint_factor": factor,
-        # with a pipeline GPT-NeoX's evaluation crashes
-        "eval_iters": evaluations,
-        "eval_interval": max(1, min(1000, iterations // 10)),
-        "log_interval": 10 if iterations >= 1000 or place.kind == "gpu" else 1,
-    }
-
-
-def _shares(options: ConfigOptions, weights: Mapping[str, float], epochs: Mapping[str, float]) -> str:
-    source = _source(options)
-    digest = f" (sha256 {files.sha256_file(source)[:12]})" if Path(source).is_file() else ""
-    share = ", ".join(f"{corpus} {weight:.4g} ({epochs[corpus]:.2g} epochs)" for corpus, weight in weights.items())
-    return f"{source}{digest}: {share}"
-
-
-def _header(made: Plan, best: Layout, shares: str, remarks: Sequence[str], command: str) -> str:
-    lines = [
-        f"{Path(made.model).stem} on {made.nodes} x {made.cluster} ({made.gpus} GPUs), {made.tokens:.4g} tokens",
-        f"mixture: {shares}",
-        f"plan: {best.name}, {best.memory_bytes / 1e9:.1f} GB of {made.memory_bytes / 1e9:.1f} GB a GPU, "
-        f"{span(made.days(best))}",
-        *(f"note: {remark}" for remark in remarks),
-        f"written by haigo {haigo.__version__}: {command}",
-    ]
-    return "\n".join(" ".join(line.split()) for line in lines)

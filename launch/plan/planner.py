@@ -103,7 +103,7 @@ def plan(options: PlanOptions) -> Plan:
     path = shipped.find_model(options.model)
     config = reader.load(path)
     reader.check_types(config, f"{path}:")
-    software = _software(config, options)
+    software = _software(config, options, place)
     shape = _shape(config, place, options, software.flash)
     gpus = nodes * place.gpus_per_node
     sequences = _sequences(config, shape.seq_length, options.global_batch_tokens, gpus)
@@ -181,14 +181,16 @@ def _shape(config: dict[str, Any], place: Cluster, options: PlanOptions, flash: 
         raise Refused(f"{options.model}: {error.problem}", error.fix) from None
 
 
-def _software(config: dict[str, Any], options: PlanOptions) -> Stack:
-    """What the command asks for, else what the model's own attention_config does."""
+def _software(config: dict[str, Any], options: PlanOptions, place: Cluster) -> Stack:
+    """What the command asks for, else the model's own attention_config, else flash where GPT-NeoX's environment has it."""
     if options.stack is not None:
         return stacks.STACKS[options.stack]
     if options.attention is not None:
         return stacks.of_attention(options.attention)
     if config.get("attention_config") is None:
-        return stacks.of_attention("global")
+        half = place.kind == "gpu" and place.neox.get("precision") != "fp32"
+        # its kernels leave out relative positions
+        return stacks.here() if half and config.get("pos_emb") != "rpe" else stacks.of_attention("global")
     kinds = [*dict.fromkeys(neox_args.attention_layers(config["attention_config"], config.get("num_layers")))]
     other = [kind for kind in kinds if kind not in ("global", "flash", *derive.NOT_GPT)]
     if other or {"global", "flash"} <= {*kinds}:

@@ -4,6 +4,7 @@
 * `continued`: from a checkpoint, on a mixture, with a new optimizer and schedule.
 * `finetune`: from a checkpoint, on label datasets of `preprocess.pairs`.
 * `long-context`: from a checkpoint, on a mixture, with longer samples and stretched rotary frequencies.
+* `decay` (`launch.plan.decay`): from a checkpoint of a constant rate, the rate's fall to 0 and nothing else.
 
 A recipe that starts from a checkpoint needs two files, because of one rule of GPT-NeoX: with `finetune: true` every start takes
 the weights of `load` and counts from 0, so that the same file, started again after a crash, would throw its own checkpoints
@@ -98,15 +99,21 @@ def begin(recipe: str, start: File | None) -> Base | None:
 
 
 def layout(plan: Plan, start: Base | None) -> Layout:
-    """The best layout that can load the checkpoint: its tensor split, and a pipeline engine where it had one.
+    """The layout that was asked for, else the best; of those that can load the checkpoint: its tensor split, and a pipeline
+    engine where it had one.
 
     Raises:
         Refused: nothing fits, or nothing that could load it.
     """
+    if plan.asked is not None and not plan.asked.fits:
+        nearest = f"; the nearest that fits: {plan.nearest.name}" if plan.nearest is not None else ""
+        sentence = f"{plan.asked.name} needs {plan.asked.memory_bytes / 1e9:.1f} GB a GPU, and there are "
+        raise Refused(f"{sentence}{plan.memory_bytes / 1e9:.1f}{nearest}.", "give another --layout", option="layout")
+    if plan.asked is None:
+        _ = plan.best
     if start is None:
-        return plan.best
-    _ = plan.best
-    for one in plan.layouts:
+        return plan.asked or plan.best
+    for one in [plan.asked] if plan.asked is not None else plan.layouts:
         if one.tensor == start.tensor and (one.pipe > 0) == start.piped:
             return one
     kind = "a pipeline" if start.piped else "no pipeline"
@@ -114,6 +121,39 @@ def layout(plan: Plan, start: Base | None) -> Layout:
         f"the checkpoint {start.folder} is split over {start.tensor} GPUs with {kind}, and no such layout fits here.",
         "take other nodes, or convert it (launch.convert) and load it by GPT-NeoX's tools/ckpts in another split",
     )
+
+
+def save_folder(options: ConfigOptions, start: Base | None) -> Path:
+    """Where the run's checkpoints go: as asked, else `checkpoints/NAME` beside the config.
+
+    Raises:
+        Refused: that is where it starts from.
+    """
+    output = Path(options.output)
+    given = Path(options.save) if options.save is not None else output.resolve().parent / "checkpoints" / output.stem
+    folder = given.resolve()
+    if start is not None and folder in (start.folder, start.folder.parent):
+        sentence = f"the run would write its checkpoints into {folder}, where it starts from."
+        raise Refused(sentence, "give another --save", option="save")
+    return folder
+
+
+def watched(options: ConfigOptions) -> dict[str, Any]:
+    """Where the run's curves go beside its log.
+
+    Raises:
+        HaigoError: a name for Weights & Biases without a project.
+    """
+    keys: dict[str, Any] = {}
+    if options.tensorboard_dir is not None:
+        keys["tensorboard_dir"] = str(Path(options.tensorboard_dir).resolve())
+    if options.wandb_project is None:
+        options.refuse_idle("no --wandb-project", "wandb_group", "wandb_name", "wandb_team")
+        return keys
+    name = Path(options.output).stem
+    keys |= {"use_wandb": True, "wandb_project": options.wandb_project, "wandb_group": options.wandb_group or name}
+    team = {"wandb_team": options.wandb_team} if options.wandb_team is not None else {}
+    return {**keys, "wandb_run_name": options.wandb_name or name, **team}
 
 
 def check_model(config: Mapping[str, Any], start: Base) -> None:

@@ -6,7 +6,10 @@ same roofline (`plan_speed`) times the shares of it that were seen.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+
+from launch.neox import checkout
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,10 @@ STACKS = {stack.name: stack for stack in _FOUND}
 def of_attention(attention: str) -> Stack:
     """GPT-NeoX with `global` or `flash` attention."""
     return STACKS["gpt-neox-flash" if attention == "flash" else "gpt-neox"]
+
+
+def here() -> Stack:
+    """GPT-NeoX as its environment (GPT_NEOX_PYTHON) is: with flash attention where that has all that GPT-NeoX imports of it."""
+    python = os.environ.get("GPT_NEOX_PYTHON")
+    there = checkout.flash_attention(python) if python else None
+    return of_attention("flash" if there is not None and not there.missing else "global")

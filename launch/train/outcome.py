@@ -78,7 +78,7 @@ def unfinished(
         nan: whether a loss that is no number counts.
         whole: says why a checkpoint of a save folder cannot be loaded, in words after its name; None: it is not asked.
     """
-    steps = config.get("train_iters")
+    steps = checkpoints.last_step(config)
     if ending.orphans:
         return Cause("GPT-NeoX's launcher ended with 0 while ranks were still training; they were stopped.", _AGAIN)
     if nan and seen.nan_at is not None:
@@ -86,7 +86,7 @@ def unfinished(
             f"GPT-NeoX ended with 0, but its loss was not a number at step {seen.nan_at}.",
             "go back to a checkpoint before that step (its name into the file `latest`) with a lower lr",
         )
-    if not isinstance(steps, int) or config.get("exit_interval"):
+    if steps is None or (config.get("exit_interval") and steps == config["train_iters"]):
         return None
     if save is None:
         if seen.iteration is None or seen.iteration + int(config.get("log_interval", 100)) > steps:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from haigo.cli import HaigoError
-from launch.neox import nodelist
+from launch.neox import checkpoints, nodelist
 
 
 def next_save(config: Mapping[str, Any], iteration: int) -> int | None:
@@ -26,7 +26,7 @@ def next_save(config: Mapping[str, Any], iteration: int) -> int | None:
     """
     if not config.get("save"):
         return None
-    last = config.get("train_iters")
+    last = checkpoints.last_step(config)
     steps = [step for step in config.get("extra_save_iters") or [] if step > iteration]
     factor = config.get("checkpoint_factor")
     if factor and config.get("checkpoint_scale", "linear") == "log":

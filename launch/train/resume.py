@@ -32,7 +32,7 @@ class Resume:
     """None: nothing is kept, and a restart begins at step 0."""
     choice: Choice = Choice(None, None)
     changes: dict[str, Any] = field(default_factory=dict)
-    """Keys of the config that are replaced for this start."""
+    """Keys of the config that are replaced for this start, or left out (None)."""
     newer: list[str] = field(default_factory=list)
     """Checkpoints after the chosen one, which stand in the way of `keep_last_n_checkpoints`."""
 
@@ -42,8 +42,8 @@ class Resume:
 
     def finished(self, config: Mapping[str, Any]) -> bool:
         """Whether the run that this config describes is done."""
-        iterations = config.get("train_iters")
-        return isinstance(iterations, int) and self.choice.tag is not None and self.step >= iterations
+        last = checkpoints.last_step(config)
+        return last is not None and self.choice.tag is not None and self.step >= last
 
 
 def choose(
@@ -77,7 +77,7 @@ def choose(
                 f"{save} already holds {choice.tag}, and {what}: GPT-NeoX would write over what is there.",
                 f"name another save folder, or write load: {save} (without finetune) to go on with that run",
             )
-        changes = {"load": str(save)}
+        changes = {"load": str(save), "iteration": None}  # the step of what it once started from
         if config.get("finetune"):
             changes["finetune"] = False
     newer = [one.tag for one in choice.there if one.step > choice.step and config.get("keep_last_n_checkpoints")]
@@ -122,6 +122,11 @@ def changed(config: Mapping[str, Any], changes: Mapping[str, Any], source: Path,
         folder: the run's own.
     """
     target = folder / "configs" / f"{source.stem}.yml"
-    replaced = ", ".join(f"{key}: {value}" for key, value in changes.items())
-    yamlfile.write(target, {**config, **changes}, f"{source} with {replaced}")
+    replaced = ", ".join(f"{key}: {value}" for key, value in changes.items() if value is not None)
+    yamlfile.write(target, with_changes(config, changes), f"{source} with {replaced}")
     return target
+
+
+def with_changes(config: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with some keys replaced, and those whose new value is None left out."""
+    return {key: value for key, value in {**config, **changes}.items() if value is not None or key not in changes}

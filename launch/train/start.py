@@ -10,11 +10,11 @@ from typing import Any
 
 from haigo import cli
 from haigo.cli import Refused
-from launch.neox import checkout, ports
+from launch.neox import checkout, checkpoints, ports
 from launch.plan import preflight
 from launch.plan.checks import machine as preflight_place
 from launch.plan.checks.check import Check
-from launch.train import dry_run, requeue
+from launch.train import dry_run, requeue, resume
 from launch.train.options import DeepyOptions
 from launch.train.run import State, TrainingRun
 
@@ -40,7 +40,7 @@ def start(options: DeepyOptions, root: Path | None, configs: Sequence[Path]) -> 
             return cli.OK
         files, config = run.configs, run.config
         if options.iteration is None:  # with changes where it goes on
-            files, config = run.start_files(), {**run.config, **run.resume.changes}
+            files, config = run.start_files(), resume.with_changes(run.config, run.resume.changes)
         report = preflight.preflight(files, options.hostfile, options.gpus, root or Path(), config)
         starts = root is not None and not options.dry_run and run.state is not State.RUNNING
         if root is not None and starts and not report.failed:
@@ -92,7 +92,7 @@ def _nothing_left(run: TrainingRun) -> bool:
         if run.options.dry_run:
             print(f"haigo: finished already: {tag}; nothing would be started.", file=sys.stderr)
             return False
-        print(f"haigo: this run is finished: {run.save} holds {tag} of {run.config['train_iters']} steps, "
+        print(f"haigo: this run is finished: {run.save} holds {tag} of {checkpoints.last_step(run.config)} steps, "
               "and it is whole. Nothing was started.")  # fmt: skip
         return True
     if run.options.dry_run and tag and run.options.iteration is None:

@@ -6,12 +6,14 @@ Only files are read, so that another watcher can take this one's place at any ti
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError
+from launch.neox import checkpoints
 from launch.neox import log as neox_log
 from launch.train import rank_logs, stopping
 from launch.train.event_log import note
@@ -62,6 +64,7 @@ class Watcher:
         if self._apart:
             with contextlib.suppress(HaigoError, OSError):
                 self._ranks.places = files.read_record(child.folder / "places.json", {str: int})
+        self._last = checkpoints.last_step(config)
         self._noted = time.monotonic()
         self._dog = Watchdog(options, time.monotonic(), int(reader.value(config, "log_interval")))
         self._guard = LossGuard(options)
@@ -133,6 +136,8 @@ class Watcher:
         """Take note of a line; the alarm for which the run has to be stopped."""
         now = time.monotonic()
         sign = self.seen.take(text)
+        if isinstance(sign, neox_log.Step) and self._last is not None and sign.total > self._last:
+            sign = dataclasses.replace(sign, total=self._last)
         if isinstance(sign, str):
             self._dog.other(sign, now)
         if not isinstance(sign, neox_log.Step):

@@ -20,11 +20,11 @@ from typing import Any
 
 from haigo.cli import HaigoError
 from haigo.formats.tokenizer import load
-from launch.neox import checkout, ports
+from launch.neox import checkout, checkpoints, ports
 from launch.neox import hostfile as hostfiles
 from launch.plan.checks import rules
 from launch.plan.checks.check import Check
-from neox_configs import derive, reader
+from neox_configs import derive, neox_args, reader
 
 _PROGRAMS = {
     "pdsh": ("pdsh", "ssh"),
@@ -32,6 +32,7 @@ _PROGRAMS = {
     "openmpi": ("mpirun", "ompi_info"),
     "mvapich": ("mpirun",),
 }
+_KERNELS = ("scaled_upper_triang_masked_softmax_fusion", "scaled_masked_softmax_fusion", "rope_fusion")
 
 
 def checks(
@@ -71,8 +72,8 @@ def checks(
         answers += rules.checks(config, "port", port=port, trouble=ports.trouble(port))
     answers += [*_shared_memory(config), *_locks(config, around)]
     if python is not None:
-        answers += deepspeed(config, python)
-    return answers + _disk(config, base)
+        answers += [*deepspeed(config, python), *_flash(config, python, around)]
+    return [*answers, *_compiler(config, around), *_disk(config, base)]
 
 
 def named_hosts(config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None = None) -> list[Check]:
@@ -160,6 +161,25 @@ def deepspeed(config: Mapping[str, Any], python: str) -> list[Check]:
     return rules.first(config, "deepspeed", python=python, fork=fork, version=version)
 
 
+def _flash(config: Mapping[str, Any], python: str, environ: Mapping[str, str]) -> list[Check]:
+    """flash-attn in GPT-NeoX's environment, against what the config asks for."""
+    root = Path(environ["GPT_NEOX_DIR"]) if environ.get("GPT_NEOX_DIR") else None
+    asked = str(config.get("attention_config") or "global")
+    facts = {"there": checkout.flash_attention(python), "pinned": checkout.flash_requirements(root), "python": python}
+    # relative positions are left out by flash's kernels
+    plain = not any(kind in asked for kind in {*neox_args.ATTENTION} - {"global"}) and config.get("pos_emb") != "rpe"
+    return rules.first(config, "flash", wanted="flash" in asked, plain=plain, **facts)
+
+
+def _compiler(config: Mapping[str, Any], environ: Mapping[str, str]) -> list[Check]:
+    """nvcc, with which GPT-NeoX builds its fused kernels at every start, found as torch finds it."""
+    fused = [key for key in _KERNELS if reader.value(config, key)]
+    named = environ.get("CUDA_HOME") or environ.get("CUDA_PATH")
+    on_path = shutil.which("nvcc", path=environ.get("PATH"))
+    nvcc = Path(named or (Path(on_path).parents[1] if on_path else "/usr/local/cuda")) / "bin" / "nvcc"
+    return rules.first(config, "compiler", fused=fused, nvcc=nvcc) if fused else []
+
+
 def checkpoint_bytes(config: Mapping[str, Any], parameters: int) -> int:
     """Bytes of one checkpoint: weights in training precision, and 12 bytes a parameter of Adam in float32 with mixed
     precision (master weights and two moments), 8 without."""
@@ -182,6 +202,7 @@ def _disk(config: Mapping[str, Any], base: Path) -> list[Check]:
         one = None
     iters, factor, last = (config.get(key) for key in ("train_iters", "checkpoint_factor", "keep_last_n_checkpoints"))
     written = -(-iters // factor) if iters and isinstance(factor, int) and factor > 0 else 1
-    # the next one is written before the oldest goes
-    kept = min(written, last + 1) if last else written
-    return rules.first(config, "disk", place=place, free=shutil.disk_usage(place).free, one=one, kept=kept)
+    # the next one is written before the oldest goes; milestones stay
+    kept, marks = min(written, last + 1) if last else written, len(checkpoints.milestones(config))
+    facts = {"free": shutil.disk_usage(place).free, "one": one, "kept": kept, "marks": marks, "every": kept + marks}
+    return rules.first(config, "disk", place=place, **facts)
