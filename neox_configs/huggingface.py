@@ -4,12 +4,12 @@
 |---|---|
 | norm layernorm, an activation that is not gated, biases in the MLP | GPTNeoXForCausalLM |
 | norm rmsnorm, activation swiglu, rotary_pct 1, gpt_j_residual false | LlamaForCausalLM |
-| the same with sliding_window_width in flash attention | MistralForCausalLM |
+| the same with sliding_window_width where it counts (`_window`) | MistralForCausalLM |
 
 GPT-NeoX takes two thirds of `intermediate_size` for a gated MLP and splits that in two, value and gate: a Llama of
 intermediate_size 11008 is `intermediate_size: 33024` there. `use_bias_in_norms` is read by nobody: its layer norms have
-biases and its RMS norms none. A flash kernel with the width w sees w tokens before the present one, transformers' sliding
-window counts the present one too. Seen at commit ea7aefd. What the weights look like is not said here.
+biases and its RMS norms none. With the width w a token sees w tokens before it; transformers' sliding window counts the token
+too. Seen at commit ea7aefd. How the weights lie is in launch/neox/conversion/layout.py.
 """
 
 from __future__ import annotations
@@ -201,17 +201,30 @@ def _rope(given: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _window(config: Mapping[str, Any]) -> int | None:
-    """transformers' sliding_window; None where every token sees all before it. Only GPT-NeoX's flash attention has it."""
+    """transformers' sliding_window; None where every token sees all before it.
+
+    Flash attention has the width of the config. Global attention has it in the mask that a pipeline hands on, and without one
+    (pipe_parallel_size 0) GPT-NeoX makes a mask that has it not; its fused causal softmax asks for no mask at all, but is used
+    for some lengths and batches only.
+    """
     width = config.get("sliding_window_width")
     if width is None:
         return None
     kinds = {*neox_args.attention_layers(config.get("attention_config"), config.get("num_layers"))}
-    if kinds == {"global", "flash"}:
+    if kinds == {"flash"}:
+        return int(width) + 1
+    masked = int(reader.value(config, "pipe_parallel_size")) >= 1
+    if "flash" in kinds and not masked:
         raise HaigoError(
             f"sliding_window_width {width} counts in flash attention only, and attention_config mixes it with global.",
             "use flash in every layer",
         )
-    return int(width) + 1 if kinds == {"flash"} else None
+    if masked and reader.value(config, "scaled_upper_triang_masked_softmax_fusion"):
+        raise HaigoError(
+            f"sliding_window_width {width}: GPT-NeoX's fused causal softmax has none, and is used for some lengths only.",
+            "use flash attention, or write scaled_upper_triang_masked_softmax_fusion: false",
+        )
+    return int(width) + 1 if masked else None
 
 
 def _getter(config: Mapping[str, Any]) -> Any:

@@ -16,7 +16,7 @@ from haigo.progress import Progress
 from launch.neox.conversion import loss as convert_loss
 from launch.neox.conversion import model_folder
 from launch.plan.checks import rules
-from neox_configs import derive
+from neox_configs import derive, huggingface
 
 RECORD = exported.CONVERSION
 _LIKE = {
@@ -53,13 +53,16 @@ def structure(folder: Path) -> list[Finding]:
     """Everything that needs no data: weights by name, shape and value, ids, tokenizer, configs.
 
     Raises:
-        HaigoError: the folder is no GPT-NeoX model of Hugging Face at all.
+        HaigoError: the folder is no model of Hugging Face that GPT-NeoX could have trained.
     """
     config = files.read_record(
         folder / "config.json", {"vocab_size?": int, "num_hidden_layers?": int, "rope_parameters?": ({}, None)}
     )
-    if config.get("model_type") != "gpt_neox":
-        raise HaigoError(f"{folder} is no gpt_neox model of Hugging Face.", "name a folder that launch.convert wrote")
+    if config.get("model_type") not in huggingface.ARCHITECTURES:
+        raise HaigoError(
+            f"{folder} holds no model of Hugging Face of the types {', '.join(huggingface.ARCHITECTURES)}.",
+            "name a folder that launch.convert wrote",
+        )
     findings = [_names(folder, config)]
     if findings[0].status == "ok":
         findings.append(_numbers(folder))
@@ -82,11 +85,11 @@ def unchanged(folder: Path) -> Finding:
 def _model(folder: Path) -> Any:
     """What config.json asks for, without its numbers."""
     import torch
-    from transformers import AutoConfig, GPTNeoXForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         with torch.device("meta"):
-            return GPTNeoXForCausalLM(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+            return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder, trust_remote_code=False))
     except Exception as error:  # transformers and torch have many for a config that is none
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HaigoError(

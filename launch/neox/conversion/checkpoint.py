@@ -18,7 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from haigo import files
 from haigo.cli import HaigoError
+from haigo.formats import exported
 from haigo.pickles import refusal
 from launch.engine import keys
 from launch.neox import checkpoints
@@ -57,6 +59,8 @@ class Checkpoint:
     """One file a layer."""
     data_ranks: int | None = None
     """Data-parallel copies of the run, where the checkpoint says so."""
+    rows: int | None = None
+    """Of the vocabulary as it was published, of a checkpoint that `launch.convert --to-neox` wrote."""
     _cache: dict[int, list[Mapping[str, torch.Tensor]]] = field(default_factory=dict, repr=False)
 
     @property
@@ -68,9 +72,9 @@ class Checkpoint:
         return not reader.value(self.config, "no_weight_tying")
 
     @property
-    def activation(self) -> str:
-        """As transformers calls it."""
-        return huggingface.activation(self.config)
+    def kind(self) -> str:
+        """transformers' model_type."""
+        return huggingface.family(self.config)
 
     def numbers(self) -> list[int]:
         """GPT-NeoX's numbers of the layers that have weights."""
@@ -106,7 +110,7 @@ def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int |
         iteration: see `checkpoints.find`.
 
     Raises:
-        HaigoError: no checkpoint, no config, a model that transformers' GPTNeoXForCausalLM cannot hold, or files and
+        HaigoError: no checkpoint, no config, a model that transformers has not, or files and
             config that do not belong together.
     """
     folder = checkpoints.find(place, iteration)
@@ -118,7 +122,7 @@ def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int |
     _fits(config)
     config["model_parallel_size"] = int(config.get("model_parallel_size") or 1)
     ranks, pipeline = _layout(folder, config)
-    checkpoint = Checkpoint(folder, step or 0, config, ranks, pipeline, _data_ranks(folder))
+    checkpoint = Checkpoint(folder, step or 0, config, ranks, pipeline, _data_ranks(folder), _rows(folder))
     for path in (checkpoint.file(number, rank) for number in checkpoint.numbers() for rank in range(ranks)):
         if not path.is_file():
             raise HaigoError(f"{path} is missing.", _elsewhere(folder))
@@ -140,25 +144,19 @@ def _fits(config: dict[str, Any]) -> None:
                 f"{name}: {config.get(name)!r} cannot be converted: {KEYS[name].engine_why}.",
                 "there is no way around this",
             )
-    for name, allowed in (
-        ("use_bias_in_attn_linear", (True,)),
-        ("train_impl", ("normal", "dpo", "kto", "reinforce")),
-    ):
-        if reader.value(config, name) not in allowed:
-            raise HaigoError(
-                f"{name}: {config.get(name)!r} cannot be converted to GPTNeoXForCausalLM.",
-                "there is no way around this",
-            )
-    if (kind := huggingface.family(config, "converted")) != "gpt_neox":
-        raise HaigoError(f"the model is a {kind}, which cannot be converted yet.", "there is no way around this")
+    if (impl := reader.value(config, "train_impl")) not in ("normal", "dpo", "kto", "reinforce"):
+        raise HaigoError(f"train_impl: '{impl}' makes no language model.", "there is no way around this")
     if int((config.get("zero_optimization") or {}).get("stage") or 0) >= 3:
         raise HaigoError(
             "the run used ZeRO stage 3, whose checkpoints hold no whole weights.",
             "run zero_to_fp32.py in the save folder, and train with stage 1 next time",
         )
     keys.attention(config)
-    config["intermediate_size"] = derive.mlp(config).outer
-    config.pop("expansion_factor", None)
+    huggingface.family(config, "converted")
+    huggingface.fields(config)  # says where the MLP does not fit together
+    if not derive.mlp(config).gated:
+        config["intermediate_size"] = derive.mlp(config).outer
+        config.pop("expansion_factor", None)
 
 
 def _layout(folder: Path, config: Mapping[str, Any]) -> tuple[int, bool]:
@@ -198,6 +196,11 @@ def _data_ranks(folder: Path) -> int | None:
         return None
     size = read(path, folder).get("dp_world_size")
     return size if isinstance(size, int) and size >= 1 else None
+
+
+def _rows(folder: Path) -> int | None:
+    path = folder / exported.CONVERSION
+    return int(files.read_record(path, {"vocab_size": int})["vocab_size"]) if path.is_file() else None
 
 
 def _elsewhere(folder: Path) -> str:

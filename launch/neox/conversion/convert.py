@@ -33,9 +33,11 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         HaigoError: checkpoint, config or tokenizer are not what they must be.
         Refused: there is something at `out` already, or a check of the result says no.
     """
+    for name in options.given("tensor_parallel", "pipe_parallel"):
+        raise HaigoError("a model of Hugging Face is not split.", "leave it out, or add --to-neox", option=name)
     checkpoint = checkpoints.load(options.checkpoint, options.config, options.iteration)
     config, out = checkpoint.config, Path(options.out or "")
-    _free(out, checkpoint.folder, options.force)
+    free(out, checkpoint.folder, options.force)
     words = _vocabulary(config, options.tokenizer)
     padded = derive.padded_vocab(config, words.vocab_size)
     if wrong := list(weights.problems(checkpoint, padded)):
@@ -46,7 +48,8 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         )
     if options.log is not None:  # before the long work
         loss.logged(Path(options.log), checkpoint.step, config, derive.batch_of(config, checkpoint.data_ranks).train)
-    rows = words.vocab_size if options.vocab == "cut" else padded
+    # without those that a conversion from Hugging Face added
+    rows = words.vocab_size if options.vocab == "cut" else checkpoint.rows or padded
     record: dict[str, Any] = {
         "tool": f"haigo {__version__}",
         "checkpoint": str(checkpoint.folder.resolve()),
@@ -55,7 +58,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         "pipeline": checkpoint.pipeline,
         "data_ranks": checkpoint.data_ranks,
         "dtype": _DTYPES[rules.computed_in(config)] if options.dtype == "auto" else options.dtype,
-        "vocab": options.vocab,
+        "vocab": "cut" if rows < padded else options.vocab,
         "tokenizer_sha256": words.sha256,
         "unequal": weights.unequal(checkpoint),
         "model": model_folder.expected(checkpoint, rows),
@@ -65,7 +68,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         return {**record, "checks": []}
     measured = options.check or options.log is not None
     width = 4 if measured or record["dtype"] == "float32" else 2  # bytes; losses are measured in float32
-    files.require_space(out, width * derive.parameters(config, padded)[1], "the conversion")
+    files.require_space(out, width * weights.parameters(checkpoint, padded), "the conversion")
     temporary = out.with_name(f".{out.name}.partial")
     with files.owner(temporary), contextlib.ExitStack() as stack:
         stack.callback(files.remove_tree, temporary)
@@ -125,7 +128,7 @@ def check_folder(folder: str | Path, log: str | Path | None = None, samples: int
         samples: look at no more than so many samples of a batch.
 
     Raises:
-        HaigoError: not a gpt_neox model, or a log without `conversion.json`.
+        HaigoError: not a model that GPT-NeoX could have trained, or a log without `conversion.json`.
     """
     place = Path(folder)
     findings = [*check.structure(place), check.unchanged(place)]
@@ -166,13 +169,18 @@ _OURS = (
 )  # fmt: skip
 
 
-def _free(out: Path, source: Path, force: bool) -> None:
+def free(out: Path, source: Path, force: bool) -> None:
+    """See that `out` may be made or, with `force`, replaced.
+
+    Raises:
+        HaigoError: it lies in the source or the source in it, or it is a file. Refused: something is there.
+    """
     aside = out.with_name(f".{out.name}.replaced")
     if aside.exists() and not out.exists():  # killed between the two renames of --force
         files.put_aside(aside, out)
     here, there = out.resolve(), source.resolve()
     if here == there or here in there.parents or there in here.parents:
-        raise HaigoError(f"--out {out} and the checkpoint {source} lie in one another.", "name another folder")
+        raise HaigoError(f"--out {out} and {source} lie in one another.", "name another folder")
     if not out.exists():
         return
     if not out.is_dir():

@@ -26,7 +26,7 @@ from neox_configs import reader
 
 if TYPE_CHECKING:
     import torch
-    from transformers import GPTNeoXForCausalLM
+    from transformers import PreTrainedModel
 
 Int64 = npt.NDArray[np.int64]
 TOLERANCE = {"fp32": 2e-5, "fp16": 5e-3, "bfloat16": 1e-2}
@@ -145,7 +145,7 @@ def _placed(prefix: str, base: Path) -> str:
     return prefix if Path(f"{prefix}.idx").is_file() or Path(prefix).is_absolute() else str(base / prefix)
 
 
-def cross_entropy(model: GPTNeoXForCausalLM, inputs: Int64, labels: Int64, micro: int) -> float:
+def cross_entropy(model: PreTrainedModel, inputs: Int64, labels: Int64, micro: int) -> float:
     """Nats a token, in the model's precision: the mean over micro batches of the mean over their labels.
 
     Args:
@@ -179,7 +179,7 @@ def cross_entropy(model: GPTNeoXForCausalLM, inputs: Int64, labels: Int64, micro
     return float(np.mean(means))
 
 
-def load_model(folder: Path) -> GPTNeoXForCausalLM:
+def load_model(folder: Path) -> PreTrainedModel:
     """The converted model in float32, on the GPU where there is one.
 
     Raises:

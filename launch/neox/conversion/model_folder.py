@@ -15,6 +15,8 @@ from neox_configs import huggingface
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+_AGAIN = "convert the checkpoint again"
+_POINTER = b"version https://git-lfs"
 
 
 def expected(checkpoint: Checkpoint, rows: int) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: i
 
     Args:
         folder: to make, below one of `files.scratch`.
-        padded, rows, dtype: as of `weights.merged`.
+        padded, rows, dtype: as of `weights.write`.
 
     Returns:
         `folder`.
@@ -45,19 +47,23 @@ def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: i
     }
     content = hf_config(expected(checkpoint, rows), **ids).to_dict()
     content.pop("dtype", None)
+    architectures = [huggingface.ARCHITECTURES[checkpoint.kind]]
     # `torch_dtype` is what every version of transformers reads
-    files.write_json(folder / "config.json", {**content, "architectures": ["GPTNeoXForCausalLM"], "torch_dtype": dtype})
+    files.write_json(folder / "config.json", {**content, "architectures": architectures, "torch_dtype": dtype})
     GenerationConfig(**ids).save_pretrained(folder)
     hf_adapter(vocabulary.path).save_pretrained(folder)
-    weights.write(folder, weights.merged(checkpoint, padded, rows, dtype))
+    weights.write(folder, checkpoint, padded, rows, dtype)
     os.umask(mask := os.umask(0o022))
     for path in shards(folder):  # safetensors writes them for the owner alone; a team wants to read them
         path.chmod(0o666 & ~mask)
     return folder
 
 
-def shards(folder: Path) -> list[Path]:
+def shards(folder: Path, fix: str = _AGAIN) -> list[Path]:
     """The weight files of a Hugging Face folder.
+
+    Args:
+        fix: what to do where one is not as it must be.
 
     Raises:
         HaigoError: there are none, or one that the index names is missing.
@@ -68,21 +74,27 @@ def shards(folder: Path) -> list[Path]:
         names = sorted(set(files.read_record(index, {"weight_map": {str: str}})["weight_map"].values()))
     for name in names:
         if os.path.basename(name) != name or not (folder / name).is_file():
-            raise HaigoError(f"{folder / name} is missing.", "convert the checkpoint again")
+            raise HaigoError(f"{folder / name} is missing.", fix)
     return [folder / name for name in names]
 
 
-def header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+def header(path: Path, fix: str = _AGAIN) -> dict[str, tuple[tuple[int, ...], str]]:
     """Name -> (shape, type) of the tensors of a safetensors file, from its header alone.
 
     Raises:
-        HaigoError: the file is missing or damaged.
+        HaigoError: the file is missing, cut short, a pointer of Git LFS, or damaged.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
+        with path.open("rb") as handle:
+            if handle.read(len(_POINTER)) == _POINTER:
+                raise HaigoError(
+                    f"{path} is a pointer of Git LFS: the weights themselves were not downloaded.",
+                    f"run `git lfs pull` in {path.parent}, or {fix}",
+                )
         with safe_open(path, "pt") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
             return {name: (tuple(one.get_shape()), one.get_dtype()) for name, one in slices.items()}
     except (OSError, SafetensorError):
-        raise HaigoError(f"{path} is damaged.", "convert the checkpoint again") from None
+        raise HaigoError(f"{path} is damaged or cut short.", fix) from None

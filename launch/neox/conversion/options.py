@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from haigo.options import Options, count, option
+from haigo.options import Options, count, few, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,9 +12,19 @@ class ConvertOptions(Options):
     """What `launch.convert` makes of a checkpoint, or checks."""
 
     checkpoint: str = option(
-        "save folder or global_stepN; with --check alone: a model", positional=True, metavar="CHECKPOINT"
+        "save folder or global_stepN; with --check alone, or with --to-neox: a model",
+        positional=True,
+        metavar="CHECKPOINT",
     )
-    out: str | None = option("the Hugging Face folder to make", None, flags=("--out", "--output-dir"), metavar="DIR")
+    out: str | None = option(
+        "the Hugging Face folder to make; with --to-neox: the save folder",
+        None,
+        flags=("--out", "--output-dir"),
+        metavar="DIR",
+    )
+    to_neox: bool = option("the other way: make a checkpoint for GPT-NeoX of a model of Hugging Face", False)
+    tensor_parallel: int = few("--to-neox: split every layer over so many GPUs (model_parallel_size)", 1)
+    pipe_parallel: int = few("--to-neox: stages (pipe_parallel_size); 0: no pipeline", 0, least=0)
     iteration: int | None = count("take this step of the save folder, not `latest`", None)
     config: list[str] = option("instead of the checkpoint's own configs", [], nargs="+", metavar="FILE")
     tokenizer: str | None = option("tokenizer folder (default: the config's vocab_file)", None, metavar="FOLDER")

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -373,8 +374,8 @@ from launch import convert
 from launch.neox.conversion import weights
 from haigo import cli
 real = weights.write
-def write(folder, held):
-    real(folder, held)
+def write(*args):
+    real(*args)
     open(sys.argv[1], "w").close()
     time.sleep(300)
 weights.write = write
@@ -431,14 +432,13 @@ def test_biases_added_up_would_be_found_by_the_loss(case, tmp_path, monkeypatch)
     one = case(model_parallel_size=2)
     one.convert()
     log = log_of(tmp_path / "log", {5: one.loss("train", 16, BATCH)}, {4: one.loss("valid", 2 * BATCH, 2 * BATCH)})
-    real = weights.merged
+    real = weights.tensors
 
-    def summed(checkpoint: Any, *given: Any) -> dict[str, torch.Tensor]:
-        made = real(checkpoint, *given)
-        rows = ("attention.dense.bias", "dense_4h_to_h.bias")
-        return {name: value * 2 if name.endswith(rows) else value for name, value in made.items()}
+    def summed(*given: Any) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, value in real(*given):
+            yield name, value * 2 if name.endswith(("attention.dense.bias", "dense_4h_to_h.bias")) else value
 
-    monkeypatch.setattr(weights, "merged", summed)
+    monkeypatch.setattr(weights, "tensors", summed)
     with pytest.raises(Refused, match="not put in place"):
         one.convert(log=log, force=True)
 
@@ -619,6 +619,8 @@ def test_folders_of_other_origin(case, tmp_path, capsys):
     with pytest.raises(HaigoError, match=r"has no conversion.json"):
         convert_model.check_folder(one.out, log=tmp_path / "log")
     change_json(one.out, "config.json", model_type="llama")
+    assert cli.run(convert.main, [str(one.out), "--check"]) == cli.REFUSED  # of other tensors
+    change_json(one.out, "config.json", model_type="qwen2")
     assert cli.run(convert.main, [str(one.out), "--check"]) == cli.BAD_INPUT
 
 
@@ -650,5 +652,5 @@ def test_force_takes_over_a_model_of_an_earlier_version_and_no_other_file(tmp_pa
     ours = ("conversion.json", "config.json", "model.safetensors", "tokenizer.json", "spm.model")
     for name in (*ours, "results.json", "adapter.safetensors", "my.model"):
         (out / name).write_text("{}")
-    convert_model._free(out, tmp_path / "save", force=True)
+    convert_model.free(out, tmp_path / "save", force=True)
     assert {path.name for path in files.remove_tree(out)} == {"results.json", "adapter.safetensors", "my.model"}
