@@ -132,49 +132,103 @@ def mlp(config: Mapping[str, Any]) -> Mlp:
     return Mlp(size, gated, outer, multiple * math.ceil((wide // 2 if gated else wide) / multiple))
 
 
+def check_layer(config: Mapping[str, Any]) -> None:
+    """See that GPT-NeoX can build a layer and run it. The config must say hidden_size and num_attention_heads.
+
+    Raises:
+        Refused: heads that do not divide, or an MLP whose two matrices it rounds to sizes that do not fit together.
+    """
+    hidden, heads, own, sizes = config["hidden_size"], config["num_attention_heads"], kv_heads(config), mlp(config)
+    if hidden % heads:
+        raise Refused(f"hidden_size {hidden} is not a multiple of {heads} heads.", "change one of them")
+    if own < 1 or heads % own:
+        raise Refused(f"{heads} heads cannot share num_kv_heads {own}.", f"use a divisor of {heads}")
+    if sizes.outer != sizes.inner * (2 if sizes.gated else 1):
+        shape = f"activation {reader.value(config, 'activation')}, an MLP of {sizes.size}"
+        multiple = (3 if sizes.gated else 2) * reader.value(config, "mlp_multiple_of")
+        raise Refused(
+            f"{shape}: GPT-NeoX rounds its matrices to {sizes.outer} and {sizes.inner}, and the first step ends the run.",
+            f"use an intermediate_size divisible by {multiple}",
+        )
+
+
 def padded_vocab(config: Mapping[str, Any], vocab_size: int) -> int:
     """The vocabulary after padding: the next multiple of make_vocab_size_divisible_by * model_parallel_size."""
     step = reader.value(config, "make_vocab_size_divisible_by") * max(1, reader.value(config, "model_parallel_size"))
     return int(-(-vocab_size // step) * step)
 
 
+class Block(NamedTuple):
+    """The parameters of one layer, by part."""
+
+    attention: int
+    """Its two matrices, query, key and value being one."""
+    mlp: int
+    """Its two matrices."""
+    rest: int
+    """Biases and norms."""
+
+
 def parameters(config: Mapping[str, Any], padded: int) -> tuple[int, int]:
-    """Parameters of GPT-NeoX's dense GPT with biases and layer norms.
+    """Parameters of GPT-NeoX's dense transformer, gated or not, with as many key and value heads as it has.
 
     Args:
-        config: with num_layers, hidden_size and, if they differ from the usual, intermediate_size and no_weight_tying.
+        config: with num_layers, hidden_size, num_attention_heads and, if they differ from GPT-NeoX's defaults, the keys of
+            MLP, heads, norms, biases and positions.
         padded: the padded vocabulary.
 
     Returns:
-        (parameters of one layer, all parameters): L(12h^2 + 13h) + 2h + 2Vh, or Vh with tied embeddings.
+        (parameters of one layer, all parameters). Of a GPT with default keys L(12h^2 + 13h) + 2h + 2Vh, or Vh with tied
+        embeddings.
 
     Raises:
-        HaigoError: a size is missing. Refused: the architecture is not the one counted here.
+        HaigoError: a size is missing. Refused: the architecture is not one counted here.
     """
     need = ("num_layers", "hidden_size", "num_attention_heads")
-    missing = [key for key in need if not isinstance(config.get(key), int)]
+    missing = [key for key in need if not isinstance(config.get(key), int) or config[key] < 1]
     if missing:
-        raise HaigoError(f"the model config gives no {missing[0]}.", f"give {', '.join(need)} and seq_length")
+        raise HaigoError(f"the model config gives no {missing[0]} above 0.", f"give {', '.join(need)} and seq_length")
     if other := uncounted(config):
         raise Refused(
             f"{' and '.join(other)}: no formula is for such a model, and a plain GPT's would mislead.",
-            "plan a dense GPT (attention global or flash, activation gelu, no num_kv_heads, no moe_num_experts)",
+            "plan a dense GPT or Llama (attention global or flash, no moe_num_experts)",
         )
-    hidden = config["hidden_size"]
-    inner = mlp(config).outer
-    layer = 4 * hidden * hidden + 4 * hidden + 2 * hidden * inner + inner + hidden + 4 * hidden
+    hidden, layer = config["hidden_size"], sum(block(config))
     learned = (
         reader.value(config, "max_position_embeddings") or 0 if reader.value(config, "pos_emb") == "learned" else 0
     )
     tables = (2 if reader.value(config, "no_weight_tying") else 1) * padded * hidden + learned * hidden
-    return layer, config["num_layers"] * layer + tables + 2 * hidden
+    return layer, config["num_layers"] * layer + tables + _norm(config)
+
+
+def block(config: Mapping[str, Any]) -> Block:
+    """The parameters of a dense layer. The config must say hidden_size and num_attention_heads."""
+    hidden, sizes = config["hidden_size"], mlp(config)
+    both = 2 * (hidden // config["num_attention_heads"]) * kv_heads(config)
+    rest = 2 * _norm(config) + (_norm(config) if reader.value(config, "use_qk_layernorm") else 0)
+    if reader.value(config, "use_bias_in_attn_linear"):
+        rest += hidden + both + hidden
+    if reader.value(config, "use_bias_in_mlp"):
+        rest += sizes.outer + hidden
+    return Block(hidden * (hidden + both) + hidden * hidden, hidden * (sizes.outer + sizes.inner), rest)
+
+
+def kv_heads(config: Mapping[str, Any]) -> int:
+    """Key and value heads of a layer: as many as there are query heads where num_kv_heads is not given."""
+    return int(config.get("num_kv_heads") or config["num_attention_heads"])
+
+
+def _norm(config: Mapping[str, Any]) -> int:
+    """Parameters of a norm over the hidden size. `use_bias_in_norms` is read by nobody."""
+    kind, hidden = reader.value(config, "norm"), config["hidden_size"]
+    return int({"non_parametric_layernorm": 0, "scalenorm": 1}.get(kind, hidden if "rms" in kind else 2 * hidden))
 
 
 def uncounted(config: Mapping[str, Any]) -> list[str]:
-    """What makes a model another than the dense GPT that `parameters` counts, in words; empty for one.
+    """What makes a model another than the dense ones that `parameters` counts, in words; empty for one.
 
     Args:
-        config: with num_layers, and num_attention_heads where there is a num_kv_heads.
+        config: with num_layers.
 
     Raises:
         Refused: an attention_config that GPT-NeoX would not take.
@@ -183,8 +237,4 @@ def uncounted(config: Mapping[str, Any]) -> list[str]:
     found = [f"attention_config {kind}" for kind in kinds if kind in NOT_GPT]
     if reader.value(config, "moe_num_experts") > 1:
         found.append(f"moe_num_experts {config['moe_num_experts']}")
-    if "glu" in reader.value(config, "activation"):
-        found.append(f"gated activation {config['activation']}")
-    if config.get("num_kv_heads") not in (None, config["num_attention_heads"]):
-        found.append(f"num_kv_heads {config['num_kv_heads']}")
     return found

@@ -67,14 +67,10 @@ def fields(config: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of transformers' config, `model_type` first, that follow from the model's keys; no vocabulary and no ids.
 
     Raises:
-        HaigoError: no such model in transformers, or an MLP whose matrices GPT-NeoX rounds to sizes that do not fit together.
+        HaigoError: no such model in transformers. Refused: a layer that GPT-NeoX cannot run.
     """
     get, kind, sizes = _getter(config), family(config), derive.mlp(config)
-    if sizes.outer != sizes.inner * (2 if sizes.gated else 1):
-        raise HaigoError(
-            f"GPT-NeoX rounds the MLP to matrices of {sizes.outer} and {sizes.inner}, and its first step ends the run.",
-            "write an intermediate_size that needs no rounding, or mlp_multiple_of: 1",
-        )
+    derive.check_layer(config)
     ours, key = _EPSILONS.get(kind, _RMS)
     base, share = float(get("rotary_emb_base")), float(get("rotary_pct"))
     found: dict[str, Any] = {
@@ -94,7 +90,7 @@ def fields(config: Mapping[str, Any]) -> dict[str, Any]:
         found["attention_bias"] = bool(get("use_bias_in_attn_linear"))
         found["rope_parameters"]["partial_rotary_factor"] = share
         return found | {"rotary_pct": share, "rotary_emb_base": base}
-    found["num_key_value_heads"] = config.get("num_kv_heads") or config["num_attention_heads"]
+    found["num_key_value_heads"] = derive.kv_heads(config)
     found["head_dim"] = config["hidden_size"] // config["num_attention_heads"]
     if kind == "mistral":
         found["sliding_window"] = _window(config)

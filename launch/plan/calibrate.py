@@ -19,8 +19,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from haigo import yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import csvfile
 from launch.neox import log as neox_log
@@ -30,6 +32,7 @@ from launch.plan.memory import Shape, Split, shape_of
 from launch.plan.stacks import Stack
 from neox_configs import reader, shipped
 from neox_configs.hardware import Cluster
+from neox_configs.keys import KEYS
 
 _LEVEL, _RECOMPUTE, _SIZE, _LENGTH, _NOISE = 0.3, 0.04, 0.04, 0.03, 0.03
 _WARM_UP = 1
@@ -128,7 +131,11 @@ def read(path: str | os.PathLike[str], stack: Stack) -> list[Row]:
     return [row]
 
 
-def _from_table(row: Mapping[str, Any], stack: Stack, where: str) -> Row:
+def _from_table(
+    row: Mapping[str, Any], stack: Stack, where: str, keys: Mapping[str, Any] = MappingProxyType({})
+) -> Row:
+    """A run from a line. `keys`: of GPT-NeoX, that have no column."""
+
     def number(name: str, default: float | None = None) -> float:
         value = row.get(name)
         value = value.strip() if isinstance(value, str) else value
@@ -151,6 +158,7 @@ def _from_table(row: Mapping[str, Any], stack: Stack, where: str) -> Row:
         names = {"num_layers": "layers", "hidden_size": "hidden", "num_attention_heads": "heads"}
         config = {key: int(number(name)) for key, name in names.items()}
     config |= {
+        **keys,
         "seq_length": int(number("seq_length", config.get("seq_length"))),
         "no_weight_tying": not number("tied", 0),
     }
@@ -178,6 +186,11 @@ _ARGUMENTS = {
     "pipe": "pipe_parallel_size",
 }
 """Columns of a table -> what GPT-NeoX calls them in its list of arguments."""
+_OF_A_LAYER = (
+    "num_kv_heads", "intermediate_size", "expansion_factor", "mlp_multiple_of", "activation", "norm", "rmsnorm_fusion",
+    "use_bias_in_attn_linear", "use_bias_in_mlp",
+)  # fmt: skip
+"""Arguments that a table has no column for: it names a model instead."""
 
 
 def _from_log(lines: Sequence[str], where: str) -> Row:
@@ -204,7 +217,9 @@ def _from_log(lines: Sequence[str], where: str) -> Row:
     # the middle one: evaluations and checkpoints fall into single intervals
     row["tokens_per_s"] = statistics.median(speeds[_WARM_UP:]) * row["seq_length"]
     flash = "flash" in values.get("attention_config", "")
-    return _from_table(row, stacks.of_attention("flash" if flash else "global"), where)
+    given = {name: values[name] for name in _OF_A_LAYER if values.get(name, "None") != "None"}
+    keys = {name: value if KEYS[name].choices else yamlfile.loads(value, where) for name, value in given.items()}
+    return _from_table(row, stacks.of_attention("flash" if flash else "global"), where, keys)
 
 
 def _layout(shape: Shape, split: Split, micro: int, accumulation: int, place: Cluster, stack: Stack) -> Layout:

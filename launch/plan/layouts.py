@@ -1,9 +1,9 @@
 """Which layouts are worth trying, which of them fit, and which is best. Pure: numbers in, numbers out.
 
 Never tried, because GPT-NeoX does not run it: ZeRO 2 or 3 together with a pipeline or with tensor parallelism (it prints
-a line and ends with exit code 0); heads, hidden size or layers that do not divide. Tensor parallelism stays
-inside a node. ZeRO 3 is left out: its checkpoint holds no whole weights, so that it cannot be converted. A pipeline of
-one stage is left out too: it is `pipe_parallel_size` 0 with an evaluation that crashes.
+a line and ends with exit code 0); heads, key and value heads, hidden size, MLP or layers that do not divide. Tensor
+parallelism stays inside a node. ZeRO 3 is left out: its checkpoint holds no whole weights, so that it cannot be converted. A
+pipeline of one stage is left out too: it is `pipe_parallel_size` 0 with an evaluation that crashes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def splits(shape: Shape, gpus: int, cluster: Cluster, stack: Stack | None = None
         return
     per_node = min(gpus, cluster.gpus_per_node)
     for tensor in (1, 2, 4, 8):
-        if tensor > per_node or per_node % tensor or shape.heads % tensor or shape.hidden % tensor:
+        cut = (per_node, shape.heads, shape.kv_heads or shape.heads, shape.hidden, shape.inner)
+        if tensor > per_node or any(number % tensor for number in cut):
             continue
         for pipe in (0, 2, 4, 8, 16):
             stages = max(1, pipe)

@@ -6,7 +6,10 @@ Memory is for GPT-NeoX on DeepSpeed as its source allocates it, in bf16 with fp3
   optimizer keeps both. Adam's master copy and moments are 12, shared by the data-parallel copies from ZeRO 1 on; ZeRO 2
   shares the fp32 gradients too.
 * activations of a layer s b h (8 + 24/t) bytes without dropout (Korthikanti et al. 2022, less the dropout masks), plus
-  5 a s/(h t) when attention is not a flash kernel; with recomputation 2 s b h a layer and one live layer.
+  5 a s/(h t) when attention is not a flash kernel; with recomputation 2 s b h a layer and one live layer. A gated MLP of i
+  columns keeps 10 s b i/t instead of 16 s b h/t (both halves, the gate's sigmoid and swish, their product), an RMS norm 8 s b h
+  instead of 2 (its input and result in fp32) unless it is fused, and flash attention only as many keys and values as there are
+  heads for: what GPT-NeoX's own layers were seen to save for the backward pass at commit ea7aefd.
 * logits s b V 8/t bytes: at 50k words a sequence costs as much as a layer does.
 * 1 GB for CUDA, NCCL and fragmentation. GPT-NeoX publishes no table of what fits.
 
@@ -17,6 +20,7 @@ micro batches do not; of its 61 on A100-80GB, whose micro batches are not all th
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +52,37 @@ class Shape:
     """Attention by a flash kernel (no s x s matrix in memory)."""
     bytes_per_value: int
     """2 for bf16 and fp16, 4 for fp32."""
+    kv_heads: int = 0
+    """Key and value heads, where they are fewer than `heads`."""
+    inner: int = 0
+    """Columns of the MLP's second matrix; 0: four times the hidden size."""
+    gated: bool = False
+    """The MLP's first matrix has twice as many rows: value and gate."""
+    rms: bool = False
+    """RMS norms that are not fused."""
+
+    @property
+    def keys_share(self) -> float:
+        """Key and value heads over query heads."""
+        return (self.kv_heads or self.heads) / self.heads
+
+    @property
+    def width(self) -> float:
+        """Columns of the MLP's second matrix, in hidden sizes."""
+        return (self.inner or 4 * self.hidden) / self.hidden
+
+    @property
+    def matrices(self) -> int:
+        """Parameters of a layer's matrices; 12 h^2 for a plain GPT."""
+        attention = 2 * self.hidden**2 + 2 * self.hidden * (self.hidden // self.heads) * (self.kv_heads or self.heads)
+        return attention + (3 if self.gated else 2) * self.hidden * (self.inner or 4 * self.hidden)
+
+    def kept(self, tensor: int) -> float:
+        """Bytes of activations that a layer keeps on a GPU, attention's s x s matrices left out, in units of s b h."""
+        width = self.bytes_per_value / 2
+        attention = 4.0 + 4.0 * (self.keys_share if self.flash else 1.0)
+        mlp = (10.0 if self.gated else 4.0) * self.width
+        return width * (4.0 + (attention + mlp) / tensor) + (16.0 if self.rms else 4.0 * width)
 
     @property
     def flops_per_token(self) -> float:
@@ -65,6 +100,7 @@ def shape_of(config: Mapping[str, Any], vocab: int, flash: bool, bytes_per_value
         HaigoError: an architecture that is not planned.
     """
     layer, count = derive.parameters(config, vocab)
+    sizes = derive.mlp(config)
     return Shape(
         layers=config["num_layers"],
         hidden=config["hidden_size"],
@@ -76,6 +112,10 @@ def shape_of(config: Mapping[str, Any], vocab: int, flash: bool, bytes_per_value
         tied=not reader.value(config, "no_weight_tying"),
         flash=flash,
         bytes_per_value=bytes_per_value,
+        kv_heads=derive.kv_heads(config),
+        inner=sizes.inner,
+        gated=sizes.gated,
+        rms=reader.value(config, "norm") == "rmsnorm" and not reader.value(config, "rmsnorm_fusion"),
     )
 
 
@@ -133,10 +173,10 @@ def _stage(shape: Shape, split: Split, micro: int, flight: int, tables: int, log
         weights, gradients, optimizer = 2 * count, 4 * count / split.data, 12 * count / shared
     else:
         weights, gradients, optimizer = 2 * count, 6 * count, 12 * count / shared
-    unit = shape.seq_length * micro * shape.hidden * width
+    unit = shape.seq_length * micro * shape.hidden
     scores = 0.0 if shape.flash else 5.0 * shape.heads * shape.seq_length / (shape.hidden * split.tensor)
-    layer = unit * (8 + 24 / split.tensor + scores)
-    kept = 2 * unit / split.tensor if split.recompute else layer
+    layer = unit * (shape.kept(split.tensor) + width * scores)
+    kept = 2 * unit * width / split.tensor if split.recompute else layer
     activations = kept * layers * flight + (layer if split.recompute else 0.0)
     head = shape.seq_length * micro * shape.vocab * 8 * width / split.tensor if logits else 0.0
     buckets = 2 * 2.0 * BUCKET_ELEMENTS if split.zero >= 2 else 0.0
@@ -154,7 +194,7 @@ def _stage(shape: Shape, split: Split, micro: int, flight: int, tables: int, log
 def _sharded(shape: Shape, split: Split, micro: int) -> dict[str, float]:
     unit = shape.seq_length * micro * shape.hidden
     scores = 0.0 if shape.flash else 5.0 * shape.heads * shape.seq_length / shape.hidden
-    layer = unit * (26.0 + scores)
+    layer = unit * (26.0 / 32.0 * dataclasses.replace(shape, rms=False).kept(1) + scores)
     kept = 2.0 * unit if split.recompute else layer
     whole = 2.0 * 2.0 * min(_SHARDED_LAYERS, shape.layers) * shape.layer_parameters
     return {

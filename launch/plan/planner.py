@@ -176,7 +176,9 @@ def _shape(config: dict[str, Any], place: Cluster, options: PlanOptions, flash: 
     step = {"model_parallel_size": 1, "make_vocab_size_divisible_by": vocab_step(place, 1)}
     padded = derive.padded_vocab({**config, **step}, options.vocab_size)
     try:
-        return memory.shape_of({**config, "seq_length": length}, padded, flash, 4 if place.kind == "cpu" else 2)
+        shape = memory.shape_of({**config, "seq_length": length}, padded, flash, 4 if place.kind == "cpu" else 2)
+        derive.check_layer(config)
+        return shape
     except Refused as error:
         raise Refused(f"{options.model}: {error.problem}", error.fix) from None
 

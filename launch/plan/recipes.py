@@ -23,19 +23,21 @@ from launch.neox import checkpoints
 from launch.plan.layouts import Layout
 from launch.plan.options import ConfigOptions, File
 from launch.plan.planner import Plan
-from neox_configs import reader, shipped
+from neox_configs import derive, reader, shipped
 
 _SHAPE = [
     "num_layers",
     "hidden_size",
     "num_attention_heads",
-    "intermediate_size",
     "norm",
     "pos_emb",
     "rotary_pct",
     "activation",
     "gpt_j_residual",
     "no_weight_tying",
+    "use_bias_in_attn_linear",
+    "use_bias_in_mlp",
+    "sliding_window_width",
 ]
 """Keys that must be as in the checkpoint, or its weights mean something else."""
 
@@ -162,14 +164,23 @@ def check_model(config: Mapping[str, Any], start: Base) -> None:
     Raises:
         Refused: a key that decides the weights differs.
     """
-    for key in _SHAPE:
-        ours, theirs = reader.value(config, key), reader.value(start.config, key)
-        if ours != theirs:
+    ours, theirs = _shape(config), _shape(start.config)
+    for key, value in ours.items():
+        if theirs.get(key) != value:
             raise Refused(
-                f"{key} is {ours!r}, and the checkpoint {start.folder} was trained with {theirs!r}.",
+                f"{key} is {value!r}, and the checkpoint {start.folder} was trained with {theirs.get(key)!r}.",
                 "name the model (--model) that the checkpoint is of",
                 option="model",
             )
+
+
+def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be as in the checkpoint, however it is spelled: heads and MLP as GPT-NeoX builds them, the norm's epsilon."""
+    epsilon = {"layernorm": "layernorm_epsilon", "rmsnorm": "rms_norm_epsilon", "scalenorm": "scalenorm_epsilon"}
+    names = [*_SHAPE, *[name for kind, name in epsilon.items() if kind in reader.value(config, "norm")]]
+    mlp = derive.mlp(config)
+    built = {"num_kv_heads": derive.kv_heads(config), "intermediate_size": mlp.inner}
+    return {name: reader.value(config, name) for name in names} | built
 
 
 def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: int, iterations: int) -> dict[str, Any]:
@@ -188,6 +199,9 @@ def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: in
         changes["min_lr"] = options.lr / 10
     changes["optimizer"] = {**optimizer, "params": params}
     changes |= {"load": str(start.folder), "lr_decay_iters": iterations}
+    turned = reader.value(start.config, "rotary_emb_base")
+    if turned != reader.value(own, "rotary_emb_base"):  # the checkpoint was stretched before
+        changes["rotary_emb_base"] = turned
     if not start.latest:
         changes["iteration"] = start.step
     if options.recipe == "long-context":

@@ -2,8 +2,8 @@
 
 Time a token on one GPU is the sum of the matrix products, the attention and the traffic of weights:
 
-* products: 6 x 12 L h^2 operations (8 with recomputation) and 6 V h for the words, at 0.847 / (1 + 881 / h) of the peak: narrow
-  models leave a card's units idle;
+* products: 6 operations a parameter of a layer's matrices (12 h^2 of a GPT; 8 with recomputation) and 6 V h for the words, at
+  0.847 / (1 + 881 / h) of the peak: narrow models leave a card's units idle;
 * attention: 12 L h s operations (16 with recomputation), not halved for causality, at 0.54 of the peak; without a flash kernel
   its s x s matrices also travel through memory ten times;
 * weights: 54 ps a parameter for every exchange, spread over the tokens between two exchanges (a micro batch under ZeRO 2 and 3,
@@ -41,7 +41,7 @@ def roofline(shape: Shape, split: Split, micro: int, accumulation: int, gpus_per
     """
     again = 4 / 3 if split.recompute else 1.0
     layers, hidden, length = shape.layers, shape.hidden, shape.seq_length
-    products = 6.0 * (12 * layers * hidden**2 * again + shape.vocab * hidden)
+    products = 6.0 * (layers * shape.matrices * again + shape.vocab * hidden)
     seconds = products / (peak_flops * _PRODUCTS / (1 + _NARROW / hidden))
     seconds += 12.0 * layers * hidden * length * again / (peak_flops * _ATTENTION)
     if not shape.flash:

@@ -63,7 +63,7 @@ def test_the_sizes_of_the_gated_mlp_are_neox_own():
     assert huggingface.fields({**LLAMA, "intermediate_size": 33024})["intermediate_size"] == 11008
     rounded = {**LLAMA, "intermediate_size": 32768, "mlp_multiple_of": 256}
     assert huggingface.fields(rounded)["intermediate_size"] == 11008
-    with pytest.raises(HaigoError, match="rounds the MLP"):
+    with pytest.raises(HaigoError, match="rounds its matrices to 172 and 85"):
         huggingface.fields({**LLAMA, "intermediate_size": 257})
 
 

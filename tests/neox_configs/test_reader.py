@@ -132,8 +132,11 @@ def test_batch_arithmetic_that_fails(config: dict, gpus: int, said: str) -> None
 
 def test_models_not_counted_here_are_refused() -> None:
     base = {"num_layers": 2, "hidden_size": 8, "num_attention_heads": 2}
-    with pytest.raises(Refused, match="activation swiglu and num_kv_heads 1: no formula"):
-        derive.parameters({**base, "activation": "swiglu", "num_kv_heads": 1}, 128)
+    with pytest.raises(Refused, match="attention_config gmlp: no formula"):
+        derive.parameters({**base, "attention_config": ["gmlp", "global"]}, 128)
+    # two thirds of 36 halved, thrice; grouped heads
+    layer, _ = derive.parameters({**base, "activation": "swiglu", "num_kv_heads": 1, "intermediate_size": 36}, 128)
+    assert layer == (8 * 8 + 2 * 8 * 4 + 8 + 8) + (8 * 8 + 8) + (3 * 8 * 12 + 24 + 8) + 2 * 2 * 8
     with pytest.raises(Refused, match="attention_config mamba and moe_num_experts 8: no formula"):
         derive.parameters({**base, "attention_config": [[["global", "mamba"], 1]], "moe_num_experts": 8}, 128)
     assert derive.parameters({**base, "expansion_factor": 2}, 128) == derive.parameters(

@@ -39,7 +39,7 @@ def planned(path: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple
         ({"attention_config": [[["global", "amlp"], "all"]]}, "attention_config amlp"),
         ({"moe_num_experts": 8}, "moe_num_experts 8"),
         ({"activation": "swiglu"}, "activation swiglu"),
-        ({"num_kv_heads": 4}, "num_kv_heads 4"),
+        ({"num_kv_heads": 5}, "num_kv_heads 5"),
     ],
 )
 @pytest.mark.parametrize("more", [[], ["--attention", "flash"], ["--stack", "fsdp-flash"]])
