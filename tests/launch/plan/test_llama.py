@@ -125,7 +125,9 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path, changes: dict[
 def test_a_stretched_checkpoint_keeps_its_rotary_base(tmp_path: Path) -> None:
     own = shipped_config("llama-7B")
     start = recipes.Base(tmp_path, 10, True, {**own, "rotary_emb_base": 40_000})
-    given = ConfigOptions(output=tmp_path / "x.yml", model="llama-7B", cluster="a100-40gb", recipe="continued", catalogue="")
+    given = ConfigOptions(
+        output=tmp_path / "x.yml", model="llama-7B", cluster="a100-40gb", recipe="continued", catalogue=""
+    )
     assert recipes.keys(given, start, own, 4096, 100)["rotary_emb_base"] == 40_000
     plain = recipes.Base(tmp_path, 10, True, own)
     assert "rotary_emb_base" not in recipes.keys(given, plain, own, 4096, 100)
