@@ -10,7 +10,8 @@ corpus weights come from the mixture, the datasets and the tokenizer from the ca
 each other. Recipes that start from a checkpoint (continued, finetune, long-context) also write NAME-resume.yml, which goes on
 after a break. NAME.deepspeed.json is for reading: what GPT-NeoX derives from the YAML for DeepSpeed. Everything is written
 out, so that the YAML alone says what will run; its header names mixture, plan and command. Start it with
-`python -m launch.deepy train.py OUTPUT`.
+`python -m launch.deepy train.py OUTPUT`. `--format megatron` writes the same run as arguments of Megatron-LM's pretrain_gpt.py
+in a file for bash; what has no counterpart there is refused by name.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from haigo import cli, files, flags, yamlfile
+from haigo import cli, files, flags
 from launch.plan import config
 from launch.plan.options import ConfigOptions
 
@@ -39,10 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if options.json:
         print(json.dumps(config.summary(made, options.output), ensure_ascii=False, indent=2))
     elif options.dry_run:
-        print("".join(f"# {line}\n" for line in made.header.splitlines()) + yamlfile.dumps(made.config), end="")
+        print(config.text(made), end="")
     else:
         output = shlex.quote(str(options.output))
-        print(f"{made.header}\n{options.output} written; start it with: python -m launch.deepy train.py {output}")
+        start = f"python -m launch.deepy train.py {output}"
+        if made.format == "megatron":
+            start = f'source {output}; torchrun ... pretrain_gpt.py "${{MEGATRON_ARGS[@]}}"'
+        print(f"{made.header}\n{options.output} written; start it with: {start}")
         for again in written[1:]:
             print(f"{again} goes on after a break")
     return None

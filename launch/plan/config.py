@@ -11,7 +11,7 @@ from typing import Any
 from haigo import files, flags, redact, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.tokenizer import Tokenizer, load
-from launch.plan import data, decay, finetune, header, preflight, recipes
+from launch.plan import data, decay, finetune, header, megatron, preflight, recipes
 from launch.plan import schedule as schedules
 from launch.plan.layouts import Layout
 from launch.plan.memory import BUCKET_ELEMENTS
@@ -52,6 +52,7 @@ class Written:
     remarks: list[str]
     header: str
     recipe: str = "pretrain"
+    format: str = "neox"
     examples_per_step: float | None = None
     """Of a finetuning run: examples, not samples; several may lie in one."""
     warnings: Sequence[str] = ()
@@ -66,6 +67,8 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     Raises:
         HaigoError: unusable input. Refused: nothing fits, or data and tokenizer do not belong together.
     """
+    if options.format == "megatron":
+        megatron.require(options)
     if options.recipe == "decay":
         return _decay(options, command)
     for need, example in (("model", "1-3B"), ("cluster", "a100-40gb"), ("catalogue", "corpora.yml")):
@@ -97,7 +100,7 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     else:
         weights = data.in_order(data.read_weights(options.mixture), datasets, _source(options))
     planned = plan(options.shared(PlanOptions, **asked))
-    best = recipes.layout(planned, begun)
+    best = recipes.layout(megatron.able(planned) if options.format == "megatron" else planned, begun)
     place = options.place
     step_tokens = best.train_batch_size * planned.seq_length
     if taught is None:
@@ -126,7 +129,10 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     each = best.train_batch_size * taught.examples / taught.samples if taught is not None else None
     command = command or redact.command(["python", "-m", "launch.configs", *flags.argv(options)])
     why = header.reason(planned, best, None if begun is None else str(begun.folder))
-    about = [*why, *header.schedule(config, schedule), *(f"note: {remark}" for remark in [*head, *remarks])]
+    told = header.schedule(config, schedule)
+    if options.format == "megatron":
+        told = [line for line in told if line.startswith("rate:")]  # the others are about GPT-NeoX's checkpoints
+    about = [*why, *told, *(f"note: {remark}" for remark in [*head, *remarks])]
     shares = header.shares(_source(options), weights, epochs)
     return Written(
         config,
@@ -137,6 +143,7 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
         remarks,
         header.text(planned, best, shares, about, command),
         options.recipe,
+        options.format,
         each,
         few,
     )
@@ -220,7 +227,10 @@ def write_config(options: ConfigOptions, command: str = "") -> dict[str, Any]:
 
 def write(made: Written, output: File) -> list[Path]:
     """The config, and beside it the one that goes on after a break when it starts from a checkpoint; for reading also what
-    GPT-NeoX will tell DeepSpeed, which it derives anew at every start."""
+    GPT-NeoX will tell DeepSpeed, which it derives anew at every start. Or Megatron-LM's arguments alone."""
+    if made.format == "megatron":
+        megatron.write(made.config, made.header, output)
+        return [Path(output)]
     derived = neox_args.deepspeed_config(neox_args.values(made.config, made.gpus))
     yamlfile.write(output, made.config, made.header)
     files.write_json(deepspeed_path(output), derived)
@@ -229,6 +239,17 @@ def write(made: Written, output: File) -> list[Path]:
     again = recipes.resume_path(output)
     yamlfile.write(again, recipes.resumed(made.config), f"goes on with {Path(output).name} after a break")
     return [Path(output), again]
+
+
+def text(made: Written) -> str:
+    """What `write` would write, of the config alone.
+
+    Raises:
+        Refused: as `megatron.arguments`.
+    """
+    if made.format == "megatron":
+        return megatron.text(megatron.arguments(made.config), made.header)
+    return "".join(f"# {line}\n" for line in made.header.splitlines()) + yamlfile.dumps(made.config)
 
 
 def deepspeed_path(output: File) -> Path:

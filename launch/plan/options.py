@@ -15,6 +15,7 @@ from neox_configs.hardware import Cluster
 VOCAB_SIZE = 50_000
 RECIPES = ("pretrain", "continued", "finetune", "long-context", "decay")
 SCHEDULES = ("cosine", "wsd")
+FORMATS = ("neox", "megatron")
 File = str | os.PathLike[str]
 
 
@@ -110,5 +111,8 @@ class ConfigOptions(Training):
     wandb_group: str | None = option("with --wandb-project: the group; the config's name", None)
     wandb_name: str | None = option("with --wandb-project: the run; the config's name", None)
     wandb_team: str | None = option("with --wandb-project: the team", None)
+    format: str = option(
+        "neox: a GPT-NeoX YAML; megatron: a bash file with Megatron-LM's arguments", "neox", among=FORMATS
+    )
     dry_run: bool = option("print the YAML instead of writing it", False)
     json: bool = option("print what was made as JSON", False)
