@@ -133,6 +133,7 @@ def _make_shards(work: list[Work], label: str, options: IndexOptions) -> tuple[d
     for rows in (count["broken_rows"] for count in counts if "broken_rows" in count):
         broken.take(rows["count"], rows["rows"])
     _tell_changed(sum(count.get("changed", 0) for count in counts))
+    _tell_spelled(sum(count.get("spelled_ends", 0) for count in counts))
     return {name: sum(count[name] for count in counts) for name in ("documents", "tokens", "bytes", "empty")}, broken
 
 
@@ -190,6 +191,16 @@ def _tell_changed(count: int) -> None:
             f"haigo: the tokenizer gives {count:,} documents back changed (the first {LOOKED_AT} of each piece were looked"
             " at, and all with U+2581): line ends, blanks or signs are lost to the model. preprocess.clean takes U+2581"
             " out; a tokenizer of preprocess.tokenizer loses nothing",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _tell_spelled(count: int) -> None:
+    if count:
+        print(
+            f"haigo: {count:,} documents spell <|endoftext|>, which this tokenizer.json reads as the end of a document, as "
+            "GPT-NeoX does: each is parted there",
             file=sys.stderr,
             flush=True,
         )

@@ -355,7 +355,16 @@ class TokenizerCommand(TokenizerOptions, Printed):
     corpora: list[str] = again(SampleCommand, "corpora")
     output_dir: str = option("tokenizer folder to write")
     unseen: list[str] = option("corpora that are only checked", [], nargs="+", metavar="CLEANED_DIR")
-    adopt: str | None = option("take this model in and measure it, instead of training one", None, metavar="MODEL")
+    adopt: str | None = option(
+        "take this tokenizer in and measure it, instead of training one: a SentencePiece model, a tokenizer.json, or a folder",
+        None,
+        metavar="MODEL_OR_FOLDER",
+    )
+    eod_piece: str | None = option(
+        "with --adopt: the piece that ends a document, as the tokenizer calls it (default: <|endoftext|>)",
+        None,
+        metavar="PIECE",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -363,6 +372,8 @@ class TokenizerCommand(TokenizerOptions, Printed):
             raise HaigoError("--adopt and --sample exclude each other.", "a model that is there needs no training text")
         if self.adopt:
             self.refuse_idle("--adopt", "vocab_size", "chars_per_corpus", "model_type", "threads", "force")
+        elif self.eod_piece is not None:
+            raise HaigoError("--eod-piece says nothing without --adopt.", "add --adopt TOKENIZER", option="eod_piece")
         if self.sample:
             self.refuse_idle("--sample", "chars_per_corpus")
 

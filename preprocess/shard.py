@@ -84,7 +84,8 @@ def make_shard(work: Work) -> dict[str, Any]:
 
     Returns:
         documents, tokens, bytes (UTF-8, of the texts), empty (texts left out), and where there were any broken_rows (passed
-        over) and changed (of the first LOOKED_AT texts and those with U+2581, which are not what the tokenizer gives back).
+        over) and changed (of the first LOOKED_AT texts and those with U+2581, which are not what the tokenizer gives back) and
+        spelled_ends (texts of which the tokenizer reads a part as the end of a document).
     """
     marker = Path(f"{work.prefix}.json")
     recipe = work.recipe()
@@ -99,18 +100,21 @@ def make_shard(work: Work) -> dict[str, Any]:
     model = _model(work.model)
     dtype = token_dtype(model.vocab_size)
     counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
-    changed, broken = 0, Broken(work.options.skip_broken)
+    changed, spelled, broken = 0, 0, Broken(work.options.skip_broken)
     with MMapWriter(work.prefix, dtype) as writer:
         for texts in batches(_texts(work, counts, broken), _BATCH_CHARS, len):
             for text, ids in zip(texts, model.encode_batch(texts), strict=True):
                 if counts["documents"] < LOOKED_AT or "\u2581" in text:
                     changed += model.decode(ids) != text
+                if model.spells_end and model.eod_id in ids:
+                    spelled += 1
                 if work.options.append_eod:
                     ids.append(model.eod_id)
                 counts["tokens"] += writer.add_bytes(np.fromiter(ids, dtype, len(ids)).tobytes())
                 writer.end_document()
                 counts["documents"] += 1
     counts |= broken.report() | ({"changed": changed} if changed else {})
+    counts |= {"spelled_ends": spelled} if spelled else {}
     sealed.write(marker, {"recipe": recipe, "counts": counts, "sums": manifest.sums(work.prefix)})
     return counts
 

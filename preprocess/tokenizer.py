@@ -2,14 +2,16 @@
 
     python -m preprocess.tokenizer CLEANED_DIR... --vocab-size 50000 --output-dir TOKENIZER
            [--sample SAMPLE | --chars-per-corpus N] [--model-type unigram|bpe] [--seed 1234] [--threads 1]
-           [--unseen CLEANED_DIR...] [--compare OTHER...] [--adopt MODEL] [--check-chars N] [--exact-json] [--force]
+           [--unseen CLEANED_DIR...] [--compare OTHER...] [--check-chars N] [--exact-json] [--force]
+    python -m preprocess.tokenizer CLEANED_DIR... --adopt MODEL_OR_FOLDER [--eod-piece '</s>'] --output-dir TOKENIZER
 
 CLEANED_DIR is a folder that preprocess.clean wrote, SAMPLE one that preprocess.sample wrote. Memory and time are told before
 training starts, and what will not fit in the machine's memory is refused (exit code 3, --force tries it all the same). The
 tokenizer folder holds `spm.model`, `meta.json` (options, seed, end-of-document piece; losslessness and characters a token of
 every corpus, also of --unseen ones; the differences of `tokenizer.json`) and the files that Hugging Face reads. --compare
 prints characters a token beside other tokenizers: SentencePiece models or Hugging Face folders. A `tokenizer.json` that cuts a
-checked text otherwise than `spm.model` is said, and with --exact-json left out.
+checked text otherwise than `spm.model` is said, and with --exact-json left out. --adopt takes a tokenizer of another project
+in, with its own ids (`preprocess.tokenizer_adopt`).
 Training is in `preprocess.tokenizer_train`, reading a tokenizer in `haigo.formats.tokenizer`.
 """
 
@@ -47,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     corpora, unseen = documents.corpora(options.corpora), documents.corpora(options.unseen) if options.unseen else {}
     if options.adopt:
-        made = tokenizer_adopt.adopt(options.adopt, options.output_dir, corpora | unseen, options)
+        made = tokenizer_adopt.adopt(
+            options.adopt, options.output_dir, corpora | unseen, options, eod_piece=options.eod_piece
+        )
     else:
         made = tokenizer_train.train(corpora, options.output_dir, options, unseen=unseen)
     cli.show(made, lambda meta: f"{options.output_dir}: {_table(meta)}", options.json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +15,18 @@ from haigo import __version__, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats import documents
 from haigo.formats.documents import Document
-from haigo.formats.tokenizer.model import EOD_PIECE, FILES, JSON_LEFT_OUT, META_NAME, MODEL_NAME, Tokenizer, load
+from haigo.formats.tokenizer.model import (
+    CHAT_TEMPLATE,
+    EOD_PIECE,
+    FILES,
+    JSON_LEFT_OUT,
+    JSON_NAME,
+    META_NAME,
+    MODEL_NAME,
+    PAD_PIECE,
+    Tokenizer,
+    load,
+)
 from haigo.formats.tokenizer.probes import TRAPS
 from haigo.progress import Progress
 
@@ -28,14 +40,16 @@ _TRAINED = ".trained.json"
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A serialised SentencePiece model and how it came about.
+    """A serialised model and how it came about.
 
     Attributes:
-        model: its bytes.
+        model: its bytes: of a SentencePiece model, or with `kind` tokenizers of a tokenizer.json.
         options: what it was made with, for the record.
         strict: refuse it when it does not give every document back.
         training: corpus name -> what of it the model was trained on, for the record.
         recipe: digest of what it was trained from.
+        kind: whose ids they are, of an adopted one: sentencepiece or tokenizers.
+        chat_template: the Jinja template of its chats.
     """
 
     model: bytes
@@ -43,6 +57,8 @@ class Made:
     strict: bool = True
     training: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     recipe: str | None = None
+    kind: str | None = None
+    chat_template: str | None = None
 
 
 def write(
@@ -78,9 +94,11 @@ def write(
     unseen, seed = unseen or {}, measured.seed
     every = {**corpora, **unseen}
     files.remove(folder / META_NAME)  # until the new one is written, the folder is not finished
-    with files.create(folder / MODEL_NAME) as handle:
+    of_json = made.kind == "tokenizers"
+    files.remove(folder / (MODEL_NAME if of_json else JSON_NAME))  # of another kind that stood here
+    with files.create(folder / (JSON_NAME if of_json else MODEL_NAME)) as handle:
         handle.write(made.model)
-    tokenizer = load(folder)
+    tokenizer = load(folder / (JSON_NAME if of_json else MODEL_NAME))
     checked = {
         name: check(tokenizer, place, name, strict=made.strict, characters=measured.check_chars, seed=seed)
         for name, place in every.items()
@@ -89,8 +107,16 @@ def write(
         checked.setdefault(name, {})["training"] = what
     for name in unseen:
         checked[name]["unseen"] = True
-    adapter.write_hf_files(tokenizer.processor, folder)
+    if of_json:
+        pad = EOD_PIECE if tokenizer.pad_id is None else PAD_PIECE
+        adapter.write_config(folder, _unknown(made.model), pad, read_special=True)
+    else:
+        adapter.write_hf_files(tokenizer.processor, folder)
+    files.remove(folder / CHAT_TEMPLATE)
+    if made.chat_template is not None:
+        files.write_text(folder / CHAT_TEMPLATE, made.chat_template)
     meta = {
+        **({"kind": made.kind} if made.kind else {}),
         "vocab_size": tokenizer.vocab_size,
         "eod_piece": EOD_PIECE,
         "eod_id": tokenizer.eod_id,
@@ -109,6 +135,13 @@ def write(
     files.write_json(folder / META_NAME, meta)
     files.remove(folder / _TRAINED)
     return meta
+
+
+def _unknown(content: bytes) -> str:
+    """The unknown token of a tokenizer.json; the end piece where it has none."""
+    part = json.loads(content)["model"]
+    number = part.get("unk_id")
+    return str(part.get("unk_token") or (EOD_PIECE if number is None else part["vocab"][number][0]))
 
 
 def own(folder: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
@@ -175,7 +208,7 @@ def check(
         every = _documents(folder, characters, seed, told=True)
         for held in documents.batches(every, _BATCH_CHARS, lambda one: len(one.text)):
             ids = tokenizer.encode_batch([one.text for one in held])
-            back = tokenizer.processor.decode(ids)
+            back = tokenizer.decode_batch(ids)
             for document, tokens, text in zip(held, ids, back, strict=True):
                 row["documents"] += 1
                 row["characters"] += len(document.text)
@@ -222,11 +255,11 @@ def _adapter_differences(
     Raises:
         Refused: the adapter differs.
     """
-    from haigo.formats.tokenizer.adapter import HaigoTokenizer
+    from haigo.formats.tokenizer import hf_adapter
 
-    adapter = HaigoTokenizer(vocab_file=str(folder / MODEL_NAME))
+    adapter = hf_adapter(tokenizer.path)
     fast = None
-    if (folder / "tokenizer.json").is_file():
+    if tokenizer.path.name == MODEL_NAME and (folder / "tokenizer.json").is_file():
         import tokenizers
 
         fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -243,7 +276,7 @@ def _adapter_differences(
             wrong = sum(one != two for one, two in zip(mine, ours, strict=True))
             if wrong:
                 raise Refused(
-                    f"the Hugging Face adapter gives other ids than sentencepiece in {wrong} of {len(texts)} texts of "
+                    f"the Hugging Face adapter gives other ids than {tokenizer.kind} in {wrong} of {len(texts)} texts of "
                     f"'{label}'.",
                     "use the versions of transformers and sentencepiece in constraints.txt",
                 )

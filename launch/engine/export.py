@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from haigo import files
 from haigo.formats import exported
+from haigo.formats import tokenizer as tokenizers
 from haigo.formats.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -27,9 +28,7 @@ def export(model: PreTrainedModel, vocabulary: Tokenizer, folder: Path) -> None:
         model.generation_config.eos_token_id = vocabulary.eod_id
         model.generation_config.pad_token_id = vocabulary.pad_id
         model.save_pretrained(temporary)
-        for file in sorted(vocabulary.folder.iterdir()):
-            if file.is_file() and not file.name.startswith("."):
-                files.copy(file, temporary / file.name)
+        tokenizers.export(vocabulary, temporary, model.config.max_position_embeddings)
         exported.note(temporary)
         files.remove_tree(folder)
         files.move(temporary, folder)

@@ -43,10 +43,14 @@ def check_model(folder: str | os.PathLike[str], vocabulary: tokenizers.Tokenizer
         return
     other = tokenizers.open_hf(place)
     wrong = [text for text in PLAIN if other.ids(text) != vocabulary.encode(text)]
-    if not wrong and other.kind == "sentencepiece":
-        mine, theirs = vocabulary.processor, other.tokenizer.sp_model
-        pieces = range(min(mine.get_piece_size(), theirs.get_piece_size()))
-        wrong = [mine.id_to_piece(n) for n in pieces if mine.id_to_piece(n) != theirs.id_to_piece(n)]
+    if not wrong and other.kind in ("sentencepiece", "tokenizers"):
+        theirs, special = other.tokenizer, set(other.tokenizer.all_special_ids)
+        spelled = {n: vocabulary.piece(n) for n in range(min(vocabulary.vocab_size, len(theirs)))}
+        names = theirs.convert_ids_to_tokens(list(spelled))
+        # the end of a document may have been adopted under another name
+        wrong = [
+            piece for (n, piece), name in zip(spelled.items(), names, strict=True) if piece != name and n not in special
+        ]
     if wrong:
         raise Refused(
             f"the tokenizer in {place} gives other ids than {vocabulary.folder} ({wrong[0][:20]!r} first): its weights know "

@@ -108,6 +108,13 @@ def shard_digests(folder: Path) -> dict[str, list[str]]:
     return {split: [digests.sha256(shard) for shard in documents.shards(folder, split)] for split in SPLITS}
 
 
+def tokenizer_digest(root: Path) -> str:
+    """The digest of the model that all ids come from."""
+    from haigo.formats.tokenizer import model_path
+
+    return digests.sha256(model_path(root / "tokenizer"))
+
+
 def tokenizer(root: Path, run: RunFile) -> str:
     """Train a tokenizer on the cleaned corpora, or take the one that the run file names."""
     corpora = {name: str(root / run.text_folder() / name) for name in run.corpora}
@@ -117,7 +124,8 @@ def tokenizer(root: Path, run: RunFile) -> str:
 
     folder, options = str(root / "tokenizer"), run.tokenizer.shared(TokenizerOptions, seed=run.data_seed)
     if run.tokenizer.path:
-        return str(adopt(run.tokenizer.path, folder, corpora, options)["sha256"])
+        made = adopt(run.tokenizer.path, folder, corpora, options, eod_piece=run.tokenizer.eod_piece)
+        return str(made["sha256"])
     return str(train_tokenizer(corpora, folder, options)["sha256"])
 
 

@@ -64,7 +64,12 @@ class Decontaminate(Options):
 class Tokenizer(Options):
     """A tokenizer is trained unless `path` names one."""
 
-    path: str | None = option("an existing tokenizer folder or SentencePiece model; empty: train one", None)
+    path: str | None = option(
+        "an existing tokenizer: a folder, a SentencePiece model or a tokenizer.json; empty: train one", None
+    )
+    eod_piece: str | None = option(
+        "of an existing one: the piece that ends a document, as it calls it (empty: `<|endoftext|>`)", None
+    )
     vocab_size: int = again(TokenizerOptions, "vocab_size", least=300)
     chars_per_corpus: int = again(
         TokenizerOptions,
@@ -78,6 +83,8 @@ class Tokenizer(Options):
         super().__post_init__()
         if self.path:
             self.refuse_idle("'tokenizer.path'", "vocab_size", "chars_per_corpus", "model_type")
+        elif self.eod_piece is not None:
+            raise HaigoError("'eod_piece' says nothing without 'path'.", "name the tokenizer", option="eod_piece")
 
 
 @dataclass(frozen=True, kw_only=True)

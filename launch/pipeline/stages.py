@@ -154,8 +154,7 @@ class Chain:
         source = self.run.tokenizer.path or ""
         given = self.digests.of([Path(source)]) if source and Path(source).exists() else source
         stated = [inputs.stated(self.file.tokenizer), given, cleaned, self.file.data_seed]
-        proof = partial(digests.sha256, self.root / "tokenizer" / "spm.model")
-        return self._do("tokenizer", stated, actions.tokenizer, proof=proof)
+        return self._do("tokenizer", stated, actions.tokenizer, proof=partial(actions.tokenizer_digest, self.root))
 
     def _partition(self, cleaned: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """The parts of each corpus that is parted: corpus -> part -> identity."""

@@ -210,7 +210,8 @@ def _source(options: ConfigOptions) -> str:
 def _named(options: ConfigOptions, tokenizer: Tokenizer, begun: recipes.Base | None) -> dict[str, Any]:
     """Keys that name files: the tokenizer and the folder of the checkpoints."""
     folder = str(recipes.save_folder(options, begun))
-    named = {"tokenizer_type": "SPMTokenizer", "vocab_file": str(tokenizer.path.resolve()), "data_impl": "mmap"}
+    vocabulary = {"tokenizer_type": tokenizer.neox_type, "vocab_file": str(tokenizer.path.resolve())}
+    named = vocabulary | {"data_impl": "mmap"}
     return {**named, "save": folder, "load": folder, "seed": options.seed, **recipes.watched(options)}
 
 

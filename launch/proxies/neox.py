@@ -154,8 +154,8 @@ def write_config(proxy: Proxy) -> Path:
     config |= {
         "train_iters": steps,
         "lr_decay_iters": proxy.decay,
-        "vocab_file": str(model_path(proxy.options.tokenizer)),
-        "tokenizer_type": "SPMTokenizer",
+        "vocab_file": str(vocabulary := model_path(proxy.options.tokenizer)),
+        "tokenizer_type": "HFTokenizer" if vocabulary.suffix == ".json" else "SPMTokenizer",
         "data_impl": "mmap",
         "save": str(folder / "neox" / "save"),
         "load": str(folder / "neox" / "save"),

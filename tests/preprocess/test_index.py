@@ -119,7 +119,7 @@ def test_empty_texts(source, model_dir, tmp_path):
 
 def test_a_document_that_encodes_to_nothing(source, model_dir, tmp_path, monkeypatch):
     class Deaf:
-        vocab_size, eod_id = 300, 1
+        vocab_size, eod_id, spells_end = 300, 1, False
 
         def encode_batch(self, texts):
             return [[] if text == " " else [5] for text in texts]

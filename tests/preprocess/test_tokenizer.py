@@ -221,9 +221,12 @@ def test_documents_that_tokenizer_json_cuts_otherwise_are_told(cleaned, tmp_path
     assert not (tmp_path / "c" / "tokenizer.json").exists() and not [p for p in saved if p.endswith("tokenizer.json")]
 
 
-def test_bpe_has_no_tokenizer_json_but_the_same_contract(cleaned, tmp_path):
+def test_bpe_has_the_same_contract_and_a_tokenizer_json_without_a_difference(cleaned, tmp_path):
     meta = tokenizer_train.train({"one": cleaned / "one"}, tmp_path, vocab_size=420, model_type="bpe")
-    assert meta["tokenizer_json"] is None and not (tmp_path / "tokenizer.json").exists()
+    rows = meta["tokenizer_json"].values()
+    assert (tmp_path / "tokenizer.json").exists() and not sum(row["different"] for row in rows)
+    fast = tokenizer.open_hf(tmp_path).tokenizer.__class__  # spm.model still comes first
+    assert fast.__name__ == "HaigoTokenizer"
     assert meta["corpora"]["one"]["lossless"] == meta["corpora"]["one"]["documents"]
 
 

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 from .model import EOD_PIECE, META_NAME, MODEL_NAME, PAD_PIECE, Tokenizer, load, meta, model_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .adapter import HaigoTokenizer
     from .foreign_model import ForeignTokenizer
+    from .json_file import JsonTokenizer
     from .proved import Opened
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "PAD_PIECE",
     "Tokenizer",
     "chat_template",
+    "export",
     "foreign",
     "hf_adapter",
     "load",
@@ -31,11 +35,23 @@ __all__ = [
 ]
 
 
-def hf_adapter(folder: str | os.PathLike[str]) -> HaigoTokenizer:
-    """The tokenizer as a transformers object with sentencepiece's ids; see `adapter`."""
+def hf_adapter(folder: str | os.PathLike[str]) -> HaigoTokenizer | JsonTokenizer:
+    """The tokenizer as a transformers object with the ids of its model; see `adapter` and `json_file`."""
+    path = model_path(folder)
+    if path.suffix == ".json":
+        from . import json_file
+
+        return json_file.load(path.parent)
     from .adapter import HaigoTokenizer
 
-    return HaigoTokenizer(vocab_file=str(model_path(folder)))
+    return HaigoTokenizer(vocab_file=str(path))
+
+
+def export(vocabulary: Tokenizer, folder: Path, positions: int) -> None:
+    """Write a tokenizer's files beside a model that takes `positions` tokens."""
+    from . import adapter
+
+    adapter.export(vocabulary, folder, positions)
 
 
 def foreign(folder: str | os.PathLike[str]) -> ForeignTokenizer | None:

@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sentencepiece
 from transformers import PreTrainedTokenizer
 
 from haigo import files
 
-from .model import EOD_PIECE, FILES, JSON_LEFT_OUT, META_NAME, MODEL_NAME, PAD_PIECE
+from . import spm_file
+from .model import EOD_PIECE, FILES, JSON_LEFT_OUT, JSON_NAME, META_NAME, MODEL_NAME, PAD_PIECE, Tokenizer
+from .view import can_be_written, fast_tokenizer
 
-if TYPE_CHECKING:
-    import tokenizers
-
-_NEVER = 10_000.0
-"""How far below every other score those of pieces lie that are never read out of text."""
+CONFIG_NAME = "tokenizer_config.json"
 
 
 class OwnText:
@@ -134,62 +132,56 @@ class HaigoTokenizer(OwnText, PreTrainedTokenizer):
         return tuple(saved)
 
 
-def fast_tokenizer(processor: sentencepiece.SentencePieceProcessor) -> tokenizers.Tokenizer:
-    """The same pieces and scores as a `tokenizers` object (unigram models only).
-
-    Byte pieces, control symbols and the unknown piece get a score below every other, so that a text which spells one is cut as
-    text here too. One of whose characters has no piece is parted there, which no piece crosses: an unknown character would cost
-    as much as they do. None is an added token: the library reads those out of text before the model sees it.
-    """
-    import tokenizers
-    from tokenizers import decoders, models, normalizers, pre_tokenizers
-
-    size = processor.get_piece_size()
-    scores = [processor.get_score(number) for number in range(size)]
-    low = min(scores) - _NEVER
-    never = [processor.is_byte(n) or processor.is_control(n) or processor.is_unknown(n) for n in range(size)]
-    vocab = [(processor.id_to_piece(n), low if never[n] else scores[n]) for n in range(size)]
-    fast = tokenizers.Tokenizer(models.Unigram(vocab, unk_id=processor.unk_id(), byte_fallback=True))
-    fast.normalizer = normalizers.Replace(" ", "\u2581")
-    known = {piece for (piece, _), out in zip(vocab, never, strict=True) if not out and len(piece) == 1}
-    spelled = {sign for (piece, _), out in zip(vocab, never, strict=True) if out for sign in piece}
-    parted = [pre_tokenizers.Split(sign, "isolated") for sign in sorted(spelled - known)]
-    if parted:
-        fast.pre_tokenizer = pre_tokenizers.Sequence(parted)
-    fast.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse()])
-    lone = [n for n in range(size) if not never[n] and processor.id_to_piece(n) == "\n"]
-    fast.add_tokens([tokenizers.AddedToken(processor.id_to_piece(n), normalized=False, special=False) for n in lone])
-    return fast
-
-
 def write_hf_files(processor: sentencepiece.SentencePieceProcessor, folder: Path) -> list[Path]:
-    """Write tokenizer.json (unigram models), tokenizer_config.json and special_tokens_map.json."""
+    """Write tokenizer.json (where one can stand for the model), tokenizer_config.json and special_tokens_map.json."""
     unk = processor.id_to_piece(processor.unk_id())
     pad = PAD_PIECE if processor.piece_to_id(PAD_PIECE) != processor.unk_id() else EOD_PIECE
+    written = []
+    if can_be_written(spm_file.read(processor.serialized_model_proto())):
+        files.write_text(folder / "tokenizer.json", fast_tokenizer(processor).to_str(pretty=False))
+        written.append(folder / "tokenizer.json")
+    return written + write_config(folder, unk, pad)
+
+
+def write_config(folder: Path, unk: str, pad: str, read_special: bool = False) -> list[Path]:
+    """Write what stands beside tokenizer.json: tokenizer_config.json and special_tokens_map.json.
+
+    Args:
+        read_special: special tokens are read out of text that spells them.
+    """
     special = {"bos_token": EOD_PIECE, "eos_token": EOD_PIECE, "pad_token": pad, "unk_token": unk}
     config = special | {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_bos_token": False,
         "add_eos_token": False,
         "clean_up_tokenization_spaces": False,
-        "split_special_tokens": True,  # a text that spells one is text
+        "split_special_tokens": not read_special,  # a text that spells one is text
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": 1 << 30,
     }
     written = []
-    if is_unigram(processor):
-        files.write_text(folder / "tokenizer.json", fast_tokenizer(processor).to_str(pretty=False))
-        written.append(folder / "tokenizer.json")
-    for name, value in (("tokenizer_config.json", config), ("special_tokens_map.json", special)):
+    for name, value in ((CONFIG_NAME, config), ("special_tokens_map.json", special)):
         files.write_json(folder / name, value)
         written.append(folder / name)
     return written
 
 
-def is_unigram(processor: sentencepiece.SentencePieceProcessor) -> bool:
-    """True for a unigram model: only these can be written as tokenizer.json with the same pieces and scores.
+def export(vocabulary: Tokenizer, folder: Path, positions: int) -> None:
+    """Write a tokenizer's files beside a model.
 
-    Told by the scores, which are minus the rank of the merge in a BPE model and log-probabilities here.
+    Args:
+        folder: of the model.
+        positions: the most tokens that the model takes.
     """
-    size = processor.get_piece_size()
-    return any(processor.get_score(number) != round(processor.get_score(number)) for number in range(size))
+    source = vocabulary.folder
+    if vocabulary.kind == "sentencepiece":
+        HaigoTokenizer(vocab_file=str(vocabulary.path)).save_pretrained(folder)
+    elif (source / META_NAME).is_file():
+        for name in FILES[1:]:
+            if (source / name).is_file():
+                files.copy(source / name, folder / name)
+    else:  # a file by itself: what lies beside it is of somebody else's class
+        files.copy(vocabulary.path, folder / JSON_NAME)
+        write_config(folder, EOD_PIECE, EOD_PIECE if vocabulary.pad_id is None else PAD_PIECE, read_special=True)
+    if (folder / CONFIG_NAME).is_file():
+        files.write_json(folder / CONFIG_NAME, files.read_json(folder / CONFIG_NAME) | {"model_max_length": positions})

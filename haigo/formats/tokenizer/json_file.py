@@ -25,9 +25,10 @@ from haigo.cli import HaigoError, Refused
 from . import beside
 from .adapter import OwnText
 from .beside import DEFAULTS, Beside
+from .json_model import NAME, read, spelled
 from .probes import probes
 
-NAME = "tokenizer.json"
+__all__ = ["NAME", "JsonTokenizer", "load", "read", "spelled"]
 _NO_CLASS = ("", "PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")
 _CLASS_SETTINGS = {
     "ByteLevel": {"add_prefix_space": "add_prefix_space"},
@@ -74,26 +75,6 @@ class JsonTokenizer(OwnText, PreTrainedTokenizerFast):
         return str(self.clean_up_tokenization(text)) if cleans else text
 
 
-def read(path: str | os.PathLike[str]) -> tokenizers.Tokenizer:
-    """The file as the `tokenizers` library reads it, without truncation, padding and dropout.
-
-    Raises:
-        HaigoError: it can not be read.
-    """
-    try:
-        fast = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exceptions
-        raise HaigoError(
-            f"{path} is not a tokenizer.json ({(str(error) or type(error).__name__).splitlines()[0][:120]}).",
-            "name a tokenizer's own file or folder",
-        ) from None
-    fast.no_truncation()
-    fast.no_padding()
-    if getattr(fast.model, "dropout", None):
-        fast.model.dropout = None  # ids would be other ones at every call
-    return fast
-
-
 def load(folder: str | os.PathLike[str]) -> JsonTokenizer:
     """The tokenizer of a folder with `tokenizer.json`.
 
@@ -120,11 +101,6 @@ def load(folder: str | os.PathLike[str]) -> JsonTokenizer:
                 "use the versions of transformers and tokenizers in constraints.txt",
             )
     return tokenizer
-
-
-def spelled(fast: tokenizers.Tokenizer) -> list[str]:
-    """The special and added tokens of a tokenizer."""
-    return [token.content for _, token in sorted(fast.get_added_tokens_decoder().items())]
 
 
 def _add_tokens(folder: Path, fast: tokenizers.Tokenizer, settings: Beside) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from haigo import files
 from haigo.cli import HaigoError
 from haigo.formats import exported
-from haigo.formats.tokenizer import Tokenizer, load
+from haigo.formats.tokenizer import Tokenizer, load, model_path
 from haigo.progress import Progress
 from launch.neox.conversion import loss as convert_loss
 from launch.neox.conversion import model_folder
@@ -156,13 +157,17 @@ def _tokenizer(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
     adapter = hf_adapter(folder)
     for text in TRAPS:
         if adapter.encode(text, add_special_tokens=False) != vocabulary.encode(text):
-            return [Finding("tokenizer", "fail", f"the adapter gives other ids than spm.model for {text[:20]!r}")]
+            return [
+                Finding(
+                    "tokenizer", "fail", f"the adapter gives other ids than {vocabulary.path.name} for {text[:20]!r}"
+                )
+            ]
     rows = int(config.get("vocab_size", 0))
     if vocabulary.vocab_size > rows:
         text = f"it has {vocabulary.vocab_size:,} pieces and the model {rows:,} rows"
         return [Finding("tokenizer", "fail", text)]
     more = f", {rows - vocabulary.vocab_size} rows of padding" if rows > vocabulary.vocab_size else ""
-    findings = [Finding("tokenizer", "ok", f"{vocabulary.vocab_size:,} pieces, sentencepiece's ids{more}")]
+    findings = [Finding("tokenizer", "ok", f"{vocabulary.vocab_size:,} pieces, {vocabulary.kind}'s ids{more}")]
     return [*findings, *(_ids(folder / name, vocabulary) for name in ("config.json", "generation_config.json"))]
 
 
@@ -193,9 +198,11 @@ def _record(folder: Path, config: Mapping[str, Any]) -> list[Finding]:
     ]
     text = "; ".join(wrong) if wrong else f"step {record['step']} of {record['checkpoint']}"
     findings.append(Finding("GPT-NeoX's config", "fail" if wrong else "ok", text))
-    vocabulary = folder / "spm.model"
-    if vocabulary.is_file() and files.sha256_file(vocabulary) != record["tokenizer_sha256"]:
-        findings.append(Finding("tokenizer", "fail", "spm.model is not the one that the checkpoint was converted with"))
+    with contextlib.suppress(HaigoError):  # said above
+        vocabulary = model_path(folder)
+        if files.sha256_file(vocabulary) != record["tokenizer_sha256"]:
+            what = f"{vocabulary.name} is not the one that the checkpoint was converted with"
+            findings.append(Finding("tokenizer", "fail", what))
     if record["unequal"]:
         losses = [one for one in record.get("losses") or [] if one["status"] != "skip"]
         findings.append(

@@ -146,10 +146,12 @@ def check_folder(folder: str | Path, log: str | Path | None = None, samples: int
 
 def _vocabulary(config: dict[str, Any], given: str | Path | None) -> Any:
     kind = config.get("tokenizer_type")
-    if given is None and kind != "SPMTokenizer":
+    if given is None and kind not in ("SPMTokenizer", "HFTokenizer"):
         raise HaigoError(
-            f"tokenizer_type: {kind!r}: only models with a SentencePiece tokenizer (SPMTokenizer) are converted here.",
-            "name a tokenizer folder of Haigo with --tokenizer, or call GPT-NeoX's convert_neox_to_hf.py yourself",
+            f"tokenizer_type: {kind!r}: only models with a SentencePiece tokenizer (SPMTokenizer) or a tokenizer.json "
+            "(HFTokenizer) are converted here.",
+            "adopt the tokenizer (preprocess.tokenizer --adopt) and name its folder with --tokenizer, or call GPT-NeoX's "
+            "convert_neox_to_hf.py yourself",
         )
     place = given
     if place is None and config.get("vocab_file"):
@@ -159,13 +161,19 @@ def _vocabulary(config: dict[str, Any], given: str | Path | None) -> Any:
             raise HaigoError(
                 f"{here}, the config's vocab_file, is not on this machine.", "name its folder with --tokenizer"
             )
-    return vocabularies.find(config, place)
+    vocabulary = vocabularies.find(config, place)
+    if given is None and vocabulary.neox_type != kind:
+        raise HaigoError(
+            f"tokenizer_type is {kind!r}, and its vocab_file {place} is of {vocabulary.neox_type}.",
+            "name the tokenizer's folder with --tokenizer",
+        )
+    return vocabulary
 
 
 _OURS = (
     "conversion.json", "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json",
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "model.safetensors", "model.safetensors.index.json",
-    "model-?????-of-?????.safetensors", "spm.model", "tokenizer.model",
+    "model-?????-of-?????.safetensors", "spm.model", "tokenizer.model", "meta.json", "chat_template.jinja",
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: i
     """
     from transformers import GenerationConfig
 
-    from haigo.formats.tokenizer import hf_adapter
+    from haigo.formats.tokenizer import export
     from launch.engine.model import hf_config
 
     folder.mkdir()
@@ -51,7 +51,7 @@ def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: i
     # `torch_dtype` is what every version of transformers reads
     files.write_json(folder / "config.json", {**content, "architectures": architectures, "torch_dtype": dtype})
     GenerationConfig(**ids).save_pretrained(folder)
-    hf_adapter(vocabulary.path).save_pretrained(folder)
+    export(vocabulary, folder, checkpoint.config["max_position_embeddings"])
     weights.write(folder, checkpoint, padded, rows, dtype)
     os.umask(mask := os.umask(0o022))
     for path in shards(folder):  # safetensors writes them for the owner alone; a team wants to read them

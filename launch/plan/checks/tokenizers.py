@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from haigo import files, shapes
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.belongs import Pieces
 from haigo.formats.tokenizer import EOD_PIECE, Tokenizer, load
 from launch.plan.checks.check import Check
@@ -37,14 +37,35 @@ def checks(config: Mapping[str, Any], base: Path) -> tuple[Tokenizer | Pieces | 
         return None, [Check("tokenizer", "fail", sentence, "name its merges.txt as merge_file")]
     try:
         if lower == "spmtokenizer":
-            model = load(base / str(file))
-            return model, [Check("tokenizer", "ok", f"{model.vocab_size:,} pieces, {EOD_PIECE} is {model.eod_id}")]
+            return _known(load(base / str(file)))
+        if lower == "hftokenizer" and (found := _json(base / str(file))) is not None:
+            return found
         size = _pieces(lower, base / str(file) if file else None, str(file))
     except HaigoError as error:
         return None, [Check("tokenizer", "fail", error.problem, error.fix or "name the tokenizer's own file")]
     if size is None:
         return None, [Check("tokenizer", "ok", f"{kind}: not looked into")]
     return Pieces(base / str(file) if file else kind, size), [Check("tokenizer", "ok", f"{kind}, {size:,} pieces")]
+
+
+def _known(model: Tokenizer) -> tuple[Tokenizer, list[Check]]:
+    return model, [Check("tokenizer", "ok", f"{model.vocab_size:,} pieces, {EOD_PIECE} is {model.eod_id}")]
+
+
+def _json(path: Path) -> tuple[Tokenizer | Pieces, list[Check]] | None:
+    """A tokenizer.json that the rooms can use; with a warning one that GPT-NeoX reads otherwise. None where it can not be read
+    as that: its pieces are counted then."""
+    try:
+        return _known(load(path))
+    except Refused as error:
+        size = _pieces("hftokenizer", path, str(path))
+        assert size is not None
+        return Pieces(path, size), [
+            Check("tokenizer", "ok", f"HFTokenizer, {size:,} pieces"),
+            Check("tokenizer", "warn", error.problem, error.fix),
+        ]
+    except HaigoError:
+        return None
 
 
 def _pieces(kind: str, path: Path | None, name: str) -> int | None:

@@ -282,7 +282,11 @@ def another_tokenizer(one):
         (lambda one: one.configure(gpt_j_tied=True), "gpt_j_tied: True cannot be converted"),
         (lambda one: one.configure(attention_config=[[["sparse_fixed"], 2]]), "attention_config: 'sparse_fixed'"),
         (lambda one: one.configure(zero_optimization={"stage": 3}), "ZeRO stage 3"),
-        (lambda one: one.configure(tokenizer_type="HFTokenizer"), "only models with a SentencePiece tokenizer"),
+        (lambda one: one.configure(tokenizer_type="GPT2BPETokenizer"), "only models with a SentencePiece tokenizer"),
+        (
+            lambda one: one.configure(tokenizer_type="HFTokenizer", vocab_file=str(one.words.path)),
+            "spm.model is of SPMTokenizer",
+        ),
         (lambda one: one.configure(vocab_file="/nowhere/spm.model"), "is not on this machine"),
         (lambda one: (one.folder / "mp_rank_00_model_states.pt").unlink(), "holds no weights of GPT-NeoX"),
     ],
