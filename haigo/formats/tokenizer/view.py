@@ -50,7 +50,7 @@ def fast_tokenizer(processor: sentencepiece.SentencePieceProcessor) -> tokenizer
     if model.dummy_prefix:
         steps.append(normalizers.Prepend(_BLANK))
     fast.normalizer = normalizers.Sequence(steps) if len(steps) > 1 else steps[0]
-    if model.kind == spm_file.UNIGRAM:
+    if model.kind == spm_file.UNIGRAM and model.byte_fallback:  # without, unknown characters side by side are one piece
         known = {one.text for one, out in zip(model.pieces, never, strict=True) if not out and len(one.text) == 1}
         spelled = {sign for one, out in zip(model.pieces, never, strict=True) if out for sign in one.text}
         parted = [pre_tokenizers.Split(sign, "isolated") for sign in sorted(spelled - known)]
@@ -61,8 +61,8 @@ def fast_tokenizer(processor: sentencepiece.SentencePieceProcessor) -> tokenizer
         back.append(decoders.Strip(" ", 1, 0))
     fast.decoder = decoders.Sequence(back)
     if not model.dummy_prefix:
-        lone = [one.text for one, out in zip(model.pieces, never, strict=True) if not out and one.text == "\n"]
-        fast.add_tokens([tokenizers.AddedToken(text, normalized=False, special=False) for text in lone])
+        symbols = [one.text for one in model.pieces if one.kind == spm_file.USER_DEFINED]
+        fast.add_tokens([tokenizers.AddedToken(text, normalized=False, special=False) for text in symbols])
     return fast
 
 
