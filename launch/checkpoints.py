@@ -6,8 +6,10 @@ GPT-NeoX takes the checkpoint that the file `latest` names, or dies on it; witho
 over the others. DeepSpeed's rank 0 writes `latest` without waiting for the other ranks' files, and a last checkpoint may be
 saved over itself, so that a kill can leave `latest` with a torn one. Here every checkpoint is looked at: each expected
 file is there, is not empty, and ends with a readable zip directory (`--deep` reads every byte and checks its CRC). With
-`--mend` the newest good one is written into `latest` when that names none; nothing is ever deleted. Exit code 3 when none
-is good, or when `latest` is missing, torn, or names one that is not good, and was not mended.
+`--mend` the newest good one is written into `latest` when that names none; nothing is ever deleted. `--keep` gives the
+checkpoints of `extra_save_iters` a second name in SAVE_FOLDER/milestones (hard links), where keep_last_n_checkpoints does not
+reach; `launch.deepy` does so by itself. Exit code 3 when none is good, or when `latest` is missing, torn, or names one that is
+not good, and was not mended.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from haigo import cli, flags
 from haigo.cli import HaigoError, Refused
 from haigo.options import Options, few, option
-from launch.neox import checkpoints
+from launch.neox import checkpoints, milestones
 from neox_configs import reader
 
 
@@ -32,6 +35,7 @@ class CheckpointsOptions(Options):
     configs: list[str] = option("the run's config (default: the one kept there)", [], positional=True, metavar="CONFIG")
     gpus: int | None = few("number of GPUs of the run, to count the optimizer's shards", None)
     deep: bool = option("read every byte and check its CRC", False)
+    keep: bool = option("keep milestones (extra_save_iters) for good, as launch.deepy does", False)
     mend: bool = option("write the newest good one into `latest` if that names none", False)
     json: bool = option("print JSON", False)
 
@@ -50,14 +54,25 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         choice = checkpoints.choose(folder, there)
     except Refused as error:  # after the table, which says what is wrong with each
         choice, none_good = checkpoints.Choice(None, checkpoints.latest(folder)), error
+    notes = milestones.keep(folder, config, options.gpus) if options.keep else []
     repaired = options.mend and none_good is None and checkpoints.repair(folder, choice)
     if options.json:
         rows = [{**asdict(one), "good": one.problem is None} for one in there]
-        told = {"checkpoints": rows, "latest": choice.named, "goes_on_from": choice.tag, "mended": repaired}
+        told: dict[str, Any] = {
+            "checkpoints": rows,
+            "latest": choice.named,
+            "goes_on_from": choice.tag,
+            "mended": repaired,
+        }
+        told |= {"milestones": milestones.kept(folder)}
         print(json.dumps(told, ensure_ascii=False, indent=2))
     else:
         for one in there:
             print(f"{one.tag:<20}{'good' if one.problem is None else f'torn: {one.problem}'}")
+        if marks := milestones.kept(folder):
+            print(f"kept for good in {folder / milestones.FOLDER}: {', '.join(map(str, marks))}")
+        for line in notes:
+            print(line)
     if none_good is not None:
         raise none_good
     if choice.tag != choice.named and not repaired:

@@ -17,7 +17,7 @@ from typing import Any
 
 from haigo import files, yamlfile
 from haigo.cli import Refused
-from launch.neox import checkpoints
+from launch.neox import checkpoints, milestones
 from launch.neox.checkpoints import Choice
 from launch.train import record
 
@@ -80,7 +80,12 @@ def choose(
         changes = {"load": str(save), "iteration": None}  # the step of what it once started from
         if config.get("finetune"):
             changes["finetune"] = False
-    newer = [one.tag for one in choice.there if one.step > choice.step and config.get("keep_last_n_checkpoints")]
+    marks = milestones.kept(save)  # whose files GPT-NeoX would write over, and with them the milestones'
+    newer = [
+        one.tag
+        for one in choice.there
+        if one.step > choice.step and (config.get("keep_last_n_checkpoints") or one.step in marks)
+    ]
     return Resume(save, choice, changes, newer)
 
 
@@ -109,7 +114,7 @@ def prepare(resume: Resume) -> list[str]:
             f"{tag} was moved to {target}: it is newer than where the run goes on from, and "
             "keep_last_n_checkpoints would delete new checkpoints instead of it."
         )
-    return notes
+    return notes + milestones.put_aside(resume.save, resume.step)
 
 
 def changed(config: Mapping[str, Any], changes: Mapping[str, Any], source: Path, folder: Path) -> Path:

@@ -21,7 +21,7 @@ from pathlib import Path
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.progress import clock
-from launch.neox import checkpoints, hostfile, ports
+from launch.neox import checkpoints, hostfile, milestones, ports
 from launch.neox import log as neox_log
 from launch.train import causes, exclusive, process, rank_logs, record, resume, status_display
 from launch.train.event_log import note
@@ -197,8 +197,10 @@ class TrainingRun(contextlib.ExitStack):
                             "same command then goes on from its last checkpoint",
                         ) from None
                     self.restarts = begun["restarts"]
-                    watcher = Watcher(child, begun, self.options, self.config, self.stopping, self.display)
+                    self._keep()
+                    watcher = Watcher(child, begun, self.options, self.config, self.stopping, self.display, self._keep)
                     end = watcher.watch()
+                    self._keep()
                     if isinstance(end, Alarm):
                         raise self._went_wrong(end)
                     if self._arrived(end, watcher.seen, begun["step"]):
@@ -209,6 +211,18 @@ class TrainingRun(contextlib.ExitStack):
                     raise Failed(stop.problem, stop.fix) from None
                 self.display.say(f"haigo: {stop.problem}" + (f"\n  fix: {stop.fix}" if stop.fix else ""))
                 return stop.code
+
+    def _keep(self) -> None:
+        """Keep the milestones that are there; a full or foreign disk is said, and ends nothing."""
+        if self.save is None:
+            return
+        try:
+            kept = milestones.keep(self.save, self.config, self.gpus)
+        except (HaigoError, OSError) as error:
+            kept = [f"milestones could not be kept: {error}"]
+        for line in kept:
+            self.display.say(f"haigo: {line}")
+            note(self.folder, "milestone", told=line)
 
     def _once(self, python: str, environment: Mapping[str, str]) -> int:
         seen = Seen()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from haigo import files
@@ -42,6 +42,7 @@ class Watcher:
         config: of the run.
         stopping: the signals that came.
         display: shows it.
+        keep: keeps milestones; called when one was saved.
 
     Attributes:
         seen: what its log has told.
@@ -55,6 +56,7 @@ class Watcher:
         config: Mapping[str, Any],
         stopping: Stopping,
         display: Display,
+        keep: Callable[[], None],
     ) -> None:
         self.child, self.stopping, self.display = child, stopping, display
         self.seen = Seen()
@@ -64,7 +66,8 @@ class Watcher:
         if self._apart:
             with contextlib.suppress(HaigoError, OSError):
                 self._ranks.places = files.read_record(child.folder / "places.json", {str: int})
-        self._last = checkpoints.last_step(config)
+        self._last, self._keep = checkpoints.last_step(config), keep
+        self._marks = checkpoints.milestones(config)
         self._noted = time.monotonic()
         self._dog = Watchdog(options, time.monotonic(), int(reader.value(config, "log_interval")))
         self._guard = LossGuard(options)
@@ -143,6 +146,9 @@ class Watcher:
         if not isinstance(sign, neox_log.Step):
             return None
         self._dog.step(sign, now)
+        if passed := [step for step in self._marks if step < sign.iteration]:  # a step is logged before it is saved
+            self._marks = self._marks[len(passed) :]
+            self._keep()
         self.display.see(sign)
         alarm = self._guard.see(sign)
         if alarm is None:
