@@ -85,8 +85,6 @@ def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
     Raises:
         HaigoError: the file is cut short or cannot be read: the disk is at fault, and would be again.
     """
-    import torch
-
     path = folder / NAME
     if not path.is_file():
         return None
@@ -94,6 +92,30 @@ def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
         _tell(f"{path} was changed since it was written: the training starts anew")
         remove(folder)
         return None
+    return _state(path, model, optimizer)
+
+
+def load_of(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]]:
+    """As `load`, from another run, which stays as it is.
+
+    Raises:
+        HaigoError: it has no checkpoint with the bytes that were written.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise HaigoError(
+            f"{folder} holds no {NAME}.",
+            "train it up to there with --no-export, which keeps it",
+            option="continue_from",
+        )
+    if not _whole(path, _content(folder).get("checkpoint")):
+        raise HaigoError(f"{path} was changed since it was written.", "train that run again", option="continue_from")
+    return _state(path, model, optimizer)
+
+
+def _state(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, dict[str, Any]]:
+    import torch
+
     try:
         state = torch.load(path, weights_only=True)
         model.load_state_dict(state["model"])
@@ -208,6 +230,11 @@ def same(folder: Path, identity: Mapping[str, Any], former: Callable[[], Mapping
         return False
     held = content.get("identity")
     return held == _plain(identity) or (former is not None and held is not None and held == _plain(former()))
+
+
+def identity_of(folder: Path) -> dict[str, Any]:
+    """What the run in a folder is made from; empty where there is none."""
+    return dict(_content(folder).get("identity") or {})
 
 
 def take_over(source: Path, folder: Path, identity: Mapping[str, Any]) -> None:

@@ -18,8 +18,8 @@ from haigo.cli import HaigoError
 from haigo.formats import exported
 from haigo.formats.dataset import belongs, manifest
 from haigo.formats.tokenizer import Tokenizer
+from launch.engine import checkpoint, continued, evaluate, settings, size, vocabulary
 from launch.engine import device as devices
-from launch.engine import evaluate, settings, size, vocabulary
 from launch.engine import model as models
 from launch.engine.options import TrainOptions
 from launch.engine.settings import Settings
@@ -75,6 +75,8 @@ class Job:
             facts |= {"device": devices.kind(self.device), "computed_in": self.precision}
         if self.options.init_from is not None:
             facts["init_from"] = _file_digest(f"{self.options.init_from}/model.safetensors")
+        if self.options.continue_from is not None:
+            facts["continue_from"] = _file_digest(f"{self.options.continue_from}/{checkpoint.NAME}")
         for kind, group in (("valid", self.valid), ("test", self.test)):
             for name, prefix in group.items():
                 facts[f"{kind}.{name}"] = manifest.fingerprint(prefix, former)
@@ -124,6 +126,8 @@ def prepare(config: Mapping[str, Any], options: TrainOptions, tokenizer: Tokeniz
             "add --tokens 200000, say",
             option="tokens",
         )
+    if options.continue_from is not None:
+        given = continued.of_config(given, Path(options.continue_from))
     plan = settings.resolve(given)
     device = devices.resolve(options.device)
     computed_in = devices.computed_in(plan, options.precision_override, device)

@@ -29,7 +29,8 @@ def check(config: Mapping[str, Any]) -> None:
     if config.get("load") not in (None, config.get("save")):
         raise HaigoError(
             f"load: '{config['load']}' names other weights to start from, which this engine cannot read.",
-            "remove load: this engine goes on from its own checkpoints in --output-dir",
+            "remove load: this engine goes on from its own checkpoints in --output-dir; a decay from the run that "
+            "--continue-from names",
         )
     # the seed 0, which GPT-NeoX refuses, is one here
     given = {name: value for name, value in config.items() if (name, value) != ("seed", 0)}

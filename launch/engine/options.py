@@ -59,11 +59,23 @@ class TrainOptions(BudgetOptions):
     test: dict[str, Any] = option("corpus -> prefix, scored once at the end", {}, hidden=True)
     export: bool = option("do not write DIR/model", True, flags=("--no-export",))
     init_from: Any = option("start from the weights of this Hugging Face folder", None, metavar="FOLDER")
+    continue_from: Any = option(
+        "of a decay (override_lr_scheduler): the run of this engine whose checkpoint it goes on from",
+        None,
+        metavar="DIR",
+    )
     device: str = option("auto (CUDA where there is a device), cpu, cuda or cuda:N", "auto")
     threads: int = few("threads of matrix products; another number gives other bytes", 1)
     checkpoints: bool = option("keep one checkpoint while it trains", True, hidden=True)
     checkpoint_every_s: float = option("seconds between checkpoints", CHECKPOINT_EVERY_S, least=0, hidden=True)
     overwrite: bool = option("forget the run that DIR holds", False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.continue_from is not None:
+            self.refuse_idle(
+                "--continue-from, which has weights, seed and steps already", "init_from", "seed", "tokens", "seconds"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

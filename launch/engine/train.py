@@ -23,7 +23,7 @@ from haigo import files
 from haigo.cli import Failed
 from haigo.formats.dataset.ids import MASKED
 from haigo.progress import Progress
-from launch.engine import checkpoint, evaluate, log
+from launch.engine import checkpoint, continued, evaluate, log
 from launch.engine import device as devices
 from launch.engine import job as jobs
 from launch.engine.options import TrainOptions
@@ -176,6 +176,8 @@ class _Run:
                 self.folder, models.parameters(self.model) * 4 * 3 * 2, "a checkpoint and the one before it"
             )
             saved = checkpoint.load(self.folder, self.model, self.optimizer)
+            if saved is None and self.options.continue_from is not None:
+                saved = continued.load(self.job, plan, self.model, self.optimizer)
             if saved is not None:
                 self.step, extra = saved
                 self.losses = list(extra["losses"])

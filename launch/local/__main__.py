@@ -2,7 +2,7 @@
 
     python -m launch.local CONFIG.yml [MORE.yml] --output-dir DIR [--tokenizer FOLDER] [--tokens N | --seconds S]
            [--eval-every STEPS] [--eval-tokens N] [--pairs NAME=FILE]... [--seed N] [--precision fp32]
-           [--init-from HF_FOLDER]
+           [--init-from HF_FOLDER | --continue-from DIR]
 
 Sample order, schedule, initialisation, optimizer and model are GPT-NeoX's; a key of the config that this engine cannot
 honour is refused by name. DIR gets log.jsonl (the learning curve), model/ (a Hugging Face folder with the tokenizer)
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from neox_configs import reader, shipped
 
     config = reader.load(shipped.files(options.configs))
-    read = [*options.configs, options.tokenizer, options.init_from, *options.pairs.values()]
+    read = [*options.configs, options.tokenizer, options.init_from, options.continue_from, *options.pairs.values()]
     files.check_output(options.output_dir, read)
     from haigo.formats.dataset import overlap
     from launch.engine.job import named_sets

@@ -2,7 +2,7 @@
 
     cd CHECKOUT && PYTHON neox_curve.py CONFIG.yml WEIGHTS.npz
 
-WEIGHTS.npz holds arrays under transformers' GPTNeoXForCausalLM names.
+WEIGHTS.npz holds arrays under transformers' GPTNeoXForCausalLM names; `none`: those of the config's own checkpoint.
 """
 
 import json
@@ -21,7 +21,7 @@ import torch  # noqa: E402
 from megatron import training  # noqa: E402
 from megatron.neox_arguments import NeoXArgs  # noqa: E402
 
-given = dict(np.load(weights))
+given = dict(np.load(weights)) if weights != "none" else None
 losses = []
 rates = []
 validation = []
@@ -57,7 +57,8 @@ def patched(*args, **options):
     return made
 
 
-training.setup_model_and_optimizer = patched
+if given is not None:
+    training.setup_model_and_optimizer = patched
 training.collect_loss_for_unit_test = lambda value: losses.append(float(value))
 log, evaluate = training.training_log, training.evaluate
 
