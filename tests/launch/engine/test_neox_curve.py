@@ -18,7 +18,17 @@ from launch.local.train import train
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden_curves.json"
-STEPS, SEQ, HIDDEN, LAYERS = 50, 32, 32, 2
+STEPS, SEQ, HIDDEN, LAYERS, HEADS, INNER = 50, 32, 32, 2, 4, 88
+LLAMA: dict[str, object] = {
+    "norm": "rmsnorm",
+    "rms_norm_epsilon": 1e-5,
+    "activation": "swiglu",
+    "use_bias_in_norms": False,
+    "use_bias_in_attn_linear": False,
+    "use_bias_in_mlp": False,
+    "intermediate_size": 3 * INNER,
+    "num_attention_heads": HEADS,
+}
 CASES: dict[str, dict[str, object]] = {
     "as shipped": {},
     "parallel residual, quarter rotary, accumulation": {
@@ -37,6 +47,18 @@ CASES: dict[str, dict[str, object]] = {
         "layernorm_epsilon": 0.001,
     },
     "clipped by the usual key": {"gradient_clipping": 0.3, "bias_gelu_fusion": True},
+    "llama, grouped heads": {**LLAMA, "num_kv_heads": 2, "rotary_emb_base": 500000},
+    "llama, one key head, rounded MLP, clipped, accumulation": {
+        **LLAMA,
+        "num_kv_heads": 1,
+        "intermediate_size": 3 * 80 - 5,
+        "mlp_multiple_of": INNER // 2,
+        "rms_norm_epsilon": 0.001,
+        "deepspeed_extra_args": {"gradient_clipping": 0.3},
+        "train_micro_batch_size_per_gpu": 2,
+        "gradient_accumulation_steps": 2,
+    },
+    "llama, all heads, tied, no decay": {**LLAMA, "no_weight_tying": False, "weight_decay": 0.0},
 }
 
 
@@ -71,10 +93,18 @@ def config_of(world, corpora, case: str) -> dict[str, object]:
     return world.config(**changes)
 
 
-def weights() -> dict[str, np.ndarray]:
-    """Start weights from numpy's frozen generator, norms and biases shaken too."""
+def weights(case: str) -> dict[str, np.ndarray]:
+    """Start weights from numpy's frozen generator, norms and biases shaken too, by transformers' names."""
     random = np.random.RandomState(42)
-    shapes = {"gpt_neox.embed_in.weight": (384, HIDDEN), "lm_head.weight": (384, HIDDEN)}
+    made = {}
+    for name, shape in sorted((llama_shapes if case.startswith("llama") else gpt_shapes)(CASES[case]).items()):
+        values = random.standard_normal(shape) * (0.11 if len(shape) == 2 else 0.02)
+        made[name] = (values + (1.0 if "norm.weight" in name else 0.0)).astype(np.float32)
+    return made
+
+
+def gpt_shapes(case: dict[str, object]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"gpt_neox.embed_in.weight": (384, HIDDEN), "lm_head.weight": (384, HIDDEN)}
     for name in ("weight", "bias"):
         shapes[f"gpt_neox.final_layer_norm.{name}"] = (HIDDEN,)
     for layer in range(LAYERS):
@@ -88,10 +118,47 @@ def weights() -> dict[str, np.ndarray]:
             shapes |= {f"{start}{block}.weight": (rows, columns), f"{start}{block}.bias": (rows,)}
         for norm in ("input_layernorm", "post_attention_layernorm"):
             shapes |= {f"{start}{norm}.weight": (HIDDEN,), f"{start}{norm}.bias": (HIDDEN,)}
-    made = {}
-    for name, shape in sorted(shapes.items()):
-        values = random.standard_normal(shape) * (0.11 if len(shape) == 2 else 0.02)
-        made[name] = (values + (1.0 if "norm.weight" in name else 0.0)).astype(np.float32)
+    return shapes
+
+
+def llama_shapes(case: dict[str, object]) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (384, HIDDEN), "model.norm.weight": (HIDDEN,)}
+    if case.get("no_weight_tying", True):
+        shapes["lm_head.weight"] = (384, HIDDEN)
+    few = HIDDEN // HEADS * int(str(case.get("num_kv_heads", HEADS)))
+    for layer in range(LAYERS):
+        start = f"model.layers.{layer}."
+        for name, rows in (("q", HIDDEN), ("k", few), ("v", few), ("o", HIDDEN)):
+            shapes[f"{start}self_attn.{name}_proj.weight"] = (rows, HIDDEN)
+        for name in ("gate", "up"):
+            shapes[f"{start}mlp.{name}_proj.weight"] = (INNER, HIDDEN)
+        shapes[f"{start}mlp.down_proj.weight"] = (HIDDEN, INNER)
+        shapes |= {f"{start}{norm}.weight": (HIDDEN,) for norm in ("input_layernorm", "post_attention_layernorm")}
+    return shapes
+
+
+def as_neox_has_them(case: str) -> dict[str, np.ndarray]:
+    """The same weights with a Llama's matrices laid together as GPT-NeoX multiplies with them; by names of neox_curve.py."""
+    given = weights(case)
+    if not case.startswith("llama"):
+        return given
+    made = {"gpt_neox.embed_in.weight": given["model.embed_tokens.weight"]}
+    made |= {"lm_head.weight": given[name] for name in ("lm_head.weight",) if name in given}
+    made["gpt_neox.final_layer_norm.scale"] = given["model.norm.weight"]
+    for layer in range(LAYERS):
+        from_here, there = f"model.layers.{layer}.", f"gpt_neox.layers.{layer}."
+        q, k, v, o = (given[f"{from_here}self_attn.{name}_proj.weight"] for name in "qkvo")
+        if len(k) == len(q):  # head by head
+            parts = [part.reshape(HEADS, -1, HIDDEN) for part in (q, k, v)]
+            made[f"{there}attention.query_key_value.weight"] = np.concatenate(parts, 1).reshape(-1, HIDDEN)
+        else:
+            made[f"{there}attention.query_key_value.weight"] = np.concatenate([q, k, v])
+        made[f"{there}attention.dense.weight"] = o
+        up, gate, down = (given[f"{from_here}mlp.{name}_proj.weight"] for name in ("up", "gate", "down"))
+        made[f"{there}mlp.dense_h_to_4h.weight"] = np.concatenate([up, gate])
+        made[f"{there}mlp.dense_4h_to_h.weight"] = down
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            made[f"{there}{norm}.scale"] = given[f"{from_here}{norm}.weight"]
     return made
 
 
@@ -100,7 +167,9 @@ def ours(world, corpora, case: str, folder: Path) -> list[float]:
     from safetensors.torch import save_file
 
     (folder / "start").mkdir(parents=True)
-    save_file({name: torch.from_numpy(value) for name, value in weights().items()}, folder / "start/model.safetensors")
+    save_file(
+        {name: torch.from_numpy(value) for name, value in weights(case).items()}, folder / "start/model.safetensors"
+    )
     train(
         config_of(world, corpora, case),
         folder / "run",
@@ -140,7 +209,7 @@ def test_equals_neox(world, corpora, case, tmp_path, neox):
         "log_interval": 10,
     }
     yamlfile.write(tmp_path / "neox.yml", theirs)
-    np.savez(tmp_path / "start.npz", **weights())
+    np.savez(tmp_path / "start.npz", **as_neox_has_them(case))
     done = subprocess.run(
         [
             str(neox.python),
