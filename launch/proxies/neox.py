@@ -130,7 +130,7 @@ def write_config(proxy: Proxy) -> Path:
     variable and takes device 0 as soon as it is told a number of GPUs.
     """
 
-    folder, steps = proxy.folder, proxy.steps
+    folder, steps = proxy.folder.resolve(), proxy.steps
     config = {name: value for name, value in proxy.config.items() if value is not None}
     for name in ("hostfile", "include", "num_gpus", "num_nodes", "global_num_gpus", "launcher"):
         config.pop(name, None)
@@ -220,7 +220,7 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
         result.json but for `seconds`.
     """
     import torch
-    from transformers import GPTNeoXForCausalLM
+    from transformers import AutoModelForCausalLM
 
     from haigo.formats import tokenizer as tokenizers
 
@@ -228,7 +228,7 @@ def evaluate(proxy: Proxy) -> dict[str, Any]:
     options = proxy.options.replaced(tokens=None, precision_override="fp32", device="cpu")
     job = jobs.prepare({**proxy.config, "train_iters": proxy.steps}, options, tokenizer)
     device = devices.resolve("auto")
-    model: Any = GPTNeoXForCausalLM.from_pretrained(proxy.folder / "model", dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(proxy.folder / "model", dtype=torch.float32)
     if device != "cpu":
         torch.nn.Module.to(model, torch.device(device))
     tasks = evaluation.tasks(job.valid, job.pairs, tokenizer, job.plan, options.eval_tokens)

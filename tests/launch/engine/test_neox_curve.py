@@ -143,7 +143,8 @@ def as_neox_has_them(case: str) -> dict[str, np.ndarray]:
     if not case.startswith("llama"):
         return given
     made = {"gpt_neox.embed_in.weight": given["model.embed_tokens.weight"]}
-    made |= {"lm_head.weight": given[name] for name in ("lm_head.weight",) if name in given}
+    if "lm_head.weight" in given:
+        made["lm_head.weight"] = given["lm_head.weight"]
     made["gpt_neox.final_layer_norm.scale"] = given["model.norm.weight"]
     for layer in range(LAYERS):
         from_here, there = f"model.layers.{layer}.", f"gpt_neox.layers.{layer}."

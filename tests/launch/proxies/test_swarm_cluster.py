@@ -270,6 +270,13 @@ def test_the_config_of_a_proxy(world, catalogue, pretending, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     with pytest.raises(HaigoError, match="does not name one GPU"):
         neox.write_config(task("c"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    # GPT-NeoX runs in its own checkout: a folder that is relative here is none there
+    monkeypatch.chdir(pretending)
+    near = Proxy(config=config, folder=Path("near"), options=options, steps=40, decay=36)
+    made = yamlfile.read(neox.write_config(near))
+    assert {Path(made["save"]), Path(made["load"])} == {pretending / "near" / "neox" / "save"}
+    assert all(Path(prefix).is_relative_to(pretending / "near") for prefix in made["train_data_paths"])
 
 
 def test_a_save_that_was_broken_off_is_no_checkpoint(tmp_path):
