@@ -23,7 +23,7 @@ File = str | os.PathLike[str]
 class Training(Options):
     """A model, the machines and the number of tokens: what both commands start from."""
 
-    model: File | None = option("1-3B, 2-7B, 7B, 13B, a proxy's name, or a GPT-NeoX YAML", None)
+    model: File | None = option("1-3B, 2-7B, 7B, 13B, each also as llama-7B, a proxy's name, or a GPT-NeoX YAML", None)
     cluster: File | Cluster | None = option(
         "a name from neox_configs/clusters (a100-40gb, h100-80gb, local-cpu ...), or a file", None
     )
