@@ -4,12 +4,13 @@
         --catalogue corpora.yml --tokens 20e9 --output configs/1-3B.yml
     python -m launch.configs --recipe finetune --from checkpoints/1-3B --train-pairs sft/train --valid-pairs sft/valid \\
         --epochs 3 --model 1-3B --cluster a100-40gb --catalogue corpora.yml --output configs/1-3B-sft.yml
+    python -m launch.configs --recipe decay --from checkpoints/1-3B/milestones/global_step17167 --output configs/1-3B-decay.yml
 
 The layout is the best of `launch.plan`; where nothing fits the command ends with exit code 3 and names what would. The
 corpus weights come from the mixture, the datasets and the tokenizer from the catalogue, and all three are checked against
-each other. Recipes that start from a checkpoint (continued, finetune, long-context) also write NAME-resume.yml, which goes on
-after a break. NAME.deepspeed.json is for reading: what GPT-NeoX derives from the YAML for DeepSpeed. Everything is written
-out, so that the YAML alone says what will run; its header names mixture, plan and command. Start it with
+each other. Recipes that start from a checkpoint (continued, finetune, long-context, decay) also write NAME-resume.yml, which
+goes on after a break. NAME.deepspeed.json is for reading: what GPT-NeoX derives from the YAML for DeepSpeed. Everything is
+written out, so that the YAML alone says what will run; its header names mixture, plan and command. Start it with
 `python -m launch.deepy train.py OUTPUT`. `--format megatron` writes the same run as arguments of Megatron-LM's pretrain_gpt.py
 in a file for bash; what has no counterpart there is refused by name.
 """

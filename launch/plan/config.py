@@ -71,9 +71,7 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
         megatron.require(options)
     if options.recipe == "decay":
         return _decay(options, command)
-    for need, example in (("model", "1-3B"), ("cluster", "a100-40gb"), ("catalogue", "corpora.yml")):
-        if getattr(options, need) is None:
-            raise HaigoError(f"no {need} is given.", f"give --{need} {example}, say", option=need)
+    _require(options)
     assert options.model is not None and options.catalogue is not None
     begun = recipes.begin(options.recipe, options.start)
     path = shipped.find_model(options.model)
@@ -102,49 +100,88 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     planned = plan(options.shared(PlanOptions, **asked))
     best = recipes.layout(megatron.able(planned) if options.format == "megatron" else planned, begun)
     place = options.place
-    step_tokens = best.train_batch_size * planned.seq_length
-    if taught is None:
-        keys, training, remarks = data.data_keys(weights, datasets, tokenizer, planned.seq_length)
-        iterations = _iterations(planned, best)
-        epochs = {name: weights[name] * iterations * step_tokens / max(1, one.tokens) for name, one in training.items()}
-        few, head = [], []
-    else:
-        iterations = finetune.steps_of(options.epochs, taught.samples, best.train_batch_size)
-        few = finetune.few_steps(taught, options.epochs, best.train_batch_size, iterations, planned.seq_length)
-        keys, remarks = taught.keys, [*taught.remarks, *few]
-        weights, epochs = {"pairs": 1.0}, {"pairs": iterations * best.train_batch_size / taught.samples}
-        head = [finetune.counted(taught, options.epochs, best.train_batch_size, iterations)]
-    schedule = schedules.keys(own, planned, best, iterations, place, schedules.asked(options))
-    config = {**_own_keys(own, planned, best, place), **schedule.keys, **keys, **_named(options, tokenizer, begun)}
+    read = (
+        _corpora(weights, datasets, tokenizer, planned, best)
+        if taught is None
+        else _examples(options, taught, planned, best)
+    )
+    schedule = schedules.keys(own, planned, best, read.iterations, place, schedules.asked(options))
+    config = {**_own_keys(own, planned, best, place), **schedule.keys, **read.keys, **_named(options, tokenizer, begun)}
+    head = [read.about] if read.about else []
     if begun is not None:
-        config |= recipes.keys(options, begun, own, planned.seq_length, iterations)
+        config |= recipes.keys(options, begun, own, planned.seq_length, read.iterations)
         head.insert(0, f"{options.recipe} from {begun.folder}, step {begun.step}")
     elif options.lr is not None:
         params = {**(config["optimizer"].get("params") or {}), "lr": options.lr}
         config |= {"optimizer": {**config["optimizer"], "params": params}, "min_lr": options.lr / 10}
     if taught is not None and not best.pipe:
         # also where the model's file says 0: examples that are not packed cannot be read without an evaluation
-        config |= {"eval_iters": config["eval_iters"] or 1, "eval_interval": max(1, iterations // 5)}
+        config |= {"eval_iters": config["eval_iters"] or 1, "eval_interval": max(1, read.iterations // 5)}
     _judge(config, path, planned.gpus)
-    each = best.train_batch_size * taught.examples / taught.samples if taught is not None else None
     command = command or redact.command(["python", "-m", "launch.configs", *flags.argv(options)])
-    why = header.reason(planned, best, None if begun is None else str(begun.folder))
     told = header.schedule(config, schedule)
     if options.format == "megatron":
         told = [line for line in told if line.startswith("rate:")]  # the others are about GPT-NeoX's checkpoints
-    about = [*why, *told, *(f"note: {remark}" for remark in [*head, *remarks])]
-    shares = header.shares(_source(options), weights, epochs)
+    told = [*header.reason(planned, best, None if begun is None else str(begun.folder)), *told]
+    about = [*told, *(f"note: {remark}" for remark in [*head, *read.remarks])]
+    shares = header.shares(_source(options), read.weights, read.epochs)
     return Written(
         config,
         planned.gpus,
         planned,
         best,
-        epochs,
-        remarks,
+        read.epochs,
+        read.remarks,
         header.text(planned, best, shares, about, command),
         options.recipe,
         options.format,
-        each,
+        read.examples_per_step,
+        read.warnings,
+    )
+
+
+def _require(options: ConfigOptions) -> None:
+    for need, example in (("model", "1-3B"), ("cluster", "a100-40gb"), ("catalogue", "corpora.yml")):
+        if getattr(options, need) is None:
+            raise HaigoError(f"no {need} is given.", f"give --{need} {example}, say", option=need)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What a run reads, and how long that makes it."""
+
+    keys: dict[str, Any]
+    iterations: int
+    weights: dict[str, float]
+    epochs: dict[str, float]
+    remarks: list[str]
+    about: str = ""
+    examples_per_step: float | None = None
+    warnings: Sequence[str] = ()
+
+
+def _corpora(
+    weights: dict[str, float], datasets: catalogues.Catalogue, tokenizer: Tokenizer, planned: Plan, best: Layout
+) -> _Read:
+    keys, training, remarks = data.data_keys(weights, datasets, tokenizer, planned.seq_length)
+    iterations = _iterations(planned, best)
+    tokens = iterations * best.train_batch_size * planned.seq_length
+    epochs = {name: weights[name] * tokens / max(1, one.tokens) for name, one in training.items()}
+    return _Read(keys, iterations, weights, epochs, remarks)
+
+
+def _examples(options: ConfigOptions, taught: finetune.Pairs, planned: Plan, best: Layout) -> _Read:
+    batch = best.train_batch_size
+    iterations = finetune.steps_of(options.epochs, taught.samples, batch)
+    few = finetune.few_steps(taught, options.epochs, batch, iterations, planned.seq_length)
+    return _Read(
+        taught.keys,
+        iterations,
+        {"pairs": 1.0},
+        {"pairs": iterations * batch / taught.samples},
+        [*taught.remarks, *few],
+        finetune.counted(taught, options.epochs, batch, iterations),
+        batch * taught.examples / taught.samples,
         few,
     )
 

@@ -192,6 +192,8 @@ def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: in
         iterations: steps of the run.
     """
     changes = dict(reader.load(shipped.find("recipes", options.recipe)))
+    if options.schedule is not None:
+        changes.pop("lr_decay_style", None)
     optimizer = changes.get("optimizer") or own.get("optimizer") or {"type": "Adam", "params": {}}
     params = dict(optimizer.get("params") or {})
     if options.lr is not None:
