@@ -73,6 +73,8 @@ STEPS = [
     Step("launch.local", "tiny.yml --output-dir {out}", "model", "--overwrite --seed 5"),
     Step("launch.hostfile", "{out}/hostfile --from node[01-02] --gpus-per-node 4", "hosts", "--exclude node02"),
     Step("launch.deepspeed_env", "{out}/.deepspeed_env --names HOME", "environment", "--names PATH"),
+    Step("launch.pbs", "configs/1-3B.yml --nodes 1 --gpus-per-node 4 --time 1:00:00 --output {out}/job.pbs", "pbs job",
+         "--job-name b"),
     Step("launch.slurm", "configs/1-3B.yml --nodes 1 --gpus-per-node 4 --time 1:00:00 --output {out}/job.sbatch", "job",
          "--time 2:00:00"),
     Step("eval_harness.run", "--model_args pretrained=model/model,dtype=float32 --tasks jcommonsenseqa-1.1-0.3 --num_fewshot"

@@ -14,7 +14,7 @@ from typing import Any
 
 from haigo import redact
 from haigo.cli import HaigoError, Refused
-from launch.neox import checkout, launch_command, launcher
+from launch.neox import checkout, every_node, launch_command, launcher
 from launch.neox.launcher import Executed
 from launch.plan.checks.check import Check
 
@@ -77,12 +77,7 @@ def plan(call: Call, deepy: Sequence[str]) -> dict[str, Any]:
         unknown.append(f"GPT-NeoX's interpreter ({NO_PYTHON} here): set GPT_NEOX_PYTHON")
     if hidden := started.hidden():
         unknown.append(f"shown as ***: {', '.join(hidden)}; they stand in the command line, where others see them (ps)")
-    deepspeed, megatron = redact.value("", arguments.deepspeed_config), redact.value("", arguments.megatron_config)
-    if texts := arguments.megatron_config.get("config_files"):
-        megatron["config_files"] = {name: redact.config(text) for name, text in texts.items()}
-    # the configs travel as one word each, which everybody can read
-    pairs = ((arguments.deepspeed_config, deepspeed), (arguments.megatron_config, megatron))
-    covered = {launch_command.encode(config): launch_command.encode(clear) for config, clear in pairs}
+    deepspeed, megatron, covered = _clear(arguments)
     if any(word != cover for word, cover in covered.items()):
         unknown.append(
             "values of secret names in the config, shown as ***; every rank's command line has them in clear"
@@ -100,6 +95,43 @@ def plan(call: Call, deepy: Sequence[str]) -> dict[str, Any]:
         "traps": started.traps,
         "unknown": unknown + started.unknown,
     }
+
+
+def _clear(arguments: launch_command.MainArguments) -> tuple[dict[str, Any], dict[str, Any], dict[str, str]]:
+    """Both configs without secrets, and of each the word that it travels as (everybody can read it) -> the same so."""
+    deepspeed, megatron = redact.value("", arguments.deepspeed_config), redact.value("", arguments.megatron_config)
+    if texts := arguments.megatron_config.get("config_files"):
+        megatron["config_files"] = {name: redact.config(text) for name, text in texts.items()}
+    pairs = ((arguments.deepspeed_config, deepspeed), (arguments.megatron_config, megatron))
+    return deepspeed, megatron, {launch_command.encode(config): launch_command.encode(clear) for config, clear in pairs}
+
+
+def show_nodes(call: Call, nodes: every_node.Nodes, as_json: bool) -> None:
+    """Print what every node runs, by DeepSpeed's launcher (as `launch.deepy --every-node` does) and by torchrun.
+
+    Raises:
+        HaigoError: as `every_node.arguments`.
+    """
+    given = every_node.arguments(call.configs, call.overwrite, call.environ, nodes.world)
+    deepspeed, megatron, covered = _clear(given)
+    words = [covered.get(word, word) for word in every_node.script(given)]
+    if as_json:
+        each = [every_node.command(nodes, rank, call.python, words) for rank in range(nodes.count)]
+        torchrun = [every_node.torchrun(nodes, rank, words) for rank in range(nodes.count)]
+        made = {"folder": call.folder, "nodes": each, "torchrun": torchrun}
+        shown = {**made, "deepspeed_config": deepspeed, "megatron_config": megatron}
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
+        return
+    folder = call.folder if call.folder == NO_CHECKOUT else shlex.quote(call.folder)
+    rank = "$NODE_RANK"
+    print(f"# on every node, NODE_RANK 0 to {nodes.count - 1}:\ncd {folder}")
+    for words_of in (every_node.command(nodes, rank, call.python, words), every_node.torchrun(nodes, rank, words)):
+        print(shlex.join(words_of).replace("'--node_rank=$NODE_RANK'", f"--node_rank={rank}").replace(
+            "'--node-rank=$NODE_RANK'", f"--node-rank={rank}"))  # fmt: skip
+        print("# or the same by torchrun of GPT-NeoX's environment:" if "torchrun" not in words_of else "", end="\n")
+    print("# --deepspeed_config in clear:\n" + json.dumps(deepspeed, indent=1, ensure_ascii=False))
+    megatron = {**megatron, "config_files": sorted(megatron.get("config_files") or {})}
+    print("# --megatron_config in clear:\n" + json.dumps(megatron, indent=1, ensure_ascii=False))
 
 
 def checks(call: Call) -> list[Check]:

@@ -65,6 +65,12 @@ class DeepyOptions(SuperviseOptions):
     autotuning: str | None = option("handed on", None, among=("tune", "run"))
     sample_input_file: str | None = option("handed on", None, flags=("-i", "--sample_input_file"))
     sample_output_file: str | None = option("handed on", None, flags=("-o", "--sample_output_file"))
+    every_node: bool = _own("started on every node by itself (Kubernetes, PBS): no ssh, docs/guide-cluster.md", False)
+    nnodes: int | None = count("with --every-node: nodes (the environment's)", None, group="Haigo's own")
+    node_rank: int | None = count(
+        "with --every-node: this one, from 0 (the environment's)", None, least=0, group="Haigo's own"
+    )
+    nproc_per_node: int | None = few("with --every-node: GPUs of a node (those seen here)", None, group="Haigo's own")
     dry_run: bool = _own("check, print the commands, start nothing", False)
     json: bool = _own("with --dry-run: print all of it as JSON", False)
     gpus: int | None = few("number of GPUs for the checks, where no hostfile tells", None, group="Haigo's own")

@@ -21,9 +21,10 @@ from pathlib import Path
 from haigo import cli, files
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.progress import clock
-from launch.neox import checkpoints, hostfile, milestones, ports
+from launch.neox import checkpoints, every_node, hostfile, milestones, ports
 from launch.neox import log as neox_log
 from launch.train import causes, exclusive, process, rank_logs, record, resume, status_display
+from launch.train import nodes as node_starts
 from launch.train.event_log import note
 from launch.train.loss_guard import Alarm
 from launch.train.options import DeepyOptions
@@ -54,14 +55,17 @@ class TrainingRun(contextlib.ExitStack):
         options: of `launch.deepy`.
         root: GPT-NeoX's checkout.
         configs: the config files.
+        nodes: where every node is started by itself, and this is the first.
 
     Raises:
         HaigoError: they are no config.
     """
 
-    def __init__(self, options: DeepyOptions, root: Path, configs: Sequence[Path]) -> None:
+    def __init__(
+        self, options: DeepyOptions, root: Path, configs: Sequence[Path], nodes: every_node.Nodes | None = None
+    ) -> None:
         super().__init__()
-        self.options, self.root, self.configs = options, root, list(configs)
+        self.options, self.root, self.configs, self.nodes = options, root, list(configs), nodes
         self.config = reader.load(configs)
         self.save = root / str(self.config["save"]) if self.config.get("save") else None
         self.folder = self._folder()
@@ -251,14 +255,24 @@ class TrainingRun(contextlib.ExitStack):
         if self._ranks_can_be_told_apart():
             script = [str(Path(rank_logs.__file__).resolve()), str(own), "deepy.py"]
             ranks = sorted(rank_logs.Gatherer(own, self.log).names())
-        words = self.options.words(without=("iteration",) if self.resume.changes or self.restarts else ())
+        again = self.resume.changes or self.restarts
+        words = self.options.words(without=("iteration",) if again else ())
         command = [python, *script, self.options.user_script, *map(str, self.start_files()), *words]
+        port = self.port or (self.nodes.port if self.nodes else 0)
+        if self.nodes is not None:
+            environment = every_node.cleared(environment)
+            keys = self.options.overwrites()
+            keys = {key: value for key, value in keys.items() if key != "iteration"} if again else keys
+            words = every_node.script(every_node.arguments(self.start_files(), keys, environment, self.nodes.world))
+            command = every_node.command(self.nodes, 0, python, words, port)
         offset = self.log.stat().st_size if self.log.exists() else 0
         begun = {"step": step, "offset": offset, "ranks": ranks, "at": time.time(), "restarts": self.restarts}
         files.write_json(self.folder / "start.json", begun)
         if self.save is not None:
             record.note_start(self.save, now, step, self.gpus, command, remarks)
         files.remove(self.folder / "places.json")
+        if self.nodes is not None and self.nodes.count > 1:
+            node_starts.announce(self.folder, "start", words, port)
         child = process.start(command, self.root, environment, self.folder, self.log)
         where = f"from step {step:,}" if step else "from the beginning"
         self.display.say(f"haigo: started {where} (pid {child.pid}); GPT-NeoX's output: {self.log}")
@@ -268,7 +282,7 @@ class TrainingRun(contextlib.ExitStack):
     def _ranks_can_be_told_apart(self) -> bool:
         several = self.options.hostfile or reader.value(self.config, "hostfile") or os.environ.get("DLTS_HOSTFILE")
         remote = any(reader.value(self.config, key) for key in ("force_multi", "deepspeed_slurm", "deepspeed_mpi"))
-        return not (self.options.no_rank_logs or several or remote) and (self.gpus or 1) > 1
+        return not (self.options.no_rank_logs or several or remote or self.nodes) and (self.gpus or 1) > 1
 
     # -- after an end
 

@@ -10,11 +10,12 @@ from typing import Any
 
 from haigo import cli
 from haigo.cli import Refused
-from launch.neox import checkout, checkpoints, ports
+from launch.neox import checkout, checkpoints, every_node, ports
 from launch.plan import preflight
 from launch.plan.checks import machine as preflight_place
 from launch.plan.checks.check import Check
-from launch.train import dry_run, requeue, resume
+from launch.train import dry_run, follower, requeue, resume
+from launch.train import nodes as node_starts
 from launch.train.options import DeepyOptions
 from launch.train.run import State, TrainingRun
 
@@ -35,7 +36,23 @@ def start(options: DeepyOptions, root: Path | None, configs: Sequence[Path]) -> 
     """
     if options.supervised and options.requeue and not options.dry_run:
         requeue.command(os.environ)
-    with TrainingRun(options, root or Path(), configs) as run:
+    nodes = node_starts.find(options, os.environ)
+    if nodes is None:
+        return _start(options, root, configs, None)
+    options = options.replaced(gpus=nodes.world, hostfile=None)
+    if options.dry_run or root is None:
+        return _start(options, root, configs, nodes)
+    if nodes.rank > 0:
+        return follower.follow(options, root, configs, nodes)
+    with node_starts.ended(TrainingRun(options, root, configs).folder, nodes) as code:
+        code[:] = [_start(options, root, configs, nodes)]
+        return code[0]
+
+
+def _start(options: DeepyOptions, root: Path | None, configs: Sequence[Path], nodes: every_node.Nodes | None) -> int:
+    with TrainingRun(options, root or Path(), configs, nodes) as run:
+        if nodes is not None:
+            every_node.check(run.config)
         if root is not None and options.supervised and _nothing_left(run):
             return cli.OK
         files, config = run.configs, run.config
@@ -44,12 +61,13 @@ def start(options: DeepyOptions, root: Path | None, configs: Sequence[Path]) -> 
         report = preflight.preflight(files, options.hostfile, options.gpus, root or Path(), config)
         starts = root is not None and not options.dry_run and run.state is not State.RUNNING
         if root is not None and starts and not report.failed:
-            here = preflight_place.checks(config, root, options.hostfile)
-            if options.supervised:
+            where = config if nodes is None else {**config, "launcher": "pdsh", "master_port": nodes.port}
+            here = preflight_place.checks(where, root, options.hostfile)
+            if options.supervised and nodes is None:
                 here, run.port = settle_port(here, config)
             report.checks.extend(here)
         call = _call(options, root, files, config, run.gpus)
-        if (options.dry_run or starts) and not report.failed:
+        if nodes is None and (options.dry_run or starts) and not report.failed:
             report.checks.extend(_launching(options, config, call))
         shown = [check for check in report.checks if check.status != "ok"]
         names = ", ".join(dict.fromkeys(check.name for check in report.checks))
@@ -61,17 +79,22 @@ def start(options: DeepyOptions, root: Path | None, configs: Sequence[Path]) -> 
             raise Refused(f"the hostfile {named} does not exist.", "write one line `HOST slots=GPUS` a node")
         python = call.python
         if root is not None:
-            flash = "flash" in str(config.get("attention_config"))
-            python = str(checkout.interpreter(["flash_attn"] if flash else []))
+            python = _interpreter(config)
         if options.dry_run:
+            made = _call(options, root, files, config, run.gpus, python)
             deepy = [python, "deepy.py", options.user_script, *map(str, files), *options.words()]
-            dry_run.show(_call(options, root, files, config, run.gpus, python), deepy, options.json)
+            dry_run.show(made, deepy, options.json) if nodes is None else dry_run.show_nodes(made, nodes, options.json)
             return cli.OK
         if config.get("comment") or config.get("account"):
             asked = preflight.Report(preflight_place.deepspeed(config, python), {})
             if not options.no_preflight:
                 asked.refuse(str(files[0]))
         return run.run(python, checkout.environment(python, config))
+
+
+def _interpreter(config: Mapping[str, Any]) -> str:
+    flash = "flash" in str(config.get("attention_config"))
+    return str(checkout.interpreter(["flash_attn"] if flash else []))
 
 
 def _nothing_left(run: TrainingRun) -> bool:
