@@ -12,6 +12,7 @@ from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
+from haigo.formats.exported import CONVERSION
 from neox_configs import derive, reader
 
 _TAG = re.compile(r"global_step(0|[1-9]\d*)")
@@ -127,6 +128,13 @@ def kept_configs(checkpoint: str | os.PathLike[str]) -> list[Path]:
     return sorted(
         path for path in (Path(checkpoint) / "configs").glob("*") if path.suffix in (".yml", ".yaml", ".json")
     )
+
+
+def published(checkpoint: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """What `launch.convert --to-neox` noted of the model that a checkpoint was made of: `vocab_size`, its rows as they were
+    published, and `rows`, with those that were added; None for a checkpoint that GPT-NeoX trained."""
+    path = Path(checkpoint) / CONVERSION
+    return dict(files.read_record(path, {"vocab_size": int, "rows": int})) if path.is_file() else None
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,8 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
             length = begun.config.get("seq_length")
     datasets = catalogues.read(options.catalogue)
     tokenizer = load(datasets.tokenizer)
+    if begun is not None:
+        recipes.check_vocabulary(tokenizer.vocab_size, begun)
     of_sample = int(length or own.get("seq_length") or 2048)
     asked: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "seq_length": length}
     weights: dict[str, float] = {}

@@ -40,6 +40,8 @@ _SHAPE = [
     "sliding_window_width",
 ]
 """Keys that must be as in the checkpoint, or its weights mean something else."""
+_KEPT = ("max_position_embeddings", "make_vocab_size_divisible_by")
+"""Keys that are the checkpoint's, whatever model and layout say: GPT-NeoX compares them when it loads."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def layout(plan: Plan, start: Base | None) -> Layout:
     kind = "a pipeline" if start.piped else "no pipeline"
     raise Refused(
         f"the checkpoint {start.folder} is split over {start.tensor} GPUs with {kind}, and no such layout fits here.",
-        "take other nodes, or convert it (launch.convert) and load it by GPT-NeoX's tools/ckpts in another split",
+        "take other nodes, or split it anew: launch.convert to a Hugging Face folder, then launch.convert --to-neox "
+        "of that with --tensor-parallel",
     )
 
 
@@ -183,6 +186,25 @@ def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
     return {name: reader.value(config, name) for name in names} | built
 
 
+def check_vocabulary(pieces: int, start: Base) -> None:
+    """See that the tokenizer's ids have rows in published weights.
+
+    Args:
+        pieces: of the tokenizer.
+
+    Raises:
+        Refused: GPT-NeoX would make another number of rows.
+    """
+    published = checkpoints.published(start.folder / f"global_step{start.step}")
+    rows = derive.padded_vocab(start.config, pieces)
+    if published is not None and rows != published["rows"]:
+        raise Refused(
+            f"the tokenizer's {pieces:,} pieces give {rows:,} rows, and the model in {start.folder} has {published['rows']:,}.",
+            "name in the catalogue the tokenizer that was published with the model",
+            option="catalogue",
+        )
+
+
 def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: int, iterations: int) -> dict[str, Any]:
     """What a recipe changes in the config, besides data and schedule; min_lr becomes a tenth of the peak.
 
@@ -200,6 +222,7 @@ def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: in
         params["lr"] = options.lr
         changes["min_lr"] = options.lr / 10
     changes["optimizer"] = {**optimizer, "params": params}
+    changes |= {name: start.config[name] for name in _KEPT if start.config.get(name) is not None}
     changes |= {"load": str(start.folder), "lr_decay_iters": iterations}
     turned = reader.value(start.config, "rotary_emb_base")
     if turned != reader.value(own, "rotary_emb_base"):  # the checkpoint was stretched before
@@ -208,14 +231,13 @@ def keys(options: ConfigOptions, start: Base, own: Mapping[str, Any], length: in
         changes["iteration"] = start.step
     if options.recipe == "long-context":
         changes |= stretched(start, length)
-        if int(reader.value(start.config, "max_position_embeddings")) < length:
-            raise Refused(
-                f"GPT-NeoX loads {start.folder} only with its max_position_embeddings "
-                f"{reader.value(start.config, 'max_position_embeddings')}.",
-                f"make a copy first: python -m launch.stretch {start.folder} --seq-length {length} --output-dir FOLDER",
-                option=("seq_length", "output_dir"),
-            )
-        changes["max_position_embeddings"] = reader.value(start.config, "max_position_embeddings")
+    room = int(reader.value(start.config, "max_position_embeddings"))
+    if room < length:
+        raise Refused(
+            f"GPT-NeoX loads {start.folder} only with its max_position_embeddings {room}.",
+            f"make a copy first: python -m launch.stretch {start.folder} --seq-length {length} --output-dir FOLDER",
+            option=("seq_length", "output_dir"),
+        )
     return changes
 
 

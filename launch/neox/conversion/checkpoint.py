@@ -18,9 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from haigo import files
 from haigo.cli import HaigoError
-from haigo.formats import exported
 from haigo.pickles import refusal
 from launch.engine import keys
 from launch.neox import checkpoints
@@ -60,7 +58,7 @@ class Checkpoint:
     data_ranks: int | None = None
     """Data-parallel copies of the run, where the checkpoint says so."""
     rows: int | None = None
-    """Of the vocabulary as it was published, of a checkpoint that `launch.convert --to-neox` wrote."""
+    """Of the vocabulary as it was published, of one that `launch.convert --to-neox` wrote."""
     _cache: dict[int, list[Mapping[str, torch.Tensor]]] = field(default_factory=dict, repr=False)
 
     @property
@@ -122,7 +120,8 @@ def load(place: str | Path, configs: Sequence[str | Path] = (), iteration: int |
     _fits(config)
     config["model_parallel_size"] = int(config.get("model_parallel_size") or 1)
     ranks, pipeline = _layout(folder, config)
-    checkpoint = Checkpoint(folder, step or 0, config, ranks, pipeline, _data_ranks(folder), _rows(folder))
+    rows = (checkpoints.published(folder) or {}).get("vocab_size")
+    checkpoint = Checkpoint(folder, step or 0, config, ranks, pipeline, _data_ranks(folder), rows)
     for path in (checkpoint.file(number, rank) for number in checkpoint.numbers() for rank in range(ranks)):
         if not path.is_file():
             raise HaigoError(f"{path} is missing.", _elsewhere(folder))
@@ -196,11 +195,6 @@ def _data_ranks(folder: Path) -> int | None:
         return None
     size = read(path, folder).get("dp_world_size")
     return size if isinstance(size, int) and size >= 1 else None
-
-
-def _rows(folder: Path) -> int | None:
-    path = folder / exported.CONVERSION
-    return int(files.read_record(path, {"vocab_size": int})["vocab_size"]) if path.is_file() else None
 
 
 def _elsewhere(folder: Path) -> str:
