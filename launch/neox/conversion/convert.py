@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,10 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
     if options.dry_run:
         return {**record, "checks": []}
     measured = options.check or options.log is not None
-    width = 4 if measured or record["dtype"] == "float32" else 2  # bytes; losses are measured in float32
-    files.require_space(out, width * weights.parameters(checkpoint, padded), "the conversion")
+    size = (4 if record["dtype"] == "float32" else 2) * weights.parameters(checkpoint, rows)
+    need = max(size, 4 * weights.parameters(checkpoint, padded)) if measured else size  # losses are measured in float32
+    say_size(out, size, need)
+    files.require_space(out, need, "the conversion")
     temporary = out.with_name(f".{out.name}.partial")
     with files.owner(temporary), contextlib.ExitStack() as stack:
         stack.callback(files.remove_tree, temporary)
@@ -87,6 +90,12 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
             files.remove_tree(out)
             files.move(model, out)
     return {**record, "checks": [one.as_dict() for one in findings]}
+
+
+def say_size(out: Path, size: int, need: int) -> None:
+    """Say on stderr how many bytes are written, and how many more are needed meanwhile."""
+    meanwhile = f", and {need / 1e6:,.0f} MB while it works" if need > size else ""
+    print(f"haigo: {out} takes {size / 1e6:,.0f} MB{meanwhile}.", file=sys.stderr)
 
 
 def _proven(

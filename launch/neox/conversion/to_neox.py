@@ -14,13 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from haigo import __version__, files, yamlfile
-from haigo.cli import Failed, HaigoError
+from haigo.cli import Failed, HaigoError, Refused
 from haigo.formats import exported
 from haigo.progress import Progress
 from launch.neox import checkpoints
@@ -64,6 +63,10 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
     source, out = published.load(options.checkpoint), Path(options.out or "")
     tensor, pipe = options.tensor_parallel, options.pipe_parallel
     _splits(source, tensor, pipe)
+    if trained := [step for step in checkpoints.steps(out) if step]:
+        raise Refused(
+            f"{out} holds global_step{trained[-1]}, which a run saved there.", "name another folder with --out"
+        )
     from_neox.free(out, source.folder, options.force)
     dtype = source.dtype if options.dtype == "auto" else options.dtype
     rows = -(-source.rows // tensor) * tensor
@@ -83,10 +86,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
     need = whole if pipe else whole + whole // tensor
     if options.dry_run:
         return record
-    print(
-        f"haigo: {whole / 1e9:,.1f} GB are written to {out}; it needs {need / 1e9:,.1f} GB while it works.",
-        file=sys.stderr,
-    )
+    from_neox.say_size(out, whole, need)
     files.require_space(out, need, "the conversion")
     temporary = out.with_name(f".{out.name}.partial")
     with files.owner(temporary), contextlib.ExitStack() as stack:
