@@ -52,7 +52,7 @@ def problems(checkpoint: Checkpoint, padded: int) -> Iterator[str]:
                 where = f"{checkpoint.file(number, rank).name}: layer {number} {one.name}"
                 shape = one.on_a_rank(checkpoint.ranks)
                 if one.name not in state and _THREE in state:
-                    yield f"{where} is missing: it has w1, w2 and w3, as GPT-NeoX had until October 2024."
+                    yield f"{where} is missing: it has w1, w2 and w3, as older versions of GPT-NeoX have."
                 elif one.name not in state:
                     yield f"{where} is missing."
                 elif tuple(state[one.name].shape) != shape:
