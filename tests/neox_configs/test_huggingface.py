@@ -69,7 +69,12 @@ def test_the_sizes_of_the_gated_mlp_are_neox_own():
 
 def test_a_window_of_flash_attention_is_one_more_in_transformers():
     assert huggingface.fields({**LLAMA, **FLASH})["sliding_window"] == 32
-    assert "sliding_window" not in huggingface.fields({**LLAMA, "sliding_window_width": 31})
+    masked = {**LLAMA, "sliding_window_width": 31}
+    assert "sliding_window" not in huggingface.fields(masked)
+    # a pipeline hands the mask with the window on (seen: loss equal to 7 digits), and one kernel looks at no mask
+    assert huggingface.fields({**masked, "pipe_parallel_size": 1})["sliding_window"] == 32
+    with pytest.raises(HaigoError, match="fused causal softmax has none"):
+        huggingface.fields(masked | {"pipe_parallel_size": 2, "scaled_upper_triang_masked_softmax_fusion": True})
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,9 @@ def asked(shared_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str
     return call
 
 
+FUSED = {"scaled_upper_triang_masked_softmax_fusion": True}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -66,6 +69,11 @@ def asked(shared_world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str
         ({"moe_num_experts": 3, "model_parallel_size": 2, "train_batch_size": None}, "moe_num_experts cannot be split"),
         ({"use_mup": True}, "use_mup without base_shapes_file"),
         ({"pos_emb": "rpe", "attention_config": [[["flash"], 24]]}, "flash attention leaves the rpe out"),
+        ({"sliding_window_width": 100, "attention_config": None}, "counts in flash attention only"),
+        (
+            {"sliding_window_width": 100, "attention_config": None, "pipe_parallel_size": 1, "eval_iters": 0, **FUSED},
+            "the fused causal softmax has no window",
+        ),
         ({"curriculum_learning": {"enabled": True}}, "curriculum_learning has no curriculum_type"),
     ],
 )
@@ -79,6 +87,17 @@ def test_warned(asked: Any, changes: dict[str, Any], said: str) -> None:
     code, out = asked(changes)
     warned = [line for line in out.splitlines() if line.startswith(("warn", "       fix"))]
     assert code == cli.OK and said in "\n".join(warned), out
+
+
+def test_a_window_that_is_there_or_too_wide_to_matter(asked: Any) -> None:
+    for changes in (
+        {"attention_config": [[["flash"], 24]]},
+        {"pipe_parallel_size": 1, "eval_iters": 0},
+        {"seq_length": 101},
+    ):
+        plain = {"attention_config": None, "scaled_upper_triang_masked_softmax_fusion": False}
+        code, out = asked({"sliding_window_width": 100, **plain, **changes})
+        assert code == cli.OK and "window" not in out, out
 
 
 def test_a_run_measured_on_what_it_was_trained_on(asked: Any, shared_world: World) -> None:
