@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,6 +184,8 @@ def _on_disk(part: torch.Tensor, path: Path) -> torch.Tensor:
     """The same numbers in a file that is mapped: they take room on the disk and none of the memory that others need."""
     import torch
 
+    with files.create(path) as handle:  # the room for it, or a full disk would end the process when it is filled
+        os.posix_fallocate(handle.fileno(), 0, part.numel() * part.element_size())
     kept = torch.from_file(str(path), shared=True, size=part.numel(), dtype=part.dtype)
     return kept.copy_(part.flatten()).view(part.shape)
 

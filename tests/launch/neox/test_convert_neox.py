@@ -158,6 +158,45 @@ def test_an_older_step_and_a_log_of_another_run(runs, bare, tmp_path):
     assert len(convert_loss.logged(folder / "log", 2, config, 4)) == 2
 
 
+def own_converter(neox: Any, save: Path, config: dict[str, Any], place: Path, kind: str) -> Any:
+    """GPT-NeoX's own converter, run on the checkpoint of STEP with one flat config; its folder is `theirs`."""
+    flat = {key: value for key, value in config.items() if key not in ("precision", "zero_optimization")}
+    yamlfile.write(place / "flat.yml", flat)
+    script = neox.root / "tools" / "ckpts" / "convert_neox_to_hf.py"
+    argv = [str(neox.python), str(script), "--input_dir", str(save / f"global_step{STEP}"), "--architecture", kind]
+    argv += ["--config_file", str(place / "flat.yml"), "--output_dir", str(place / "theirs")]
+    return subprocess.run(
+        [*argv, "--precision", "fp32", "--no_save_tokenizer"],
+        cwd=neox.root,
+        env={**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "wrong"), [("llama pp0", "llama", ["q", "k", "v"]), ("mistral pp0", "mistral", [])]
+)
+def test_gpt_neox_s_own_converter_of_llamas(name, kind, wrong, runs, neox, bare, tmp_path):
+    """It ends on the config of the run; with a third of intermediate_size it mixes heads, and windows lose a token."""
+    import torch
+    from safetensors.torch import load_file
+
+    save, out = runs.folder(name) / "save", tmp_path / "hf"
+    config = convert_world.converted(save, out, iteration=STEP)["config"]
+    done = own_converter(neox, save, config, tmp_path, kind)
+    assert done.returncode != 0 and "size mismatch" in done.stderr
+    done = own_converter(neox, save, {**config, "intermediate_size": config["intermediate_size"] // 3}, tmp_path, kind)
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, theirs = load_file(out / "model.safetensors"), load_file(tmp_path / "theirs" / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    other = {key for key, value in ours.items() if not torch.equal(value, theirs[key])}
+    assert other == {f"model.layers.{layer}.self_attn.{one}_proj.weight" for layer in (0, 1) for one in wrong}
+    windows = [files.read_json(place / "config.json").get("sliding_window") for place in (out, tmp_path / "theirs")]
+    assert windows == ([7, 6] if kind == "mistral" else [None, None])
+
+
 @pytest.mark.parametrize("name", ["pp1", "mp2 pp0"])
 def test_gpt_neox_s_own_converter_gives_the_same_but_for_its_errors(name, runs, neox, bare, tmp_path):
     """With two tensor ranks two biases come out twice too large; ids and tokenizer are not the run's."""
@@ -167,19 +206,7 @@ def test_gpt_neox_s_own_converter_gives_the_same_but_for_its_errors(name, runs, 
     save, out = runs.folder(name) / "save", tmp_path / "hf"
     made = convert_world.converted(save, out, iteration=STEP)
     ours = load_file(out / "model.safetensors")
-    flat = {key: value for key, value in made["config"].items() if key not in ("precision", "zero_optimization")}
-    yamlfile.write(tmp_path / "flat.yml", flat)
-    script = neox.root / "tools" / "ckpts" / "convert_neox_to_hf.py"
-    argv = [str(neox.python), str(script), "--input_dir", str(save / f"global_step{STEP}")]
-    argv += ["--config_file", str(tmp_path / "flat.yml"), "--output_dir", str(tmp_path / "theirs")]
-    done = subprocess.run(
-        [*argv, "--precision", "fp32", "--no_save_tokenizer"],
-        cwd=neox.root,
-        env={**os.environ, "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
+    done = own_converter(neox, save, made["config"], tmp_path, "neox")
     assert done.returncode == 0, done.stderr[-3000:]
     theirs = load_file(tmp_path / "theirs" / "model.safetensors")
     assert theirs.keys() == ours.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -268,6 +269,18 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_written(models, tmp
     monkeypatch.setattr(os, "statvfs", lambda place: type("Usage", (), {"f_bavail": 1, "f_frsize": 4096}))
     assert run(models("llama"), tmp_path / "save") == cli.BAD_INPUT
     assert "needs about" in capsys.readouterr().err and not (tmp_path / "save").exists()
+
+
+@pytest.mark.parametrize("pipe", ["0", "1"])
+def test_a_disk_that_is_full_in_the_middle_is_named(models, tmp_path, pipe):
+    words = ["--to-neox", str(models("llama")), "--out", str(tmp_path / "save"), "--pipe-parallel", pipe]
+    done = subprocess.run(
+        [sys.executable, "-m", "launch.convert", *words], env={**os.environ, "PYTHONPATH": str(REPO)}, cwd=tmp_path,
+        capture_output=True, text=True, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )  # fmt: skip
+    assert done.returncode == cli.BAD_INPUT and "the weights cannot be written" in done.stderr, done.stderr
+    assert not list(tmp_path.iterdir())
+    assert cli.run(convert.main, words) == cli.OK
 
 
 MEMORY = """
