@@ -34,7 +34,7 @@ _OVERRULED = [
     "merge_file",
 ]
 FUSED_LENGTH = 2048
-"""The longest sample that GPT-NeoX's fused softmax takes; longer ones go through torch's without a word."""
+"""The longest sample that GPT-NeoX's fused softmax takes."""
 
 
 @dataclass(frozen=True)
@@ -361,6 +361,8 @@ def _layout_keys(own: Mapping[str, Any], plan: Plan, best: Layout, place: Cluste
     elif own.get("attention_config") is not None:
         # the model's own may be another than the one that was planned
         keys["attention_config"] = [[["global"], own["num_layers"]]]
-    if plan.attention == "global" and plan.seq_length <= FUSED_LENGTH:
+    # what it does not take goes through torch's softmax without a word
+    fours = best.micro * own["num_attention_heads"] // best.tensor % 4 == 0 and plan.seq_length % 4 == 0
+    if plan.attention == "global" and plan.seq_length <= FUSED_LENGTH and fours:
         keys["scaled_upper_triang_masked_softmax_fusion"] = True
     return keys

@@ -36,8 +36,9 @@ def save(folder: Path, step: int, name: bool = True) -> None:
     )
     if name:
         (folder / "latest").write_text(tag)
-    (folder / tag / "configs").mkdir(exist_ok=True)  # the last that GPT-NeoX writes
-    (folder / tag / "configs" / Path(sys.argv[2]).name).write_text(Path(sys.argv[2]).read_text())
+    if sys.argv[2].endswith(".yml"):  # as deepy.py; the last that GPT-NeoX writes
+        (folder / tag / "configs").mkdir(exist_ok=True)
+        (folder / tag / "configs" / Path(sys.argv[2]).name).write_text(Path(sys.argv[2]).read_text())
 
 
 def load(folder: Path) -> int:

@@ -96,9 +96,13 @@ def test_neox_args_accepts_every_size_and_number_of_nodes(neox: Any, shared_worl
 
 def _write_golden(entries: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
     golden: dict[str, Any] = {"keys": {}, "configs": []}
+    for entry in entries:
+        known = golden["keys"].setdefault(entry["attention"], [])
+        known[:] = sorted({*known, *entry["config"]})
     for entry, told in zip(entries, answers, strict=True):
-        golden["keys"][entry["attention"]] = sorted(entry["config"])
         kept = {key: entry[key] for key in ("model", "cluster", "nodes", "attention", "gpus")}
+        if lacks := [key for key in golden["keys"][entry["attention"]] if key not in entry["config"]]:
+            kept["lacks"] = lacks
         kept["neox"] = {key: value for key, value in told.items() if key not in ("deepspeed", "gpus")}
         kept["neox"]["deepspeed"] = files.digest(told["deepspeed"])
         golden["configs"].append(kept)

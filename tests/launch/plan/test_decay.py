@@ -19,6 +19,7 @@ from launch import configs, convert
 from launch.engine import settings
 from launch.engine.optimizer import learning_rate
 from launch.neox import checkpoints
+from launch.plan import preflight
 from launch.plan.config import make_config, write_config
 from launch.plan.options import ConfigOptions
 from launch.train import record, resume
@@ -85,8 +86,12 @@ def test_milestones_are_checkpoints_to_start_from(stable: tuple[dict[str, Any], 
     _, folder = stable
     (folder / "milestones").mkdir()
     (folder / f"global_step{FROM}").rename(folder / "milestones" / f"global_step{FROM}")
-    config = make_config(options(tmp_path, folder / "milestones" / f"global_step{FROM}", decay=1 / 3)).config
+    asked = options(tmp_path, folder / "milestones" / f"global_step{FROM}", decay=1 / 3)
+    config = write_config(asked)["config"]
     assert (config["load"], config["iteration"]) == (str(folder / "milestones"), FROM)
+    report = preflight.preflight([asked.output], gpus=1)
+    assert not report.failed, report.failed  # no `latest` is needed there
+    assert any(check.found == f"goes on from global_step{FROM}" for check in report.checks)
     with pytest.raises(Refused, match="where it starts from"):
         make_config(options(tmp_path, folder / "milestones" / f"global_step{FROM}", save=folder))
 
@@ -148,8 +153,8 @@ def test_after_a_break_it_goes_on_from_its_own_checkpoints(stable: tuple[dict[st
 
 @pytest.mark.neox
 @pytest.mark.slow
-@pytest.mark.parametrize(("share", "ranks"), [(1 / 3, 1), (0.09, 1), (0.09, 2)])
-def test_gpt_neox_decays(neox: Any, tmp_path: Path, share: float, ranks: int) -> None:
+@pytest.mark.parametrize(("share", "ranks", "pipe"), [(1 / 3, 1, 0), (0.09, 1, 0), (0.09, 2, 0), (0.09, 1, 1)])
+def test_gpt_neox_decays(neox: Any, tmp_path: Path, share: float, ranks: int, pipe: int) -> None:
     """From step 40 of 60 to the planned end, and to step 44, where the epochs of a corpus would be others: the rates that
     GPT-NeoX logs are those that were meant; the samples are those of the first run, told by its losses as long as the rate
     is the same."""
@@ -179,7 +184,7 @@ def test_gpt_neox_decays(neox: Any, tmp_path: Path, share: float, ranks: int) ->
         return rates, [float(loss) for loss in re.findall(r"lm_loss: (\S+)", told)]
 
     first = tmp_path / "run" / "stable.yml"
-    config = first_run(place, first, **several)
+    config = first_run(place, first, **several, pipe_parallel_size=pipe)
     rates, losses = train(first)
     assert len(losses) == STEPS and set(rates[FROM:]) == {PEAK}
     output = tmp_path / "run" / "decay.yml"
