@@ -50,7 +50,7 @@ from haigo.reading import parse_json, read_json, read_record, read_text, require
 
 __all__ = [
     "JOURNAL", "LOCK", "SCRATCH",
-    "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "link_tree", "made",
+    "adopt", "adopt_tree", "append", "atomic", "check_output", "claim", "copy", "create", "digest", "link", "link_tree", "made",
     "move", "ours", "owner", "parse_json", "put_aside", "read_json", "read_record", "read_text", "remove", "remove_leftovers",
     "remove_tree", "require_file", "require_space", "reserve", "scratch", "sha256_file", "symlink", "write_json", "write_text",
 ]  # fmt: skip
@@ -153,6 +153,21 @@ def copy(source: StrPath, target: StrPath) -> None:
     """Copy a file's bytes, atomically."""
     with open(source, "rb") as old, create(target) as new:
         shutil.copyfileobj(old, new, _CHUNK)
+
+
+def link(path: StrPath, target: StrPath) -> None:
+    """Make `path` another name of the file `target`, whose bytes it keeps whatever becomes of the first; a symbolic link where
+    the disk is another one or has no such names."""
+    name = Path(path)
+    name.parent.mkdir(parents=True, exist_ok=True)
+    require_ours(name)
+    with scratch(name.parent) as place:
+        try:
+            os.link(os.path.realpath(target), place / name.name)
+        except OSError:
+            (place / name.name).symlink_to(os.path.realpath(target))
+        enter(name)
+        os.replace(place / name.name, name)
 
 
 def symlink(path: StrPath, target: StrPath) -> None:

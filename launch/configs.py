@@ -9,10 +9,11 @@
 The layout is the best of `launch.plan`; where nothing fits the command ends with exit code 3 and names what would. The
 corpus weights come from the mixture, the datasets and the tokenizer from the catalogue, and all three are checked against
 each other. Recipes that start from a checkpoint (continued, finetune, long-context, decay) also write NAME-resume.yml, which
-goes on after a break. NAME.deepspeed.json is for reading: what GPT-NeoX derives from the YAML for DeepSpeed. Everything is
-written out, so that the YAML alone says what will run; its header names mixture, plan and command. Start it with
-`python -m launch.deepy train.py OUTPUT`. `--format megatron` writes the same run as arguments of Megatron-LM's pretrain_gpt.py
-in a file for bash; what has no counterpart there is refused by name.
+goes on after a break. Of a mixture with phases OUTPUT lists the configs, one a phase, which stand in a folder of its name
+with datasets of their own that take hardly any space (docs/guide-phases.md). NAME.deepspeed.json is for reading: what GPT-NeoX
+derives from the YAML for DeepSpeed. Everything is written out, so that the YAML alone says what will run; its header names
+mixture, plan and command. Start it with `python -m launch.deepy train.py OUTPUT`. `--format megatron` writes the same run as
+arguments of Megatron-LM's pretrain_gpt.py in a file for bash; what has no counterpart there is refused by name.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import sys
 from collections.abc import Sequence
 
 from haigo import cli, files, flags
-from launch.plan import config
+from launch.plan import config, phases
 from launch.plan.options import ConfigOptions
 
 
@@ -34,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         for output in (options.output, config.deepspeed_path(options.output)):
             named = [options.mixture, options.catalogue, options.start, options.model, options.cluster]
             files.check_output(output, [each for each in named if isinstance(each, str | os.PathLike)])
+    if phases.asked(options):
+        _phases(options)
+        return None
     made = config.make_config(options)
     written = [] if options.dry_run else config.write(made, options.output)
     for warning in made.warnings:
@@ -51,6 +55,26 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         for again in written[1:]:
             print(f"{again} goes on after a break")
     return None
+
+
+def _phases(options: ConfigOptions) -> None:
+    """A mixture with phases: a config for each, and the list of them."""
+    planned = phases.plan(options)
+    folder = phases.folder_of(options.output)
+    if not options.dry_run:
+        files.check_output(folder, [each for each in (options.mixture, options.catalogue) if isinstance(each, str)])
+        phases.write(planned, options.output)
+    if options.json:
+        each = [config.summary(made, folder / f"phase-{number}.yml") for number, made in enumerate(planned.configs, 1)]
+        print(json.dumps(each, ensure_ascii=False, indent=2))
+    elif options.dry_run:
+        for made in planned.configs:
+            print(config.text(made), end="---\n")
+    else:
+        for made in planned.configs:
+            print(made.header.splitlines()[0])
+        output = shlex.quote(str(options.output))
+        print(f"{options.output} lists them; start them with: python -m launch.deepy train.py {output}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ runs from its checkout in a session of its own, so that Ctrl-C and SIGTERM reach
 Because GPT-NeoX also ends with 0 after a loss of NaN or a killed launcher, a training run that says 0 is judged by its log
 and by the last checkpoint too: exit code 4 when they say otherwise. train.py is supervised: a line shows where it stands,
 crashes and hangs are started again from the last whole checkpoint, a finished run is not (docs/guide-supervise.md;
-`--no-supervise` runs it once, as it is).
+`--no-supervise` runs it once, as it is). A list of phases (`launch.configs` with a mixture that has some) is trained one after
+the other; the same command finds the phase that is next.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from haigo import cli, files, flags
 from haigo.cli import HaigoError
 from launch.neox import checkout
 from launch.train.options import DeepyOptions
-from launch.train.start import start
+from launch.train.phases import train
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         files.check_output(options.log, [*configs, options.hostfile], grows=True)
     if root is not None and not (root / options.user_script).is_file():
         raise HaigoError(f"{root} has no {options.user_script}.", "name a script of GPT-NeoX, such as train.py")
-    return start(options, root, configs)
+    return train(options, root, configs)
 
 
 if __name__ == "__main__":

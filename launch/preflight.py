@@ -18,6 +18,7 @@ from haigo import cli, flags
 from haigo.options import Options, few, option
 from launch.plan import preflight
 from launch.plan.checks import machine
+from neox_configs import phases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +33,21 @@ class PreflightOptions(Options):
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("launch.preflight", __doc__, PreflightOptions, argv)
-    report = preflight.preflight(options.configs, options.hostfile, options.gpus, options.base)
+    reports = [_report(options, [str(path) for path in paths]) for paths in phases.expand(options.configs)]
+    checks = [asdict(check) for report in reports for check in report.checks]
+    print(json.dumps(checks, indent=2) if options.json else "\n".join(map(preflight.text, reports)))
+    for report in reports:
+        report.refuse(", ".join(options.configs))
+    return None
+
+
+def _report(options: PreflightOptions, paths: Sequence[str]) -> preflight.Report:
+    """All checks of one config."""
+    report = preflight.preflight(paths, options.hostfile, options.gpus, options.base)
     if options.here and not any(check.name in ("keys", "types") for check in report.failed):
         python = os.environ.get("GPT_NEOX_PYTHON")
         report.checks.extend(machine.checks(report.config, Path(options.base), options.hostfile, python=python))
-    print(json.dumps([asdict(check) for check in report.checks], indent=2) if options.json else preflight.text(report))
-    report.refuse(", ".join(options.configs))
-    return None
+    return report
 
 
 if __name__ == "__main__":

@@ -156,6 +156,11 @@ class SearchOptions(ObjectiveOptions, LimitOptions, RecommendOptions):
         "a corpus of --earlier that is now several (or has another name: OLD=NEW)", [], metavar="OLD=A:SHARE,B:SHARE"
     )
     screen: str | None = option("n-gram losses of launch.screen: they help where proxies are few", None, metavar="DIR")
+    phases: str | None = option(
+        "mixture with a second phase to write, where runs with two mixtures support one (columns CORPUS@2, second_phase)",
+        None,
+        metavar="FILE",
+    )
     output: str | None = option("mixture.yml to write", None)
     language: str = option("of the report", "en", among=("en", "ja"))
     json: bool = option("print the document as JSON", False)

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from haigo import __version__, cli, files, flags, redact
+from haigo import __version__, cli, files, flags, redact, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import tables
 from haigo.progress import Progress
-from mixer import figures, lifted, mixture, nested, report, reuse, scales, screened, together
+from mixer import figures, lifted, mixture, nested, phased, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
 from mixer.arrays import Array
 from mixer.evidence import Evidence
@@ -86,12 +86,58 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
             made = together.apart(made, joint, constraints)
     made = reuse.without_retired(made, retired)
     made.notes[:0] = table.notes
+    if options.phases:
+        made.notes.append(_second_mixture(options, table, objective, constraints, command))
     if options.output:
         inputs = {name: getattr(options, name) for name in ("ratios", "metrics", "supply", "prior")}
         if options.screen:
             inputs["screen"] = str(Path(options.screen) / "metrics.csv")
         mixture.write(options.output, made.document(provenance(inputs, len(table.runs), command)))
     return made
+
+
+def _second_mixture(
+    options: SearchOptions, table: ProxyTable, objective: Objective, constraints: Constraints, command: str
+) -> str:
+    """Write the mixture with a second phase where the runs support one; what they say of it.
+
+    Raises:
+        HaigoError: the table has no second mixtures, the tokens of the run are not known, or an option does not go with it.
+    """
+    options.refuse_idle("--phases", "earlier", "split", "target_size", "target_runs")
+    if options.target_tokens is None:
+        raise HaigoError(
+            "a phase is so many tokens, and those of the run are not given.", "give --target-tokens", option="phases"
+        )
+    known = tables.read_ratios(options.ratios)
+    if known.corpora != list(table.corpora):
+        raise HaigoError(
+            "--phases takes a table whose corpora are not parts of others.", "leave --phases out", option="phases"
+        )
+    if known.first is not None and known.second is not None:
+        rows = [known.runs.index(name) for name in table.runs]
+        known = replace(known, first=known.first[rows], second=known.second[rows])
+    asked = objective.resolve(table.metrics, options.metrics)
+    signs = asked.signs(table.metrics)
+    coefficients = asked.coefficients(table.metrics, table.losses.std(axis=0))
+    found = phased.offer(
+        known, table.losses * signs, coefficients, constraints.limits(), options.seed, options.bootstrap
+    )
+    if found.first is None or known.share is None:
+        return f"Second mixture: {found.reason}"
+    unit = (
+        "standard deviations over the proxies"
+        if asked.standardise and len(np.flatnonzero(coefficients)) > 1
+        else "objective"
+    )
+    document = found.document(list(table.corpora), known.share, options.target_tokens, unit)
+    inputs = {name: getattr(options, name) for name in ("ratios", "metrics", "supply")}
+    yamlfile.write(str(options.phases), {**document, "provenance": provenance(inputs, len(table.runs), command)})
+    low, high = document["worth"]["interval"]
+    return (
+        f"Second mixture: {found.reason} {options.phases} has the two: {document['worth']['mean']:.4g} lower than one mixture "
+        f"(90 %: {low:.4g} to {high:.4g} {unit})."
+    )
 
 
 def _read(
@@ -286,6 +332,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         earlier = [path for pair in options.earlier for path in pair]
         inputs = [options.ratios, options.metrics, options.supply, options.prior, options.screen, *earlier]
         files.check_output(options.output, inputs)
+    if options.phases:
+        files.check_output(options.phases, [options.ratios, options.metrics, options.supply, options.output])
     command = redact.command(["python", "-m", "mixer.search", *map(str, sys.argv[1:] if argv is None else argv)])
     made = search(options, command)
     document = made.document()

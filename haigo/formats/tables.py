@@ -40,6 +40,10 @@ WANDB = ("ID", "State", "Notes", "User", "Tags", "Created", "Updated", "End Time
 SUPPLY = ("corpus", "tokens", "min", "max", "max_epochs", "group")
 """Columns of supply.csv."""
 
+SECOND, SHARE = "@2", "second_phase"
+"""Of ratios.csv: the ending of a corpus' weight in the last part of runs that changed their mixture, and that part's share of
+the tokens."""
+
 SWARM_FORMAT = 1
 _SWARM = {"format": int, "common": {}, "runs": {str: {"weights": {str: float}, "seed": int}}, "scores?": {}}
 
@@ -60,6 +64,11 @@ class Ratios:
     """The same, each row scaled to sum to exactly 1."""
     scaled: list[str]
     """Runs whose sum was off by more than rounding."""
+    second: Array | None = None
+    """(runs, corpora) of the last part of runs that changed their mixture (columns CORPUS@2), `first` of the part before and
+    `share` of the tokens (column second_phase); `weights` are then the means over the tokens."""
+    first: Array | None = None
+    share: float | None = None
 
 
 def read_ratios(path: str | os.PathLike[str]) -> Ratios:
@@ -71,6 +80,8 @@ def read_ratios(path: str | os.PathLike[str]) -> Ratios:
     """
     table = by_run(path)
     corpora = [name for name in table.columns if name not in ABOUT_A_RUN]
+    later = [name for name in corpora if name.endswith(SECOND)]
+    corpora = [name for name in corpora if name not in (*later, SHARE)]
     if not corpora:
         raise HaigoError(f"{path} has no corpus column.", "it needs `run` and one column a corpus")
     for name in corpora:
@@ -78,7 +89,37 @@ def read_ratios(path: str | os.PathLike[str]) -> Ratios:
     written = numbers(table, path, corpora, "corpus")
     runs = [str(name) for name in table.index]
     weights, scaled = check_weights(written, corpora, runs, str(path))
-    return Ratios(runs=runs, corpora=corpora, written=written, weights=weights, scaled=scaled)
+    if not later:
+        return Ratios(runs=runs, corpora=corpora, written=written, weights=weights, scaled=scaled)
+    second, share = _second(table, path, corpora, later)
+    mean = (1 - share) * weights + share * second
+    return Ratios(
+        runs=runs, corpora=corpora, written=mean, weights=mean, scaled=scaled, first=weights, second=second, share=share
+    )
+
+
+def _second(
+    table: Any, path: str | os.PathLike[str], corpora: Sequence[str], later: Sequence[str]
+) -> tuple[Array, float]:
+    """The mixtures of the last part of runs, and its share of the tokens.
+
+    Raises:
+        HaigoError: a second mixture of an unknown corpus, or a share that is none or not the same in all runs.
+    """
+    for name in later:
+        if (base := name.removesuffix(SECOND)) not in corpora:
+            raise HaigoError(f"{path} has a column '{name}' and none '{base}'.", "add it; 0 leaves a corpus out")
+    if SHARE not in table.columns:
+        raise HaigoError(f"{path} has second mixtures and no column '{SHARE}'.", "add the share of the tokens they had")
+    shares = numbers(table, path, [SHARE], "share")[:, 0]
+    if not 0 < shares[0] < 1 or (shares != shares[0]).any():
+        raise HaigoError(
+            f"{path}: '{SHARE}' is not the same number between 0 and 1 in all runs.", "make a table for each"
+        )
+    given = dict(zip(later, numbers(table, path, later, "corpus").T, strict=True))
+    columns = [given.get(f"{name}{SECOND}", np.zeros(len(table))) for name in corpora]
+    names = [str(name) for name in table.index]
+    return check_weights(np.stack(columns, axis=1), corpora, names, f"{path} (second mixtures)")[0], float(shares[0])
 
 
 def check_weights(

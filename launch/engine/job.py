@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,13 @@ from launch.engine import device as devices
 from launch.engine import model as models
 from launch.engine.options import TrainOptions
 from launch.engine.settings import Settings
-from launch.neox import data_order
+from launch.neox import data_order, phase_order
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_OF_PHASE = ("train_iters", "lr", "min_lr", "lr_decay_style", "lr_decay_iters", "warmup")
+"""Settings that may differ between the phases of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,8 @@ class Job:
     """cpu or cuda:N."""
     precision: str
     """What matrix products are computed in: fp32 or bfloat16."""
+    before: tuple[Job, ...] = ()
+    """The phases before this one, in a run that has some."""
 
     def source(self, plan: Settings) -> data_order.Source:
         """Where the training samples come from when the run has `plan.train_iters` steps."""
@@ -82,6 +87,12 @@ class Job:
                 facts[f"{kind}.{name}"] = manifest.fingerprint(prefix, former)
         for name, path in self.pairs.items():
             facts[f"pairs.{name}"] = _file_digest(path)
+        for number, job in enumerate(self.before, 1):
+            facts |= {
+                f"phase {number}.{name}": value
+                for name, value in job.identity(former).items()
+                if facts.get(name) != value
+            }
         return facts
 
     def result(
@@ -154,6 +165,39 @@ def prepare(config: Mapping[str, Any], options: TrainOptions, tokenizer: Tokeniz
     for prefix in (*job.source(plan).prefixes, *job.valid.values(), *job.test.values()):
         belongs.require(prefix, tokenizer)
     return job
+
+
+def in_phases(configs: Sequence[Mapping[str, Any]], options: TrainOptions) -> Job:
+    """Check what a run is made from, phase by phase where it has more than one.
+
+    Returns:
+        The last phase, which knows those before it.
+
+    Raises:
+        HaigoError, Refused: as `prepare`; phases that do not follow one another or are of several models, a budget beside them.
+    """
+    jobs = [prepare(config, options) for config in configs]
+    done = 0
+    for number, job in enumerate(jobs, 1):
+        phase = phase_order.phase_of(job.config)
+        if phase is None and len(jobs) == 1:
+            break
+        if phase is None or phase["steps"] != [done, job.plan.train_iters]:
+            steps = (
+                "is of no phase"
+                if phase is None
+                else f"is of the phase of steps {phase['steps'][0]} to {phase['steps'][1]}"
+            )
+            raise HaigoError(
+                f"config {number} {steps}, and {done} steps come before it.", "name the list of the phases"
+            )
+        if given := options.given("tokens", "seconds", "seed", "continue_from"):
+            raise HaigoError("the phases of a run say how long it is, and its seed.", "leave it out", option=given[0])
+        changed = [name for name, value in job.plan.as_dict().items() if value != jobs[0].plan.as_dict()[name]]
+        if wrong := [name for name in changed if name not in _OF_PHASE]:
+            raise HaigoError(f"{wrong[0]} of phase {number} is not that of the first phase.", "restore it")
+        done = job.plan.train_iters
+    return replace(jobs[-1], before=tuple(jobs[:-1]))
 
 
 def named_sets(prefixes: Sequence[str]) -> dict[str, str]:

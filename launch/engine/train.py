@@ -12,7 +12,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,7 @@ def train(
     lock: bool = True,
     progress: Callable[[Tick], None] | None = None,
     about: Mapping[str, Any] | None = None,
+    then: Sequence[Mapping[str, Any]] = (),
     **given: Any,
 ) -> dict[str, Any]:
     """Train one model, or go on with it, or give its result when it is finished.
@@ -68,6 +69,7 @@ def train(
         lock: hold `output_dir` for this process while training.
         progress: called after every step; a progress line is shown when None.
         about: facts for `result.json` that the run's numbers do not depend on.
+        then: the configs of the phases after the first, in a run that has some (`launch.plan.phases`).
 
     Returns:
         What `result.json` holds: tokens, steps, seconds, cpu_seconds, tokens_per_cpu_s, loss (nats, mean of the last
@@ -79,7 +81,7 @@ def train(
         Failed: the loss became NaN or infinite.
     """
     options = (options or TrainOptions()).replaced(**given)
-    job = jobs.prepare(config, options)
+    job = jobs.in_phases([config, *then], options)
     folder = Path(output_dir)
     with files.owner(folder) if lock else contextlib.nullcontext(), _threads(options.threads):
         checkpoint.own(folder)
@@ -169,7 +171,8 @@ class _Run:
             torch.nn.Module.to(self.model, torch.device(self.job.device))
         self.optimizer = optimizers.build(self.model, plan)
         self.rate = optimizers.learning_rate
-        self.data = self.job.source(plan).open()
+        self.data: data_order.Dataset | data_order.Blend | None = None
+        self.reading: Settings | None = None
         if checkpoints:
             # weights and two moments, while the older checkpoint still stands
             files.require_space(
@@ -184,6 +187,14 @@ class _Run:
                 self.logged = list(extra["log"]) if "log" in extra else log.lines_up_to(self.folder, self.step)
                 self.wall, self.cpu, self.train_cpu = extra["wall"], extra["cpu"], extra["train_cpu"]
 
+    def phase(self, step: int) -> tuple[Settings, data_order.Dataset | data_order.Blend]:
+        """What step `step` is trained by: of a run in phases those of its phase."""
+        job = next((job for job in self.job.before if step < job.plan.train_iters), None)
+        plan = self.plan if job is None else job.plan
+        if self.data is None or self.reading is not plan:
+            self.data, self.reading = (job or self.job).source(plan).open(), plan
+        return plan, self.data
+
     def one_step(self, step: int) -> tuple[float, float]:
         """Train step `step` (from 0). Gives (loss in nats, learning rate)."""
         import torch
@@ -191,7 +202,8 @@ class _Run:
         from launch.engine.loss import fused_cross_entropy
         from launch.engine.model import body
 
-        plan, device = self.plan, self.job.device
+        device = self.job.device
+        plan, data = self.phase(step)
         rate = self.rate(step, plan)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
@@ -201,7 +213,7 @@ class _Run:
         for number in range(micro_batches):
             first = step * plan.batch + number * plan.micro_batch
             for row in range(plan.micro_batch):
-                self.data.fill(first + row, samples[row])
+                data.fill(first + row, samples[row])
             batch = devices.moved(torch.from_numpy(samples), device)
             inputs, labels = batch[:, :-1], batch[:, 1:].reshape(-1)
             if plan.eod_mask_loss:
@@ -289,7 +301,7 @@ class _Run:
         plan = self.plan
         result = {
             **self.job.result(plan, self.model, self.score(self.tasks), self.losses),
-            "epochs": _epochs(self.data),
+            "epochs": _epochs(self.phase(plan.train_iters - 1)[1]),
             "clipped_at": plan.clip,
             **about,
         }

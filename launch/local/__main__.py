@@ -7,7 +7,8 @@
 Sample order, schedule, initialisation, optimizer and model are GPT-NeoX's; a key of the config that this engine cannot
 honour is refused by name. DIR gets log.jsonl (the learning curve), model/ (a Hugging Face folder with the tokenizer)
 and, last, result.json (bits per byte of every validation set). Ctrl-C or kill -9, then the same command: the run goes
-on from its last checkpoint and ends with the same bytes. `--seconds` counts the final evaluation too.
+on from its last checkpoint and ends with the same bytes. `--seconds` counts the final evaluation too. A list of phases, as
+`launch.configs` writes it for a mixture with phases, is one run.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from launch.engine.options import LocalOptions, TrainOptions
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("launch.local", __doc__, LocalOptions, argv)
-    from neox_configs import reader, shipped
+    from neox_configs import phases, reader, shipped
 
-    config = reader.load(shipped.files(options.configs))
+    config, *then = map(reader.load, phases.expand(shipped.files(options.configs)))
     read = [*options.configs, options.tokenizer, options.init_from, options.continue_from, *options.pairs.values()]
     files.check_output(options.output_dir, read)
     from haigo.formats.dataset import overlap
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for told, _ in overlap.found({each: names for each, names in sets.items() if isinstance(names, list)}):
         print(f"haigo: warning: {told}", file=sys.stderr)
     test = named_sets(config.get("test_data_paths") or []) if options.score_test else {}
-    result = train(config, options.output_dir, options.shared(TrainOptions, test=test))
+    result = train(config, options.output_dir, options.shared(TrainOptions, test=test), then=then)
     if options.json:
         print(json.dumps(result, ensure_ascii=False, indent=2))
         return cli.OK

@@ -86,14 +86,7 @@ class Dataset:
                 f"{need / 1e9:,.0f} GB of memory, and {memory.available() / 1e9:,.1f} GB can be had.",
                 "check seq_length, train_iters and the batch size",
             )
-        random = np.random.RandomState(seed)
-        order = np.tile(ids, self.epochs)
-        random.shuffle(order)
-        # uint32 as there; the numbers drawn do not depend on it, the memory does
-        self.shuffle: npt.NDArray[Any] = np.arange(
-            self.count, dtype=np.uint32 if self.count < np.iinfo(np.uint32).max - 1 else np.int64
-        )
-        random.shuffle(self.shuffle)
+        order, self.shuffle = shuffles(np.tile(ids, self.epochs), self.count, seed)
         self.order = order
         self._starts: Int64 = np.asarray(self.reader.offsets, dtype=np.int64) // self.reader.dtype.itemsize
         self._sizes = sizes
@@ -156,8 +149,7 @@ class Blend:
         if len(datasets) >= 255:
             raise HaigoError(f"{len(datasets)} datasets are too many: GPT-NeoX blends fewer than 255.", "merge some")
         self.datasets = list(datasets)
-        array = np.array(weights, dtype=np.float64)
-        self.weights: list[float] = (array / np.sum(array)).tolist()
+        self.weights = blend_weights(weights)
         self._taken = [0] * len(self.datasets)
         self._which: list[int] = []
         self._index: list[int] = []
@@ -167,13 +159,9 @@ class Blend:
         return self._size
 
     def _extend(self, upto: int) -> None:
-        # Python floats are the doubles of GPT-NeoX's C++ helper: the same products, differences and ties
         weights, taken, which, indices = self.weights, self._taken, self._which, self._index
-        numbers = range(len(weights))
         for step in range(len(which), upto):
-            position = float(max(step, 1))
-            errors = [weights[number] * position - taken[number] for number in numbers]
-            chosen = errors.index(max(errors))
+            chosen = next_dataset(weights, taken, step)
             which.append(chosen)
             indices.append(taken[chosen])
             taken[chosen] += 1
@@ -198,6 +186,31 @@ class Blend:
     def __getitem__(self, index: int) -> Int64:
         dataset, sample = self.find(index)
         return dataset[sample]
+
+
+def shuffles(ids: npt.NDArray[Any], count: int, seed: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """The order of the documents (`ids`, shuffled in place) and of the windows, drawn from one generator."""
+    random = np.random.RandomState(seed)
+    random.shuffle(ids)
+    # uint32 as there; the numbers drawn do not depend on it, the memory does
+    windows: npt.NDArray[Any] = np.arange(count, dtype=np.uint32 if count < np.iinfo(np.uint32).max - 1 else np.int64)
+    random.shuffle(windows)
+    return ids, windows
+
+
+def blend_weights(weights: Sequence[float]) -> list[float]:
+    """Weights as the blend scales them once more."""
+    array = np.array(weights, dtype=np.float64)
+    scaled: list[float] = (array / np.sum(array)).tolist()
+    return scaled
+
+
+def next_dataset(weights: Sequence[float], taken: Sequence[int], step: int) -> int:
+    """Which dataset sample `step` of a blend is of, after `taken` samples of each."""
+    # Python floats are the doubles of GPT-NeoX's C++ helper: the same products, differences and ties
+    position = float(max(step, 1))
+    errors = [weight * position - count for weight, count in zip(weights, taken, strict=False)]
+    return errors.index(max(errors))
 
 
 def epochs_needed(tokens: int, seq_length: int, samples: int) -> int:

@@ -11,7 +11,9 @@ import numpy as np
 
 from haigo import memory
 from haigo.cli import HaigoError
-from launch.neox import data_order
+from haigo.formats.dataset import manifest
+from haigo.formats.dataset.indexed import MMapReader
+from launch.neox import data_order, phase_order
 from neox_configs import derive
 
 _BYTES = 40  # of a token in a list
@@ -28,7 +30,7 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
     Returns:
         One dict a sample: sample (its number), step (from 0), corpus (the prefix's folder), prefix, index (its number
         within the dataset), documents [[document, offset, tokens], ...], sha256 (of the tokens as little-endian int64)
-        and tokens (seq_length + 1 ids).
+        and tokens (seq_length + 1 ids). Of a phase of a run they begin where it does, and documents are the corpus' own.
 
     Raises:
         HaigoError: as `data_order.source` and `derive.batch_of`.
@@ -41,9 +43,11 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
             f"{first:,} samples of {source.seq_length:,} tokens take at least {held / 1e9:,.0f} GB of memory.",
             "show fewer with --first",
         )
+    phase = phase_order.phase_of(config) if split == "train" else None
+    begin = phase["steps"][0] * batch if phase else 0
     data = source.open()
     samples = []
-    for number in range(first):
+    for number in range(begin, begin + first):
         dataset, index = data.find(number)
         tokens = dataset[index]
         samples.append(
@@ -53,12 +57,27 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
                 "corpus": Path(dataset.prefix).resolve().parent.name,
                 "prefix": dataset.prefix,
                 "index": index,
-                "documents": [list(piece) for piece in dataset.pieces(index)],
+                "documents": [list(piece) for piece in _pieces(dataset, index)],
                 "sha256": digest([tokens]),
                 "tokens": tokens.tolist(),
             }
         )
     return samples
+
+
+def _pieces(dataset: data_order.Dataset, index: int) -> list[tuple[int, int, int]]:
+    """`Dataset.pieces`, a view's by the documents of the dataset that it is of."""
+    found = dataset.pieces(index)
+    view = (manifest.find(dataset.prefix) or {}).get("view")
+    if view is None:
+        return found
+    starts, size = MMapReader(view["of"]).offsets, dataset.reader.dtype.itemsize
+    pieces = []
+    for number, offset, taken in found:
+        at = int(dataset.reader.offsets[number]) + offset * size
+        document = int(np.searchsorted(starts, at, side="right")) - 1
+        pieces.append((document, (at - int(starts[document])) // size, taken))
+    return pieces
 
 
 def digest(samples: Sequence[Sequence[int] | np.ndarray]) -> str:

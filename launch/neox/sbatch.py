@@ -19,7 +19,7 @@ from haigo.cli import Failed, HaigoError, Refused
 from haigo.options import Options, count, option
 from launch.neox import checkpoints, nodelist
 from launch.neox.launcher import KEPT, PREFIXES
-from neox_configs import derive, reader
+from neox_configs import derive, phases, reader
 
 _KEYS: dict[str, dict[str, Any]] = {
     # without no_ssh_check DeepSpeed tries ssh to the first host even when srun starts everything
@@ -141,7 +141,9 @@ def write(job: SlurmOptions) -> Written:
     for target in (output, extra):
         files.check_output(target, inputs=configs)
     groups = [[path] for path in configs] if job.array else [configs]
-    loaded = [reader.load(group) for group in groups]
+    loaded = [
+        reader.load(phases.expand(group)[0]) for group in groups
+    ]  # the launcher's keys are the same in all phases
     named = [f"{group[0]} (run {number})" for number, group in enumerate(groups)]
     checkpoints.require_apart(list(zip(named, loaded, strict=True)), "--array")
     checked = [check(each, job.nodes, job.gpus_per_node, job.launcher) for each in loaded]
@@ -152,7 +154,7 @@ def write(job: SlurmOptions) -> Written:
         yamlfile.write(extra, lacking, f"keys for {output.name}: GPT-NeoX joins this file with the run's own")
     absolute = [[*(str(path.resolve()) for path in group), *([str(extra)] if lacking else [])] for group in groups]
     for group in absolute:
-        reader.load(group)
+        reader.load(phases.expand(group)[0])
     files.write_text(output, script(job, absolute, dict(os.environ)))
     warnings = [f"{group[0].name}: {line}" for group, (_, lines) in zip(groups, checked, strict=True) for line in lines]
     return Written(output, extra if lacking else None, warnings)

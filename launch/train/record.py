@@ -3,7 +3,7 @@
 GPT-NeoX resumes by skipping as many batches of the stream as steps were done. Other weights, another batch, sequence length,
 seed or order of the corpora give another stream, with no message at all: some samples are read again and others never.
 The same is true of changed tokens under the same name, and of a `train_iters` that makes a corpus be read in another number
-of epochs, because all epochs are shuffled together.
+of epochs, because all epochs are shuffled together. A run in phases has one stream over all of them (`launch.plan.phases`).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
     """
     from haigo.formats.dataset import manifest
     from haigo.formats.dataset.indexed import MMapReader
-    from launch.neox import data_order  # late: it needs numpy, and the commands' help does not
+    from launch.neox import data_order, phase_order  # late: they need numpy, and the commands' help does not
 
     length = int(reader.value(config, "seq_length") or 0)
     iterations = config.get("train_iters")
@@ -58,6 +58,7 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
         weights = [weight / sum(weights) for weight in weights]
     split = str(config.get("split", "969, 30, 1")) if plain else None
     corpora = []
+    phase = phase_order.phase_of(config, base)
     for prefix, weight, wanted in zip(prefixes, weights, asked, strict=False):
         opened = MMapReader(Path(base) / prefix)
         tokens = len(opened.tokens)
@@ -84,6 +85,7 @@ def stream(config: Mapping[str, Any], base: str | os.PathLike[str], batch: int |
         "split": split,
         "label_data": [str(path) for path in labels] if labels else None,
         "corpora": corpora,
+        **({"phase": phase} if phase else {}),
     }
 
 
@@ -93,6 +95,10 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for key in _PLAIN:
         if was.get(key) != now.get(key) and None not in (was.get(key), now.get(key)):
             found.append(f"{key} was {was[key]} and is {now[key]}")
+    chains = [(one.get("phase") or {}).get("chain") or [] for one in (was, now)]
+    if all(chains):  # each dataset is of one phase alone, and the chain says what decides its samples
+        same = all(one == other for one, other in zip(*chains, strict=False))
+        return found if same else [*found, "a phase that was trained is another one than before"]
     before, after = was.get("corpora") or [], now.get("corpora") or []
     if [one["digest"] for one in before] != [one["digest"] for one in after]:
         if sorted(one["digest"] for one in before) == sorted(one["digest"] for one in after):
@@ -180,6 +186,12 @@ def check(folder: str | os.PathLike[str], now: Mapping[str, Any], step: int, all
     Raises:
         Refused: the stream differs and `allow` is not set.
     """
+    begins, ends = (now.get("phase") or {}).get("steps") or (0, step)
+    if not begins <= step <= ends:
+        raise Refused(
+            f"{folder} is at step {step:,}, and this config is of the phase from step {begins:,} to {ends:,}.",
+            "start the list of the phases, which finds the one that is next",
+        )
     record = read(folder)
     if record is None or step == 0:
         return []

@@ -19,7 +19,7 @@ from launch.neox.log import Follower
 from launch.train import process, runs_table
 from launch.train.process import Child
 from launch.train.runs_table import STOP, Entry
-from neox_configs import reader
+from neox_configs import phases, reader
 
 _POLL_S = 0.3
 _SLICE_S = 0.3  # for reading one run's new output; the others wait meanwhile
@@ -38,7 +38,7 @@ class Run:
         self.code: int | None = None
         self.child: Child | None = None
         self.step: neox_log.Step | None = None
-        self.seq_length = int(reader.load(entry.configs).get("seq_length") or 0)
+        self.seq_length = int(reader.load(phases.expand(entry.configs)[0]).get("seq_length") or 0)
         self.output, self.watch = Follower(entry.log or folder / "output.log"), Follower(folder / "watch.log")
         self.said = ""
         """The last thing that its watcher said."""

@@ -24,7 +24,7 @@ from haigo.cli import HaigoError, nearest
 from haigo.formats import csvfile
 from launch.neox import checkpoints
 from launch.neox import hostfile as hostfiles
-from neox_configs import reader
+from neox_configs import phases, reader
 from neox_configs.keys import SHIPPED
 
 COLUMNS = ("name", "config", "host", "slots", "hostfile", "gpus", "log", "options")
@@ -82,7 +82,9 @@ def read(path: str | os.PathLike[str]) -> list[Entry]:
             files.check_output(entry.log, [source, *(each for other in entries for each in other.configs)], grows=True)
         if entry.name in (other.name for other in entries[:number]):
             raise HaigoError(f"{path} has the run {entry.name} twice.", "give each run a name of its own")
-    checkpoints.require_apart([(entry.name, reader.load(entry.configs)) for entry in entries], str(path))
+    checkpoints.require_apart(
+        [(entry.name, reader.load(phases.expand(entry.configs)[0])) for entry in entries], str(path)
+    )
     naming.check_all([entry.name for entry in entries], "run", str(path), reserved=())
     return entries
 
@@ -168,7 +170,7 @@ def extra_keys(entry: Entry, number: int) -> dict[str, Any]:
         entry: the row.
         number: of the row, so that runs on one machine have ports of their own.
     """
-    config = reader.load(entry.configs)
+    config = reader.load(phases.expand(entry.configs)[0])
     keys: dict[str, Any] = {}
     if config.get("master_port") is None:
         keys["master_port"] = FIRST_PORT + number

@@ -115,8 +115,11 @@ def _nothing_left(run: TrainingRun) -> bool:
         if run.options.dry_run:
             print(f"haigo: finished already: {tag}; nothing would be started.", file=sys.stderr)
             return False
-        print(f"haigo: this run is finished: {run.save} holds {tag} of {checkpoints.last_step(run.config)} steps, "
-              "and it is whole. Nothing was started.")  # fmt: skip
+        steps = checkpoints.last_step(run.config)
+        what = f"this run is finished: {run.save} holds {tag} of {steps} steps, and it is whole. Nothing was started."
+        if steps is not None and run.resume.step > steps:  # a phase, and a later one has begun
+            what = f"these {steps:,} steps are done: {run.save} holds {tag}."
+        print(f"haigo: {what}")
         return True
     if run.options.dry_run and tag and run.options.iteration is None:
         why = f" ({run.resume.choice.why})" if run.resume.choice.why else ""

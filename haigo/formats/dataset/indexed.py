@@ -220,7 +220,8 @@ class MMapReader:
         total, stored = int(self.sizes.sum(dtype=np.int64)), data.stat().st_size
         if self.dtype.kind == "f" and total:  # GPT-NeoX's and Megatron-LM's codes of the two are each other's
             self.dtype = np.dtype(np.float32 if stored == total * 4 else np.float64)
-        if stored != total * self.dtype.itemsize:
+        self.view = stored != total * self.dtype.itemsize and _is_view(self.prefix)
+        if stored != total * self.dtype.itemsize and not self.view:
             raise HaigoError(
                 f"{data} has {stored:,} bytes and its index asks for {total * self.dtype.itemsize:,}: "
                 f"it is {'cut short' if stored < total * self.dtype.itemsize else 'too long'}.",
@@ -228,6 +229,8 @@ class MMapReader:
             )
         empty: np.ndarray = np.zeros(0, dtype=self.dtype)  # an empty file cannot be mapped
         self.tokens: np.ndarray = np.memmap(data, dtype=self.dtype, mode="r") if total else empty
+        if self.view and (outside := self._outside()):
+            raise HaigoError(f"{index} is damaged: {outside}.", _VIEWED_AGAIN)
 
     def __len__(self) -> int:
         """Number of sequences."""
@@ -260,7 +263,7 @@ class MMapReader:
         found = []
         if len(self.sizes) and int(self.sizes.min()) < 0:
             found.append("a sequence has a negative length")
-        if not self._offsets_follow():
+        if not self.view and not self._offsets_follow():
             found.append("the byte offsets do not follow from the sequence lengths")
         return found + (self.document_problems() if documents else [])
 
@@ -288,6 +291,17 @@ class MMapReader:
             )
         return self
 
+    def _outside(self) -> str:
+        """What is wrong with the ranges of a view; empty when all lie within the tokens."""
+        for at in range(0, len(self.sizes), _CHUNK):
+            starts, sizes = self.offsets[at : at + _CHUNK], self.sizes[at : at + _CHUNK].astype(np.int64)
+            ends = starts + sizes * self.dtype.itemsize
+            if np.any(starts < 0) or np.any(starts % self.dtype.itemsize) or np.any(sizes < 1):
+                return "a sequence begins within a token"
+            if np.any(ends > self.tokens.nbytes):
+                return f"a sequence lies outside of {bin_path(self.prefix)}"
+        return ""
+
     def _offsets_follow(self) -> bool:
         start = 0
         for at in range(0, len(self.sizes), _CHUNK):
@@ -299,6 +313,35 @@ class MMapReader:
 
 
 _REBUILD = "make the dataset again with preprocess.index"
+_VIEWED_AGAIN = "make it again with launch.configs"
+
+
+def write_view(
+    prefix: str | os.PathLike[str], source: str | os.PathLike[str], starts: np.ndarray, sizes: np.ndarray
+) -> None:
+    """Write a dataset whose sequences are any ranges of another's tokens, in any order: an index of its own beside a second
+    name of the other's `.bin`. `MMapReader` takes it where its manifest says `view`.
+
+    Args:
+        prefix: path without extension.
+        source: prefix of the dataset whose tokens they are.
+        starts: int64 [sequences], first token of each.
+        sizes: int32 [sequences], tokens of each.
+    """
+    dtype = MMapReader(source).dtype
+    files.link(bin_path(prefix), bin_path(source))
+    with files.create(idx_path(prefix)) as handle:
+        handle.write(MAGIC)
+        handle.write(struct.pack("<QBQQ", VERSION, _CODES[dtype], len(sizes), 2))
+        handle.write(np.ascontiguousarray(sizes, dtype="<i4").data)
+        handle.write(np.ascontiguousarray(starts * dtype.itemsize, dtype="<i8").data)
+        handle.write(np.array([0, len(sizes)], dtype="<i8").data)
+
+
+def _is_view(prefix: Path) -> bool:
+    note = Path(f"{prefix}.json")
+    content = files.read_json(note) if note.is_file() else None
+    return isinstance(content, dict) and isinstance(content.get("view"), dict)
 
 
 def merge(prefixes: Sequence[str | os.PathLike[str]], output_prefix: str | os.PathLike[str]) -> None:

@@ -39,6 +39,17 @@ _LIKE = {
     "kind?": str,
     "broken_rows?": {"count": int},
     "input?": [object],
+    "view?": {
+        "of": str,
+        "steps": [int],
+        "chain": [str],
+        "begins_at": int,
+        "samples": [int],
+        "seq_length": int,
+        "seed": int,
+        "batch": int,
+        "weight": float,
+    },
 }
 """What is read of a manifest, by `preprocess.index`, `preprocess.pairs` and whoever trains on the dataset."""
 _Prefix = str | os.PathLike[str]
@@ -120,8 +131,11 @@ def stated(prefix: _Prefix) -> str | None:
     Raises:
         HaigoError, Refused: as `check`.
     """
-    digest = (check(prefix) or {}).get("bin_sha256")
-    return digest if isinstance(digest, str) and digest else None
+    content = check(prefix) or {}
+    digest = content.get("bin_sha256")
+    if not isinstance(digest, str) or not digest:
+        return None
+    return f"{digest}:{content['idx_sha256']}" if "view" in content else digest  # of a view the index says which tokens
 
 
 def brief(prefix: _Prefix) -> str:

@@ -11,7 +11,7 @@ from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs, overlap
 from haigo.formats.dataset.belongs import Pieces
 from haigo.formats.tokenizer import Tokenizer
-from launch.neox import checkpoints
+from launch.neox import checkpoints, phase_order
 from launch.plan import data as config_data
 from launch.plan.checks import orders, rules, tokenizers
 from launch.plan.checks.check import Check as Check
@@ -51,7 +51,7 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
     answers += [Check("data", "warn", sentence, fix) for sentence, fix in overlap.found(sets)]
     answers += _labels(config, base, tokenizer)
     answers += _epochs(config, datasets.get("train", []))
-    return answers + _resume(config, base)
+    return [*answers, *_phase(config, base), *_resume(config, base)]
 
 
 def _labels(config: Mapping[str, Any], base: Path, tokenizer: Tokenizer | Pieces | None) -> Iterator[Check]:
@@ -86,9 +86,33 @@ def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) ->
     total = sum(weight for _, weight in training)
     if not (steps and batch and length and total):
         return []
-    often = {one.prefix: weight / total * steps * batch * length / max(1, one.tokens) for one, weight in training}
+    often = {}
+    for one, weight in training:
+        read = weight / total * steps * batch
+        if view := (one.manifest or {}).get("view"):  # of a phase: what the run has read of the corpus by its end
+            read = view["begins_at"] + view["samples"][1] - view["samples"][0]
+        often[one.prefix] = read * length / max(1, one.tokens)
     prefix = max(often, key=lambda one: often[one])
     return rules.checks(config, "epochs", prefix=prefix, times=often[prefix], most=MAX_EPOCHS)
+
+
+def _phase(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
+    """Whether the run stands in the phase that these datasets are of."""
+    try:
+        phase = phase_order.phase_of(config, base)
+    except HaigoError as error:
+        yield Check("phase", "fail", error.problem, error.fix)
+        return
+    if phase is None:
+        return
+    begins, ends = phase["steps"]
+    tag = checkpoints.latest(base / str(config["load"])) if config.get("load") else None
+    step = checkpoints.step_of(tag) or 0 if tag else 0
+    if begins <= step <= ends:
+        yield Check("phase", "ok", f"steps {begins:,} to {ends:,}; the run is at step {step:,}")
+        return
+    sentence = f"the phase goes from step {begins:,} to {ends:,}, and the run is at step {step:,}"
+    yield Check("phase", "warn", f"{sentence}: GPT-NeoX would read other samples.", "start the list of the phases")
 
 
 def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
