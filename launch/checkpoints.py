@@ -24,7 +24,7 @@ from haigo import cli, flags
 from haigo.cli import HaigoError, Refused
 from haigo.options import Options, few, option
 from launch.neox import checkpoints, milestones
-from neox_configs import reader
+from neox_configs import phases, reader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     folder = Path(options.folder)
     if not folder.is_dir():
         raise HaigoError(f"{folder} is not a folder.", "name the save folder of a run")
-    config = reader.load(options.configs) if options.configs else checkpoints.read_config(folder)
+    config = reader.load(phases.expand(options.configs)[-1]) if options.configs else checkpoints.read_config(folder)
     there = checkpoints.survey(folder, checkpoints.layout(config, options.gpus), options.deep)
     if not there:
         raise HaigoError(f"{folder} has no checkpoint.", "name the save folder of a run")

@@ -16,7 +16,7 @@ from haigo import files
 from haigo.cli import Failed, HaigoError, Refused
 from haigo.options import Options, count, option
 from launch.neox import every_node, nodelist
-from neox_configs import derive, reader
+from neox_configs import derive, phases, reader
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,229}")
 _WORD = re.compile(r"[\x21-\x7e]+( [\x21-\x7e]+)*")
@@ -76,7 +76,7 @@ def write(job: PbsOptions) -> list[str]:
     """
     configs = [Path(name) for name in job.configs]
     files.check_output(job.output, inputs=configs)
-    config = reader.load(configs)
+    config = reader.load(phases.expand(configs)[0])
     reader.check_keys(config)
     every_node.check(config)
     try:
