@@ -1,13 +1,15 @@
-"""A free question to a finetuned model, in the words that it was taught: its chat template, or the template of its finetuning.
+"""Questions to a finetuned model in the words that it was taught: its chat template, or the template of its finetuning.
 
 A Jinja template (`chat_template.jinja`, or `chat_template` of tokenizer_config.json) is rendered by transformers, in its
 sandbox. A YAML template is `preprocess.pairs`' own; its texts are encoded one by one, as for training. The answer is greedy
-and ends at any end token that the model or its tokenizer names.
+and ends at any end token that the model or its tokenizer names. Tasks are put the same way: all that a task would show a base
+model is one turn of the user's, as in lm-eval, and the answer's tokens are those behind it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,15 @@ class Chat:
     """`preprocess.pairs`' or a Jinja template."""
     source: str
     """Where it stands, for messages."""
+
+    def record(self) -> dict[str, str]:
+        """What result.json says of it."""
+        text = self.template if isinstance(self.template, str) else repr(sorted(asdict(self.template).items()))
+        return {"source": self.source, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+    def ids(self, model: LeaderboardLM, question: str) -> list[int]:
+        """The tokens before the answer."""
+        return [number for text in self.texts(model, question) for number in model.encode(text)]
 
     def texts(self, model: LeaderboardLM, question: str) -> list[str]:
         """What the model is given, in parts that are encoded by themselves.
@@ -50,19 +61,20 @@ class Chat:
         return [str(rendered)]
 
 
-def read(model: str, tokenizer_folder: str | None, template: Path | None) -> Chat:
+def read(model: str, tokenizer_folder: str | None, template: Path | None, option: str = "template") -> Chat:
     """The template of a model, or the one that is named instead.
 
     Args:
         model: its folder, or its name on the hub.
         tokenizer_folder: of its tokenizer, where that is another; the template stands beside the tokenizer.
+        option: which names a template.
 
     Raises:
         HaigoError: there is none, or it can not be read.
     """
     if template is not None:
         if not template.is_file():
-            raise HaigoError(f"--template {template} is no file.", "name a Jinja or YAML file")
+            raise HaigoError(f"--{option} {template} is no file.", "name a Jinja or YAML file")
         if template.suffix in (".yml", ".yaml"):
             return Chat(Template.read(template), str(template))
         return Chat(files.read_text(template), str(template))
@@ -71,8 +83,8 @@ def read(model: str, tokenizer_folder: str | None, template: Path | None) -> Cha
             return Chat(found, place)
     raise HaigoError(
         f"{model} has no chat template (chat_template.jinja, or chat_template in tokenizer_config.json).",
-        "name the one that it was finetuned with: --template FILE",
-        option="template",
+        f"name the one that it was finetuned with: --{option} FILE",
+        option=option,
     )
 
 
@@ -84,21 +96,20 @@ def answer(model: LeaderboardLM, chat: Chat, question: str, most: int) -> str:
     """
     import torch
 
-    ids = [number for text in chat.texts(model, question) for number in model.encode(text)]
+    model.ask_by(chat)
+    ids = model.context_ids(question)
     room = model.max_length - len(ids)
     if not ids or room < 1:
         raise HaigoError(
             f"the question has {len(ids):,} tokens and the model takes {model.max_length:,}.", "ask a shorter one"
         )
-    named = getattr(model.model.generation_config, "eos_token_id", None)
-    ends = {model.eot_token_id, *(named if isinstance(named, list) else [] if named is None else [named])}
     prompt = torch.tensor([ids], device=model.device)
     with torch.no_grad():
         found = model.model.generate(
             prompt,
             attention_mask=torch.ones_like(prompt),
             max_new_tokens=min(most, room),
-            eos_token_id=sorted(ends),
+            eos_token_id=model.ends(),
             pad_token_id=model.eot_token_id,
             do_sample=False,
         )

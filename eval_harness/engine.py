@@ -51,7 +51,7 @@ def prepare(source: Source, seed: int = fewshot.LEADERBOARD_SEED, model: Leaderb
         drawn = list(fewshot.draws(len(kept), pool, shots, generator, stratum))
         contexts = [rules.context(doc, examples) for doc, examples in zip(kept, drawn, strict=True)]
         return Prepared(rules=rules, docs=kept, contexts=contexts, shots=shots, available=len(docs))
-    encode, length = model.encode, model.max_length
+    encode, length = model.encode, model.room
 
     def fits(number: int, examples: list[dict[str, Any]]) -> bool:
         room = rules.room(kept[number], encode, length)
@@ -158,7 +158,12 @@ def score(
         name = each.rules.name
         samples = sorted(outcome["samples"][name], key=lambda sample: sample["doc_id"])
         rows = [
-            {"doc_id": s["doc_id"], "id": s["doc"]["id"], "context": each.contexts[s["doc_id"]], **s["row"]}
+            {
+                "doc_id": s["doc_id"],
+                "id": s["doc"]["id"],
+                "context": model.shown(each.contexts[s["doc_id"]]),
+                **s["row"],
+            }
             for s in samples
         ]
         scored[name] = (outcome["results"][name]["row,none"], rows)

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 def explain(model: LeaderboardLM, prepared: Prepared, number: int = 0) -> str:
     """The context, token ids, choices and numbers of document `number` (in scoring order), as text for people."""
     rules, doc, context = prepared.rules, prepared.docs[number], prepared.contexts[number]
-    ids = model.encode(context) if context else [model.eot_token_id]
+    ids, how = model.context_ids(context), "no special tokens" if model.chat is None else "by the chat template"
     lines = [
         f"{rules.name}, {prepared.shots} shots, document {number} (id {doc['id']})",
         "--- context, as the model gets it (blanks and line ends matter) ---",
-        context,
+        model.shown(context),
         "--- end of context ---",
-        f"{len(ids):,} tokens by {model.tokenizer_kind}, no special tokens: {_short(ids)}",
+        f"{len(ids):,} tokens by {model.tokenizer_kind}, {how}: {_short(ids)}",
     ]
-    if not context:
+    if not context and model.chat is None:
         lines.append("an empty context stands for the end-of-text token")
     asked = list(requests(prepared, number, model))
     if asked[0].request_type == "generate_until":
@@ -51,7 +51,7 @@ def _choices(
             f"ids {_short(model.encode(choice))}"
         )
     lines.append(f"answer: {choices[row['prediction']]}; acc {row['acc']:.0f}")
-    return lines + _difference(model, context, choices, prepared.rules.dataset)
+    return lines if model.chat is not None else lines + _difference(model, context, choices, prepared.rules.dataset)
 
 
 def _difference(model: LeaderboardLM, context: str, choices: Sequence[str], dataset: str) -> list[str]:

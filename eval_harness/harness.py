@@ -28,6 +28,9 @@ def script(result: Mapping[str, Any], options: RunOptions, theirs: Sequence[tupl
     hub = any("source" in file for each in ours.values() for file in each["files"])
     folder = '"${DATA_DIR:-.}"' + " --hub" * hub if hub or not ours else '"${DATA_DIR:?the folder with the data}"'
     words = ["--trust_remote_code"] if result["haigo"]["model"].get("trust_remote_code") else []
+    if options.apply_chat_template is not None:
+        named = options.apply_chat_template
+        words.append("--apply_chat_template" + (f" {shlex.quote(named)}" if named else ""))
     words += [
         f"--data_dir {folder}",
         f"--data_version {options.data_version}",

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import torch
 from lm_eval.models.huggingface import HFLM
 
+from eval_harness.chat import Chat
 from eval_harness.model_args import written
 from haigo import files, shown
 from haigo.cli import HaigoError, Refused
@@ -68,6 +69,8 @@ class CheckedLM(HFLM):
     truncated = 0
     """How many contexts were cut so far; counted by `eval_harness.model` only."""
     share_context: bool | None = None
+    chat: Chat | None = None
+    """How the model is asked, where that is by a chat template."""
 
     def __init__(self, pretrained: str, **more: Any) -> None:
         _check_folder(pretrained)
@@ -139,7 +142,19 @@ class CheckedLM(HFLM):
 
     def tokenizer_record(self) -> dict[str, Any]:
         """Which files the token ids come from and how they were proved (`haigo.formats.tokenizer`)."""
-        return {"read_by": self.opened.kind, "folder": self.tokenizer_place, **self.opened.record}
+        asked = {} if self.chat is None else {"chat_template": self.chat.record()}
+        return {"read_by": self.opened.kind, "folder": self.tokenizer_place, **self.opened.record, **asked}
+
+    def ask_by(self, chat: Chat) -> None:
+        """Ask in the words of a chat template from here on; special tokens in it are read as such."""
+        if self.chat is chat:
+            return
+        from haigo.formats.tokenizer import reading_special
+
+        self.chat = chat
+        if isinstance(chat.template, str):
+            self.opened = reading_special(self.opened)
+            self.tokenizer.chat_template = chat.template
 
     def set_batch_size(self, batch_size: int | str) -> None:
         """As HFLM's own argument: a number, `auto` or `auto:N`."""

@@ -7,6 +7,8 @@ jp-stable (`hf-causal`) and stock lm-eval differ here, and the differences move 
 - what is too long loses its beginning; the length is `n_ctx`, else `max_position_embeddings`.
 - a generation ends at the last token of the encoded stop string, not at the model's own end token, unless the stop string
   encodes to nothing; special tokens stay in the answer, which is then cut at the stop string. One prompt at a time, greedy.
+- a chat template (`chat.Chat`) puts the whole context into one turn of the user's; an answer then also ends at the model's own
+  end tokens. No row of the leaderboard was made so.
 - weights run in float32 whatever the checkpoint holds, unless `dtype` says otherwise.
 - token ids are those of sentencepiece or of `tokenizer.json` itself, not of what transformers makes of them
   (`haigo.formats.tokenizer`).
@@ -24,6 +26,7 @@ from typing import Any
 import torch
 
 from eval_harness import loading, packed
+from eval_harness.chat import Chat
 from eval_harness.journal import Journal, key
 from eval_harness.loading import CheckedLM, quiet
 from eval_harness.model_args import parse_args
@@ -113,6 +116,31 @@ class LeaderboardLM(CheckedLM):
                 self._encoded[text] = known
         return known
 
+    def ask_by(self, chat: Chat) -> None:
+        super().ask_by(chat)
+        self._encoded.clear()
+
+    def context_ids(self, context: str) -> list[int]:
+        """The tokens before an answer: of the context, or of the chat that puts it; the end-of-text token where it is empty."""
+        if self.chat is not None:
+            return self.chat.ids(self, context)
+        return self.encode(context) if context else [self.eot_token_id]
+
+    def shown(self, context: str) -> str:
+        """The context as the model gets it."""
+        return context if self.chat is None else "".join(self.chat.texts(self, context))
+
+    @property
+    def room(self) -> int:
+        """Tokens that are left of `max_length` beside what a chat template puts around a context."""
+        around = 0 if self.chat is None else max(0, len(self.chat.ids(self, "a")) - len(self.encode("a")))
+        return self.max_length - around
+
+    def ends(self) -> list[int]:
+        """The tokens that end an answer in a chat: all that the model or its tokenizer names."""
+        named = getattr(self.model.generation_config, "eos_token_id", None)
+        return sorted({self.eot_token_id, *(named if isinstance(named, list) else [] if named is None else [named])})
+
     def decode(self, ids: list[int]) -> str:
         """The text of token ids, without special tokens."""
         return str(self.tokenizer.decode(ids, skip_special_tokens=True))
@@ -131,7 +159,7 @@ class LeaderboardLM(CheckedLM):
         last: tuple[str | None, list[int]] = (None, [])
         for context, choice in (request.args for request in requests):
             if context != last[0]:
-                last = (context, self.encode(context) if context else [self.eot_token_id])
+                last = (context, self.context_ids(context))
             choice_ids = self.encode(choice)
             if not choice_ids:
                 raise HaigoError(
@@ -222,18 +250,19 @@ class LeaderboardLM(CheckedLM):
                 f"an answer may have {budget:,} tokens and the model takes {self.max_length:,} in all.",
                 "use a model with a longer context",
             )
-        ids = self.encode(context) if context else [self.eot_token_id]
+        ids = self.context_ids(context)
         if budget < 1:  # every right answer is empty; jp-stable stops with an error there
             return "", len(ids) > room
         prompt = torch.tensor([ids[-room:]], device=self.device)
         stop_ids = [] if stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
         end = stop_ids[-1] if stop_ids else self.eot_token_id
+        ends = self.ends() if self.chat is not None else []
         with torch.no_grad():
             found = self.model.generate(
                 prompt,
                 attention_mask=torch.ones_like(prompt),
                 max_length=prompt.shape[1] + budget,
-                eos_token_id=end,
+                eos_token_id=[end, *ends] if ends else end,
                 pad_token_id=end,
                 do_sample=False,
                 output_logits=True,
@@ -244,6 +273,7 @@ class LeaderboardLM(CheckedLM):
             raise _no_number(self.model.dtype)
         # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
         written = [token for token in whole[0, prompt.shape[1] :].tolist() if token < len(self.tokenizer)]
+        written = written[: next((at for at, token in enumerate(written) if token in ends), None)]
         answer = str(self.tokenizer.decode(written, skip_special_tokens=False))
         for stop in stops:
             answer = answer.split(stop)[0]

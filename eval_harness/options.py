@@ -97,6 +97,12 @@ class RunOptions(ScoreOptions):
         parse=_batch_size,
     )
     device: str | None = option("cpu, cuda, cuda:0 ... (default: cuda if there is one)", None)
+    apply_chat_template: str | None = option(
+        "ask through the model's chat template, or a file: Jinja, or preprocess.pairs' YAML; no row of a base model compares",
+        None,
+        const="",
+        metavar="FILE",
+    )
     seed: int = seed("of the document order and the draws; any but 42 is not the leaderboard's", LEADERBOARD_SEED)
     bootstrap_iters: int = option("draws behind mcc's error", BOOTSTRAP_ITERS, least=0, most=10**9)
     exclude: str | None = option("file of contaminated ids: the score is also given without them", None, metavar="IDS")

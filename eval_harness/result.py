@@ -39,13 +39,24 @@ def software() -> dict[str, str]:
     return versions
 
 
+CHAT = "asked through the model's chat template, as no published row and no row of a base model is"
+
+
 def reservations(
-    rules: Rules, *, data: str, pool: str, shots: int, limit: float | None, seed: int, dtype: str
+    rules: Rules,
+    *,
+    data: str,
+    pool: str,
+    shots: int,
+    limit: float | None,
+    seed: int,
+    dtype: str,
+    chat: bool = False,
 ) -> list[str]:
     """Why the score may not stand beside published rows; empty when it may."""
     if not rules.on_leaderboard:
-        return ["the task is Haigo's own: there are no published rows"]
-    reasons = []
+        return ["the task is Haigo's own: there are no published rows", *([CHAT] if chat else [])]
+    reasons = [CHAT] if chat else []
     if data == "custom":
         known = rules.origin()
         title = None if known.released else known.title
@@ -118,6 +129,7 @@ def about(
     pool = source.pool.split if source.pool else "none"
     limit = source.limit if len(rows) < each.available else None  # --limit of everything is no limit
     how: dict[str, Any] = {"shots": source.shots, "limit": limit, "seed": options.seed, "dtype": dtype}
+    how["chat"] = options.apply_chat_template is not None
     against = reservations(rules, data=kind, pool=pool, **how)
     if each.too_long:
         against.append(

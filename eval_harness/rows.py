@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eval_harness.result import samples_name
+from eval_harness.result import CHAT, samples_name
 from eval_harness.tasks import TASKS
 from haigo import digests, shapes
 from haigo.cli import HaigoError
@@ -181,6 +181,8 @@ def lm_eval_cells(block: Mapping[str, Any], rules: str) -> dict[str, Cell]:
         notes = list(same_answer(block.get("same_answer", {}).get(name)))
         if any(_is_partial(each, block) for each in (name, *_leaves(name, groups))):
             notes.append("only a part of the documents was scored (--limit)")
+        if block.get("chat_template"):
+            notes.append(CHAT)
         named = f"{name} {block.get('versions', {}).get(name, '')}".strip()
         cells[_OURS.get(name) or (name if metric == "acc" else f"{name} {metric}")] = Cell(
             percent=float(figures[key]) * scale,

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eval_harness import exclude, fewshot, harness, journal, milestones, result, stock, suites, tasks
+from eval_harness import chat, exclude, fewshot, harness, journal, milestones, result, stock, suites, tasks
 from eval_harness.model_args import parse_args, written
 from eval_harness.options import Limit, RunOptions
 from eval_harness.sources import Source, read_sources, spread
@@ -145,6 +145,26 @@ class _Scoring:
             for source in self.sources:
                 _check_explained(source, options.explain)
         self.theirs = [(name, shots[name], limits[name]) for name in theirs]
+        self.chat = None if options.apply_chat_template is None else self._chat(options.apply_chat_template)
+
+    def _chat(self, named: str) -> chat.Chat:
+        """The chat template: a file's, or the model's own where none is named.
+
+        Raises:
+            HaigoError: there is none, it can not be read, or lm-eval's own tasks can not use it.
+        """
+        words = parse_args(self.model_args) if isinstance(self.model_args, str) else self.model_args
+        beside = words.get("tokenizer")
+        found = chat.read(
+            str(words["pretrained"]), beside and str(beside), Path(named) if named else None, "apply_chat_template"
+        )
+        if self.theirs and not isinstance(found.template, str):
+            raise HaigoError(
+                f"--apply_chat_template {named}: lm-eval's own tasks ({self.theirs[0][0]}) take Jinja templates alone.",
+                "score them in a run of their own, by a Jinja template",
+                option="apply_chat_template",
+            )
+        return found
 
     def run(self) -> dict[str, Any]:
         """Score, write, and give what result.json holds."""
@@ -161,6 +181,10 @@ class _Scoring:
         self.chosen = dict(self.model_args) if given else parse_args(self.model_args)  # type: ignore[arg-type]
         self.words = self.model_args if isinstance(self.model_args, str) else written(self.chosen)
         lm: Any = self.lm or self._load(ours=bool(self.sources))
+        if self.chat is not None:
+            lm.ask_by(self.chat)
+        elif getattr(lm, "chat", None) is not None:
+            raise HaigoError("this model was asked through a chat template before.", "load it anew")
         prepared = [
             each or engine.prepare(source, options.seed, lm) for each, source in zip(early, self.sources, strict=True)
         ]
@@ -184,6 +208,8 @@ class _Scoring:
                 theirs = self._for_lm_eval(lm)
                 lm = None  # two models at a time may be one too many
                 lm = theirs or self._load(ours=False)
+                if self.chat is not None:
+                    lm.ask_by(self.chat)
             stock.run(outcome, inspected, lm, self.manager, self.folder, self.keep_answers)
         elif self.folder is not None:
             files.write_json(self.folder / "result.json", outcome)  # last: its presence says that the samples are whole
@@ -299,6 +325,7 @@ class _Scoring:
             "tasks": about,
             "model": model,
             "tokenizer": lm.tokenizer_record(),
+            **({"chat_template": self.chat.record()} if self.chat is not None else {}),
             "seed": options.seed,
             "contexts_shared": bool(lm.share_context),
             # how far shared contexts were from separate passes on a few questions, and how far they may be (in nats)

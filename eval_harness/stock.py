@@ -180,6 +180,7 @@ def score(
         "limits": {leaf: each.limit for each in asked for leaf in each.leaves if each.limit is not None},
         "dtype": str(model.model.dtype).removeprefix("torch."),
         "special_tokens": special_tokens(model),
+        **({"chat_template": model.chat.record()} if model.chat is not None else {}),
     }
     failed: dict[str, str] = {}
     sizes = {leaf: size for each in asked for leaf, size in each.sizes.items()}
@@ -293,6 +294,7 @@ def _score(model: Any, task: Any, asked: Asked, manager: Any) -> dict[str, Any]:
         limit=asked.limit,
         task_manager=manager,
         log_samples=True,
+        apply_chat_template=model.chat is not None,
     )
     assert outcome is not None
     name = task.task_name

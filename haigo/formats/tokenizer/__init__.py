@@ -32,6 +32,7 @@ __all__ = [
     "meta",
     "model_path",
     "open_hf",
+    "reading_special",
 ]
 
 
@@ -75,3 +76,10 @@ def open_hf(place: str | os.PathLike[str], **options: Any) -> Opened:
     from .proved import open_tokenizer
 
     return open_tokenizer(place, **options)
+
+
+def reading_special(opened: Opened) -> Opened:
+    """The same tokenizer, which reads its special tokens out of text, as chat templates write them; see `proved`."""
+    from . import proved
+
+    return proved.reading_special(opened)

@@ -11,6 +11,7 @@ two differ is counted by `preprocess.tokenizer_folder`.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class HaigoTokenizer(OwnText, PreTrainedTokenizer):
 
     vocab_files_names = {"vocab_file": MODEL_NAME}  # noqa: RUF012  (transformers' own way of declaring it)
     model_input_names = ["input_ids", "attention_mask"]  # noqa: RUF012
+    reads_special = False
+    """Special tokens are read out of text: a chat template writes them there."""
 
     def __init__(self, vocab_file: str, **kwargs: Any) -> None:
         self.vocab_file = vocab_file
@@ -80,8 +83,16 @@ class HaigoTokenizer(OwnText, PreTrainedTokenizer):
         return {self.sp_model.id_to_piece(number): number for number in range(self.vocab_size)}
 
     def tokenize(self, text: str, *args: Any, **kwargs: Any) -> list[str]:
-        """Pieces of a text, as sentencepiece cuts it; no option changes that."""
-        return self.sp_model.encode(text, out_type=str)
+        """Pieces of a text, as sentencepiece cuts it; no option changes that, but `reads_special`."""
+        if not self.reads_special:
+            return self.sp_model.encode(text, out_type=str)
+        special = [token for token in self.all_special_tokens if token != self.unk_token]
+        parts = re.split("(" + "|".join(map(re.escape, special)) + ")", text)
+        return [
+            piece
+            for part in parts
+            for piece in ([part] if part in special else self.sp_model.encode(part, out_type=str))
+        ]
 
     def _tokenize(self, text: str, **kwargs: Any) -> list[str]:
         return self.tokenize(text)

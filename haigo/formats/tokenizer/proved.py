@@ -58,6 +58,17 @@ class Opened:
     warnings: tuple[str, ...] = ()
 
 
+def reading_special(opened: Opened) -> Opened:
+    """The same tokenizer, which reads its special tokens out of text, as chat templates write them; it is changed."""
+    tokenizer = opened.tokenizer
+    if type(tokenizer) is HaigoTokenizer:
+        tokenizer.reads_special = True
+        return replace(opened, ids=_ids_of(tokenizer))
+    if isinstance(tokenizer, json_file.JsonTokenizer):
+        tokenizer.fast.encode_special_tokens = False
+    return opened
+
+
 def open_tokenizer(place: str | os.PathLike[str], **options: Any) -> Opened:
     """Open the tokenizer of a model.
 
