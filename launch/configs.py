@@ -5,10 +5,12 @@
     python -m launch.configs --recipe finetune --from checkpoints/1-3B --train-pairs sft/train --valid-pairs sft/valid \\
         --epochs 3 --model 1-3B --cluster a100-40gb --catalogue corpora.yml --output configs/1-3B-sft.yml
     python -m launch.configs --recipe decay --from checkpoints/1-3B/milestones/global_step17167 --output configs/1-3B-decay.yml
+    python -m launch.configs --recipe dpo|kto|reward --from checkpoints/1-3B-sft --train-pairs dpo/train \\
+        --valid-pairs dpo/valid --model 1-3B --cluster a100-40gb --catalogue corpora.yml --output configs/1-3B-dpo.yml
 
 The layout is the best of `launch.plan`; where nothing fits the command ends with exit code 3 and names what would. The
 corpus weights come from the mixture, the datasets and the tokenizer from the catalogue, and all three are checked against
-each other. Recipes that start from a checkpoint (continued, finetune, long-context, decay) also write NAME-resume.yml, which
+each other. Recipes that start from a checkpoint (all but pretrain) also write NAME-resume.yml, which
 goes on after a break. Of a mixture with phases OUTPUT lists the configs, one a phase, which stand in a folder of its name
 with datasets of their own that take hardly any space (docs/guide-phases.md). NAME.deepspeed.json is for reading: what GPT-NeoX
 derives from the YAML for DeepSpeed. Everything is written out, so that the YAML alone says what will run; its header names
@@ -25,7 +27,7 @@ import sys
 from collections.abc import Sequence
 
 from haigo import cli, files, flags
-from launch.plan import config, phases
+from launch.plan import config, phases, preference
 from launch.plan.options import ConfigOptions
 
 
@@ -48,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         print(config.text(made), end="")
     else:
         output = shlex.quote(str(options.output))
-        start = f"python -m launch.deepy train.py {output}"
+        start = f"python -m launch.deepy {shlex.quote(preference.script(options.recipe))} {output}"
         if made.format == "megatron":
             start = f'source {output}; torchrun ... pretrain_gpt.py "${{MEGATRON_ARGS[@]}}"'
         print(f"{made.header}\n{options.output} written; start it with: {start}")

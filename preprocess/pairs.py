@@ -3,12 +3,15 @@
     python -m preprocess.pairs FILE... --tokenizer FOLDER_OR_MODEL --output-prefix PREFIX
            [--format auto|pairs|chat] [--prompt-key KEY --response-key KEY [--context-key KEY]] [--template FILE]
            [--only-last] [--seq-length N [--pack]] [--skip-broken N] [--seed 1234]
+    python -m preprocess.pairs FILE... --tokenizer FOLDER_OR_MODEL --output-prefix PREFIX --preference dpo|kto|rm --seq-length N
 
 Writes PREFIX_text_document (tokens) and PREFIX_text_label_document (int32, one label a token: the token itself where the loss
 counts, -100 elsewhere), each as .bin, .idx and .json. Every answer ends with `<|endoftext|>`, which is learned. Examples
 without an answer and, with --seq-length, those longer than it are left out and counted. Every mask is checked by decoding.
 --pack puts whole examples together in rows of exactly N tokens (N as seq_length in the config), padded at their ends: with
 GPT-NeoX's default `pack_impl: packed` every sample then is one row, and no example is cut or crosses a sample's border.
+--preference writes what training on preferences reads instead, from `{"prompt": ..., "chosen": ..., "rejected": ...}` (texts or
+turns; the prompt may stand at the head of both) or, for kto, also `{"prompt": ..., "completion": ..., "label": true}`.
 """
 
 from __future__ import annotations
@@ -20,27 +23,25 @@ import os
 import random
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from haigo import __version__, cli, files, flags
-from haigo.cli import HaigoError, Refused
+from haigo import __version__, cli, flags
+from haigo.cli import HaigoError
 from haigo.formats import tokenizer
 from haigo.formats.dataset import manifest
 from haigo.formats.dataset.ids import MASKED
-from haigo.formats.dataset.indexed import MMapWriter, put_sample_orders_aside, take_over, token_dtype
+from haigo.formats.dataset.indexed import token_dtype
 from haigo.formats.documents import Broken
 from haigo.formats.documents.broken import broken_lines
 from haigo.formats.tokenizer import Tokenizer
 from haigo.progress import Progress
 
-from . import examples
+from . import examples, preferences, row_datasets
 from .examples import Example
-from .index import dataset_prefix, parts_folder
+from .index import dataset_prefix
 from .options import PairCommand, PairOptions
-from .sources import input_files, tell_twice
 
 _BATCH = 512
 _Row = tuple[np.ndarray, np.ndarray]
@@ -72,34 +73,24 @@ def build(
     options = options or PairOptions(**given)
     model = tokenizer.load(tokenizer_path)
     paths = list(inputs)
-    for key in ("text", "text_label"):
-        take_over(dataset_prefix(output_prefix, key))
-        for ending in ("bin", "idx", "json"):
-            output = f"{dataset_prefix(output_prefix, key)}.{ending}"
-            files.check_output(output, paths, [each for each in paths if os.path.isdir(each)])
-    parts = parts_folder(dataset_prefix(output_prefix))
-    with files.owner(parts):  # two would put one's labels beside the other's tokens
-        try:
-            return _build(paths, model, output_prefix, options)
-        finally:
-            files.remove_tree(parts)
+    if options.preference is not None:
+        return preferences.build(paths, model, output_prefix, options)
+    with row_datasets.claimed(paths, output_prefix, ("text", "text_label")):
+        return _build(paths, model, output_prefix, options)
 
 
 def _build(
     paths: list[str | os.PathLike[str]], model: Tokenizer, output_prefix: str | os.PathLike[str], options: PairOptions
 ) -> dict[str, Any]:
-    files.remove_leftovers(dataset_prefix(output_prefix).parent, below=False)
-    found = input_files(paths)
-    digests = [{"file": key, "sha256": files.sha256_file(path)} for path, key in found]
-    tell_twice((path, row["sha256"]) for (path, _), row in zip(found, digests, strict=True))
+    digests = examples.digests(paths)
     prefix = dataset_prefix(output_prefix)
     labels_prefix = dataset_prefix(output_prefix, "text_label")
-    names = ("examples", "example_tokens", "learned_tokens", "without_answer", "too_long", "bytes", "changed")
+    names = ("examples", "example_tokens", "learned_tokens", "without_answer", "too_long", "bytes", "chats", "changed")
     counts = dict.fromkeys(names, 0)
     unused: dict[str, int] = {}
     broken = Broken(options.skip_broken)
     with Progress(f"pairs {prefix.name}", None, "examples") as progress:
-        stream = _noted(examples.read(paths, options, broken), unused)
+        stream = _noted(examples.read(paths, options, broken), unused, counts)
         rows = _encoded(stream, model, options.seq_length, counts, progress)
         written = _packed(rows, model, int(options.seq_length or 0), options.seed) if options.pack else rows
         first = next(written, None)
@@ -111,28 +102,28 @@ def _build(
                 "check the input" + (", or give a larger --seq-length" if counts["too_long"] else ""),
                 option="seq_length",
             )
-        total = _write(itertools.chain([first], written), prefix, labels_prefix, model)
-    if changed := counts.pop("changed"):
-        print(
-            f"haigo: {model.path} changes texts (a normaliser, or a blank before each): {changed:,} of {counts['examples']:,} "
-            "examples do not come back as they were, so their masks are not checked by decoding.",
-            file=sys.stderr,
+        kinds = (token_dtype(model.vocab_size), np.int32)
+        tokens, _, count = row_datasets.write(
+            itertools.chain([first], written), list(zip((prefix, labels_prefix), kinds, strict=True))
         )
+    changed = counts.pop("changed")
+    examples.say_changed(model, changed, counts["examples"])
     shared = {
-        "documents": total["rows"],
-        "tokens": total["tokens"],
+        "documents": count,
+        "tokens": tokens,
         "eod_id": model.eod_id,
         "vocab_size": model.vocab_size,
         "tokenizer_sha256": model.sha256,
         **counts,
         **broken.report(),
         **({"unused_context": unused} if unused else {}),
-        "padding_tokens": total["tokens"] - counts["example_tokens"],
+        "padding_tokens": tokens - counts["example_tokens"],
         "masks_checked_by_decoding": counts["examples"] - changed,
         "seq_length": options.seq_length,
         "packed": options.pack,
         # what GPT-NeoX counts as a sample, with `pack_impl: packed`
-        "rows": total["rows"] if options.pack else None,
+        "rows": count if options.pack else None,
+        "template": examples.template_note(options, counts["chats"]),
         "input": digests,
         "tool": f"haigo {__version__}",
     }
@@ -155,9 +146,10 @@ def neox_keys(output_prefix: str | os.PathLike[str], packed: bool, split: str = 
     }
 
 
-def _noted(stream: Iterator[Example], unused: dict[str, int]) -> Iterator[Example]:
-    """Pass examples on, counting those with a context that nothing is made of."""
+def _noted(stream: Iterator[Example], unused: dict[str, int], counts: dict[str, int]) -> Iterator[Example]:
+    """Pass examples on, counting chats, and those with a context that nothing is made of."""
     for example in stream:
+        counts["chats"] += example.chat
         if example.unused:
             unused[example.unused] = unused.get(example.unused, 0) + 1
         yield example
@@ -197,30 +189,12 @@ def _batch(held: list[Example], model: Tokenizer, seq_length: int | None, counts
         if all(label == MASKED for label in labels):
             counts["without_answer"] += 1
             continue
-        counts["changed"] += not _checked(example, tokens, labels, model)
+        counts["changed"] += not examples.check_mask(example, tokens, labels, model)
         counts["examples"] += 1
         counts["learned_tokens"] += sum(label != MASKED for label in labels)
         counts["bytes"] += sum(len(part.text.encode()) for part in example.parts)
         counts["example_tokens"] += len(tokens)
         yield np.array(tokens, np.int32), np.array(labels, np.int32)
-
-
-def _checked(example: Example, tokens: list[int], labels: list[int], model: Tokenizer) -> bool:
-    """Decode what is learned and all of it; both must be the texts of the example, unless the tokenizer changes any text."""
-    wanted = "".join(part.text for part in example.parts if part.learned)
-    # without a prompt the first token of the answer is not learned, so the rest of it is no whole text
-    learned = wanted if example.parts[0].learned else model.decode([label for label in labels if label != MASKED])
-    same = learned == wanted and model.decode(tokens) == _text(example)
-    if not same and model.exact:
-        raise Refused(
-            f"{example.where}: what the tokenizer gives back is not the text, so its mask cannot be checked.",
-            "use a tokenizer that loses nothing (preprocess.tokenizer), or take U+2581 out of the text",
-        )
-    return same
-
-
-def _text(example: Example) -> str:
-    return "".join(part.text for part in example.parts)
 
 
 def _packed(rows: Iterator[_Row], model: Tokenizer, length: int, seed: int) -> Iterator[_Row]:
@@ -249,22 +223,6 @@ def _packed(rows: Iterator[_Row], model: Tokenizer, length: int, seed: int) -> I
             np.concatenate([*(tokens for tokens, _ in group), np.full(missing, pad, np.int32)]),
             np.concatenate([*(labels for _, labels in group), np.full(missing, MASKED, np.int32)]),
         )
-
-
-def _write(rows: Iterator[_Row], prefix: Path, labels_prefix: Path, model: Tokenizer) -> dict[str, int]:
-    total = {"rows": 0, "tokens": 0}
-    with MMapWriter(prefix, token_dtype(model.vocab_size)) as text, MMapWriter(labels_prefix, np.int32) as label:
-        for tokens, labels in rows:
-            text.add(tokens)
-            text.end_document()
-            label.add(labels)
-            label.end_document()
-            total["rows"] += 1
-            total["tokens"] += len(tokens)
-        for place in (prefix, labels_prefix):  # not before: a line that is no example leaves what is there as it is
-            files.remove(f"{place}.json")
-            put_sample_orders_aside(place)
-    return total
 
 
 def table(report: dict[str, Any], output_prefix: str) -> str:
@@ -299,7 +257,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif key in (*examples.ANSWER_KEYS, *examples.CHAT_KEYS):
             hint = "--format, --prompt-key and --response-key say what is read instead"
         print(f"haigo: {count:,} examples have a text under '{key}' that is left out; {hint}", file=sys.stderr)
-    cli.show(built, lambda manifest: table(manifest, options.output_prefix), options.json)
+    for sentence in preferences.warnings(built) if options.preference else ():
+        print(f"haigo: {sentence}", file=sys.stderr)
+    shown = preferences.table if options.preference else table
+    cli.show(built, lambda manifest: shown(manifest, options.output_prefix), options.json)
     return cli.OK
 
 

@@ -45,6 +45,12 @@ class Template:
                 raise HaigoError(f"{path}: '{key}' does not hold {{content}} once.", "write where the text is to stand")
         return cls(**content)
 
+    @property
+    def of_pairs(self) -> bool:
+        """Whether it speaks of pairs alone."""
+        usual = type(self)()
+        return self.pair != usual.pair and (self.user, self.assistant) == (usual.user, usual.assistant)
+
     def turn(self, role: str, content: str) -> tuple[str, str]:
         """What of a turn is given, and what is learned: nothing but in an answer, which the end piece follows."""
         before, behind = getattr(self, role).split("{content}")
@@ -55,7 +61,6 @@ class Template:
 
         A template that speaks of pairs alone is of a model that was finetuned on pairs: nothing stands before its answer.
         """
-        usual = type(self)()
-        if self.pair != usual.pair and (self.user, self.assistant) == (usual.user, usual.assistant):
+        if self.of_pairs:
             return [self.pair.replace("{content}", question)]
         return [text for text in (self.turn("user", question)[0], self.turn("assistant", "")[0]) if text]

@@ -22,6 +22,16 @@ def check(config: Mapping[str, Any]) -> None:
     """
     reader.check_keys(config)
     reader.check_types(config)
+    if config.get("train_impl") in (
+        "dpo",
+        "kto",
+        "rm",
+        "reinforce",
+    ):  # before its data paths, which are of other datasets
+        raise HaigoError(
+            f"train_impl: {config['train_impl']} is training on preferences, which the embedded engine does not do.",
+            "train it with GPT-NeoX (launch.deepy)",
+        )
     for name, key in KEYS.items():
         if key.engine == "held":
             _held(name, config.get(name))

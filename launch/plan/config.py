@@ -11,7 +11,7 @@ from typing import Any
 from haigo import files, flags, redact, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats.tokenizer import Tokenizer, load
-from launch.plan import data, decay, finetune, header, megatron, preflight, recipes
+from launch.plan import data, decay, finetune, header, megatron, preference, preflight, recipes
 from launch.plan import schedule as schedules
 from launch.plan.layouts import Layout
 from launch.plan.memory import BUCKET_ELEMENTS
@@ -89,30 +89,27 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     of_sample = int(length or own.get("seq_length") or 2048)
     asked: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "seq_length": length}
     weights: dict[str, float] = {}
-    taught: finetune.Pairs | None = None
-    if options.recipe == "finetune":
-        taught = finetune.pairs(options, tokenizer, of_sample, begun is not None and begun.piped)
-        rows = finetune.rows_a_step(taught, options.epochs) * of_sample
-        asked["global_batch_tokens"] = options.global_batch_tokens or rows
-        asked["tokens"] = max(1.0, options.epochs * taught.samples * of_sample)
-    elif options.mixture is None:
-        raise HaigoError("no mixture is given.", "give --mixture mixture.yml", option="mixture")
-    else:
+    taught, often, reference = _taught(options, tokenizer, of_sample, begun, asked)
+    if taught is None:
+        if options.mixture is None:
+            raise HaigoError("no mixture is given.", "give --mixture mixture.yml", option="mixture")
         weights = data.in_order(data.read_weights(options.mixture), datasets, _source(options))
     planned = plan(options.shared(PlanOptions, **asked))
-    best = recipes.layout(megatron.able(planned) if options.format == "megatron" else planned, begun)
+    able = megatron.able(planned) if options.format == "megatron" else planned
+    best = preference.layout(able, begun, options.recipe)
     place = options.place
     read = (
         _corpora(weights, datasets, tokenizer, planned, best)
         if taught is None
-        else _examples(options, taught, planned, best)
+        else _examples(options, taught, often, planned, best)
     )
     schedule = schedules.keys(own, planned, best, read.iterations, place, schedules.asked(options))
     config = {**_own_keys(own, planned, best, place), **schedule.keys, **read.keys, **_named(options, tokenizer, begun)}
     head = [read.about] if read.about else []
     if begun is not None:
         config |= recipes.keys(options, begun, own, planned.seq_length, read.iterations)
-        head.insert(0, f"{options.recipe} from {begun.folder}, step {begun.step}")
+        config |= preference.keys(options, begun, config)
+        head = [f"{options.recipe} from {begun.folder}, step {begun.step}", *head, *preference.said(reference)]
     elif options.lr is not None:
         params = {**(config["optimizer"].get("params") or {}), "lr": options.lr}
         config |= {"optimizer": {**config["optimizer"], "params": params}, "min_lr": options.lr / 10}
@@ -172,20 +169,45 @@ def _corpora(
     return _Read(keys, iterations, weights, epochs, remarks)
 
 
-def _examples(options: ConfigOptions, taught: finetune.Pairs, planned: Plan, best: Layout) -> _Read:
+def _examples(options: ConfigOptions, taught: finetune.Pairs, often: float, planned: Plan, best: Layout) -> _Read:
     batch = best.train_batch_size
-    iterations = finetune.steps_of(options.epochs, taught.samples, batch)
-    few = finetune.few_steps(taught, options.epochs, batch, iterations, planned.seq_length)
+    iterations = finetune.steps_of(often, taught.samples, batch)
+    width = planned.seq_length * preference.sequences_of(options.recipe)
+    few = finetune.few_steps(taught, often, batch, iterations, width)
     return _Read(
         taught.keys,
         iterations,
         {"pairs": 1.0},
         {"pairs": iterations * batch / taught.samples},
         [*taught.remarks, *few],
-        finetune.counted(taught, options.epochs, batch, iterations),
+        finetune.counted(taught, often, batch, iterations),
         batch * taught.examples / taught.samples,
         few,
     )
+
+
+def _taught(
+    options: ConfigOptions, tokenizer: Tokenizer, length: int, begun: recipes.Base | None, asked: dict[str, Any]
+) -> tuple[finetune.Pairs | None, float, float]:
+    """Label datasets or preferences, how often they are read, and the bytes of a reference model; a mixture's run has none.
+
+    Args:
+        length: tokens a sample.
+        asked: of the plan; batch, tokens and room for the reference go into it.
+    """
+    if options.recipe == "finetune":
+        taught = finetune.pairs(options, tokenizer, length, begun is not None and begun.piped)
+        often, reference = options.epochs or finetune.EPOCHS, 0.0
+    elif options.recipe in preference.KINDS:
+        taught, often = preference.pairs(options, tokenizer, length, begun), options.epochs or preference.EPOCHS
+        reference = preference.room_of_reference(options, begun, tokenizer.vocab_size)
+        asked["cluster"] = preference.less(options.place, reference)
+    else:
+        return None, 0.0, 0.0
+    sample = length * preference.sequences_of(options.recipe)
+    asked["global_batch_tokens"] = options.global_batch_tokens or finetune.rows_a_step(taught, often) * sample
+    asked["tokens"] = max(1.0, often * taught.samples * sample)
+    return taught, often, reference
 
 
 def _decay(options: ConfigOptions, command: str) -> Written:
@@ -241,7 +263,7 @@ def _own_keys(own: Mapping[str, Any], planned: Plan, best: Layout, place: Cluste
 
 
 def _source(options: ConfigOptions) -> str:
-    if options.recipe == "finetune":
+    if options.recipe == "finetune" or options.recipe in preference.KINDS:
         return str(options.train_pairs)
     return "the mixture" if isinstance(options.mixture, Mapping) else str(options.mixture)
 

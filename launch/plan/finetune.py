@@ -23,6 +23,8 @@ EXAMPLES = 64
 LEAST_EXAMPLES = 8
 STEPS = 100
 """As many steps as this are made of a small set, as long as a step keeps LEAST_EXAMPLES."""
+EPOCHS = 3.0
+"""How often examples are read where nobody says."""
 FEW_STEPS = 40
 """A run of fewer steps is warned of."""
 

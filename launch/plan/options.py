@@ -13,7 +13,7 @@ from neox_configs import hardware
 from neox_configs.hardware import Cluster
 
 VOCAB_SIZE = 50_000
-RECIPES = ("pretrain", "continued", "finetune", "long-context", "decay")
+RECIPES = ("pretrain", "continued", "finetune", "long-context", "decay", "dpo", "kto", "reward")
 SCHEDULES = ("cosine", "wsd")
 FORMATS = ("neox", "megatron")
 File = str | os.PathLike[str]
@@ -102,10 +102,13 @@ class ConfigOptions(Training):
     lr: float | None = option(
         "peak learning rate; the recipe's or the model's own where it is not given", None, above=0, most=1
     )
-    train_pairs: File | None = option("finetune: train set of preprocess.pairs", None, metavar="PREFIX")
-    valid_pairs: File | None = option("finetune: valid set of preprocess.pairs", None, metavar="PREFIX")
-    test_pairs: File | None = option("finetune: test set of preprocess.pairs", None, metavar="PREFIX")
-    epochs: float = amount("finetune: how often examples are read", 3.0)
+    train_pairs: File | None = option(
+        "finetune, dpo, kto, reward: train set of preprocess.pairs", None, metavar="PREFIX"
+    )
+    valid_pairs: File | None = option("... its valid set", None, metavar="PREFIX")
+    test_pairs: File | None = option("... its test set", None, metavar="PREFIX")
+    epochs: float | None = amount("how often its examples are read (finetune: 3, preferences: 1)", None)
+    beta: float | None = amount("dpo, kto: how strongly the model is held to the reference (0.1)", None)
     tensorboard_dir: File | None = option("where GPT-NeoX writes TensorBoard's files", None, metavar="FOLDER")
     wandb_project: str | None = option("log to this project of Weights & Biases", None)
     wandb_group: str | None = option("with --wandb-project: the group; the config's name", None)

@@ -61,15 +61,16 @@ def preflight(
     Raises:
         HaigoError: the files cannot be read as one config at all.
     """
-    from launch.plan.checks import data, finetuning  # numpy: not for --help
+    from launch.plan.checks import data, finetuning, preferences  # numpy: not for --help
 
     config = reader.load(paths) if config is None else config
     answers = [*keys(config), *_floats(paths)]
     if not _bad(answers):
         answers += alone(config, hostfile, gpus)
         answers += data.checks(config, Path(base))
-        answers += [*finetuning.checks(config, Path(base)), *rules.checks(config, "traps")]
-        if not _bad(answers, but=("data", "tokenizer", "resume", "index caches", "labels", "ids")):
+        answers += [*finetuning.checks(config, Path(base)), *preferences.checks(config, Path(base))]
+        answers += rules.checks(config, "traps")
+        if not _bad(answers, but=("data", "tokenizer", "resume", "index caches", "labels", "ids", "preferences")):
             world, _ = world_size(config, hostfile, gpus)
             answers += derived.checks(config, world)
     return Report(answers, config)

@@ -13,6 +13,7 @@ from haigo.cli import Refused
 from launch.neox import checkout, checkpoints, every_node, ports
 from launch.plan import preflight
 from launch.plan.checks import machine as preflight_place
+from launch.plan.checks import preferences
 from launch.plan.checks.check import Check
 from launch.train import dry_run, follower, requeue, resume
 from launch.train import nodes as node_starts
@@ -59,6 +60,8 @@ def _start(options: DeepyOptions, root: Path | None, configs: Sequence[Path], no
         if options.iteration is None:  # with changes where it goes on
             files, config = run.start_files(), resume.with_changes(run.config, run.resume.changes)
         report = preflight.preflight(files, options.hostfile, options.gpus, root or Path(), config)
+        if root is not None:
+            report.checks.extend(preferences.script(config, root, options.user_script))
         starts = root is not None and not options.dry_run and run.state is not State.RUNNING
         if root is not None and starts and not report.failed:
             where = config if nodes is None else {**config, "launcher": "pdsh", "master_port": nodes.port}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from haigo.cli import HaigoError, Refused
 from haigo.formats import exported
 from haigo.formats import tokenizer as tokenizers
 from launch.engine import vocabulary as vocabularies
-from launch.neox.conversion import check, loss, model_folder, weights
+from launch.neox.conversion import check, loss, model_folder, template, weights
 from launch.neox.conversion import checkpoint as checkpoints
 from launch.neox.conversion.check import Finding
 from launch.neox.conversion.checkpoint import Checkpoint
@@ -40,6 +41,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
     config, out = checkpoint.config, Path(options.out or "")
     free(out, checkpoint.folder, options.force)
     words = _vocabulary(config, options.tokenizer)
+    around = template.of(config, options.template)
     padded = derive.padded_vocab(config, words.vocab_size)
     if wrong := list(weights.problems(checkpoint, padded)):
         more = f" ({len(wrong) - 1} more do not fit.)" if wrong[1:] else ""
@@ -61,6 +63,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         "dtype": _DTYPES[rules.computed_in(config)] if options.dtype == "auto" else options.dtype,
         "vocab": "cut" if rows < padded else options.vocab,
         "tokenizer_sha256": words.sha256,
+        "template": None if around is None else dataclasses.asdict(around.template),
         "unequal": weights.unequal(checkpoint),
         "model": model_folder.expected(checkpoint, rows),
         "config": config,
@@ -80,7 +83,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
             findings: list[Finding] = []
             if measured:
                 findings = _proven(checkpoint, words, padded, record, options, work)
-            model = model_folder.write(work / "model", checkpoint, words, padded, rows, record["dtype"])
+            model = model_folder.write(work / "model", checkpoint, words, padded, rows, record["dtype"], around)
             files.write_json(model / check.RECORD, record)
             findings = [*check.structure(model), *findings]
             if checkpoint.ranks > 1 and not record["unequal"]:

@@ -11,6 +11,7 @@ from haigo.cli import HaigoError
 from haigo.formats.tokenizer import Tokenizer
 from launch.neox.conversion import weights
 from launch.neox.conversion.checkpoint import Checkpoint
+from launch.neox.conversion.template import Words
 from neox_configs import huggingface
 
 INDEX = "model.safetensors.index.json"
@@ -24,12 +25,21 @@ def expected(checkpoint: Checkpoint, rows: int) -> dict[str, Any]:
     return {**huggingface.fields(checkpoint.config), "vocab_size": rows}
 
 
-def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: int, rows: int, dtype: str) -> Path:
+def write(
+    folder: Path,
+    checkpoint: Checkpoint,
+    vocabulary: Tokenizer,
+    padded: int,
+    rows: int,
+    dtype: str,
+    words: Words | None = None,
+) -> Path:
     """Write the model.
 
     Args:
         folder: to make, below one of `files.scratch`.
         padded, rows, dtype: as of `weights.write`.
+        words: of its chats.
 
     Returns:
         `folder`.
@@ -52,6 +62,8 @@ def write(folder: Path, checkpoint: Checkpoint, vocabulary: Tokenizer, padded: i
     files.write_json(folder / "config.json", {**content, "architectures": architectures, "torch_dtype": dtype})
     GenerationConfig(**ids).save_pretrained(folder)
     export(vocabulary, folder, checkpoint.config["max_position_embeddings"])
+    if words is not None:
+        words.write(folder, vocabulary)
     weights.write(folder, checkpoint, padded, rows, dtype)
     os.umask(mask := os.umask(0o022))
     for path in shards(folder):  # safetensors writes them for the owner alone; a team wants to read them

@@ -36,6 +36,11 @@ class ConvertOptions(Options):
         "keep",
         among=("keep", "cut"),
     )
+    template: str | None = option(
+        "chat template: preprocess.pairs' YAML (default: as the datasets of a finetuned model note it)",
+        None,
+        metavar="FILE",
+    )
     check: bool = option("measure the loss, or check a folder that is there", False)
     log: str | None = option("GPT-NeoX's log: the loss must be the one that it tells", None, metavar="FILE")
     samples: int | None = count("measure the loss on no more than so many samples", None, metavar="N")

@@ -60,7 +60,7 @@ def convert(options: ConvertOptions) -> dict[str, Any]:
         HaigoError: a model that GPT-NeoX cannot hold, or that cannot be split so, or too little room.
         Refused: there is something at `out` already. Failed: what was written is not what was read (`--check`).
     """
-    options.refuse_idle("--to-neox", "log", "samples", "iteration", "tokenizer", "config", "vocab")
+    options.refuse_idle("--to-neox", "log", "samples", "iteration", "tokenizer", "config", "vocab", "template")
     source, out = published.load(options.checkpoint), Path(options.out or "")
     tensor, pipe = options.tensor_parallel, options.pipe_parallel
     _splits(source, tensor, pipe)

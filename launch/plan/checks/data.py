@@ -77,6 +77,9 @@ def _splits(config: Mapping[str, Any]) -> Iterator[tuple[str, list[str], list[fl
     for split in ("train", "valid", "test"):
         paths = config.get(f"{split}_data_paths") or []
         weights = config.get(f"{split}_data_weights") or []
+        if not paths:  # chosen and rejected answers, of one weight
+            paths = [each for side in ("pos", "neg") for each in config.get(f"{side}_{split}_data_paths") or []]
+            weights = [*weights, *weights]
         pairs = [(path, weight) for path, weight in zip_longest(paths, weights[: len(paths)]) if isinstance(path, str)]
         yield split, [path for path, _ in pairs], [one if number(one) and one > 0 else 1.0 for _, one in pairs]
 
@@ -86,12 +89,14 @@ def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) ->
     total = sum(weight for _, weight in training)
     if not (steps and batch and length and total):
         return []
+    sides = 2 if config.get("pos_train_data_paths") else 1
     often = {}
     for one, weight in training:
-        read = weight / total * steps * batch
+        read = sides * weight / total * steps * batch
         if view := (one.manifest or {}).get("view"):  # of a phase: what the run has read of the corpus by its end
             read = view["begins_at"] + view["samples"][1] - view["samples"][0]
-        often[one.prefix] = read * length / max(1, one.tokens)
+        # a sample that is not packed is a row, however short
+        often[one.prefix] = read / (one.sequences if config.get("pack_impl") == "unpacked" else one.tokens / length)
     prefix = max(often, key=lambda one: often[one])
     return rules.checks(config, "epochs", prefix=prefix, times=often[prefix], most=MAX_EPOCHS)
 
