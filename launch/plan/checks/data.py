@@ -96,7 +96,8 @@ def _epochs(config: Mapping[str, Any], training: list[tuple[Dataset, float]]) ->
         if view := (one.manifest or {}).get("view"):  # of a phase: what the run has read of the corpus by its end
             read = view["begins_at"] + view["samples"][1] - view["samples"][0]
         # a sample that is not packed is a row, however short
-        often[one.prefix] = read / (one.sequences if config.get("pack_impl") == "unpacked" else one.tokens / length)
+        rows = one.sequences if config.get("pack_impl") == "unpacked" else one.tokens / length
+        often[one.prefix] = read / (rows or 1)
     prefix = max(often, key=lambda one: often[one])
     return rules.checks(config, "epochs", prefix=prefix, times=often[prefix], most=MAX_EPOCHS)
 
