@@ -101,6 +101,13 @@ def options(world: World, output: Path, name: str, attention: str = "flash", **m
     return ConfigOptions(output=output, model=name, mixture=world.mixture, catalogue=world.catalogue, **given)
 
 
+@pytest.mark.parametrize("name", [*SIZES, "llama-0-3M", "LLAMA-1M"])
+def test_a_run_file_may_name_them(name: str) -> None:
+    """`configs.models` and `train.model` are judged by this before the first stage."""
+    made = config.check_model(PlanOptions(model=name, cluster="local-cpu" if "M" in name[-1] else "a100-40gb", nodes=1))
+    assert made["norm"] == "rmsnorm" and made["intermediate_size"] % 3 == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
