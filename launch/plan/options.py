@@ -65,6 +65,7 @@ class PlanOptions(Training):
     stack: str | None = option("the software, instead of --attention", None, among=sorted(STACKS))
     calibrate: list[File] = option("GPT-NeoX log or CSV of measured runs; repeatable", [], metavar="FILE")
     price: float | None = amount("of a GPU-hour: adds the cost", None)
+    disk_gbps: float | None = amount("GB a second that checkpoints are written with, for the days (1)", None)
     json: bool = option("print the whole plan as JSON", False)
 
 

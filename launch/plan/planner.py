@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from haigo.cli import HaigoError, Refused
-from launch.plan import asked, calibrate, layouts, memory, stacks
+from launch.plan import asked, calibrate, layouts, memory, overhead, stacks
 from launch.plan.layouts import Layout
 from launch.plan.memory import Shape
 from launch.plan.options import PlanOptions
@@ -47,6 +47,10 @@ class Plan:
     """The best layout with flash attention, when the plan is without; None otherwise."""
     measured: list[float]
     """Measured over planned speed of the runs that the plan was calibrated by."""
+    kind: str = "gpu"
+    """Of the cluster."""
+    disk_gbps: float | None = None
+    """How fast checkpoints are written, where anybody says."""
     asked: Layout | None = None
     """The layout that was asked about; None when none was."""
     nearest: Layout | None = None
@@ -79,10 +83,17 @@ class Plan:
         need = self.smallest.memory_bytes / 1e9
         return f"use {self.smallest_nodes} nodes: {self.smallest.name} needs {need:.1f} GB a GPU"
 
+    def overhead(self, one: Layout) -> dict[str, float]:
+        """What is spent beside the steps, by part, as shares of their time; nothing is known of it on a CPU."""
+        if self.kind == "cpu":
+            return {}
+        return overhead.shares(one, self.parameters, self.tokens, self.seq_length, self.gpus, self.disk_gbps)
+
     def days(self, one: Layout) -> tuple[float, float]:
-        """Days for the tokens: at best, at worst."""
+        """Days for the tokens, validation, checkpoints and restarts: at best, at worst."""
         low, high = one.tokens_per_s
-        return self.tokens / high / 86400, self.tokens / low / 86400
+        days = self.tokens * (1 + sum(self.overhead(one).values())) / 86400
+        return days / high, days / low
 
     def gpu_days(self, one: Layout) -> tuple[float, float]:
         """GPU-days for the tokens: at best, at worst."""
@@ -151,6 +162,8 @@ def plan(options: PlanOptions) -> Plan:
         smallest=smallest,
         faster=faster,
         measured=learnt.ratios if learnt else [],
+        kind=place.kind,
+        disk_gbps=options.disk_gbps,
         asked=wanted,
         nearest=nearest,
     )

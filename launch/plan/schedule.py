@@ -22,14 +22,13 @@ from launch.neox import log as neox_log
 from launch.plan.checks.machine import checkpoint_bytes
 from launch.plan.layouts import Layout
 from launch.plan.options import ConfigOptions, File
+from launch.plan.overhead import MOST_WRITING
 from launch.plan.planner import Plan
 from neox_configs import reader
 from neox_configs.hardware import Cluster
 
 _WARMUP, _LONGEST_WARMUP = 0.01, 0.1
 _FLOOR = (500, 2000)
-_WRITING = 0.02
-"""Largest share of the time that goes into writing checkpoints, where the speed of the disk is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +147,7 @@ def cadence(iterations: int, step_s: float, minutes: float, write_s: float | Non
         minutes: of work that a crash may cost.
         write_s: seconds that a checkpoint takes to write; None where nothing tells.
     """
-    factor = max(1, round(max(minutes * 60, (write_s or 0.0) / _WRITING) / step_s))
+    factor = max(1, round(max(minutes * 60, (write_s or 0.0) / MOST_WRITING) / step_s))
     if factor >= iterations:
         factor = iterations + 1  # only the end is saved
     while iterations % factor == 0:

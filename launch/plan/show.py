@@ -13,7 +13,7 @@ def as_json(made: Plan) -> dict[str, Any]:
     """The plan as JSON values, with the days beside each layout."""
     content = dataclasses.asdict(made)
     for entry, one in zip(content["layouts"], made.layouts, strict=True):
-        entry.update(name=one.name, days=made.days(one), gpu_days=made.gpu_days(one))
+        entry.update(name=one.name, days=made.days(one), gpu_days=made.gpu_days(one), overhead=made.overhead(one))
     for key, each in (("asked", made.asked), ("nearest", made.nearest)):
         if each is not None:
             content[key].update(name=each.name, days=made.days(each), gpu_days=made.gpu_days(each))
@@ -48,6 +48,11 @@ def text(made: Plan, rows: int = 6, price: float | None = None) -> str:
         few, many = made.gpu_days(best)
         cost = f", {few * 24 * price:,.0f} - {many * 24 * price:,.0f} at {price:g} a GPU-hour" if price else ""
         lines.append(f"GPU-days of layout 1: {few:,.3g} - {many:,.3g}{cost}")
+        spent = made.overhead(best)
+        if spent:
+            lines.append(
+                f"Of layout 1's time besides the steps: {', '.join(f'{name} {part:.1%}' for name, part in spent.items())}"
+            )
         if made.measured:
             shown = ", ".join(f"{ratio:.2f}" for ratio in made.measured[:6])
             runs = "1 measured run" if len(made.measured) == 1 else f"{len(made.measured)} measured runs"

@@ -204,3 +204,25 @@ def test_help_is_quick_and_imports_little() -> None:
     )
     assert done.stdout.strip() == "[]"
     assert time.process_time() - started < 1
+
+
+def test_days_hold_what_is_spent_beside_the_steps() -> None:
+    made = plan(PlanOptions(model="1-3B", cluster="a100-40gb", tokens=20e9))
+    one, spent = made.best, made.overhead(made.best)
+    steps = 20e9 / (one.train_batch_size * made.seq_length)
+    assert spent["validation"] == pytest.approx(10 / 3 / 1000, rel=0.02)
+    writing = made.parameters * 14 / 1e9
+    assert spent["checkpoints"] == pytest.approx(writing / 1800, rel=0.02)
+    assert spent["restarts"] == pytest.approx(4 / 1000 * 25 / 1440)
+    low, high = one.tokens_per_s
+    assert made.days(one) == pytest.approx([20e9 * (1 + sum(spent.values())) / rate / 86400 for rate in (high, low)])
+    assert steps > 1000
+    slow = plan(PlanOptions(model="1-3B", cluster="a100-40gb", tokens=20e9, disk_gbps=0.1))
+    assert slow.overhead(slow.best)["checkpoints"] == pytest.approx(0.02, rel=0.05)  # they come less often then
+    assert not plan(PlanOptions(model="0-1M", cluster="local-cpu", tokens=1e6)).overhead(one)
+
+
+def test_a_pipeline_validates_nothing_and_many_gpus_fail_more() -> None:
+    made = plan(PlanOptions(model="13B", cluster="h100-80gb", nodes=64, tokens=1e12))
+    pipe = next(one for one in made.layouts if one.pipe)
+    assert made.overhead(pipe)["validation"] == 0 and made.overhead(pipe)["restarts"] > 0.008

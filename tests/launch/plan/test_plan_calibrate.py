@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import math
 import random
@@ -153,6 +154,16 @@ def test_three_rows_calibrate_the_others(tmp_path: Path, level: float) -> None:
             inside.append(low <= row.tokens_per_s <= high)
             errors.append(abs(math.log(math.sqrt(low * high) / row.tokens_per_s)))
     assert statistics.median(errors) < 0.05 and statistics.mean(inside) >= 0.9
+
+
+def test_one_run_that_is_far_off_counts_for_little(tmp_path: Path) -> None:
+    rows(tmp_path / "all.csv", 0.8, 0.0, 1, RUNS[:4])
+    every = plan_calibrate.read(tmp_path / "all.csv", FSDP)
+    slow = dataclasses.replace(every[3], tokens_per_s=every[3].tokens_per_s * 0.7)
+    ratio, _ = Calibration([every[0], every[1], slow], A100, FSDP).ratio(every[2].shape, every[2].split)
+    assert ratio == pytest.approx(0.8, rel=0.03)
+    both, error = Calibration([every[0], slow], A100, FSDP).ratio(every[2].shape, every[2].split)
+    assert both * math.exp(-1.645 * error) < 0.6 and both > 0.56  # nobody says which of two is right
 
 
 def test_a_plan_is_narrowed_by_a_table(tmp_path: Path) -> None:
