@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from launch.plan.checks.machine import checkpoint_bytes
 from launch.plan.layouts import Layout
 
 MINUTES = 30.0
@@ -30,6 +29,8 @@ def shares(
         tokens: of the run.
         disk_gbps: GB a second that checkpoints are written with.
     """
+    from launch.plan.checks.machine import checkpoint_bytes  # late: the plan's help does not need it
+
     steps = max(1, round(tokens / (one.train_batch_size * seq_length)))
     every = max(1, min(_EVERY, steps // 10))
     forward = 0.25 if one.recompute else 1 / 3
