@@ -85,7 +85,10 @@ def check(run: RunFile, path: Path) -> None:
     if run.decontaminate.against:
         evaluation_items(run, path)
     if run.tokenizer.path:
-        existing(run.tokenizer.path, "tokenizer.path")
+        place = existing(run.tokenizer.path, "tokenizer.path")
+        from haigo.formats.tokenizer import adopted
+
+        adopted.adopt(place, run.tokenizer.eod_piece)
     for name, corpus in run.corpora.items():
         for good in corpus.partition.good:
             if good not in run.corpora:

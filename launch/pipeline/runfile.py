@@ -84,7 +84,7 @@ class Tokenizer(Options):
         if self.path:
             self.refuse_idle("'tokenizer.path'", "vocab_size", "chars_per_corpus", "model_type")
         elif self.eod_piece is not None:
-            raise HaigoError("'eod_piece' says nothing without 'path'.", "name the tokenizer", option="eod_piece")
+            raise HaigoError("'tokenizer.eod_piece' says nothing without 'tokenizer.path'.", "name the tokenizer there")
 
 
 @dataclass(frozen=True, kw_only=True)

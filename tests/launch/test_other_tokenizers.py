@@ -183,3 +183,36 @@ def test_weights_of_the_makers_are_known_by_their_own_name(house: House, tmp_pat
     different = other_tokenizers.make("gpt2", tmp_path / "else")
     with pytest.raises(cli.Refused, match="gives other ids"):
         vocabulary.check_model(different.folder, load(house.folder))
+
+
+def test_a_file_that_gpt_neox_reads_as_it_is_needs_no_folder(house: House, tmp_path: Path) -> None:
+    """As GPT-NeoX's own 20B_tokenizer.json: nothing is added to a text, and `<|endoftext|>` is there."""
+    bare = other_tokenizers.make("gpt2", tmp_path / "theirs")
+    path = bare.file.rename(tmp_path / "20B_tokenizer.json")
+    more = {"tokenizer_type": "HFTokenizer", "vocab_file": str(path)}
+    config = convert_world.config(house.world, tmp_path / "save") | more
+    convert_world.write_checkpoint(
+        tmp_path / "save", config, convert_world.weights(convert_world.padded(bare.size, config))
+    )
+    assert cli.run(convert.main, [str(tmp_path / "save"), "--out", str(tmp_path / "hf")]) == 0
+    model_of(House(bare, house.world), tmp_path / "hf")
+
+
+def test_a_run_file_names_it_and_its_end(house: House, tmp_path: Path) -> None:
+    """What the pipeline's stages make of it; that no end is named is said before the first of them."""
+    from launch.pipeline import actions, ahead, runfile
+
+    text = "output: runs/x\ncorpora:\n  news: {files: [raw.jsonl]}\n  code: {files: [raw.jsonl]}\n"
+    text += f"objective: {{metrics: {{news_bpb: 1}}}}\ntokenizer: {{path: {json.dumps(str(house.other.folder))}"
+    for name in ("news", "code"):
+        (tmp_path / "corpora").mkdir(exist_ok=True)
+        (tmp_path / "corpora" / name).symlink_to(house.world.root / "clean")
+    (tmp_path / "run.yml").write_text(f"{text}, eod_piece: {json.dumps(house.other.end)}}}\n", encoding="utf-8")
+    made = runfile.read(tmp_path / "run.yml")
+    digest = actions.tokenizer(tmp_path, made)
+    assert digest == actions.tokenizer_digest(tmp_path) == load(house.folder).sha256
+    actions.index(tmp_path, made, "news", "news", ("train",))
+    assert (tmp_path / "data" / "news" / "train_text_document.bin").is_file()
+    (tmp_path / "bad.yml").write_text(f"{text}}}\n", encoding="utf-8")
+    with pytest.raises(cli.HaigoError, match="which of its pieces ends a document"):
+        ahead.check(runfile.read(tmp_path / "bad.yml"), tmp_path / "bad.yml")

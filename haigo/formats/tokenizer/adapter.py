@@ -193,6 +193,9 @@ def export(vocabulary: Tokenizer, folder: Path, positions: int) -> None:
                 files.copy(source / name, folder / name)
     else:  # a file by itself: what lies beside it is of somebody else's class
         files.copy(vocabulary.path, folder / JSON_NAME)
+        numbers = {"vocab_size": vocabulary.vocab_size, "eod_id": vocabulary.eod_id, "pad_id": vocabulary.pad_id}
+        about = {"kind": vocabulary.kind, "eod_piece": EOD_PIECE, **numbers, "sha256": vocabulary.sha256}
+        files.write_json(folder / META_NAME, about)
         write_config(folder, EOD_PIECE, EOD_PIECE if vocabulary.pad_id is None else PAD_PIECE, read_special=True)
     if (folder / CONFIG_NAME).is_file():
         files.write_json(folder / CONFIG_NAME, files.read_json(folder / CONFIG_NAME) | {"model_max_length": positions})
