@@ -175,6 +175,29 @@ def test_a_checkpoint_is_converted_with_it(house: House, tmp_path: Path, capsys:
     assert f"{house.other.size:,} pieces" in capsys.readouterr().err + ""
 
 
+def test_a_chat_template_leaves_the_tokenizer_as_it_is(
+    house: House, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Turns that end with a line break are encoded apart by byte pairs; where a blank stands before every text, none can be."""
+    config = convert_world.config(house.world, tmp_path / "save") | {
+        "tokenizer_type": house.other.neox_type, "vocab_file": str(load(house.folder).path)
+    }  # fmt: skip
+    rows = convert_world.padded(house.other.size, config)
+    convert_world.write_checkpoint(tmp_path / "save", config, convert_world.weights(rows))
+    text = 'user: "[{content}]\\n"\nassistant: "A:\\n{content}"\n'
+    (tmp_path / "t.yml").write_text(text, encoding="utf-8")
+    argv = [str(tmp_path / "save"), "--out", str(tmp_path / "hf"), "--template", str(tmp_path / "t.yml")]
+    code = cli.run(convert.main, argv)
+    said = capsys.readouterr().err
+    if house.other.kind == "llama3":
+        assert code == 0, said
+        assert load(tmp_path / "hf").sha256 == load(house.folder).sha256
+        model_of(house, tmp_path / "hf")
+        assert "chat_template" in files.read_json(tmp_path / "hf" / "tokenizer_config.json")
+    else:
+        assert code == cli.REFUSED and "gives other ids" in said and "Traceback" not in said
+
+
 def test_weights_of_the_makers_are_known_by_their_own_name(house: House, tmp_path: Path) -> None:
     """A published model's folder calls the end otherwise: that is no other tokenizer."""
     from launch.engine import vocabulary

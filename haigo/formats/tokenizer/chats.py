@@ -17,7 +17,7 @@ from haigo import files
 from haigo.cli import Refused
 from haigo.formats.chat import Template
 
-from .model import EOD_PIECE
+from .model import CHAT_TEMPLATE, EOD_PIECE
 
 if TYPE_CHECKING:
     from .model import Tokenizer
@@ -108,24 +108,20 @@ def write(folder: Path, template: Template, model: Tokenizer) -> bool:
     Raises:
         Refused: transformers gives other ids for a chat than those that were trained on.
     """
-    before = {name: files.read_text(folder / name) for name in (CONFIG, JSON) if (folder / name).is_file()}
+    before = {
+        name: files.read_text(folder / name) for name in (CONFIG, JSON, CHAT_TEMPLATE) if (folder / name).is_file()
+    }
     config = files.read_json(folder / CONFIG)
     if not isinstance(config, dict):
         raise Refused(f"{folder / CONFIG} is not what transformers writes.", "make the tokenizer's folder again")
     # the end piece of an answer is to be read out of the rendered chat, as everywhere among Hugging Face's models
     config |= {"chat_template": jinja(template), "split_special_tokens": False}
     files.write_json(folder / CONFIG, config)
+    files.remove(folder / CHAT_TEMPLATE)  # of an adopted tokenizer: its makers' words, which would come first
     if JSON not in before:
         return False
-    import tokenizers
-
-    fast = tokenizers.Tokenizer.from_str(before[JSON])
-    fast.add_special_tokens([tokenizers.AddedToken(EOD_PIECE, special=True, normalized=False)])
-    files.write_text(folder / JSON, fast.to_str(pretty=False))
-    if (wrong := _differs(folder, template, model)) is not None:
-        _part_before_answers(fast, template)
-        files.write_text(folder / JSON, fast.to_str(pretty=False))
-        wrong = _differs(folder, template, model)
+    # a tokenizer.json that is the tokenizer itself stays as it is: it reads the end piece out of text already
+    wrong = _differs(folder, template, model) if model.kind == "tokenizers" else _told(folder, template, model)
     if wrong is not None:
         for name, text in before.items():
             files.write_text(folder / name, text)
@@ -135,6 +131,20 @@ def write(folder: Path, template: Template, model: Tokenizer) -> bool:
             option="template",
         )
     return True
+
+
+def _told(folder: Path, template: Template, model: Tokenizer) -> str | None:
+    """Tell the tokenizer.json beside a spm.model of end pieces and what stands before answers; gives what `_differs` gives."""
+    import tokenizers
+
+    fast = tokenizers.Tokenizer.from_file(str(folder / JSON))
+    fast.add_special_tokens([tokenizers.AddedToken(EOD_PIECE, special=True, normalized=False)])
+    files.write_text(folder / JSON, fast.to_str(pretty=False))
+    if (wrong := _differs(folder, template, model)) is not None:
+        _part_before_answers(fast, template)
+        files.write_text(folder / JSON, fast.to_str(pretty=False))
+        wrong = _differs(folder, template, model)
+    return wrong
 
 
 def _part_before_answers(fast: Any, template: Template) -> None:
