@@ -29,7 +29,9 @@ class ConvertOptions(Options):
     config: list[str] = option("instead of the checkpoint's own configs", [], nargs="+", metavar="FILE")
     tokenizer: str | None = option("tokenizer folder (default: the config's vocab_file)", None, metavar="FOLDER")
     dtype: str = option(
-        "type of the weights written, auto: as trained", "auto", among=("auto", "float32", "bfloat16", "float16")
+        "type of the weights written, auto: as trained or published",
+        "auto",
+        among=("auto", "float32", "bfloat16", "float16"),
     )
     vocab: str = option(
         "the rows that pad the vocabulary: keep (GPT-NeoX's probabilities to the digit) or cut",
@@ -41,7 +43,9 @@ class ConvertOptions(Options):
         None,
         metavar="FILE",
     )
-    check: bool = option("measure the loss, or check a folder that is there", False)
+    check: bool = option(
+        "measure the loss, or check a folder that is there; with --to-neox: read back what was written", False
+    )
     log: str | None = option("GPT-NeoX's log: the loss must be the one that it tells", None, metavar="FILE")
     samples: int | None = count("measure the loss on no more than so many samples", None, metavar="N")
     force: bool = option("replace the model that is at DIR", False)

@@ -156,6 +156,10 @@ def _whole(folder: Path, content: dict[str, Any], keys: dict[str, Any]) -> Publi
     if not keys["no_weight_tying"]:
         places.pop(output, None)
         shapes.pop(output, None)
+    if keys["num_layers"] > len(shapes):  # before so many are counted out
+        raise HaigoError(
+            f"{folder}: there are {len(shapes)} tensors, and config.json asks for {keys['num_layers']:,} layers.", AGAIN
+        )
     found = Published(folder, content, keys, int(content["vocab_size"]), _dtype(folder, kinds), places)
     wanted = {
         name: shape

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import convert_world
 import published_world
 import pytest
 from neox_world import LOSSLESS, REPO, make_world
@@ -35,7 +36,7 @@ def test_the_first_loss_is_transformers_in_every_set_up(neox: Any, tmp_path: Pat
 
 @pytest.mark.parametrize("name", ["gpt", "llama"])
 def test_the_recipe_s_config_trains_on(name: str, neox: Any, tmp_path: Path) -> None:
-    """`launch.configs --recipe continued --from` of a converted model, started by launch.deepy."""
+    """`launch.configs --recipe continued --from` of a converted model, started by launch.deepy, and back with its log."""
     place = make_world(tmp_path / "world", **LOSSLESS)
     hf, save, out = tmp_path / "hf", tmp_path / "base", tmp_path / "run" / "more.yml"
     published_world.model(name, hf)
@@ -63,3 +64,6 @@ def test_the_recipe_s_config_trains_on(name: str, neox: Any, tmp_path: Path) -> 
     assert config["train_batch_size"] == published_world.BATCH and len(losses) == config["train_iters"]
     ours = published_world.transformers_loss(hf, config)
     assert abs(float(losses[0]) - ours) < 1e-5 * ours
+    made = convert_world.converted(Path(config["save"]), tmp_path / "trained", log=tmp_path / "log", vocab="cut")
+    assert {one["status"] for one in made["checks"]} == {"ok"} and any("loss" in one["name"] for one in made["checks"])
+    assert made["model"]["model_type"] == published_world.SETUPS[name]["config"]["model_type"]

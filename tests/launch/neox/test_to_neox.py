@@ -178,6 +178,19 @@ def test_a_model_that_gpt_neox_cannot_hold_is_named(name, model, tmp_path, capsy
     assert says in told and str(model) in told and "fix: " in told and not (tmp_path / "save").exists()
 
 
+ODD: list[Any] = [None, -1, 0, 10**12, 1.5, "x", [], {}, True, 1e400]
+
+
+def test_no_value_of_a_config_is_an_internal_error(model, tmp_path, capsys):
+    whole = files.read_json(model / "config.json")
+    for key in whole:
+        for value in ODD:
+            change(model, **{key: value})
+            code = run(model, tmp_path / "save", "--dry-run")
+            assert code in (cli.OK, cli.BAD_INPUT), (key, value, capsys.readouterr().err)
+        change(model, **whole)
+
+
 def pointer(folder: Path) -> None:
     (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
 
