@@ -219,5 +219,5 @@ def test_gpt_neox_s_own_converter_gives_the_same_but_for_its_errors(name, runs, 
             assert torch.equal(value, ours[key]), key
     config, wrong = files.read_json(out / "config.json"), files.read_json(tmp_path / "theirs" / "config.json")
     assert wrong["eos_token_id"] == 2 and not (tmp_path / "theirs" / "spm.model").exists()
-    same = made["model"].keys() - {"hidden_act"}
+    same = made["model"].keys() - {"hidden_act", "rope_parameters"}  # its transformers writes the older names alone
     assert {key: wrong[key] for key in same} == {key: config[key] for key in same}
