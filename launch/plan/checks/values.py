@@ -39,6 +39,7 @@ def checks(config: Mapping[str, Any]) -> list[Check]:
     """
     return [
         *_infinite(config),
+        *nulls(config),
         *numbers(config),
         *rules.checks(config, "values"),
         *words(config),
@@ -51,6 +52,18 @@ def _infinite(config: Mapping[str, Any]) -> Iterator[Check]:
     for trail, value in walk(config):
         if isinstance(value, float) and not math.isfinite(value):
             yield Check("numbers", "fail", f"{trail} is {value}, which is no number.", f"write a number as {trail}")
+
+
+def nulls(config: Mapping[str, Any]) -> Iterator[Check]:
+    """Keys written as null: GPT-NeoX then computes with none, not with its default, which `false` alone resembles."""
+    for name in [name for name, value in config.items() if value is None]:
+        key = KEYS[name]
+        unread = key.group in ("runner", "generation") or (key.group == "logging" and key.kind == "str")
+        if not (key.default is None or key.default is False or unread):
+            sentence = (
+                f"{name} is null, which GPT-NeoX does not take for its default {key.default!r}: it computes with null."
+            )
+            yield Check("null", "fail", sentence, f"leave {name} out, or write a value")
 
 
 def walk(value: Any, trail: str = "") -> Iterator[tuple[str, Any]]:

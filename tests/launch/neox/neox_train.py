@@ -2,12 +2,14 @@
 
     cd CHECKOUT && PYTHON neox_train.py JOBS.json
 
-JOBS.json: a list of {"config": FILE, "ranks": N, "log": FILE, "port": N}. The program is imported once and every rank is a
-fork, because imports are most of the time of so small a run. The exit code is the number of ranks that failed.
+JOBS.json: a list of {"config": FILE, "ranks": N, "log": FILE, "port": N, "seconds": LIMIT}. The program is imported once and
+every rank is a fork, because imports are most of the time of so small a run. Prints `RAN [exit code of each rank]` a job; the
+exit code is the number of ranks that failed.
 """
 
 import json
 import os
+import signal
 import sys
 import traceback
 
@@ -47,9 +49,12 @@ for job in jobs:
         child = os.fork()
         if child == 0:
             code = 1
+            signal.alarm(job.get("seconds", 0))
             try:
                 train(job, rank)
                 code = 0
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
             except BaseException:
                 traceback.print_exc()
             finally:
@@ -59,4 +64,5 @@ for job in jobs:
         children.append(child)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     failed += sum(code != 0 for code in codes)
+    print("RAN " + json.dumps(codes), flush=True)
 sys.exit(failed)
