@@ -8,7 +8,7 @@ import pytest
 from shared_data import data_of
 from test_pairs import write
 
-from haigo import cli
+from haigo import cli, files
 from haigo.cli import HaigoError
 from haigo.formats.dataset import manifest
 from haigo.formats.dataset.ids import MASKED
@@ -144,6 +144,26 @@ def test_other_keys(model_dir, tmp_path):
     assert pairs.build([path], model_dir, tmp_path / "k", preference="kto", **keys)["wanted"] == 1
 
 
+def chats_of_both():
+    """Lines of chosen and rejected chats, and of judged ones."""
+    rows = []
+    for number, row in enumerate(ROWS * 5):
+        asked = [{"role": "system", "content": "短く"}] * (number % 3 == 0) + [
+            {"role": "user", "content": row["prompt"]}
+        ]
+        rows.append({key: [*asked, {"role": "assistant", "content": row[key]}] for key in ("chosen", "rejected")})
+    return rows, [{"messages": row["chosen"], "reward": (-1) ** number} for number, row in enumerate(rows)]
+
+
+def test_the_bytes_are_those_that_gpt_neox_wrote(model_dir, tmp_path, words):
+    """sha256 of what its preprocess_data_with_chat_template.py wrote of the same lines (the test below, at ea7aefd)."""
+    rows, judged = chats_of_both()
+    for kind, golden in DATA["golden"].items():
+        path = write(tmp_path / f"{kind}.jsonl", judged if kind == "kto" else rows)
+        pairs.build([path], model_dir, tmp_path / kind, preference=kind, **words)
+        assert {name: files.sha256_file(tmp_path / f"{kind}_{name}")[:16] for name in golden} == golden
+
+
 @pytest.mark.neox
 def test_the_bytes_are_gpt_neox_s_own(model_dir, tmp_path, neox, words):
     """Its preprocess_data_with_chat_template.py, given a chat template without the last end piece, which it adds itself."""
@@ -158,13 +178,7 @@ def test_the_bytes_are_gpt_neox_s_own(model_dir, tmp_path, neox, words):
         "{% if m['role'] != 'assistant' %}{{ '\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'A' }}{% endif %}"
     )
     (theirs / "tokenizer_config.json").write_text(json.dumps(config))
-    rows = []
-    for number, row in enumerate(ROWS * 5):
-        asked = [{"role": "system", "content": "短く"}] * (number % 3 == 0) + [
-            {"role": "user", "content": row["prompt"]}
-        ]
-        rows.append({key: [*asked, {"role": "assistant", "content": row[key]}] for key in ("chosen", "rejected")})
-    judged = [{"messages": row["chosen"], "reward": (-1) ** number} for number, row in enumerate(rows)]
+    rows, judged = chats_of_both()
     made = {"dpo": (rows, ["chosen", "rejected"], ["--only-last"]), "rm": (rows, ["chosen", "rejected"], ["--for-rm"])}
     made["kto"] = (judged, ["messages"], ["--only-last", "--reward-key", "reward"])
     for kind, (lines, keys, flags) in made.items():
@@ -178,5 +192,7 @@ def test_the_bytes_are_gpt_neox_s_own(model_dir, tmp_path, neox, words):
             for ending in ("bin", "idx"):
                 one, two = (tmp_path / f"{who}_{kind}_{key}_document.{ending}" for who in ("ours", "theirs"))
                 assert one.read_bytes() == two.read_bytes()
+                name = f"{key}_document.{ending}"
+                assert files.sha256_file(two).startswith(DATA["golden"][kind][name])
     signs = [np.sign(reward).tolist() for (reward,) in rows_of(tmp_path / "ours_kto", "messages_reward")]
     assert signs == [reward for (reward,) in rows_of(tmp_path / "theirs_kto", "messages_reward")]

@@ -20,7 +20,25 @@ def checks(config: Mapping[str, Any], base: Path) -> list[Check]:
         config: what `reader.load` gave.
         base: where relative paths start.
     """
-    return [*rules.checks(config, "preferences"), *_sets(config, base)]
+    return [*rules.checks(config, "preferences"), *_sets(config, base), *_precomputed(config, base)]
+
+
+def _precomputed(config: Mapping[str, Any], base: Path) -> Iterator[Check]:
+    """The reference's log-probabilities, which GPT-NeoX's generate.py writes beside the tokens and never writes anew."""
+    name, kind = config.get("precompute_model_name"), config.get("train_impl")
+    if not name or kind not in ("dpo", "kto") or config.get("text_gen_type") == "precompute":
+        return
+    sides = ("pos_", "neg_") if kind == "dpo" else ("",)
+    fix = "run GPT-NeoX's generate.py with text_gen_type: precompute on this config first"
+    for path in (
+        each for split in rules.SPLITS for side in sides for each in config.get(f"{side}{split}_data_paths") or []
+    ):
+        tokens, scores = (base / f"{each}.bin" for each in (path, f"{path}_{name}"))
+        if not scores.is_file():
+            yield Check("preferences", "fail", f"{scores} is missing: the reference has not scored {path}.", fix)
+        elif tokens.is_file() and scores.stat().st_mtime < tokens.stat().st_mtime:
+            found = f"{scores} is older than {tokens}, whose tokens it may not be of."
+            yield Check("preferences", "fail", found, f"remove it and its .idx, and {fix}")
 
 
 def script(config: Mapping[str, Any], root: Path, user_script: str) -> list[Check]:

@@ -319,3 +319,25 @@ def test_the_reference_stays_after_a_break(neox: Any, pretrained: Any) -> None:
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert losses(log) == whole[5:]
+
+
+def test_precomputed_scores_are_looked_for(place: World, base: Path, made: Any, tmp_path: Path) -> None:
+    """GPT-NeoX skips a file that is there, whatever tokens it is of."""
+    folder = tmp_path / "data"
+    shutil.copytree(made["kto"]["train"].parent, folder)
+    sets = {"train": folder / "train", "valid": folder / "valid"}
+    config = {**make_config(asked(place, sets, base, "kto")).config, "precompute_model_name": "ref"}
+    found = preference_checks.checks(config, Path("/"))
+    assert len(found) == 3 and all("the reference has not scored" in check.found for check in found)
+    for split in sets:
+        for ending in ("bin", "idx"):
+            tokens = folder / f"{split}_messages_document.{ending}"
+            scores = folder / f"{split}_messages_document_ref.{ending}"
+            shutil.copy(tokens, scores)
+            os.utime(scores, (tokens.stat().st_mtime + 1,) * 2)
+    assert preference_checks.checks(config, Path("/")) == []
+    os.utime(folder / "train_messages_document_ref.bin", (1, 1))
+    (stale,) = preference_checks.checks(config, Path("/"))
+    assert stale.status == "fail" and "is older than" in stale.found
+    scoring = {**config, "text_gen_type": "precompute"}
+    assert preference_checks.checks(scoring, Path("/")) == []
