@@ -25,6 +25,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from haigo import cli, files, flags
 from launch.plan import config, phases, preference
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         print(f"{made.header}\n{options.output} written; start it with: {start}")
         for again in written[1:]:
             print(f"{again} goes on after a break")
+        if (scores := preference.scores_path(Path(options.output), made.config)) is not None:
+            print(f"before it: python -m launch.deepy generate.py {shlex.quote(str(scores))}")
     return None
 
 

@@ -300,6 +300,9 @@ def write(made: Written, output: File) -> list[Path]:
         return [Path(output)]
     again = recipes.resume_path(output)
     yamlfile.write(again, recipes.resumed(made.config), f"goes on with {Path(output).name} after a break")
+    if (scores := preference.scores_path(Path(output), made.config)) is not None:
+        about = f"computes the reference's scores for {Path(output).name}: launch.deepy generate.py, before it"
+        yamlfile.write(scores, {**made.config, "text_gen_type": "precompute"}, about)
     return [Path(output), again]
 
 

@@ -109,6 +109,11 @@ class ConfigOptions(Training):
     valid_pairs: File | None = option("... its valid set", None, metavar="PREFIX")
     test_pairs: File | None = option("... its test set", None, metavar="PREFIX")
     epochs: float | None = amount("how often its examples are read (finetune: 3, preferences: 1)", None)
+    reference: str | None = option(
+        "dpo, kto: take the reference's scores of this name, which OUTPUT-scores.yml computes beforehand, not a second model",
+        None,
+        metavar="NAME",
+    )
     beta: float | None = amount("dpo, kto: how strongly the model is held to the reference (0.1)", None)
     tensorboard_dir: File | None = option("where GPT-NeoX writes TensorBoard's files", None, metavar="FOLDER")
     wandb_project: str | None = option("log to this project of Weights & Biases", None)
@@ -120,3 +125,8 @@ class ConfigOptions(Training):
     )
     dry_run: bool = option("print the YAML instead of writing it", False)
     json: bool = option("print what was made as JSON", False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.recipe not in ("dpo", "kto"):
+            self.refuse_idle(f"--recipe {self.recipe}", "reference", "beta")

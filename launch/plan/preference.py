@@ -146,7 +146,7 @@ def room_of_reference(options: ConfigOptions, start: Base | None, vocab_size: in
     Args:
         vocab_size: pieces of the tokenizer.
     """
-    if start is None or options.recipe not in _NEEDED:
+    if start is None or options.recipe not in _NEEDED or options.reference is not None:
         return 0.0
     padded = derive.padded_vocab(start.config, vocab_size)
     _, parameters = derive.parameters(start.config, padded)
@@ -191,10 +191,24 @@ def keys(options: ConfigOptions, start: Base, config: Mapping[str, Any]) -> dict
         return changes
     if options.beta is not None:
         changes[f"{options.recipe}_beta"] = float(options.beta)
+    if options.reference is not None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", options.reference):
+            raise HaigoError(
+                f"--reference {options.reference} is no name.",
+                "letters, digits, '.', '-' and '_' only",
+                option="reference",
+            )
+        return {**changes, "precompute_model_name": options.reference}
     extra = dict(config.get("deepspeed_extra_args") or {})
     # DeepSpeed reads no such key; our train.py does, when the run goes on after a break
     extra["reference_model"] = {"load": str(start.folder), "iteration": start.step}
     return {**changes, "deepspeed_extra_args": extra}
+
+
+def scores_path(output: Path, config: Mapping[str, Any]) -> Path | None:
+    """Where the config that computes the reference's scores stands, beside the one that trains; None where it needs none."""
+    name = output.with_name(f"{output.stem}-scores{output.suffix or '.yml'}")
+    return name if config.get("precompute_model_name") else None
 
 
 def said(need: float) -> list[str]:

@@ -321,6 +321,24 @@ def test_the_reference_stays_after_a_break(neox: Any, pretrained: Any) -> None:
     assert losses(log) == whole[5:]
 
 
+def test_a_run_on_precomputed_scores(
+    place: World, base: Path, made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--model", "0-1M", "--cluster", "local-cpu", "--catalogue", str(place.catalogue), "--recipe", "dpo"]
+    words += ["--from", str(base), "--train-pairs", str(made["dpo"]["train"]), "--output", str(tmp_path / "x.yml")]
+    assert cli.run(configs.main, [*words, "--reference", "base-20"]) == 0
+    said = capsys.readouterr().out
+    assert f"launch.deepy generate.py {tmp_path / 'x-scores.yml'}" in said and "the reference model takes" not in said
+    config, scores = reader.load(tmp_path / "x.yml"), reader.load(tmp_path / "x-scores.yml")
+    assert config["precompute_model_name"] == "base-20" and "reference_model" not in config["deepspeed_extra_args"]
+    assert scores == {**config, "text_gen_type": "precompute"}
+    assert cli.run(configs.main, [*words, "--reference", "../x"]) == 2
+    assert "is no name" in capsys.readouterr().err
+    reward = [*words[:6], "--recipe", "reward", *words[8:]]
+    assert cli.run(configs.main, [*reward, "--beta", "0.2"]) == 2
+    assert "--beta has no effect with --recipe reward" in capsys.readouterr().err
+
+
 def test_precomputed_scores_are_looked_for(place: World, base: Path, made: Any, tmp_path: Path) -> None:
     """GPT-NeoX skips a file that is there, whatever tokens it is of."""
     folder = tmp_path / "data"
