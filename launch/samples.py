@@ -4,8 +4,8 @@
            [--tokenizer FOLDER] [--json]
 
 The order is GPT-NeoX's own for that config (`launch.neox.data_order`), computed from the `.bin`/`.idx` files alone: nothing is
-trained and nothing is written. The last line is one digest over all samples shown. `--tokens` adds the token ids,
-`--tokenizer` the text.
+trained and nothing is written. Of a list of phases they are those of the run, from the first phase on. The last line is one
+digest over all samples shown. `--tokens` adds the token ids, `--tokenizer` the text.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from haigo import cli, flags
 from haigo.cli import Refused
 from haigo.formats.dataset import manifest
 from haigo.options import Options, few, option
 from launch.neox import samples as samples_of
-from neox_configs import reader
+from neox_configs import phases, reader
 
 _TEXT_SHOWN = 60
 
@@ -40,9 +41,15 @@ class SamplesOptions(Options):
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("launch.samples", __doc__, SamplesOptions, argv)
-    config = reader.load(options.configs)
-    reader.check_keys(config)
-    samples = samples_of.first_samples(config, options.first, options.split)
+    samples: list[dict[str, Any]] = []
+    for paths in phases.expand(options.configs):
+        config = reader.load(paths)
+        reader.check_keys(config)
+        left = options.first - len(samples)
+        whole = samples_of.of_phase(config) if options.split == "train" else None
+        samples += samples_of.first_samples(config, left if whole is None else min(left, whole), options.split)
+        if whole is None or len(samples) == options.first:
+            break
     shown = list(dict.fromkeys(sample["prefix"] for sample in samples))
     for path in [each for prefix in shown for each in manifest.wrong(prefix, manifest.find(prefix) or {})]:
         print(f"haigo: {path} was changed since the dataset was made: launch.local would refuse it.", file=sys.stderr)

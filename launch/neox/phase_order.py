@@ -96,6 +96,11 @@ def blend(weights: Sequence[float], first: int, last: int) -> Blend:
     """
     samples = last - first
     exact = [weight / sum(weights) * samples for weight in weights]
+    if first % samples == 0:  # as the first phase begins: nothing has to be counted
+        counts = shares(weights, samples)
+        before = [count * (first // samples) for count in counts]
+        after = [done + count for done, count in zip(before, counts, strict=True)]
+        return Blend([count / samples for count in counts], before, after)
     best: tuple[float, Blend] | None = None
     for counts in _roundings(exact):
         for tilt in (0.0, 0.3 / (len(counts) * last)):

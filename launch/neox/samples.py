@@ -65,6 +65,12 @@ def first_samples(config: Mapping[str, Any], first: int = 100, split: str = "tra
     return samples
 
 
+def of_phase(config: Mapping[str, Any]) -> int | None:
+    """How many samples the phase of a run is long that a config is of; None where it is of none."""
+    phase = phase_order.phase_of(config)
+    return None if phase is None else int(phase["steps"][1] - phase["steps"][0]) * derive.batch_of(config).train
+
+
 def _pieces(dataset: data_order.Dataset, index: int) -> list[tuple[int, int, int]]:
     """`Dataset.pieces`, a view's by the documents of the dataset that it is of."""
     found = dataset.pieces(index)

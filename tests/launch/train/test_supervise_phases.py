@@ -166,4 +166,6 @@ def test_what_a_phase_reads_is_shown_from_its_begin(run: Phases, capsys: pytest.
     assert samples_verb.main([str(second), "--first", "8", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     config = reader.load(second)
+    assert samples_verb.main([str(run.config), "--first", str(SWITCH * 8 + 8), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[-8:] == shown
     assert shown[0]["step"] == SWITCH and shown[0]["sample"] == SWITCH * config["train_batch_size"]
