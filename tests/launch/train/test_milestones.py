@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from neox_world import REPO, make_world
 from test_supervise import Run, run  # noqa: F401
 
 from haigo import cli, yamlfile
 from launch import checkpoints as command
 from launch.neox import checkpoints, milestones
+from launch.plan.config import write_config
+from launch.plan.options import ConfigOptions
 from neox_configs import reader
 
 
@@ -90,3 +96,35 @@ def test_the_command_keeps_them_too(run: Run, capsys: pytest.CaptureFixture[str]
     assert f"kept for good in {run.save / 'milestones'}: 6" in said and "global_step6 is kept for good" in said
     assert cli.run(command.main, [str(run.save), "--json"]) == 0
     assert '"milestones": [\n    6\n  ]' in capsys.readouterr().out
+
+
+@pytest.mark.neox
+@pytest.mark.slow
+def test_gpt_neox_removes_the_others_and_decays_from_one(neox: Any, tmp_path: Path) -> None:
+    """keep_last_n_checkpoints takes all but the newest two; the milestone is what a decay goes on from."""
+    place = make_world(tmp_path / "world")
+    environment = {**neox.environment, "GPT_NEOX_DIR": str(neox.root), "GPT_NEOX_PYTHON": str(neox.python)}
+    environment["PYTHONPATH"] = os.pathsep.join([environment["PYTHONPATH"], str(REPO)])
+
+    def train(path: Path) -> list[float]:
+        log = path.with_suffix(".log")
+        words = [sys.executable, "-m", "launch.deepy", "train.py", str(path), "--log", str(log)]
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, check=False, timeout=500, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return [float(loss) for loss in re.findall(r"lm_loss: (\S+)", log.read_text())]
+
+    first = tmp_path / "run" / "stable.yml"
+    given = {"model": "0-1M", "cluster": "local-cpu", "mixture": place.mixture, "catalogue": place.catalogue}
+    made = write_config(ConfigOptions(output=first, tokens=40 * 8 * 128, schedule="wsd", **given))["config"]
+    marks = {"extra_save_iters": [12, 39], "checkpoint_factor": 7, "keep_last_n_checkpoints": 2, "log_interval": 1}
+    yamlfile.write(first, {**made, **marks})
+    losses = train(first)
+    save = Path(made["save"])
+    assert checkpoints.steps(save) == [39, 40] and milestones.kept(save) == [12]
+    second = tmp_path / "run" / "decay.yml"
+    start = save / "milestones" / "global_step12"
+    config = write_config(ConfigOptions(output=second, recipe="decay", start=start, decay=0.4))["config"]
+    assert config["load"] == str(save / "milestones") and config["lr_decay_iters"] == 20
+    assert train(second)[:2] == losses[12:14] and checkpoints.latest(config["save"]) == "global_step20"
