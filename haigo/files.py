@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from haigo import cli
-from haigo.cli import HaigoError, Refused
+from haigo.cli import Refused
 from haigo.locks import HELD, owner
 from haigo.ownership import (
     JOURNAL,
@@ -47,6 +47,7 @@ from haigo.ownership import (
     reserve,
 )
 from haigo.reading import parse_json, read_json, read_record, read_text, require_file
+from haigo.space import require_space
 
 __all__ = [
     "JOURNAL", "LOCK", "SCRATCH",
@@ -188,13 +189,9 @@ def link_tree(source: StrPath, target: StrPath) -> None:
     Raises:
         OSError: another disk, or one without hard links.
     """
-    old, new = Path(source), Path(target)
+    new = Path(target)
     with scratch(new.parent) as place:
-        for folder, _, names in os.walk(old):
-            there = place / new.name / Path(folder).relative_to(old)
-            there.mkdir()
-            for name in names:
-                os.link(Path(folder) / name, there / name)
+        shutil.copytree(source, place / new.name, copy_function=os.link)
         move(place / new.name, new)
 
 
@@ -408,21 +405,3 @@ def digest(value: Any) -> str:
     """Hexadecimal sha256 of a JSON value, independent of the order of its keys."""
     packed = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
     return hashlib.sha256(packed.encode(errors="surrogatepass")).hexdigest()
-
-
-def require_space(folder: StrPath, need_bytes: int, what: str) -> None:
-    """Refuse to start what will not fit.
-
-    Raises:
-        HaigoError: less than `need_bytes` are free on the disk that holds `folder`.
-    """
-    place = Path(folder)
-    while not place.exists():
-        place = place.parent
-    usage = os.statvfs(place)
-    free = usage.f_bavail * usage.f_frsize
-    if free < need_bytes:
-        raise HaigoError(
-            f"{what} needs about {need_bytes / 1e6:,.0f} MB, and {folder} has {free / 1e6:,.0f} MB free.",
-            "free some space, or name a folder on a larger disk",
-        )

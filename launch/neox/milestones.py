@@ -8,6 +8,7 @@ folder, of hard links: no bytes are copied, and what GPT-NeoX removes is only th
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def keep(save: str | os.PathLike[str], config: Mapping[str, Any], gpus: int | No
         try:
             files.link_tree(folder / tag, folder / FOLDER / tag)
         except OSError as error:
-            why = error.strerror or error
+            why = error.args[0][0][2].partition("] ")[2] if isinstance(error, shutil.Error) else error.strerror
             notes.append(f"{tag} cannot be kept for good ({why}): copy it before keep_last_n_checkpoints removes it.")
         else:
             notes.append(f"{tag} is kept for good in {folder / FOLDER}.")

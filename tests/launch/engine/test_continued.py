@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_neox_curve import HERE, STEPS, config_of, corpora, weights  # noqa: F401
+from test_neox_curve import HERE, STEPS, as_neox_has_them, config_of, corpora, weights  # noqa: F401
 
 from haigo import yamlfile
 from haigo.cli import HaigoError, Refused
@@ -63,7 +63,10 @@ def first(world: Any, corpora: list[str], tmp_path_factory: pytest.TempPathFacto
 
     root = tmp_path_factory.mktemp("first")
     (root / "start").mkdir()
-    save_file({name: torch.from_numpy(value) for name, value in weights().items()}, root / "start/model.safetensors")
+    save_file(
+        {name: torch.from_numpy(value) for name, value in weights("as shipped").items()},
+        root / "start/model.safetensors",
+    )
     run(stable(world, corpora), root / "run", world, stop=FROM + 1, init_from=root / "start")
     assert (root / "run" / checkpoint.NAME).is_file()
     return root / "run"
@@ -137,7 +140,7 @@ def test_equals_neox(world: Any, corpora: list[str], first: Path, tmp_path: Path
         "log_interval": 10,
         "save": str(tmp_path / "save"),
     }
-    np.savez(tmp_path / "start.npz", **weights())
+    np.savez(tmp_path / "start.npz", **as_neox_has_them("as shipped"))
     told = []
     for name, config, start in (
         ("stable", theirs, str(tmp_path / "start.npz")),
