@@ -125,6 +125,11 @@ def test_a_folder_of_ours_can_be_taken_in_again(taken, corpus, tmp_path):
     argv = [str(corpus), "--adopt", str(folder), "--output-dir", str(tmp_path / "again")]
     assert cli.run(tokenizer.main, argv) == 0
     assert load(tmp_path / "again").sha256 == load(folder).sha256
+    templates = [place / "chat_template.jinja" for place in (folder, tmp_path / "again")]
+    assert templates[0].is_file() == templates[1].is_file() == (load(folder).neox_type == "HFTokenizer")
+    before = {path: path.read_bytes() for path in (tmp_path / "again").glob("[!.]*")}
+    assert cli.run(tokenizer.main, argv) == 0  # the same command gives the same bytes
+    assert before == {path: path.read_bytes() for path in (tmp_path / "again").glob("[!.]*")} and len(before) > 3
 
 
 @pytest.mark.neox

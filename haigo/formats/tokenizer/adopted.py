@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,12 @@ def adopt(given: str | os.PathLike[str], eod_piece: str | None = None) -> Adopte
     path = Path(given)
     if path.is_dir() and not (path / META_NAME).is_file():
         return _of_folder(path, eod_piece)
+    template = beside.chat_template(path) if path.is_dir() else None
     path = model.model_path(path)
     if path.suffix == ".json":
         fast = json_model.read(path)
-        return _json(path, fast, lambda text: list(fast.encode(text, add_special_tokens=False).ids), eod_piece)
+        made = _json(path, fast, lambda text: list(fast.encode(text, add_special_tokens=False).ids), eod_piece)
+        return replace(made, chat_template=template)
     return _sentencepiece(path, eod_piece)
 
 
@@ -81,7 +83,7 @@ def _of_folder(folder: Path, eod_piece: str | None) -> Adopted:
     template = beside.chat_template(folder)
     if template is not None and made.record["eod_piece"] != EOD_PIECE:
         template = template.replace(made.record["eod_piece"], EOD_PIECE)
-    return Adopted(made.content, made.kind, made.record, template, made.warnings)
+    return replace(made, chat_template=template)
 
 
 def _has(path: Path, piece: str) -> bool:
