@@ -120,7 +120,7 @@ def make_config(options: ConfigOptions, command: str = "") -> Written:
     command = command or redact.command(["python", "-m", "launch.configs", *flags.argv(options)])
     told = header.schedule(config, schedule)
     if options.format == "megatron":
-        told = [line for line in told if line.startswith("rate:")]  # the others are about GPT-NeoX's checkpoints
+        told = megatron.of_schedule(told)
     told = [*header.reason(planned, best, None if begun is None else str(begun.folder)), *told]
     about = [*told, *(f"note: {remark}" for remark in [*head, *read.remarks])]
     shares = header.shares(_source(options), read.weights, read.epochs)

@@ -83,6 +83,11 @@ def able(planned: Plan) -> Plan:
     return replace(planned, layouts=left)
 
 
+def of_schedule(lines: Sequence[str]) -> list[str]:
+    """Of what the head says of a schedule what is true of Megatron-LM too: the rate, and nothing of GPT-NeoX's checkpoints."""
+    return [line.partition(": `launch.configs --recipe")[0] for line in lines if line.startswith("rate:")]
+
+
 def arguments(config: Mapping[str, Any]) -> Arguments:
     """The arguments that mean what a config means.
 
@@ -107,6 +112,10 @@ def arguments(config: Mapping[str, Any]) -> Arguments:
         if get("use_wandb") and config.get(key):
             made.add(name, config[key])
         made.used |= {key, "use_wandb", "wandb_group"}
+    if get("use_wandb") and get("wandb_group"):
+        made.remarks.append(
+            f"Weights & Biases gets no group ({get('wandb_group')}): Megatron-LM has no argument for it"
+        )
     for part in (_model, _begin, _optimizer, _layout, _data, _rest):
         part(made, get)
     lost = [key for key in config if key not in made.used and key not in table["own"] and _differs(config, key)]
@@ -238,6 +247,10 @@ def _optimizer(made: _Made, get: Any) -> None:
             "Megatron-LM's linear decay ends at min_lr, GPT-NeoX's is cut there" if style == "linear" else "",
         )
     made.add("lr-decay-style", style)
+    if style == "constant":
+        made.remarks.append(
+            "the rate stays; --lr-decay-style WSD with --lr-wsd-decay-iters N lets it fall in the last N steps"
+        )
     precision = rules.computed_in(made.config)
     made.words += [(word,) for word in _PRECISIONS[precision]]
     block = made.config.get("fp16") or {}

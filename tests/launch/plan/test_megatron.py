@@ -123,6 +123,22 @@ def test_bash_reads_the_file(world: World, capsys: pytest.CaptureFixture[str]) -
     )
 
 
+def test_a_rate_that_stays(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--model", "1-3B", "--cluster", "a100-40gb", "--mixture", str(world.mixture), "--catalogue"]
+    words += [str(world.catalogue), "--seq-length", "512", "--format", "megatron", "--output", str(world.root / "w.sh")]
+    assert cli.run(configs.main, [*words, "--schedule", "wsd", "--wandb-project", "p", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert "--lr-decay-style constant" in said and "--lr-wsd-decay-iters" in said and "--recipe decay" not in said
+    assert "--wandb-exp-name w" in said and "gets no group (w)" in said
+
+
+def test_a_blend_of_megatron_is_a_mixture(world: World) -> None:
+    script = world.root / "train_data.sh"
+    script.write_text("DATA_PATH=(\n 30 /d/news_0000_text_document\n 10 /d/code_0000_text_document\n)\n")
+    config = made(world, "1-3B", "a100-40gb", 1, mixture=script, format="neox")
+    assert config["train_data_weights"] == [0.75, 0.25]
+
+
 def test_only_what_megatron_can_start(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--model", "1-3B", "--cluster", "a100-40gb", "--catalogue", str(world.catalogue), "--format", "megatron"]
     output = ["--output", str(world.root / "y.sh")]
