@@ -74,7 +74,10 @@ def ours(world, run: Path, folder: Path) -> list[float]:
     from safetensors.torch import save_file
 
     (folder / "start").mkdir(parents=True)
-    save_file({name: torch.from_numpy(value) for name, value in weights().items()}, folder / "start/model.safetensors")
+    save_file(
+        {name: torch.from_numpy(value) for name, value in weights("as shipped").items()},
+        folder / "start/model.safetensors",
+    )
     first, *then = configs(run)
     train(first, folder / "run", then=then, tokenizer=world.tokenizer, init_from=folder / "start", valid={}, export=False,
           checkpoints=False, progress=lambda tick: None)  # fmt: skip
@@ -144,7 +147,7 @@ def test_killed_around_the_switches_the_bytes_are_the_same(world, run: Path, tmp
 @pytest.mark.neox
 @pytest.mark.slow
 def test_equals_neox(world, run: Path, tmp_path: Path, neox) -> None:
-    np.savez(tmp_path / "start.npz", **weights())
+    np.savez(tmp_path / "start.npz", **weights("as shipped"))
     recorded, losses = tmp_path / "samples.txt", []
     path = os.pathsep.join([str(HERE.parent / "neox" / "recorded"), neox.environment.get("PYTHONPATH", "")])
     for number, config in enumerate(configs(run), 1):
