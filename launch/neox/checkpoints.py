@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.exported import CONVERSION
+from launch.neox.saved_files import damaged, torn
 from neox_configs import derive, reader
 
 _TAG = re.compile(r"global_step(0|[1-9]\d*)")
 _SHARD = re.compile(r"^(?:bf16_)?zero_pp_rank_(\d+)_mp_rank_(\d+)_optim_states\.pt$")
 LAYER = re.compile(r"layer_(\d+)-model_(\d+)-model_states\.pt$")
 RANK = re.compile(r"mp_rank_(\d+)_model_states\.pt$")
-_LEGACY = b"\x80"  # torch.save without zip: nothing at its end tells whether it is whole
 
 
 def require_apart(runs: Sequence[tuple[str, Mapping[str, Any]]], source: str) -> None:
@@ -252,33 +251,6 @@ def _problem(path: Path, form: Layout, shards: int, deep: bool) -> str | None:
     return None
 
 
-def unreadable(path: str | os.PathLike[str]) -> str | None:
-    """Why no layout could load a checkpoint, in words after its name: no weights, or a torn file; None otherwise."""
-    weights = sorted(Path(path).glob("*.pt"))
-    if not any("model_states" in file.name for file in weights):
-        return "holds no weights"
-    return next((f"holds {file.name}, which {trouble}" for file in weights if (trouble := torn(file))), None)
-
-
-def torn(path: str | os.PathLike[str], deep: bool = False) -> str | None:
-    """What is wrong with a file written by torch.save, in words after its name; None when nothing is."""
-    try:
-        if os.path.getsize(path) == 0:
-            return "is empty"
-        with open(path, "rb") as handle:
-            if handle.read(1) == _LEGACY:
-                return None
-        with zipfile.ZipFile(path) as archive:
-            if not archive.infolist():
-                return "is empty"
-            bad = archive.testzip() if deep else None
-            return f"is damaged ({bad})" if bad else None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, ValueError):
-        return "is cut short"
-    except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
-
-
 def problem(config: Mapping[str, Any], gpus: int | None, folder: str | os.PathLike[str], tag: str) -> str | None:
     """Why one checkpoint of a save folder cannot be loaded, as `survey` says it; None when it is whole."""
     place = Path(folder)
@@ -318,12 +290,21 @@ def decide(
         folder: the save folder.
         config: what `reader.load` gave.
         gpus: all GPUs of the run, where it is known.
-        poisoned_from: as of `choose`; deep: as of `survey`.
+        poisoned_from: as of `choose`.
+        deep: read every byte of the one that is chosen, or of the next, until one is sound; of a finished run none is read.
 
     Raises:
         Refused: there are checkpoints, and none is good.
     """
-    return choose(folder, survey(folder, layout(config, gpus), deep), poisoned_from)
+    surveyed = survey(folder, layout(config, gpus))
+    while True:
+        choice = choose(folder, surveyed, poisoned_from)
+        if not deep or choice.tag is None or choice.step == last_step(config):
+            return choice
+        damage = damaged(Path(folder) / choice.tag)
+        if damage is None:
+            return choice
+        surveyed = [replace(one, problem=damage) if one.tag == choice.tag else one for one in surveyed]
 
 
 def choose(folder: str | os.PathLike[str], surveyed: Sequence[Checkpoint], poisoned_from: int | None = None) -> Choice:

@@ -56,7 +56,7 @@ def choose(
         base: where relative paths start (GPT-NeoX's checkout).
         gpus: all GPUs, where it is known.
         poisoned_from: checkpoints of this step and later are not good.
-        deep: read every byte of every checkpoint.
+        deep: read every byte of the checkpoint that is chosen.
 
     Raises:
         Refused: no checkpoint is good, or the save folder holds those of another run.

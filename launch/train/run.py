@@ -108,12 +108,12 @@ class TrainingRun(contextlib.ExitStack):
             self._own()
         self.child = process.running(self.folder, tidy=not dry)
         if self.child is None:
-            self._inspect()
+            self._inspect(deep=not dry)
         else:
             self.state = State.RUNNING
         return self.state
 
-    def _inspect(self, deep: bool = False, poisoned_from: int | None = None) -> None:
+    def _inspect(self, deep: bool = True, poisoned_from: int | None = None) -> None:
         self.resume = resume.choose(self.config, self.root, self.gpus, poisoned_from, deep)
         done = self.resume.finished(self.config) and self.options.iteration is None
         self.state = State.FINISHED if done else State.RESUMABLE if self.resume.choice.tag else State.NEW
@@ -329,10 +329,10 @@ class TrainingRun(contextlib.ExitStack):
             problem = trouble
         lied = code in (0, HUNG)
         say(f"haigo: {problem.sentence}" if lied else f"haigo: GPT-NeoX ended with {code}: {problem.sentence}")
-        # a checkpoint that looks whole and cannot be loaded: now every byte is read
+        # a checkpoint that looks whole and cannot be loaded
         unreadable = problem.kind == causes.TORN and code != 0 and not seen.stepped
         if self.save is not None:
-            self._inspect(deep=unreadable)
+            self._inspect()
         if unreadable and (self.save is None or self.resume.step == began_at):
             problem = replace(problem, kind=causes.LASTING)
         decision = self.budget.after(problem, seen.stepped, self.save is not None and self.resume.step > began_at)

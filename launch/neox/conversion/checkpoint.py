@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from haigo.cli import HaigoError
 from haigo.pickles import refusal
 from launch.engine import keys
-from launch.neox import checkpoints
+from launch.neox import checkpoints, saved_files
 from launch.neox.conversion import pickles
 from launch.plan.checks import values
 from neox_configs import derive, huggingface, reader
@@ -229,6 +229,8 @@ def read(path: Path, folder: Path) -> dict[str, Any]:
 def _weights(path: Path, folder: Path) -> Mapping[str, torch.Tensor]:
     import torch
 
+    if path.is_file() and (trouble := saved_files.torn(path, deep=True)):
+        raise HaigoError(f"{path} is torn or damaged: it {trouble}.", _elsewhere(folder))
     held = read(path, folder)
     inner = held.get("module", held)
     return {name: value for name, value in inner.items() if isinstance(value, torch.Tensor)}

@@ -11,7 +11,7 @@ from haigo.cli import HaigoError
 from haigo.formats.dataset import belongs, overlap
 from haigo.formats.dataset.belongs import Pieces
 from haigo.formats.tokenizer import Tokenizer
-from launch.neox import checkpoints, phase_order
+from launch.neox import checkpoints, phase_order, saved_files
 from launch.plan import data as config_data
 from launch.plan.checks import orders, rules, tokenizers
 from launch.plan.checks.check import Check as Check
@@ -135,6 +135,6 @@ def _resume(config: Mapping[str, Any], base: Path) -> list[Check]:
         "steps": steps,
         "tag": tag,
         "named": named,
-        "torn": checkpoints.unreadable(place["load"] / named) if named in steps else None,
+        "torn": saved_files.unreadable(place["load"] / named) if named in steps else None,
     }
     return rules.checks(config, "folders", **seen) or rules.first(config, "resume", **seen)

@@ -227,10 +227,11 @@ def test_a_torn_checkpoint_is_passed_over(run: Run, capsys: pytest.CaptureFixtur
 
 
 def test_a_checkpoint_that_only_looks_whole(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    run.plan({"kind": "flipped", "at": 12}, None, None)
+    """torch.load would take it: it never compares the CRC that it wrote."""
+    run.plan({"kind": "flipped", "at": 12}, None)
     assert run.go() == 0
     said = capsys.readouterr().err
-    assert "starting again from global_step12" in said and "a checkpoint is torn" in said
+    assert "starting again from global_step12" not in said
     assert "is damaged (archive/data.pkl)" in said and "starting again from global_step6" in said
     assert run.steps() == [*range(1, 13), *range(7, 21)]
 

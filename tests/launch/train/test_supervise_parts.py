@@ -17,7 +17,7 @@ from shared_data import data_of
 from haigo import cli
 from haigo.cli import HaigoError, Refused
 from launch import checkpoints as checkpoints_verb
-from launch.neox import checkpoints, data_order, gpus
+from launch.neox import checkpoints, data_order, gpus, saved_files
 from launch.neox import log as neox_log
 from launch.neox.checkpoints import Layout
 from launch.neox.log import Step
@@ -179,6 +179,40 @@ def test_a_byte_inside_is_found_by_reading_all(tmp_path: Path) -> None:
     file.write_bytes(content)
     assert checkpoints.survey(tmp_path, form)[0].problem is None
     assert "damaged" in str(checkpoints.survey(tmp_path, form, deep=True)[0].problem)
+    assert "mp_rank_00_model_states.pt is damaged" in str(saved_files.damaged(tmp_path / "global_step5"))
+
+
+def test_a_run_goes_on_from_the_newest_checkpoint_whose_bytes_are_sound(tmp_path: Path) -> None:
+    """Of one whose optimizer is damaged in the middle nothing else tells; those that are not gone on from stay unread."""
+    torch = pytest.importorskip("torch")
+    config, form = {"num_layers": 3, "train_iters": 20, "zero_optimization": {"stage": 1}}, Layout(zero=1)
+    moments = {}
+    for step in (5, 10, 15):
+        make(tmp_path, step, form, 1)
+        moments[step] = tmp_path / f"global_step{step}" / checkpoints.expected(form, 1)[0]
+        torch.save({"exp_avg_sq": torch.full((1000,), float(step))}, moments[step])
+    (tmp_path / "latest").write_text("global_step15")
+    for step in (5, 15):
+        content = bytearray(moments[step].read_bytes())
+        content[content.index(torch.full((8,), float(step)).numpy().tobytes())] ^= 1
+        moments[step].write_bytes(content)
+        held = torch.load(moments[step], weights_only=True)["exp_avg_sq"]
+        assert (held != step).sum() == 1  # without a word
+    assert checkpoints.decide(tmp_path, config, 1).tag == "global_step15"
+    choice = checkpoints.decide(tmp_path, config, 1, deep=True)
+    assert choice.tag == "global_step10" and f"{moments[15].name} is damaged" in choice.why
+    assert [one.tag for one in choice.there if one.problem] == ["global_step15"]
+    assert checkpoints.decide(tmp_path, {**config, "train_iters": 15}, 1, deep=True).tag == "global_step15"
+
+
+def test_no_sound_checkpoint_is_refused(tmp_path: Path) -> None:
+    file = make(tmp_path, 5, Layout(), 0) / "mp_rank_00_model_states.pt"
+    content = bytearray(file.read_bytes())
+    content[80] ^= 1
+    file.write_bytes(content)
+    (tmp_path / "latest").write_text("global_step5")
+    with pytest.raises(Refused, match=r"no whole checkpoint.*is damaged"):
+        checkpoints.decide(tmp_path, {"num_layers": 0}, 1, deep=True)
 
 
 def test_shards_are_counted_by_gpus_or_by_the_others(tmp_path: Path) -> None:
