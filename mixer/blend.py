@@ -43,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         raise HaigoError("--mixture and --output belong together.", "give both, or neither", option="output")
     blend = blends.read(options.script)
     supply, weights = blend.tokens(), blend.weights()
-    if options.output_dir is not None:
-        folder = Path(options.output_dir)
-        for target in (folder / "supply.csv", folder / "mixture.yml"):
-            files.check_output(target, [options.script])
+    folder = Path(options.output_dir or "")
+    targets = [folder / "supply.csv", folder / "mixture.yml"] if options.output_dir is not None else []
+    for target in [*targets, *([Path(options.output)] if options.output is not None else [])]:
+        files.check_output(target, [each for each in (options.script, options.mixture) if each is not None])
+    if targets:
         tables.write_supply(folder / "supply.csv", supply)
         mixture.write(folder / "mixture.yml", {"weights": weights, "blend": {"script": Path(options.script).name}})
     if options.mixture is not None and options.output is not None:
-        files.check_output(options.output, [options.script, options.mixture])
         chosen = mixture.read(options.mixture, list(weights))["weights"]
         files.write_text(options.output, blends.rewritten(blend, chosen))
         weights = chosen
