@@ -65,6 +65,7 @@ STEPS = [
     Step("mixer.blend", "blend.sh --output-dir {out} --mixture search/mixture.yml --output {out}/new.sh", "blend", "--json"),
     Step("mixer.budget", "--hours 40 --rates proxies/metrics.csv --corpora news,talk --output {out}/plan.yml --write-rates"
          " {out}/rates.csv", "budget", "--held-out 5"),
+    Step("neox_configs.keys", "--from checkout --output {out}/keys.csv", "keys", "-o {out}/keys.csv"),
     Step("launch.plan", "--model 1-3B --cluster a100-40gb --nodes 1 --tokens 20e9"),
     Step("launch.configs", "--model 1-3B --cluster a100-40gb --nodes 1 --tokens 1e6 --seq-length 256"
          " --mixture search/mixture.yml --catalogue corpora.yml --output {out}/1-3B.yml", "configs", "--seed 5"),
@@ -129,6 +130,9 @@ def build(root):
         encoding="utf-8",
     )
     (root / "blend.sh").write_text("DATA_PATH=(\n  300 data/news_text_document\n  100 data/talk_text_document\n)\n")
+    arguments = root / "checkout" / "megatron" / "neox_arguments"
+    arguments.mkdir(parents=True)
+    (arguments / "neox_args.py").write_text("class NeoXArgsModel:\n    num_layers: int = None\n    lr: float = 0.1\n")
     asked = [{"q_id": n, "question": chars(rng, 5, 9), "label": n % 5, **{f"choice{k}": chars(rng, 2, 4) for k in range(5)}}
              for n in range(6)]  # fmt: skip
     jsonl(root / "raw" / "jglue" / "jcommonsenseqa-valid-v1.1.json", asked)
