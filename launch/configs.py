@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from haigo import cli, files, flags
-from launch.plan import config, phases, preference
+from launch.plan import config, preference
 from launch.plan.options import ConfigOptions
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         for output in (options.output, config.deepspeed_path(options.output)):
             named = [options.mixture, options.catalogue, options.start, options.model, options.cluster]
             files.check_output(output, [each for each in named if isinstance(each, str | os.PathLike)])
-    if phases.asked(options):
+    if config.in_phases(options):
         _phases(options)
         return None
     made = config.make_config(options)
@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 def _phases(options: ConfigOptions) -> None:
     """A mixture with phases: a config for each, and the list of them."""
+    from launch.plan import phases  # it needs numpy, which --help does not wait for
+
     planned = phases.plan(options)
     folder = phases.folder_of(options.output)
     if not options.dry_run:

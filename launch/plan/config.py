@@ -10,6 +10,7 @@ from typing import Any
 
 from haigo import files, flags, redact, yamlfile
 from haigo.cli import HaigoError
+from haigo.formats import mixture as mixtures
 from haigo.formats.tokenizer import Tokenizer, load
 from launch.plan import data, decay, finetune, header, megatron, preference, preflight, recipes
 from launch.plan import schedule as schedules
@@ -56,6 +57,14 @@ class Written:
     examples_per_step: float | None = None
     """Of a finetuning run: examples, not samples; several may lie in one."""
     warnings: Sequence[str] = ()
+
+
+def in_phases(options: ConfigOptions) -> bool:
+    """Whether the mixture has phases."""
+    source = options.mixture
+    if source is None or isinstance(source, Mapping) or options.recipe == "finetune":
+        return False
+    return "phases" in mixtures.read(source)
 
 
 def make_config(options: ConfigOptions, command: str = "") -> Written:

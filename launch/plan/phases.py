@@ -71,14 +71,6 @@ class Planned:
         return int(self.whole.config["train_batch_size"])
 
 
-def asked(options: ConfigOptions) -> bool:
-    """Whether the mixture has phases."""
-    source = options.mixture
-    if source is None or isinstance(source, Mapping) or options.recipe == "finetune":
-        return False
-    return "phases" in mixtures.read(source)
-
-
 def plan(options: ConfigOptions) -> Planned:
     """Work out every phase.
 
