@@ -104,6 +104,15 @@ class Blend:
         """Whether the tokens of every dataset stand in the file beside its repeats; otherwise weights are taken for them."""
         return all(entry.counted for entries in self.corpora.values() for entry in entries)
 
+    @property
+    def shares(self) -> bool:
+        """Whether weights that are no whole numbers stand there alone: of tokens they say nothing."""
+        return any(
+            not entry.counted and not entry.weight.is_integer()
+            for entries in self.corpora.values()
+            for entry in entries
+        )
+
 
 def is_blend(path: Any) -> bool:
     """Whether a file is read as a blend, by its ending."""

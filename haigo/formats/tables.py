@@ -228,10 +228,14 @@ def read_supply(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     in a shell script the tokens.
 
     Raises:
-        HaigoError: missing column, unknown column, a cell that is no number, a corpus given twice, 0 tokens.
+        HaigoError: missing column, unknown column, a cell that is no number, a corpus given twice, 0 tokens; a script
+            with shares alone.
     """
     if blend.is_blend(path):
-        return {name: {"tokens": tokens} for name, tokens in blend.read(path).tokens().items()}
+        script = blend.read(path)
+        if script.shares:
+            raise HaigoError(f"{path} gives shares, which say nothing of tokens.", "write a supply.csv (corpus,tokens)")
+        return {name: {"tokens": tokens} for name, tokens in script.tokens().items()}
     table = csvfile.read(path)
     for column in table.columns:
         if column not in SUPPLY:

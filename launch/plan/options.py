@@ -128,5 +128,11 @@ class ConfigOptions(Training):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.recipe in ("dpo", "kto", "reward"):
+            self.refuse_idle(f"--recipe {self.recipe}", "mixture", "tokens")
+        elif self.recipe not in ("finetune", "decay"):  # a decay says more of them itself
+            self.refuse_idle(f"--recipe {self.recipe}", "train_pairs", "valid_pairs", "test_pairs", "epochs")
+        if self.recipe != "decay" and self.schedule != "wsd":
+            self.refuse_idle("no --schedule wsd and no --recipe decay", "decay")
         if self.recipe not in ("dpo", "kto"):
             self.refuse_idle(f"--recipe {self.recipe}", "reference", "beta")

@@ -8,6 +8,7 @@ while a corpus lasts, and each phase keeps its shares to within one sample.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -119,7 +120,7 @@ def plan(options: ConfigOptions) -> Planned:
         for name, count in phase.samples.items():
             read[name] += count
         made.append(phase)
-    planned = Planned(whole, made, sources, [])
+    planned = Planned(replace(whole, header=_rate_said(whole.header, made)), made, sources, [])
     folder = folder_of(options.output)
     return replace(planned, configs=[_config(planned, phase, folder, options) for phase in made])
 
@@ -223,6 +224,17 @@ def _rate(phase: Phase) -> dict[str, Any]:
         keys = {"lr_decay_style": "linear", **fall}
     # the checkpoint holds the schedule that it was saved with, and GPT-NeoX ends where the two differ
     return {**keys, "override_lr_scheduler": True} if phase.first else keys
+
+
+def _rate_said(header: str, phases: Sequence[Phase]) -> str:
+    """The run's header with the rate as its phases change it, where they say so."""
+    last = phases[-1]
+    if last.schedule is None:
+        return header
+    then = "no change"
+    if last.schedule == "decay":
+        then += f" up to step {last.first:,}, then linearly down to 0 at step {last.last:,}"
+    return re.sub(r"(?m)^(rate: .*?, then ).*(; one batch)", rf"\g<1>{then}\g<2>", header)
 
 
 def _dataset(planned: Planned, phase: Phase, at: int, corpus: str, prefix: Path) -> None:

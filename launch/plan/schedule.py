@@ -87,6 +87,8 @@ def seconds_of_writing(log: File) -> float:
     Raises:
         HaigoError: it tells of none.
     """
+    if not Path(log).is_file():
+        raise HaigoError(f"{log} does not exist.", "check the path", option="checkpoint_log")
     found = neox_log.seconds_of_saves(Path(log))
     if not found:
         raise HaigoError(

@@ -12,6 +12,7 @@ import pytest
 from shared_data import data_of
 
 from haigo import cli
+from haigo.cli import HaigoError
 from haigo.formats import blend, mixture, tables
 from mixer.blend import main
 
@@ -116,3 +117,15 @@ def test_words_that_do_not_belong_together(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "m.yml").write_text("weights: {news: 0.5, wiki: 0.5}\n")
     assert cli.run(main, [str(script), "--mixture", str(tmp_path / "m.yml"), "--output", str(tmp_path / "n.sh")]) == 2
     assert "'news'" in capsys.readouterr().err and not (tmp_path / "n.sh").exists()
+
+
+def test_shares_are_no_supply(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    script = tmp_path / "shares.sh"
+    script.write_text(SCRIPTS["command"]["text"])
+    assert cli.run(main, [str(script), "--output-dir", str(tmp_path / "blend")]) == 0
+    assert "no supply.csv" in capsys.readouterr().out and not (tmp_path / "blend" / "supply.csv").exists()
+    assert mixture.read(tmp_path / "blend" / "mixture.yml")["weights"] == pytest.approx({"ja": 0.7, "en": 0.3})
+    with pytest.raises(HaigoError, match="nothing of tokens"):
+        tables.read_supply(script)
+    assert cli.run(main, [str(script), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["corpora"]["ja"]["tokens"] is None

@@ -68,7 +68,11 @@ def test_each_phase_is_a_config_that_goes_on_from_the_one_before(world: World) -
 
 def test_a_decay_begins_at_the_peak_and_ends_at_nothing(world: World) -> None:
     rows = [TWO["phases"][0], {**TWO["phases"][1], "schedule": "decay"}]
-    first, second = each(made(world, {"phases": rows}))
+    output = made(world, {"phases": rows})
+    first, second = each(output)
+    for each_file in (output, *phases.of(output)):
+        said = next(line for line in each_file.read_text().splitlines() if line.startswith("# rate:"))
+        assert "no change up to step 40, then linearly down to 0 at step 60; one batch" in said and "cosine" not in said
     assert first["lr_decay_style"] == "constant" and "override_lr_scheduler" not in first
     assert second["lr_decay_style"] == "linear" and second["override_lr_scheduler"]
     rates = [learning_rate(step, settings.resolve(second)) for step in (40, 50, 60)]
@@ -179,3 +183,14 @@ def test_tokens_and_recipes_that_do_not_fit(world: World, capsys: pytest.Capture
     (world.root / "list.yml").write_text("phases: [m/gone.yml]\n")
     assert cli.run(preflight.main, [str(world.root / "list.yml")]) == 2
     assert "gone.yml, which does not exist" in capsys.readouterr().err
+
+
+def test_preflight_of_the_list_says_nothing_of_the_phase_that_comes_later(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = made(world)
+    later = phases.of(output)[1]
+    assert cli.run(preflight.main, [str(later), "--gpus", "1"]) == 0
+    assert "the phase goes from step 40 to 60" in capsys.readouterr().out
+    assert cli.run(preflight.main, [str(output), "--gpus", "1"]) == 0
+    assert "the phase goes from" not in capsys.readouterr().out

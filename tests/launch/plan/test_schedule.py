@@ -275,3 +275,23 @@ def test_neox_args_takes_all_of_it(neox: Any, shared_world: World, tmp_path: Pat
         jobs.append([str(path), str(hosts)])
     for told in probe(neox, jobs, tmp_path)["configs"]:
         assert "error" not in told, told
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"decay": 0.3}, "--decay has no effect with no --schedule wsd"),
+        ({"epochs": 3.0}, "--epochs has no effect with --recipe pretrain"),
+        ({"train_pairs": "x"}, "--train-pairs has no effect with --recipe pretrain"),
+        ({"recipe": "reward", "mixture": "m.yml"}, "--mixture has no effect with --recipe reward"),
+        ({"recipe": "dpo", "tokens": 1e6}, "--tokens has no effect with --recipe dpo"),
+    ],
+)
+def test_options_without_effect_are_named(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(HaigoError, match=said):
+        ConfigOptions(output="x.yml", **given)
+
+
+def test_a_log_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HaigoError, match="does not exist"):
+        schedule.seconds_of_writing(tmp_path / "no.log")
