@@ -32,7 +32,8 @@ ATTENTION = (
     *("gmlp", "amlp", "flash", "rwkv", "mamba"),
 )
 """Kinds of attention that GPT-NeoX knows."""
-_OPTIMIZER: dict[str, Any] = {"type": "Adam", "params": {"lr": 0.001}}
+DEFAULT_LR = 0.001
+_OPTIMIZER: dict[str, Any] = {"type": "Adam", "params": {"lr": DEFAULT_LR}}
 
 
 def raw(paths: Sequence[Path]) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def _optimizer(got: dict[str, Any]) -> None:
     if not isinstance(block.get("params"), Mapping):
         raise Refused("optimizer has no params.", "write optimizer: {type: Adam, params: {lr: ...}}")
     got["optimizer_type"] = block.get("type", _OPTIMIZER["type"])
-    got["lr"] = block["params"].get("lr", _OPTIMIZER["params"]["lr"])
+    got["lr"] = block["params"].get("lr", DEFAULT_LR)
     if got["optimizer_type"].lower() == "onebitadam":
         if got["train_iters"] is None:
             raise Refused("OneBitAdam needs train_iters.", "give train_iters")

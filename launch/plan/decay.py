@@ -14,12 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo.cli import Refused
+from haigo.cli import HaigoError, Refused
 from launch.plan import recipes
 from launch.plan.options import ConfigOptions
 from launch.plan.recipes import Base
 from launch.train import record
-from neox_configs import derive, reader
+from neox_configs import derive, neox_args, reader
 
 _IDLE = (
     "model", "cluster", "nodes", "gpus_per_node", "tokens", "seq_length", "global_batch_tokens", "attention", "layout",
@@ -36,7 +36,7 @@ def config(options: ConfigOptions) -> tuple[dict[str, Any], Base, list[str]]:
         (its keys, the checkpoint, lines for the header).
 
     Raises:
-        HaigoError: no checkpoint, no way to tell its data, or an option that has no effect.
+        HaigoError: no checkpoint, no length of its run, no way to tell its data, or an option that has no effect.
         Refused: the rate falls already or has not come to its peak, or the samples could not go on in their order.
     """
     options.refuse_idle("--recipe decay, which goes on with the checkpoint's own", *_IDLE)
@@ -112,7 +112,8 @@ def _stable(start: Base) -> tuple[float, float]:
             "name a later checkpoint",
             option="start",
         )
-    return float(start.config["optimizer"]["params"]["lr"]), warm
+    given = (start.config.get("optimizer") or {}).get("params") or {}
+    return float(given.get("lr", neox_args.DEFAULT_LR)), warm
 
 
 def _last(start: Base, share: float) -> int:
@@ -123,7 +124,8 @@ def _last(start: Base, share: float) -> int:
 
 def _length(start: Base, config: dict[str, Any], last: int) -> dict[str, Any]:
     """The keys that end the run at `last` with the samples in their order."""
-    planned = int(config["train_iters"])
+    if not isinstance(planned := config.get("train_iters"), int):
+        raise HaigoError(f"the config of {start.folder} gives no train_iters.", "write it there: the steps of that run")
     found = _differences(start, config, last)
     keys: dict[str, Any] = {"train_iters": last}
     if found and last > planned:

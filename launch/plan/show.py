@@ -35,7 +35,7 @@ def text(made: Plan, rows: int = 6, price: float | None = None) -> str:
         + (f"attention {made.attention}" if made.stack.startswith("gpt-neox") else f"stack {made.stack}")
     )
     lines = [head, ""]
-    form = "{:<3}{:<44}{:>6}{:>7}{:>7}{:>20}{:>20}"
+    form = "{:<3}{:<44}{:>6}{:>7}{:>7} {:>19}{:>20}"
     lines.append(form.format("", "layout", "accum", "batch", "GB", "tokens/s", "time"))
     for rank, one in enumerate(made.layouts[:rows], start=1):
         name, size = one.name + (" (tight)" if one.tight else ""), f"{one.memory_bytes / 1e9:.1f}"

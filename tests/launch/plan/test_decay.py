@@ -120,6 +120,14 @@ def test_checkpoints_that_cannot_decay(stable: tuple[dict[str, Any], Path], tmp_
     yamlfile.write(path, {**config, "lr_decay_style": "cosine"})
     with pytest.raises(Refused, match=r"falls already \(lr_decay_style cosine\)"):
         make_config(options(tmp_path, folder / f"global_step{FROM}"))
+    yamlfile.write(path, {key: value for key, value in config.items() if key != "train_iters"})
+    with pytest.raises(HaigoError, match="gives no train_iters"):
+        make_config(options(tmp_path, folder / f"global_step{FROM}"))
+    yamlfile.write(path, {key: value for key, value in config.items() if key != "optimizer"})
+    with pytest.raises(Refused, match="there is no optimizer"):
+        make_config(options(tmp_path, folder / f"global_step{FROM}"))
+    yamlfile.write(path, {**config, "optimizer": {"type": "Adam", "params": {"betas": [0.9, 0.95]}}})
+    assert "rate: 0.001 up to step 40" in make_config(options(tmp_path, folder / f"global_step{FROM}")).header
     yamlfile.write(path, {**config, "train_data_weights": [0.5, 0.5]})
     with pytest.raises(Refused, match="on another stream of data"):
         make_config(options(tmp_path, folder / f"global_step{FROM}"))
