@@ -22,7 +22,7 @@ from haigo.formats.documents import Broken
 from haigo.formats.documents.containers import entries, lines, readable
 from haigo.formats.documents.jsonl import rows
 
-from .options import PairOptions
+from .pair_options import PairOptions
 from .sources import input_files, tell_twice
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ STEPS = ("clean", "index", "join")
 EXECUTORS = ("pool", "datatrove", "slurm")
 SPLIT = [0.96, 0.02, 0.02]
 SEED = 1234
-_SPM = "tokenizer folder or SentencePiece model file"
+TOKENIZER = "tokenizer folder or SentencePiece model file"
 
 
 def _names(text: str) -> list[str]:
@@ -161,55 +161,6 @@ class IndexOptions(TextOptions, WorkOptions):
     )
 
 
-PREFERENCES = ("dpo", "kto", "rm")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairOptions(RowOptions):
-    """What `pairs.build` can be told."""
-
-    form: str = option("what a line is", "auto", among=("auto", "pairs", "chat"), flags=("--format",))
-    prompt_key: str | None = option("key of what is given", None)
-    response_key: str | None = option("key of what is learned", None)
-    context_key: str | None = option("key of a text that stands below the prompt, where it is", None)
-    template: str | None = option("YAML: system, user, assistant, pair, after; each with {content}", None)
-    only_last: bool = option("of a chat, learn the last answer alone", False)
-    seq_length: int | None = count("leave longer examples out", None)
-    preference: str | None = option(
-        "preferences instead of examples: chosen and rejected answers, or judged ones (kto)", None, among=PREFERENCES
-    )
-    chosen_key: str | None = option("key of the better answer (default: chosen)", None)
-    rejected_key: str | None = option("key of the worse answer (default: rejected)", None)
-    reward_key: str | None = option("kto: key of what says whether an answer is wanted (default: label, reward)", None)
-    pack: bool = option("rows of exactly --seq-length tokens of whole examples", False)
-    seed: int = seed("order of packed rows", SEED)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.pack and not self.seq_length:
-            raise HaigoError(
-                "--pack needs to know how long a row is.",
-                "give --seq-length, as in the training config",
-                option=("pack", "seq_length"),
-            )
-        if self.preference is None:
-            for name in self.given("chosen_key", "rejected_key", "reward_key"):
-                flag = f"--{name.replace('_', '-')}"
-                raise HaigoError(
-                    f"{flag} is for preferences.", f"give --preference {'|'.join(PREFERENCES)}", option=name
-                )
-            return
-        self.refuse_idle(f"--preference {self.preference}", "pack", "form", "only_last", "context_key")
-        if self.preference != "kto":
-            self.refuse_idle(f"--preference {self.preference}", "response_key", "reward_key")
-        if not self.seq_length:
-            raise HaigoError(
-                "--preference needs to know how long a sample is: GPT-NeoX leaves longer rows out without a word.",
-                "give --seq-length, as in the training config",
-                option=("preference", "seq_length"),
-            )
-
-
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions(WorkOptions):
     """What `sample.sample` can be told: how large, and which part of it each corpus has."""
@@ -263,7 +214,7 @@ class ScaleRun(Options):
     corpus: str = option("name of the corpus")
     inputs: list[str] = option("files, folders, patterns; a file is a piece of work")
     output: str = option("folder of the whole run, which all nodes see")
-    tokenizer: str = option(_SPM)
+    tokenizer: str = option(TOKENIZER)
     clean: dict[str, Any] = option("options of preprocess.clean: the fields of `CleanOptions`", {})
     tasks: int = few("the work is dealt out to so many tasks; the result does not depend on it", 1)
     workers: int = few("tasks at a time", 1)
@@ -331,7 +282,7 @@ class IndexCommand(IndexOptions, Printed):
     """`preprocess.index`."""
 
     inputs: list[str] = option("jsonl, parquet or txt, also compressed; folders", positional=True, metavar="FILE")
-    tokenizer: str = option(_SPM)
+    tokenizer: str = option(TOKENIZER)
     output_prefix: str = option("as GPT-NeoX's --output-prefix")
     as_usual: bool = option("accepted; it is the default", False, flags=("--append-eod",))
 
@@ -339,22 +290,6 @@ class IndexCommand(IndexOptions, Printed):
         super().__post_init__()
         if self.as_usual and not self.append_eod:
             raise HaigoError("--append-eod and --no-append-eod exclude each other.", "give one of them")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairCommand(PairOptions, Printed):
-    """`preprocess.pairs`."""
-
-    inputs: list[str] = option("jsonl, also compressed; folders", positional=True, metavar="FILE")
-    tokenizer: str = option(_SPM)
-    output_prefix: str = option("prefix of both datasets")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.form == "chat":
-            self.refuse_idle("--format chat", "prompt_key", "response_key", "context_key")
-        if self.form == "pairs":
-            self.refuse_idle("--format pairs", "only_last")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ from haigo.progress import Progress
 from . import examples, preferences, row_datasets
 from .examples import Example
 from .index import dataset_prefix
-from .options import PairCommand, PairOptions
+from .pair_options import PairCommand, PairOptions
 
 _BATCH = 512
 _Row = tuple[np.ndarray, np.ndarray]

@@ -20,7 +20,7 @@ from haigo.formats.documents import Broken
 
 from . import examples
 from .examples import CHAT_KEYS, CONTEXT_KEYS, LEFT_OUT, PAIR_KEYS, Example
-from .options import PairOptions
+from .pair_options import PairOptions
 
 REWARD_KEYS = ("label", "reward")
 _SPEAKER = re.compile(r"\n\n(Human|Assistant):[ ]?")

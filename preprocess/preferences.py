@@ -36,7 +36,7 @@ from haigo.progress import Progress
 from . import examples, row_datasets
 from .examples import Example
 from .index import dataset_prefix
-from .options import PairOptions
+from .pair_options import PairOptions
 from .preference_rows import Preference, read
 
 _BATCH = 512

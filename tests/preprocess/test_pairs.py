@@ -14,7 +14,7 @@ from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from haigo.formats.dataset.indexed import MMapReader
 from preprocess import examples, index, inspect, pairs, tokenizer
-from preprocess.options import PairOptions
+from preprocess.pair_options import PairOptions
 
 DATA = data_of(__file__)
 

@@ -15,7 +15,7 @@ from haigo.formats.dataset.ids import MASKED
 from haigo.formats.dataset.indexed import MMapReader
 from haigo.formats.documents import Broken
 from preprocess import pairs, preference_rows, preferences, tokenizer
-from preprocess.options import PairOptions
+from preprocess.pair_options import PairOptions
 
 DATA = data_of(__file__)
 TEMPLATE = 'system: "S{content}\\n"\nuser: "U{content}\\n"\nassistant: "A{content}"\nafter: "|"\n'
