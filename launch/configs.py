@@ -51,14 +51,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         print(config.text(made), end="")
     else:
         output = shlex.quote(str(options.output))
-        start = f"python -m launch.deepy {shlex.quote(preference.script(options.recipe))} {output}"
+        start = f"python -m launch.deepy {shlex.quote(preference.script(options.recipe))} {output}{_hosts(made)}"
         if made.format == "megatron":
             start = f'source {output}; torchrun ... pretrain_gpt.py "${{MEGATRON_ARGS[@]}}"'
         print(f"{made.header}\n{options.output} written; start it with: {start}")
         for again in written[1:]:
             print(f"{again} goes on after a break")
         if (scores := preference.scores_path(Path(options.output), made.config)) is not None:
-            print(f"before it: python -m launch.deepy generate.py {shlex.quote(str(scores))}")
+            print(f"before it: python -m launch.deepy generate.py {shlex.quote(str(scores))}{_hosts(made)}")
     return None
 
 
@@ -81,7 +81,13 @@ def _phases(options: ConfigOptions) -> None:
         for made in planned.configs:
             print(made.header.splitlines()[0])
         output = shlex.quote(str(options.output))
-        print(f"{options.output} lists them; start them with: python -m launch.deepy train.py {output}")
+        start = f"python -m launch.deepy train.py {output}{_hosts(planned.whole)}"
+        print(f"{options.output} lists them; start them with: {start}")
+
+
+def _hosts(made: config.Written) -> str:
+    """What a start on several nodes needs besides."""
+    return " -H hostfile" if made.plan is not None and made.plan.nodes > 1 else ""
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def _to_neox(to_neox: Any, options: ConvertOptions) -> int:
     )
     if not options.dry_run:
         model = f"{options.out}/{to_neox.TAG}/configs/{to_neox.MODEL}"
-        print(f"go on with: python -m launch.configs --recipe continued --from {options.out} --model {model}")
+        print(f"go on with: python -m launch.configs --recipe continued --from {options.out} --model {model} ...")
     return cli.OK
 
 

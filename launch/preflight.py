@@ -33,13 +33,18 @@ class PreflightOptions(Options):
 
 def main(argv: Sequence[str] | None = None) -> int | None:
     options = flags.parse("launch.preflight", __doc__, PreflightOptions, argv)
-    expanded = phases.expand(options.configs)
-    reports = [_report(options, [str(path) for path in paths]) for paths in expanded]
-    if len(expanded) > 1:  # the whole list is started, which finds the phase that is next
+    each = [[str(path) for path in paths] for paths in phases.expand(options.configs)]
+    reports = [_report(options, paths) for paths in each]
+    if len(each) > 1:  # the whole list is started, which finds the phase that is next
         for report in reports:
             report.checks[:] = [one for one in report.checks if (one.name, one.status) != ("phase", "warn")]
     checks = [asdict(check) for report in reports for check in report.checks]
-    print(json.dumps(checks, indent=2) if options.json else "\n".join(map(preflight.text, reports)))
+    if options.json:
+        print(json.dumps(checks, indent=2))
+    else:
+        for paths, report in zip(each, reports, strict=True):
+            head = f"{', '.join(paths)}:\n" if len(each) > 1 else ""
+            print(f"{head}{preflight.text(report)}")
     for report in reports:
         report.refuse(", ".join(options.configs))
     return None

@@ -326,7 +326,7 @@ def table(found: Mapping[str, Any]) -> str:
         lines.append(f"  {name}: {train['documents']:,} + {held:,} documents, {share:.1%} of the bytes: {row['label']}")
     for name, model in found["corpora"].items():
         if model["topics"] and (gone := len(model["joined"]) - len(model["thresholds"])):
-            lines.append(f"  {name}: {gone} topics of too few documents were joined to the most similar")
+            lines.append(f"  {name}: {gone} topic(s) of too few documents were joined to the most similar")
     empty = [name for name, row in found["domains"].items() if not row["splits"]["valid"]["documents"]]
     if empty:
         lines.append(f"  no document in valid, measure on the whole corpus': {', '.join(empty)}")

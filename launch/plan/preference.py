@@ -176,7 +176,7 @@ def layout(planned: Plan, start: Base | None, recipe: str) -> Layout:
     raise Refused(
         f"the checkpoint {start.folder} is split over {start.tensor} GPUs, and there is no such layout here without a pipeline "
         f"in which a GPU takes {least} sequences at once{'' if recipe == 'reward' else ' beside the reference model'}.",
-        "take nodes with more memory, a shorter --seq-length, or a larger --global-batch-tokens",
+        "take nodes with more memory, a shorter --seq-length, a larger --global-batch-tokens, or more pairs",
     )
 
 

@@ -148,16 +148,19 @@ def checks(call: Call) -> list[Check]:
     return [Check("launcher", "fail" if trap in started.harm else "warn", f"{trap}.", fix) for trap in started.traps]
 
 
+def _pasted(folder: str, deepy: Sequence[str]) -> str:
+    """The command of deepy.py for a shell, in which the variables that stand for what is not known stay variables."""
+    at, *words = (word if word in launcher.UNKNOWN else shlex.quote(word) for word in (folder, *deepy))
+    return f"cd {at} && {' '.join(words)}"
+
+
 def text(shown: Mapping[str, Any]) -> str:
     """The plan for people; its first line is the command of deepy.py, to be pasted into a shell."""
-    folder = shown["folder"] if shown["folder"] == NO_CHECKOUT else shlex.quote(shown["folder"])
-    first, *rest = shown["deepy"]
-    python = first if first == NO_PYTHON else shlex.quote(first)
     config = dict(shown["megatron_config"])
     texts = config.get("config_files") or {}
     config["config_files"] = {name: f"(its text, {len(content):,} characters)" for name, content in texts.items()}
     lines = [
-        f"cd {folder} && {python} {shlex.join(rest)}",
+        _pasted(shown["folder"], shown["deepy"]),
         "",
         "# deepy.py hands to DeepSpeed's launcher:",
         shlex.join(shown["runner"]),
@@ -188,8 +191,7 @@ def show(call: Call, deepy: Sequence[str], as_json: bool) -> None:
     except HaigoError as error:
         if as_json:
             raise
-        folder = call.folder if call.folder == NO_CHECKOUT else shlex.quote(call.folder)
         why = f"# not shown: what the launcher gets and starts. {error.problem} ({error.fix})"
-        print(f"cd {folder} && {redact.command(deepy)}\n{why}")
+        print(f"{_pasted(call.folder, redact.words(deepy))}\n{why}")
         return
     print(json.dumps(shown, indent=2, ensure_ascii=False) if as_json else text(shown))
