@@ -62,6 +62,13 @@ class Offer:
         }
 
 
+def none_has_two() -> HaigoError:
+    """What is wrong with a table of single mixtures."""
+    return HaigoError(
+        "no run has a second mixture.", "add columns CORPUS@2 and second_phase to ratios.csv", option="phases"
+    )
+
+
 def offer(known: Ratios, losses: Array, coefficients: Array, limits: Limits, seed: int = 0, draws: int = 100) -> Offer:
     """Look for a second mixture.
 
@@ -76,9 +83,7 @@ def offer(known: Ratios, losses: Array, coefficients: Array, limits: Limits, see
         HaigoError: the table has no second mixtures.
     """
     if known.second is None or known.first is None or known.share is None:
-        raise HaigoError(
-            "no run has a second mixture.", "add columns CORPUS@2 and second_phase to ratios.csv", option="phases"
-        )
+        raise none_has_two()
     share, one, two = known.share, known.first, known.second
     apart = int((np.abs(one - two).sum(axis=1) > 0.02).sum())
     if apart < LEAST_RUNS:

@@ -59,6 +59,7 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
     objective.check_ceilings(options.ceiling_probability)
     table, wholes = _read(options, options.ratios, options.metrics, objective.metrics())
     current = list(table.corpora)
+    known = _two_mixtures(options, table) if options.phases else None
     if options.earlier:
         swarms = []
         for number, pair in enumerate(options.earlier, start=1):
@@ -86,8 +87,8 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
             made = together.apart(made, joint, constraints)
     made = reuse.without_retired(made, retired)
     made.notes[:0] = table.notes
-    if options.phases:
-        made.notes.append(_second_mixture(options, table, objective, constraints, command))
+    if known is not None:
+        made.notes.append(_second_mixture(options, known, table, objective, constraints, command))
     if options.output:
         inputs = {name: getattr(options, name) for name in ("ratios", "metrics", "supply", "prior")}
         if options.screen:
@@ -96,10 +97,8 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
     return made
 
 
-def _second_mixture(
-    options: SearchOptions, table: ProxyTable, objective: Objective, constraints: Constraints, command: str
-) -> str:
-    """Write the mixture with a second phase where the runs support one; what they say of it.
+def _two_mixtures(options: SearchOptions, table: ProxyTable) -> tables.Ratios:
+    """The mixtures of both parts of every run, looked at before the search.
 
     Raises:
         HaigoError: the table has no second mixtures, the tokens of the run are not known, or an option does not go with it.
@@ -114,6 +113,21 @@ def _second_mixture(
         raise HaigoError(
             "--phases takes a table whose corpora are not parts of others.", "leave --phases out", option="phases"
         )
+    if known.second is None:
+        raise phased.none_has_two()
+    return known
+
+
+def _second_mixture(
+    options: SearchOptions,
+    known: tables.Ratios,
+    table: ProxyTable,
+    objective: Objective,
+    constraints: Constraints,
+    command: str,
+) -> str:
+    """Write the mixture with a second phase where the runs support one; what they say of it."""
+    assert options.target_tokens is not None
     if known.first is not None and known.second is not None:
         rows = [known.runs.index(name) for name in table.runs]
         known = replace(known, first=known.first[rows], second=known.second[rows])
@@ -333,7 +347,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         inputs = [options.ratios, options.metrics, options.supply, options.prior, options.screen, *earlier]
         files.check_output(options.output, inputs)
     if options.phases:
-        files.check_output(options.phases, [options.ratios, options.metrics, options.supply, options.output])
+        named = [options.ratios, options.metrics, options.supply, options.prior, options.output]
+        files.check_output(options.phases, named)
     command = redact.command(["python", "-m", "mixer.search", *map(str, sys.argv[1:] if argv is None else argv)])
     made = search(options, command)
     document = made.document()

@@ -76,6 +76,8 @@ def check_keys(config: Mapping[str, Any], known: Iterable[str] | None = None, na
     edition = keys.edition()
     allowed = set(edition.known if known is None else known)
     unknown = [key for key in config if key not in allowed]
+    if "phases" in unknown:
+        raise HaigoError(f"{name} lists the phases of a run and is no config.", "name a config that it lists")
     if unknown:
         told = " ".join(f"'{key}'.{did_you_mean(key, allowed)}" for key in unknown)
         which = f" of {edition.source}" if edition.source and known is None else ""

@@ -94,7 +94,13 @@ def test_bad_tables_are_named(tmp_path: Path, text: str, words: str) -> None:
         tables.read_ratios(tmp_path / "ratios.csv")
 
 
-def test_what_it_needs_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_it_needs_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the search has begun")
+
+    monkeypatch.setattr(search, "choose", never)
     folder = world(tmp_path, 0, late=0.6)
     plain = [line.split(",")[:5] for line in (folder / "ratios.csv").read_text().splitlines()]
     (folder / "ratios.csv").write_text("".join(",".join(row) + "\n" for row in plain))

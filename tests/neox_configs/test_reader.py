@@ -60,6 +60,8 @@ def test_unknown_keys_get_the_nearest_name() -> None:
     with pytest.raises(HaigoError, match=r"'num_layer'. Did you mean 'num_layers'\?.*'zzqq'"):
         reader.check_keys({"num_layer": 1, "zzqq": 2, "seed": 1})
     reader.check_keys({"anything": 1}, known=["anything"])
+    with pytest.raises(HaigoError, match="lists the phases of a run"):
+        reader.check_keys({"phases": ["a.yml", "b.yml"]}, name="run.yml")
 
 
 @pytest.mark.parametrize(("config", "said"), DATA["types_are_strict"])
