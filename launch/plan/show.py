@@ -39,7 +39,7 @@ def text(made: Plan, rows: int = 6, price: float | None = None) -> str:
     lines.append(form.format("", "layout", "accum", "batch", "GB", "tokens/s", "time"))
     for rank, one in enumerate(made.layouts[:rows], start=1):
         name, size = one.name + (" (tight)" if one.tight else ""), f"{one.memory_bytes / 1e9:.1f}"
-        speed = f" {one.tokens_per_s[0]:,.0f} - {one.tokens_per_s[1]:,.0f}"
+        speed = f"{one.tokens_per_s[0]:,.0f} - {one.tokens_per_s[1]:,.0f}"
         batch = one.train_batch_size
         lines.append(form.format(rank, name, one.accumulation, batch, size, speed, span(made.days(one))))
     if made.layouts:
