@@ -158,6 +158,8 @@ def check_folder(folder: str | Path, log: str | Path | None = None, samples: int
 
 def _vocabulary(config: dict[str, Any], given: str | Path | None) -> Any:
     kind = config.get("tokenizer_type")
+    if given is None and kind is None:
+        raise HaigoError("the checkpoint's config names no tokenizer.", "give --tokenizer FOLDER")
     if given is None and kind not in ("SPMTokenizer", "HFTokenizer"):
         raise HaigoError(
             f"tokenizer_type: {kind!r}: only models with a SentencePiece tokenizer (SPMTokenizer) or a tokenizer.json "

@@ -283,6 +283,7 @@ def another_tokenizer(one):
         (lambda one: one.configure(attention_config=[[["sparse_fixed"], 2]]), "attention_config: 'sparse_fixed'"),
         (lambda one: one.configure(zero_optimization={"stage": 3}), "ZeRO stage 3"),
         (lambda one: one.configure(tokenizer_type="GPT2BPETokenizer"), "only models with a SentencePiece tokenizer"),
+        (lambda one: one.configure(tokenizer_type=None), "names no tokenizer"),
         (
             lambda one: one.configure(tokenizer_type="HFTokenizer", vocab_file=str(one.words.path)),
             "spm.model is of SPMTokenizer",
