@@ -122,11 +122,10 @@ def show_nodes(call: Call, nodes: every_node.Nodes, as_json: bool) -> None:
         shown = {**made, "deepspeed_config": deepspeed, "megatron_config": megatron}
         print(json.dumps(shown, indent=2, ensure_ascii=False))
         return
-    folder = call.folder if call.folder == NO_CHECKOUT else shlex.quote(call.folder)
     rank = "$NODE_RANK"
-    print(f"# on every node, NODE_RANK 0 to {nodes.count - 1}:\ncd {folder}")
+    print(f"# on every node, NODE_RANK 0 to {nodes.count - 1}:\ncd {_joined([call.folder])}")
     for words_of in (every_node.command(nodes, rank, call.python, words), every_node.torchrun(nodes, rank, words)):
-        print(shlex.join(words_of).replace("'--node_rank=$NODE_RANK'", f"--node_rank={rank}").replace(
+        print(_joined(words_of).replace("'--node_rank=$NODE_RANK'", f"--node_rank={rank}").replace(
             "'--node-rank=$NODE_RANK'", f"--node-rank={rank}"))  # fmt: skip
         print("# or the same by torchrun of GPT-NeoX's environment:" if "torchrun" not in words_of else "", end="\n")
     print("# --deepspeed_config in clear:\n" + json.dumps(deepspeed, indent=1, ensure_ascii=False))
@@ -150,8 +149,11 @@ def checks(call: Call) -> list[Check]:
 
 def _pasted(folder: str, deepy: Sequence[str]) -> str:
     """The command of deepy.py for a shell, in which the variables that stand for what is not known stay variables."""
-    at, *words = (word if word in launcher.UNKNOWN else shlex.quote(word) for word in (folder, *deepy))
-    return f"cd {at} && {' '.join(words)}"
+    return f"cd {_joined([folder])} && {_joined(deepy)}"
+
+
+def _joined(words: Sequence[str]) -> str:
+    return " ".join(word if word in launcher.UNKNOWN else shlex.quote(word) for word in words)
 
 
 def text(shown: Mapping[str, Any]) -> str:
