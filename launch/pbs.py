@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from haigo import cli, flags
-from launch.neox import pbs
+from launch.neox import batch_job, pbs
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     warnings = pbs.write(options)
     for line in warnings:
         print(f"haigo: {line}", file=sys.stderr)
-    number = pbs.submit(Path(options.output)) if options.submit else None
+    number = batch_job.submit(Path(options.output), "qsub") if options.submit else None
     if options.json:
         print(json.dumps({"script": options.output, "job": number, "warnings": warnings}))
     elif number:

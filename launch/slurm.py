@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 
 from haigo import cli, flags
-from launch.neox import sbatch
+from launch.neox import batch_job, sbatch
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     made = sbatch.write(options)
     for line in made.warnings:
         print(f"haigo: {line}", file=sys.stderr)
-    number = sbatch.submit(made.script) if options.submit else None
+    number = batch_job.submit(made.script, "sbatch", "--parsable") if options.submit else None
     if options.json:
         extra = str(made.extra) if made.extra else None
         print(json.dumps({"script": str(made.script), "extra": extra, "job": number, "warnings": made.warnings}))

@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from haigo import files, yamlfile
-from haigo.cli import Failed, HaigoError, Refused
-from haigo.options import Options, count, option
-from launch.neox import checkpoints, nodelist
+from haigo.cli import HaigoError, Refused
+from haigo.options import count, option
+from launch.neox import checkpoints
+from launch.neox.batch_job import JobOptions, check_batch, exports
 from launch.neox.launcher import KEPT, PREFIXES
-from neox_configs import derive, phases, reader
+from neox_configs import phases, reader
 
 _KEYS: dict[str, dict[str, Any]] = {
     # without no_ssh_check DeepSpeed tries ssh to the first host even when srun starts everything
@@ -31,48 +30,19 @@ _SETTINGS = ("account", "partition", "qos", "constraint", "reservation", "commen
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlurmOptions(Options):
+class SlurmOptions(JobOptions):
     """What the job of `launch.slurm` asks for, and what it runs."""
 
-    configs: list[str] = option("GPT-NeoX config files", positional=True, metavar="CONFIG")
-    nodes: int = count("nodes of a run")
-    gpus_per_node: int = count("GPUs of a node", 4)
-    time: str = option("time limit of the job, as Slurm writes it: 24:00:00 or 2-00:00:00")
-    output: str = option("the script to write", flags=("-o", "--output"))
-    submit: bool = option("hand it to sbatch", False)
     launcher: str = option("how GPT-NeoX reaches the nodes", "slurm", among=("pdsh", "slurm"))
     array: bool = option("every CONFIG is a run of its own", False)
     at_once: int | None = count("runs of the array at the same time (all)", None)
-    job_name: str | None = option("name of the job (the first config's)", None)
-    logs: str | None = option("folder for logs, hostfiles (the script's)", None)
-    before_end: int = count("seconds before the time limit at which the run is stopped and queued again", 300)
     max_requeues: int = count("queue again at most", 100)
-    account: str | None = option("account to charge", None)
     partition: str | None = option("partition", None)
     qos: str | None = option("quality of service", None)
     constraint: str | None = option("features of the nodes", None)
     reservation: str | None = option("reservation", None)
     comment: str | None = option("a comment for the job", None)
     cpu_only: bool = option("ask Slurm for no GPUs (trials on CPU)", False)
-    json: bool = option("print JSON", False)
-
-    @property
-    def name(self) -> str:
-        """Of the job."""
-        return self.job_name or Path(self.configs[0]).stem
-
-    @property
-    def folder(self) -> Path:
-        """For logs and hostfiles, absolute."""
-        return Path(self.logs or Path(self.output).parent).resolve()
-
-    @property
-    def grace(self) -> int:
-        """Seconds that a run may go on after USR1, to reach its next checkpoint.
-
-        Slurm looks at limits every half minute, and stopping the ranks and the requeue take their time too.
-        """
-        return max(self.before_end - 60, self.before_end // 2)
 
     def log(self, number: str) -> str:
         """Where Slurm writes the output of the job of this number."""
@@ -119,14 +89,7 @@ def check(config: Mapping[str, Any], nodes: int, gpus: int, launcher: str) -> tu
     fixed = config.get("global_num_gpus")
     if fixed is not None and fixed != nodes * gpus:
         raise Refused(f"global_num_gpus is {fixed}, and {nodes} nodes x {gpus} GPUs are {nodes * gpus}.", "take it out")
-    try:
-        derive.batch(config, nodes * gpus)
-    except HaigoError as error:
-        raise Refused(f"on {nodes} nodes x {gpus} GPUs: {error.problem}", error.fix) from None
-    warnings = []
-    if not config.get("save"):
-        warnings.append("it names no save folder: a job put back into the queue would start over")
-    return lacking, warnings
+    return lacking, check_batch(config, nodes, gpus)
 
 
 def write(job: SlurmOptions) -> Written:
@@ -160,25 +123,6 @@ def write(job: SlurmOptions) -> Written:
     return Written(output, extra if lacking else None, warnings)
 
 
-def submit(script: Path) -> str:
-    """Hand the script to sbatch; the job's number.
-
-    Raises:
-        HaigoError: there is no sbatch here.
-        Failed: sbatch says no.
-    """
-    program = shutil.which("sbatch")
-    if program is None:
-        raise HaigoError("there is no sbatch here.", f"run it on a login node: sbatch {script}")
-    done = subprocess.run(
-        [program, "--parsable", str(script)], capture_output=True, text=True, errors="replace", timeout=120, check=False
-    )
-    number = done.stdout.strip().split(";")[0]
-    if done.returncode != 0 or not re.fullmatch(r"\d+", number):
-        raise Failed(f"sbatch refuses {script}: {done.stderr.strip() or done.stdout.strip()}", "see its message")
-    return number
-
-
 def quoted(text: str) -> str:
     """A value for an `#SBATCH --name=` line: Slurm's reader knows double quotes and backslashes.
 
@@ -199,13 +143,7 @@ def directives(job: SlurmOptions, runs: int) -> list[str]:
     Raises:
         HaigoError: a value that Slurm cannot take.
     """
-    limit = nodelist.seconds(job.time)
-    if limit and job.before_end >= limit:
-        raise HaigoError(
-            f"--before-end is {job.before_end} seconds and the time limit {limit}: the run would be stopped at once.",
-            "give a longer --time, or a smaller --before-end",
-            option=("before_end", "time"),
-        )
+    job.limit()
     if re.search(r"[/%\\]", job.name) or not job.name:
         raise HaigoError(f"{job.name!r} cannot name a job and its log.", "give --job-name NAME without / and %")
     if "%" in str(job.folder) or "\\" in str(job.folder):
@@ -239,9 +177,7 @@ def script(job: SlurmOptions, runs: Sequence[Sequence[str]], environ: Mapping[st
         HaigoError: as `directives`.
     """
     lines = ["#!/bin/bash", *directives(job, len(runs)), "", f"cd {shlex.quote(os.getcwd())} || exit 1"]
-    for name in ("GPT_NEOX_DIR", "GPT_NEOX_PYTHON"):
-        if environ.get(name):
-            lines.append(f"export {name}={shlex.quote(environ[name])}")
+    lines += exports(environ)
     lines += [
         f"python={shlex.quote(sys.executable)} logs={shlex.quote(str(job.folder))} gpus={job.gpus_per_node}"
         f" requeues={job.max_requeues} grace={job.grace} child="

@@ -25,7 +25,7 @@ from private_slurm import Slurm
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from launch import slurm as slurm_command
-from launch.neox import hostfile, nodelist, sbatch
+from launch.neox import batch_job, hostfile, nodelist, sbatch
 from launch.neox import launch_command as neox_command
 from launch.neox import launcher as runner_command
 from launch.plan.config import write_config
@@ -261,7 +261,7 @@ def test_requeues_are_counted(trained: Trained, capsys: pytest.CaptureFixture[st
     body = script.read_text()
     assert "requeues=1 grace=240" in body
     script.write_text(body.replace("requeues=1", "requeues=0"))  # as on the last start that is allowed
-    trained.number = sbatch.submit(script)
+    trained.number = batch_job.submit(script, "sbatch", "--parsable")
     trained.until(9)
     trained.signal()
     assert trained.job.wait(trained.number, 120) == "FAILED", log_of(trained.folder)
