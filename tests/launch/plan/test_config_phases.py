@@ -132,8 +132,10 @@ def test_killed_while_it_writes_the_same_command_ends_the_same(world: World) -> 
 
 def test_every_command_that_takes_configs_takes_the_list(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     output = made(world)
-    assert cli.run(preflight.main, [str(output), "--gpus", "1"]) == 0
     capsys.readouterr()
+    assert cli.run(preflight.main, [str(output), "--gpus", "1"]) == 0
+    heads = [line for line in capsys.readouterr().out.splitlines() if line.endswith(".yml:")]
+    assert heads == [f"{path}:" for path in phases.of(output)]
     assert cli.run(local.main, [str(output), "--output-dir", str(world.root / "trained"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["steps"] == 60
     second = output.with_suffix("") / "phase-2.yml"
