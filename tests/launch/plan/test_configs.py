@@ -268,8 +268,8 @@ def test_the_command(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert not output.parent.exists()
     assert cli.run(configs.main, words) == 0
-    shown = capsys.readouterr().out
-    assert "launch.deepy train.py" in shown and shown.endswith(" -H hostfile\n")
+    written = capsys.readouterr().out
+    assert "launch.deepy train.py" in written and written.endswith(" -H hostfile\n")
     same, printed = (yaml.safe_load(text) for text in (output.read_text(), shown))
     assert same == printed == catalogued(world, same)
     assert cli.run(configs.main, [*words, "--json"]) == 0
