@@ -67,7 +67,7 @@ def preflight(
     answers = [*keys(config), *_floats(paths)]
     if not _bad(answers):
         answers += alone(config, hostfile, gpus)
-        answers += data.checks(config, Path(base))
+        answers += data.checks(config if _bad(answers) else _whole_batch(config, hostfile, gpus), Path(base))
         answers += [*finetuning.checks(config, Path(base)), *preferences.checks(config, Path(base))]
         answers += rules.checks(config, "traps")
         if not _bad(answers, but=("data", "tokenizer", "resume", "index caches", "labels", "ids", "preferences")):
@@ -92,6 +92,18 @@ def alone(
             answers += rules.checks(config, group) or rules.checks(config, f"{group} right")
         answers += rules.checks(config, "agree", **rules.shape(config))
     return answers
+
+
+def _whole_batch(
+    config: Mapping[str, Any], hostfile: str | os.PathLike[str] | None, gpus: int | None
+) -> Mapping[str, Any]:
+    """The config with the `train_batch_size` that GPT-NeoX works out where it is left out and the GPUs are known: how much is
+    read of the data hangs on it."""
+    if config.get("train_batch_size") is None:
+        count, _ = world_size(config, hostfile, gpus)
+        if count is not None:
+            return {**config, "train_batch_size": derive.batch(config, count).train}
+    return config
 
 
 def _bad(answers: Sequence[Check], but: Sequence[str] = ()) -> bool:

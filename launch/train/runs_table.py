@@ -33,6 +33,7 @@ HERE = "localhost"
 STOP = "stop.asked"
 """A file beside the runs' folders: the watch is to end."""
 FIRST_PORT = int(SHIPPED["master_port"].default)
+_PLACE = "place.yml"
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,11 @@ def extra_keys(entry: Entry, number: int) -> dict[str, Any]:
     return keys
 
 
+def gives_port(configs: Sequence[Path]) -> bool:
+    """Whether the master port of these files is one that `command` gave the run, and nobody asked for."""
+    return any(path.name == _PLACE and "master_port" in reader.load(path) for path in configs)
+
+
 def command(entry: Entry, number: int, folder: Path, python: Sequence[str], write: bool = True) -> list[str]:
     """The words that start a run; what they need is written into its folder first.
 
@@ -192,7 +198,7 @@ def command(entry: Entry, number: int, folder: Path, python: Sequence[str], writ
     configs = list(entry.configs)
     keys = extra_keys(entry, number)
     if keys:
-        place = folder / "place.yml"
+        place = folder / _PLACE
         if write:
             yamlfile.write(place, keys, "what the run's place asks for")
         configs.append(place)

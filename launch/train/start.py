@@ -15,7 +15,7 @@ from launch.plan import preflight
 from launch.plan.checks import machine as preflight_place
 from launch.plan.checks import preferences
 from launch.plan.checks.check import Check
-from launch.train import dry_run, follower, requeue, resume
+from launch.train import dry_run, follower, requeue, resume, runs_table
 from launch.train import nodes as node_starts
 from launch.train.options import DeepyOptions
 from launch.train.run import State, TrainingRun
@@ -67,7 +67,7 @@ def _start(options: DeepyOptions, root: Path | None, configs: Sequence[Path], no
             where = config if nodes is None else {**config, "launcher": "pdsh", "master_port": nodes.port}
             here = preflight_place.checks(where, root, options.hostfile)
             if options.supervised and nodes is None:
-                here, run.port = settle_port(here, config)
+                here, run.port = settle_port(here, config, runs_table.gives_port(configs))
             report.checks.extend(here)
         call = _call(options, root, files, config, run.gpus)
         if nodes is None and (options.dry_run or starts) and not report.failed:
@@ -130,18 +130,19 @@ def _nothing_left(run: TrainingRun) -> bool:
     return False
 
 
-def settle_port(checks: list[Check], config: Mapping[str, Any]) -> tuple[list[Check], int | None]:
-    """Another master port where DeepSpeed's own is in use here, as by a second run on the node; a port that the config names
-    stays a reason to refuse.
+def settle_port(checks: list[Check], config: Mapping[str, Any], given: bool = False) -> tuple[list[Check], int | None]:
+    """Another master port where DeepSpeed's own, or the one of a row of `launch.runs`, is in use here, as by a second run on
+    the node; a port that the config names stays a reason to refuse.
 
     Args:
         checks: what `place.checks` gave.
+        given: the config's port is the row's.
 
     Returns:
         The checks, with a busy port no failure any more, and the port to take (None: the config's or DeepSpeed's own).
     """
     busy = [check for check in checks if check.name == "port" and check.status == "fail"]
-    if not busy or config.get("master_port") is not None:
+    if not busy or (config.get("master_port") is not None and not given):
         return checks, None
     port = ports.free()
     taken = Check("port", "ok", f"{busy[0].found} {port} is taken instead")

@@ -25,24 +25,18 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1]), str(HERE.parent)]
 
-from neox_world import LOSSLESS, World, make_world, sentences  # noqa: E402
+from mutant_bases import Config, bases, dumped  # noqa: E402
+from neox_world import LOSSLESS, make_world  # noqa: E402
 from right_changes import right  # noqa: E402
 
 from haigo import cli  # noqa: E402
-from haigo.cli import Refused  # noqa: E402
 from launch.plan import preflight  # noqa: E402
-from launch.plan.config import make_config  # noqa: E402
-from launch.plan.options import ConfigOptions  # noqa: E402
-from neox_configs import keys, reader, shipped, spellings  # noqa: E402
-from preprocess import pairs  # noqa: E402
+from neox_configs import keys, spellings  # noqa: E402
 
 GOLDEN = HERE.parent / "golden_verdicts.json"
-Config = dict[str, Any]
 
 
 class Mutant(NamedTuple):
@@ -51,88 +45,6 @@ class Mutant(NamedTuple):
     base: str
     config: Config
     how: str
-
-
-def bases(world: World) -> dict[str, Config]:
-    """Configs that launch.configs writes, of every shipped model, recipe and kind of machine; paths start in the world."""
-    made: dict[str, Config] = {}
-    common = {"mixture": world.mixture, "catalogue": world.catalogue, "seq_length": 128, "tokens": 20_480_000}
-
-    def add(name: str, **options: Any) -> Config:
-        output = world.root / "run" / f"{name}.yml"
-        written = make_config(ConfigOptions(**{**common, "output": output, **options}))
-        gpus, nodes = written.plan.gpus, options.get("nodes", 1)
-        hosts = world.root / f"hosts-{name}"
-        hosts.write_text("".join(f"node{number} slots={gpus // nodes}\n" for number in range(nodes)))
-        more = {"hostfile": hosts.name} if len(made) % 2 else {"global_num_gpus": gpus}
-        made[name] = _inside(world.root, written.config) | more
-        return written.config
-
-    for model in sorted(shipped.names("models"), key=lambda name: ("-" in name, name)):
-        try:
-            add(model, model=model, cluster="a100-40gb", nodes=8)
-        except Refused:  # no formula for it yet: its shape in the place of another
-            made[model] = made["7B"] | reader.load(shipped.find("models", model))
-            del made[model]["train_batch_size"]
-    add("13B-few", model="13B", cluster="a100-40gb", nodes=2)
-    add("2-7B-flash", model="2-7B", cluster="h100-80gb", nodes=2, attention="flash")
-    small = add("0-1M", model="0-1M", cluster="local-cpu")
-    _start(world, small)
-    start = {"model": "0-1M", "cluster": "local-cpu", "start": world.root / "start"}
-    add("continued", recipe="continued", **start)
-    add("long-context", recipe="long-context", **{**start, "seq_length": 256, "start": world.root / "long"})
-    add("finetune", recipe="finetune", mixture=None, train_pairs=world.root / "sft" / "train",
-        valid_pairs=world.root / "sft" / "valid", **start)  # fmt: skip
-    return made
-
-
-def _start(world: World, config: Config) -> None:
-    """Checkpoints that recipes start from, and pairs to finetune on: folders that look right, as preflight sees them."""
-    from neox_world import write_weights
-
-    for name, length in (("start", 128), ("long", 256)):
-        step = world.root / name / "global_step10"
-        write_weights(step)
-        (step / "configs").mkdir()
-        kept = {**config, "max_position_embeddings": length}
-        (step / "configs" / "config.yml").write_text(dumped(kept))
-        (world.root / name / "latest").write_text("global_step10")
-    for seed, split in ((11, "train"), (12, "valid")):
-        rows = [
-            json.dumps({"prompt": one[:20], "response": one[20:60]}) for one in sentences(seed, 200) if len(one) > 60
-        ]
-        (world.root / f"{split}.jsonl").write_text("\n".join(rows) + "\n")
-        with contextlib.redirect_stdout(io.StringIO()):
-            pairs.build([world.root / f"{split}.jsonl"], world.root / "tokenizer", world.root / "sft" / split,
-                        seq_length=128, pack=True)  # fmt: skip
-
-
-def _inside(root: Path, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _inside(root, each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_inside(root, each) for each in value]
-    return value.replace(f"{root}/", "") if isinstance(value, str) else value
-
-
-def dumped(config: Mapping[str, Any]) -> str:
-    """The config as YAML in which PyYAML reads every number as one."""
-    return yaml.dump(dict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-
-
-class _Dumper(yaml.SafeDumper):
-    """With a dot in every float, and text that only looks like a number as it came."""
-
-
-def _float(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
-    text = yaml.SafeDumper.represent_float(dumper, value).value
-    mantissa, e, exponent = text.partition("e")
-    return dumper.represent_scalar(
-        "tag:yaml.org,2002:float", mantissa + (".0" if e and "." not in mantissa else "") + e + exponent
-    )
-
-
-_Dumper.add_representer(float, _float)
 
 
 def wild(rng: random.Random, name: str, base: Config) -> Mutant:
@@ -209,6 +121,12 @@ _CONFLICTS: tuple[Config, ...] = (
     {"moe_num_experts": 4}, {"moe_num_experts": 4, "zero_optimization": {"stage": 3}}, {"autotuning": {"enabled": True}},
     {"autotuning": {"enabled": True}, "train_batch_size": "auto"}, {"zero_optimization": {"stage": "auto"}},
     {"deepspeed_slurm": True, "launcher": "slurm"}, {"deepspeed_mpi": True}, {"global_num_gpus": 6},
+    {"train_impl": "normal"}, {"train_impl": "rm"}, {"train_impl": "kto"}, {"train_impl": "dpo"}, {"pack_impl": "packed"},
+    {"allow_chopped": True, "pack_impl": "unpacked"}, {"neg_train_data_paths": None}, {"pos_valid_label_data_paths": None},
+    {"train_reward_data_paths": None}, {"precompute_model_name": "other"}, {"dpo_reference_free": True}, {"exit_interval": 3},
+    {"override_lr_scheduler": False}, {"iteration": 3}, {"lr_decay_iters": 1}, {"train_iters": 7}, {"seed": 7},
+    {"tokenizer_type": "HFTokenizer"}, {"tokenizer_type": "SPMTokenizer"}, {"tokenizer_type": "GPT2BPETokenizer"},
+    {"vocab_file": "tokenizer/spm.model"}, {"vocab_file": None}, {"vocab_file": "gpt2/theirs/tokenizer.json"},
 )  # fmt: skip
 
 
@@ -332,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--bases", nargs="+", help="of these alone")
     parser.add_argument("--golden", action="store_true")
     parser.add_argument("--show", type=int, default=40)
     options = parser.parse_args()
@@ -344,6 +263,7 @@ def main() -> None:
         if options.golden:
             golden(made, root, python, checkout)
             return
+        made = {name: config for name, config in made.items() if name in (options.bases or made)}
         for kind in ("wild", "right"):
             mutants = [*drawn(kind, made, options.count, options.seed)]
             paths = written(mutants, root / kind)

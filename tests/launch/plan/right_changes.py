@@ -38,6 +38,11 @@ def _gated(config: Config) -> bool:
     return "glu" in config.get("activation", "gelu") or config.get("activation") == "bilinear"
 
 
+def _fixed(config: Config) -> bool:
+    """A phase, whose datasets are made for its seed, batch, length and weights, or a decay, whose schedule is its own."""
+    return "/phase-" in str(config.get("train_data_paths")) or bool(config.get("override_lr_scheduler"))
+
+
 def rate(rng: random.Random, config: Config) -> Config:
     lr = float(f"{10 ** rng.uniform(-6, -2.5):.2g}")
     optimizer = copy.deepcopy(config["optimizer"])
@@ -66,6 +71,8 @@ def other_optimizer(rng: random.Random, config: Config) -> Config:
 
 
 def schedule(rng: random.Random, config: Config) -> Config:
+    if _fixed(config):
+        return {}
     steps = rng.choice((7, 150, 1000, 143_000))
     style = rng.choice(("linear", "cosine", "constant", "exponential"))
     how_long = rng.choice(({"lr_decay_iters": steps}, {"lr_decay_iters": None}, {"lr_decay_iters": steps * 2}))
@@ -110,11 +117,14 @@ def evaluation(rng: random.Random, config: Config) -> Config:
 
 
 def seeds(rng: random.Random, config: Config) -> Config:
-    return {"seed": rng.randint(1, 2**31 - 1)}
+    return {} if _fixed(config) else {"seed": rng.randint(1, 2**31 - 1)}
 
 
 def batches(rng: random.Random, config: Config) -> Config:
-    micro, steps = rng.choice((1, 2, 4, 8, 16)), rng.choice((1, 2, 3, 64))
+    if _fixed(config):
+        return {}
+    several = config.get("train_impl") in ("kto", "rm")  # whose loss needs more than one
+    micro, steps = rng.choice((2, 2, 4, 8, 16) if several else (1, 2, 4, 8, 16)), rng.choice((1, 2, 3, 64))
     return {"train_micro_batch_size_per_gpu": micro, "gradient_accumulation_steps": steps, "train_batch_size": None}
 
 
@@ -233,7 +243,7 @@ def zero(rng: random.Random, config: Config) -> Config:
     several = _tensor(config) > 1 or _pipe(config) >= 1
     stage = rng.choice((0, 1) if several else (0, 1, 2, 3))
     size = rng.choice((50_000_000, 500_000_000))
-    block = {"stage": stage, "allgather_partitions": True, "reduce_scatter": True}
+    block: Config = {"stage": stage, "allgather_partitions": True, "reduce_scatter": True}
     block |= {"allgather_bucket_size": size, "reduce_bucket_size": size}
     block |= {key: rng.choice((True, False)) for key in ("overlap_comm", "contiguous_gradients")}
     if stage == 0:
@@ -263,13 +273,13 @@ def starts(rng: random.Random, config: Config) -> Config:
 
 def weights(rng: random.Random, config: Config) -> Config:
     paths = config.get("train_data_paths") or []
-    if len(paths) < 2:
+    if len(paths) < 2 or _fixed(config):
         return {}
     return {"train_data_weights": [rng.choice((1.0, 2, 0.25, 0.01, 30)) for _ in paths]}
 
 
 def fewer_sets(rng: random.Random, config: Config) -> Config:
-    if config.get("train_label_data_paths") or not config.get("train_data_paths"):
+    if config.get("train_label_data_paths") or not config.get("train_data_paths") or _fixed(config):
         return {}
     made: Config = {}
     for split in ("train", "valid", "test"):
@@ -281,11 +291,12 @@ def fewer_sets(rng: random.Random, config: Config) -> Config:
 
 
 def one_set(rng: random.Random, config: Config) -> Config:
-    if config.get("train_label_data_paths"):
+    if config.get("train_label_data_paths") or "pos_train_data_paths" in config or _fixed(config):
         return {}
     names = [f"{split}_data_{what}" for split in ("train", "valid", "test") for what in ("paths", "weights")]
     split = rng.choice((None, "969, 30, 1", "900,50,50", "98/1/1"))
-    return {**dict.fromkeys(names), "data_path": "data/news/train_text_document", "split": split}
+    own = next(iter(config.get("train_data_paths") or []), None) or config["data_path"]
+    return {**dict.fromkeys(names), "data_path": own, "split": split}
 
 
 def runners(rng: random.Random, config: Config) -> Config:
@@ -323,10 +334,23 @@ def deepspeed_blocks(rng: random.Random, config: Config) -> Config:
     ))  # fmt: skip
 
 
+def preferences(rng: random.Random, config: Config) -> Config:
+    """Strengths of what pulls the model back; GPT-NeoX reads those of the `train_impl` alone."""
+    kind = config.get("train_impl")
+    if kind not in ("dpo", "kto", "rm"):
+        return {"train_impl": rng.choice((None, "normal"))}
+    return {
+        "dpo": {"dpo_beta": rng.choice((0.01, 0.1, 0.5)), "dpo_reference_free": False, "dpo_fp32": rng.choice((True, False))},
+        "kto": {"kto_beta": rng.choice((0.01, 0.1, 0.5)), "kto_desirable_weight": 1.0, "kto_fp32": rng.choice((True, False))},
+        "rm": {"z_loss": rng.choice((0.0, 1e-4))},
+    }[kind]  # fmt: skip
+
+
 def tensor_parallel(rng: random.Random, config: Config) -> Config:
     """Half the model on each of two GPUs, with a batch that fits any number of copies."""
     if (
-        config.get("zero_optimization", {}).get("stage", 0) > 1
+        _fixed(config)
+        or config.get("zero_optimization", {}).get("stage", 0) > 1
         or config.get("distributed_backend") == "gloo"
         or _pipe(config) > 1
     ):

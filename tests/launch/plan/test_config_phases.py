@@ -196,3 +196,20 @@ def test_preflight_of_the_list_says_nothing_of_the_phase_that_comes_later(
     assert "the phase goes from step 40 to 60" in capsys.readouterr().out
     assert cli.run(preflight.main, [str(output), "--gpus", "1"]) == 0
     assert "the phase goes from" not in capsys.readouterr().out
+
+
+def test_a_batch_that_is_worked_out_is_the_one_of_the_datasets(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """GPT-NeoX works it out of the micro batch, the accumulation and the GPUs where it is left out."""
+    first, _ = each(made(world))
+    path = tmp_path / "p.yml"
+    for steps, code in ((1, 0), (2, cli.REFUSED)):
+        config = {**first, "gradient_accumulation_steps": steps * first["gradient_accumulation_steps"]}
+        del config["train_batch_size"]
+        yamlfile.write(path, config)
+        assert cli.run(preflight.main, [str(path), "--gpus", "1"]) == code
+    said = capsys.readouterr().out
+    assert (
+        f"train_batch_size is not what the datasets of this phase were made for ({first['train_batch_size']})" in said
+    )

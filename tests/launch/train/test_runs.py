@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -108,6 +110,17 @@ def test_one_that_fails_does_not_stop_the_others(several: Several, capsys: pytes
     assert [len(several.calls(name)) for name in "abc"] == [2, 2, 1]
     assert cli.run(runs.main, [str(several.table), "--status", "--json"]) == 0
     assert {row["state"] for row in json.loads(capsys.readouterr().out)} == {"finished"}
+
+
+def test_another_run_of_the_machine_has_the_port(several: Several) -> None:
+    """The row's port is no wish of the user's: a free one is taken, as by a run without a table."""
+    several.plan(a={}, b={}, c={})
+    with socket.socket() as other:
+        with contextlib.suppress(OSError):  # in use already: all the same
+            other.bind(("", runs_table.FIRST_PORT))
+            other.listen()
+        assert cli.run(runs.main, [str(several.table)]) == 0
+    assert [len(several.calls(name)) for name in "abc"] == [1, 1, 1]
 
 
 def test_kill_9_of_the_watch_and_the_same_command_again(several: Several) -> None:

@@ -507,6 +507,8 @@ def test_a_second_run_on_the_node_takes_another_port() -> None:
     assert port is not None and port != 29500 and [check.status for check in found] == ["ok", "ok"]
     assert str(port) in found[0].found and found[1] is busy[1]
     assert settle_port(busy, {"master_port": 29500}) == (busy, None)  # what the config names is not changed
+    checks, port = settle_port(busy, {"master_port": 29500}, given=True)  # but that of a row of launch.runs
+    assert port is not None and [check.status for check in checks] == ["ok", "ok"]
     free = [Check("port", "ok", "29500 is free")]
     assert settle_port(free, {}) == (free, None)
 
