@@ -44,6 +44,8 @@ def prepare(source: Source, seed: int = fewshot.LEADERBOARD_SEED, model: Leaderb
         model: whose tokenizer and length decide, for rules that `needs_model`.
     """
     rules, docs, pool, shots = source.rules, source.docs, source.pool_docs, source.shots
+    if rules.first_shots:
+        return _in_order(source, model)
     order, generator = fewshot.shuffled(docs, seed)
     kept = fewshot.take(order, source.limit)
     if model is None or not rules.needs_model:
@@ -67,6 +69,25 @@ def prepare(source: Source, seed: int = fewshot.LEADERBOARD_SEED, model: Leaderb
         available=len(docs),
         fewer_shots=sum(len(examples) < shots for examples, _ in fitted),
         too_long=sum(not fit for _, fit in fitted),
+    )
+
+
+def _in_order(source: Source, model: LeaderboardLM | None) -> Prepared:
+    """The documents in their file's order, with the same shots before each."""
+    rules, docs = source.rules, fewshot.take(source.docs, source.limit)
+    examples = source.pool_docs[: source.shots]
+    contexts = [rules.context(doc, examples) for doc in docs]
+    rooms = [model and rules.room(doc, model.encode, model.room) for doc in docs]
+    return Prepared(
+        rules=rules,
+        docs=docs,
+        contexts=contexts,
+        shots=source.shots,
+        available=len(source.docs),
+        too_long=sum(
+            bool(model and room is not None and len(model.encode(context)) > room)
+            for context, room in zip(contexts, rooms, strict=True)
+        ),
     )
 
 

@@ -86,9 +86,10 @@ def _generation(model: LeaderboardLM, prepared: Prepared, number: int, asked: li
     prepared.rules.pieces = model.pieces
     row = prepared.rules.judge(prepared.docs[number], [answer])
     figures = {name: value for name, value in row.items() if isinstance(value, float)}
-    end = model.encode(stops[0]) if stops[0] != model.tokenizer.eos_token else []
+    end = model.encode(stops[0]) if stops and stops[0] != model.tokenizer.eos_token else []
+    cut = ", ".join(map(repr, stops)) or "a blank line"
     return [
-        f"greedy, at most {wanted['max_gen_toks']} tokens, cut at {', '.join(map(repr, stops))}; ends at token "
+        f"greedy, at most {wanted['max_gen_toks']} tokens, cut at {cut}; ends at token "
         f"{end[-1] if end else model.eot_token_id}"
         + ("" if end else " (end of text: the stop string is that, or encodes to nothing)"),
         f"answer: {answer!r}",

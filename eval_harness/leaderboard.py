@@ -12,6 +12,7 @@ for every further result file, a paired test against the first.
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,7 @@ def compare(results: Sequence[Row], others: Sequence[Row], sort: str | None = No
     Raises:
         HaigoError: no column at all, or none of that name to sort by.
     """
+    results = _aligned(results)
     columns = [column for column in _COLUMNS if any(column in row.cells for row in results)]
     whole = len(columns) == len(_COLUMNS)
     # tasks that the leaderboard does not have stand last; no published row has a figure there
@@ -120,6 +122,16 @@ def compare(results: Sequence[Row], others: Sequence[Row], sort: str | None = No
             table.rows.append((title, texts + ["-"] * whole))
     table.tests = _tests(results, columns)
     return table
+
+
+def _aligned(results: Sequence[Row]) -> list[Row]:
+    """The rows with llm-jp-eval's own figures in the columns of ours by its rules, where there are any."""
+    ours = {(column.partition(" ")[0], cell.rules): column for row in results for column, cell in row.cells.items()
+            if cell.rules.endswith(f", {column.partition(' ')[2]} of a generated answer")}  # fmt: skip
+    return [
+        dataclasses.replace(row, cells={ours.get((c, cell.rules), c): cell for c, cell in row.cells.items()})
+        for row in results
+    ]
 
 
 def _average(row: Row) -> float | None:
@@ -167,7 +179,9 @@ def _tests(results: Sequence[Row], columns: Sequence[str]) -> list[str]:
     for other in results[1:]:
         for column in columns:
             one, two = first.cells.get(column), other.cells.get(column)
-            if not (one and two and first.folder and other.folder) or one.rules or two.rules:
+            if not (one and two and first.folder and other.folder):
+                continue
+            if any(row.cells[column].rules and column not in row.metrics for row in (first, other)):
                 continue
             found.append(f"{other.name} against {first.name} on {one.task}: {tested(first, other, column)}")
     return found

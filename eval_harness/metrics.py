@@ -12,6 +12,7 @@ import itertools
 import math
 import re
 import string
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -26,6 +27,9 @@ _PUNCTUATION = frozenset(
     + string.punctuation
 )
 _PICTURES = re.compile("[\U0001f600-\U0001f64f\U0001f300-\U0001f5ff\U0001f680-\U0001f6ff\U0001f1e0-\U0001f1ff✂-➰]+")
+
+_LATIN_1 = dict.fromkeys(range(128, 256))
+_NOT_WORD = re.compile(r"\W")
 
 
 def picks(scores: Sequence[float], choices: Sequence[str]) -> tuple[int, int]:
@@ -187,3 +191,55 @@ def answer_f1(answer: str, golds: Sequence[str]) -> float:
             precision, recall = common / len(given), common / len(wanted)
             best = max(best, 2 * precision * recall / (precision + recall))
     return best
+
+
+def token_sort_ratio(first: str, second: str) -> int:
+    """fuzzywuzzy's token_sort_ratio (0.18 with Levenshtein), which llm-jp-eval calls char_f1: twice the longest common
+    subsequence of both texts' sorted words over their lengths, as a whole percentage. Words hold letters and digits alone, in
+    lower case; U+0080 to U+00FF are left out first."""
+    one, two = (
+        " ".join(sorted(_NOT_WORD.sub(" ", text.translate(_LATIN_1)).lower().split())) for text in (first, second)
+    )
+    if one == two:
+        return 100
+    if not one or not two:
+        return 0
+    row = [0] * (len(two) + 1)
+    for character in one:
+        diagonal = 0
+        for at, other in enumerate(two, start=1):
+            diagonal, row[at] = row[at], diagonal + 1 if character == other else max(row[at], row[at - 1])
+    whole = len(one) + len(two)
+    return round(100 * (1 - (whole - 2 * row[-1]) / whole))
+
+
+def set_f1(answer: str, gold: str) -> float:
+    """F1 of the lines of an answer; repeated right lines count in the recall's denominator, as in llm-jp-eval."""
+    given, right = {line.strip() for line in answer.split("\n")}, [line.strip() for line in gold.split("\n")]
+    hits = sum(line in right for line in given)
+    precision, recall = hits / len(given), hits / len(right)
+    return 2 * (precision * recall) / (precision + recall) if hits else 0.0
+
+
+def number_in(text: str) -> float | None:
+    """The number that a text is."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def digits_in(text: str) -> float:
+    """The number that the digits and points of a text make; -2 where they make none, as in llm-jp-eval."""
+    number = number_in(re.sub(r"[^0-9.]", "", text))
+    return -2.0 if number is None else number
+
+
+def correlation(name: str, golds: Sequence[float], answers: Sequence[float]) -> float:
+    """`pearson` or `spearman`; 0 where one side is always the same, as in llm-jp-eval."""
+    from scipy.stats import pearsonr, spearmanr
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of constant values; the answer is NaN then
+        found = float((pearsonr if name == "pearson" else spearmanr)(golds, answers)[0])
+    return 0.0 if math.isnan(found) else found

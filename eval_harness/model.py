@@ -226,9 +226,10 @@ class LeaderboardLM(CheckedLM):
         found: dict[tuple[str, tuple[str, ...], int], str] = {}
         order = []
         # jp-stable answers equal contexts once, with the first one's stop strings and length
-        first: dict[str, tuple[str, tuple[str, ...], int]] = {}
+        first: dict[object, tuple[str, tuple[str, ...], int]] = {}
         for context, wanted in (request.args for request in requests):
-            order.append(first.setdefault(context, (context, tuple(wanted["until"]), int(wanted["max_gen_toks"]))))
+            asked = (context, tuple(wanted["until"]), int(wanted["max_gen_toks"]))
+            order.append(first.setdefault(context if asked[1] else asked, asked))
         truncated = set()
         with self._progress("generating", len(set(order)), "answers") as progress, quiet():
             for asked in dict.fromkeys(order):
@@ -254,7 +255,7 @@ class LeaderboardLM(CheckedLM):
         if budget < 1:  # every right answer is empty; jp-stable stops with an error there
             return "", len(ids) > room
         prompt = torch.tensor([ids[-room:]], device=self.device)
-        stop_ids = [] if stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
+        stop_ids = [] if not stops or stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
         end = stop_ids[-1] if stop_ids else self.eot_token_id
         ends = self.ends() if self.chat is not None else []
         with torch.no_grad():
@@ -267,6 +268,7 @@ class LeaderboardLM(CheckedLM):
                 do_sample=False,
                 output_logits=True,
                 return_dict_in_generate=True,
+                **({} if stops else {"repetition_penalty": 1.0}),  # llm-jp-eval's, whatever generation_config.json says
             )
         whole = getattr(found, "sequences", found)  # a model's own code may give the ids alone
         if whole is not found and torch.isnan(found.logits[0]).any():
@@ -274,10 +276,18 @@ class LeaderboardLM(CheckedLM):
         # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
         written = [token for token in whole[0, prompt.shape[1] :].tolist() if token < len(self.tokenizer)]
         written = written[: next((at for at, token in enumerate(written) if token in ends), None)]
+        if not stops:
+            return self._continuation(prompt[0].tolist(), written), len(ids) > room
         answer = str(self.tokenizer.decode(written, skip_special_tokens=False))
         for stop in stops:
             answer = answer.split(stop)[0]
         return answer, len(ids) > room
+
+    def _continuation(self, prompt: list[int], written: list[int]) -> str:
+        """What an answer adds to the text, as transformers' text-generation pipeline takes it (4.38)."""
+        how = {"skip_special_tokens": True, "clean_up_tokenization_spaces": True}
+        before, whole = (str(self.tokenizer.decode(ids, **how)) for ids in (prompt, prompt + written))
+        return whole[len(before) :]
 
     def as_lm_eval(self, batch_size: int | str | None, own: bool, auto: bool) -> CheckedLM | None:
         """The same weights behind lm-eval's own way of asking and scoring; None where they would have to be read anew.

@@ -18,7 +18,7 @@ from haigo.options import FEW, Options, count, few, option, seed
 Limit = int | float | None
 """How many documents of a task: all, a number or a share."""
 POOLS = ("train", "test")
-SUITES = ("leaderboard", "base-ja")
+SUITES = ("leaderboard", "base-ja", "llm-jp")
 
 
 def _words(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 from eval_harness import rows
 from eval_harness.rows import Cell, Row
 from eval_harness.tasks import TASKS, canonical, rules_of
+from eval_harness.tasks import names as task_names
 from haigo import files
 from haigo.cli import HaigoError
 
@@ -32,7 +33,7 @@ _LM_EVAL = {
     "n-samples?": ({str: {"original": int, "effective": int}}, None),
     "model_name?": (str, None),
 }
-_LLM_JP_EVAL = {"scores": {str: (float, None)}, "config?": ({str: object}, None)}
+_LLM_JP_EVAL = {"scores": {str: (float, str, None)}, "config?": ({str: object}, None)}
 _CATEGORY = re.compile(r"[A-Z]+$")
 _COLUMNS = {task.dataset for task in TASKS}
 _METRICS = ("exact_match", "char_f1", "set_f1", "pearson", "spearman", "bert_score_ja_f1", "bert_score_en_f1", "bleu_ja",
@@ -153,20 +154,24 @@ def _llm_jp_eval(path: Path, content: Mapping[str, Any]) -> Row:
         notes.append(f"at most {most} documents of a task were scored (max_num_samples)")
     if about.get("data_type"):
         notes.append(f"llm-jp-eval's own split '{about['data_type']}' of the data")
+    names = {name: name for name in task_names()} if version == "1.3.0" else {}
     cells: dict[str, Cell] = {}
     for key, score in content["scores"].items():
         metric = next((each for each in _METRICS if key.endswith(f"_{each}")), None)
         if metric is None or score is None or _CATEGORY.match(key):
             continue  # means over a category of tasks
+        figure = float(score)  # 1.3.0 writes them as text
+        if not rows.is_number(figure):
+            raise ValueError(f"{key} is {score}")
         dataset = key.removesuffix(f"_{metric}")
         column = dataset if dataset in _COLUMNS and dataset not in cells else f"{dataset} {metric}"
         cells[column] = Cell(
-            percent=score if metric.startswith("bleu") else 100 * score,
+            percent=figure if metric.startswith("bleu") else 100 * figure,
             error=None,
-            task=f"{dataset} {version}".strip(),
+            task=names.get(f"llmjp_{dataset}-1.3-{about.get('data_type')}", f"{dataset} {version}".strip()),
             shots=shots if type(shots) is int else None,
             notes=tuple(notes),
-            rules=f"{program}, {metric} of a generated answer",
+            rules=rows.generated_rules(program, metric),
         )
     model = config.get("model") or {}
     named = model.get("pretrained_model_name_or_path") if isinstance(model, Mapping) else model

@@ -56,6 +56,14 @@ def system_prompt() -> str:
     return os.environ.get("SYSTEM_PROMPT", "あなたは役立つアシスタントです。")
 
 
+def alpaca(version: str, instruction: str, question: Callable[[Doc], str]) -> Prompt:
+    """llm-jp-eval's prompt: the Alpaca frame with the instruction once, above all examples."""
+    description = f"{_ALPACA}### 指示:\n{instruction}\n\n"
+    return Prompt(
+        version=version, description=description, text=lambda doc: f"### 入力:\n{question(doc)}\n\n### 応答:\n"
+    )
+
+
 def make(version: str, row: Mapping[str, Any], fields: Fields) -> Prompt:
     """A prompt version of a task.
 

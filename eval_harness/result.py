@@ -55,7 +55,7 @@ def reservations(
 ) -> list[str]:
     """Why the score may not stand beside published rows; empty when it may."""
     if not rules.on_leaderboard:
-        return ["the task is Haigo's own: there are no published rows", *([CHAT] if chat else [])]
+        return [*rules.reservations(limit), *([CHAT] if chat else [])]
     reasons = [CHAT] if chat else []
     if data == "custom":
         known = rules.origin()
@@ -132,9 +132,7 @@ def about(
     how["chat"] = options.apply_chat_template is not None
     against = reservations(rules, data=kind, pool=pool, **how)
     if each.too_long:
-        against.append(
-            f"{each.too_long} contexts are too long even without shots; jp-stable stops there, here their beginning is cut"
-        )
+        against.append(f"{each.too_long} contexts {rules.too_long}")
     return {
         "n": len(rows),
         "n_available": each.available,
@@ -147,11 +145,12 @@ def about(
         "fewshot_pool": pool,
         "main_metric": rules.main_metric,
         "main_scale": rules.main_scale,
-        "main_stderr": metrics.mean_stderr([row[rules.main_metric] for row in rows]),
+        "main_stderr": metrics.mean_stderr([row[rules.main_metric] for row in rows if rules.main_metric in row]),
         "baseline": rules.baseline(each.docs),
         "predictions": histogram(rows),
         "same_answer": same_answer(rows),
         "not_comparable": against,
+        **({"rules": rules.program} if rules.program else {}),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ _SHAPE = {
                 "data": str,
                 "baseline": {str: _NUMBER},
                 "samples_sha256?": (str, None),
+                "rules?": str,
             }
         }
     },
@@ -110,10 +111,20 @@ def shaped(path: Path, content: Any, shape: Any, reader: Callable[[Path, Any], R
 
 
 def _read(path: Path, content: dict[str, Any]) -> Row:
-    cells, names, base, kinds, hidden = {}, {}, {}, {}, []
+    cells: dict[str, Cell] = {}
+    names: dict[str, str] = {}
+    base: dict[str, dict[str, float]] = {}
     samples: dict[str, str | None] = {}
+    kinds, hidden = {}, []
     for task, figures in content["results"].items():
         about = content["haigo"]["tasks"][task]
+        if "rules" in about:
+            for metric, cell in _generated(task, figures, about):
+                column = generated_column(task, metric)
+                cells[column], kinds[column], base[column] = cell, about["data"], {}
+                samples |= {column: about["samples_sha256"]} if "samples_sha256" in about else {}
+                names |= {} if cell.error is None else {column: metric}  # of each document by itself
+            continue
         metric, scale = about["main_metric"], about["main_scale"]
         error, column = figures.get(f"{metric}_stderr"), task.split("-")[0]
         percent = None if error is None else error * scale
@@ -149,6 +160,35 @@ def _read(path: Path, content: dict[str, Any]) -> Row:
         baselines=base,
         samples=samples,
     )
+
+
+def _generated(task: str, figures: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[tuple[str, Cell]]:
+    """Metric and figure of a task by llm-jp-eval's rules; each has a column of its own."""
+    for metric, value in figures.items():
+        if metric.endswith("_stderr"):
+            continue
+        error = figures.get(f"{metric}_stderr")
+        yield (
+            metric,
+            Cell(
+                percent=100 * value,
+                error=None if error is None else 100 * error,
+                task=task,
+                shots=about["num_fewshot"],
+                notes=(*about["not_comparable"], *same_answer(about.get("same_answer"))),
+                rules=generated_rules(about["rules"], metric),
+            ),
+        )
+
+
+def generated_rules(program: str, metric: str) -> str:
+    """What the table says of a figure by llm-jp-eval's rules."""
+    return f"{program}, {metric} of a generated answer"
+
+
+def generated_column(task: str, metric: str) -> str:
+    """The column of a figure by llm-jp-eval's rules."""
+    return f"{task.split('-')[0].removeprefix('llmjp_')} {metric}"
 
 
 def _version(content: Mapping[str, Any]) -> str:

@@ -61,10 +61,10 @@ def read_sources(
                     f"{error.fix}; --fewshot_pool test draws from the test file instead and says so in the result",
                     option="fewshot_pool",
                 ) from None
-        docs = rules.read(scored.path)
+        docs = rules.read_split(scored.path, scored.split)
         if not scored.releases:  # published files are scored as they are
             _check_ids(scored.path, docs)
-        pool_docs = rules.read(pool.path) if pool else []
+        pool_docs = rules.read_split(pool.path, pool.split) if pool else []
         if wanted > len(pool_docs):
             raise HaigoError(
                 f"{name}: {wanted} shots are asked for, and {pool.path if pool else folder} has {len(pool_docs)} examples.",

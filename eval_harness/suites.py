@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from eval_harness import tasks
 from eval_harness.options import Limit, RunOptions
+from eval_harness.tasks.llm_jp_eval import TASKS as LLM_JP_EVAL
 from haigo.cli import HaigoError
 
 
@@ -40,6 +41,10 @@ SUITES: dict[str, tuple[Entry, ...]] = {
         Entry("xwinograd_ja-1.0-0.0", 0),
         Entry("mgsm-1.0-0.3", 5),
     ),
+    # llm-jp-eval's own template: 4 shots, the first 100 of its dev split; without translation, whose metrics are models
+    "llm-jp": tuple(
+        Entry(f"{task.dataset}-{task.versions[0]}-dev", task.leaderboard_shots, 100) for task in LLM_JP_EVAL
+    ),
 }
 _WITHDRAWN = "marc_ja"
 
@@ -56,7 +61,8 @@ def chosen(options: RunOptions) -> RunOptions:
         raise HaigoError(
             f"--suite {options.suite} and --tasks both say what is scored.", "leave one of the two out", option="suite"
         )
-    entries = [each for each in SUITES[options.suite] if _can_be_had(each, options)]
+    suite = SUITES[options.suite]
+    entries = [each for each in suite if _can_be_had(each, options)] or suite
     limits = [each.limit for each in entries]
     return options.replaced(
         suite=None,
@@ -67,13 +73,14 @@ def chosen(options: RunOptions) -> RunOptions:
 
 
 def _can_be_had(entry: Entry, options: RunOptions) -> bool:
-    """Any file but MARC-ja's can be got, and its absence is an error that says where."""
-    dataset = entry.task.split("-")[0]
-    paths = tasks.rules_of(dataset).origin().paths(Path(options.data_dir or "."), "valid", options.data_version)
-    if dataset != _WITHDRAWN or any(path.is_file() for path in paths):
+    """Any file but MARC-ja's can be got, and its absence is an error that says where; of llm-jp-eval's many data sets those
+    that are there are scored, as it does."""
+    rules = tasks.make(entry.task)
+    origin = rules.origin()
+    paths = origin.paths(Path(options.data_dir or "."), rules.scored_split, options.data_version)
+    left_out = rules.program is not None or rules.dataset == _WITHDRAWN
+    if not left_out or any(path.is_file() for path in paths):
         return True
-    print(
-        f"haigo: --suite {options.suite} without {entry.task}: {paths[0]} is not there, and its source is withdrawn.",
-        file=sys.stderr,
-    )
+    why = "its source is withdrawn" if rules.dataset == _WITHDRAWN else "llm-jp-eval's preprocess_dataset.py writes it"
+    print(f"haigo: --suite {options.suite} without {entry.task}: {paths[0]} is not there, and {why}.", file=sys.stderr)
     return False

@@ -14,6 +14,7 @@ from eval_harness.tasks.jaqket_v2 import JAQKETv2
 from eval_harness.tasks.jcommonsenseqa import JCommonsenseQA
 from eval_harness.tasks.jnli import JNLI
 from eval_harness.tasks.jsquad import JSQuAD
+from eval_harness.tasks.llm_jp_eval import TASKS as LLM_JP_EVAL
 from eval_harness.tasks.marc_ja import MARCJa
 from eval_harness.tasks.mgsm import MGSM
 from eval_harness.tasks.news_headline import NewsHeadline
@@ -31,6 +32,7 @@ TASKS: tuple[type[Rules], ...] = (
     XWinogradJa,
     MGSM,
     NewsHeadline,
+    *LLM_JP_EVAL,
 )
 ALIASES = {"xlsum_ja": "xlsum_ja-1.0-0.0", "xwinograd_ja": "xwinograd_ja-1.0-0.0", "mgsm": "mgsm-1.0-0.0"}
 """The leaderboard's short ids of tasks whose first prompt is 0.0; the version may stand behind them (`mgsm-1.0`)."""

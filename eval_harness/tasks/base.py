@@ -33,11 +33,12 @@ class Generate:
     """Ask for a greedy continuation of the context."""
 
     stops: tuple[str, ...]
+    """Where the answer ends; none: as transformers' text-generation pipeline gives it, up to the end-of-text token."""
     max_new_tokens: int
 
 
 @functools.cache
-def _card(dataset: str) -> dict[str, Any]:
+def card(dataset: str) -> dict[str, Any]:
     """A task's YAML file: `origin` (where the data come from) and `prompts`."""
     content: dict[str, Any] = yamlfile.read(Path(__file__).with_name(f"{dataset}.yml"))
     return content
@@ -65,7 +66,13 @@ class Rules(abc.ABC):
     """Whether the metric needs the extra `ja`."""
     higher_is_better: ClassVar[dict[str, bool]]
     stratified: bool = False
-    scored_split: ClassVar[str] = "valid"
+    first_shots: ClassVar[bool] = False
+    """Whether documents keep their file's order and all have the first examples as shots."""
+    program: ClassVar[str | None] = None
+    """Whose rules these are, where they are not the leaderboard's."""
+    too_long: ClassVar[str] = "are too long even without shots; jp-stable stops there, here their beginning is cut"
+    """What is said of contexts without room for an answer."""
+    scored_split: str = "valid"
     has_shots: ClassVar[bool] = True
     on_leaderboard: ClassVar[bool] = False
     """Whether `published.csv` has a column of that name."""
@@ -102,14 +109,14 @@ class Rules(abc.ABC):
     @classmethod
     def origin(cls) -> Origin:
         """Where the data come from."""
-        content = _card(cls.dataset)["origin"]
+        content = card(cls.dataset)["origin"]
         return jglue(cls.dataset, content["jglue"]) if "jglue" in content else Origin(**content)
 
     @classmethod
     def prompts(cls, version: str) -> Mapping[str, Prompt]:
         """The prompt versions of a task version."""
         fields = functools.partial(cls.fields, version)
-        rows = _card(cls.dataset)["prompts"].items()
+        rows = card(cls.dataset)["prompts"].items()
         return {
             name: prompts.make(name, row, fields)
             for names, row in rows
@@ -130,6 +137,14 @@ class Rules(abc.ABC):
     @abc.abstractmethod
     def read(self, path: Path) -> list[dict[str, Any]]:
         """The documents of a file, in its order; each has `id`."""
+
+    def read_split(self, path: Path, split: str) -> list[dict[str, Any]]:
+        """The documents of a split, where a file may hold two."""
+        return self.read(path)
+
+    def reservations(self, limit: float | None) -> list[str]:
+        """What is to be known of a score of a task that the leaderboard does not have."""
+        return ["the task is Haigo's own: there are no published rows"]
 
     @abc.abstractmethod
     def target(self, doc: Doc) -> str:

@@ -7,7 +7,7 @@ longest right answer, as in jp-stable (DYNAMIC_MAX_LENGTH=false in the environme
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +22,22 @@ STATIC_BUDGET = 256
 def dynamic_budget() -> bool:
     """Whether the longest right answer limits the generation (jp-stable's environment variable)."""
     return os.environ.get("DYNAMIC_MAX_LENGTH", "true").lower() != "false"
+
+
+def questions(path: Path) -> Iterator[tuple[str, str, dict[str, Any], list[str]]]:
+    """Title, paragraph, question and right answers of every question of JSQuAD's file, in its order."""
+    whole = data.parse(path.read_bytes(), str(path), "get the file again")
+    for article in data.check(whole, {"data": list}, str(path))["data"]:
+        title = data.check(article, {"title": str, "paragraphs": list}, str(path))["title"]
+        for paragraph in article["paragraphs"]:
+            context = data.check(paragraph, {"context": str, "qas": list}, f"{path}, article {title}")["context"]
+            for row in paragraph["qas"]:
+                where = f"{path}, article {title}, question {row.get('id') if isinstance(row, dict) else '?'}"
+                data.check(row, {"id": str, "question": str, "answers": list}, where)
+                answers = [data.check(answer, {"text": str}, where)["text"] for answer in row["answers"]]
+                if not answers:
+                    raise HaigoError(f"{where} has no answer.", "leave it out or give it one")
+                yield title, context, row, answers
 
 
 class JSQuAD(Rules):
@@ -61,28 +77,16 @@ class JSQuAD(Rules):
         }
 
     def read(self, path: Path) -> list[dict[str, Any]]:
-        whole = data.parse(path.read_bytes(), str(path), "get the file again")
-        docs = []
-        articles = data.check(whole, {"data": list}, str(path))["data"]
-        for article in articles:
-            title = data.check(article, {"title": str, "paragraphs": list}, str(path))["title"]
-            for paragraph in article["paragraphs"]:
-                context = data.check(paragraph, {"context": str, "qas": list}, f"{path}, article {title}")["context"]
-                for row in paragraph["qas"]:
-                    where = f"{path}, article {title}, question {row.get('id') if isinstance(row, dict) else '?'}"
-                    data.check(row, {"id": str, "question": str, "answers": list}, where)
-                    answers = [data.check(answer, {"text": str}, where)["text"] for answer in row["answers"]]
-                    if not answers:
-                        raise HaigoError(f"{where} has no answer.", "leave it out or give it one")
-                    docs.append(
-                        {
-                            "id": row["id"],
-                            "title": title,
-                            "passage": context.split("[SEP]")[-1].strip(),
-                            "question": row["question"],
-                            "answers": answers,
-                        }
-                    )
+        docs = [
+            {
+                "id": row["id"],
+                "title": title,
+                "passage": context.split("[SEP]")[-1].strip(),
+                "question": row["question"],
+                "answers": answers,
+            }
+            for title, context, row, answers in questions(path)
+        ]
         if not docs:
             raise HaigoError(f"{path} holds no question.", "get the file again")
         return docs
