@@ -111,7 +111,7 @@ def logs(rng: random.Random, config: Config) -> Config:
 
 def evaluation(rng: random.Random, config: Config) -> Config:
     iters = 0 if _pipe(config) else rng.choice((0, 1, 10, 100))
-    if config.get("valid_label_data_paths") and iters == 0:
+    if (config.get("valid_label_data_paths") or config.get("pack_impl") == "unpacked") and iters == 0:
         iters = 1
     return {"eval_interval": rng.choice((1, 10, 1000)), "eval_iters": 0 if _pipe(config) else iters}
 
@@ -329,7 +329,8 @@ def deepspeed_blocks(rng: random.Random, config: Config) -> Config:
     return rng.choice((
         {"prescale_gradients": True, "gradient_predivide_factor": 1.0}, {"fp32_allreduce": True},
         {"checkpoint": {"tag_validation": "Warn"}},
-        {"activation_checkpointing": {"partition_activations": False, "cpu_checkpointing": False}}, {"eod_mask_loss": True},
+        {"activation_checkpointing": {"partition_activations": False, "cpu_checkpointing": False}},
+        {"eod_mask_loss": config.get("train_impl") != "rm"},
         {"checkpoint_validation_with_forward_pass": True}, {"exit_interval": None},
     ))  # fmt: skip
 
