@@ -36,7 +36,9 @@ def script(result: Mapping[str, Any], options: RunOptions, theirs: Sequence[tupl
         f"--data_version {options.data_version}",
         f"--fewshot_pool {options.fewshot_pool}",
     ]
-    words += [f"--seed {result['haigo']['seed']}", f"--device {shlex.quote(config['device'])}"]
+    words.append(f"--seed {result['haigo']['seed']}")
+    if options.model != "vllm":
+        words.append(f"--device {shlex.quote(config['device'])}")
     if any(limit is not None for limit in limits):
         words.append("--limit " + ",".join("all" if limit is None else str(limit) for limit in limits))
     if config["bootstrap_iters"] != BOOTSTRAP_ITERS:
@@ -49,7 +51,8 @@ def script(result: Mapping[str, Any], options: RunOptions, theirs: Sequence[tupl
         f"MODEL_ARGS={_quoted(config['model_args'])}",
         f"TASK={_quoted(','.join(names))}",
         f"NUM_FEWSHOT={_quoted(','.join('own' if number is None else str(number) for number in shots))}",
-        'python -m eval_harness.run --model hf --model_args "$MODEL_ARGS" --tasks "$TASK" --num_fewshot "$NUM_FEWSHOT" \\',
+        f"python -m eval_harness.run --model {'vllm' if options.model == 'vllm' else 'hf'} "
+        '--model_args "$MODEL_ARGS" --tasks "$TASK" --num_fewshot "$NUM_FEWSHOT" \\',
         *(f"    {word} \\" for word in words),
         '    --log_samples --output_path "$(dirname "$0")"',
     ]

@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,7 +74,7 @@ class CheckedLM(HFLM):
     """How the model is asked, where that is by a chat template."""
 
     def __init__(self, pretrained: str, **more: Any) -> None:
-        _check_folder(pretrained)
+        check_folder(pretrained)
         try:
             with quiet():
                 super().__init__(pretrained=pretrained, **more)
@@ -162,6 +163,11 @@ class CheckedLM(HFLM):
         self.batch_size_per_gpu = kind if kind == "auto" else int(kind)
         self.batch_schedule = float(schedule or 1)
 
+    def placement(self) -> dict[str, Any]:
+        """What runs the model, and, where accelerate has spread it, how many of its modules are where."""
+        spread = Counter(str(place) for place in _device_map(self.model).values())
+        return {"backend": "hf", **({"modules_on": dict(spread)} if len(spread) > 1 else {})}
+
     @property
     def parameters(self) -> int:
         """How many numbers the model has."""
@@ -172,6 +178,10 @@ def can_round(model: Any, dtype: torch.dtype | None) -> bool:
     """Whether the weights of a model, rounded, are those that transformers reads from the same files in `dtype`."""
     kept = (getattr(model, name, None) for name in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"))
     plain = not any(kept) and getattr(model, "hf_quantizer", None) is None and not hasattr(model, "peft_config")
+    # accelerate brings weights that lie on disk or in another memory anew for every pass
+    plain = plain and not {"cpu", "disk"} & set(
+        map(str, _device_map(model).values()) if len(_device_map(model)) > 1 else []
+    )
     return plain and model.dtype == torch.float32 and dtype in (torch.float16, torch.bfloat16)
 
 
@@ -182,6 +192,11 @@ def round_weights(model: Any, dtype: torch.dtype) -> None:
         if name in there and tensor.is_floating_point():
             tensor.data = tensor.data.to(dtype)
     model.config.dtype = dtype
+
+
+def _device_map(model: Any) -> dict[str, Any]:
+    """Module -> where accelerate put it; empty where it did nothing."""
+    return getattr(model, "hf_device_map", None) or {}
 
 
 Loaded = TypeVar("Loaded", bound=CheckedLM)
@@ -216,14 +231,14 @@ def load(
     if isinstance(batch_size, int) and batch_size < 1:
         raise HaigoError(f"--batch_size {batch_size} is below 1.", "leave it out, or give 1 or more")
     number = device_for(device)
-    _check_options(options)
+    check_options(options)
     try:
         return kind(**options, batch_size=batch_size, device=number, **more)
     except TypeError as error:
         raise HaigoError(f"--model_args {written(options)}: {first_line(error)}", "see lm-eval's `hf` model") from None
 
 
-def _check_options(options: Mapping[str, Any]) -> None:
+def check_options(options: Mapping[str, Any]) -> None:
     """Raise where an option of the model has a value that it can not have."""
     length, dtype = options.get("max_length"), options.get("dtype", "auto")
     if length is not None and (type(length) is not int or length < 2):
@@ -232,7 +247,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
         raise HaigoError(f"--model_args dtype={dtype} is unknown.", "use float32, float16, bfloat16 or auto")
 
 
-def _check_folder(pretrained: str) -> None:
+def check_folder(pretrained: str) -> None:
+    """Raise where a model's folder is none that can be loaded; names on the hub pass."""
     folder = Path(pretrained)
     if not folder.exists():
         if pretrained.count("/") <= 1 and not pretrained.startswith((".", "/", "~")):

@@ -21,6 +21,7 @@ import copy
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -36,6 +37,19 @@ from haigo.progress import Progress
 Encoded = tuple[tuple[str, str], list[int], list[int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What an answer is generated from."""
+
+    ids: list[int]
+    budget: int
+    """How many tokens the answer may have."""
+    ends: list[int]
+    """Tokens that end it; the first one pads."""
+    penalised: bool
+    """Whether the repetition penalty of generation_config.json counts; not by llm-jp-eval's rules."""
+
+
 class LeaderboardLM(CheckedLM):
     """lm-eval's Hugging Face model with jp-stable's rules.
 
@@ -48,6 +62,9 @@ class LeaderboardLM(CheckedLM):
         more: HFLM's other arguments.
     """
 
+    answers_at_once = 1
+    """How many answers are generated together."""
+
     def __init__(
         self,
         pretrained: str,
@@ -59,14 +76,18 @@ class LeaderboardLM(CheckedLM):
     ) -> None:
         self.contexts_per_pass = batch_size if isinstance(batch_size, int) else None
         self.share_context = share_context
-        self.sharing: packed.Trial | None = None
-        self.truncated = 0
-        self.show_progress = True
-        self.journal: Journal | None = None
+        self._begin()
         with quiet():
             super().__init__(
                 pretrained=pretrained, dtype=dtype, device=device, batch_size=self.contexts_per_pass or 1, **more
             )
+
+    def _begin(self) -> None:
+        """What is kept beside the model."""
+        self.sharing: packed.Trial | None = None
+        self.truncated = 0
+        self.show_progress = True
+        self.journal: Journal | None = None
         self._encoded: dict[str, list[int]] = {}
 
     @property
@@ -76,6 +97,11 @@ class LeaderboardLM(CheckedLM):
             return int(self._max_length)
         config = self.model.config
         return int(getattr(config, "n_ctx", None) or getattr(config, "max_position_embeddings", None) or 2048)
+
+    @property
+    def window(self) -> int:
+        """Tokens of context and choice together: the last one is predicted, and needs no place."""
+        return self.max_length + 1
 
     @property
     def eot_token_id(self) -> int:
@@ -165,9 +191,9 @@ class LeaderboardLM(CheckedLM):
                 raise HaigoError(
                     f"the tokenizer encodes the choice {choice!r} to nothing.", "use another tokenizer or prompt"
                 )
-            if len(choice_ids) > self.max_length:
+            if len(choice_ids) >= self.window:
                 raise HaigoError(
-                    f"the choice {choice[:40]!r} has {len(choice_ids):,} tokens and the model takes {self.max_length:,}.",
+                    f"the choice {choice[:40]!r} has {len(choice_ids):,} tokens and the model takes {self.window - 1:,}.",
                     "use a model with a longer context",
                 )
             encoded.append(((context, choice), last[1], choice_ids))
@@ -177,7 +203,7 @@ class LeaderboardLM(CheckedLM):
         self, requests: Sequence[Encoded], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         # What is too long loses its beginning, by the length of its own choice. Choices of one length still share a context.
-        window = self.max_length + 1
+        window = self.window
         keys = [(tuple(context[-(window - len(choice)) :]), tuple(choice)) for _, context, choice in requests]
         cut = {
             id(context) for (kept, _), (_, context, _) in zip(keys, requests, strict=True) if len(kept) < len(context)
@@ -231,57 +257,83 @@ class LeaderboardLM(CheckedLM):
             asked = (context, tuple(wanted["until"]), int(wanted["max_gen_toks"]))
             order.append(first.setdefault(context if asked[1] else asked, asked))
         truncated = set()
-        with self._progress("generating", len(set(order)), "answers") as progress, quiet():
-            for asked in dict.fromkeys(order):
-                name = key(*asked)
-                old = self.journal.known.get(name) if self.journal else None
-                found[asked], cut = old or self._generate(*asked)
-                if self.journal and not old:
-                    self.journal.add(name, [found[asked], cut])
-                if cut:
-                    truncated.add(asked[0])
-                progress.update()
+        distinct = list(dict.fromkeys(order))
+        known = self.journal.known if self.journal else {}
+        with self._progress("generating", len(distinct), "answers") as progress, quiet():
+            for asked in distinct:
+                if (old := known.get(key(*asked))) is not None:
+                    found[asked], cut = old
+                    truncated |= {asked[0]} if cut else set()
+                    progress.update()
+            waiting = [asked for asked in distinct if asked not in found]
+            for start in range(0, len(waiting), self.answers_at_once):
+                batch = waiting[start : start + self.answers_at_once]
+                for asked, (answer, cut) in zip(batch, self._generate(batch), strict=True):
+                    found[asked] = answer
+                    if self.journal:
+                        self.journal.add(key(*asked), [answer, cut])
+                    truncated |= {asked[0]} if cut else set()
+                    progress.update()
         self._say_truncated(len(truncated))
         return [found[asked] for asked in order]
 
-    def _generate(self, context: str, stops: tuple[str, ...], budget: int) -> tuple[str, bool]:
-        room = self.max_length - budget
-        if room <= 0:
-            raise HaigoError(
-                f"an answer may have {budget:,} tokens and the model takes {self.max_length:,} in all.",
-                "use a model with a longer context",
-            )
-        ids = self.context_ids(context)
-        if budget < 1:  # every right answer is empty; jp-stable stops with an error there
-            return "", len(ids) > room
-        prompt = torch.tensor([ids[-room:]], device=self.device)
-        stop_ids = [] if not stops or stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
-        end = stop_ids[-1] if stop_ids else self.eot_token_id
-        ends = self.ends() if self.chat is not None else []
-        with torch.no_grad():
-            found = self.model.generate(
-                prompt,
-                attention_mask=torch.ones_like(prompt),
-                max_length=prompt.shape[1] + budget,
-                eos_token_id=[end, *ends] if ends else end,
-                pad_token_id=end,
-                do_sample=False,
-                output_logits=True,
-                return_dict_in_generate=True,
-                **({} if stops else {"repetition_penalty": 1.0}),  # llm-jp-eval's, whatever generation_config.json says
-            )
-        whole = getattr(found, "sequences", found)  # a model's own code may give the ids alone
-        if whole is not found and torch.isnan(found.logits[0]).any():
-            raise _no_number(self.model.dtype)
-        # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
-        written = [token for token in whole[0, prompt.shape[1] :].tolist() if token < len(self.tokenizer)]
-        written = written[: next((at for at, token in enumerate(written) if token in ends), None)]
-        if not stops:
-            return self._continuation(prompt[0].tolist(), written), len(ids) > room
-        answer = str(self.tokenizer.decode(written, skip_special_tokens=False))
-        for stop in stops:
-            answer = answer.split(stop)[0]
-        return answer, len(ids) > room
+    def _generate(self, batch: Sequence[tuple[str, tuple[str, ...], int]]) -> list[tuple[str, bool]]:
+        """The answer to each context with its stop strings and its most tokens, and whether the context was cut."""
+        prompts: list[Prompt] = []
+        cut: list[bool] = []
+        chat_ends = self.ends() if self.chat is not None else []
+        for context, stops, budget in batch:
+            room = self.max_length - budget
+            if room <= 0:
+                raise HaigoError(
+                    f"an answer may have {budget:,} tokens and the model takes {self.max_length:,} in all.",
+                    "use a model with a longer context",
+                )
+            ids = self.context_ids(context)
+            stop_ids = [] if not stops or stops[0] == self.tokenizer.eos_token else self.encode(stops[0])
+            end = stop_ids[-1] if stop_ids else self.eot_token_id
+            prompts.append(Prompt(ids[-room:], budget, [end, *chat_ends], penalised=bool(stops)))
+            cut.append(len(ids) > room)
+        # every right answer is empty where there are no tokens for it; jp-stable stops with an error there
+        asked = [prompt for prompt in prompts if prompt.budget > 0]
+        continued = iter(self._continue(asked) if asked else [])
+        answers = []
+        for prompt, (_, stops, _) in zip(prompts, batch, strict=True):
+            # a model's vocabulary may be padded beyond the tokenizer's: such ids have no text
+            tokens = next(continued) if prompt.budget > 0 else []
+            written = [token for token in tokens if token < len(self.tokenizer)]
+            written = written[: next((at for at, token in enumerate(written) if token in chat_ends), None)]
+            if not stops and prompt.budget > 0:
+                answers.append(self._continuation(prompt.ids, written))
+                continue
+            answer = str(self.tokenizer.decode(written, skip_special_tokens=False)) if written else ""
+            for stop in stops:
+                answer = answer.split(stop)[0]
+            answers.append(answer)
+        return list(zip(answers, cut, strict=True))
+
+    def _continue(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """The tokens that greedy decoding puts after each prompt, the one that ends it among them."""
+        made = []
+        for prompt in prompts:
+            ids = torch.tensor([prompt.ids], device=self.device)
+            with torch.no_grad():
+                found = self.model.generate(
+                    ids,
+                    attention_mask=torch.ones_like(ids),
+                    max_length=ids.shape[1] + prompt.budget,
+                    eos_token_id=prompt.ends if len(prompt.ends) > 1 else prompt.ends[0],
+                    pad_token_id=prompt.ends[0],
+                    do_sample=False,
+                    output_logits=True,
+                    return_dict_in_generate=True,
+                    **({} if prompt.penalised else {"repetition_penalty": 1.0}),
+                )
+            whole = getattr(found, "sequences", found)  # a model's own code may give the ids alone
+            if whole is not found and torch.isnan(found.logits[0]).any():
+                raise _no_number(self.model.dtype)
+            made.append(whole[0, ids.shape[1] :].tolist())
+        return made
 
     def _continuation(self, prompt: list[int], written: list[int]) -> str:
         """What an answer adds to the text, as transformers' text-generation pipeline takes it (4.38)."""

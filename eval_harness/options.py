@@ -82,7 +82,7 @@ class RunOptions(ScoreOptions):
     """What `eval_harness.run` can be told."""
 
     suite: str | None = option("tasks, shots and limits of a known set, instead of --tasks", None, among=SUITES)
-    model: str = option("lm-eval's word for the kind of model", "hf", among=("hf", "hf-causal", "hf-auto"))
+    model: str = option("lm-eval's word for what runs the model", "hf", among=("hf", "hf-causal", "hf-auto", "vllm"))
     model_args: list[str] = option(
         "pretrained=FOLDER[,dtype=float32][,tokenizer=FOLDER][,max_length=N]; again for a second model", []
     )

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eval_harness import datasets, metrics
+from eval_harness import datasets, likelihoods, metrics
 from eval_harness.fewshot import LEADERBOARD_SEED
 from eval_harness.tasks.base import Rules
 from haigo import __version__, files
@@ -25,7 +25,17 @@ if TYPE_CHECKING:
     from eval_harness.options import RunOptions
     from eval_harness.sources import Source
 
-_SOFTWARE = ("lm_eval", "transformers", "torch", "sentencepiece", "emoji", "neologdn", "fugashi", "unidic-lite")
+_SOFTWARE = (
+    "lm_eval",
+    "transformers",
+    "torch",
+    "accelerate",
+    "sentencepiece",
+    "emoji",
+    "neologdn",
+    "fugashi",
+    "unidic-lite",
+)
 
 
 def software() -> dict[str, str]:
@@ -52,6 +62,7 @@ def reservations(
     seed: int,
     dtype: str,
     chat: bool = False,
+    vllm: bool = False,
 ) -> list[str]:
     """Why the score may not stand beside published rows; empty when it may."""
     if not rules.on_leaderboard:
@@ -75,6 +86,10 @@ def reservations(
         reasons.append("only a part of the documents was scored (--limit)")
     if seed != LEADERBOARD_SEED:
         reasons.append(f"drawn with seed {seed}; the leaderboard's is {LEADERBOARD_SEED}")
+    if vllm:
+        reasons.append(
+            "computed by vLLM, which rounds otherwise than transformers and cuts long contexts two tokens earlier"
+        )
     if dtype != "float32":
         reasons.append(f"weights ran in {dtype}; most published rows ran in float32")
     return reasons
@@ -129,6 +144,7 @@ def about(
     pool = source.pool.split if source.pool else "none"
     limit = source.limit if len(rows) < each.available else None  # --limit of everything is no limit
     how: dict[str, Any] = {"shots": source.shots, "limit": limit, "seed": options.seed, "dtype": dtype}
+    how["vllm"] = options.model == "vllm"
     how["chat"] = options.apply_chat_template is not None
     against = reservations(rules, data=kind, pool=pool, **how)
     if each.too_long:
@@ -147,6 +163,7 @@ def about(
         "main_scale": rules.main_scale,
         "main_stderr": metrics.mean_stderr([row[rules.main_metric] for row in rows if rules.main_metric in row]),
         "baseline": rules.baseline(each.docs),
+        "likelihoods": likelihoods.of_rows(rows),
         "predictions": histogram(rows),
         "same_answer": same_answer(rows),
         "not_comparable": against,

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from eval_harness import chat, exclude, fewshot, harness, journal, milestones, result, stock, suites, tasks
+from eval_harness import backends, chat, exclude, fewshot, harness, journal, milestones, result, stock, suites, tasks
 from eval_harness.model_args import parse_args, written
 from eval_harness.options import Limit, RunOptions
 from eval_harness.sources import Source, read_sources, spread
@@ -58,7 +58,7 @@ def evaluate(
         output_path: where result.json and the samples go; None writes nothing.
         more: fields of `RunOptions` (`log_samples` is on unless it says otherwise), and
             dtype, model_args: the model's precision; or all its options, as a mapping or in lm-eval's words;
-            model: an already loaded model, to score several task lists with one;
+            model: an already loaded model, to score several task lists with one; or the option of that name;
             explain_to: where what is explained goes; standard output by itself;
             keep_answers: leave the answers in `output_path`, so that the next call with the same model needs none again.
 
@@ -69,6 +69,8 @@ def evaluate(
         HaigoError: unknown task, missing or broken file, more shots than examples, a model that does not load, ...
     """
     given: dict[str, Any] = {name: more.pop(name) for name in ("model", "explain_to", "keep_answers") if name in more}
+    if isinstance(given.get("model"), str):
+        more["model"] = given.pop("model")
     named = {"pretrained": str(model_dir), "dtype": more.pop("dtype", "float32")}
     model_args = more.pop("model_args", None)
     options = _options(tasks, num_fewshot, limit, data_dir, output_path, **more)
@@ -134,6 +136,7 @@ class _Scoring:
         self.model_args = model_args
         # everything that is asked for is found and checked here, before torch is loaded
         ours, theirs = stock.split([name.strip() for name in options.tasks if name.strip()])
+        backends.check(options, theirs)
         self.manager = stock.check(theirs, options.include_path) if theirs else None
         wanted = tasks.select(ours) if ours or not theirs else []
         every = [*wanted, *theirs]
@@ -180,7 +183,7 @@ class _Scoring:
         given = self.lm is not None and not isinstance(self.model_args, str)
         self.chosen = dict(self.model_args) if given else parse_args(self.model_args)  # type: ignore[arg-type]
         self.words = self.model_args if isinstance(self.model_args, str) else written(self.chosen)
-        lm: Any = self.lm or self._load(ours=bool(self.sources))
+        lm: Any = self.lm or backends.load(self.chosen, options, ours=bool(self.sources))
         if self.chat is not None:
             lm.ask_by(self.chat)
         elif getattr(lm, "chat", None) is not None:
@@ -207,7 +210,7 @@ class _Scoring:
             if self.sources:
                 theirs = self._for_lm_eval(lm)
                 lm = None  # two models at a time may be one too many
-                lm = theirs or self._load(ours=False)
+                lm = theirs or backends.load(self.chosen, options, ours=False)
                 if self.chat is not None:
                     lm.ask_by(self.chat)
             stock.run(outcome, inspected, lm, self.manager, self.folder, self.keep_answers)
@@ -216,16 +219,6 @@ class _Scoring:
         if answers:
             answers.close(done=not self.keep_answers and not outcome.get("lm_eval", {}).get("failed"))
         return outcome
-
-    def _load(self, ours: bool) -> Any:
-        """The model behind the leaderboard's tasks, or behind lm-eval's own."""
-        from eval_harness import loading, model
-
-        options = self.options
-        trusted = {"trust_remote_code": options.trust_remote_code}
-        if ours:
-            return model.load(self.chosen, options.batch_size, options.device, **trusted)
-        return loading.load(loading.CheckedLM, self.chosen, options.batch_size or 1, options.device, **trusted)
 
     def _for_lm_eval(self, lm: Any) -> Any:
         """The model that is there, behind lm-eval's own tasks; None where it has to be loaded again."""
@@ -247,7 +240,8 @@ class _Scoring:
         """The answers of an earlier run of the same model, where there is a place to keep them."""
         if self.folder is None or not self.chosen["pretrained"]:
             return None
-        head = journal.fingerprint(self.words, lm.share_context, lm.tokenizer_record())
+        record = lm.tokenizer_record() | ({"backend": "vllm"} if self.options.model == "vllm" else {})
+        head = journal.fingerprint(self.words, lm.share_context, record)
         answers = journal.Journal(self.folder / journal.NAME, head)
         if answers.resumed:
             print(f"haigo: goes on after {answers.resumed:,} answers of a run that was stopped.", file=sys.stderr)
@@ -299,22 +293,12 @@ class _Scoring:
             if each_about["same_answer"]:
                 print(f"haigo: {name}: the model gave all {each_about['n']:,} documents one answer, "
                       f"{each_about['same_answer']}; its score says nothing of what it knows.", file=sys.stderr)  # fmt: skip
-        limits = [source.limit for source in sources]
-        config: dict[str, Any] = {
-            "model": "hf-causal",
-            "model_args": self.words,
-            "num_fewshot": [source.shots for source in sources],
-            "batch_size": options.batch_size,
-            "device": str(lm.device),
-            "no_cache": True,
-            "limit": limits if any(limit is not None for limit in limits) else None,
-            "bootstrap_iters": options.bootstrap_iters,
-            "description_dict": {},
-        }
+        config = backends.config(lm, options, self.words, [(source.shots, source.limit) for source in sources])
         model = {
             "pretrained": self.chosen["pretrained"],
             **({"trust_remote_code": True} if options.trust_remote_code else {}),
             "parameters": lm.parameters,
+            **lm.placement(),
             "dtype": precision,
             "max_length": lm.max_length,
             "tokenizer": lm.tokenizer_kind,

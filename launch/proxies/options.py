@@ -75,11 +75,14 @@ class TaskOptions(Options):
     limit: list[int | float | None] = again(ScoreOptions, "limit")
     fewshot_pool: str = again(ScoreOptions, "fewshot_pool")
     data_version: str = again(ScoreOptions, "data_version", hidden=True)
+    likelihoods: bool = option("four more columns a task: how likely its right answers are, a byte of them", False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.tasks and (self.data_dir or self.num_fewshot or self.limit):
-            raise HaigoError("--data-dir, --num-fewshot and --limit belong to --tasks.", "add --tasks", option="tasks")
+        if not self.tasks and (self.data_dir or self.num_fewshot or self.limit or self.likelihoods):
+            raise HaigoError(
+                "--data-dir, --num-fewshot, --limit and --likelihoods belong to --tasks.", "add --tasks", option="tasks"
+            )
         if self.tasks and self.data_dir is None:
             raise HaigoError(
                 "--tasks is given without --data-dir.", "name the folder with the data sets' files", option="data_dir"

@@ -2,6 +2,8 @@
 
 A column is TASK_METRIC (`jcommonsenseqa-1.1-0.3_acc`), as a share from 0 to 1. How many items stand behind it, and what
 guessing gives, is kept beside it: `mixer.search --score TASK_METRIC=ITEMS:CHANCE` reads the score with its noise.
+With `likelihoods` tasks with choices have four more columns, which tell models apart that are all at chance
+(`eval_harness.likelihoods`); the noise that so many documents leave in each is kept beside it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval_harness.likelihoods import HIGHER_IS_BETTER
 from haigo import files, sealed
 from haigo.cli import HaigoError
 from launch.engine import device
@@ -41,7 +44,8 @@ def check(tasks: TaskOptions) -> str:
     limits = spread(tasks.limit or [None], names, "limit")
     sources = read_sources(names, shots, limits, Path(tasks.data_dir or "."), tasks.fewshot_pool, tasks.data_version)
     used = [[file.sha256 for file in (source.scored, source.pool) if file is not None] for source in sources]
-    return files.digest([names, [source.shots for source in sources], limits, used])
+    more = ["likelihoods"] if tasks.likelihoods else []
+    return files.digest([names, [source.shots for source in sources], limits, used, *more])
 
 
 def finished(folder: Path, key: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -61,7 +65,8 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
     """Score the model of a finished run (in a worker); `folder/scores.json` is written last.
 
     Returns:
-        key, model, metrics {column: value}, items {column: n}, chance {column: share}.
+        key, model, metrics {column: value}, items {column: n}, chance {column: share}, noise {column: standard error over
+        the documents} of likelihoods.
 
     Raises:
         HaigoError: the run has no model, or eval_harness refuses.
@@ -87,7 +92,14 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
             data_version=tasks.data_version,
             device=device.resolve("auto"),
         )
-    content: dict[str, Any] = {"key": key, "model": _model(result), "metrics": {}, "items": {}, "chance": {}}
+    content: dict[str, Any] = {
+        "key": key,
+        "model": _model(result),
+        "metrics": {},
+        "items": {},
+        "chance": {},
+        "noise": {},
+    }
     for name, figures in answered["results"].items():
         about = answered["haigo"]["tasks"][name]
         metric = about["main_metric"]
@@ -97,6 +109,9 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
             content["items"][column] = about["n"]
             if about["baseline"].get("chance") is not None:
                 content["chance"][column] = about["baseline"]["chance"]
+        for figure, of_figure in ((about["likelihoods"] or {}) if tasks.likelihoods else {}).items():
+            content["metrics"][f"{name}_{figure}"] = of_figure["value"]
+            content["noise"][f"{name}_{figure}"] = of_figure["stderr"]
     sealed.write(folder / FILE, content)
     return content
 
@@ -107,11 +122,14 @@ def _model(result: Mapping[str, Any]) -> str:
 
 
 def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Column -> {"items", "chance"} from the scores of several runs."""
+    """Column -> {"items", "chance"}, of likelihoods {"noise"} (the largest of all), from the scores of several runs."""
     known: dict[str, dict[str, Any]] = {}
     for result in results:
         for column, items in result.get("items", {}).items():
             known.setdefault(column, {"items": items, "chance": result.get("chance", {}).get(column)})
+        for column, noise in result.get("noise", {}).items():
+            worst = max(noise or 0.0, known.get(column, {}).get("noise", 0.0))
+            known[column] = {"noise": worst}
     return known
 
 
@@ -119,6 +137,10 @@ def advice(known: Mapping[str, Mapping[str, Any]]) -> str:
     """The options for mixer.search."""
     flags = []
     for column, facts in known.items():
+        if "items" not in facts:
+            if column.endswith(HIGHER_IS_BETTER):
+                flags.append(f"--maximise {column}")
+            continue
         chance = f":{facts['chance']:.4g}" if facts.get("chance") is not None else ""
         flags.append(f"--score {column}={facts['items']}{chance}")
     return " ".join(flags)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import math
+import statistics
 import sys
 from pathlib import Path
 
@@ -65,6 +67,47 @@ def test_finished_proxies_are_scored(world, jglue, tmp_path, monkeypatch):
     again = proxies.run(table, known, base, tmp_path / "out", tasks=more, **options)
     assert again.scores[COLUMN]["items"] == 15
     assert trained == [(tmp_path / "out" / "runs" / name / "result.json").stat().st_mtime_ns for name in table]
+
+
+def test_likelihoods_of_right_answers_are_columns(world, jglue, tmp_path):
+    sets = {name: {split: world.prefix(name, split) for split in ("train", "valid")} for name in ("plain", "rhyme")}
+    known = catalogues.write(tmp_path / "corpora.yml", world.tokenizer, sets)
+    base = {key: value for key, value in world.config(train_iters=None).items() if "_data_" not in key}
+    words = TaskOptions(tasks=[TASK], data_dir=str(jglue), num_fewshot=[0], limit=[12], likelihoods=True)
+    table = {"a": {"plain": 0.8, "rhyme": 0.2}}
+    made = proxies.run(table, known, base, tmp_path / "out", tokens=650, workers=1, show=False, tasks=words)
+    with open(tmp_path / "out" / "metrics.csv", encoding="utf-8", newline="") as handle:
+        (row,) = csv.DictReader(handle)
+    from eval_harness.run import evaluate
+
+    place = tmp_path / "out" / "runs" / "a" / "model"
+    evaluate(place, TASK, 0, 12, jglue, tmp_path / "by_hand")
+    lines = (tmp_path / "by_hand" / f"samples_{TASK}.jsonl").read_text(encoding="utf-8").splitlines()
+    # by hand, from the log-likelihoods in the samples
+    right, choice, margin = [], [], []
+    for sample in map(json.loads, lines):
+        bits = [-c["loglikelihood"] / math.log(2) / len(c["text"].encode()) for c in sample["choices"]]
+        gold = bits.pop(sample["target"])
+        right.append(gold)
+        margin.append(sum(bits) / len(bits) - gold)
+        choice.append(2**-gold / (2**-gold + sum(2**-each for each in bits)))
+    wanted = {
+        "answer_nll": right,
+        "choice_nll": [-math.log2(each) for each in choice],
+        "margin_score": margin,
+        "probability_score": choice,
+    }
+    for figure, values in wanted.items():
+        assert float(row[f"{TASK}_{figure}"]) == pytest.approx(statistics.mean(values), abs=2e-6)
+        noise = statistics.stdev(values) / math.sqrt(12)
+        assert made.scores[f"{TASK}_{figure}"] == {"noise": pytest.approx(noise, rel=1e-3)}
+    best = [f"{TASK}_margin_score", f"{TASK}_probability_score"]
+    assert scores.advice(made.scores) == f"--score {COLUMN}=12:0.2 --maximise {best[0]} --maximise {best[1]}"
+    # mixer.search takes them: losses as they are, scores with their direction said
+    goal = parse([f"{TASK}_choice_nll", best[0]], maximise=[best[0]]).resolve(list(row)[1:], "m")
+    assert goal.signs([f"{TASK}_choice_nll", best[0]]).tolist() == [1.0, -1.0]
+    with pytest.raises(HaigoError, match="looks like a score"):
+        parse([best[0]]).resolve(list(row)[1:], "m")
 
 
 def test_lm_evals_rolling_likelihood_is_the_engines_validation_loss(world, tmp_path):
