@@ -178,10 +178,8 @@ def can_round(model: Any, dtype: torch.dtype | None) -> bool:
     """Whether the weights of a model, rounded, are those that transformers reads from the same files in `dtype`."""
     kept = (getattr(model, name, None) for name in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"))
     plain = not any(kept) and getattr(model, "hf_quantizer", None) is None and not hasattr(model, "peft_config")
-    # accelerate brings weights that lie on disk or in another memory anew for every pass
-    plain = plain and not {"cpu", "disk"} & set(
-        map(str, _device_map(model).values()) if len(_device_map(model)) > 1 else []
-    )
+    # accelerate brings weights that lie elsewhere anew for every pass
+    plain = plain and len(set(map(str, _device_map(model).values()))) < 2
     return plain and model.dtype == torch.float32 and dtype in (torch.float16, torch.bfloat16)
 
 

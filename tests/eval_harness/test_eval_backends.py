@@ -83,7 +83,7 @@ def same(one, other, tasks=TASKS):
             for first, second in zip(a.get("choices", []), b.get("choices", []), strict=True):
                 assert first["loglikelihood"] == pytest.approx(second["loglikelihood"], abs=1e-3)
             told_apart.add(str(a["prediction"]))
-    assert len(told_apart) > 8  # the answers are not all one
+    assert len(told_apart) > 4  # the answers are not all one
     wanted, found = (files.read_json(each / "result.json")["results"] for each in (one, other))
     assert {t: pytest.approx(f, abs=1e-6) for t, f in wanted.items()} == found
 
