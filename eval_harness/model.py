@@ -268,7 +268,7 @@ class LeaderboardLM(CheckedLM):
             waiting = [asked for asked in distinct if asked not in found]
             for start in range(0, len(waiting), self.answers_at_once):
                 batch = waiting[start : start + self.answers_at_once]
-                for asked, (answer, cut) in zip(batch, self._generate(batch), strict=True):
+                for asked, (answer, cut) in zip(batch, self._generated(batch), strict=True):
                     found[asked] = answer
                     if self.journal:
                         self.journal.add(key(*asked), [answer, cut])
@@ -277,7 +277,10 @@ class LeaderboardLM(CheckedLM):
         self._say_truncated(len(truncated))
         return [found[asked] for asked in order]
 
-    def _generate(self, batch: Sequence[tuple[str, tuple[str, ...], int]]) -> list[tuple[str, bool]]:
+    def _generate(self, context: str, stops: tuple[str, ...], budget: int) -> tuple[str, bool]:
+        return self._generated([(context, stops, budget)])[0]
+
+    def _generated(self, batch: Sequence[tuple[str, tuple[str, ...], int]]) -> list[tuple[str, bool]]:
         """The answer to each context with its stop strings and its most tokens, and whether the context was cut."""
         prompts: list[Prompt] = []
         cut: list[bool] = []
