@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from haigo import cli, files
+from haigo.cli import HaigoError
 from launch.train import process
 from launch.train.options import DeepyOptions
 from launch.train.run import TrainingRun
@@ -40,4 +41,8 @@ def _passed(options: DeepyOptions, root: Path, phase: Sequence[Path]) -> bool:
     if process.running(run.folder, tidy=False) is None or not begun.is_file():
         return False
     iterations = run.config.get("train_iters")
-    return isinstance(iterations, int) and int(files.read_record(begun, {"step": int})["step"]) >= iterations
+    try:
+        step = int(files.read_record(begun, {"step": int})["step"])
+    except HaigoError:  # told by who watches the run, with how to stop it
+        return False
+    return isinstance(iterations, int) and step >= iterations

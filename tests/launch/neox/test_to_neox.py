@@ -21,7 +21,7 @@ from published_world import GOLDEN, SETUPS
 from safetensors.torch import load_file, save_file
 
 from haigo import cli, files
-from haigo.cli import Failed
+from haigo.cli import Failed, HaigoError
 from launch import configs, convert, preflight
 from launch.neox.conversion import published, to_neox
 from neox_configs import reader
@@ -274,6 +274,10 @@ def test_reading_back_finds_a_changed_bit(models, tmp_path):
     path = folder / "mp_rank_00_model_states.pt"
     where = path.read_bytes().index(tensors(models("llama"))["model.norm.weight"].numpy().tobytes())
     flip(path, where)
+    with pytest.raises(HaigoError, match=r"mp_rank_00_model_states\.pt is torn or damaged"):
+        to_neox._compare(source, folder, "float32")
+    held = torch.load(path, weights_only=False)
+    torch.save(held, path)  # the flipped bit, under a CRC of its own
     with pytest.raises(Failed, match=r"model\.norm\.weight was not written as it was read"):
         to_neox._compare(source, folder, "float32")
 

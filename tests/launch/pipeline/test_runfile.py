@@ -143,7 +143,7 @@ def test_a_model_of_ones_own_is_judged_before_the_first_stage(tmp_path, line, se
         ({"num_layer": 3}, "Did you mean 'num_layers'"),
         ({"train_batch_size": "x"}, "own.yml: "),
         ({"num_attention_heads": 7}, "is not a multiple of 7 heads"),
-        ({"activation": "swiglu"}, "gated"),
+        ({"activation": "swiglu"}, "activation swiglu"),
         ({"expansion_factor": 1e-9}, "an MLP of 0 (expansion_factor 1e-09)"),
     ],
 )

@@ -1,8 +1,8 @@
-"""What the real Megatron-LM says of arguments: run by its interpreter, MEGATRON_DIR being a checkout.
+"""What the real Megatron-LM says of arguments: run by its interpreter, MEGATRON_LM_DIR being a checkout.
 
-    MEGATRON_DIR=... python tests/launch/plan/megatron_probe.py names              (writes data/megatron_arguments.json)
-    MEGATRON_DIR=... python tests/launch/plan/megatron_probe.py check < calls.json
-    MEGATRON_DIR=... python tests/launch/plan/megatron_probe.py build < words.json
+    MEGATRON_LM_DIR=... python tests/launch/plan/megatron_probe.py names              (writes data/megatron_arguments.json)
+    MEGATRON_LM_DIR=... python tests/launch/plan/megatron_probe.py check < calls.json
+    MEGATRON_LM_DIR=... python tests/launch/plan/megatron_probe.py build < words.json
 
 `check` reads a list of {"gpus", "words"}, and for each lets Megatron-LM parse and validate the words, and prints what comes of
 the arguments that were given. `build` builds the first layer of the model, and prints every weight's shape and deviation. No
@@ -24,7 +24,7 @@ TABLE = Path(__file__).parent / "data" / "megatron_arguments.json"
 
 def arguments():
     typing.override = getattr(typing, "override", lambda function: function)  # Python 3.12 has it
-    sys.path.insert(0, os.environ["MEGATRON_DIR"])
+    sys.path.insert(0, os.environ["MEGATRON_LM_DIR"])
     os.environ |= {"RANK": "0", "WORLD_SIZE": "1", "CUDA_DEVICE_MAX_CONNECTIONS": "1"}
     import megatron.training.arguments as module
 

@@ -156,7 +156,7 @@ def probed(verb: str, asked: Any) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.skipif(not os.environ.get("MEGATRON_DIR"), reason="needs a Megatron-LM checkout (MEGATRON_DIR)")
+@pytest.mark.skipif(not os.environ.get("MEGATRON_LM_DIR"), reason="needs a Megatron-LM checkout (MEGATRON_LM_DIR)")
 def test_the_real_parser_accepts_all(shared_world: World) -> None:
     asked = ["data_parallel_size", "ffn_hidden_size", "num_query_groups", "accumulate_allreduce_grads_in_fp32"]
     calls, layouts = [], []
@@ -172,7 +172,7 @@ def test_the_real_parser_accepts_all(shared_world: World) -> None:
         assert answer["values"]["accumulate_allreduce_grads_in_fp32"] == "True"
 
 
-@pytest.mark.skipif(not os.environ.get("MEGATRON_DIR"), reason="needs a Megatron-LM checkout (MEGATRON_DIR)")
+@pytest.mark.skipif(not os.environ.get("MEGATRON_LM_DIR"), reason="needs a Megatron-LM checkout (MEGATRON_LM_DIR)")
 @pytest.mark.parametrize("model", ["1-3B", "llama-7B"])
 def test_the_real_model_has_our_shape(shared_world: World, model: str) -> None:
     config = made(shared_world, model, "h100-80gb", 2, attention="flash")
