@@ -50,6 +50,12 @@ def software() -> dict[str, str]:
 
 
 CHAT = "asked through the model's chat template, as no published row and no row of a base model is"
+VLLM = "computed by vLLM, which rounds otherwise than transformers and cuts long contexts two tokens earlier"
+
+
+def asked_otherwise(options: RunOptions) -> list[str]:
+    """What the way in which a model was asked has against a comparison."""
+    return [*([CHAT] if options.apply_chat_template is not None else []), *([VLLM] if options.model == "vllm" else [])]
 
 
 def reservations(
@@ -61,13 +67,16 @@ def reservations(
     limit: float | None,
     seed: int,
     dtype: str,
-    chat: bool = False,
-    vllm: bool = False,
+    asked: Sequence[str] = (),
 ) -> list[str]:
-    """Why the score may not stand beside published rows; empty when it may."""
+    """Why the score may not stand beside published rows; empty when it may.
+
+    Args:
+        asked: what the way of asking (`asked_otherwise`) has against it, which counts for any rules.
+    """
+    reasons = list(asked)
     if not rules.on_leaderboard:
-        return [*rules.reservations(limit), *([CHAT] if chat else [])]
-    reasons = [CHAT] if chat else []
+        return [*rules.reservations(limit), *reasons]
     if data == "custom":
         known = rules.origin()
         title = None if known.released else known.title
@@ -86,10 +95,6 @@ def reservations(
         reasons.append("only a part of the documents was scored (--limit)")
     if seed != LEADERBOARD_SEED:
         reasons.append(f"drawn with seed {seed}; the leaderboard's is {LEADERBOARD_SEED}")
-    if vllm:
-        reasons.append(
-            "computed by vLLM, which rounds otherwise than transformers and cuts long contexts two tokens earlier"
-        )
     if dtype != "float32":
         reasons.append(f"weights ran in {dtype}; most published rows ran in float32")
     return reasons
@@ -144,9 +149,7 @@ def about(
     pool = source.pool.split if source.pool else "none"
     limit = source.limit if len(rows) < each.available else None  # --limit of everything is no limit
     how: dict[str, Any] = {"shots": source.shots, "limit": limit, "seed": options.seed, "dtype": dtype}
-    how["vllm"] = options.model == "vllm"
-    how["chat"] = options.apply_chat_template is not None
-    against = reservations(rules, data=kind, pool=pool, **how)
+    against = reservations(rules, data=kind, pool=pool, asked=asked_otherwise(options), **how)
     if each.too_long:
         against.append(f"{each.too_long} contexts {rules.too_long}")
     return {

@@ -19,6 +19,7 @@ from haigo import cli, files, flags, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.options import Options, count, option
 from haigo.pickles import refusal
+from launch.neox import saved_files
 from launch.neox.checkout import interpreter
 from launch.neox.conversion import pickles
 from launch.plan import recipes as config_recipes
@@ -62,6 +63,8 @@ def stretch(source: str | Path, length: int, output: str | Path, python: Path) -
         for path in sorted(old.glob("layer_*-model*states.pt")):
             files.copy(path, new / path.name)  # no second name: a training that saves over it would change the source
         for path in models:
+            if damage := saved_files.torn(path, deep=True):  # written anew, it would get a CRC that is right
+                raise Failed(f"{path} could not be rewritten: it {damage}.", "copy it again from where it was written")
             done = subprocess.run(
                 [str(python), pickles.__file__, str(path), str(new / path.name), str(length)],
                 capture_output=True,

@@ -17,7 +17,7 @@ from typing import Any
 
 from haigo import files, yamlfile
 from haigo.cli import Refused
-from launch.neox import checkpoints, milestones
+from launch.neox import checkpoints, milestones, saved_files
 from launch.neox.checkpoints import Choice
 from launch.train import record
 
@@ -67,6 +67,8 @@ def choose(
     load = base / str(config["load"]) if config.get("load") else None
     choice = checkpoints.decide(save, config, gpus, poisoned_from, deep)
     if choice.tag is None:
+        if deep and load is not None:
+            _check_base(load, config)
         return Resume(save, choice)
     same = load is not None and os.path.realpath(load) == os.path.realpath(save)
     changes: dict[str, Any] = {}
@@ -87,6 +89,18 @@ def choose(
         if one.step > choice.step and (config.get("keep_last_n_checkpoints") or one.step in marks)
     ]
     return Resume(save, choice, changes, newer)
+
+
+def _check_base(load: Path, config: Mapping[str, Any]) -> None:
+    """Read every byte of what a first start takes its weights from; what is not there at all is preflight's to say.
+
+    Raises:
+        Refused: it is damaged.
+    """
+    step = config.get("iteration")
+    tag = f"global_step{step}" if step is not None else checkpoints.latest(load)
+    if tag and (damage := saved_files.damaged(load / tag)):
+        raise Refused(f"{load / tag}: {damage}.", "copy it again from where it was written")
 
 
 def prepare(resume: Resume) -> list[str]:

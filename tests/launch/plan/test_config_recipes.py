@@ -226,6 +226,11 @@ def test_longer_samples(place: World, base: Path, tmp_path: Path) -> None:
     assert config_recipes.base(copy).config["max_position_embeddings"] == 512
     with pytest.raises(HaigoError, match="exists already"):
         stretch.stretch(base, 512, tmp_path / "copy", Path(sys.executable))
+    flipped = bytearray((base / "global_step20" / "mp_rank_00_model_states.pt").read_bytes())
+    flipped[flipped.index(torch.ones(3).numpy().tobytes())] ^= 1
+    (base / "global_step20" / "mp_rank_00_model_states.pt").write_bytes(flipped)
+    with pytest.raises(Failed, match="could not be rewritten: it is damaged"):
+        stretch.stretch(base, 512, tmp_path / "other", Path(sys.executable))
     (base / "global_step20" / "mp_rank_00_model_states.pt").write_bytes(b"PK torn")
     with pytest.raises(Failed, match="could not be rewritten"):
         stretch.stretch(base, 512, tmp_path / "other", Path(sys.executable))

@@ -379,6 +379,23 @@ def test_a_finetuning_run_goes_on_from_its_own_checkpoints(
     assert yamlfile.read(shown)["finetune"] is False and len(run.calls) == 3
 
 
+def test_a_damaged_base_is_never_trained_on(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """torch.load would take the flipped bit for a weight."""
+    folder = tmp_path / "base" / "global_step1"
+    folder.mkdir(parents=True)
+    file = folder / "mp_rank_00_model_states.pt"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", "x" * 1000)
+    content = bytearray(file.read_bytes())
+    content[200] ^= 1
+    file.write_bytes(content)
+    (tmp_path / "base" / "latest").write_text("global_step1")
+    yamlfile.write(run.config, {**yamlfile.read(run.config), "finetune": True, "load": str(tmp_path / "base")})
+    run.plan(None)
+    assert run.go() == 3 and run.calls == []
+    assert "mp_rank_00_model_states.pt is damaged" in capsys.readouterr().err
+
+
 def test_a_save_folder_of_another_run_is_not_written_over(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.plan({"kind": "exit", "code": 247, "at": 8})
     assert run.go("--max-restarts", "0") == 247
