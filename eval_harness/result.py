@@ -53,11 +53,6 @@ CHAT = "asked through the model's chat template, as no published row and no row 
 VLLM = "computed by vLLM, which rounds otherwise than transformers and cuts long contexts two tokens earlier"
 
 
-def asked_otherwise(options: RunOptions) -> list[str]:
-    """What the way in which a model was asked has against a comparison."""
-    return [*([CHAT] if options.apply_chat_template is not None else []), *([VLLM] if options.model == "vllm" else [])]
-
-
 def reservations(
     rules: Rules,
     *,
@@ -67,14 +62,10 @@ def reservations(
     limit: float | None,
     seed: int,
     dtype: str,
-    asked: Sequence[str] = (),
+    chat: bool = False,
 ) -> list[str]:
-    """Why the score may not stand beside published rows; empty when it may.
-
-    Args:
-        asked: what the way of asking (`asked_otherwise`) has against it, which counts for any rules.
-    """
-    reasons = list(asked)
+    """Why the score may not stand beside published rows; empty when it may."""
+    reasons = [CHAT] if chat else []
     if not rules.on_leaderboard:
         return [*rules.reservations(limit), *reasons]
     if data == "custom":
@@ -149,7 +140,9 @@ def about(
     pool = source.pool.split if source.pool else "none"
     limit = source.limit if len(rows) < each.available else None  # --limit of everything is no limit
     how: dict[str, Any] = {"shots": source.shots, "limit": limit, "seed": options.seed, "dtype": dtype}
-    against = reservations(rules, data=kind, pool=pool, asked=asked_otherwise(options), **how)
+    against = reservations(rules, data=kind, pool=pool, chat=options.apply_chat_template is not None, **how)
+    if options.model == "vllm":
+        against.append(VLLM)
     if each.too_long:
         against.append(f"{each.too_long} contexts {rules.too_long}")
     return {
