@@ -26,6 +26,7 @@ from haigo.progress import Progress
 _PR_SET_PDEATHSIG = 1
 _POLL_S = 1.0
 _MOST_AHEAD = 16
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _KILLED = "a worker process was killed (the system's out-of-memory killer is the usual cause)."
 
 
@@ -61,6 +62,7 @@ def start_worker(verb: str | None) -> None:
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked one has its parent's handler
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     os.environ["HAIGO_QUIET"] = "1"
     shown.filter_streams()
 
@@ -108,7 +110,8 @@ def run(
     """
     results: dict[str, Any] = {}
     with _workers(workers, "fork" if fork else "spawn", ": finished work is kept") as executor:
-        names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
+        with _undisturbed() if fork else contextlib.nullcontext():
+            names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
         waiting = set(names)
         while waiting:
             done, waiting = concurrent.futures.wait(waiting, _POLL_S, concurrent.futures.FIRST_COMPLETED)
@@ -119,6 +122,17 @@ def run(
             if on_wait:
                 on_wait()
     return {name: results[name] for name in work}
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Hold signals back while this process forks: a copy that is stopped before `start_worker` has set its own handlers would
+    unwind its parent's stack, and tidy up its parent's files."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -210,7 +224,8 @@ def interruptible(work: Callable[[], Any]) -> Any:
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_answer, args=(sender, work))
     try:
-        child.start()
+        with _undisturbed():
+            child.start()
         sender.close()
         while not receiver.poll(_POLL_S):
             pass

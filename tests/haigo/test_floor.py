@@ -348,6 +348,37 @@ def test_what_nobody_foresaw_in_a_worker_names_its_file(how, work, tmp_path, cap
         cli.run(main, ["--debug"])
 
 
+FORKS = """
+import ctypes, os, signal, sys
+from functools import partial
+from haigo import cli, pool
+
+# C's own raise: Python hears of the signal only when the fork is over
+os.register_at_fork(after_in_child=partial(ctypes.CDLL(None)["raise"], getattr(signal, sys.argv[2])))
+
+def main(argv):
+    try:
+        if sys.argv[3] == "fork":
+            pool.run({"a": os.getpid, "b": os.getpid}, 2, fork=True)
+        else:
+            pool.interruptible(os.getpid)
+    finally:
+        open(sys.argv[1], "a").write("tidied\\n")
+
+print(cli.run(main, []))
+"""
+
+
+@pytest.mark.parametrize("how", ["fork", "interruptible"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_fork_stopped_at_birth_does_not_tidy_up_for_its_parent(how, name, tmp_path):
+    ran = subprocess.run(
+        [sys.executable, "-c", FORKS, tmp_path / "log", name, how], capture_output=True, text=True, check=True
+    )
+    assert (tmp_path / "log").read_text() == "tidied\n"
+    assert ran.stdout.split() == (["4"] if name == "SIGTERM" else ["0"]), ran.stderr  # Ctrl-C is the parent's to handle
+
+
 def test_errors_of_the_library_that_have_one_meaning(tmp_path, capsys):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "bad").write_bytes(b"\xff")
