@@ -20,7 +20,14 @@ from haigo.cli import HaigoError
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "README.ja.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 PAGES.remove(ROOT / "docs" / "migration.md")  # names what is no more
-PAIRS = [("README.md", "README.ja.md"), ("docs/guide-a100.md", "docs/guide-a100.ja.md")]
+PAIRS = [
+    ("README.md", "README.ja.md"),
+    *(
+        (f"docs/{page.name.replace('.ja', '')}", f"docs/{page.name}")
+        for page in PAGES
+        if page.name.endswith(".ja.md") and "guide" in page.name
+    ),
+]
 ROOMS = ("haigo", "neox_configs", "preprocess", "mixer", "eval_harness", "launch", "examples")
 PLANNED: set[str] = set()  # named in the guides as not there yet
 FOREIGN = {"--extra-index-url", "--data-path"}  # pip's, Megatron-LM's

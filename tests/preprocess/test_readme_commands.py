@@ -61,7 +61,7 @@ def commands(page):
     return [each for each in found if not any(name in each for name in _NOT_HERE)]
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.ja.md", "docs/guide-text.md"])
+@pytest.mark.parametrize("page", ["README.md", "README.ja.md"])
 def test_the_commands_run_one_after_the_other(tmp_path, page):
     scratch(tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

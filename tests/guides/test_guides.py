@@ -1,0 +1,120 @@
+"""Every command of every guide is run, in the order in which it stands, by one reader who starts with an empty folder.
+
+A guide may go on where others ended (`AFTER`), and a reader may have things that no command here can make (`guide_things`:
+what a server sends, what GPUs trained, benchmark files that have to be fetched by hand). What is not run as it
+stands is listed here, in `EXCEPTIONS`, and counted. Japanese guides have the same commands, line for line.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import guide_shell
+import guide_things
+import pytest
+from guide_shell import Line
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+GUIDES = sorted(path.name[6:-3] for path in DOCS.glob("guide-*.md") if ".ja." not in path.name)
+AFTER = {"tokenizer": "text", "quality": "text"}  # whose folder a guide goes on in
+READY: list[str] = ["text", "tokenizer", "quality"]  # guides that are walked
+
+# (the line, what is run instead, why); None: nothing is
+EXCEPTIONS: list[tuple[str, str | None, str]] = []
+COUNTED: dict[str, int] = {}
+
+
+def instead(text):
+    for pattern, other, _why in EXCEPTIONS:
+        if re.search(pattern, text):
+            return None if other is None else re.sub(pattern, other, text)
+    return text
+
+
+@pytest.fixture(scope="session")
+def walked(tmp_path_factory):
+    """Walk a guide, and before it those that it goes on from; the folder that is left, each guide once."""
+    done = {}
+
+    def walk(name):
+        if name in done:
+            return done[name]
+        folder = tmp_path_factory.mktemp(name) / "here"
+        if name in AFTER:
+            shutil.copytree(walk(AFTER[name]), folder, symlinks=True)
+        else:
+            folder.mkdir()
+        page = DOCS / f"guide-{name}.md"
+        shell = guide_shell.Shell(folder, instead)
+        before = dict(os.environ)
+        try:
+            os.environ |= {"HOME": str(folder.parent), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+            with guide_things.given(name, folder):
+                for line in guide_shell.unrolled(guide_shell.lines(page)):
+                    shell.type(line, page.name)
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+        for seconds, text in sorted(shell.ran.seconds, reverse=True)[:5]:
+            print(f"{seconds:6.1f} CPU-s {text[:110]}")
+        print(f"{sum(each for each, _ in shell.ran.seconds):6.1f} CPU-s in all, {name}")
+        done[name] = folder
+        return folder
+
+    return walk
+
+
+@pytest.mark.parametrize("name", READY)
+def test_every_command_runs_in_the_order_in_which_it_stands(walked, name):
+    walked(name)
+
+
+@pytest.mark.parametrize("name", READY)
+def test_no_command_stands_where_it_is_not_run(name):
+    """Whole commands stand in fences marked `sh` or `console`; sentences and other fences name verbs only."""
+    text = (DOCS / f"guide-{name}.md").read_text(encoding="utf-8")
+    outside = re.sub(r"^```(?:sh|console)\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert not re.findall(r"python -m \S+ [^`\n]*", outside)
+
+
+@pytest.mark.parametrize("name", READY)
+def test_the_japanese_guide_has_the_same_commands(name):
+    both = [guide_shell.lines(DOCS / f"guide-{name}{end}.md") for end in ("", ".ja")]
+    english, japanese = ([(line.text, line.body, line.answer) for line in each] for each in both)
+    assert english and english == japanese
+
+
+def test_what_is_not_run_is_counted():
+    found = {}
+    for name in READY:
+        for line in guide_shell.unrolled(guide_shell.lines(DOCS / f"guide-{name}.md")):
+            for pattern, _other, why in EXCEPTIONS:
+                if re.search(pattern, line.text):
+                    found[why] = found.get(why, 0) + 1
+                    break
+    assert found == COUNTED
+
+
+def test_a_command_that_fails_is_found(tmp_path):
+    shell = guide_shell.Shell(tmp_path, lambda text: text)
+    with pytest.raises(AssertionError, match=r"(?s)page.md:3: .*ended with 2"):
+        shell.type(Line("python -m preprocess.clean nowhere --corpus x --output-dir y", 3), "page.md")
+    with pytest.raises(AssertionError, match="ended with 0"):  # the guide says that it is refused
+        shell.type(Line("python -m launch.plan --model 1-3B --cluster a100-40gb --nodes 1", 3, "haigo: no"), "page.md")
+
+
+def test_lines_are_read_as_a_reader_types_them(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```sh\n# said\ncat > a.yml <<'END'\nx: 1\nEND\nfor a in 1 2; do\n  for b in x y; do\n    echo $a$b \\\n"
+        "      z   # why\n  done\ndone\n```\n```yaml\nno: line\n```\n```console\n$ echo one\none\n$ echo two\n```\n"
+    )
+    found = list(guide_shell.unrolled(guide_shell.lines(page)))
+    assert [line.text for line in found] == ["cat > a.yml <<'END'", "echo 1x z", "echo 1y z", "echo 2x z", "echo 2y z",
+                                             "echo one", "echo two"]  # fmt: skip
+    assert found[0].body == "x: 1\n" and found[5].answer == "one" and found[5].number == 17
+    shell = guide_shell.Shell(tmp_path, lambda text: text)
+    for line in found:
+        shell.type(line, "page.md")
+    assert (tmp_path / "a.yml").read_text() == "x: 1\n" and shell.ran.commands == 7
