@@ -117,7 +117,8 @@ def _state(path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
     import torch
 
     try:
-        state = torch.load(path, weights_only=True)
+        # not to the card it was saved from: another worker, on another one, may go on with it
+        state = torch.load(path, weights_only=True, map_location="cpu")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["rng"])

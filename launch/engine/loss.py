@@ -57,6 +57,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
                 d_weight.addmm_(gradient.t(), part)
             else:
                 torch.mm(gradient.t(), part, out=d_weight)
+            del logits, gradient  # or the next chunk's would be beside them
         ctx.save_for_backward(d_hidden, d_weight)
         return (total / count).to(weight.dtype)
 
@@ -64,7 +65,9 @@ class _FusedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
         d_hidden, d_weight = ctx.saved_tensors
         (grad,) = grads
-        if grad.item() == 1.0:  # one micro batch a step: no pass over the weights just to multiply by 1
+        # one micro batch a step: no pass over the weights just to multiply by 1. On CUDA to ask costs more than the pass: the
+        # host would wait for the whole forward pass before it queues the backward one
+        if not grad.is_cuda and grad.item() == 1.0:
             return d_hidden, d_weight, None, None
         return d_hidden * grad, d_weight * grad, None, None
 

@@ -53,6 +53,9 @@ def need(job: Job) -> int:
     tokens = plan.micro_batch * plan.seq_length
     # a layer keeps, a token: two norms' inputs and outputs, query, key and value before and after their rotation, the
     # attention's and both blocks' outputs, and the MLP's hidden state before and after its activation
-    kept = tokens * plan.num_layers * (14 * hidden + 2 * inner) * 4
+    entries, each = 14 * hidden + 2 * inner, 4
+    if job.precision == "bfloat16":  # all but the norms' inputs, which stay in float32, and half of the rotation
+        entries, each = 16 * hidden + 2 * inner, 2
+    kept = tokens * plan.num_layers * entries * each
     logits = min(tokens, CUDA_CHUNK) * rows * _LOGIT + rows * hidden * 4
     return _PROCESS + plan.weights(rows) * _STATE + kept + logits

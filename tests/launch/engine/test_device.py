@@ -4,6 +4,7 @@ where there is a device."""
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,56 @@ def test_memory_of_a_proxy_holds_its_weights_and_moments(world):
         kept = workers.need(larger) - workers.need(job)
         assert workers.need(job) - kept - (1 << 30) > 18 * sum(weight.numel() for weight in matrices)
         assert kept > 4 * 32 * job.plan.num_layers * job.plan.hidden_size * 4 * 14
+
+
+def test_a_checkpoint_is_read_to_the_memory_whatever_card_it_is_of(world, tmp_path, monkeypatch):
+    import torch
+
+    places = []
+    known = torch.load
+    monkeypatch.setattr(torch, "load", lambda *given, **how: places.append(how["map_location"]) or known(*given, **how))
+    options = TrainOptions(tokenizer=world.tokenizer, device="cpu", checkpoint_every_s=0)
+
+    def stop(tick):
+        if tick.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(world.config(), tmp_path / "run", options, progress=stop)
+    train(world.config(), tmp_path / "run", options)
+    assert places == ["cpu"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bfloat16"])
+def test_memory_of_a_proxy_holds_what_the_backward_pass_needs(world, precision):
+    import torch
+
+    from launch.engine import model as models
+
+    def kept(layers):
+        job = prepare(
+            world.config(hidden_size=64, num_layers=layers), TrainOptions(tokenizer=world.tokenizer, device="cpu")
+        )
+        job, found = replace(job, precision=precision), {}
+        model = models.build(job.plan, job.tokenizer.vocab_size, 1)
+        own = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+
+        def pack(tensor):
+            found[tensor.untyped_storage().data_ptr()] = tensor  # held, or another would take its place
+            return tensor
+
+        batch = torch.zeros(job.plan.micro_batch, job.plan.seq_length, dtype=torch.int64)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), device.products("cpu", precision):
+            hidden = models.body(model, batch)
+        assert hidden.requires_grad
+        return job, sum(each.untyped_storage().nbytes() for place, each in found.items() if place not in own)
+
+    (one, less), (three, more) = kept(1), kept(3)
+    # beside a layer's tensors its weights are counted, 18 bytes each, of which the copies for bfloat16 products are kept too
+    weights = 18 * (three.plan.weights(0) - one.plan.weights(0))
+    rule = workers.need(three) - workers.need(one) - weights
+    copies = (three.plan.weights(0) - one.plan.weights(0)) * 2 if precision == "bfloat16" else 0
+    assert 1 <= rule / (more - less - copies) < 1.5
 
 
 def test_the_asked_devices_alone_are_looked_at(monkeypatch, tmp_path):
