@@ -27,7 +27,7 @@ from launch.pipeline import reference, run, runfile
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineOptions(Options):
-    runfile: Path = option("the run file", positional=True, metavar="RUN.yml")
+    runfile: Path = option("the run file, or `mini` for the sample world's", positional=True, metavar="RUN.yml")
     corpora: list[str] = option("with --init: the corpora to write into it", [], positional=True, metavar="NAME=FILE")
     init: bool = option("write a commented run file instead of running one", False)
     output_dir: str | None = option("the run folder, instead of the one the run file names", None, metavar="DIR")
@@ -46,8 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.verify:
         return _verify(options)
     command = redact.command(["python", "-m", "launch.pipeline", *(sys.argv[1:] if argv is None else argv)])
-    given = runfile.read(options.runfile, options.set, options.output_dir)
-    summary = run.execute(given, options.runfile, dry_run=options.dry_run, command=command)
+    path = run.find(options.runfile)
+    given = runfile.read(path, options.set, options.output_dir)
+    summary = run.execute(given, path, dry_run=options.dry_run, command=command)
     if options.json:
         print(json.dumps(summary, ensure_ascii=False, indent=2))
     return cli.OK
@@ -57,7 +58,7 @@ def _verify(options: PipelineOptions) -> int:
     """Name what is not as the run left it."""
     from launch.pipeline.verify import verify
 
-    path = options.runfile
+    path = run.find(options.runfile)
     if path.is_dir():
         changed = verify(path.absolute())
     else:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import haigo
 from haigo import digests, files, pool, yamlfile
+from haigo.cli import HaigoError, nearest
 from haigo.progress import clock
 from launch.pipeline import inputs, runfile
 
+_SHIPPED = Path(__file__).parents[2] / "examples"
 _VERSIONS = ("numpy", "scipy", "pandas", "sentencepiece", "torch", "transformers", "lm-eval")
 
 
@@ -57,6 +59,23 @@ def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command:
     end = f"report: {root / 'report.html'} ({clock(time.monotonic() - start)})"
     print(f"\n{summary['headline']}\n{end}", file=sys.stderr)
     return summary
+
+
+def find(path: Path) -> Path:
+    """A run file, or the one of that name that comes with Haigo (`mini`), where there is no such file.
+
+    Raises:
+        HaigoError: neither; the nearest name is offered.
+    """
+    if path.exists() or path.suffix or path.name != str(path):
+        return path
+    there = {each.stem: each for each in _SHIPPED.glob("*.yml")}
+    if path.name not in there:
+        raise HaigoError(
+            f"there is no run file {path}.{nearest(path.name, there)}",
+            f"write one with --init, or take one that comes with Haigo: {', '.join(sorted(there))}",
+        )
+    return there[path.name]
 
 
 def folder(run: runfile.RunFile, path: Path) -> Path:
