@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -46,9 +46,8 @@ def articles(corpus: Path, split: str, left_out: Counter[str] | None = None) -> 
         left_out: counts the others, by what they lack.
     """
     left_out = Counter() if left_out is None else left_out
-    for number, row in enumerate(_rows(corpus, split)):
-        meta = row.get("meta") if isinstance(row.get("meta"), dict) else {}
-        title, text = row.get("title") or (meta or {}).get("title"), str(row.get("text", "")).strip()
+    for number, row in enumerate(rows(corpus, split)):
+        title, text = title_of(row), str(row.get("text", "")).strip()
         if not title:
             title, _, text = text.partition("\n")
             if len(title) > _LONGEST_HEADLINE:
@@ -82,7 +81,18 @@ def build(found: Sequence[Article], seed: int, characters: int = 400) -> list[di
     return rows
 
 
-def _rows(corpus: Path, split: str) -> Iterator[dict[str, Any]]:
+def title_of(row: Mapping[str, Any]) -> str:
+    """A document's title, where it has one: its own, or its `meta`'s."""
+    meta = row.get("meta")
+    return str(row.get("title") or (meta.get("title") if isinstance(meta, dict) else "") or "")
+
+
+def rows(corpus: Path, split: str) -> Iterator[dict[str, Any]]:
+    """The documents of a corpus: of a split of preprocess.clean's folder, or of a file.
+
+    Raises:
+        HaigoError: there is no such corpus, or a line is no JSON object.
+    """
     if corpus.is_dir():
         places = documents.shards(corpus, split)
     elif corpus.is_file():

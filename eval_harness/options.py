@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from eval_harness.fewshot import LEADERBOARD_SEED
+from eval_harness.fillers import KINDS
 from eval_harness.metrics import BOOTSTRAP_ITERS
 from eval_harness.origins import VERSIONS
 from haigo import cli
 from haigo.cli import HaigoError
-from haigo.options import FEW, Options, count, few, option, seed
+from haigo.options import FEW, Options, again, count, few, option, seed
 
 Limit = int | float | None
 """How many documents of a task: all, a number or a share."""
+FEWEST_QUESTIONS = 20
+"""Fewer questions of a kind of gap say nothing of a model."""
 POOLS = ("train", "test")
 SUITES = ("leaderboard", "base-ja", "llm-jp")
 
@@ -206,3 +209,18 @@ class HeadlineOptions(Options):
     split: str = option("which split of the folder", "test")
     seed: int = seed("of the draws", 1234)
     characters: int = count("how much of an article is shown", 400, least=40)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClozeOptions(Options):
+    """What `eval_harness.cloze` can be told."""
+
+    underscored: ClassVar[bool] = True
+
+    corpus: Path = again(HeadlineOptions, "corpus")
+    output_dir: Path = option("where who.jsonl, where.jsonl and when.jsonl go")
+    kinds: list[str] = option("which kinds of gaps", list(KINDS), listed=_words, among=KINDS)
+    items: int = count("questions of a kind at most", 500, least=FEWEST_QUESTIONS)
+    split: str = again(HeadlineOptions, "split")
+    seed: int = again(HeadlineOptions, "seed")
+    characters: int = count("of the text before a gap at most", 200, least=40)

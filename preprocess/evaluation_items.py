@@ -1,7 +1,8 @@
 """Evaluation items as decontamination looks for them: which texts give an item away, and the id the scorer knows it by.
 
-JGLUE's files and those of the leaderboard's other tasks are told by their fields; any other jsonl gives the text under
-the keys that are named. Ids are the ones that `eval_harness` reads: the item's own, or the number of its line from 0.
+JGLUE's files, those of the leaderboard's other tasks and of Haigo's own over news are told by their fields; any other jsonl
+gives the text under the keys that are named. Ids are the ones that `eval_harness` reads: the item's own, or the number of its
+line from 0.
 """
 
 from __future__ import annotations
@@ -138,6 +139,15 @@ def _known(row: dict[str, Any]) -> tuple[str, Any, list[str], list[str]] | None:
         return "jnli" if isinstance(row.get("label"), str) else "jsts", row.get("sentence_pair_id"), both, both
     if {"question", "qid"} <= has and "ctxs" in row:
         return "jaqket_v2", row["qid"], [row["question"]], [row["question"], *map(str, row.get("answers") or [])]
+    if (
+        {"context", "kind"} <= has
+        and isinstance(row.get("choices"), list)
+        and row.get("label") in range(len(row["choices"]))
+    ):
+        told = f"{row['context']}{row['choices'][row['label']]}"
+        return f"news_cloze_{row['kind']}", row.get("id"), [told], [told]
+    if "article" in has and isinstance(row.get("headlines"), list):
+        return "news_headline", row.get("id"), [row["article"]], [row["article"]]
     if "sentence" in has and "label" in row:
         return "marc_ja", row.get("review_id"), [row["sentence"]], [row["sentence"]]
     return None

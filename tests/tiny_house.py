@@ -82,6 +82,7 @@ STEPS = [
          " 0 --fewshot_pool test --data_dir raw/jglue --log_samples --output_path {out}", "scores", "--seed 5"),
     Step("eval_harness.leaderboard", "scores/result.json --html {out}/page.html", "page", "--all"),
     Step("eval_harness.headlines", "raw/headlines.jsonl --output_dir {out}", "headlines", "--seed 5"),
+    Step("eval_harness.cloze", "raw/cloze.jsonl --output_dir {out}", "cloze", "--seed 5"),
     Step("eval_harness.ask", "--model model/model --question 首都は？ --choices 東京,京都 --answer 東京"),
     Step("eval_harness.embed", "raw/lines.txt --model model/model --output {out}/vectors.npy", "vectors", "--layer 0"),
     Step("launch.pipeline", "run.yml", "run", "--set search.bootstrap=6"),
@@ -119,6 +120,13 @@ def build(root):
     jsonl(root / "raw" / "chat.jsonl", [{"prompt": chars(rng, 5, 9), "response": chars(rng, 5, 9)} for _ in range(40)])
     jsonl(root / "raw" / "headlines.jsonl",
           [{"id": str(n), "text": document(rng) * 3, "meta": {"title": chars(rng, 8, 12)}} for n in range(30)])  # fmt: skip
+    own, people, places = random.Random(4), ("佐藤", "鈴木", "高橋", "田中"), ("青森県", "岩手県", "宮城県", "秋田県")
+    told = [
+        f"{chars(own, 20, 30)}は{people[n % 4]}一郎氏が{places[n // 4 % 4]}から"
+        f"{n % 9 + 1}月{n % 7 + 1}日にやってきたのだという。"
+        for n in range(60)
+    ]
+    jsonl(root / "raw" / "cloze.jsonl", [{"id": str(n), "text": text} for n, text in enumerate(told)])
     (root / "raw" / "lines.txt").write_text("".join(f"{chars(rng, 5, 9)}\n" for _ in range(4)), encoding="utf-8")
     pages = "".join(
         f"<page><title>頁{n}</title><ns>0</ns><id>{n}</id><revision><id>{n}</id><model>wikitext</model>"

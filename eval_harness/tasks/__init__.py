@@ -17,6 +17,7 @@ from eval_harness.tasks.jsquad import JSQuAD
 from eval_harness.tasks.llm_jp_eval import TASKS as LLM_JP_EVAL
 from eval_harness.tasks.marc_ja import MARCJa
 from eval_harness.tasks.mgsm import MGSM
+from eval_harness.tasks.news_cloze import NewsClozeWhen, NewsClozeWhere, NewsClozeWho
 from eval_harness.tasks.news_headline import NewsHeadline
 from eval_harness.tasks.xlsum_ja import XLSumJa
 from eval_harness.tasks.xwinograd_ja import XWinogradJa
@@ -32,6 +33,9 @@ TASKS: tuple[type[Rules], ...] = (
     XWinogradJa,
     MGSM,
     NewsHeadline,
+    NewsClozeWho,
+    NewsClozeWhere,
+    NewsClozeWhen,
     *LLM_JP_EVAL,
 )
 ALIASES = {"xlsum_ja": "xlsum_ja-1.0-0.0", "xwinograd_ja": "xwinograd_ja-1.0-0.0", "mgsm": "mgsm-1.0-0.0"}

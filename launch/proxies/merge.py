@@ -19,6 +19,7 @@ from haigo.formats.csvfile import write_rows
 from launch.engine import checkpoint
 from launch.proxies import metrics
 from launch.proxies.metrics import Table
+from launch.proxies.scores import both
 from launch.proxies.table import write_ratios
 from mixer.replicates import split
 
@@ -78,7 +79,7 @@ def merge(folders: Sequence[str | Path], output_dir: str | Path) -> Merged:
                 merged.twice.append(name)
             else:
                 rows[name], owner[name] = cells, table
-        scores |= table.scores
+        scores = both(scores, table.scores)
     for table in tables:
         if table.rows and set(table.header) != set(header):
             if not first.rows:  # nothing finished there yet: it has no columns

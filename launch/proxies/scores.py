@@ -3,19 +3,25 @@
 A column is TASK_METRIC (`jcommonsenseqa-1.1-0.3_acc`), as a share from 0 to 1. How many items stand behind it, and what
 guessing gives, is kept beside it: `mixer.search --score TASK_METRIC=ITEMS:CHANCE` reads the score with its noise.
 With `likelihoods` tasks with choices have four more columns, which tell models apart that are all at chance
-(`eval_harness.likelihoods`); the noise that so many documents leave in each is kept beside it.
+(`eval_harness.likelihoods`); every item's figures are kept with each run, and what noise so many items leave in a column beside
+items and chance in swarm.json.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eval_harness.likelihoods import HIGHER_IS_BETTER
+import numpy as np
+
+from eval_harness.likelihoods import FIGURES, HIGHER_IS_BETTER, of_document
+from eval_harness.metrics import mean, mean_stderr
+from eval_harness.result import samples_name
 from haigo import files, sealed
 from haigo.cli import HaigoError
 from launch.engine import device
@@ -44,7 +50,7 @@ def check(tasks: TaskOptions) -> str:
     limits = spread(tasks.limit or [None], names, "limit")
     sources = read_sources(names, shots, limits, Path(tasks.data_dir or "."), tasks.fewshot_pool, tasks.data_version)
     used = [[file.sha256 for file in (source.scored, source.pool) if file is not None] for source in sources]
-    more = ["likelihoods"] if tasks.likelihoods else []
+    more = ["likelihoods of items"] if tasks.likelihoods else []
     return files.digest([names, [source.shots for source in sources], limits, used, *more])
 
 
@@ -65,8 +71,8 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
     """Score the model of a finished run (in a worker); `folder/scores.json` is written last.
 
     Returns:
-        key, model, metrics {column: value}, items {column: n}, chance {column: share}, noise {column: standard error over
-        the documents} of likelihoods.
+        key, model, metrics {column: value}, items {column: n}, chance {column: share}; with likelihoods, for columns of tasks
+        with choices, each {column: its value of every item, in scoring order} and noise {column: standard error over items}.
 
     Raises:
         HaigoError: the run has no model, or eval_harness refuses.
@@ -87,7 +93,7 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
             tasks.limit or [None],
             tasks.data_dir or ".",
             folder / "scores",
-            log_samples=False,
+            log_samples=tasks.likelihoods,
             fewshot_pool=tasks.fewshot_pool,
             data_version=tasks.data_version,
             device=device.resolve("auto"),
@@ -98,6 +104,7 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
         "metrics": {},
         "items": {},
         "chance": {},
+        "each": {},
         "noise": {},
     }
     for name, figures in answered["results"].items():
@@ -109,11 +116,26 @@ def score(folder: Path, tasks: TaskOptions, key: str, result: Mapping[str, Any])
             content["items"][column] = about["n"]
             if about["baseline"].get("chance") is not None:
                 content["chance"][column] = about["baseline"]["chance"]
-        for figure, of_figure in ((about["likelihoods"] or {}) if tasks.likelihoods else {}).items():
-            content["metrics"][f"{name}_{figure}"] = of_figure["value"]
-            content["noise"][f"{name}_{figure}"] = of_figure["stderr"]
+        if tasks.likelihoods:
+            _add_items(content, name, metric, folder / "scores" / samples_name(name))
     sealed.write(folder / FILE, content)
     return content
+
+
+def _add_items(content: dict[str, Any], task: str, metric: str, samples: Path) -> None:
+    """The figures of every item of a task with choices; the samples, which repeat the texts for every proxy, go."""
+    with open(samples, encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    files.remove(samples)
+    if not all("choices" in row for row in rows):
+        return
+    figures = [{metric: row[metric], **of_document(row)} for row in rows]
+    for figure in figures[0]:
+        values = [each[figure] for each in figures]
+        content["metrics"].setdefault(f"{task}_{figure}", mean(values))
+        content["items"][f"{task}_{figure}"] = len(values)
+        content["each"][f"{task}_{figure}"] = [round(value, 6) for value in values]
+        content["noise"][f"{task}_{figure}"] = mean_stderr(values)
 
 
 def _model(result: Mapping[str, Any]) -> str:
@@ -122,22 +144,62 @@ def _model(result: Mapping[str, Any]) -> str:
 
 
 def columns(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Column -> {"items", "chance"}, of likelihoods {"noise"} (the largest of all), from the scores of several runs."""
+    """Column -> what its noise is, from the scores of several runs.
+
+    Returns:
+        `items`, and of shares of right items `chance` (None where guessing has none). With likelihoods also `noise`, the
+        standard error of the mean over items (the largest of the runs), and of two runs or more `paired_noise`: the standard
+        error of a difference between runs on the same items, over root 2, so that it stands for one run as `noise` does.
+    """
     known: dict[str, dict[str, Any]] = {}
     for result in results:
         for column, items in result.get("items", {}).items():
-            known.setdefault(column, {"items": items, "chance": result.get("chance", {}).get(column)})
+            facts = known.setdefault(column, {"items": items})
+            if not column.endswith(FIGURES):
+                facts.setdefault("chance", result.get("chance", {}).get(column))
         for column, noise in result.get("noise", {}).items():
-            worst = max(noise or 0.0, known.get(column, {}).get("noise", 0.0))
-            known[column] = {"noise": worst}
+            if noise is not None:
+                known[column]["noise"] = max(noise, known[column].get("noise", 0.0))
+    for column, facts in known.items():
+        paired = paired_noise([result["each"][column] for result in results if column in result.get("each", {})])
+        if paired is not None:
+            facts["paired_noise"] = paired
     return known
+
+
+def paired_noise(values: Sequence[Sequence[float]]) -> float | None:
+    """The standard error of one run's mean over items, without what every run finds easy or hard: items are the same for all,
+    so that only how runs differ on them makes noise in a comparison (Miller, 2024). Mixtures are compared by this one.
+
+    Args:
+        values: (runs, items).
+
+    Returns:
+        None of less than two runs or items, or where runs were scored on different numbers of items.
+    """
+    if len({len(each) for each in values}) != 1 or len(values) < 2 or len(values[0]) < 2:
+        return None
+    table = np.asarray(values, dtype=float)
+    rest = table - table.mean(0) - table.mean(1)[:, None] + table.mean()
+    runs, items = table.shape
+    return float(np.sqrt((rest**2).sum() / ((runs - 1) * (items - 1)) / items))
+
+
+def both(one: Mapping[str, Mapping[str, Any]], other: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What `columns` says of two parts of a table together: the larger noise of both."""
+    merged = {column: dict(facts) for column, facts in {**other, **one}.items()}
+    for column in one.keys() & other.keys():
+        for name in ("noise", "paired_noise"):
+            known = [facts[name] for facts in (one[column], other[column]) if name in facts]
+            merged[column].update({name: max(known)} if known else {})
+    return merged
 
 
 def advice(known: Mapping[str, Mapping[str, Any]]) -> str:
     """The options for mixer.search."""
     flags = []
     for column, facts in known.items():
-        if "items" not in facts:
+        if column.endswith(FIGURES):
             if column.endswith(HIGHER_IS_BETTER):
                 flags.append(f"--maximise {column}")
             continue

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from haigo import digests, files, jobs
 from haigo.formats.dataset.manifest import fingerprint
 from launch.engine import checkpoint
@@ -42,7 +44,7 @@ class Summary:
     remarks: list[str] = field(default_factory=list)
     """What the user should know of the data, one sentence each."""
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Column of a task's score -> {"items", "chance"}."""
+    """Column of a task's score -> what `scores.columns` says of it."""
     noise: dict[str, Any] | None = None
     """noise.json, where there are replicates."""
 
@@ -150,7 +152,7 @@ class Swarm:
 
     def _take(self, name: str, result: Mapping[str, Any], scored: Mapping[str, Any]) -> None:
         """A finished run's results."""
-        self.scored[name] = dict(scored)
+        self.scored[name] = {**scored, "each": {c: np.asarray(v) for c, v in scored.get("each", {}).items()}}
         more = {"scores": scored["metrics"]} if scored else {}
         self.summary.results[name] = {**result, **self.about.get(name, {}), **more}
 

@@ -170,10 +170,10 @@ def test_news_files_that_are_none(tmp_path):
         with pytest.raises(HaigoError, match=name):
             list(headlines.articles(tmp_path / name, "test"))
     for name in ("no.jsonl.gz", "no.jsonl.zst"):  # told by their bytes, not by their names
-        assert len(list(headlines._rows(tmp_path / name, "test"))) == 500
+        assert len(list(headlines.rows(tmp_path / name, "test"))) == 500
     two = zstandard.ZstdCompressor().compress(rows) * 2  # frames one after the other are one file
     (tmp_path / "two.jsonl.zst").write_bytes(two)
-    assert len(list(headlines._rows(tmp_path / "two.jsonl.zst", "test"))) == 1000
+    assert len(list(headlines.rows(tmp_path / "two.jsonl.zst", "test"))) == 1000
 
 
 def _file(split, *releases):

@@ -10,9 +10,10 @@ import statistics
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from haigo import files
+from haigo import files, sealed
 from haigo.cli import HaigoError
 from haigo.formats.dataset.indexed import MMapWriter, token_dtype
 from launch import proxies
@@ -100,7 +101,10 @@ def test_likelihoods_of_right_answers_are_columns(world, jglue, tmp_path):
     for figure, values in wanted.items():
         assert float(row[f"{TASK}_{figure}"]) == pytest.approx(statistics.mean(values), abs=2e-6)
         noise = statistics.stdev(values) / math.sqrt(12)
-        assert made.scores[f"{TASK}_{figure}"] == {"noise": pytest.approx(noise, rel=1e-3)}
+        assert made.scores[f"{TASK}_{figure}"] == {"items": 12, "noise": pytest.approx(noise, rel=1e-3)}
+        kept = sealed.read(tmp_path / "out" / "runs" / "a" / scores.FILE)[0]["each"][f"{TASK}_{figure}"]
+        assert kept == pytest.approx(values, abs=1e-5)
+    assert not list((tmp_path / "out").rglob("samples_*"))
     best = [f"{TASK}_margin_score", f"{TASK}_probability_score"]
     assert scores.advice(made.scores) == f"--score {COLUMN}=12:0.2 --maximise {best[0]} --maximise {best[1]}"
     # mixer.search takes them: losses as they are, scores with their direction said
@@ -165,3 +169,21 @@ def test_what_eval_harness_says_of_a_task_is_said_before_anything_is_trained(jgl
     monkeypatch.setitem(sys.modules, "neologdn", None)
     with pytest.raises(HaigoError, match="needs the package neologdn"):
         scores.check(TaskOptions(tasks=["jsquad-1.1-0.3"], data_dir=str(jglue), num_fewshot=[0]))
+
+
+def test_what_items_do_to_all_runs_alike_is_no_noise_between_them():
+    rng = np.random.default_rng(3)
+    hard, run = rng.normal(size=400), np.array([0.0, 0.1, -0.2, 0.3])
+    values = run[:, None] + hard + rng.normal(scale=0.2, size=(4, 400))
+    assert scores.paired_noise(values) == pytest.approx(0.2 / 20, rel=0.1)
+    # two runs: the error of their difference, over root 2
+    pair = np.std(values[0] - values[1], ddof=1) / 20 / math.sqrt(2)
+    assert scores.paired_noise(values[:2]) == pytest.approx(pair, rel=1e-9)
+    assert scores.paired_noise(values[:1]) is None and scores.paired_noise([[1.0, 2.0], [1.0]]) is None
+    column = "t-1.0-0.1_choice_nll"
+    results = [{"items": {column: 400}, "each": {column: each}, "noise": {column: 0.05 + number}} for number, each in
+               enumerate(values)]  # fmt: skip
+    facts = scores.columns(results)[column]
+    assert facts == {"items": 400, "noise": 3.05, "paired_noise": pytest.approx(0.01, rel=0.1)}
+    parts = scores.both(scores.columns(results[:2]), scores.columns(results[2:]))
+    assert parts[column]["noise"] == 3.05 and parts[column]["items"] == 400
