@@ -15,14 +15,23 @@ import guide_things
 import pytest
 from guide_shell import Line
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
+from haigo import files
+
+ROOT = Path(__file__).parent.parent.parent
+DOCS = ROOT / "docs"
 GUIDES = sorted(path.name[6:-3] for path in DOCS.glob("guide-*.md") if ".ja." not in path.name)
 AFTER = {"tokenizer": "text", "quality": "text"}  # whose folder a guide goes on in
-READY: list[str] = ["text", "tokenizer", "quality"]  # guides that are walked
+READY: list[str] = ["README", "text", "tokenizer", "quality", "corpora"]  # guides that are walked
 
 # (the line, what is run instead, why); None: nothing is
-EXCEPTIONS: list[tuple[str, str | None, str]] = []
-COUNTED: dict[str, int] = {}
+EXCEPTIONS: list[tuple[str, str | None, str]] = [
+    (r"launch.deepy (?!.*--dry-run)", "launch.deepy --dry-run ", "trains on GPUs: the same command with --dry-run"),
+]
+COUNTED = {"trains on GPUs: the same command with --dry-run": 1}
+
+
+def page_of(name, language=""):
+    return ROOT / f"{name}{language}.md" if name == "README" else DOCS / f"guide-{name}{language}.md"
 
 
 def instead(text):
@@ -45,13 +54,14 @@ def walked(tmp_path_factory):
             shutil.copytree(walk(AFTER[name]), folder, symlinks=True)
         else:
             folder.mkdir()
-        page = DOCS / f"guide-{name}.md"
+        page = page_of(name)
         shell = guide_shell.Shell(folder, instead)
         before = dict(os.environ)
         try:
             os.environ |= {"HOME": str(folder.parent), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
             with guide_things.given(name, folder):
                 for line in guide_shell.unrolled(guide_shell.lines(page)):
+                    guide_things.meanwhile(name, line.text, folder)
                     shell.type(line, page.name)
         finally:
             os.environ.clear()
@@ -70,17 +80,27 @@ def test_every_command_runs_in_the_order_in_which_it_stands(walked, name):
     walked(name)
 
 
+def test_the_text_of_readme_is_deduplicated_and_indexed_whole(walked):
+    folder = walked("README")
+    report = files.read_json(folder / "final" / "news" / "clean.json")
+    assert report["rules"]["duplicate"]["documents"] > 0
+    made = files.read_json(folder / "data" / "news" / "train_text_document.json")
+    assert made["documents"] == report["splits"]["train"]["documents"] > 0
+
+
 @pytest.mark.parametrize("name", READY)
 def test_no_command_stands_where_it_is_not_run(name):
     """Whole commands stand in fences marked `sh` or `console`; sentences and other fences name verbs only."""
-    text = (DOCS / f"guide-{name}.md").read_text(encoding="utf-8")
+    text = page_of(name).read_text(encoding="utf-8")
+    if name == "README":  # how to begin with one's own corpora: tests/launch/pipeline
+        text = re.sub(r"^```\npython -m launch.pipeline .*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     outside = re.sub(r"^```(?:sh|console)\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     assert not re.findall(r"python -m \S+ [^`\n]*", outside)
 
 
 @pytest.mark.parametrize("name", READY)
 def test_the_japanese_guide_has_the_same_commands(name):
-    both = [guide_shell.lines(DOCS / f"guide-{name}{end}.md") for end in ("", ".ja")]
+    both = [guide_shell.lines(page_of(name, end)) for end in ("", ".ja")]
     english, japanese = ([(line.text, line.body, line.answer) for line in each] for each in both)
     assert english and english == japanese
 
@@ -88,7 +108,7 @@ def test_the_japanese_guide_has_the_same_commands(name):
 def test_what_is_not_run_is_counted():
     found = {}
     for name in READY:
-        for line in guide_shell.unrolled(guide_shell.lines(DOCS / f"guide-{name}.md")):
+        for line in guide_shell.unrolled(guide_shell.lines(page_of(name))):
             for pattern, _other, why in EXCEPTIONS:
                 if re.search(pattern, line.text):
                     found[why] = found.get(why, 0) + 1
