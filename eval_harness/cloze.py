@@ -53,6 +53,7 @@ def gaps(text: str, characters: int) -> Iterator[tuple[str, Filler]]:
                     and len(re.findall("[ぁ-ん]", tail)) >= 5
                     and len(re.findall("[(（]", head)) == len(re.findall("[)）]", head))
                     and not filler.named_in(context)
+                    and not re.search("[\ud800-\udfff]", context)  # no tokenizer reads halves of surrogate pairs
                 ):
                     yield context, filler
         before.append(sentence)
@@ -86,8 +87,8 @@ def build(
     ids: dict[str, set[str]] = {kind: set() for kind in kinds}
     for document, places in asked:
         for kind, rows in made.items():
-            if document.id in ids[kind]:
-                continue  # the scorer tells questions by it
+            # the scorer tells questions by it
+            own = document.id if document.id not in ids[kind] else content_id(document.text)
             generator = random.Random(f"{seed} {kind} {document.id}")
             for context, filler in generator.sample(places, len(places)):
                 if filler.kind != kind or len(rows) >= items or context in contexts:
@@ -101,9 +102,9 @@ def build(
                 wrong.update(choices)
                 label = generator.randrange(CHOICES)
                 choices.insert(label, filler.text)
-                rows.append({"id": document.id, "kind": kind, "context": context, "choices": choices, "label": label})
+                rows.append({"id": own, "kind": kind, "context": context, "choices": choices, "label": label})
                 contexts.add(context)
-                ids[kind].add(document.id)
+                ids[kind].add(own)
                 break
     return made
 
@@ -135,6 +136,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     given = flags.parse("eval_harness.cloze", __doc__, ClozeOptions, argv)
     if given.corpus.is_file():
         given.refuse_idle("a file, which has no splits", "split")
+    if not given.kinds:
+        raise HaigoError("--kinds names none.", f"name some of {', '.join(fillers.KINDS)}", option="kinds")
     names = [f"{kind}.jsonl" for kind in given.kinds]
     files.check_output(given.output_dir, [given.corpus], [given.corpus], names)
     found = documents.draw(map(_document, headlines.rows(given.corpus, given.split)), _CHARACTERS, given.seed)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,9 @@ def articles(corpus: Path, split: str, left_out: Counter[str] | None = None) -> 
                 title = ""
         title = str(title).strip()
         body = "\n".join(line for line in text.split("\n") if title not in line).strip() if title else ""
-        if title and len(body) >= _SHORTEST_ARTICLE:
+        if re.search("[\ud800-\udfff]", title + body):
+            left_out["valid Unicode"] += 1
+        elif title and len(body) >= _SHORTEST_ARTICLE:
             yield Article(str(row.get("id", number)), title, body)
         else:
             left_out["an article" if title else "a headline"] += 1

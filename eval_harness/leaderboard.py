@@ -3,16 +3,19 @@
     python -m eval_harness.leaderboard RESULT.json... [--all] [--sort COLUMN] [--markdown FILE] [--html FILE]
 
 Results of jp-stable, of lm-eval itself (0.4) and of llm-jp-eval are read too. The published rows are those of Stability AI's
-Japanese leaderboard (lm-evaluation-harness, branch jp-stable, 2023-11-21): `published.csv` beside this file, with the task
-versions, shots and model arguments of each. Figures are percent with their standard errors; the first result file given is what
-the others are compared with. Under the table stands what answering without reading gives (the commonest answer, chance) and,
-for every further result file, a paired test against the first.
+Japanese leaderboard (lm-evaluation-harness, branch jp-stable, 2023-11-21), and those of a paper that ran it later (Rakuten,
+2024-03-21): `published.csv` beside this file, with the task versions, shots and model arguments of each. Figures are percent
+with their standard errors; the first result file given is what the others are compared with. Under the table stands what
+answering without reading gives (the commonest answer, chance) and, for every further result file, a paired test against the
+first.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,11 +44,15 @@ def ours(path: Path) -> Row:
 
 
 def published(every: bool = False) -> list[Row]:
-    """The published rows; `every` adds those that exist only as result files of the harness, not in its README."""
+    """The published rows: those of the leaderboard's README and later ones of papers, which the harness made as well.
+
+    Args:
+        every: also those that exist only as result files of the harness.
+    """
     found = []
     with open(PUBLISHED, encoding="utf-8", newline="") as handle:
         for line in csv.DictReader(handle):
-            if line["source"] != "README" and not every:
+            if line["source"] == "result.json only" and not every:
                 continue
             pairs = zip(line["task_versions"].split(), line["num_fewshot"].split(), strict=True)
             asked = {task.partition("-")[0]: (task, shots) for task, shots in pairs}
@@ -61,7 +68,8 @@ def published(every: bool = False) -> list[Row]:
                     shots=_published_shots(column, shots),
                     notes=_published_notes(column, line),
                 )
-            found.append(Row(name=line["hf_id"] or line["model"], ours=False, cells=cells))
+            program = "" if line["source"] in ("README", "result.json only") else line["source"]
+            found.append(Row(name=line["hf_id"] or line["model"], ours=False, program=program, cells=cells))
     return found
 
 
@@ -79,6 +87,8 @@ def _published_shots(column: str, word: str) -> int | None:
 
 def _published_notes(column: str, line: dict[str, Any]) -> tuple[str, ...]:
     notes = others.precision_notes(line["harness_model_type"], line["model_args"])
+    if line["source"].startswith("arXiv:"):
+        notes = [f"published by its authors ({line['source']}), who do not say the precision"]
     return (*notes, *rules_of(column).published_notes(line))
 
 
@@ -214,7 +224,9 @@ def differences(cell: Cell, reference: Cell) -> list[str]:
         found.append("the task's version and prompt are not recorded")
     elif version != wanted:
         found.append(f"{name} {version}, not {wanted}")
-    if version and prompt != own:  # one mark a prompt, not one a task and prompt
+    if prompt == "?":
+        found.append("the prompt is not recorded")
+    elif version and prompt != own:  # one mark a prompt, not one a task and prompt
         found.append(f"prompt {prompt}, another than in the first row")
     return list(dict.fromkeys([*found, *_other_shots(cell, reference)]))
 
@@ -249,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if given.html:
         files.write_text(given.html, table.html())
     if not (given.markdown or given.html):
-        print(table.text())
+        print(table.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     return None
 
 

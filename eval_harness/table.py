@@ -11,8 +11,9 @@ from haigo.shown import html, line, markdown
 SOURCE = "https://github.com/Stability-AI/lm-evaluation-harness/tree/jp-stable"
 LAST = "2023-11-21"
 """The date of the branch's last commit: no later row was published there."""
+LATER = "https://arxiv.org/abs/2403.15484 (2024-03-21)"
 _CLOSING = (
-    f"Percent. Published rows (none later than {LAST}): {SOURCE}",
+    f"Percent. Published rows (none later than {LAST}): {SOURCE}; later ones by their authors, with the same harness: {LATER}",
     "A letter marks a figure that may not be compared.",
 )
 _STYLE = """
@@ -54,11 +55,18 @@ class Table:
     def _closing(self) -> list[str]:
         return [*self.tests, *_CLOSING]
 
-    def text(self) -> str:
-        """For a terminal."""
+    def text(self, width: int | None = None) -> str:
+        """For a terminal.
+
+        Args:
+            width: of its lines, in characters: of a wider table the average stands behind the model, where it is seen.
+        """
         rows = [["model", *self.columns], *([name, *cells] for name, cells in self.rows)]
         rows = [list(map(line, row)) for row in rows]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        if width is not None and sum(widths) + 2 * len(widths) - 2 > width and self.columns[-1] == "average":
+            rows = [[row[0], row[-1], *row[1:-1]] for row in rows]
+            widths = [widths[0], widths[-1], *widths[1:-1]]
         lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         notes = [*(f"{mark}: {note}" for note, mark in self.notes.items()), *self._closing()]
         return "\n".join([*lines, *map(line, notes)])

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from eval_harness import cloze, fillers
+from eval_harness import cloze, fillers, headlines
 from eval_harness.run import evaluate
 from eval_harness.tasks import make
 from haigo import cli
@@ -94,6 +94,7 @@ def test_a_corpus_with_too_few_gaps_is_refused_and_writes_nothing(news, tmp_path
     assert (
         build(news, tmp_path / "o", "--kinds", "why") == 2 and "choose from who, where, when" in capsys.readouterr().err
     )
+    assert build(news, tmp_path / "o", "--kinds", ",") == 2 and "names none" in capsys.readouterr().err
     assert build(news, tmp_path / "o", "--items", "5") == 2 and "items" in capsys.readouterr().err
 
 
@@ -129,6 +130,21 @@ def test_lists_of_sources_are_not_cut():
     assert [context for context, _ in cloze.gaps("2011年の市場では朝から魚の話だった。" * 3 + told, 40)] == [
         "港の市場では朝から魚の話で持ちきりだった。その後の"
     ]
+
+
+def test_texts_that_no_tokenizer_reads_and_ids_that_come_twice(news, tmp_path):
+    """A scorer refuses half a surrogate pair, and two documents with one id."""
+    rows = [
+        row | {"id": "x"} | ({"text": "\ud800" + row["text"]} if number % 3 else {})
+        for number, row in enumerate(read(news))
+    ]
+    path = tmp_path / "odd.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows * 2), encoding="utf-8")
+    assert build(path, tmp_path / "o", "--kinds", "when") == 0
+    made = read(tmp_path / "o" / "when.jsonl")
+    assert len({row["id"] for row in made}) == len(made) >= 20
+    assert all(row["context"].startswith("港") for row in made)
+    assert cli.run(headlines.main, [str(path), "--output_dir", str(tmp_path / "h")]) == 2  # one title for all
 
 
 def test_two_names_of_a_place_are_never_beside_each_other():

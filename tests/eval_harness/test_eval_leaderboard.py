@@ -9,6 +9,7 @@ from shared_data import data_of
 
 from eval_harness import ask, leaderboard
 from eval_harness.run import evaluate
+from eval_harness.table import Table
 from haigo import cli
 from haigo.cli import HaigoError
 
@@ -24,10 +25,30 @@ def result(loaded, jglue, tmp_path_factory):
 
 def test_published_rows_are_the_readmes():
     rows = leaderboard.published()
-    assert len(rows) == 17 and len(leaderboard.published(every=True)) == 74
+    own = [row for row in rows if not row.program]
+    assert len(own) == 17 and len(leaderboard.published(every=True)) == 17 + 15 + 57
     llama = next(row for row in rows if row.name == "llama2/13b")
     cell = llama.cells["jcommonsenseqa"]
     assert (cell.percent, cell.task, cell.shots) == (74.89, "jcommonsenseqa-1.1-0.3", 3)
+
+
+def test_rows_of_papers_say_what_they_do_not_state(result):
+    later = [row for row in leaderboard.published() if row.program]
+    assert len(later) == 15 and {row.program for row in later} == {"arXiv:2403.15484"}
+    assert all(len(row.cells) == 8 for row in later)
+    table = leaderboard.compare([leaderboard.ours(result)], later)
+    rows = dict(table.rows)
+    said = {table.notes["the prompt is not recorded"]}
+    (precision,) = [mark for note, mark in table.notes.items() if "do not say the precision" in note]
+    shown = rows["rinna/youri-7b (arXiv:2403.15484)"][0].split()
+    assert shown[0] == "76.94" and {*said, precision} <= set(shown[2])
+
+
+def test_the_average_is_seen_in_a_terminal_that_is_too_narrow():
+    table = Table(columns=["a" * 50, "b" * 50, "average"], rows=[("model", ["1.00", "2.00", "1.50"])])
+    wide, narrow = table.text(150).splitlines(), table.text(80).splitlines()
+    assert wide[0].split()[-1] == "average" and table.text().splitlines() == wide
+    assert narrow[0].split()[:2] == ["model", "average"] and narrow[1].split() == ["model", "1.50", "1.00", "2.00"]
 
 
 def test_what_differs_is_marked_and_said(result):
