@@ -8,6 +8,8 @@ from typing import Any
 from haigo import naming
 from haigo.cli import HaigoError
 from haigo.options import Options, again, amount, count, few, option
+from launch.engine.tracker import Tracker
+from launch.engine.tracker import parse as parse_tracker
 
 EVAL_TOKENS = 65536
 CHECKPOINT_EVERY_S = 20.0
@@ -36,6 +38,12 @@ class BudgetOptions(EvaluationOptions):
     seed: int | None = option("instead of the config's", None, least=0, most=SEEDS)
     precision_override: str | None = option(
         "fp32: train a half-precision config in fp32; on CUDA also bfloat16", None, flags=("--precision",)
+    )
+    track: Tracker | None = option(
+        "show the curves there too: tensorboard:FOLDER, wandb:PROJECT or mlflow:EXPERIMENT",
+        None,
+        metavar="KIND:WHERE",
+        parse=parse_tracker,
     )
 
     def __post_init__(self) -> None:

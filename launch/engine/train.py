@@ -23,7 +23,7 @@ from haigo import files
 from haigo.cli import Failed
 from haigo.formats.dataset.ids import MASKED
 from haigo.progress import Progress
-from launch.engine import checkpoint, continued, evaluate, log
+from launch.engine import checkpoint, continued, evaluate, log, tracker
 from launch.engine import device as devices
 from launch.engine import job as jobs
 from launch.engine.options import TrainOptions
@@ -101,8 +101,9 @@ def train(
         run = _Run(job, folder)
         run.fix_steps(kept)
         run.start(options.checkpoints)
-        run.loop(progress)
-        return run.finish(about or {})
+        with tracker.following(options.track, folder, run.step) as run.track:
+            run.loop(progress)
+            return run.finish(about or {})
 
 
 def tokens_in(job: jobs.Job) -> int:
@@ -127,6 +128,7 @@ class _Run:
         self.step = 0
         self.losses: list[float] = []
         self.logged: list[str] = []
+        self.track: tracker.Track = lambda entry: None
         self.wall = self.cpu = self.train_cpu = 0.0
 
     def fix_steps(self, kept: Mapping[str, Any]) -> None:
@@ -273,7 +275,9 @@ class _Run:
                 self.cpu += time.process_time() - cpu
                 if metrics or last or self.step == 1 or self.step % every == 0:
                     where = {"step": self.step, "tokens": self.step * plan.tokens_per_step}
-                    write({**where, "loss": loss, "lr": rate, "time_s": round(self.wall, 3), **metrics})
+                    entry = {**where, "loss": loss, "lr": rate, "time_s": round(self.wall, 3), **metrics}
+                    write(entry)
+                    self.track(entry)
                 show(Tick(self.step, plan.train_iters, loss, metrics))
                 due = self.options.checkpoints and (
                     time.monotonic() - saved >= self.options.checkpoint_every_s
@@ -321,7 +325,9 @@ class _Run:
         result["cpu_seconds"] = round(self.cpu, 3)
         result["device"] = devices.name(self.job.device)
         result["tokens_per_cpu_s"] = round(result["tokens"] / max(self.train_cpu, 1e-9), 1)
-        log.append(self.folder, {"step": self.step, "tokens": result["tokens"], "final": True, **result["metrics"]})
+        last = {"step": self.step, "tokens": result["tokens"], "final": True, **result["metrics"]}
+        log.append(self.folder, last)
+        self.track(last)
         files.write_json(self.folder / checkpoint.RESULT, result)
         checkpoint.close(self.folder)
         if self.options.export:

@@ -69,6 +69,7 @@ def _cluster(options: ProxiesOptions) -> ClusterOptions | None:
     if options.engine == "neox":
         if options.seed == 0:
             raise HaigoError("--seed is 0, and GPT-NeoX refuses the seed 0.", "give 1 or more, or --engine embedded")
+        options.refuse_idle("--engine neox, whose config has tensorboard_dir and wandb_project", "track")
         return cluster
     for given in cluster.given(*vars(cluster)):
         raise HaigoError(f"--{given} is given without --engine neox.", "add --engine neox", option="engine")
