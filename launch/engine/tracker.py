@@ -1,6 +1,6 @@
 """A learning curve as it grows, in TensorBoard, Weights & Biases or MLflow: `--track KIND:WHERE`, for who has them installed.
 
-Each line of log.jsonl is handed on: every number of it at its step. None of the three is needed, and `log.jsonl` stays the record.
+Each line of log.jsonl is handed on: every number of it at its step. None of the three is needed: `log.jsonl` stays the record.
 """
 
 from __future__ import annotations

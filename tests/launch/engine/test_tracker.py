@@ -7,9 +7,9 @@ import pytest
 
 from haigo import cli
 from haigo.cli import HaigoError
-from launch.local import __main__ as local
 from launch.engine import log, tracker
 from launch.engine.train import train
+from launch.local import __main__ as local
 
 
 def curves(folder):
