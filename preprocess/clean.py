@@ -27,38 +27,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from haigo import __version__, cli, digests, files, flags, naming, pool
-from haigo.cli import HaigoError
+from haigo import cli, files, flags, naming
 from haigo.formats import documents
-from haigo.formats.documents import Broken, Document
 from haigo.formats.documents.broken import broken_lines
-from haigo.progress import Progress
 
-from . import cleaner, site_lines, sources, split
-from .account import Account, opening
-from .cleaner import Kept
-from .fetch import card
+from .cleaner import Lot
+from .cleaning import PARTIAL, PARTS, Cleaning
 from .options import CleanCommand, CleanOptions
-from .rules.normalise import chosen
-
-_PARTIAL = ".partial"
-_LISTED_FILES = 100
-_NAMES = 100  # of unknown templates, the most frequent
-_EVERYTHING = 1 << 62
-_NOTED = (
-    "profile", "markup", "text_key", "min_chars", "split", "seed", "max_documents", "max_chars", "patterns", "exclude",
-    "txt_documents", "encoding", "join", "pii", "filters", "normalise",
-    "keep_urls", "drop_urls", "languages",
-)  # fmt: skip
-"""Options that clean.json names, in its order."""
 
 
 def clean_corpus(
@@ -83,18 +62,29 @@ def clean_corpus(
         HaigoError: unreadable input, an unfinished fetch, no documents, or none left after cleaning.
     """
     options = options or CleanOptions(**given)
-    run = _Cleaning(name, paths, options)
+    run = Cleaning(name, paths, options)
     if output_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
             return run.report(run.write(Path(scratch)))
-    folder = Path(output_dir)
-    documents.claim(folder, [path for path, _ in run.found], [Path(each) for each in paths if Path(each).is_dir()])
+    return write(run, Path(output_dir))
+
+
+def write(run: Cleaning, folder: Path, lots: Iterable[Lot] | None = None) -> dict[str, Any]:
+    """Clean a corpus into its folder, or put cleaned lots there (see `Cleaning.write`); its report.
+
+    Raises:
+        HaigoError: as `clean_corpus`.
+    """
+    recursive = [Path(each) for each in run.paths if Path(each).is_dir()]
+    documents.claim(folder, [path for path, _ in run.found], recursive)
     with files.owner(folder):
-        partial = folder / _PARTIAL
+        partial = folder / PARTIAL
         files.remove_leftovers(folder, below=False)
         documents.take_over_partial(folder, partial)
-        files.remove_tree(partial)
-        report = run.report(run.write(partial))
+        for each in partial.iterdir() if partial.is_dir() else ():
+            if each.name != PARTS:  # what a killed run has finished is gone on from
+                files.remove_tree(each)
+        report = run.report(run.write(partial, lots))
         files.remove(folder / documents.REPORT)
         for part in documents.SPLITS:
             files.remove_tree(folder / part)
@@ -103,143 +93,6 @@ def clean_corpus(
         files.remove_tree(partial)
         files.write_json(folder / documents.REPORT, report)
     return report
-
-
-class _Cleaning:
-    """One pass over a corpus and its figures."""
-
-    def __init__(self, name: str, paths: Sequence[str | os.PathLike[str]], options: CleanOptions) -> None:
-        cleaner.check(options)
-        self.name, self.paths, self.options = name, paths, options
-        self.shares = split.fractions(options.split_shares)
-        self.found = sources.input_files(paths, options.patterns, options.exclude)
-        self.amiss = card.problem(paths, self.found)
-        if self.amiss and not options.unfinished:
-            raise HaigoError(self.amiss, card.FIX, option="unfinished")
-        every = not (options.unfinished or options.patterns or options.exclude)
-        self.promised = card.promised(paths) if every and options.format in ("auto", "jsonl") else None
-        self.inputs = self._inputs()
-        self.source = str(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-        self.broken, self.passed_over = Broken(options.skip_broken), Counter[str]()
-        self.account = Account()
-        self.documents_in = self.characters_in = 0
-        self.profiles: Counter[str] = Counter()
-        self.of_file: Counter[str] = Counter()
-        self._seen: set[bytes] = set()
-
-    def _inputs(self) -> list[dict[str, Any]]:
-        """What is read: each file, or one row for all when they are many (a source tree)."""
-        rows = [{"path": key, "bytes": path.stat().st_size, "sha256": digests.sha256(path)} for path, key in self.found]
-        if len(rows) <= _LISTED_FILES:
-            return rows
-        together = {"path": f"{len(rows)} files", "bytes": sum(int(str(row["bytes"])) for row in rows)}
-        return [together | {"sha256": files.digest(rows)}]
-
-    def _read(self) -> Iterator[Document]:
-        """The documents as they come, counted."""
-        stream = sources.read(self.paths, self.options, broken=self.broken, passed_over=self.passed_over)
-        with Progress(f"clean {self.name}", None, "documents") as progress:
-            for document in stream:
-                self.documents_in += 1
-                self.characters_in += len(document.text)
-                if document.meta.keys() == {"file"}:  # of a text that blank lines may part
-                    self.of_file[document.meta["file"]] += 1
-                progress.update()
-                yield document
-
-    def _pages(self, folder: Path) -> Iterator[Document]:
-        """The same; pages know which of their lines the site repeats."""
-        return site_lines.marked(self._read(), folder / "pages", cleaner.site_pages(self.options))
-
-    def _drawn(self, folder: Path) -> Iterable[Document]:
-        """Those that are cleaned: all, or a random sample."""
-        most, chars = self.options.max_documents, self.options.max_chars
-        if most is None and chars is None:
-            return self._pages(folder)
-        sample = documents.draw(self._pages(folder), _EVERYTHING if chars is None else chars, self.options.seed, most)
-        left_out = self.documents_in - len(sample)
-        if left_out:
-            gone = self.characters_in - sum(len(document.text) for document in sample)
-            self.account.rules["not_drawn"] = {"documents": left_out, "characters": gone, "samples": []}
-        return sample
-
-    def write(self, folder: Path) -> dict[str, Any]:
-        """Clean, drop and write; returns what each split holds."""
-        writer = split.SplitWriter(folder, self.shares, self.options.seed)
-        work = partial(cleaner.clean_lot, self.options)
-        for lot in pool.ordered(work, cleaner.lots(self._drawn(folder)), self.options.workers):
-            self.account.merge(lot.account)
-            self.profiles.update(lot.profiles)
-            for kept in lot.kept:
-                if self._is_new(kept):
-                    writer.add(kept.line, kept.value)
-        splits = writer.close()
-        files.remove_tree(folder / "pages")
-        if self.promised not in (None, self.documents_in + self.broken.count):
-            raise HaigoError(
-                f"{self.source} holds {self.documents_in:,} documents, and its data card says {self.promised:,}.",
-                card.FIX,
-            )
-        if not self.documents_in:
-            raise HaigoError(
-                f"{self.source}: the corpus '{self.name}' has no document in it.",
-                "check the input files and --format",
-                option="format",
-            )
-        if not sum(row["documents"] for row in splits.values()):
-            raise HaigoError(
-                f"no document of the corpus '{self.name}' is left after cleaning ({self.documents_in:,} came in).",
-                "look at --dry-run, lower --min-chars or choose another --profile",
-                option=("dry_run", "min_chars", "profile"),
-            )
-        return splits
-
-    def _is_new(self, kept: Kept) -> bool:
-        if kept.key in self._seen:
-            shown = self.account.open_for_samples("duplicate")
-            text = orjson.loads(kept.line.packed)["text"] if shown else ""
-            self.account.note("duplicate", kept.line.characters, opening(text))
-            return False
-        self._seen.add(kept.key)
-        return True
-
-    def report(self, splits: dict[str, Any]) -> dict[str, Any]:
-        """The report of clean.json; `splits` is what `write` gave."""
-        out = {key: sum(row[key] for row in splits.values()) for key in ("documents", "characters", "bytes")}
-        options = {key: getattr(self.options, key, None) for key in _NOTED}
-        options |= {"site_pages": cleaner.site_pages(self.options)}
-        options |= {"split": list(self.shares), "normalise": list(chosen(self.options.normalise, self.options.profile))}
-        return {
-            "corpus": self.name,
-            "documents_in": self.documents_in,
-            "characters_in": self.characters_in,
-            "documents_out": out["documents"],
-            "characters_out": out["characters"],
-            "bytes_out": out["bytes"],
-            "rules": {name: _most_named(row) for name, row in self.account.rules.items()},
-            "profiles": dict(self.profiles),
-            "splits": splits,
-            "input": self.inputs,
-            "format": self.options.format,
-            "options": options,
-            **self.broken.report(),
-            **({"passed_over": dict(self.passed_over)} if self.passed_over else {}),
-            **self._parted(),
-            **({"unfinished": self.amiss} if self.amiss else {}),
-            "tool": f"haigo {__version__}",
-        }
-
-    def _parted(self) -> dict[str, Any]:
-        """Text files that were taken for several documents, which a book in chapters is not."""
-        counts = [count for count in self.of_file.values() if count > 1]
-        return {"parted": {"files": len(counts), "documents": sum(counts)}} if counts else {}
-
-
-def _most_named(row: dict[str, Any]) -> dict[str, Any]:
-    if "names" not in row:
-        return row
-    order = sorted(row["names"].items(), key=lambda item: (-item[1], item[0]))
-    return row | {"names": dict(order[:_NAMES])}
 
 
 def table(report: dict[str, Any]) -> str:

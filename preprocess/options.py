@@ -18,7 +18,8 @@ MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 PROFILES = (*MARKUPS, "web", "manual", "encyclopaedia", "news", "literature", "english")
 """Those of `rules.MARKUPS` and `domains.yml`."""
 PII = ("mail", "phone", "address")
-STEPS = ("clean", "index", "join")
+STEPS = ("split", "clean", "gather", "index", "join")
+"""Of preprocess.scale, in order; `clean` stands for the two around it too."""
 EXECUTORS = ("pool", "datatrove", "slurm")
 SPLIT = [0.96, 0.02, 0.02]
 SEED = 1234
@@ -212,10 +213,15 @@ class ScaleRun(Options):
     """The run file of `preprocess.scale`."""
 
     corpus: str = option("name of the corpus")
-    inputs: list[str] = option("files, folders, patterns; a file is a piece of work")
+    inputs: list[str] = option("files, folders, patterns; a file is a piece of work, a large one several")
     output: str = option("folder of the whole run, which all nodes see")
     tokenizer: str = option(TOKENIZER)
     clean: dict[str, Any] = option("options of preprocess.clean: the fields of `CleanOptions`", {})
+    split_bytes: int = count(
+        "files above this are cut into pieces of about this size as they lie on the disk; 0: none is",
+        256 << 20,
+        least=0,
+    )
     tasks: int = few("the work is dealt out to so many tasks; the result does not depend on it", 1)
     workers: int = few("tasks at a time", 1)
     executor: str = option("what runs the tasks", "pool", among=EXECUTORS)
@@ -344,9 +350,11 @@ class ScaleCommand(Options):
 
     run: str = option("run file", positional=True, metavar="RUN.yml")
     executor: str | None = again(ScaleRun, "executor", default=None)
-    only: str | None = option("one step (default: all three)", None, among=STEPS)
+    only: str | None = option("one step (default: all)", None, among=STEPS)
     tasks: int | None = again(ScaleRun, "tasks", default=None)
     workers: int | None = again(ScaleRun, "workers", default=None)
+    status: bool = option("say how far each step is, and do nothing", False)
+    json: bool = option("print what --status says as JSON", False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,18 @@
 """Cleaning and indexing as many independent tasks: on this machine, with datatrove, or as Slurm array jobs.
 
-    python -m preprocess.scale RUN.yml [--executor pool|datatrove|slurm] [--only clean|index|join] [--tasks N] [--workers N]
+    python -m preprocess.scale RUN.yml [--executor pool|datatrove|slurm] [--only STEP] [--tasks N] [--workers N]
+    python -m preprocess.scale RUN.yml --status [--json]
 
-Three steps that wait for each other: clean (an input file a piece), index (a shard of documents a piece), join (one task).
-`pool` is a process pool on this machine; `datatrove` is datatrove's local executor; `slurm` submits array jobs, one after the
-other by dependency (the optional packages: pip install haigo[data]). All give the same bytes as cleaning and indexing file by
-file. A killed run, or a failed task, goes on where it was when the same command is given again. Between clean and index is
-where documents may be deduplicated or taken out: --only clean, then any step on OUTPUT/clean/*, then --only index and join.
-Keys of RUN.yml: corpus, inputs, output, tokenizer, clean (options of preprocess.clean), tasks, workers, executor, slurm; see
-docs/guide-scale.md.
+Steps that wait for each other: clean (an input file a piece), index (a shard of documents a piece), join (one task). Files above
+split_bytes are cut before cleaning (split), and what came of their pieces is put together after it (gather): plain jsonl and
+MediaWiki dumps by ranges of bytes, bz2 of many streams and zst of many frames by these; others are read through once by one
+process, and their documents laid aside. `pool` is a process pool on this machine; `datatrove` is datatrove's local executor;
+`slurm` submits array jobs, one after the other by dependency (the optional packages: pip install haigo[data]). All give the
+same bytes as cleaning and indexing file by file, whatever the number of tasks. A bad file is named, the others go on, and the
+exit code is 4; the same command does again what failed, or was killed, and nothing else. --status says how far each step is.
+Between clean and index is where documents may be deduplicated or taken out: --only clean (with split and gather), then any step
+on OUTPUT/clean/*, then --only index and join. Keys of RUN.yml: corpus, inputs, output, tokenizer, clean (options of
+preprocess.clean), split_bytes, tasks, workers, executor, slurm; see docs/guide-scale.md.
 """
 
 from __future__ import annotations
@@ -16,20 +20,23 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, digests, files, flags, naming, pool, yamlfile
+from haigo import cli, digests, files, flags, jobs, naming, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.formats import documents
 from haigo.options import build
+from haigo.progress import Progress
 
+from . import cleaner, scale_room, scale_status, scale_tasks
 from .options import CleanOptions, ScaleCommand, ScaleRun
-from .scale_steps import Clean, Index, Join, Step, dataset_files
+from .scale_steps import Clean, Gather, Index, Join, Split, Step, dataset_files, summary
 from .sources import input_files
 
+_PART_OF = {"split": "clean", "gather": "clean"}
+"""Steps that --only clean stands for too."""
 _SLURM = {"time": "24:00:00", "partition": "cpu", "cpus_per_task": 1, "mem_per_cpu_gb": 2}
 
 
@@ -43,24 +50,78 @@ def read(path: str | os.PathLike[str]) -> ScaleRun:
     if not isinstance(content, dict):
         raise HaigoError(f"{name} is not a run file: it holds no keys.", "docs/guide-scale.md shows one")
     run: ScaleRun = build(ScaleRun, content, name, "", "see docs/guide-scale.md")
-    build(CleanOptions, run.clean, name, "clean", "see docs/guide-scale.md")
+    cleaner.check(build(CleanOptions, run.clean, name, "clean", "see docs/guide-scale.md"))
     naming.check(run.corpus, "corpus", name)
     return run
 
 
 def steps(run: ScaleRun) -> dict[str, tuple[Step, int]]:
     """Step and number of tasks by name, in order; to be run as they are or put into pipelines of one's own."""
+    told = (run.corpus, tuple(run.inputs), run.output, run.clean, run.split_bytes)
+    large = sum(each.large for each in Clean(*told).files())
+    cut: dict[str, tuple[Step, int]] = {"split": (Split(*told), min(run.tasks, large))} if large else {}
+    gathered: dict[str, tuple[Step, int]] = {"gather": (Gather(*told), min(run.tasks, large))} if large else {}
     return {
-        "clean": (Clean(run.corpus, tuple(run.inputs), run.output, run.clean), run.tasks),
+        **cut,
+        "clean": (Clean(*told), run.tasks),
+        **gathered,
         "index": (Index(run.output, run.tokenizer), run.tasks),
         "join": (Join(run.output, run.tokenizer), 1),
     }
 
 
 def run_pool(step: Step, tasks: int, workers: int, label: str) -> None:
-    """Run a step's tasks in processes of this machine."""
-    work = {f"{rank:05d}": partial(step, None, rank, tasks) for rank in range(tasks)}
-    pool.run_shown(label, work, workers, "tasks")
+    """Run a step's tasks in processes of this machine, of which one that fails, or is killed, does not stop the others.
+
+    Raises:
+        Failed: some did not end well.
+    """
+    if tasks == 1:
+        step(None, 0, 1)
+        return
+    bad: dict[str, str] = {}
+    with Progress(label, tasks, "tasks") as progress:
+        limit = min(workers, tasks)
+        executor: Any = jobs.Processes(_task, limit, ["preprocess.scale_steps"]) if limit > 1 else _Here()
+        work = [(f"{rank:05d}", (step, rank, tasks)) for rank in range(tasks)]
+        for event in jobs.run(executor, work):
+            if event is None or event.kind in ("started", "tick"):
+                progress.show()
+                continue
+            if event.kind == "failed":
+                bad[event.name] = str(event.value)
+            progress.update()
+    if bad:
+        name, why = next(iter(bad.items()))
+        raise Failed(
+            f"{label}: {len(bad):,} of {tasks:,} tasks failed; task {name}: {why}",
+            "give the same command again: it does these alone",
+        )
+
+
+def _task(given: tuple[Step, int, int], tell: Callable[[Any], None]) -> None:
+    step, rank, tasks = given
+    step(None, rank, tasks)
+
+
+class _Here:
+    """One task after the other in this process."""
+
+    limit = 1
+
+    def start(self, name: str, task: tuple[Step, int, int]) -> None:
+        try:
+            _task(task, lambda value: None)
+        except HaigoError as error:
+            self._event = jobs.Event("failed", name, error.problem)
+        else:
+            self._event = jobs.Event("done", name, None)
+
+    def poll(self) -> list[jobs.Event]:
+        return [self._event]
+
+    def close(self) -> None:
+        """Nothing is left to end."""
 
 
 def executors(chosen: Mapping[str, tuple[Step, int]], run: ScaleRun, salt: str = "") -> list[Any]:
@@ -103,12 +164,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("preprocess.scale", __doc__, ScaleCommand, argv)
     given = {key: getattr(options, key) for key in ("executor", "tasks", "workers")}
     run = read(options.run).replaced(**{key: value for key, value in given.items() if value is not None})
-    paths = [path for path, _ in input_files(run.inputs)]
+    if options.status:
+        cli.show(scale_status.of(run, steps(run)), scale_status.table, options.json)
+        return cli.OK
+    found = input_files(run.inputs)
+    paths = [path for path, _ in found]
     files.check_output(run.output, [*paths, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
     files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
-    chosen = {name: work for name, work in steps(run).items() if options.only in (None, name)}
+    chosen = {name: work for name, work in steps(run).items() if options.only in (None, name, _PART_OF.get(name))}
+    scale_room.require(run, paths)
     # jobs of Slurm's run when this process is gone
     with contextlib.nullcontext() if run.executor == "slurm" else files.owner(run.output):
+        scale_tasks.forget(run.output, list(chosen))
         _work(run, chosen, options.only)
     print(f"{run.output}: {', '.join(chosen)} {'submitted' if run.executor == 'slurm' else 'done'}")
     return cli.OK
@@ -125,19 +192,25 @@ def _work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], only: str | Non
         except HaigoError:
             raise
         except Exception as error:
+            if bad := scale_tasks.failures(run.output):
+                raise Failed(*summary(bad)) from None
             raise Failed(
                 f"a task failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
                 f"look into {run.output}/logs, remove the cause, and give the same command again",
             ) from None
+    if run.executor != "slurm" and (bad := scale_tasks.failures(run.output)):
+        raise Failed(*summary(bad))
 
 
 def _inputs_mark(run: ScaleRun, only: str | None) -> str:
     """What the marks of finished tasks must also depend on: the input files, or the cleaned ones for later steps."""
-    if only in (None, "clean"):
+    if only in (None, "split", "clean", "gather"):
         paths = [path for path, _ in input_files(run.inputs)]
     else:
         paths = sorted((Path(run.output) / "clean").rglob("*.jsonl.zst"))
-    return files.digest([[str(path), digests.sha256(path)] for path in paths])
+    # datatrove takes a task with a bad file for finished: where one failed, other marks begin
+    failed = [dataclasses.asdict(each) for each in scale_tasks.failures(run.output)]
+    return files.digest([[[str(path), digests.sha256(path)] for path in paths], *failed])
 
 
 if __name__ == "__main__":

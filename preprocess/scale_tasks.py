@@ -1,0 +1,171 @@
+"""One task of a step of `preprocess.scale`: its pieces one after the other, what is bad is noted, and how far it is.
+
+A piece that raises is noted below `OUTPUT/failed/STEP` and the others go on; the same command does it again, and takes the note
+away where it ends well. Every task notes where it stands below `OUTPUT/tasks/STEP`, and touches that note while it lives:
+`scale_status` reads both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from haigo import files, sealed
+from haigo.cli import HaigoError, foreseen, internal, os_problem
+
+FAILED, TASKS = "failed", "tasks"
+ALIVE_S = 60.0
+"""A task whose note is older than this has died."""
+_BEAT_S = 10.0
+_FAILURE = {"step": str, "piece": str, "file": str, "problem": str, "fix": str}
+_TASK = {"step": str, "rank": int, "world": int, "pieces": int, "bytes": int, "done": int, "done_bytes": int,
+         "failed": [str], "now": str, "host": str, "began": float, "state": str}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of a step's work.
+
+    Attributes:
+        name: of the piece, unique in its step: what its note is called.
+        file: what the user knows it by.
+        bytes: how large it is, to reckon the time that is left.
+        work: does it; knows by itself what is finished already.
+    """
+
+    name: str
+    file: str
+    bytes: int
+    work: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A piece that did not end well, and why."""
+
+    step: str
+    piece: str
+    file: str
+    problem: str
+    fix: str
+
+
+def run(output: str | os.PathLike[str], step: str, pieces: Sequence[Piece], rank: int, world: int) -> list[Failure]:
+    """Do every `world`-th piece, beginning with `rank`; those that failed."""
+    mine = pieces[rank::world]
+    failures = []
+    with _Note(Path(output), step, rank, world, mine) as note:
+        for piece in mine:
+            note.begins(piece)
+            failure = _tried(Path(output), step, piece)
+            failures += [failure] if failure else []
+            note.ends(piece, failure is not None)
+    return failures
+
+
+def _tried(output: Path, step: str, piece: Piece) -> Failure | None:
+    path = output / FAILED / step / f"{piece.name}.json"
+    try:
+        piece.work()
+    except Exception as error:
+        if os.environ.get("HAIGO_DEBUG"):
+            traceback.print_exc()
+        failure = Failure(step, piece.name, piece.file, *_sentences(error))
+        sealed.write(path, asdict(failure))
+        print(f"haigo: {step}: {failure.problem}", file=sys.stderr, flush=True)
+        return failure
+    files.remove(path)
+    return None
+
+
+def _sentences(raised: Exception) -> tuple[str, str]:
+    """What is wrong, and what to do about it."""
+    error = raised if isinstance(raised, HaigoError) else foreseen(raised)
+    if error is not None:
+        return error.problem, error.fix
+    if isinstance(raised, OSError):
+        return os_problem(raised).splitlines()[0], ""
+    if isinstance(raised, MemoryError):
+        return "the memory did not suffice.", "take fewer workers, or a larger machine"
+    return internal(raised).splitlines()[0], "please report it"
+
+
+def failures(output: str | os.PathLike[str], step: str | None = None) -> list[Failure]:
+    """What failed and was not done again since, of one step or of all."""
+    found = []
+    for path in sorted((Path(output) / FAILED).glob(f"{step or '*'}/*.json")):
+        with contextlib.suppress(HaigoError):
+            note, _ = sealed.read(path, _FAILURE)
+            found.append(Failure(**{key: note[key] for key in _FAILURE}))
+    return found
+
+
+def failed(output: str | os.PathLike[str], step: str, piece: str) -> bool:
+    """Whether a piece failed, and was not done again since."""
+    return (Path(output) / FAILED / step / f"{piece}.json").is_file()
+
+
+def forget(output: str | os.PathLike[str], steps: Sequence[str]) -> None:
+    """Take away where the tasks of earlier calls stood: all of these steps begin to wait."""
+    for step in steps:
+        files.remove_tree(Path(output) / TASKS / step)
+
+
+def notes(output: str | os.PathLike[str], step: str) -> Iterator[tuple[dict[str, Any], float]]:
+    """Where the tasks of a step stand, and how many seconds ago each showed that it lives."""
+    for path in sorted((Path(output) / TASKS / step).glob("*.json")):
+        with contextlib.suppress(HaigoError, OSError):
+            yield files.read_record(path, _TASK), max(0.0, time.time() - path.stat().st_mtime)
+
+
+class _Note:
+    """Where one task stands, on disk."""
+
+    def __init__(self, output: Path, step: str, rank: int, world: int, pieces: Sequence[Piece]) -> None:
+        self._path = output / TASKS / step / f"{rank:05d}.json"
+        self._content: dict[str, Any] = {
+            "step": step, "rank": rank, "world": world, "state": "running", "pieces": len(pieces),
+            "bytes": sum(piece.bytes for piece in pieces), "done": 0, "done_bytes": 0, "failed": [], "now": "",
+            "host": socket.gethostname(), "pid": os.getpid(), "began": time.time(), "ended": None,
+        }  # fmt: skip
+        self._over = threading.Event()
+        self._written = 0.0
+
+    def __enter__(self) -> _Note:
+        self._write()
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._over.set()
+        self._content |= {"state": "done" if kind is None else "stopped", "ended": time.time(), "now": ""}
+        with contextlib.suppress(OSError) if kind else contextlib.nullcontext():
+            self._write()
+
+    def begins(self, piece: Piece) -> None:
+        self._content["now"] = piece.file
+        if time.time() - self._written > 1:
+            self._write()
+
+    def ends(self, piece: Piece, failed: bool) -> None:
+        self._content["done"] += 1
+        self._content["done_bytes"] += piece.bytes
+        self._content["failed"] += [piece.name] if failed else []
+
+    def _write(self) -> None:
+        files.write_json(self._path, self._content)
+        self._written = time.time()
+
+    def _beat(self) -> None:
+        while not self._over.wait(_BEAT_S):
+            with contextlib.suppress(OSError):
+                os.utime(self._path)
