@@ -3,9 +3,9 @@
     python -m preprocess.scale RUN.yml [--executor pool|datatrove|slurm] [--only STEP] [--tasks N] [--workers N]
     python -m preprocess.scale RUN.yml --status [--json]
 
-Steps that wait for each other: clean (an input file a piece), index (a shard of documents a piece), join (one task). Files above
-split_bytes are cut before cleaning (split), and what came of their pieces is put together after it (gather): plain jsonl and
-MediaWiki dumps by ranges of bytes, bz2 of many streams and zst of many frames by these; others are read through once by one
+Steps that wait for each other: clean (an input file a piece), index (a shard of documents a piece), join (one task). Files
+above split_bytes are cut before cleaning (split), and what came of their pieces is put together after it (gather): plain jsonl
+and MediaWiki dumps by ranges of bytes, bz2 of many streams and zst of many frames by these; others are read through once by one
 process, and their documents laid aside. `pool` is a process pool on this machine; `datatrove` is datatrove's local executor;
 `slurm` submits array jobs, one after the other by dependency (the optional packages: pip install haigo[data]). All give the
 same bytes as cleaning and indexing file by file, whatever the number of tasks. A bad file is named, the others go on, and the

@@ -141,7 +141,8 @@ class File:
                 return
         files.remove(self._plan)
         files.remove_tree(self._aside)
-        plan: dict[str, Any] = {"recipe": recipe, "mark": mark, "pieces": [], "aside": {}, "read": {}}
+        plan: dict[str, Any] = {"recipe": recipe, "mark": mark, "pieces": [], "aside": {}}
+        plan["read"] = cleaning.Reading().noted()
         if self.how.clean.join == "speech" and cleaner.site_pages(self.how.clean) < 2:
             cuts = pieces.cut(self.path, self.key, self.how.clean, self.how.split_bytes)
             plan["pieces"] = [[each.kind, each.start, each.end] for each in cuts]
@@ -154,7 +155,7 @@ class File:
         if plan["aside"]:
             return documents_aside.read(self._aside / list(plan["aside"])[at])
         kind, start, end = plan["pieces"][at]
-        piece = pieces.Piece(str(self.path), self.key, kind, start, end, at + 1 == len(plan["pieces"]))
+        piece = pieces.Piece(str(self.path), self.key, kind, start, end)
         return read.counted(piece.documents(self.how.clean, read.broken, read.passed_over))
 
     def _of_piece(self, at: int, plan: dict[str, Any]) -> tuple[Path, str]:

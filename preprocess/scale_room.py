@@ -42,8 +42,9 @@ def require(run: ScaleRun, paths: Sequence[Path]) -> None:
     )
     free = memory.available()
     if run.executor != "slurm" and workers * WORKER_BYTES > free:
+        need = workers * WORKER_BYTES / 1e9
         raise HaigoError(
-            f"{workers} workers need about {workers * WORKER_BYTES / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
+            f"{workers} workers need about {need:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
             "use fewer --workers",
             option="workers",
         )

@@ -26,7 +26,7 @@ from . import index, scale_files, scale_tasks
 from .options import IndexOptions
 from .scale_files import File
 from .scale_tasks import Piece
-from .shard import make_shard
+from .shard import hold, make_shard
 
 
 class Step(ABC):
@@ -45,7 +45,7 @@ class PieceStep(Step):
     """A step of pieces, any of which may fail while the others go on.
 
     Attributes:
-        name: of the step, in `OUTPUT/tasks` and `OUTPUT/failed`.
+        name: of the step, in `OUTPUT/logs/tasks` and `OUTPUT/failed`.
         output: folder of the whole run.
     """
 
@@ -155,17 +155,18 @@ class Index(PieceStep):
     def pieces(self) -> list[Piece]:
         """The shards of all splits, to be written in the very places where `Join` looks for them."""
         found = []
+        model = tokenizer.load(self.tokenizer)
+        hold(model)
         for split in documents.SPLITS:
             for number, path in enumerate(shards(self.output, split, self.source)):
-                work = partial(self._shard, split, number, path)
+                work = partial(self._shard, model, split, number, path)
                 found.append(Piece(f"{split}-{number:05d}", str(path), path.stat().st_size, work))
         return found
 
-    def _shard(self, split: str, number: int, path: Path) -> None:
+    def _shard(self, model: tokenizer.Tokenizer, split: str, number: int, path: Path) -> None:
         parts = index.parts_folder(index.dataset_prefix(Path(self.output) / split))
         parts.mkdir(parents=True, exist_ok=True)
         how = IndexOptions(append_eod=self.append_eod)
-        model = tokenizer.load(self.tokenizer)
         (work,) = index.works([(path, path.name)], [digests.sha256(path)], model, parts, how, number)
         make_shard(work)
 
@@ -242,11 +243,14 @@ def cleaned_folders(output: str | os.PathLike[str]) -> list[Path]:
         HaigoError: cleaning is not finished.
     """
     place = Path(output) / "clean"
-    failed = {each.piece[:5] for each in scale_tasks.failures(output) if each.step in ("split", "clean", "gather")}
+    bad = [each for each in scale_tasks.failures(output) if each.step in ("split", "clean", "gather")]
+    failed = {each.piece[:5] for each in bad}
     folders = sorted(path for path in place.glob("[0-9]*") if path.is_dir() and path.name not in failed)
     for folder in folders:
         if not (folder / documents.REPORT).is_file():
             raise HaigoError(f"{folder} is not finished: cleaning was stopped.", "run the cleaning step again")
+    if not folders and bad:
+        raise Failed(*summary(bad))
     if not folders:
         raise HaigoError(f"{place} holds no cleaned folder.", "run the cleaning step first")
     return folders

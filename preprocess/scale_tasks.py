@@ -1,7 +1,7 @@
 """One task of a step of `preprocess.scale`: its pieces one after the other, what is bad is noted, and how far it is.
 
 A piece that raises is noted below `OUTPUT/failed/STEP` and the others go on; the same command does it again, and takes the note
-away where it ends well. Every task notes where it stands below `OUTPUT/tasks/STEP`, and touches that note while it lives:
+away where it ends well. Every task notes where it stands below `OUTPUT/logs/tasks/STEP`, and touches that note while it lives:
 `scale_status` reads both.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 from haigo import files, sealed
 from haigo.cli import HaigoError, foreseen, internal, os_problem
 
-FAILED, TASKS = "failed", "tasks"
+FAILED, TASKS = "failed", "logs/tasks"
 ALIVE_S = 60.0
 """A task whose note is older than this has died."""
 _BEAT_S = 10.0
@@ -63,6 +63,11 @@ def run(output: str | os.PathLike[str], step: str, pieces: Sequence[Piece], rank
     """Do every `world`-th piece, beginning with `rank`; those that failed."""
     mine = pieces[rank::world]
     failures = []
+    if rank == 0:
+        names = {piece.name for piece in pieces}
+        for path in (Path(output) / FAILED / step).glob("*.json"):
+            if path.stem not in names:  # of an input that is no more, or is cut otherwise now
+                files.remove(path)
     with _Note(Path(output), step, rank, world, mine) as note:
         for piece in mine:
             note.begins(piece)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import mmap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +42,6 @@ class Piece:
     Attributes:
         path, key: of the file.
         kind: jsonl or mediawiki.
-        last: no other piece follows.
     """
 
     path: str
@@ -50,7 +49,6 @@ class Piece:
     kind: str
     start: int
     end: int
-    last: bool
 
     @property
     def name(self) -> str:
@@ -71,8 +69,9 @@ class Piece:
         if self.kind == "mediawiki" and self.start:
             with open(self.path, "rb") as head:
                 yield from _until(_read(head, 0, None), token)
-        yield from _records(_read(own, self.start, self.end), _read(after, self.end, None), token, self.start == 0)
-        if self.kind == "mediawiki" and not self.last:
+        blocks, rest = _read(own, self.start, self.end), _read(after, self.end, None)
+        to_the_end = yield from _records(blocks, rest, token, self.start == 0)
+        if self.kind == "mediawiki" and not to_the_end:  # a dump that is cut has no end of its own, which is an error
             yield _END
 
 
@@ -123,23 +122,25 @@ def _read(raw: BinaryIO, start: int, end: int | None) -> Iterator[bytes]:
         yield block
 
 
-def _until(blocks: Iterator[bytes], token: bytes) -> Iterator[bytes]:
-    """What stands before the first token; with it, where it is the end of a line."""
+def _until(blocks: Iterator[bytes], token: bytes) -> Generator[bytes, None, bool]:
+    """What stands before the first token; with it, where it is the end of a line. Returns whether there is none."""
     held, more = b"", token == b"\n"
     for block in blocks:
         data = held + block
         at = data.find(token)
         if at >= 0:
             yield data[: at + more]
-            return
+            return False
         keep = max(0, len(data) - len(token) + 1)
         yield data[:keep]
         held = data[keep:]
     yield held
+    return True
 
 
-def _records(own: Iterator[bytes], after: Iterator[bytes], token: bytes, begun: bool) -> Iterator[bytes]:
-    """What is between the first token that begins in `own` (or its start, if `begun`) and the first that begins in `after`."""
+def _records(own: Iterator[bytes], after: Iterator[bytes], token: bytes, begun: bool) -> Generator[bytes, None, bool]:
+    """What is between the first token that begins in `own` (or its start, if `begun`) and the first that begins in `after`.
+    Returns whether there is something, and it goes on to the end of the file."""
     skip, held = token == b"\n", b""
     for block in own:
         if begun:
@@ -157,12 +158,11 @@ def _records(own: Iterator[bytes], after: Iterator[bytes], token: bytes, begun: 
             some += block
         at = (held + some).find(token)
         if not 0 <= at < len(held):
-            return
+            return False
         begun = True
         yield (held + some)[at : len(held)]
         after = _chained(some, after)
-    if begun:
-        yield from _until(after, token)
+    return (yield from _until(after, token)) if begun else False
 
 
 def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -193,7 +193,7 @@ def cut(path: Path, key: str, how: ReadOptions, piece_bytes: int) -> list[Piece]
         if start - edges[-1] >= piece_bytes:
             edges.append(start)
     ends = pairwise([*edges, size])
-    return [Piece(str(path), key, kind, start, end, end == size) for start, end in ends] if len(edges) > 1 else []
+    return [Piece(str(path), key, kind, start, end) for start, end in ends] if len(edges) > 1 else []
 
 
 def _starts(path: Path, size: int, piece_bytes: int) -> Iterator[int]:

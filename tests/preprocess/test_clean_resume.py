@@ -1,4 +1,4 @@
-"""A large file that is cleaned, killed and cleaned again: its finished parts are not cleaned again, and the bytes are the same."""
+"""A large file that is cleaned, killed and cleaned again: finished parts are not cleaned again, and the bytes are the same."""
 
 import hashlib
 import json

@@ -82,8 +82,9 @@ def test_the_number_of_tasks_does_not_matter(raw, model_dir, tmp_path, tasks):
     same(tmp_path, expected)
     stamps = {one: one.stat().st_mtime_ns for one in (tmp_path / "out").rglob("*") if one.is_file()}
     stamps.pop(tmp_path / "out" / files.LOCK)
+    stamps = {one: stamp for one, stamp in stamps.items() if "logs" not in one.parts}  # where each task stands
     assert scale.main([str(path), "--tasks", "13"]) == 0  # nothing is done twice
-    kept = {one: one.stat().st_mtime_ns for one in stamps if "log" not in str(one)}
+    kept = {one: one.stat().st_mtime_ns for one in stamps}
     assert kept == stamps
 
 
@@ -99,11 +100,12 @@ def faults(python, path, kind, place):
 
 @pytest.mark.slow
 def test_faults_in_a_pool(raw, model_dir, expected, tmp_path):
-    """Exceptions and kill -9 in workers; fifteen tasks, for every fault ends the pool and it must start again."""
+    """Exceptions and kill -9 in workers: the other tasks go on, so that every step is begun twice at most."""
     path = run_file(tmp_path, raw, model_dir, tasks=15)
     attempts, said = faults(sys.executable, path, "pool", tmp_path)
     same(tmp_path, expected)
-    assert attempts > 5 and "fails after its work" in said and "Failed" in said
+    assert 1 < attempts <= 4 and "Failed" in said  # a task fails once; the steps are three
+    assert "tasks failed; task 00001: an internal error" in said and "fails after its work" in said
 
 
 @pytest.mark.slow
