@@ -21,6 +21,7 @@ from haigo.cli import Failed, HaigoError
 from haigo.formats import documents, tokenizer
 from haigo.formats.dataset import manifest
 from haigo.formats.dataset.indexed import bin_path, idx_path
+from haigo.formats.tokenizer import Tokenizer
 
 from . import index, scale_files, scale_tasks
 from .options import IndexOptions
@@ -163,7 +164,7 @@ class Index(PieceStep):
                 found.append(Piece(f"{split}-{number:05d}", str(path), path.stat().st_size, work))
         return found
 
-    def _shard(self, model: tokenizer.Tokenizer, split: str, number: int, path: Path) -> None:
+    def _shard(self, model: Tokenizer, split: str, number: int, path: Path) -> None:
         parts = index.parts_folder(index.dataset_prefix(Path(self.output) / split))
         parts.mkdir(parents=True, exist_ok=True)
         how = IndexOptions(append_eod=self.append_eod)
