@@ -2,6 +2,7 @@
 # make test   all tests, JOBS=2 processes
 # make lint   ruff and mypy
 # make bench  the benchmarks       make size   how large the house is, room by room
+# make docs   the guides as a site in site/, to be read and searched without a network
 # make clean  takes away everything that the others made
 #
 # The first call makes a virtual environment in .venv; nothing outside this folder but pip's cache is touched.
@@ -23,7 +24,7 @@ export HF_HOME := $(CURDIR)/.cache/huggingface
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 
-.PHONY: demo test test-fast lint bench size clean
+.PHONY: demo test test-fast lint bench size docs clean
 demo: $(READY)
 	$(RUN) -m launch.pipeline examples/mini.yml
 
@@ -46,6 +47,10 @@ bench: $(READY)
 size: $(READY)
 	$(RUN) benchmarks/house_size.py
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "read it at http://127.0.0.1:8000: $(RUN) -m http.server 8000 --bind 127.0.0.1 --directory site"
+
 # pip's own cache stays where pip keeps it: XDG_CACHE_HOME is for what the project's packages write
 $(READY): setup.cfg constraints.txt
 	@test -n "$(PYTHON)" || { echo "haigo: there is no python3 on this machine: install Python 3.11 or name it with make PYTHON=..."; exit 2; }
@@ -57,5 +62,5 @@ $(READY): setup.cfg constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .cache runs .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
+	rm -rf $(VENV) .cache runs site .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
