@@ -39,6 +39,9 @@ class Objective:
     higher is better unless `direction` says otherwise."""
     chance: Mapping[str, float] = field(default_factory=dict)
     """Metric -> what guessing scores, in the metric's own unit."""
+    paired: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> what is left of a score's noise by its items in a comparison of runs that had the same ones, as a standard
+    deviation of one run in the metric's own unit, where it was measured: items that are easy or hard for all blur nothing."""
 
     def __post_init__(self) -> None:
         for name, count in self.items.items():
@@ -109,6 +112,7 @@ class Objective:
             standardise=self.standardise,
             items=items,
             chance=chance,
+            paired={name: value for name, value in self.paired.items() if name in metrics},
         )
 
     def check_values(self, metrics: Sequence[str], values: Array, runs: Sequence[str], source: str) -> None:
@@ -175,7 +179,8 @@ class Objective:
         return made
 
     def item_noise(self, metrics: Sequence[str], values: Array) -> Array:
-        """Least standard deviation of one run's score, sqrt(p (1 - p) / n) at the proxies' mean, (metrics,); 0 for losses.
+        """Least standard deviation of one run's score, as it was measured (`paired`), else sqrt(p (1 - p) / n) at the proxies' mean,
+        (metrics,); 0 for losses of no items.
 
         Args:
             values: (runs, metrics), as measured or sign-adjusted; scores in 0..1 or 0..100.
@@ -185,10 +190,16 @@ class Objective:
         """
         made = np.zeros(len(metrics))
         for j, name in enumerate(metrics):
-            if name in self.items:
+            if name in self.paired:
+                made[j] = self.paired[name]
+            elif name in self.items:
                 p, unit = _share_right(np.abs(values[:, j]), name)
                 made[j] = unit * float(np.sqrt(max(p.mean() * (1.0 - p.mean()), 0.0) / self.items[name]))
         return made
+
+    def paired_noise(self, metrics: Sequence[str]) -> Array:
+        """`paired` in the order of the metrics, (metrics,); 0 where it was not measured."""
+        return np.array([self.paired.get(name, 0.0) for name in metrics])
 
     def bounds(self, metrics: Sequence[str], values: Array) -> Array:
         """What a metric can be, (metrics, 2): a score 0 to 1 (or 100), a loss nothing below 0; infinite where it is not known.

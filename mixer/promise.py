@@ -97,6 +97,8 @@ class Promise:
     """(metrics,) coefficients of the minimised sum."""
     noise: Array
     """(metrics,) standard deviation of one run around the truth, where it is known; 0 elsewhere."""
+    farther: float = 1.0
+    """How much larger `rests` were made, and the noise in them with it."""
     rule: Rule = Rule()
 
     def shift(self, coefficients: Array) -> Array:
@@ -114,8 +116,8 @@ class Promise:
 
     def error(self, coefficients: Array) -> Array:
         """The same for the truth without the noise of a run, as far as that is known."""
-        size = self._size(coefficients)
-        return np.asarray(np.sqrt(np.maximum(size - self.noise**2 @ coefficients**2, 0.1 * size)))
+        size, inside = self._size(coefficients), (self.rule.wider * self.farther * self.noise) ** 2
+        return np.asarray(np.sqrt(np.maximum(size - inside @ coefficients**2, 0.1 * size)))
 
     def _size(self, coefficients: Array) -> Array:
         return np.asarray(self.rule.wider**2 * (self.weights @ (self.rests @ coefficients) ** 2))
@@ -132,9 +134,14 @@ class Promise:
 
         return np.asarray(t.cdf(value, self.rule.known))
 
-    def draws(self, far: float) -> float:
-        """Part of the draws' spread that counts beside."""
-        return 1.0 - far * (1.0 - self.rule.drawn)
+    def draws(self, far: float, taken_off: float = 0.0) -> float:
+        """Part of the draws' spread that counts beside.
+
+        Args:
+            taken_off: the part of the errors of left-out runs, squared, that is noise of a run and not counted: what it does to
+                the law is known by the draws alone.
+        """
+        return 1.0 - far * (1.0 - self.rule.drawn) * (1.0 - taken_off)
 
     def run(self, pair: Pair) -> tuple[Array, Array]:
         """What a new run at both mixtures is predicted to show, and half the 90 % interval, (2, metrics) each."""
@@ -149,7 +156,9 @@ class Promise:
         """What the recommended mixture gains over the reference, and its standard deviation (minimised units)."""
         c = pair.coefficients
         value = (pair.centre[1] - pair.centre[0]) @ c - pair.far * self.shift(c)
-        return float(value), float(np.hypot(self.draws(pair.far) * pair.gain_spread, pair.far * self.error(c)))
+        size, error = float(self._size(c)), float(self.error(c))
+        drawn = self.draws(pair.far, 1.0 - error**2 / size if size > 0 else 0.0)
+        return float(value), float(np.hypot(drawn * pair.gain_spread, pair.far * error))
 
     def regret(self, pair: Pair, drawn: float) -> float:
         """What the recommended mixture loses against the best one there is, on average (minimised units).
@@ -182,7 +191,13 @@ class LeftOut:
         """What is promised at a mixture, (corpora,)."""
         away = float(_to_nearest(mixture[None], self.mixtures)[0])
         farther = away / self.apart if self.apart > 0 else 1.0
-        return Promise(rests=self.rests * farther, weights=self.weights, objective=self.objective, noise=self.noise)
+        return Promise(
+            rests=self.rests * farther,
+            weights=self.weights,
+            objective=self.objective,
+            noise=self.noise,
+            farther=farther,
+        )
 
 
 def examine(task: Problem, left_out: Array, believed: Flags, noise: Array) -> LeftOut:

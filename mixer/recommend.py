@@ -114,7 +114,7 @@ def choose(
         dealt = partial(_dealt, task, counts, screen)
         far = [labels[i] for i in np.flatnonzero(read.diverged[:, task.coefficients > 0].any(axis=1))]
         gate.check(gate.Evidence(card, task.y, task.coefficients, believed, dealt), objective, options, far, notes)
-    floor = None if known is None else (known, known * np.sqrt((1.0 / times).mean()))
+    floor = _floor(known, objective.paired_noise(names) if others is None else None, times)
     _surface(task, law, counts, step, max(options.bootstrap, 10), floor, screen)
     least = objective.item_noise(names, y)
     for size in (known, None if step is None else step.noise):
@@ -275,6 +275,20 @@ def _answer(
         ceilings=promise.ceilings(task, kept, best),
         notes=notes,
     )
+
+
+def _floor(known: Array | None, items: Array | None, times: Array) -> tuple[Array, Array] | None:
+    """The least noise, (metrics,) each, of one training and of a run of the table.
+
+    Args:
+        known: (metrics,) noise by seeds; None where it is not known.
+        items: (metrics,) noise by items; more trainings of a run do not average it out.
+        times: (runs,) trainings behind each run.
+    """
+    if known is None:
+        return None if items is None or not items.any() else (items, items)
+    beside = 0.0 if items is None else items**2
+    return np.sqrt(known**2 + beside), np.sqrt(known**2 * (1.0 / times).mean() + beside)
 
 
 def _law(task: Problem) -> CurveLaw:
