@@ -40,8 +40,8 @@ class Objective:
     chance: Mapping[str, float] = field(default_factory=dict)
     """Metric -> what guessing scores, in the metric's own unit."""
     paired: Mapping[str, float] = field(default_factory=dict)
-    """Metric -> what is left of a score's noise by its items in a comparison of runs that had the same ones, as a standard
-    deviation of one run in the metric's own unit, where it was measured: items that are easy or hard for all blur nothing."""
+    """Metric -> what its items leave of noise in a comparison of runs that had the same ones (`mixer.items`), where it was
+    measured: a standard deviation of one run in the metric's own unit."""
 
     def __post_init__(self) -> None:
         for name, count in self.items.items():
@@ -179,8 +179,8 @@ class Objective:
         return made
 
     def item_noise(self, metrics: Sequence[str], values: Array) -> Array:
-        """Least standard deviation of one run's score, as it was measured (`paired`), else sqrt(p (1 - p) / n) at the proxies' mean,
-        (metrics,); 0 for losses of no items.
+        """Least standard deviation of one run's score, (metrics,): as measured (`paired`), else sqrt(p (1 - p) / n) at the mean
+        of the proxies; 0 for losses of no items.
 
         Args:
             values: (runs, metrics), as measured or sign-adjusted; scores in 0..1 or 0..100.

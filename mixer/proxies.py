@@ -319,12 +319,21 @@ def same_twice(runs: list[str], weights: Array, losses: Array, source: str) -> l
     return [f"{source}: {len(pairs)} run(s) are copies of another and count twice ({shown})."] if pairs else []
 
 
+def spelled(name: str, known: Sequence[str], source: str) -> list[str]:
+    """The metrics that a full or shortened name, or one with `*`, stands for.
+
+    Raises:
+        HaigoError: as of `find`.
+    """
+    if "*" in name:
+        return [metric for metric in known if fnmatch.fnmatchcase(metric, name)]
+    return [find(name, known, "metric", source)]
+
+
 def _named(only: Sequence[str], known: list[str], source: str) -> list[str]:
     made: list[str] = []
     for name in only:
-        hits = (
-            [m for m in known if fnmatch.fnmatchcase(m, name)] if "*" in name else [find(name, known, "metric", source)]
-        )
+        hits = spelled(name, known, source)
         if not hits:
             raise HaigoError(f"{source} has no metric like '{name}'.", f"it has: {', '.join(known[:30])}")
         made += [m for m in hits if m not in made]

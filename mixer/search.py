@@ -26,7 +26,7 @@ from haigo import __version__, cli, files, flags, redact, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import tables
 from haigo.progress import Progress
-from mixer import figures, lifted, mixture, nested, phased, report, reuse, scales, screened, together
+from mixer import figures, items, lifted, mixture, nested, phased, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
 from mixer.arrays import Array
 from mixer.evidence import Evidence
@@ -58,6 +58,8 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
     )
     objective.check_ceilings(options.ceiling_probability)
     table, wholes = _read(options, options.ratios, options.metrics, objective.metrics())
+    objective, said = items.known(objective, table.metrics, tables.noted_scores(options.metrics), options.metrics)
+    table.notes.extend(said)
     current = list(table.corpora)
     known = _two_mixtures(options, table) if options.phases else None
     if options.earlier:

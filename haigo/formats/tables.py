@@ -316,6 +316,32 @@ def noted_weights(metrics: str | os.PathLike[str]) -> tuple[str, dict[str, dict[
     return "", {}
 
 
+def noted_scores(metrics: str | os.PathLike[str]) -> dict[str, dict[str, float | None]]:
+    """Column of a task's score -> what the swarm beside metrics.csv notes of it: `items`, `chance` (None: guessing has none),
+    `noise` and `paired_noise`, as far as they are known; empty where no swarm is.
+
+    Raises:
+        HaigoError: swarm.json has not its form, or a figure is no number.
+    """
+    folder = Path(metrics).parent
+    if Path(metrics).name != "metrics.csv" or not (folder / "swarm.json").is_file():
+        return {}
+    made: dict[str, dict[str, float | None]] = {}
+    for column, facts in read_swarm(folder).get("scores", {}).items():
+        made[column] = {}
+        for name in ("items", "chance", "noise", "paired_noise"):
+            if not isinstance(facts, dict) or name not in facts:
+                continue
+            value = facts[name]
+            whole = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < LARGEST
+            if not (whole and (name != "items" or value >= 1)) and not (name == "chance" and value is None):
+                raise HaigoError(
+                    f"{folder / 'swarm.json'}: {name} of '{column}' is {value!r:.60}.", "give a number of 0 or more"
+                )
+            made[column][name] = value
+    return made
+
+
 def noted_supply(metrics: str | os.PathLike[str]) -> dict[str, float]:
     """Corpus -> tokens that the target run has of it, as the swarm beside metrics.csv was matched to; empty where none was.
 
