@@ -1,12 +1,18 @@
 """How noisy small proxies are, and how alike they order mixtures: what `mixer.budget` takes as given, measured on a swarm.
 
     python benchmarks/swarm_noise.py RUN --output-dir FOLDER    (RUN: a run folder of launch.pipeline; 7 CPU-minutes)
+    python benchmarks/swarm_noise.py --table examples/japanese_swarm       (seconds)
 
 The same mixtures are trained at several sizes and token counts with two seeds each. Noise is what a seed does to differences
 between mixtures (a seed's effect on all alike is taken off), over the metric's standard deviation over mixtures without
 noise. The correlation of two cells (sizes, token counts) is that of their losses without noise: pairs of different seeds
 alone are compared, and divided by how far two seeds of one cell agree. The constants of `mixer.expected_regret` are fitted
 to these figures, and to what is published of larger models.
+
+--table trains nothing: of swarms of the same mixtures at several sizes (ratios.csv, SIZE/metrics.csv and, where there are some,
+screen/SIZE with what launch.screen says at that size's tokens) it prints how they rank the mixtures, two by two, with intervals
+of 90 % (a bootstrap over mixtures), and what is lost at the largest size with the mixture that a smaller one, the screen or
+nothing (the first row, token share) would have chosen of them.
 """
 
 from __future__ import annotations
@@ -19,12 +25,16 @@ from typing import Any
 import numpy as np
 from _run_folder import arguments, datasets, limits, parser, rows
 from scipy.optimize import least_squares
+from small_tasks import agreement as agreement_of
 
+from haigo.formats.tables import by_run
 from launch import proxies
 from launch.proxies.train import load
 from mixer.arrays import Array
 from mixer.design import propose
 from mixer.expected_regret import Scale
+from mixer.proxies import read
+from mixer.report_card import rank_correlation
 from neox_configs import shipped
 
 Cell = tuple[float, float]
@@ -133,10 +143,68 @@ def tables(cells: Mapping[Cell, Array]) -> None:
         print(f"{one[0]:9.0f} {one[1]:8.0f}  {other[0]:9.0f} {other[1]:8.0f}   {single:.3f}, of the mean {both:.3f}")
 
 
+def ranked(folder: Path) -> tuple[list[str], dict[str, Array], dict[str, Array]]:
+    """Metrics, and bits per byte (mixtures, metrics) of each size, smallest first, and of the screens at their tokens."""
+    known = {path.parent.name: read(folder / "ratios.csv", path, ["*_bpb"]) for path in folder.glob("*/metrics.csv")}
+    sizes = sorted(known, key=lambda name: parameters(folder / name / "metrics.csv"))
+    metrics, runs = known[sizes[0]].metrics, known[sizes[0]].runs
+    screens = {}
+    for name in sizes:
+        place = folder / "screen" / name
+        if (place / "metrics.csv").is_file():
+            counted = read(place / "ratios.csv", place / "metrics.csv", metrics)
+            screens[name] = counted.losses[[counted.runs.index(run) for run in runs]]
+    return metrics, {name: known[name].losses for name in sizes}, screens
+
+
+def parameters(path: Path) -> float:
+    """Of the models of a metrics.csv."""
+    return float(by_run(path)["size"].iloc[0])
+
+
+def sum_of(losses: Array, what: str, metrics: list[str]) -> Array:
+    """Losses (mixtures,): of one metric, or the mean of all."""
+    return losses.mean(axis=1) if what == "mean" else losses[:, metrics.index(what)]
+
+
+def spearman(one: Array, other: Array, rng: np.random.Generator) -> str:
+    """Spearman's rho over mixtures with the ends of a bootstrap's 90 %."""
+    rho, low, high = agreement_of(one, other, rng)
+    return f"{rho:.2f} ({low:.2f} to {high:.2f})"
+
+
+def ranks(folder: Path) -> None:
+    """Print what sizes and screens say of the same mixtures."""
+    metrics, cells, screens = ranked(folder)
+    rng, largest = np.random.default_rng(1), list(cells)[-1]
+    asked = [name for name in ("news_bpb", "mean") if name == "mean" or name in metrics]
+    pairs = [(one, cells[one], other, cells[other]) for one, other in combinations(cells, 2)]
+    pairs += [(f"screen {name}", said, name, cells[name]) for name, said in screens.items()]
+    pairs += [(f"screen {name}", said, largest, cells[largest]) for name, said in screens.items() if name != largest]
+    print(f"{'':24s} {'all losses':>12s}" + "".join(f"{name:>24s}" for name in asked))
+    for one, ours, other, theirs in pairs:
+        each = np.mean([rank_correlation(a, b) for a, b in zip(ours.T, theirs.T, strict=True)])
+        shown = [spearman(sum_of(ours, name, metrics), sum_of(theirs, name, metrics), rng) for name in asked]
+        print(f"{one:>14s} -> {other:6s} {each:12.2f}" + "".join(f"{text:>24s}" for text in shown))
+    for name in asked:
+        there = sum_of(cells[largest], name, metrics)
+        chosen = {"token share": 0} | {
+            label: int(sum_of(losses, name, metrics).argmin())
+            for label, losses in [*cells.items(), *((f"screen {size}", said) for size, said in screens.items())]
+        }
+        lost = ", ".join(f"{label} {100 * (there[row] / there.min() - 1):.1f} %" for label, row in chosen.items())
+        print(f"{name} at {largest} above the best of {len(there)}, chosen by: {lost}")
+
+
 def main() -> int:
     words = parser(__doc__)
+    words.add_argument("--table", type=Path, help="folder of swarms of one table: train nothing")
     words.add_argument("--output-dir", type=Path, default=Path(".cache/swarm_noise"))
     words.add_argument("--mixtures", type=int, default=8)
+    table = words.parse_known_args()[0].table
+    if table is not None:
+        ranks(table)
+        return 0
     args = arguments(words)
     cells = trained(args.run, args.output_dir, args.mixtures)
     tables(cells)

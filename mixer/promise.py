@@ -97,8 +97,9 @@ class Promise:
     """(metrics,) coefficients of the minimised sum."""
     noise: Array
     """(metrics,) standard deviation of one run around the truth, where it is known; 0 elsewhere."""
-    farther: float = 1.0
-    """How much larger `rests` were made, and the noise in them with it."""
+    seeds: Array | None = None
+    """(metrics,) the part of it that is taken off where the truth without it is promised: that of seeds (None: all). What items
+    leave is not: mixtures that are alike do well on the same items, and a law follows them there."""
     rule: Rule = Rule()
 
     def shift(self, coefficients: Array) -> Array:
@@ -116,8 +117,8 @@ class Promise:
 
     def error(self, coefficients: Array) -> Array:
         """The same for the truth without the noise of a run, as far as that is known."""
-        size, inside = self._size(coefficients), (self.rule.wider * self.farther * self.noise) ** 2
-        return np.asarray(np.sqrt(np.maximum(size - inside @ coefficients**2, 0.1 * size)))
+        size, seeds = self._size(coefficients), self.noise if self.seeds is None else self.seeds
+        return np.asarray(np.sqrt(np.maximum(size - seeds**2 @ coefficients**2, 0.1 * size)))
 
     def _size(self, coefficients: Array) -> Array:
         return np.asarray(self.rule.wider**2 * (self.weights @ (self.rests @ coefficients) ** 2))
@@ -134,14 +135,9 @@ class Promise:
 
         return np.asarray(t.cdf(value, self.rule.known))
 
-    def draws(self, far: float, taken_off: float = 0.0) -> float:
-        """Part of the draws' spread that counts beside.
-
-        Args:
-            taken_off: the part of the errors of left-out runs, squared, that is noise of a run and not counted: what it does to
-                the law is known by the draws alone.
-        """
-        return 1.0 - far * (1.0 - self.rule.drawn) * (1.0 - taken_off)
+    def draws(self, far: float) -> float:
+        """Part of the draws' spread that counts beside."""
+        return 1.0 - far * (1.0 - self.rule.drawn)
 
     def run(self, pair: Pair) -> tuple[Array, Array]:
         """What a new run at both mixtures is predicted to show, and half the 90 % interval, (2, metrics) each."""
@@ -156,9 +152,7 @@ class Promise:
         """What the recommended mixture gains over the reference, and its standard deviation (minimised units)."""
         c = pair.coefficients
         value = (pair.centre[1] - pair.centre[0]) @ c - pair.far * self.shift(c)
-        size, error = float(self._size(c)), float(self.error(c))
-        drawn = self.draws(pair.far, 1.0 - error**2 / size if size > 0 else 0.0)
-        return float(value), float(np.hypot(drawn * pair.gain_spread, pair.far * error))
+        return float(value), float(np.hypot(self.draws(pair.far) * pair.gain_spread, pair.far * self.error(c)))
 
     def regret(self, pair: Pair, drawn: float) -> float:
         """What the recommended mixture loses against the best one there is, on average (minimised units).
@@ -186,6 +180,8 @@ class LeftOut:
     """As of `Promise`."""
     noise: Array
     """As of `Promise`."""
+    seeds: Array
+    """As of `Promise`."""
 
     def at(self, mixture: Array) -> Promise:
         """What is promised at a mixture, (corpora,)."""
@@ -196,16 +192,17 @@ class LeftOut:
             weights=self.weights,
             objective=self.objective,
             noise=self.noise,
-            farther=farther,
+            seeds=self.seeds,
         )
 
 
-def examine(task: Problem, left_out: Array, believed: Flags, noise: Array) -> LeftOut:
+def examine(task: Problem, left_out: Array, believed: Flags, noise: Array, seeds: Array) -> LeftOut:
     """Look at what left-out predictions (runs, metrics) were off.
 
     Args:
         believed: (runs,) those whose losses are believed.
         noise: (metrics,) standard deviation of one run, as far as it is known.
+        seeds: (metrics,) the part of it that a seed makes.
     """
     weights = focus.counts(task.y @ task.coefficients) * (believed if believed.any() else 1.0)
     weights = weights / weights.sum()
@@ -217,6 +214,7 @@ def examine(task: Problem, left_out: Array, believed: Flags, noise: Array) -> Le
         apart=apart,
         objective=task.coefficients,
         noise=noise,
+        seeds=seeds,
     )
 
 

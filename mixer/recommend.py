@@ -116,12 +116,13 @@ def choose(
         gate.check(gate.Evidence(card, task.y, task.coefficients, believed, dealt), objective, options, far, notes)
     floor = _floor(known, objective.paired_noise(names) if others is None else None, times)
     _surface(task, law, counts, step, max(options.bootstrap, 10), floor, screen)
-    least = objective.item_noise(names, y)
+    seeds = np.zeros(len(names))
     for size in (known, None if step is None else step.noise):
-        least = least if size is None else np.maximum(least, size)
+        seeds = seeds if size is None else np.maximum(seeds, size)
+    least = np.maximum(objective.item_noise(names, y), seeds)
     asked_for = np.union1d(np.flatnonzero(task.coefficients), task.limited)
     good = np.r_[examined.believed(asked_for), np.ones(more, dtype=bool)]
-    kept = promise.examine(task, left_out_of(law, task.seed)[0], good, least)
+    kept = promise.examine(task, left_out_of(law, task.seed)[0], good, least, seeds)
     notes += objective.doubts(names, read.losses * sign, evidence.source)
     for metric in task.ceiling_names:
         if card.skill(metric) < gate.MIN_SKILL:
