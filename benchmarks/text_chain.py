@@ -1,14 +1,15 @@
 """MB of raw UTF-8 jsonl a CPU second through the whole text chain: clean, dedup, index to .bin and .idx.
 
     OMP_NUM_THREADS=1 HAIGO_CORPORA=DIR python benchmarks/text_chain.py [--sizes 10 100] [--large] [--repeats 3]
-           [--profile auto] [--model SPM_MODEL] [--workers 1] [--seed 1] [--json]
+           [--profile auto] [--model SPM_MODEL] [--workers 1] [--seed 1] [--peers] [--json]
 
 Raw text is the Japanese of HAIGO_CORPORA (Wikipedia, news, minutes, literature) as jsonl, or the sample world's where there
 is none. Where more is asked for than there is, the sentences of each source are dealt out anew, by the seed, to documents
 of the same lengths: the text reads like before, and no two documents are alike, so dedup has to keep them. The steps are
 the commands as users call them; every rate is the raw jsonl's size by the step's CPU seconds, children counted, medians of
 the repeats. --large adds 1000 MB, once. Growth is how much more time a size takes than the first, by how much larger it is:
-1.00 is linear, and start-up makes it less.
+1.00 is linear, and start-up makes it less. --peers adds, in the same turns, the floor (tokenise and index the raw jsonl, and
+nothing else) and HojiChar, datasketch and GPT-NeoX in series (`_chain_peers.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import _chain_peers
 from _measure import command, load, parser, show
 from _texts import add_corpora, tokenizer, up_to, write_jsonl
 
@@ -103,6 +105,7 @@ def chain(raw: Path, model: Path, given: argparse.Namespace, scratch: Path) -> d
             step: timed(f"preprocess.{step}", [*words, "--workers", given.workers], scratch)
             for step, words in calls.items()
         }
+        peers = _chain_peers.seconds(raw, model, out) if given.peers else {}
         names = ("clean/clean.json", "dedup/dedup.json", "data_text_document.json")
         cleaned, report, manifest = (files.read_json(out / name) for name in names)
     about = {
@@ -112,7 +115,7 @@ def chain(raw: Path, model: Path, given: argparse.Namespace, scratch: Path) -> d
         "tokens": manifest["tokens"],
         "bin_sha256": manifest["bin_sha256"],
     }
-    return {"steps": steps, "about": about}
+    return {"steps": steps, "about": about, "peers": peers}
 
 
 def measure(given: argparse.Namespace) -> tuple[str, dict[float, dict[str, Any]]]:
@@ -153,12 +156,18 @@ def row(runs: list[dict[str, Any]], megabytes: float) -> dict[str, Any]:
     cpu["whole"], wall = (
         statistics.median(sum(step[which] for step in one["steps"].values()) for one in runs) for which in (0, 1)
     )
+    peers = {name: statistics.median(one["peers"][name] for one in runs) for name in runs[0]["peers"]}
+    series = [name for name in peers if name != "floor"]
+    if series:
+        peers["in series"] = statistics.median(sum(one["peers"][name] for name in series) for one in runs)
     return {
         "megabytes": round(megabytes, 2),
         "runs": len(runs),
         "cpu_s": {step: round(spent, 2) for step, spent in cpu.items()},
         "mb_per_cpu_s": {step: round(megabytes / spent, 2) for step, spent in cpu.items()},
         "wall_s": round(wall, 1),
+        "peers_cpu_s": {name: round(spent, 2) for name, spent in peers.items()},
+        "times_as_fast_as": {name: round(spent / cpu["whole"], 2) for name, spent in peers.items()},
         "peak_mb": {step: round(max(one["steps"][step][2] for one in runs)) for step in steps},
         **about,
     }
@@ -174,6 +183,7 @@ def main() -> int:
     words.add_argument("--model", type=Path, help="SentencePiece model (default: 8,000 pieces, trained here)")
     words.add_argument("--workers", type=int, default=1)
     words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--peers", action="store_true", help="the floor, and three tools in series, beside it")
     words.add_argument("--json", action="store_true")
     given = words.parse_args()
     kind, rows = measure(given)
@@ -191,6 +201,10 @@ def main() -> int:
             print(
                 f"  {step:6} {one['cpu_s'][step]:8.2f} CPU-s {one['mb_per_cpu_s'][step]:7.2f} MB/CPU-s"
                 f"  growth {one['growth'][step]:.2f}{peak}"
+            )
+        for name, spent in one["peers_cpu_s"].items():
+            print(
+                f"  {name:10} {spent:8.2f} CPU-s; the whole chain is {one['times_as_fast_as'][name]:.2f} times as fast"
             )
     reached = list(rows.values())[-1]["mb_per_cpu_s"]["whole"] >= GOAL
     print(

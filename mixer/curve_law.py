@@ -21,6 +21,9 @@ from mixer.least_squares import Problems
 
 _LEAVE_ONE_OUT_UP_TO = 64
 
+Sloped = Callable[[Array], tuple[Array, Array]]
+"""weights (n, k) -> losses (problems, n), gradients (problems, n, k)."""
+
 
 class Screen(Protocol):
     """Losses of n-gram models that take part in a fit (`mixer.screened`)."""
@@ -76,6 +79,10 @@ class CurveLaw(ABC):
     @abstractmethod
     def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
         """Losses (problems, n) and their gradient in the weights (problems, n, k)."""
+
+    def at(self, theta: Array, scale: Array) -> Sloped:
+        """`slopes` of these parameters as a function of the weights alone, for a search that asks it often."""
+        return lambda weights: self.slopes(theta, weights, scale)
 
     @abstractmethod
     def curvature(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:

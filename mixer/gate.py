@@ -100,7 +100,7 @@ def by_luck(evidence: Evidence, seed: int) -> bool:
 
 def _chance(card: ReportCard) -> float:
     """How often the ranks of independent runs would agree so well, were left-out predictions independent too."""
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     rho, free = min(card.spearman[-1], 1.0 - 1e-12), card.runs - 2
-    return float(t.sf(rho * np.sqrt(free / (1.0 - rho**2)), free)) if rho > 0 and free > 0 else 1.0
+    return float(stdtr(free, -rho * np.sqrt(free / (1.0 - rho**2)))) if rho > 0 and free > 0 else 1.0

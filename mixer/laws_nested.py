@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mixer.arrays import MIN_RUNS, Array, Numbers
+from mixer.curve_law import CurveLaw
 from mixer.laws_share import _EXTRA, _LOG_E, _LOGIT_C, _LOGIT_G, _W_SLOPE, EffectiveShareLaw, SharePrior, _sigmoid
 
 _TINY = 1e-300
@@ -154,6 +155,8 @@ class NestedShareLaw(EffectiveShareLaw):
         c, power, alpha, _ = self._power(self._rest(theta), inner, scale, 0)
         by_weight = self._by_weight(theta, weights, scale)[1]
         return c[:, None] + power, (-alpha[:, None] * power / inner)[:, :, None] * by_weight
+
+    at = CurveLaw.at
 
     def curvature(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
         at, _ = self._by_weight(theta, weights, scale)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixer.arrays import Array, Flags
+from mixer.curve_law import CurveLaw
 from mixer.laws_share import _W_SLOPE, EffectiveShareLaw, SharePrior
 from mixer.supply import SoftRepetition
 
@@ -90,6 +91,8 @@ class RepeatedShareLaw(EffectiveShareLaw):
 
     def values(self, theta: Array, features: Array, scale: Array) -> Array:
         return np.asarray(super().values(theta, features, scale) + self._cost(theta, np.exp(features), scale)[0].sum(2))
+
+    at = CurveLaw.at
 
     def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
         value, slope = super().slopes(theta, weights, scale)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixer.arrays import Array
-from mixer.curve_law import CurveLaw
+from mixer.curve_law import CurveLaw, Sloped
 
 # Layout of a parameter vector: log a_1..k, logit g_1..k - logit g, then these.
 _LOG_E, _LOGIT_G, _LOG_ALPHA, _LOG_B, _LOGIT_C = range(5)
@@ -93,7 +93,9 @@ class EffectiveShareLaw(CurveLaw):
         """a_j w_j^g_j (problems, n, k), its sum with e (problems, n), and g_j (problems, k)."""
         k = log_w.shape[1]
         g = self._exponents(theta, k)
-        share = np.exp(g[:, None, :] * self._log_weights(theta, log_w) + theta[:, None, :k])
+        share = g[:, None, :] * self._log_weights(theta, log_w)
+        share += theta[:, None, :k]
+        np.exp(share, out=share)  # in place: a stack of problems just fits the processor's cache
         return share, np.exp(theta[:, 2 * k + _LOG_E])[:, None] + share.sum(2), g
 
     def _power(self, theta: Array, inner: Array, scale: Array, k: int) -> tuple[Array, Array, Array, Array]:
@@ -112,8 +114,10 @@ class EffectiveShareLaw(CurveLaw):
         s = _sigmoid(theta[:, 2 * k + _LOGIT_C])
         jacobian = np.empty((len(theta), features.shape[0], 2 * k + _EXTRA))
         by_a, by_g, rest = jacobian[:, :, :k], jacobian[:, :, k : 2 * k], jacobian[:, :, 2 * k :]
-        np.multiply(share, slope[:, :, None], out=by_a)
-        np.multiply(by_a * self._log_weights(theta, features), (g * (1 - g))[:, None, :], out=by_g)
+        share *= slope[:, :, None]
+        by_a[:] = share
+        share *= self._log_weights(theta, features)
+        np.multiply(share, (g * (1 - g))[:, None, :], out=by_g)
         rest[:, :, _LOG_E] = slope * np.exp(theta[:, 2 * k + _LOG_E])[:, None]
         rest[:, :, _LOGIT_G] = by_g.sum(2)
         rest[:, :, _LOG_ALPHA] = -power * alpha[:, None] * log_inner
@@ -127,13 +131,24 @@ class EffectiveShareLaw(CurveLaw):
         return np.asarray(c[:, None] + power)
 
     def slopes(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
-        k = weights.shape[1]
-        share, inner, g = self._inner(theta, self.features(weights))
-        c, power, alpha, _ = self._power(theta, inner, scale, k)
-        held = np.exp(g[:, None, :] * np.log(_W_SLOPE) + theta[:, None, :k])
-        by_weight = np.where(weights[None] > _W_SLOPE, share, held) / np.maximum(weights, _W_SLOPE)[None]
-        slope = (-alpha[:, None] * power / inner)[:, :, None] * g[:, None, :]
-        return c[:, None] + power, slope * by_weight
+        return EffectiveShareLaw.at(self, theta, scale)(weights)
+
+    def at(self, theta: Array, scale: Array) -> Sloped:
+        k = self.corpora_
+        g, log_a, rest = self._exponents(theta, k)[:, None, :], theta[:, None, :k], theta[:, 2 * k :]
+        e, alpha = np.exp(rest[:, _LOG_E])[:, None], np.exp(rest[:, _LOG_ALPHA])[:, None]
+        c = (scale[:, 0] + (scale[:, 1] - scale[:, 0]) * _sigmoid(rest[:, _LOGIT_C]))[:, None]
+        b, log_b = scale[:, 2:3], rest[:, _LOG_B, None]
+        held = np.exp(g * np.log(_W_SLOPE) + log_a)
+
+        def slopes(weights: Array) -> tuple[Array, Array]:
+            share = np.exp(g * self._log_weights(theta, self.features(weights)) + log_a)
+            inner = e + share.sum(2)
+            power = b * np.exp(log_b - alpha * np.log(inner))
+            by_weight = np.where(weights > _W_SLOPE, share, held) / np.maximum(weights, _W_SLOPE)
+            return c + power, (-alpha * power / inner)[:, :, None] * g * by_weight
+
+        return slopes
 
     def curvature(self, theta: Array, weights: Array, scale: Array) -> tuple[Array, Array]:
         k = weights.shape[1]

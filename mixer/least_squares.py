@@ -18,7 +18,7 @@ Curve = Callable[[Array, Array], tuple[Array, Array]]
 """(theta (problems, p), scale (problems, s)) -> values (problems, n), Jacobian (problems, n, p)."""
 
 _WIDE = 3  # times as many parameters as runs: then the equations are solved in the runs (Woodbury's formula)
-_CHUNK = 400_000  # doubles of Jacobian held at once: larger stacks fall out of the processor's cache
+_CHUNK = 200_000  # doubles of Jacobian held at once: larger stacks fall out of the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,6 @@ def solve(
 def _stack(curve: Curve, start: Array, problems: Problems, iterations: int, tolerance: float) -> tuple[Array, Array]:
     theta = start.copy()
     count, size = theta.shape
-    diagonal = np.arange(size)
     damping = np.full(count, 1e-2)
     quiet = np.zeros(count, dtype=np.int64)
 
@@ -86,8 +85,9 @@ def _stack(curve: Curve, start: Array, problems: Problems, iterations: int, tole
             move = _wide_step(jacobian, weighted, gradient, problems.pull[live], damping[live])
         else:
             hessian = np.matmul(weighted.transpose(0, 2, 1), jacobian)
-            hessian[:, diagonal, diagonal] += problems.pull[live]
-            hessian[:, diagonal, diagonal] *= 1.0 + damping[live][:, None]
+            diagonal = hessian.reshape(len(live), -1)[:, :: size + 1]
+            diagonal += problems.pull[live]
+            diagonal *= 1.0 + damping[live][:, None]
             move = -np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         # parameters live on a log or logit scale: a step beyond 2 is never to be trusted
         move *= np.minimum(1.0, 2.0 / np.maximum(np.abs(move).max(1, keepdims=True), 1e-12))
@@ -98,7 +98,10 @@ def _stack(curve: Curve, start: Array, problems: Problems, iterations: int, tole
         gain = (best[live] - trial_best) / np.maximum(best[live], 1e-300)
         moved = live[better]
         theta[moved], best[moved] = trial[better], trial_best[better]
-        value[better], jacobian[better] = trial_value[better], trial_jacobian[better]
+        if better.all():
+            value, jacobian = trial_value, trial_jacobian
+        else:
+            value[better], jacobian[better] = trial_value[better], trial_jacobian[better]
         damping[live] = np.clip(np.where(better, damping[live] * 0.3, damping[live] * 4.0), 1e-7, 1e7)
         quiet[live] = np.where(better & (gain < tolerance), quiet[live] + 1, np.where(better, 0, quiet[live]))
         keep = (quiet[live] < 2) & (damping[live] < 1e6)

@@ -17,6 +17,8 @@ from mixer.arrays import Array, Numbers
 
 TOLERANCE = 1e-9
 
+_REMEMBERED = 64
+
 MANY = 40
 """Above so many corpora quick solvers are used (here, and `mixer.interior` for the search); below, the general ones do."""
 
@@ -51,6 +53,7 @@ class Limits:
         self.groups = [item for item in items if item.kind.startswith("group")]
         self.rows = np.array([item.row for item in self.groups]).reshape(-1, k)
         self.bounds = np.array([item.bound for item in self.groups])
+        self._projected: dict[bytes, Array] = {}  # one start serves the searches of all draws
 
     def excess(self, weights: Array) -> float:
         """By how much the worst limit is broken; <= 0 when all hold."""
@@ -80,6 +83,14 @@ class Limits:
     def project(self, weights: Array) -> Array:
         """The mixture nearest to `weights` (least squares) that meets every limit."""
         wanted = np.asarray(weights, dtype=np.float64)
+        key = wanted.tobytes()
+        if key not in self._projected:
+            if len(self._projected) >= _REMEMBERED:
+                self._projected.clear()
+            self._projected[key] = self._project(wanted)
+        return self._projected[key].copy()
+
+    def _project(self, wanted: Array) -> Array:
         made = project_box(wanted, self.lower, self.upper)
         if not len(self.rows) or (self.rows @ made <= self.bounds + 1e-12).all():
             return made

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -39,11 +39,19 @@ class Surface:
 
     def metrics(self, weights: Array, which: Any, draw: int | None = None) -> tuple[Array, Array]:
         """Metrics numbered `which`, by the law as fitted or by one draw: values (m,), gradients (m, corpora)."""
+        return self.at(which, draw)(weights)
+
+    def at(self, which: Any, draw: int | None = None) -> Functions:
+        """The same as a function of the mixture alone."""
         theta = (self.law.theta_ if draw is None else self.draws[draw])[which]
-        effective, slope = self.constraints.effective(weights)
-        value, gradient = self.law.slopes(theta, effective[None], self.law.scale_[which])
-        value, gradient = value[:, 0], gradient[:, 0] * slope
-        return value, gradient
+        slopes = self.law.at(theta, self.law.scale_[which])
+
+        def metrics(weights: Array) -> tuple[Array, Array]:
+            effective, slope = self.constraints.effective(weights)
+            value, gradient = slopes(effective[None])
+            return value[:, 0], gradient[:, 0] * slope
+
+        return metrics
 
     def curvature(self, weights: Array, which: Any, draw: int | None = None) -> tuple[Array, Array]:
         """Second derivatives of these metrics, as `CurveLaw.curvature` gives them: diagonals (m, corpora), ratios (m,).
@@ -89,18 +97,23 @@ class Weighted:
     prior: Array
     draw: int | None
 
+    @cached_property
+    def metrics(self) -> Functions:
+        return self.surface.at(self.which, self.draw)
+
     def __call__(self, w: Array) -> tuple[float, Array]:
         inside = np.maximum(w, 0.0)
         share = self.coefficients[self.which]
-        value, gradient = self.surface.metrics(inside, self.which, self.draw)
-        ratio = np.log((inside + 1e-6) / self.prior)
+        value, gradient = self.metrics(inside)
+        near = inside + 1e-6
+        ratio = np.log(near / self.prior)
         pull = self.kl * float((inside * ratio).sum())
-        return float(share @ value) + pull, share @ gradient + self.kl * (ratio + inside / (inside + 1e-6))
+        return float(share @ value) + pull, share @ gradient + self.kl * (ratio + inside / near)
 
     def bent(self, w: Array) -> tuple[Array, Array, Array]:
         """Gradient and curvature, for `mixer.interior`."""
         share = self.coefficients[self.which]
-        _, slopes = self.surface.metrics(w, self.which, self.draw)
+        _, slopes = self.metrics(w)
         diagonal, ratio = self.surface.curvature(w, self.which, self.draw)
         near = w + 1e-6
         pull = self.kl * (1.0 / near + 1e-6 / near**2)
@@ -118,8 +131,12 @@ class Below:
     size: Array
     draw: int | None
 
+    @cached_property
+    def metrics(self) -> Functions:
+        return self.surface.at(self.which, self.draw)
+
     def __call__(self, w: Array) -> tuple[Array, Array]:
-        value, gradient = self.surface.metrics(np.maximum(w, 0.0), self.which, self.draw)
+        value, gradient = self.metrics(np.maximum(w, 0.0))
         return (value - self.top) / self.size, gradient / self.size[:, None]
 
     def bounded(self, w: Array) -> tuple[Array, Array, Array, Array, Numbers]:

@@ -36,11 +36,15 @@ class ReportCard:
 
 def rank_correlation(a: Array, b: Array) -> float:
     """Spearman's rho; 0 when either side is constant."""
-    from scipy.stats import rankdata
-
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    return float(np.corrcoef(_ranks(a), _ranks(b))[0, 1])
+
+
+def _ranks(values: Array) -> Array:
+    """1 for the least value; equal ones share the mean of their ranks."""
+    _, which, times = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(times) - 0.5 * (times - 1))[which])
 
 
 def report_card(truth: Any, predicted: Any, metrics: list[str], how: str, baseline: Any = None) -> ReportCard:
