@@ -237,8 +237,10 @@ class LeaderboardLM(CheckedLM):
     def _score(
         self, questions: list[packed.Question], progress: Progress
     ) -> Iterator[tuple[packed.Question, list[tuple[float, bool]]]]:
-        for batch in packed.batches(questions, self.contexts_per_pass, self.device.type):
-            shared = packed.score(self.model, batch) if self.share_context else None
+        begun = packed.prefix(self.model, questions, self._plain) if self.share_context else None
+        known = [] if begun is None else [begun]
+        for batch in packed.batches(questions, self.contexts_per_pass, self.device.type, sum(p.length for p in known)):
+            shared = packed.score(self.model, batch, *known) if self.share_context else None
             yield from zip(batch, shared or map(self._plain, batch), strict=True)
             progress.update(len(batch))
 

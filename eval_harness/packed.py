@@ -4,10 +4,14 @@ The context stands once, followed by every choice; a mask lets each choice see t
 it begin where the context ends, so the numbers are those of separate passes (up to rounding: 1e-5 in float32; below it `trial`
 measures each model). Only the positions that predict a choice's tokens go through the output layer. Contexts of a batch are
 padded on the left so that those positions are one slice.
+
+Where contexts begin alike for at least half of their length (the same shots before every question, a long instruction), that
+beginning goes through the model once, and every pass reads what the model remembers of it (`prefix`).
 """
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +25,7 @@ _TOLERANCE = 1e-3  # nats; separate passes of different shapes differ by about 1
 _TRIED = 8
 _TOKENS_PER_PASS = {"cpu": 2048}
 _TOKENS_ON_ACCELERATOR = 16_384
+_LEAST_PREFIX, _FEWEST = 32, 8  # tokens and questions for which it is worth it
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,50 @@ class Question:
         return len(self.context) + sum(len(choice) - 1 for choice in self.choices)
 
 
-def batches(questions: Sequence[Question], size: int | None, device: str) -> Iterator[list[Question]]:
-    """Questions of like length together, the longest first; `size` of them, or as many as a pass takes well."""
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What a model remembers of the tokens with which all contexts begin."""
+
+    length: int
+    cache: Any
+    """transformers' keys and values, of one row."""
+
+
+def prefix(model: Any, questions: Sequence[Question], separately: Callable[[Question], list[Answer]]) -> Prefix | None:
+    """The common beginning of all contexts, where it is worth a pass of its own, the model can remember it, and a trial gives
+    the model's own numbers."""
+    # the last token of every context is left out: it predicts
+    contexts = [question.context[:-1] for question in questions]
+    first, last = min(contexts, default=()), max(contexts, default=())
+    length = next(
+        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    tokens = sum(map(len, contexts))
+    if len(questions) < _FEWEST or length < _LEAST_PREFIX or 2 * length * len(questions) < tokens:
+        return None
+    try:
+        ids = torch.tensor([list(first[:length])], device=model.device)
+        with torch.no_grad():
+            cache = model(input_ids=ids, use_cache=True).past_key_values
+        if cache.get_seq_length() != length or not hasattr(cache, "batch_repeat_interleave"):
+            return None
+    except (RuntimeError, ValueError, TypeError, AttributeError):
+        return None
+    made = Prefix(length, cache)
+    tried = trial(model, questions, separately, made)
+    return made if tried is not None and tried.holds else None
+
+
+def batches(questions: Sequence[Question], size: int | None, device: str, known: int = 0) -> Iterator[list[Question]]:
+    """Questions of like length together, the longest first; `size` of them, or as many as a pass takes well.
+
+    Args:
+        known: tokens at the beginning of every context that go through no pass (`prefix`).
+    """
     budget = _TOKENS_PER_PASS.get(device, _TOKENS_ON_ACCELERATOR)
     batch: list[Question] = []
     for question in sorted(questions, key=lambda q: q.length, reverse=True):
-        full = len(batch) >= size if size else bool(batch) and (len(batch) + 1) * batch[0].length > budget
+        full = len(batch) >= size if size else bool(batch) and (len(batch) + 1) * (batch[0].length - known) > budget
         if full:
             yield batch
             batch = []
@@ -66,7 +109,12 @@ class Trial:
         return self.difference <= self.tolerance
 
 
-def trial(model: Any, questions: Sequence[Question], separately: Callable[[Question], list[Answer]]) -> Trial | None:
+def trial(
+    model: Any,
+    questions: Sequence[Question],
+    separately: Callable[[Question], list[Answer]],
+    begun: Prefix | None = None,
+) -> Trial | None:
     """Try out whether sharing the context gives this model's own numbers: in float32 on the shortest and the longest question,
     below it, where every shape of a pass rounds to other numbers, on eight from the shortest to the longest.
 
@@ -82,7 +130,7 @@ def trial(model: Any, questions: Sequence[Question], separately: Callable[[Quest
     pairs = []
     for question in tried:
         try:
-            shared = score(model, [question, by_length[0]])[0]
+            shared = score(model, [question, by_length[0]], *([] if begun is None else [begun]))[0]
         except (RuntimeError, ValueError, TypeError, IndexError):
             return None
         apart = separately(question)
@@ -94,9 +142,14 @@ def trial(model: Any, questions: Sequence[Question], separately: Callable[[Quest
 
 
 @torch.no_grad()
-def score(model: Any, questions: Sequence[Question]) -> list[list[Answer]]:
-    """(log-likelihood in nats, is greedy) of every choice of every question, from one forward pass."""
-    head = max(len(question.context) for question in questions)
+def score(model: Any, questions: Sequence[Question], begun: Prefix | None = None) -> list[list[Answer]]:
+    """(log-likelihood in nats, is greedy) of every choice of every question, from one forward pass.
+
+    Args:
+        begun: of these very contexts.
+    """
+    known = 0 if begun is None else begun.length
+    head = max(len(question.context) for question in questions) - known
     width = head + max(question.length - len(question.context) for question in questions)
     device, dtype = model.device, model.dtype
     ids = torch.zeros((len(questions), width), dtype=torch.long)
@@ -104,9 +157,10 @@ def score(model: Any, questions: Sequence[Question]) -> list[list[Answer]]:
     # which part of a row a column belongs to: 0 context, 1.. choices, -1 padding
     part = torch.full((len(questions), width), -1, dtype=torch.long)
     for row, question in enumerate(questions):
-        start, size = head - len(question.context), len(question.context)
-        ids[row, start:head] = torch.tensor(question.context)
-        positions[row, start:head] = torch.arange(size)
+        size = len(question.context)
+        start = head - size + known
+        ids[row, start:head] = torch.tensor(question.context[known:])
+        positions[row, start:head] = torch.arange(known, size)
         part[row, start:head] = 0
         column = head
         for number, choice in enumerate(question.choices, start=1):
@@ -122,12 +176,19 @@ def score(model: Any, questions: Sequence[Question]) -> list[list[Answer]]:
     # added to the attention scores, as both of transformers' attention functions take it
     mask = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, torch.finfo(dtype).min)
     keep = width - head + 1
-    options = {"logits_to_keep": keep} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    options: dict[str, Any] = (
+        {"logits_to_keep": keep} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
+    )
+    if begun is not None:
+        cache = copy.deepcopy(begun.cache)
+        cache.batch_repeat_interleave(len(questions))
+        options["past_key_values"] = cache
+        mask = torch.cat([mask.new_zeros(len(questions), width, known), mask], dim=2)
     logits = model(
         input_ids=ids.to(device),
         attention_mask=mask[:, None],
         position_ids=positions.to(device),
-        use_cache=False,
+        use_cache=begun is not None,
         **options,
     ).logits[:, -keep:]
     logprobs = torch.log_softmax(logits, dim=-1)

@@ -83,6 +83,30 @@ def test_a_model_that_cannot_share_is_found_out(loaded, jglue, monkeypatch):
     assert not packed.trial(model.model, questions, model._plain).holds
 
 
+def test_a_beginning_that_all_contexts_share_goes_through_the_model_once(loaded, monkeypatch):
+    model = loaded("bpe")
+    begin = [7 + at % 90 for at in range(40)]
+    asked = [
+        (("", ""), [*begin, *range(10 + at, 12 + at + at % 3)], [20 + at, 30][: 1 + choice])
+        for at in range(9)
+        for choice in range(2)
+    ]
+    widths = []
+    right = packed.score
+    monkeypatch.setattr(packed, "score", lambda *given: widths.append(len(given)) or right(*given))
+    monkeypatch.setattr(model, "share_context", True)
+    found = model._loglikelihood_tokens(asked)
+    assert set(widths) == {3}
+    monkeypatch.setattr(model, "share_context", False)
+    apart = model._loglikelihood_tokens(asked)
+    assert [score for score, _ in found] == pytest.approx([score for score, _ in apart], abs=1e-4)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in apart]
+    questions = [packed.Question(tuple(context), (tuple(choice),)) for _, context, choice in asked]
+    different = [packed.Question((50 + at, *each.context), each.choices) for at, each in enumerate(questions)]
+    assert packed.prefix(model.model, questions, model._plain).length == len(begin)
+    assert packed.prefix(model.model, different, model._plain) is None
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_below_float32_contexts_are_shared_within_a_tolerance_that_is_recorded(
     dtype, model_folder, jglue, tmp_path, monkeypatch
