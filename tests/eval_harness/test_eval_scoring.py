@@ -84,6 +84,8 @@ def test_a_model_that_cannot_share_is_found_out(loaded, jglue, monkeypatch):
 
 
 def test_a_beginning_that_all_contexts_share_goes_through_the_model_once(loaded, monkeypatch):
+    from eval_harness import packed
+
     model = loaded("bpe")
     begin = [7 + at % 90 for at in range(40)]
     asked = [
