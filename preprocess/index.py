@@ -188,7 +188,7 @@ def _finished(prefix: Path, recipe: dict[str, Any], skip_broken: int) -> dict[st
 def _tell_changed(count: int) -> None:
     if count:
         print(
-            f"haigo: the tokenizer gives {count:,} documents back changed (up to {LOOKED_AT} of each piece were looked"
+            f"haigo: the tokenizer gives {count:,} documents back changed (the first {LOOKED_AT} of each piece were looked"
             " at, and all with U+2581): line ends, blanks or signs are lost to the model. preprocess.clean takes U+2581"
             " out; a tokenizer of preprocess.tokenizer loses nothing",
             file=sys.stderr,
