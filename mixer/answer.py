@@ -62,6 +62,8 @@ class Recommendation:
     compared: list[dict[str, Any]] | None = None
     curves: dict[str, Any] | None = None
     """What the figures show beyond the document (`mixer.tradeoffs`), where they were asked for."""
+    law: dict[str, Any] | None = None
+    """What predicts any other mixture (`mixer.law_file`); None where no level of a loss is said."""
     scale: dict[str, Any] | None = None
     """Where the target is of another scale than the proxies: how far beyond all runs, whether the weights moved with the
     scale, the weights that the small runs alone would choose, and what moving is worth there."""

@@ -104,6 +104,11 @@ class CurveLaw(ABC):
     def transfer(self) -> Array:
         """How much each corpus helps each loss, (targets, corpora), rows summing to 1."""
 
+    @abstractmethod
+    def named(self, theta: Array, scale: Array) -> dict[str, Array]:
+        """What the curve's formula is made of, by the names it has in the law's docstring, (problems,) or (problems, n) each:
+        for a program of another language (`mixer.law_file`)."""
+
     def own(self) -> int:
         """How many parameters belong to corpora; they come first in a parameter vector."""
         return self.corpora_ * self.own_parameters

@@ -50,6 +50,11 @@ class ExponentialLaw(CurveLaw):
         s = 0.5 * (1.0 + np.tanh(0.5 * theta[:, k + 1]))
         return scale[:, 0] + (scale[:, 1] - scale[:, 0]) * s, power, s
 
+    def named(self, theta: Array, scale: Array) -> dict[str, Array]:
+        k = self.corpora_
+        c, power, _ = self._parts(theta, np.zeros((1, k)), scale)
+        return {"c": c, "b": power[:, 0], "t": _UNIT * theta[:, :k]}
+
     def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
         k = features.shape[1]
         c, power, s = self._parts(theta, features, scale)

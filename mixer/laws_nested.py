@@ -108,6 +108,15 @@ class NestedShareLaw(EffectiveShareLaw):
         groups = np.exp(theta[:, None, :g] + power)
         return _Parts(exponent, alike, share, total, groups, np.exp(rest[:, _LOG_E])[:, None] + groups.sum(2))
 
+    def named(self, theta: Array, scale: Array) -> dict[str, Array]:
+        g, rest = self.groups, self._rest(theta)
+        c, b, alpha, _ = self._power(rest, np.ones((len(theta), 1)), scale, 0)
+        exponent = _sigmoid(theta[:, g : 2 * g] + rest[:, _LOGIT_G, None])
+        alike = exponent + (1.0 - exponent) * _sigmoid(rest[:, _EXTRA, None])
+        quality = np.where(self.several, theta[:, 2 * g : self.own()] + scale[:, 3:], 0.0)
+        own = {"a": np.exp(theta[:, :g]), "g": exponent, "r": alike, "q": np.exp(quality)}
+        return {"c": c, "b": b[:, 0], "e": np.exp(rest[:, _LOG_E]), "alpha": alpha, **own}
+
     def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
         g, own = self.groups, self.own()
         at = self._parts(theta, features, scale)

@@ -78,6 +78,11 @@ class RepeatedShareLaw(EffectiveShareLaw):
         much = (scale[:, 3:4] * self.learnt(theta)[1])[:, None, :]
         return much * times**_POWER, much * _POWER * times ** (_POWER - 1) * self.passes / _AT
 
+    def named(self, theta: Array, scale: Array) -> dict[str, Array]:
+        r_star, much = self.learnt(theta)
+        cost = scale[:, 3:4] * much * (self.passes / _AT) ** _POWER  # of w_j ^ 2.5
+        return {**super().named(theta, scale), "r_star": r_star, "h": cost}
+
     def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
         k, weights = features.shape[1], np.exp(features)
         value, jacobian = super().curve(theta, features, scale)

@@ -106,6 +106,12 @@ class EffectiveShareLaw(CurveLaw):
         c = scale[:, 0] + (scale[:, 1] - scale[:, 0]) * _sigmoid(rest[:, _LOGIT_C])
         return c, power, alpha, log_inner
 
+    def named(self, theta: Array, scale: Array) -> dict[str, Array]:
+        k, one = self.corpora_, np.ones((len(theta), 1))
+        c, b, alpha, _ = self._power(theta, one, scale, k)
+        own = {"a": np.exp(theta[:, :k]), "g": self._exponents(theta, k)}
+        return {"c": c, "b": b[:, 0], "e": np.exp(theta[:, 2 * k + _LOG_E]), "alpha": alpha, **own}
+
     def curve(self, theta: Array, features: Array, scale: Array) -> tuple[Array, Array]:
         k = features.shape[1]
         share, inner, g = self._inner(theta, features)

@@ -272,7 +272,7 @@ def withhold(made: Recommendation, others: Others) -> None:
     """Take the levels out of an answer for a scale far beyond all runs, and say what scale its gain is of."""
     beyond = others.beyond
     made.gain["scale"] = "extrapolated to the target" if len(others.at) else "at the scale of the proxies"
-    made.prediction, made.ceilings, made.curves = {}, {}, None
+    made.prediction, made.ceilings, made.curves, made.law = {}, {}, None, None
     levels = "objective", "metrics"
     made.compared = made.compared and [{k: v for k, v in row.items() if k not in levels} for row in made.compared]
     far = (

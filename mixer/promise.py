@@ -187,6 +187,9 @@ class LeftOut:
         """What is promised at a mixture, (corpora,)."""
         away = float(_to_nearest(mixture[None], self.mixtures)[0])
         farther = away / self.apart if self.apart > 0 else 1.0
+        return self._times(farther)
+
+    def _times(self, farther: float) -> Promise:
         return Promise(
             rests=self.rests * farther,
             weights=self.weights,
@@ -194,6 +197,26 @@ class LeftOut:
             noise=self.noise,
             seeds=self.seeds,
         )
+
+    def at_one(self) -> dict[str, Array]:
+        """Of a mixture as far from its neighbours as the runs are from theirs, (metrics,) each: standard deviation of the error
+        of `left_out` runs, `shift` of what the mixture found shows, and the `floor` below which no error is."""
+        promise, one = self._times(1.0), np.eye(len(self.objective))
+        return {"left_out": np.sqrt(promise._size(one)), "shift": promise.shift(one), "floor": self.noise}
+
+
+def constants() -> dict[str, float]:
+    """What a program of another language needs to promise the same (`mixer.law_file`)."""
+    from scipy.stats import t
+
+    rule = Rule()
+    return {
+        "neighbours": _NEIGHBOURS,
+        "apart": _APART,
+        "drawn": rule.drawn,
+        "z": _Z90,
+        "t": float(t.ppf(0.95, rule.known)),
+    }
 
 
 def examine(task: Problem, left_out: Array, believed: Flags, noise: Array, seeds: Array) -> LeftOut:

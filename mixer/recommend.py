@@ -14,6 +14,7 @@ from haigo.progress import Progress
 from mixer import (
     focus,
     gate,
+    law_file,
     lifted,
     measured,
     methods,
@@ -139,6 +140,8 @@ def choose(
         )  # runs of the small scale say nothing of levels at the target's
         asked = _law(task).fit(*proxies, screen) if own else task.law
         _judge(task, made, asked, proxies.losses, evidence)
+    given = [str(name) for name in labels], examined, made.held_out_predictions, made.ceilings
+    made.law = law_file.content(task, made.weights, kept, law, *given)
     if options.compare:
         made.compared = compared(task, made, believed, choose)
     if options.figures:

@@ -26,7 +26,7 @@ from haigo import __version__, cli, files, flags, redact, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import tables
 from haigo.progress import Progress
-from mixer import figures, items, lifted, mixture, nested, phased, report, reuse, scales, screened, together
+from mixer import figures, items, law_file, lifted, mixture, nested, phased, report, reuse, scales, screened, together
 from mixer.answer import Recommendation
 from mixer.arrays import Array
 from mixer.evidence import Evidence
@@ -95,7 +95,10 @@ def search(options: SearchOptions, command: str = "") -> Recommendation:
         inputs = {name: getattr(options, name) for name in ("ratios", "metrics", "supply", "prior")}
         if options.screen:
             inputs["screen"] = str(Path(options.screen) / "metrics.csv")
-        mixture.write(options.output, made.document(provenance(inputs, len(table.runs), command)))
+        document = made.document(provenance(inputs, len(table.runs), command))
+        mixture.write(options.output, document)
+        if made.law is not None:
+            law_file.write(options.output, {"weights": document["weights"], **made.law})
     return made
 
 
@@ -347,7 +350,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if options.output:
         earlier = [path for pair in options.earlier for path in pair]
         inputs = [options.ratios, options.metrics, options.supply, options.prior, options.screen, *earlier]
-        files.check_output(options.output, inputs)
+        for output in (options.output, law_file.path(options.output)):
+            files.check_output(output, inputs)
     if options.phases:
         named = [options.ratios, options.metrics, options.supply, options.prior, options.output]
         files.check_output(options.phases, named)
