@@ -259,7 +259,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if given.markdown:
         files.write_text(given.markdown, table.markdown())
     if given.html:
-        files.write_text(given.html, table.html())
+        files.write_text(given.html, table.html(given.language))
     if not (given.markdown or given.html):
         print(table.text(shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     return None

@@ -129,6 +129,7 @@ class TableOptions(Options):
     all: bool = option("also rows that are not in the leaderboard's README", False)
     markdown: Path | None = option("write the table as Markdown", None, metavar="FILE")
     html: Path | None = option("write the table as a web page", None, metavar="FILE")
+    language: str = option("of the web page", "en", among=("en", "ja"), flags=("--language", "--lang"))
 
 
 def _token_counts(text: str) -> list[float]:

@@ -6,7 +6,9 @@ import re
 import string
 from dataclasses import dataclass, field
 
-from haigo.shown import html, line, markdown
+from eval_harness.page import HERE
+from haigo import page
+from haigo.shown import line, markdown
 
 SOURCE = "https://github.com/Stability-AI/lm-evaluation-harness/tree/jp-stable"
 LAST = "2023-11-21"
@@ -16,21 +18,6 @@ _CLOSING = (
     f"Percent. Published rows (none later than {LAST}): {SOURCE}; later ones by their authors, with the same harness: {LATER}",
     "A letter marks a figure that may not be compared.",
 )
-_STYLE = """
-:root{color-scheme:light dark}
-body{font:15px/1.45 system-ui,sans-serif;margin:2em auto;max-width:110em;padding:0 1em}
-.wide{overflow-x:auto}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{padding:.3em .7em;text-align:right;white-space:nowrap;border-bottom:1px solid #8884}
-th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:Canvas}
-.average{position:sticky;right:0;background:Canvas;border-left:2px solid #8884}
-thead th{border-bottom:2px solid #888;vertical-align:bottom}
-td small{opacity:.65} sup{color:#a40;font-weight:600;cursor:help}
-tr.own td{font-weight:600;background:#8ac3} tr.base td{font-style:italic;opacity:.75}
-tr.own td:first-child,tr.own .average{background:color-mix(in srgb,#8ac 20%,Canvas)}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.15em .8em} dt{color:#a40;font-weight:600} dd{margin:0}
-@media(prefers-color-scheme:dark){sup,dt{color:#fa6}}
-"""
 
 
 @dataclass(slots=True)
@@ -83,41 +70,33 @@ class Table:
         rule = "|---" + "|---:" * len(self.columns) + "|"
         return "\n".join([head, rule, *lines, "", *(f"- {note}" for note in notes)]) + "\n"
 
-    def html(self) -> str:
-        """A page by itself; a letter says its sentence when pointed at."""
-        # the average stays in sight however many columns there are
-        kinds = [' class="average"' if column == "average" else "" for column in self.columns]
-        head = "<th>model</th>" + "".join(
-            f"<th{kind}>{html(text)}</th>" for kind, text in zip(kinds, self.columns, strict=True)
-        )
-        body = "".join(
-            f'<tr class="{_kind(name)}"><td>{html(name)}</td>{"".join(map(self._cell, cells, kinds))}</tr>\n'
-            for name, cells in self.rows
-        )
-        notes = "".join(f"<dt>{mark}</dt><dd>{html(note)}</dd>" for note, mark in self.notes.items())
-        closing = "".join(f"<p>{_linked(each)}</p>" for each in self._closing())
-        return (
-            '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            f"<title>Haigo leaderboard</title><style>{_STYLE}</style><h1>Japanese leaderboard</h1>"
-            f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table></div>'
-            f"<dl>{notes}</dl>{closing}</html>\n"
-        )
+    def html(self, language: str = "en") -> str:
+        """A page by itself."""
+        template = page.environment(language, HERE).get_template("leaderboard.html")
+        title = page.speaker(language)("Japanese leaderboard")
+        return template.render(title=title, board=self, scripts=[])
 
-    def _cell(self, text: str, kind: str = "") -> str:
+    @property
+    def link(self) -> str:
+        """Where the published rows are."""
+        return SOURCE
+
+    @property
+    def last(self) -> str:
+        """The date of the last published row."""
+        return LAST
+
+    def lines(self) -> list[tuple[str, str, list[tuple[str, str, str, list[str]]]]]:
+        """For a page: a row's name, its kind (ours, base or nothing) and its cells: figure, error, letters, what these mean."""
+        return [(name, _kind(name), list(map(self._parts, cells))) for name, cells in self.rows]
+
+    def _parts(self, text: str) -> tuple[str, str, str, list[str]]:
         found = re.fullmatch(r"(\S+)(?: (±\S+))?(?: ([A-Za-z]+))?", text)
-        if not found:
-            return f"<td{kind}>{html(text)}</td>"
-        value, error, marks = found.groups(default="")
-        said = [note for note, mark in self.notes.items() if mark in marks]
-        tip = f'<sup title="{html("; ".join(said))}">{marks}</sup>' if marks else ""
-        return f"<td{kind}>{html(value)}{f' <small>{html(error)}</small>' if error else ''}{tip}</td>"
+        value, error, marks = found.groups(default="") if found else (text, "", "")
+        return value, error, marks, [note for note, mark in self.notes.items() if mark in marks]
 
 
 def _kind(name: str) -> str:
     if name.endswith("(this run)"):
-        return "own"
+        return "ours"
     return "base" if name in ("always the commonest answer", "chance") else ""
-
-
-def _linked(sentence: str) -> str:
-    return html(sentence).replace(SOURCE, f'<a href="{SOURCE}">{SOURCE.removeprefix("https://")}</a>')

@@ -5,6 +5,7 @@ In SVG text stays text (the reader's own fonts draw it, Japanese included), and 
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import tempfile
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
 _FONTS = ["DejaVu Sans", "Noto Sans CJK JP", "IPAexGothic", "IPAGothic", "TakaoGothic", "Hiragino Sans", "Yu Gothic"]
 _MOST = 60  # corpora in one figure
-INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
-COLOURS = ("#0b6e4f", "#d1495b", "#edae49", "#30638e", "#8d6a9f")
+INK, MUTED, GRID = "#17212b", "#5d6975", "#e2e7ec"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+"""Okabe and Ito's, which colour-blind readers tell apart; the pages' own are darker or lighter ones of these."""
 
 
 def weights(chosen: Mapping[str, float], interval: Mapping[str, Sequence[float]], share: Mapping[str, float]) -> Figure:
@@ -73,7 +75,7 @@ def fit(panels: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
             measured,
             xerr=points.get("std"),
             fmt="o",
-            color=COLOURS[3],
+            color=COLOURS[0],
             ecolor=GRID,
             markersize=4,
             elinewidth=1.2,
@@ -242,6 +244,23 @@ def curves(panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]) ->
     return figure
 
 
+def changes(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """By how much every metric differs between two models: `metric`, `change` (a share; below 0 is better) and `half` of its
+    interval, None where that is not known."""
+    figure = _figure(6.4, 0.34 * len(rows) + 0.9)
+    axes, at = figure.subplots(), np.arange(len(rows))[::-1]
+    values = [100 * row["change"] for row in rows]
+    axes.barh(at, values, height=0.6, color=[COLOURS[0] if value < 0 else COLOURS[1] for value in values])
+    for place, value, row in zip(at, values, rows, strict=True):
+        if row["half"] is not None:
+            axes.plot([value - 100 * row["half"], value + 100 * row["half"]], [place, place], color=INK, linewidth=1.4)
+    axes.axvline(0.0, color=MUTED, linewidth=1.0)
+    axes.set_yticks(at, [row["metric"] for row in rows])
+    axes.set_xlabel("% bits per byte against token share (left is better)", fontsize=9)
+    _plain(axes, "x")
+    return figure
+
+
 def scores(
     panels: Mapping[str, Mapping[str, Sequence[tuple[float, float, float, float]]]], chance: Mapping[str, float]
 ) -> Figure:
@@ -305,12 +324,21 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def write(folder: Path, name: str, figure: Figure) -> list[Path]:
-    """Write NAME.svg and NAME.png into a folder; their paths."""
+Rows = tuple[Sequence[str], Sequence[Sequence[Any]]]
+"""Heading and rows of a table."""
+
+
+def write(folder: Path, name: str, figure: Figure, table: Rows | None = None) -> list[Path]:
+    """Write NAME.svg and NAME.png into a folder, and NAME.csv with the numbers that are drawn; their paths."""
     made = [folder / f"{name}.svg", folder / f"{name}.png"]
     files.write_text(made[0], f'<?xml version="1.0" encoding="utf-8"?>\n{svg(figure)}')
     with files.create(made[1], "wb") as handle:
         _save(figure, handle, format="png", dpi=120, facecolor="white", metadata={"Software": None})
+    if table is not None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([table[0], *table[1]])
+        made.append(folder / f"{name}.csv")
+        files.write_text(made[-1], text.getvalue())
     return made
 
 

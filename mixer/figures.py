@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mixer.proxies import short_names
 
 CURVES = "curves.json"
 """What was drawn of a search beyond mixture.yml, for `mixer.report --figures` and for one's own figures."""
+_WEIGHTS = ("corpus", "weight", "low", "high", "token share")
 NAMES = ("weights", "transfer", "skill", "fit", "trade-off", "ceilings")
 
 _NUMBER = (float, None)
@@ -33,7 +34,7 @@ _CURVES = {
 
 def check(folder: str | os.PathLike[str], inputs: list[str | None]) -> None:
     """Refuse a folder that holds an input, or files of somebody else under the figures' names."""
-    names = [f"{name}.{kind}" for name in NAMES for kind in ("svg", "png")]
+    names = [f"{name}.{kind}" for name in NAMES for kind in ("svg", "png", "csv")]
     files.check_output(folder, inputs, names=[*names, CURVES])
 
 
@@ -45,50 +46,98 @@ def read(folder: str | os.PathLike[str], document: Mapping[str, Any]) -> dict[st
 
 
 def write(
-    folder: str | os.PathLike[str], document: Mapping[str, Any], curves: Mapping[str, Any] | None = None
+    folder: str | os.PathLike[str],
+    document: Mapping[str, Any],
+    curves: Mapping[str, Any] | None = None,
+    keep: bool = True,
 ) -> list[Path]:
     """Draw what there is: weights, transfer and skill of mixture.yml; fit, trade-off and ceilings of a search's curves.
 
+    Args:
+        keep: write `curves.json` too.
+
     Returns:
-        the figures, an SVG and a PNG of each.
+        the figures, of each an SVG, a PNG and a CSV with its numbers.
     """
     place = Path(folder)
     files.remove_leftovers(place, below=False)  # of a killed call
     made: list[Path] = []
-    if curves:
+    if curves and keep:
         files.write_json(place / CURVES, {"weights": dict(document["weights"]), **curves})
     document, curves = _shortened(document, curves)
-    weights = document["weights"]
-    drawn = {"weights": figures.weights(weights, document.get("interval", {}), document.get("token_share", {}))}
+    weights, share = document["weights"], document.get("token_share", {})
+    interval = document.get("interval", {})
+    rows = [(name, weight, *interval.get(name, ("", "")), share.get(name, "")) for name, weight in weights.items()]
+    made += figures.write(place, "weights", figures.weights(weights, interval, share), (_WEIGHTS, rows))
     if document.get("transfer"):
-        drawn["transfer"] = figures.transfer(document["transfer"])
+        corpora = list(next(iter(document["transfer"].values())))
+        rows = [(metric, *parts.values()) for metric, parts in document["transfer"].items()]
+        made += figures.write(place, "transfer", figures.transfer(document["transfer"]), (["metric", *corpora], rows))
     if "fit" in document:
         cards = {
             document["fit"][key]["how"]: document["fit"][key]["metrics"]
             for key in ("cross_validation", "held_out")
             if key in document["fit"]
         }
-        drawn["skill"] = figures.skill(cards)
-    if curves:
-        drawn["fit"] = figures.fit(curves["fit"])
-        if "trade_off" in curves:
-            one = curves["trade_off"]
-            drawn["trade-off"] = figures.trade_off(tuple(one["metrics"]), one["curve"], one["marks"], one["runs"])
-        if curves.get("ceilings", {}).get("lines"):
-            one = curves["ceilings"]
-            drawn["ceilings"] = figures.ceilings(one["unit"], one["lines"], one["given"])
-    for name, figure in drawn.items():
-        made += figures.write(place, name, figure)
+        rows = [
+            (how, m, each["spearman"], each["r2"], each["rmse"]) for how, c in cards.items() for m, each in c.items()
+        ]
+        made += figures.write(place, "skill", figures.skill(cards), (("how", "metric", "spearman", "r2", "rmse"), rows))
+    return made + (_of_search(place, curves) if curves else [])
+
+
+def _of_search(place: Path, curves: Mapping[str, Any]) -> list[Path]:
+    rows = [
+        (metric, how, predicted, measured)
+        for metric, each in curves["fit"].items()
+        for how, prefix in (("left out", ""), ("held out", "held_"))
+        if f"{prefix}measured" in each
+        for predicted, measured in zip(each[f"{prefix}predicted"], each[f"{prefix}measured"], strict=True)
+    ]
+    made = figures.write(place, "fit", figures.fit(curves["fit"]), (("metric", "how", "predicted", "measured"), rows))
+    if "trade_off" in curves:
+        one = curves["trade_off"]
+        rows = [("best mixture, predicted", *pair) for pair in one["curve"]]
+        rows += [(name, *pair) for name, pair in one["marks"].items()] + [
+            ("proxy, measured", *pair) for pair in one["runs"]
+        ]
+        figure = figures.trade_off(tuple(one["metrics"]), one["curve"], one["marks"], one["runs"])
+        made += figures.write(place, "trade-off", figure, (["what", *one["metrics"]], rows))
+    if curves.get("ceilings", {}).get("lines"):
+        one = curves["ceilings"]
+        rows = [(metric, *pair) for metric, pairs in one["lines"].items() for pair in pairs]
+        head = ("metric", "% worse than the reference", f"lost in {one['unit']}")
+        made += figures.write(
+            place, "ceilings", figures.ceilings(one["unit"], one["lines"], one["given"]), (head, rows)
+        )
     return made
+
+
+def fit_of(law: Mapping[str, Any]) -> dict[str, Any]:
+    """Predicted against measured of a law's file (`mixer.law_file`), as `curves.json` has it."""
+    runs, held = law["proxies"], (law["held_out"] or {}).get("metrics", {})
+    return {
+        metric: {
+            **{key: [row[j] for row in runs[key]] for key in ("measured", "predicted")},
+            **{f"held_{key}": held[metric][key] for key in ("measured", "predicted") if metric in held},
+        }
+        for j, metric in enumerate(law["metrics"])
+    }
 
 
 def said(drawn: list[Path], folder: str) -> str:
     """What a command says of the figures it drew."""
-    return f"Drawn: {', '.join(path.name for path in drawn if path.suffix == '.svg')} (and .png) in {folder}"
+    return f"Drawn: {', '.join(path.name for path in drawn if path.suffix == '.svg')} (and .png, .csv) in {folder}"
 
 
 def _shortened(document: Mapping[str, Any], curves: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The same under names that fit into a figure (`train_the_pile_arxiv` is `arxiv`), where they stay apart."""
+    named = shortener(document)
+    kept = {key: document[key] for key in ("weights", "interval", "token_share", "transfer", "fit") if key in document}
+    return named(kept), named(curves or {})
+
+
+def shortener(document: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """What puts names that fit into a figure (`train_the_pile_arxiv` is `arxiv`), where they stay apart, in keys and values."""
     corpora = short_names(list(document["weights"]), "corpus")
     metrics = short_names(list(document.get("prediction", {})), "metric")
 
@@ -97,7 +146,6 @@ def _shortened(document: Mapping[str, Any], curves: Mapping[str, Any] | None) ->
             return {metrics.get(key, corpora.get(key, key)): named(each) for key, each in value.items()}
         if isinstance(value, list):
             return [named(each) for each in value]
-        return metrics.get(value, value) if isinstance(value, str) else value
+        return metrics.get(value, corpora.get(value, value)) if isinstance(value, str) else value
 
-    kept = {key: document[key] for key in ("weights", "interval", "token_share", "transfer", "fit") if key in document}
-    return named(kept), named(curves or {})
+    return named

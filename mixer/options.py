@@ -162,7 +162,7 @@ class SearchOptions(ObjectiveOptions, LimitOptions, RecommendOptions):
         metavar="FILE",
     )
     output: str | None = option("mixture.yml to write", None)
-    language: str = option("of the report", "en", among=("en", "ja"))
+    language: str = option("of the report", "en", among=("en", "ja"), flags=("--language", "--lang"))
     json: bool = option("print the document as JSON", False)
 
 
@@ -221,5 +221,6 @@ class ReportOptions(Options):
     mixture: str = option("mixture.yml", positional=True)
     language: str = again(SearchOptions, "language")
     figures: str | None = again(RecommendOptions, "figures")
+    html: str | None = option("write it as a web page, with the mixer to play with", None, metavar="PAGE")
     markdown: bool = option("for a page instead of a terminal", False)
     json: bool = option("the document as JSON", False)

@@ -1,6 +1,6 @@
 """A recommendation in words: a table for the terminal, Markdown for a page. Figures are drawn elsewhere.
 
-python -m mixer.report mixture.yml [--language ja] [--markdown] [--figures DIR]
+python -m mixer.report mixture.yml [--language ja] [--markdown] [--figures DIR] [--html PAGE]
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from haigo import cli, flags, shown
+from haigo import cli, files, flags, shown
 from haigo.cli import HaigoError
-from mixer import figures, japanese, mixture
+from mixer import figures, japanese, law_file, mixture, page
 from mixer.options import ReportOptions
+from mixer.sentences import number, sentences, spread
 
 _JUDGED = (("left-out Spearman", "spearman"), ("left-out error", "level"), ("regret by a GP", "regret"),
            ("picked proxy loses", "picked"))  # fmt: skip
@@ -25,15 +26,6 @@ Table = tuple[list[str], list[list[str]]]
 """Header and rows, all text."""
 
 
-def _n(value: Any) -> str:
-    return f"{float(value):.4g}"
-
-
-def _range(pair: Sequence[float], percent: bool = False) -> str:
-    low, high = pair
-    return f"{low:.1%} to {high:.1%}" if percent else f"{_n(low)} to {_n(high)}"
-
-
 def tables(document: Mapping[str, Any]) -> dict[str, Table]:
     """The tables of a mixture.yml document, by heading."""
     made: dict[str, Table] = {}
@@ -41,7 +33,7 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
     columns: list[tuple[str, Any]] = [("weight", lambda c: f"{weights[c]:.1%}")]
     for head, key in (("90 % interval", "interval"), ("near-optimal", "near_optimal")):
         if key in document:
-            columns.append((head, lambda c, key=key: _range(document[key][c], percent=True)))
+            columns.append((head, lambda c, key=key: spread(document[key][c], percent=True)))
     if "epochs" in document:
         columns.append(("epochs", lambda c: f"{document['epochs'][c]:.2f}"))
     if "token_share" in document:
@@ -52,7 +44,7 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
         made["Predictions"] = (
             ["metric", "predicted", "90 % interval", against],
             [
-                [m, _n(p["mean"]), _range(p["interval"]), _n(p["token_share"])]
+                [m, number(p["mean"]), spread(p["interval"]), number(p["token_share"])]
                 for m, p in document["prediction"].items()
             ],
         )
@@ -72,8 +64,8 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
             [
                 [
                     row["method"],
-                    _n(row["gain"]) + ("" if row["ceilings_met"] else " (breaks a ceiling)"),
-                    *[_n(row[key]) if key in row else "-" for key in ("gain_gp", *(key for _, key in _JUDGED))],
+                    number(row["gain"]) + ("" if row["ceilings_met"] else " (breaks a ceiling)"),
+                    *[number(row[key]) if key in row else "-" for key in ("gain_gp", *(key for _, key in _JUDGED))],
                     " ".join(f"{c}={w:.3f}" for c, w in row["weights"].items() if w >= 0.0005),
                 ]
                 for row in document["compared"]
@@ -91,7 +83,7 @@ def _grouped(document: Mapping[str, Any], columns: Sequence[tuple[str, Any]]) ->
     for name, group in groups.items():
         own = {
             "weight": f"{group['weight']:.1%}",
-            "90 % interval": _range(group["interval"], percent=True),
+            "90 % interval": spread(group["interval"], percent=True),
             "token share": f"{group['token_share']:.1%}" if "token_share" in group else "-",
         }
         parts = sorted(group["corpora"], key=lambda c: -weights[c])
@@ -113,43 +105,10 @@ def _parts(compared: Sequence[Mapping[str, Any]]) -> dict[str, Table]:
         return f"{known['mean']:+.3f} ({known['interval'][0]:+.3f} to {known['interval'][1]:+.3f})" if known else ""
 
     cells = [
-        [name, *[_n(figures[key]) if key in figures else "-" for _, key in heads], against(figures)]
+        [name, *[number(figures[key]) if key in figures else "-" for _, key in heads], against(figures)]
         for name, figures in rows
     ]
     return {_PARTS: (["method", *[head for head, _ in heads], "regret against auto"], cells)} if rows else {}
-
-
-def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
-    """What is better said than tabulated: gain, what binds, notes."""
-    made: dict[str, list[str]] = {}
-    if "gain" in document:
-        gain = document["gain"]
-        name = document.get("reference", {}).get("name", "token share")
-        made["Mixture"] = [
-            f"Predicted gain over {name}{', ' + gain['scale'] if 'scale' in gain else ''}: {_n(gain['mean'])} "
-            f"({_range(gain['interval'])}) in {gain['unit']}; "
-            f"better with probability {gain['probability']:.2f}. "
-            f"Expected loss from what the proxies do not tell: {_n(document.get('expected_regret', 0.0))}."
-        ]
-        if "proxies_to_halve_regret" in document and document.get("expected_regret", 0.0) > 0:
-            more = document["proxies_to_halve_regret"]
-            made["Mixture"].append(
-                f"About {more} more proxies of the same kind would halve it."
-                if more is not None
-                else "More proxies of the same kind would hardly lower it: try larger ones, or mixtures nearer to this one."
-            )
-    if "binding" in document:
-        made["What binds"] = [
-            f"{item['per']} is worth {_n(item['price'])} in {item['unit']} ({item['constraint']})."
-            for item in document["binding"]
-        ] or ["Nothing binds."]
-        made["What binds"] += [
-            f"The ceiling of {metric} ({_n(item['limit'])}) holds with probability {item['probability']:.2f}."
-            for metric, item in document.get("ceilings", {}).items()
-        ]
-    if document.get("notes"):
-        made["Notes"] = list(document["notes"])
-    return made
 
 
 def _width(text: str) -> int:
@@ -217,8 +176,14 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     try:
         if options.json:
             print(json.dumps(document, ensure_ascii=False, indent=2))
-        else:
+        elif not options.html:
             print(text(document, options.markdown, options.language))
+        if options.html:
+            files.check_output(options.html, [options.mixture, str(law_file.path(options.mixture))])
+            law = law_file.read(options.mixture, document["weights"])
+            files.write_text(options.html, page.render(document, law, options.language, options.mixture))
+            if not options.json:
+                print(f"Written: {options.html}")
         if options.figures:
             with cli.acting("mixer.search"):  # whose figures it may draw anew
                 figures.check(options.figures, [options.mixture])

@@ -66,3 +66,11 @@ def report_card(truth: Any, predicted: Any, metrics: list[str], how: str, baseli
         runs=n,
         how=how,
     )
+
+
+_WORDS = ((0.95, "very well"), (0.8, "well"), (0.5, "fairly"), (0.2, "roughly"), (0.0, "hardly"))
+
+
+def in_words(r2: float) -> str:
+    """How well runs are predicted that the fit never saw, by the part of their variance that is."""
+    return next((word for least, word in _WORDS if r2 > least), "not at all")

@@ -193,6 +193,7 @@ class RunFile(Options):
     output: str = option("the run folder")
     title: str = option("headline of the report", "Haigo run")
     note: str = option("a sentence shown at the top of the report, e.g. that the text is synthetic", "")
+    language: str = option("of the report", "en", among=("en", "ja"))
     seed: int = seed_option("seed of the design, the proxies, the search and the training", 1)
     data_seed: int = seed_option(
         "seed of the train/valid/test split, of dedup's hashes and of the tokenizer's sample", 1234

@@ -66,7 +66,7 @@ def test_the_table_as_files(result, tmp_path, capsys):
     argv = [str(result), "--markdown", str(tmp_path / "t.md"), "--html", str(tmp_path / "t.html")]
     assert cli.run(leaderboard.main, argv) == 0
     assert (tmp_path / "t.md").read_text(encoding="utf-8").startswith("| model | jcommonsenseqa | jnli |")
-    assert "<td>82.22 <small>±1.14</small></td>" in (tmp_path / "t.html").read_text(encoding="utf-8")
+    assert '<td class="n">82.22 <small>±1.14</small></td>' in (tmp_path / "t.html").read_text(encoding="utf-8")
     assert cli.run(leaderboard.main, [str(result)]) == 0
     assert "a: " in capsys.readouterr().out
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import haigo
-from haigo import figures, files, shapes
+from haigo import digests, files, page, shapes
 from haigo.cli import HaigoError
 from haigo.formats import mixture as mixtures
 from haigo.formats.dataset import manifest
-from launch.engine import log
 from launch.pipeline import domains, runfile
 from launch.pipeline import summary as summaries
+from launch.pipeline.page import drawn, trained
 from launch.pipeline.page.html import label, template
 from launch.pipeline.summary import require_trained
+from mixer import japanese, law_file
+from mixer import page as mixture_page
 
 _SHOWN = 5  # documents of each domain
 _CARD = {"spearman": float, "r2": float, "rmse": float}
@@ -26,7 +28,6 @@ _MIXTURE = {
     "fit": {"cross_validation": {"metrics": {str: _CARD}}},
     "provenance?": {},
 }
-_HELD_OUT = {"metrics": {str: {"measured": [float], "predicted": [float]}}}
 _PLAN = {
     **dict.fromkeys(("model", "layout", "file"), str),
     "nodes": int,
@@ -36,7 +37,11 @@ _PLAN = {
 }
 _PLANS = {"configs": [_PLAN], "tokens": float, "cluster": str, "notes?": [str]}
 _ENVIRONMENT = {"platform": str, "cores": int, "packages": {str: (str, None)}}
-_TOKENIZER = {"corpora": {str: {"characters_per_token": float}}}
+_TOKENIZER = {
+    "corpora": {str: {"characters_per_token": float, "documents?": int, "lossless?": int}},
+    "vocab_size?": int,
+}
+_CARD_FILE = {"title?": str, "origin?": str, "licences?": {str: int}}
 _CLEAN = {
     **dict.fromkeys(("documents_in", "documents_out", "characters_in", "characters_out"), int),
     "rules": {str: {"documents": int, "characters": int, "samples?": [object]}},
@@ -59,36 +64,105 @@ _ITEMS = {
 }
 
 
-def write(root: Path, run: runfile.RunFile) -> Path:
-    """Write `report.html`; its path."""
+def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path:
+    """Write `report.html`, and its figures as files in `figures/`; the path of the page.
+
+    Args:
+        language: "en" or "ja"; the run file's when None.
+    """
+    language = language or run.language
     summary = summaries.read(root)
     mixture = mixtures.read(root / "mixture.yml")
     if (wrong := shapes.unlike(mixture, _MIXTURE)) is not None:
         raise HaigoError(f"{root / 'mixture.yml'} is damaged: {wrong}.", "run the pipeline again")
     require_trained(root, mixture["weights"])
-    share = summary["models"].get("token_share", {}).get("weights") or mixture["token_share"]
+    models = summary["models"]
+    share = models.get("token_share", {}).get("weights") or mixture["token_share"]
     names = [f"{weight:g} × {metric}" if weight != 1 else metric for metric, weight in run.objective.metrics.items()]
     columns, proxies = _proxies(root)
-    page = template().render(
-        run=run,
-        goal=names[0] if len(names) == 1 else f"the mean of {', '.join(names[:-1])} and {names[-1]}",
-        summary=summary,
-        models=summary["models"],
-        mixture=mixture,
-        share=share,
-        domains=parted(root, run),
-        text={"corpora": _corpora(root, run), "dedup": dedup(root, run), "contaminated": contaminated(root, run)},
-        columns=columns,
-        proxies=proxies,
-        figures=_figures(root, run, summary["models"], mixture, share),
-        scores=_scores(summary["models"]),
-        plans=files.read_record(root / "configs" / "plan.json", _PLANS),
-        environment=files.read_record(root / "env.json", _ENVIRONMENT),
-        command=files.read_text(root / "command.txt").strip(),
-        version=haigo.__version__,
-    )
-    files.write_text(root / "report.html", page)
+    law = law_file.read(root / "search" / "mixture.yml", mixture["weights"])
+    about = mixture_page.about(mixture, law, language)
+    curves, errors = trained.curves(root, run, models), trained.errors(root, models)
+    say = page.speaker(language, japanese.say)
+    if len(names) > 1:
+        names = [say("the mean of {first} and {last}", first=", ".join(names[:-1]), last=names[-1])]
+    given = {
+        "run": run,
+        "title": run.title,
+        "goal": names[0],
+        "summary": summary,
+        "models": models,
+        "m": about,
+        "mixture_weights": mixture["weights"],
+        "share": share,
+        "domains": parted(root, run),
+        "text": {"corpora": _corpora(root, run), "dedup": dedup(root, run), "contaminated": contaminated(root, run)},
+        "tokenizer": _tokenizer(root, run),
+        "columns": columns,
+        "proxies": proxies,
+        "curves": {metric: trained.series(lines) for metric, lines in curves.items()},
+        "legend": [(number, say(label(name))) for number, name in enumerate(models)],
+        "changes": trained.changes(models, errors),
+        "against": "token_share",
+        "errors": errors,
+        "board": trained.board(root, models, language),
+        "own": trained.scores(models),
+        "answers": trained.answers(root, models),
+        "plans": files.read_record(root / "configs" / "plan.json", _PLANS),
+        "environment": files.read_record(root / "env.json", _ENVIRONMENT),
+        "command": files.read_text(root / "command.txt").strip(),
+        "digests": _digests(root),
+    }
+    given["places"] = _places(given, say)
+    text = template("page.html", language).render(**given, scripts=mixture_page.SCRIPTS if law else [])
+    drawn.write(root / drawn.FOLDER, mixture, law, curves, trained.changes(models, errors))
+    files.write_text(root / "report.html", text)
     return root / "report.html"
+
+
+def _places(given: dict[str, Any], say: Callable[..., str]) -> list[tuple[str, str]]:
+    """What the page's menu leads to: id and name of each section."""
+    found = [
+        ("mixture", say("The mixture"), True),
+        ("mixer", say("The mixer") if given["m"]["law"] else say("What is predicted"), given["m"]["prediction"]),
+        ("models", say("The trained models"), True),
+        ("scores", say("Scores"), given["board"] or given["own"]),
+        ("evidence", say("How good the evidence is"), True),
+        ("domains", say("The domains"), given["domains"]),
+        ("text", say("What went in"), True),
+        ("plan", say("The real training"), True),
+        ("reproduce", say("Where this comes from"), True),
+    ]
+    return [(place, name) for place, name, there in found if there]
+
+
+def _digests(root: Path) -> list[tuple[str, str]]:
+    """What identifies the run: mixture, tokenizer, the proxies' tables, every dataset and trained model."""
+    paths = [root / name for name in ("run.yml", "mixture.yml", "design/ratios.csv", "supply.csv")]
+    paths += [each for name in ("spm.model", "tokenizer.json") if (each := root / "tokenizer" / name).is_file()][:1]
+    paths += sorted((root / "models").glob("*/model/*.safetensors"))
+    found = [(str(path.relative_to(root)), digests.sha256(path)) for path in paths if path.is_file()]
+    for path in sorted((root / "data").glob("*/*_text_document.json")):
+        known = manifest.read(path.with_suffix(""))
+        found.append((f"{path.relative_to(root).with_suffix('')}.bin", known["bin_sha256"]))
+    return found
+
+
+def _tokenizer(root: Path, run: runfile.RunFile) -> dict[str, Any]:
+    """Size, digest, and per corpus what a token holds and how many documents came back unchanged."""
+    found = files.read_record(root / "tokenizer" / "meta.json", _TOKENIZER)
+    rows = {}
+    for name in run.corpora:
+        row = found["corpora"][name]
+        clean = files.read_record(root / run.text_folder() / name / "clean.json", _CLEAN)
+        wide = clean.get("bytes_out", 0) / max(1, clean["characters_out"])
+        whole = row.get("documents")
+        rows[name] = {
+            "characters_per_token": row["characters_per_token"],
+            "bytes_per_token": row["characters_per_token"] * wide or None,
+            "lossless": f"{row['lossless']:,} / {whole:,}" if whole else "",
+        }
+    return {"vocab_size": found.get("vocab_size", 0), "sha256": str(found.get("sha256", "")), "corpora": rows}
 
 
 def _corpora(root: Path, run: runfile.RunFile) -> dict[str, Any]:
@@ -104,9 +178,22 @@ def _corpora(root: Path, run: runfile.RunFile) -> dict[str, Any]:
                 if corpus == name
             ),
             "characters_per_token": compression[name]["characters_per_token"],
+            **_origin(root, run.corpora[name].files),
         }
         for name in run.corpora
     }
+
+
+def _origin(root: Path, paths: str | list[str]) -> dict[str, Any]:
+    """Where a corpus was fetched from and under which licences, as the data card beside its files says; else its files."""
+    given = [paths] if isinstance(paths, str) else paths
+    for path in given:
+        place = Path(path.replace("{prepared}", str(root / "raw")))
+        for folder in (place, place.parent):
+            if (folder / "DATA_CARD.json").is_file():
+                card = files.read_record(folder / "DATA_CARD.json", _CARD_FILE)
+                return {"origin": card.get("origin", ""), "licences": list(card.get("licences", {}))}
+    return {"origin": ", ".join(path.replace("{prepared}/", "") for path in given), "licences": []}
 
 
 def parted(root: Path, run: runfile.RunFile) -> dict[str, dict[str, Any]]:
@@ -140,35 +227,3 @@ def _proxies(root: Path) -> tuple[list[str], list[list[str]]]:
         raise HaigoError(told, "run the pipeline again") from None
     rows = both.itertuples(index=False, name=None)
     return list(map(str, both)), [[f"{x:.4g}" if isinstance(x, float) else str(x) for x in row] for row in rows]
-
-
-def _figures(
-    root: Path, run: runfile.RunFile, models: dict[str, Any], mixture: dict[str, Any], share: dict[str, float]
-) -> dict[str, Any]:
-    """Name -> SVG."""
-    from markupsafe import Markup
-
-    held_out = files.read_record(root / "search" / "held_out.json", (_HELD_OUT, None)) or {"metrics": {}}
-    panels: dict[str, dict[str, list[tuple[float, float]]]] = {metric: {} for metric in run.objective.metrics}
-    for name in models:
-        for point in log.read(root / "models" / name / "log.jsonl"):
-            for metric in (each for each in point if each.endswith("_bpb")):
-                panels.setdefault(metric, {}).setdefault(label(name), []).append((point["tokens"], point[metric]))
-    panels = {metric: drawn for metric, drawn in panels.items() if drawn}
-    return {
-        "weights": Markup(figures.svg(figures.weights(mixture["weights"], mixture.get("interval", {}), share))),
-        "fit": Markup(figures.svg(figures.fit(held_out["metrics"]))) if held_out["metrics"] else "",
-        "curves": Markup(figures.svg(figures.curves(panels))) if panels else "",
-    }
-
-
-def _scores(models: dict[str, Any]) -> list[tuple[str, str, str, float, Any]]:
-    """(task, metric, model, value, standard error) of every figure."""
-    rows = [
-        (task, metric, name, value, result.get(f"{metric}_stderr"))
-        for name, model in models.items()
-        for task, result in model["scores"].items()
-        for metric, value in result.items()
-        if isinstance(value, int | float) and not metric.endswith("_stderr")
-    ]
-    return sorted(rows, key=lambda row: row[:2])

@@ -106,7 +106,7 @@ def test_what_repeats_and_what_is_asked_goes(place):
     found = json.loads((out / "decontaminate" / "decontaminate.json").read_text(encoding="utf-8"))
     assert found["tasks"]["jcommonsenseqa"]["found"] == 2
     assert len(rows) == found["tasks"]["jcommonsenseqa"]["found_in_training"]
-    parts, remove = html.template("parts.html").module, made.file.decontaminate.remove
+    parts, remove = html.template("text.html").module, made.file.decontaminate.remove
     page = parts.repeated(report.dedup(out, made.file)) + parts.evaluation(report.contaminated(out, made.file), remove)
     assert "10 of 142 documents were taken out" in page and "jcommonsenseqa" in page and "Looked for in 1 files" in page
 

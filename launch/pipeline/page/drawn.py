@@ -1,0 +1,44 @@
+"""The figures of a run's report as files: PNG and SVG for slides, CSV for one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from haigo import figures
+from mixer import figures as mixture_figures
+
+FOLDER = "figures"
+
+
+def write(
+    folder: Path,
+    mixture: Mapping[str, Any],
+    law: Mapping[str, Any] | None,
+    curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    changes: Sequence[Mapping[str, Any]],
+) -> list[Path]:
+    """Draw all of them; the paths."""
+    made = mixture_figures.write(folder, mixture, None if law is None else {"fit": mixture_figures.fit_of(law)}, False)
+    if curves:
+        rows = [
+            (metric, model, tokens, value)
+            for metric, lines in curves.items()
+            for model, points in lines.items()
+            for tokens, value in points
+        ]
+        head = ("metric", "model", "tokens", "bits per byte")
+        made += figures.write(folder, "curves", figures.curves(curves), (head, rows))
+    if changes:
+        keys = ("metric", "change", "ours", "theirs", "half")
+        head = (
+            "metric",
+            "change",
+            "chosen mixture (bits per byte)",
+            "token share (bits per byte)",
+            "half of the 90 % interval",
+        )
+        table = head, [tuple(row[key] for key in keys) for row in changes]
+        made += figures.write(folder, "changes", figures.changes(changes), table)
+    return made

@@ -1,0 +1,50 @@
+"""What a recommendation says that is better said than tabulated: gain, what binds, notes; `mixer.japanese` knows it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def number(value: Any) -> str:
+    """Four significant digits."""
+    return f"{float(value):.4g}"
+
+
+def spread(pair: Sequence[float], percent: bool = False) -> str:
+    """Two ends of an interval."""
+    low, high = pair
+    return f"{low:.1%} to {high:.1%}" if percent else f"{number(low)} to {number(high)}"
+
+
+def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What is better said than tabulated: gain, what binds, notes."""
+    made: dict[str, list[str]] = {}
+    if "gain" in document:
+        gain = document["gain"]
+        name = document.get("reference", {}).get("name", "token share")
+        made["Mixture"] = [
+            f"Predicted gain over {name}{', ' + gain['scale'] if 'scale' in gain else ''}: {number(gain['mean'])} "
+            f"({spread(gain['interval'])}) in {gain['unit']}; "
+            f"better with probability {gain['probability']:.2f}. "
+            f"Expected loss from what the proxies do not tell: {number(document.get('expected_regret', 0.0))}."
+        ]
+        if "proxies_to_halve_regret" in document and document.get("expected_regret", 0.0) > 0:
+            more = document["proxies_to_halve_regret"]
+            made["Mixture"].append(
+                f"About {more} more proxies of the same kind would halve it."
+                if more is not None
+                else "More proxies of the same kind would hardly lower it: try larger ones, or mixtures nearer to this one."
+            )
+    if "binding" in document:
+        made["What binds"] = [
+            f"{item['per']} is worth {number(item['price'])} in {item['unit']} ({item['constraint']})."
+            for item in document["binding"]
+        ] or ["Nothing binds."]
+        made["What binds"] += [
+            f"The ceiling of {metric} ({number(item['limit'])}) holds with probability {item['probability']:.2f}."
+            for metric, item in document.get("ceilings", {}).items()
+        ]
+    if document.get("notes"):
+        made["Notes"] = list(document["notes"])
+    return made
