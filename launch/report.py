@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (folder / "summary.json").exists():
         raise HaigoError(f"{folder} is not a finished run folder.", "run `python -m launch.pipeline` to its end")
     files.check_output(folder, names=("report.html",))
-    files.check_output(folder / drawn.FOLDER)
+    drawn.check(folder)
     verify.records(folder)
     page = report.write(folder, runfile.read(folder / "run.yml"), options.language)
     Ledger(folder).note(page.name)

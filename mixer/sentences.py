@@ -17,6 +17,10 @@ def spread(pair: Sequence[float], percent: bool = False) -> str:
     return f"{low:.1%} to {high:.1%}" if percent else f"{number(low)} to {number(high)}"
 
 
+def _of(unit: str) -> str:
+    return "the objective" if unit == "sum" else unit
+
+
 def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
     """What is better said than tabulated: gain, what binds, notes."""
     made: dict[str, list[str]] = {}
@@ -25,7 +29,7 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
         name = document.get("reference", {}).get("name", "token share")
         made["Mixture"] = [
             f"Predicted gain over {name}{', ' + gain['scale'] if 'scale' in gain else ''}: {number(gain['mean'])} "
-            f"({spread(gain['interval'])}) in {gain['unit']}; "
+            f"({spread(gain['interval'])}) in {_of(gain['unit'])}; "
             f"better with probability {gain['probability']:.2f}. "
             f"Expected loss from what the proxies do not tell: {number(document.get('expected_regret', 0.0))}."
         ]
@@ -38,7 +42,7 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
             )
     if "binding" in document:
         made["What binds"] = [
-            f"{item['per']} is worth {number(item['price'])} in {item['unit']} ({item['constraint']})."
+            f"{item['per']} is worth {number(item['price'])} in {_of(item['unit'])} ({item['constraint']})."
             for item in document["binding"]
         ] or ["Nothing binds."]
         made["What binds"] += [

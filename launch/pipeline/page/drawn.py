@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import figures
+from haigo import figures, files
 from mixer import figures as mixture_figures
 
 FOLDER = "figures"
+NAMES = ("weights", "transfer", "skill", "fit", "curves", "changes")
+
+
+def check(root: Path) -> None:
+    """Refuse a run folder with files of somebody else under the figures' names."""
+    files.check_output(root / FOLDER, names=[f"{name}.{kind}" for name in NAMES for kind in ("svg", "png", "csv")])
 
 
 def write(
