@@ -99,6 +99,13 @@ class SwarmOptions(BudgetOptions):
         "stop every proxy after this part of its tokens, its schedule as for all", 1.0, metavar="PART", above=0, most=1
     )
     export: bool = option("keep every proxy's model", False)
+    live: int | None = option(
+        "show the swarm on http://127.0.0.1:PORT/ while it trains; 0 takes a free port",
+        None,
+        metavar="PORT",
+        least=0,
+        most=65535,
+    )
     checkpoints: bool = option("keep a checkpoint of each while it trains", True, both=True)
     shard: tuple[int, int] | None = option(
         "train only this part of the table, e.g. 2/4: one on each machine",

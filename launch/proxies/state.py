@@ -14,7 +14,7 @@ from haigo.formats.dataset.manifest import fingerprint
 from launch.engine import checkpoint
 from launch.engine.job import Job, prepare
 from launch.engine.options import TrainOptions
-from launch.proxies import cluster, epochs, metrics, neox, proxy, scores, status_display
+from launch.proxies import cluster, epochs, live, metrics, neox, proxy, scores, status_display
 from launch.proxies import workers as defaults
 from launch.proxies.options import RunOptions
 from launch.proxies.proxy import Proxy, proxy_config
@@ -186,7 +186,13 @@ class Swarm:
         summary, there = self.summary, len(self.summary.results)
         runs = there + len(waiting)
         executor, remark = self._executor()
-        with StatusDisplay(runs, len(waiting), summary.tokens, quiet=not self.options.show) as display:
+        quiet = not self.options.show
+        with (
+            live.serving(self.options.live, f"{self.folder}") as page,
+            StatusDisplay(runs, len(waiting), summary.tokens, quiet, page) as display,
+        ):
+            if page is not None:
+                display.say(f"live: {page.address}")
             for name, result in summary.results.items():
                 display.result(name, result["metrics"])
             if there:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from haigo.progress import Progress, bar, clock
+from launch.proxies.live import LivePage
 
 
 @dataclass
@@ -26,15 +27,18 @@ class StatusDisplay(Progress):
         waiting: how many of them are to be trained.
         tokens: training tokens of one.
         quiet: only count.
+        page: that shows the same.
     """
 
-    def __init__(self, runs: int, waiting: int, tokens: int, quiet: bool = False) -> None:
+    def __init__(self, runs: int, waiting: int, tokens: int, quiet: bool = False, page: LivePage | None = None) -> None:
         super().__init__("proxies", waiting * tokens, "tokens", quiet=quiet)
         self.runs, self.tokens = runs, tokens
         self.running: dict[str, _Running] = {}
         self.finished = 0
         self.best: dict[str, tuple[float, str]] = {}
         """metric -> (least value so far, its run); "mean" is that over all losses."""
+        self.results: dict[str, dict[str, float]] = {}
+        self.page = page
         self._trained = 0.0
 
     def __enter__(self) -> StatusDisplay:
@@ -62,6 +66,7 @@ class StatusDisplay(Progress):
     def result(self, name: str, metrics: Mapping[str, float]) -> None:
         """A proxy's losses, of now or of before."""
         self.finished += 1
+        self.results[name] = dict(metrics)
         if metrics:
             for metric, value in {"mean": sum(metrics.values()) / len(metrics), **metrics}.items():
                 if metric not in self.best or value < self.best[metric][0]:
@@ -70,10 +75,22 @@ class StatusDisplay(Progress):
     def refresh(self) -> None:
         """Show the state if it is time to."""
         self.done = self._trained + sum(one.tokens for one in self.running.values())
+        if self.page is not None:
+            self.page.show(self.state())
         self.show()
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for a page."""
+        running = [
+            {"name": name, "share": self._share(one), "state": self._state(one)} for name, one in self.running.items()
+        ]
+        counts = {"runs": self.runs, "finished": self.finished, "done": self.done, "total": self.total}
+        return {**counts, "rate": self.rate, "left": self.left, "running": running, "results": self.results}
 
     def say(self, text: str) -> None:
         """A line that stays."""
+        if self.page is not None:
+            self.page.said.append(text)
         if self.quiet:
             return
         super().say(text)
@@ -93,14 +110,22 @@ class StatusDisplay(Progress):
         wide = max((len(name) for name in self.running), default=0)
         rows = []
         for name, one in self.running.items():
-            share = one.tokens / self.tokens if self.tokens else 1.0
-            state = "evaluating" if share >= 1 else "starting" if one.base is None else ""
-            trained = one.tokens - (one.base or 0)
-            if not state and trained > 0:
-                state = f"{clock((self.tokens - one.tokens) * (time.monotonic() - one.since) / trained)} left"
-            rows.append(f"  {name:{wide}}  {bar(share, 16)}  {state}")
+            rows.append(f"  {name:{wide}}  {bar(self._share(one), 16)}  {self._state(one)}")
         best = [f"{metric} {value:.3f} ({run})" for metric, (value, run) in self.best.items() if metric != "mean"]
         return [*rows, *(["  best: " + ", ".join(best)] if best else [])]
+
+    def _share(self, one: _Running) -> float:
+        return one.tokens / self.tokens if self.tokens else 1.0
+
+    def _state(self, one: _Running) -> str:
+        """What a proxy is at, in a word, or how long it will take."""
+        if self._share(one) >= 1:
+            return "evaluating"
+        if one.base is None:
+            return "starting"
+        trained = one.tokens - one.base
+        left = (self.tokens - one.tokens) * (time.monotonic() - one.since) / trained if trained > 0 else None
+        return "" if left is None else f"{clock(left)} left"
 
     def close(self, ended_well: bool = True) -> None:
         self.running.clear()

@@ -144,7 +144,7 @@ def _digests(root: Path) -> list[tuple[str, str]]:
     found = [(str(path.relative_to(root)), digests.sha256(path)) for path in paths if path.is_file()]
     for path in sorted((root / "data").glob("*/*_text_document.json")):
         known = manifest.read(path.with_suffix(""))
-        found.append((f"{path.relative_to(root).with_suffix('')}.bin", known["bin_sha256"]))
+        found.append((f"{path.relative_to(root).with_suffix('')}.bin", known.get("bin_sha256", "")))
     return found
 
 

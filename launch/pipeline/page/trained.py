@@ -12,7 +12,6 @@ from typing import Any
 from eval_harness import leaderboard
 from eval_harness.table import Table
 from haigo import files, page
-from haigo.cli import HaigoError
 from launch.engine import checkpoint, log
 from launch.pipeline import runfile
 from launch.pipeline.page.html import label
@@ -78,10 +77,7 @@ def board(root: Path, models: Mapping[str, Any], language: str) -> Table | None:
         path = root / "scores" / name / "result.json"
         if path.is_file():
             rows.append(dataclasses.replace(leaderboard.ours(path), name=say(label(name))))
-    try:
-        return leaderboard.compare(rows, leaderboard.published()) if rows else None
-    except HaigoError:  # no task has a figure
-        return None
+    return leaderboard.compare(rows, leaderboard.published()) if any(row.cells for row in rows) else None
 
 
 def scores(models: Mapping[str, Any]) -> list[tuple[str, str, str, float, Any]]:
