@@ -110,6 +110,8 @@ def models(root):
         put(root / "scores" / name / "result.json", told)
         row = {
             "doc_id": 0,
+            "id": 7,
+            "acc": 0.0,
             "context": HOSTILE,
             "choices": [{"text": HOSTILE}, {"text": "b"}],
             "prediction": 0,
