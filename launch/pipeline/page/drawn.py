@@ -38,13 +38,13 @@ def write(
         made += figures.write(folder, "curves", figures.curves(curves), (head, rows))
     if changes:
         keys = ("metric", "change", "ours", "theirs", "half")
-        head = (
+        titles = (
             "metric",
             "change",
             "chosen mixture (bits per byte)",
             "token share (bits per byte)",
             "half of the 90 % interval",
         )
-        table = head, [tuple(row[key] for key in keys) for row in changes]
+        table = titles, [tuple(row[key] for key in keys) for row in changes]
         made += figures.write(folder, "changes", figures.changes(changes), table)
     return made
