@@ -222,5 +222,5 @@ def test_the_average_stays_in_sight(tmp_path, capsys):
     assert text.splitlines()[0].split()[-1] == "average" and "none later than 2023-11-21" in text
     assert cli.run(leaderboard.main, [str(path), "--html", str(tmp_path / "t.html")]) == 0
     page = (tmp_path / "t.html").read_text(encoding="utf-8")
-    assert '<th class="average">average</th>' in page and page.count('<td class="average">') >= 18
-    assert ".average{position:sticky;right:0" in page
+    assert '<th class="n average">average</th>' in page and page.count('<td class="n average">') >= 18
+    assert ".average { position: sticky; right: 0;" in page
