@@ -4,4 +4,4 @@ import sys
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent
-sys.path[:0] = [str(TESTS / name) for name in ("launch", "launch/neox", "eval_harness", "preprocess")]
+sys.path[:0] = [str(TESTS / name) for name in ("launch", "launch/neox", "launch/plan", "eval_harness", "preprocess")]

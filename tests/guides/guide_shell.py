@@ -137,7 +137,7 @@ class Shell:
         with _inside(self.folder):
             code, said = self._do(meant, line.body)
         self.ran.seconds.append((time.process_time() + sum(os.times()[2:4]) - began, line.text))
-        refused = bool(re.search(r"^(?:haigo: |FAIL )", line.answer, re.MULTILINE))
+        refused = bool(re.search(r"^(?:haigo: |FAIL |.* does not fit: )", line.answer, re.MULTILINE))
         expected = {cli.BAD_INPUT, cli.REFUSED, cli.FAILED} if refused else {cli.OK}
         assert code in expected, f"{where}\nended with {code}, in {self.folder}:\n{said}"
 

@@ -66,7 +66,9 @@ def catalogue(folder: Path, names: list[str], tokenizer: str = "tok") -> None:
     (folder / "corpora.yml").write_text(yaml.safe_dump({"tokenizer": tokenizer, "corpora": corpora}))
 
 
-def trained(folder: Path, save: str, log: str, tok: str = "tok", corpora: tuple[str, ...] = ("news", "wiki")) -> None:
+def trained(
+    folder: Path, save: str, log: str, tok: str = "tok", corpora: tuple[str, ...] = ("news", "wiki"), step: int = 4
+) -> None:
     """A run that GPUs have trained: a checkpoint of GPT-NeoX's, and a log that tells the loss of its weights."""
     import convert_world
     from neox_world import World
@@ -81,16 +83,19 @@ def trained(folder: Path, save: str, log: str, tok: str = "tok", corpora: tuple[
         "test_data_paths": [str(first)],
     }
     world = World(folder, folder / "corpora.yml", folder / "mixture.yml", {})
-    length = {"seq_length": 512, "max_position_embeddings": 512, "vocab_file": str(folder / tok / "spm.model")}
-    config = convert_world.config(world, folder / save, **paths, **length)
+    length = {"seq_length": 512, "max_position_embeddings": 512, "train_iters": step + 2, "lr_decay_iters": step + 2}
+    vocabulary = str(folder / tok / "spm.model")
+    config = convert_world.config(world, folder / save, **paths, **length, vocab_file=vocabulary)
     rows = convert_world.padded(tokenizer.load(folder / tok).vocab_size, config)
-    convert_world.write_checkpoint(folder / save, config, convert_world.weights(rows))
+    convert_world.write_checkpoint(folder / save, config, convert_world.weights(rows), step)
     measured = folder / "measured"
     told = convert_world.converted(folder / save, measured, check=True)
     (loss,) = told["losses"]
     (folder / log).parent.mkdir(parents=True, exist_ok=True)
-    lines = log_of(folder / log, {5: float(loss["text"].split()[0])}).read_text().splitlines()
-    (folder / log).write_text("".join(f"{line}\n" for line in lines if "validation" not in line))
+    text = log_of(folder / log, {5: float(loss["text"].split()[0])}).read_text()
+    here = f"{step + 1:8d}/{step + 2:8d}"
+    lines = [line.replace(f"{5:8d}/{6:8d}", here) for line in text.splitlines() if f"{5:8d}/" in line or "start" in line]
+    (folder / log).write_text("".join(f"{line}\n" for line in lines))
     shutil.rmtree(measured)
 
 
@@ -107,6 +112,98 @@ def readme(folder: Path) -> None:
     synthetic_jglue.write(folder / "JGLUE")
 
 
+def mixture(folder: Path) -> None:
+    """The answer of a search over other people's runs."""
+    weights = {"news": 0.08, "wiki": 0.6083, "books": 0.1094, "code": 0.2023}
+    (folder / "mixture.yml").write_text(yaml.safe_dump({"weights": weights, "objective": {"news_bpb": 1.0}}))
+
+
+def milestone(folder: Path, config: str, step: int) -> None:
+    """A checkpoint that GPUs have left of the run of `config`, kept for good."""
+    from neox_world import write_weights
+
+    run = yaml.safe_load((folder / config).read_text())
+    place = Path(run["save"]) / "milestones" / f"global_step{step}"
+    write_weights(place)
+    (place / "configs").mkdir()
+    shutil.copy(folder / config, place / "configs")
+
+
+def regmix(folder: Path) -> None:
+    """Two tables in RegMix's form: its names of columns, losses of our own."""
+    names = [f"train_the_pile_{name}" for name in ("pile_cc", "arxiv", "wikipedia_en", "github")]
+    rng, shares, losses = (
+        random.Random(2),
+        "index," + ",".join(names) + "\n",
+        "index,metric/the_pile_pile_cc_val_loss\n",
+    )
+    for run in range(40):
+        drawn = [rng.expovariate(1) for _ in names]
+        part = [each / sum(drawn) for each in drawn]
+        shares += f"{run}," + ",".join(f"{each:.6f}" for each in part) + "\n"
+        losses += f"{run},{4 + 0.8 * (part[0] + 0.05) ** -0.2 + 0.1 * part[1] + rng.gauss(0, 0.002):.5f}\n"
+    (folder / "train_mixture_1m.csv").write_text(shares)
+    (folder / "train_pile_loss_1m.csv").write_text(losses)
+
+
+def small_models(folder: Path) -> None:
+    """JSTS's pairs of sentences."""
+    one, other = "川の水が増えた。", "駅で人が待つ。"
+    rows = [{"sentence_pair_id": str(n), "sentence1": one * (1 + n % 2), "sentence2": other * (1 + n % 3), "label": n % 5}
+            for n in range(8)]  # fmt: skip
+    (folder / "jglue").mkdir()
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "jglue" / "jsts-valid-v1.1.json").write_text(lines)
+
+
+def finetune(folder: Path) -> None:
+    """A trained 1-3B, examples to finetune on, and Haigo's checkout beside."""
+    from launch import configs
+
+    mixture(folder)
+    (folder / "haigo").symlink_to(Path(__file__).parent.parent.parent)
+    for name in ("train", "valid"):
+        chats = [{"prompt": f"{n}番の駅は？", "response": f"{n}番は川沿いの駅です。" * 20} for n in range(800)]
+        pairs = [{"prompt": f"{n}の次は？", "chosen": f"{n + 1}です。", "rejected": f"{n}です。"} for n in range(300)]
+        for kind, rows in (("sft", chats), ("dpo", pairs)):
+            path = folder / kind / f"{name}.jsonl"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    words = ["--model", "1-3B", "--cluster", "a100-40gb", "--tokens", "20e9", "--mixture", str(folder / "mixture.yml"),
+             "--catalogue", str(folder / "corpora.yml"), "--save", str(folder / "checkpoints" / "1-3B"),
+             "--output", str(folder / "base.yml")]  # fmt: skip
+    assert cli.run(configs.main, words) == cli.OK
+    checkpoint(folder, "base.yml", 100)
+
+
+def published(folder: Path) -> None:
+    """A model of Hugging Face with its tokenizer, as `hf download` brings it."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    shape = {
+        "vocab_size": 4000,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 256,
+    }
+    model = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, max_position_embeddings=2048, bos_token_id=1, eos_token_id=1))
+    model.save_pretrained(folder / "rinna")
+    shutil.copy(folder / "tok" / "spm.model", folder / "rinna" / "spiece.model")
+
+
+def checkpoint(folder: Path, config: str, step: int) -> None:
+    """A checkpoint that GPUs have left of the run of `config`."""
+    from test_config_recipes import stretchable
+
+    run = yaml.safe_load((folder / config).read_text())
+    place = Path(run["save"]) / f"global_step{step}"
+    (place / "configs").mkdir(parents=True)
+    stretchable(place, run["max_position_embeddings"])
+    shutil.copy(folder / config, place / "configs")
+    (place.parent / "latest").write_text(place.name)
+
+
 def meanwhile(name: str, line: str, folder: Path) -> None:
     """What the reader does between two lines of a guide: train the runs of a table, wait for the GPUs."""
     if name == "README" and "--metrics metrics.csv" in line:
@@ -116,6 +213,20 @@ def meanwhile(name: str, line: str, folder: Path) -> None:
         catalogue(folder, ["news", "wiki"])
     if name == "README" and "launch.convert" in line:
         trained(folder, "checkpoints/1-3B", "train.log")
+
+    if name == "a100" and "--recipe decay" in line:
+        milestone(folder, "configs/1-3B-wsd.yml", 17167)
+    if name == "a100" and line.startswith("python -m launch.convert configs"):
+        trained(folder, "configs/checkpoints/1-3B", "train.log")
+    if name == "finetune" and "--adopt rinna" in line:
+        published(folder)
+    if name == "finetune" and "--recipe dpo" in line:
+        checkpoint(folder, "configs/1-3B-sft.yml", 100)
+    if name == "finetune" and "launch.convert configs" in line:
+        shutil.rmtree(folder / "configs" / "checkpoints")
+        trained(folder, "configs/checkpoints/1-3B-sft", "train.log")
+    if name == "neox-cpu" and "launch.convert" in line:
+        trained(folder, "neox/checkpoints/small", "neox/train.log", step=19)
 
 
 def index_all(folder: Path, names: list[str]) -> None:
@@ -136,4 +247,11 @@ def index_all(folder: Path, names: list[str]) -> None:
                 assert cli.run(index.main, words) == cli.OK
 
 
-MAKERS: dict[str, Any] = {"README": readme}
+MAKERS: dict[str, Any] = {
+    "README": readme,
+    "a100": mixture,
+    "neox-cpu": mixture,
+    "mixture": regmix,
+    "small-models": small_models,
+    "finetune": finetune,
+}

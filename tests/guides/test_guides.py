@@ -8,6 +8,7 @@ stands is listed here, in `EXCEPTIONS`, and counted. Japanese guides have the sa
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import guide_shell
@@ -20,14 +21,32 @@ from haigo import files
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 GUIDES = sorted(path.name[6:-3] for path in DOCS.glob("guide-*.md") if ".ja." not in path.name)
-AFTER = {"tokenizer": "text", "quality": "text"}  # whose folder a guide goes on in
-READY: list[str] = ["README", "text", "tokenizer", "quality", "corpora"]  # guides that are walked
+AFTER = {
+    "tokenizer": "text",
+    "quality": "text",
+    "a100": "tokenizer",
+    "phases": "tokenizer",
+    "neox-cpu": "tokenizer",
+    "small-models": "tokenizer",
+    "mixture": "tokenizer",
+    "finetune": "tokenizer",
+}  # whose folder a guide goes on in
+READY = ["README", "text", "tokenizer", "quality", "corpora", "a100", "phases", "neox-cpu", "small-models", "mixture"]
+READY += ["finetune"]
 
 # (the line, what is run instead, why); None: nothing is
+GPUS, INSTALLS, CPU = (
+    "trains on GPUs: the same command with --dry-run",
+    "installs or downloads",
+    "a GPT-NeoX of the reader's own",
+)
 EXCEPTIONS: list[tuple[str, str | None, str]] = [
-    (r"launch.deepy (?!.*--dry-run)", "launch.deepy --dry-run ", "trains on GPUs: the same command with --dry-run"),
+    (r"^git clone|^\S*pip install|^python3\S* -m venv|^\S+=\S+ \S*pip install|^hf download", None, INSTALLS),
+    (r"^export .*GPT_NEOX_DIR=|^export PYTHONPATH=", None, CPU),
+    (r"^python -m launch.stretch", f"GPT_NEOX_PYTHON={sys.executable} python -m launch.stretch", CPU),
+    (r"^python -m launch.deepy (?!.*--dry-run)", "python -m launch.deepy --dry-run ", GPUS),
 ]
-COUNTED = {"trains on GPUs: the same command with --dry-run": 1}
+COUNTED = {GPUS: 4, INSTALLS: 9, CPU: 3}
 
 
 def page_of(name, language=""):
