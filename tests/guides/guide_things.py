@@ -94,7 +94,9 @@ def trained(
     (folder / log).parent.mkdir(parents=True, exist_ok=True)
     text = log_of(folder / log, {5: float(loss["text"].split()[0])}).read_text()
     here = f"{step + 1:8d}/{step + 2:8d}"
-    lines = [line.replace(f"{5:8d}/{6:8d}", here) for line in text.splitlines() if f"{5:8d}/" in line or "start" in line]
+    lines = [
+        line.replace(f"{5:8d}/{6:8d}", here) for line in text.splitlines() if f"{5:8d}/" in line or "start" in line
+    ]
     (folder / log).write_text("".join(f"{line}\n" for line in lines))
     shutil.rmtree(measured)
 
@@ -161,7 +163,7 @@ def finetune(folder: Path) -> None:
     from launch import configs
 
     mixture(folder)
-    (folder / "haigo").symlink_to(Path(__file__).parent.parent.parent)
+    (folder.parent / "haigo").symlink_to(Path(__file__).parent.parent.parent)
     for name in ("train", "valid"):
         chats = [{"prompt": f"{n}番の駅は？", "response": f"{n}番は川沿いの駅です。" * 20} for n in range(800)]
         pairs = [{"prompt": f"{n}の次は？", "chosen": f"{n + 1}です。", "rejected": f"{n}です。"} for n in range(300)]
@@ -178,18 +180,14 @@ def finetune(folder: Path) -> None:
 
 def published(folder: Path) -> None:
     """A model of Hugging Face with its tokenizer, as `hf download` brings it."""
+    from neox_world import LOSSLESS, sentences, train_tokenizer
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-    shape = {
-        "vocab_size": 4000,
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 256,
-    }
-    model = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, max_position_embeddings=2048, bos_token_id=1, eos_token_id=1))
-    model.save_pretrained(folder / "rinna")
-    shutil.copy(folder / "tok" / "spm.model", folder / "rinna" / "spiece.model")
+    train_tokenizer(folder / "rinna", sentences(1, 400), eod="</s>", **LOSSLESS)
+    (folder / "rinna" / "spm.model").rename(folder / "rinna" / "spiece.model")
+    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 256}
+    ids = {"vocab_size": 300, "bos_token_id": 1, "eos_token_id": 1}
+    GPTNeoXForCausalLM(GPTNeoXConfig(**shape, **ids, max_position_embeddings=2048)).save_pretrained(folder / "rinna")
 
 
 def checkpoint(folder: Path, config: str, step: int) -> None:
