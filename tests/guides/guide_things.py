@@ -10,6 +10,7 @@ import gzip
 import json
 import random
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import guide_web
 import yaml
 
 from haigo import cli
+from launch import stretch
 
 
 @contextlib.contextmanager
@@ -190,6 +192,14 @@ def published(folder: Path) -> None:
     GPTNeoXForCausalLM(GPTNeoXConfig(**shape, **ids, max_position_embeddings=2048)).save_pretrained(folder / "rinna")
 
 
+def cluster(folder: Path) -> None:
+    """What PBS tells a job, and the part of a checkout of GPT-NeoX in which its keys stand."""
+    (folder / "nodes.txt").write_text("node01\nnode02\n")
+    arguments = folder / "gpt-neox" / "megatron" / "neox_arguments"
+    arguments.mkdir(parents=True)
+    (arguments / "neox_args.py").write_text("class NeoXArgsModel:\n    num_layers: int = None\n    lr: float = 0.1\n")
+
+
 def checkpoint(folder: Path, config: str, step: int) -> None:
     """A checkpoint that GPUs have left of the run of `config`."""
     from test_config_recipes import stretchable
@@ -220,6 +230,8 @@ def meanwhile(name: str, line: str, folder: Path) -> None:
         published(folder)
     if name == "finetune" and "--recipe dpo" in line:
         checkpoint(folder, "configs/1-3B-sft.yml", 100)
+    if name == "finetune" and "--recipe long-context" in line:
+        stretch.stretch(folder / "checkpoints" / "1-3B", 4096, folder / "checkpoints" / "1-3B-4k", Path(sys.executable))
     if name == "finetune" and "launch.convert configs" in line:
         shutil.rmtree(folder / "configs" / "checkpoints")
         trained(folder, "configs/checkpoints/1-3B-sft", "train.log")
@@ -252,4 +264,5 @@ MAKERS: dict[str, Any] = {
     "mixture": regmix,
     "small-models": small_models,
     "finetune": finetune,
+    "cluster": cluster,
 }
