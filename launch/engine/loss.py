@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from haigo.formats.dataset.ids import MASKED
+from launch.engine.matmul import LARGEST, product
 
 CHUNK = 256
 CUDA_CHUNK = 4096
@@ -65,9 +66,47 @@ class _FusedCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
         d_hidden, d_weight = ctx.saved_tensors
         (grad,) = grads
-        # one micro batch a step: no pass over the weights just to multiply by 1. On CUDA to ask costs more than the pass: the
-        # host would wait for the whole forward pass before it queues the backward one
-        if not grad.is_cuda and grad.item() == 1.0:
+        # on CUDA to ask whether it is 1 costs more than the pass: the host would wait for the whole forward pass
+        return d_hidden * grad, d_weight * grad, None, None
+
+
+class _CpuCrossEntropy(torch.autograd.Function):
+    """The same on a CPU in float32: one pass for the softmax, and the faster products (`launch.engine.matmul`)."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int) -> torch.Tensor:
+        rows = hidden.shape[0]
+        kept = (labels != MASKED)[:, None]
+        scale = kept / kept.sum().clamp(min=1)
+        targets = labels.clamp(min=0)[:, None]
+        chances, d_hidden = hidden.new_empty(rows, 1), torch.empty_like(hidden)
+        # what the gradient of the weights is made of lies on its side: products are faster that way round
+        sideways = torch.mul(hidden, scale).t()
+        d_weight: torch.Tensor | None = None
+        for start in range(0, rows, chunk):
+            end = min(start + chunk, rows)
+            target = targets[start:end]
+            # logits -> softmax -> gradient, softmax - onehot, in place; where and how much it counts comes with the rows
+            scores = product(hidden[start:end], weight.t())
+            torch.softmax(scores, 1, out=scores)
+            chances[start:end] = scores.gather(1, target)
+            scores.scatter_add_(1, target, scores.new_full((1, 1), -1.0).expand_as(target))
+            d_hidden[start:end] = product(scores, weight)
+            more = product(sideways[:, start:end].contiguous(), scores)
+            d_weight = more if d_weight is None else d_weight.add_(more)
+        losses = chances.log_().neg_()
+        if (lost := torch.isinf(losses)[:, 0]).any():  # the chance was too small for a float, the loss is not
+            logits = torch.mm(hidden[lost], weight.t())
+            losses[lost] = logits.logsumexp(1, keepdim=True) - logits.gather(1, targets[lost])
+        assert d_weight is not None
+        ctx.save_for_backward(d_hidden.mul_(scale), d_weight.t())
+        return (losses * scale).sum(dtype=torch.float64).to(weight.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+        d_hidden, d_weight = ctx.saved_tensors
+        (grad,) = grads
+        if grad.item() == 1.0:
             return d_hidden, d_weight, None, None
         return d_hidden * grad, d_weight * grad, None, None
 
@@ -83,24 +122,29 @@ def fused_cross_entropy(
         labels: int64 [tokens]; MASKED is left out.
         chunk: tokens whose logits are in memory at a time; 256 on a CPU and 4,096 on CUDA when None.
     """
-    chunk = chunk or (CUDA_CHUNK if hidden.is_cuda else CHUNK)
-    loss: torch.Tensor = _FusedCrossEntropy.apply(hidden, weight, labels, chunk)
+    how = _FusedCrossEntropy if hidden.is_cuda or hidden.dtype != weight.dtype else _CpuCrossEntropy
+    chunk = chunk or (CUDA_CHUNK if hidden.is_cuda else _rows(weight))
+    loss: torch.Tensor = how.apply(hidden, weight, labels, chunk)
     return loss
 
 
 @torch.no_grad()
-def token_nats(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int = CHUNK) -> torch.Tensor:
+def token_nats(
+    hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int | None = None
+) -> torch.Tensor:
     """Cross entropy of every token in nats, [tokens] float32; 0 where the label is MASKED. Shapes as above."""
     hidden = hidden.to(weight.dtype)  # scores are compared between runs: always in the weights' own format
-    rows = hidden.shape[0]
+    rows, chunk = hidden.shape[0], chunk or _rows(weight)
     out = hidden.new_zeros(rows)
-    buffer = hidden.new_empty(min(chunk, rows), weight.shape[0])
-    transposed = weight.t()
     for start in range(0, rows, chunk):
         end = min(start + chunk, rows)
-        logits = buffer[: end - start]
-        torch.mm(hidden[start:end], transposed, out=logits)
+        logits = product(hidden[start:end], weight.t())
         logits.sub_(logits.amax(dim=1, keepdim=True))
         right = logits.gather(1, labels[start:end, None].clamp(min=0))[:, 0]
         out[start:end] = logits.exp_().sum(dim=1).log_().sub_(right)
     return out.mul_(labels != MASKED)
+
+
+def _rows(weight: torch.Tensor) -> int:
+    """Tokens at a time on a CPU."""
+    return max(1, min(CHUNK, LARGEST // (4 * weight.shape[0])))

@@ -85,6 +85,10 @@ def load_weights(model: PreTrainedModel, folder: str) -> None:
 
 def body(model: PreTrainedModel, tokens: torch.Tensor) -> torch.Tensor:
     """Final hidden states [batch * length, hidden] for int64 tokens [batch, length]: everything but the output layer."""
+    from launch.engine import forward
+
+    if forward.takes(model, tokens):
+        return forward.hidden_states(model, tokens)
     hidden: torch.Tensor = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
     return hidden.flatten(0, 1)
 
