@@ -29,14 +29,15 @@ _SCORES = 4096
 def takes(model: PreTrainedModel, tokens: torch.Tensor) -> bool:
     """Whether `hidden_states` can do the work for int64 tokens [batch, length]."""
     config: Any = model.config
-    return (
+    body: Any = model.base_model
+    return bool(
         config.model_type == "gpt_neox"
         and tokens.device.type == "cpu"
         and tokens.shape[1] <= LONGEST
-        and model.base_model.embed_in.weight.dtype == torch.float32
+        and body.embed_in.weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
         and (config.hidden_size // config.num_attention_heads) % 2 == 0
-        and model.base_model.layers[0].attention.rotary_ndims % 2 == 0
+        and body.layers[0].attention.rotary_ndims % 2 == 0
         and not (model.training and (config.hidden_dropout or config.attention_dropout))
     )
 
