@@ -48,6 +48,8 @@ class Task:
     text_bytes: int
     """UTF-8 bytes of the text that the labels stand for."""
     eod_id: int
+    window_bytes: Int64 | None = None
+    """The same of each window, where windows are parts of one text."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Score:
     """Bits a byte of text."""
     tokens: int
     bytes: int
+    stderr: float | None = None
+    """Standard error of `bpb` over the windows, None where that is not known."""
 
     def as_dict(self) -> dict[str, float | int]:
         return {"bpb": self.bpb, "loss": self.loss, "tokens": self.tokens, "bytes": self.bytes}
@@ -97,7 +101,8 @@ def corpus_task(prefix: str | os.PathLike[str], vocabulary: Tokenizer, seq_lengt
     count = int(vocabulary.piece_bytes[asked].sum())
     if not count:
         raise HaigoError(f"{prefix} holds no text to evaluate on.", "index more text for this split")
-    return Task(inputs, labels, count, vocabulary.eod_id)
+    each = np.where(labels != MASKED, vocabulary.piece_bytes[np.maximum(labels, 0)], 0).sum(axis=1).astype(np.int64)
+    return Task(inputs, labels, count, vocabulary.eod_id, each)
 
 
 def tasks(
@@ -182,6 +187,7 @@ def score(model: PreTrainedModel, task: Task, device: str = "cpu") -> Score:
     from launch.engine.model import body
 
     nats = text_nats = 0.0
+    by_window = np.zeros(len(task.inputs))
     tokens = 0
     per_batch = max(1, _BATCH_TOKENS // task.inputs.shape[1])
     weight = model.lm_head.weight
@@ -203,7 +209,18 @@ def score(model: PreTrainedModel, task: Task, device: str = "cpu") -> Score:
                 token_nats(hidden, weight, devices.moved(torch.from_numpy(labels), device)).double().cpu().numpy()
             )
             nats += float(token_losses.sum())
-            text_nats += float(token_losses[labels != task.eod_id].sum())
+            of_text = labels != task.eod_id
+            text_nats += float(token_losses[of_text].sum())
+            np.add.at(by_window, start + asked[of_text] // length, token_losses[of_text])
             tokens += len(labels)
     model.train(was_training)
-    return Score(nats / tokens, text_nats / math.log(2) / task.text_bytes, tokens, task.text_bytes)
+    bpb = text_nats / math.log(2) / task.text_bytes
+    return Score(nats / tokens, bpb, tokens, task.text_bytes, _stderr(by_window / math.log(2), task.window_bytes, bpb))
+
+
+def _stderr(bits: npt.NDArray[np.float64], window_bytes: Int64 | None, bpb: float) -> float | None:
+    """Of the ratio of two sums over windows (bits, bytes)."""
+    if window_bytes is None or len(bits) < 2:
+        return None
+    rest = bits - bpb * window_bytes
+    return float(math.sqrt((rest**2).sum() * len(bits) / (len(bits) - 1)) / window_bytes.sum())

@@ -314,6 +314,8 @@ class _Run:
             tested = self.score(evaluate.tasks(self.job.test, {}, self.tokenizer, plan, asked))
             result["metrics_test"] = evaluate.metrics(tested)
             result["test"] = {name: score.as_dict() for name, score in tested.items()}
+            known = {name: score.stderr for name, score in tested.items() if score.stderr is not None}
+            result["metrics_stderr"] = {f"{name}_bpb": value for name, value in known.items()}
         if self.options.export:
             from launch.engine.export import export as write_model
 

@@ -48,6 +48,7 @@ def test_result_and_log(trained):
     assert result["steps"] == 60 and result["tokens"] == 60 * 4 * 32 and len(ticks) == 60
     assert set(result["metrics"]) == {"plain_bpb", "rhyme_bpb", "qa_bpb"}
     assert result["metrics_test"]["plain_bpb"] == result["metrics"]["plain_bpb"]
+    assert 0 < result["metrics_stderr"]["plain_bpb"] < result["metrics"]["plain_bpb"]
     assert files.read_json(folder / "out" / "result.json") == result
     entries = log.read(folder / "out" / "log.jsonl")
     steps = [entry for entry in entries if "final" not in entry]
