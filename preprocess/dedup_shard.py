@@ -1,59 +1,81 @@
-"""What one process of a deduplication does with one shard: its sketches, and the shingle sets of some of its documents.
+"""What a deduplication makes of one shard: its sketches, and the shingle sets of some of its documents.
 
-Both go to files, so that a killed run goes on with what was finished and nothing large passes between processes.
+Keys and digests are kept in their own order, so that the texts of a range of them are read without the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from haigo import files
-from haigo.formats.documents import batches
+from haigo.formats.documents import Broken, Document, batches, jsonl
+from haigo.formats.documents.containers import entries
 
-from . import near_pairs
-from .minhash import Shape, Sketcher
+from . import arrays, near_pairs
+from .minhash import Shape, Sketcher, Sketches
 from .rewrite import CorpusShard
 
-ARRAYS = ("keys", "bytes", "sizes", "digests", "numbers")
-"""Of a `Sketches`, by which they stand in the file."""
 _BATCH_CHARS = 100_000
+Index = npt.NDArray[np.int64]
 
 
-def sketch(shard: CorpusShard, shape: Shape, file: str) -> None:
-    """The sketches of one shard, kept in `file`, of which the name tells what it was made from."""
-    if _is_whole(file):
+def sketch(shard: CorpusShard, shape: Shape, file: Path) -> None:
+    """The sketches of one shard, and the rows of it that were passed over."""
+    recipe = files.digest([2, shard.sha256, shape.shingle, shape.bands, shape.rows, shape.seed, shard.skip_broken])
+    if arrays.made(file, recipe):
         return
-    sketcher = Sketcher(shape)
+    sketcher, broken = Sketcher(shape), Broken(shard.skip_broken)
     lots = [sketcher.sketch([])]
-    lots += map(sketcher.sketch, batches((document.text for document in shard.read()), _BATCH_CHARS, len))
-    joined = near_pairs.join(lots)
-    with files.create(file) as handle:
-        np.savez(handle, **{name: getattr(joined, name) for name in ARRAYS})
+    lots += map(sketcher.sketch, batches((document.text for document in _read(shard, broken)), _BATCH_CHARS, len))
+    made = near_pairs.join(lots)
+    digests = np.lexsort((made.digests[:, 1], made.digests[:, 0]))
+    long = np.flatnonzero(made.sizes >= near_pairs.FEW)
+    keys = made.keys[long].T
+    order = np.argsort(keys, axis=1, kind="stable")
+    content: arrays.Arrays = {
+        "digests": made.digests[digests].T,
+        "digest_places": digests.astype(np.uint32),
+        "keys": np.take_along_axis(keys, order, axis=1),
+        "key_places": long[order].astype(np.uint32),
+        "bytes": made.bytes,
+        "sizes": made.sizes,
+        "numbers": made.numbers,
+    }
+    passed = {"count": broken.count, "rows": broken.named}
+    arrays.write(file, recipe, content, documents=len(made.sizes), sha256=shard.sha256, broken=passed)
 
 
-def _is_whole(file: str) -> bool:
-    """Whether the sketches are there, and as they were written by the sums in their archive."""
-    try:
-        with np.load(file, allow_pickle=False) as held:
-            return all(len(held[name]) >= 0 for name in ARRAYS)
-    except Exception:  # whatever numpy and zip say of damaged ones: they are made again
-        return False
+def _read(shard: CorpusShard, broken: Broken) -> Iterator[Document]:
+    for entry in entries(Path(shard.path)):
+        yield from jsonl.read(entry, broken=broken)
 
 
-def shingles(shard: CorpusShard, shape: Shape, places: list[int], file: str) -> None:
-    """The shingle sets of some documents of a shard, one after the other, and where each ends."""
+def chosen(file: Path, places: Index) -> Sketches:
+    """The sketches of some texts of FEW shingles or more, from the file that `sketch` wrote; their digests are left out."""
+    held = arrays.read(file)
+    count, bands = len(held["sizes"]), len(held["keys"])
+    keys = np.zeros((count, bands), dtype=np.uint64)
+    for band in range(bands):
+        keys[held["key_places"][band], band] = held["keys"][band]
+    parts = (np.asarray(held[name][places]) for name in ("bytes", "sizes", "numbers"))
+    low, sizes, numbers = parts
+    return Sketches(keys[places], low, sizes, np.empty((len(places), 0), dtype=np.uint64), numbers)
+
+
+def shingles(shard: CorpusShard, shape: Shape, places: Index, file: Path) -> Index:
+    """Write the shingle sets of some documents, one after the other; gives where each begins, and the last ends."""
     sketcher = Sketcher(shape)
-    wanted = set(places)
+    wanted: dict[Any, None] = dict.fromkeys(places.tolist())
     ends = [0]
-    with files.create(f"{file}.raw") as handle:
-        for texts in batches(
-            (document.text for place, document in enumerate(shard.read()) if place in wanted), _BATCH_CHARS, len
-        ):
-            for own in sketcher.shingle_sets(texts):
+    with files.create(file) as handle:
+        texts = (document.text for place, document in enumerate(shard.read()) if place in wanted)
+        for lot in batches(texts, _BATCH_CHARS, len):
+            for own in sketcher.shingle_sets(lot):
                 handle.write(own.data)
                 ends.append(ends[-1] + len(own))
-    hashes = np.memmap(f"{file}.raw", dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)
-    for kind, array in (("npy", hashes), ("ends.npy", np.array(ends))):
-        with files.create(f"{file}.{kind}") as handle:
-            np.save(handle, array)
-    files.remove(f"{file}.raw")
+    return np.array(ends)

@@ -49,12 +49,12 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Sketches:
-    """Of n texts: `keys` (n, bands) uint32, equal in a band for likely near-duplicates; `bytes` (n, bins) uint8, the low
+    """Of n texts: `keys` (n, bands) uint64, equal in a band for likely near-duplicates; `bytes` (n, bins) uint8, the low
     bits of the bins, from which similarity is estimated; `sizes` (n) uint32, shingles counted with repetition; `digests`
     (n, 2) uint64, equal when the normal forms with their punctuation are; `numbers` (n) uint64, of texts below SHORT
     shingles a hash of the numbers in them, else 0."""
 
-    keys: npt.NDArray[np.uint32]
+    keys: Hashes
     bytes: npt.NDArray[np.uint8]
     sizes: npt.NDArray[np.uint32]
     digests: Hashes
@@ -117,7 +117,7 @@ class Sketcher:
         keys *= _MIX
         numbers = [_numbers(text) if size < SHORT else 0 for text, size in zip(texts, counts.tolist(), strict=True)]
         return Sketches(
-            (keys >> _32).astype(np.uint32),
+            keys,
             least.astype(np.uint8),
             counts.astype(np.uint32),
             digests,

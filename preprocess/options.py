@@ -124,6 +124,7 @@ class DedupOptions(WorkOptions):
     bands: int = count("MinHash bands", 14, most=256)
     rows: int = count("MinHash rows of a band", 8, most=64)
     seed: int = seed("of the hashes", SEED)
+    memory_gb: float = amount("gigabytes that a process may take; what stays does not depend on it", 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
