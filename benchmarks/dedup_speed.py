@@ -1,29 +1,36 @@
 """CPU-seconds and recall of near-duplicate search: Haigo's and datasketch's, on the same documents in one run.
 
-    python benchmarks/dedup_speed.py [--corpora FOLDER] [--megabytes 12] [--planted 400] [--repeats 3]
+    python benchmarks/dedup_speed.py [--corpora FOLDER] [--megabytes 12] [--planted 400] [--repeats 3] [--pages 2000]
 
 The documents are real ones (HAIGO_CORPORA, or `../shared/corpora` beside the clone; made-up ones where there are none)
 with near-duplicates planted at true Jaccard .8 and .9. Both sides do the whole work with the same settings: NFKC without
 blanks and punctuation, character 5-shingles, 112 values in 14 bands of 8, true Jaccard of candidates, threshold .8,
 earlier documents stay. datasketch gets xxhash where it is installed, which is quicker than its own SHA-1. Reading is not
 counted. False: documents removed for which no earlier one is as similar as the threshold says, by sets of strings.
+
+Then --pages pages of one template each, of which every two are .6, .7 and .75 alike, are searched, and ten times as many: what
+these cost, which of the near-duplicates planted among them are found, and what Haigo says itself that it left in.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 import statistics
 import unicodedata
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from _measure import in_turn, load, parser
+import numpy as np
+from _measure import in_turn, load, parser, seconds
 from _texts import JAPANESE, add_corpora, texts
 
 THRESHOLD, BANDS, ROWS, WIDTH = 0.8, 14, 8, 5
 SOURCES = (*JAPANESE, "english/kyoto-en.txt.gz")
 Answer = dict[int, int]  # removed -> kept
+said: dict[str, int] = {}
+"""What `haigo` says of its last search: texts in crowded buckets, and how many near-duplicates it left in."""
 
 
 class _Dropped(dict[int, int | None]):
@@ -85,6 +92,36 @@ def plant(texts: list[str], count: int, rng: random.Random) -> tuple[list[str], 
     return made, planted
 
 
+def pages(text: str, count: int, alike: float, rng: random.Random) -> tuple[list[str], dict[float, list[int]]]:
+    """Pages of 1,200 characters between the head and the foot of one template, every two of them `alike`; every twentieth is
+    one before with other characters at the end of its own part, so that both are .85, .9 or .95 alike.
+
+    Args:
+        text: a normal form, of which the template is cut.
+
+    Returns:
+        The pages, and the numbers of the near-duplicates by similarity.
+    """
+    size = 1200
+    template = int(size * 2 * alike / (1 + alike))
+    at = rng.randrange(len(text) - template)
+    head, foot = text[at : at + template // 2], text[at + template // 2 : at + template]
+    letters = [chr(code) for code in range(0x5000, 0x9000)]
+    made, own, planted = list[str](), list[str](), dict[float, list[int]]({0.85: [], 0.9: [], 0.95: []})
+    for number in range(count):
+        if number % 20 == 19:
+            wanted = rng.choice(list(planted))
+            part = own[rng.randrange(len(own))]
+            kept = len(part) - int(size * (1 - wanted) / (1 + wanted)) + WIDTH
+            part = part[:kept] + "".join(rng.choices(letters, k=len(part) - kept))
+            planted[wanted].append(number)
+        else:
+            part = "".join(rng.choices(letters, k=size - template))
+            own.append(part)
+        made.append(head + part + foot)
+    return made, planted
+
+
 def batches(texts: list[str]) -> Iterator[list[str]]:
     """Lots of about 100,000 characters, as the command reads them."""
     held: list[str] = []
@@ -105,13 +142,17 @@ def haigo(texts: list[str]) -> Answer:
 
     sketcher = Sketcher(Shape(WIDTH, BANDS, ROWS))
     sketches = near_pairs.join(map(sketcher.sketch, batches(texts)))
-    equal = near_pairs.exact(sketches.digests)
-    found = near_pairs.candidates(sketches, [each.number for each in equal], THRESHOLD)
+    equal = dict(zip(*(each.tolist() for each in near_pairs.repeats(*sketches.digests.T)), strict=True))
+    long = np.array([each for each in np.flatnonzero(sketches.sizes >= near_pairs.FEW).tolist() if each not in equal])
+    sketches = near_pairs.Sketches(*(getattr(sketches, each.name)[long] for each in dataclasses.fields(sketches)))
+    found = near_pairs.candidates(sketches, THRESHOLD)
     sets = []
-    for held in batches([texts[number] for number in found.numbers.tolist()]):
+    for held in batches([texts[number] for number in long[found.numbers].tolist()]):
         sets += sketcher.shingle_sets(held)
-    near, _ = near_pairs.near(sketches, found, sets.__getitem__, THRESHOLD)
-    return {each.number: each.kept for each in (*equal, *near)}
+    answer = near_pairs.near(sketches, found, sets.__getitem__, THRESHOLD)
+    clusters = np.zeros(len(long), dtype=np.int64)
+    said.update(near_pairs.left_in(sketches, found, answer, clusters, sets.__getitem__, THRESHOLD))
+    return equal | {int(long[each.number]): int(long[each.kept]) for each in answer.removals}
 
 
 def datasketch(texts: list[str]) -> Answer:
@@ -150,6 +191,7 @@ def main() -> int:
     words.add_argument("--planted", type=int, default=400, help="near-duplicates of each similarity")
     words.add_argument("--repeats", type=int, default=3)
     words.add_argument("--seed", type=int, default=1)
+    words.add_argument("--pages", type=int, default=2000, help="of a template; 0: none")
     given = words.parse_args()
     from preprocess import normal_form
 
@@ -170,7 +212,7 @@ def main() -> int:
     except ImportError:
         print("datasketch is not installed (pip install -c constraints.txt datasketch): Haigo's figures alone")
     spent, answers = in_turn({name: partial(work, documents) for name, work in contenders.items()}, given.repeats)
-    seconds = {name: statistics.median(times) for name, times in spent.items()}
+    taken = {name: statistics.median(times) for name, times in spent.items()}
     for name, answer in answers.items():
         recall = {
             wanted: sum(copy in answer for _, copy in pairs) / max(1, len(pairs)) for wanted, pairs in planted.items()
@@ -180,12 +222,35 @@ def main() -> int:
             for gone, kept in answer.items()
         )
         print(
-            f"{name:11} {seconds[name]:7.2f} CPU-s {size / seconds[name]:7.1f} MB/CPU-s  found .8: {recall[0.8]:.3f}"
+            f"{name:11} {taken[name]:7.2f} CPU-s {size / taken[name]:7.1f} MB/CPU-s  found .8: {recall[0.8]:.3f}"
             f"  .9: {recall[0.9]:.3f}  removed {len(answer):,}, false {false}"
         )
-    if len(seconds) == 2:
-        print(f"ratio {seconds['datasketch'] / seconds['haigo']:.1f}")
+    if len(spent) == 2:
+        print(f"ratio {taken['datasketch'] / taken['haigo']:.1f}")
+    if given.pages:
+        templates(normal("".join(documents)), given.pages, rng)
     return 0
+
+
+def templates(text: str, count: int, rng: random.Random) -> None:
+    """Print what pages of a template cost, and ten times as many."""
+    for alike in (0.6, 0.7, 0.75):
+        few: float = 0
+        for number in (count, 10 * count):
+            made, planted = pages(text, number, alike, rng)
+            took, answer = seconds(partial(haigo, made))
+            recall = "  ".join(
+                f"{wanted}: {sum(each in answer for each in those) / max(1, len(those)):.3f}"
+                for wanted, those in planted.items()
+            )
+            false = len(answer) - sum(each in answer for those in planted.values() for each in those)
+            print(
+                f"{number:,} pages that are {alike} alike: {took:.2f} CPU-s  found {recall}  others {false};"
+                f" by its own sample {said['left_in']} left in"
+            )
+            if number == count:
+                few = took
+        print(f"growth {took / few:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,80 +1,129 @@
-"""Arrays in a file, to be read in parts, and beside it a sealed note: what they were made from, and the sums of the bytes.
+"""Arrays in one file, to be read in parts, with what they were made from and a digest of their bytes.
 
-The note (`FILE.json`) is written last: a file whose note fits is never made again.
+A file is an array after the other, a JSON note, and the note's length. It is written whole or not at all, so that one whose
+note and bytes fit is never made again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from haigo import digests, files, sealed
+from haigo import files
 from haigo.cli import HaigoError
 
-_ALIGNED = 64
+_ALIGNED, _LENGTH, _CHUNK = 64, 8, 1 << 20
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def write(
-    path: Path, recipe: str, arrays: Mapping[str, npt.NDArray[Any]], beside: Sequence[str] = (), **more: Any
-) -> None:
-    """Write arrays to `path`, and the note.
+class Writer:
+    """Puts arrays into a file.
+
+    Attributes:
+        note: what else the note is to hold, to be added to.
+    """
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle, self._sum, self._at = handle, hashlib.sha256(), 0
+        self._arrays: dict[str, Any] = {}
+        self.note: dict[str, Any] = {}
+
+    def add(self, **arrays: npt.NDArray[Any]) -> None:
+        """Arrays that are there."""
+        for name, array in arrays.items():
+            self._begin(name, array.dtype, list(array.shape))
+            self._put(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+
+    def stream(self, name: str, dtype: Any, parts: Iterable[npt.NDArray[Any]]) -> None:
+        """One array of one dimension, part by part."""
+        self._begin(name, np.dtype(dtype), [0])
+        for part in parts:
+            self._put(np.ascontiguousarray(part).data)
+            self._arrays[name][1][0] += len(part)
+
+    def close(self, recipe: str) -> None:
+        """Write the note."""
+        own = {"recipe": recipe, "sum": self._sum.hexdigest(), "bytes": self._at, "arrays": self._arrays}
+        packed = json.dumps({**own, **self.note}, ensure_ascii=False).encode()
+        self._handle.write(packed + len(packed).to_bytes(_LENGTH, "little"))
+
+    def _begin(self, name: str, dtype: np.dtype[Any], shape: list[int]) -> None:
+        self._put(b"\0" * (-self._at % _ALIGNED))
+        self._arrays[name] = [dtype.str, shape, self._at]
+
+    def _put(self, content: Any) -> None:
+        self._handle.write(content)
+        self._sum.update(content)
+        self._at += memoryview(content).nbytes
+
+
+@contextlib.contextmanager
+def create(path: Path, recipe: str) -> Iterator[Writer]:
+    """Write arrays to `path` when the block ends well.
 
     Args:
-        recipe: digest of what they were made from.
-        beside: names of further files in the folder that belong to them.
-        **more: what else the note is to hold.
+        recipe: digest of what they are made from.
     """
-    table: dict[str, Any] = {}
-    files.remove(_note(path))
     with files.create(path) as handle:
-        for name, array in arrays.items():
-            handle.write(b"\0" * (-handle.tell() % _ALIGNED))
-            table[name] = [array.dtype.str, list(array.shape), handle.tell()]
-            handle.write(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
-    sums = {name: digests.sha256(path.with_name(name)) for name in (path.name, *beside)}
-    sealed.write(_note(path), {"recipe": recipe, "arrays": table, "sums": sums, **more})
+        writer = Writer(handle)
+        yield writer
+        writer.close(recipe)
 
 
 def note(path: Path) -> dict[str, Any]:
     """The note of a file.
 
     Raises:
-        HaigoError: there is none, or it is damaged.
+        HaigoError: there is no such file, or its end is damaged.
     """
-    return sealed.read(_note(path), {"recipe": str, "arrays": dict, "sums": {str: str}})[0]
+    try:
+        with open(path, "rb") as handle:
+            handle.seek(-_LENGTH, 2)
+            length = int.from_bytes(handle.read(), "little")
+            handle.seek(-_LENGTH - length, 2)
+            content = json.loads(handle.read(length))
+        if isinstance(content, dict) and {"recipe", "sum", "bytes", "arrays"} <= content.keys():
+            return content
+    except FileNotFoundError:
+        raise HaigoError(f"{path} is missing: the step before is not finished.", "run it again") from None
+    except (OSError, ValueError):
+        pass
+    raise HaigoError(f"{path} is damaged.", "delete it, and the same command makes it again")
 
 
 def made(path: Path, recipe: str) -> bool:
     """Whether the arrays are there, of this recipe and as they were written."""
     try:
         known = note(path)
-        return known["recipe"] == recipe and all(
-            digests.sha256(path.with_name(name)) == value for name, value in known["sums"].items()
-        )
-    except (HaigoError, OSError):
+    except HaigoError:
         return False
+    if known["recipe"] != recipe:
+        return False
+    digest = hashlib.sha256()
+    left = known["bytes"]
+    with open(path, "rb") as handle:
+        while chunk := handle.read(min(_CHUNK, left)):
+            digest.update(chunk)
+            left -= len(chunk)
+    return bool(digest.hexdigest() == known["sum"])
 
 
 def read(path: Path) -> Arrays:
-    """The arrays of a file by name; only what is used of them is read."""
+    """The arrays of a file by name; only what is used of them is read.
+
+    Raises:
+        HaigoError: as `note`.
+    """
     return {
         name: np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=tuple(shape))
         if np.prod(shape)
         else np.empty(shape, dtype=dtype)
         for name, (dtype, shape, offset) in note(path)["arrays"].items()
     }
-
-
-def remove(path: Path, beside: Sequence[str] = ()) -> None:
-    """Remove a file with its note, and what belongs to it."""
-    for name in (f"{path.name}.json", path.name, *beside):
-        files.remove(path.with_name(name))
-
-
-def _note(path: Path) -> Path:
-    return path.with_name(f"{path.name}.json")

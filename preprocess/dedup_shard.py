@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ from haigo.formats.documents import Broken, Document, batches, jsonl
 from haigo.formats.documents.containers import entries
 
 from . import arrays, near_pairs
-from .minhash import Shape, Sketcher, Sketches
+from .minhash import Hashes, Shape, Sketcher, Sketches
 from .rewrite import CorpusShard
 
 _BATCH_CHARS = 100_000
@@ -37,17 +36,12 @@ def sketch(shard: CorpusShard, shape: Shape, file: Path) -> None:
     long = np.flatnonzero(made.sizes >= near_pairs.FEW)
     keys = made.keys[long].T
     order = np.argsort(keys, axis=1, kind="stable")
-    content: arrays.Arrays = {
-        "digests": made.digests[digests].T,
-        "digest_places": digests.astype(np.uint32),
-        "keys": np.take_along_axis(keys, order, axis=1),
-        "key_places": long[order].astype(np.uint32),
-        "bytes": made.bytes,
-        "sizes": made.sizes,
-        "numbers": made.numbers,
-    }
-    passed = {"count": broken.count, "rows": broken.named}
-    arrays.write(file, recipe, content, documents=len(made.sizes), sha256=shard.sha256, broken=passed)
+    with arrays.create(file, recipe) as out:
+        out.add(digests=made.digests[digests].T, digest_places=digests.astype(np.uint32))
+        out.add(keys=np.take_along_axis(keys, order, axis=1), key_places=long[order].astype(np.uint32))
+        out.add(bytes=made.bytes, sizes=made.sizes, numbers=made.numbers)
+        passed = {"count": broken.count, "rows": broken.named}
+        out.note |= {"documents": len(made.sizes), "sha256": shard.sha256, "broken": passed}
 
 
 def _read(shard: CorpusShard, broken: Broken) -> Iterator[Document]:
@@ -67,15 +61,16 @@ def chosen(file: Path, places: Index) -> Sketches:
     return Sketches(keys[places], low, sizes, np.empty((len(places), 0), dtype=np.uint64), numbers)
 
 
-def shingles(shard: CorpusShard, shape: Shape, places: Index, file: Path) -> Index:
-    """Write the shingle sets of some documents, one after the other; gives where each begins, and the last ends."""
+def shingles(shard: CorpusShard, shape: Shape, places: Index, ends: list[int]) -> Iterator[Hashes]:
+    """The shingle sets of some documents, one after the other.
+
+    Args:
+        ends: gets where each ends.
+    """
     sketcher = Sketcher(shape)
-    wanted: dict[Any, None] = dict.fromkeys(places.tolist())
-    ends = [0]
-    with files.create(file) as handle:
-        texts = (document.text for place, document in enumerate(shard.read()) if place in wanted)
-        for lot in batches(texts, _BATCH_CHARS, len):
-            for own in sketcher.shingle_sets(lot):
-                handle.write(own.data)
-                ends.append(ends[-1] + len(own))
-    return np.array(ends)
+    wanted: dict[int, None] = dict.fromkeys(places.tolist())
+    texts = (document.text for place, document in enumerate(shard.read()) if place in wanted)
+    for lot in batches(texts, _BATCH_CHARS, len):
+        for own in sketcher.shingle_sets(lot):
+            yield own
+            ends.append(ends[-1] + len(own))

@@ -158,7 +158,7 @@ class Plan:
         return self.work / f"buckets-{number:05d}"
 
     def shingles(self, number: int) -> Path:
-        """Of a shard's documents in clusters, everything that `Pairs` asks for; the hashes are in a file beside it."""
+        """Of a shard's documents in clusters, everything that `Pairs` asks for."""
         return self.work / f"shingles-{number:05d}"
 
     def pairs(self, number: int) -> Path:
@@ -293,14 +293,15 @@ class FillBuckets(DedupStep):
         held = [arrays.read(file) for file in plan.files]
         equal, of = _repeats([(each["digests"], each["digest_places"]) for each in held], plan, low, high)
         order = np.argsort(equal)
-        made = {"equal": equal[order], "equal_to": of[order]}
-        if self.job.options.method == "minhash":
+        with arrays.create(plan.buckets(number), plan.recipe) as out:
+            out.add(equal=equal[order], equal_to=of[order])
+            if self.job.options.method == "exact":
+                return
             links = [
                 _repeats([(each["keys"][band : band + 1], each["key_places"][band]) for each in held], plan, low, high)
                 for band in range(self.job.options.bands)
             ]
-            made["one"], made["other"] = (np.concatenate(side) for side in zip(*links, strict=True))
-        arrays.write(plan.buckets(number), plan.recipe, made)
+            out.add(one=np.concatenate([one for one, _ in links]), other=np.concatenate([each for _, each in links]))
 
 
 def _bound(number: int, ranges: int) -> int:
@@ -347,8 +348,9 @@ class Cluster(DedupStep):
         for each in held:
             taking_part[each["equal"]] = False
         numbers, clusters, lots = dedup_clusters.dealt(labels, np.flatnonzero(taking_part), plan.known["lot"])
-        made = {"number": numbers, "cluster": clusters, "lot": lots}
-        arrays.write(plan.clusters, plan.recipe, made, lots=int(lots.max()) + 1 if len(lots) else 0)
+        with arrays.create(plan.clusters, plan.recipe) as out:
+            out.add(number=numbers, cluster=clusters, lot=lots)
+            out.note["lots"] = int(lots.max()) + 1 if len(lots) else 0
 
 
 class Shingle(DedupStep):
@@ -361,24 +363,22 @@ class Shingle(DedupStep):
     def piece(self, number: int, known: Plan) -> None:
         """A shard."""
         plan = known
-        file, beside = plan.shingles(number), f"{plan.shingles(number).name}.hashes"
-        if _decided(plan) or arrays.made(file, plan.recipe):
+        if _decided(plan) or arrays.made(plan.shingles(number), plan.recipe):
             return
-        held, start = arrays.read(plan.clusters), int(plan.starts[number])
+        held, start, ends = arrays.read(plan.clusters), int(plan.starts[number]), [0]
         first, last = np.searchsorted(held["number"], plan.starts[number : number + 2])
         places = np.asarray(held["number"][first:last]) - start
-        ends = dedup_shard.shingles(plan.shards[number], self.job.shape, places, file.with_name(beside))
         order = np.argsort(held["lot"][first:last], kind="stable")
         sketches = dedup_shard.chosen(plan.files[number], places[order])
-        made = {
-            "number": places[order] + start,
-            "lot": held["lot"][first:last][order],
-            "cluster": held["cluster"][first:last][order],
-            "start": ends[:-1][order],
-            "end": ends[1:][order],
-            **{name: getattr(sketches, name) for name in _OF_A_ROW},
-        }
-        arrays.write(file, plan.recipe, made, [beside])
+        with arrays.create(plan.shingles(number), plan.recipe) as out:
+            out.stream("hashes", np.uint64, dedup_shard.shingles(plan.shards[number], self.job.shape, places, ends))
+            out.add(
+                start=np.array(ends, np.int64)[:-1][order],
+                end=np.array(ends, np.int64)[1:][order],
+                number=places[order] + start,
+            )
+            out.add(**{name: held[name][first:last][order] for name in ("lot", "cluster")})
+            out.add(**{name: getattr(sketches, name) for name in _OF_A_ROW})
 
 
 _OF_A_ROW = ("keys", "bytes", "sizes", "numbers", "digests")
@@ -411,13 +411,11 @@ class Pairs(DedupStep):
         answer = near_pairs.near(sketches, found, shingles, threshold)
         crowded = near_pairs.left_in(sketches, found, answer, rows["cluster"], shingles, threshold)
         removals = answer.removals
-        made = {
-            "number": rows["number"][[each.number for each in removals]],
-            "kept": rows["number"][[each.kept for each in removals]],
-            "similarity": np.array([each.similarity for each in removals], dtype=np.float64),
-        }
-        counts: dict[str, Any] = {"candidates": len(found.numbers), "pairs_checked": answer.checked, "crowded": crowded}
-        arrays.write(plan.pairs(number), plan.recipe, made, **counts)
+        with arrays.create(plan.pairs(number), plan.recipe) as out:
+            for name in ("number", "kept"):
+                out.add(**{name: rows["number"][[getattr(each, name) for each in removals]]})
+            out.add(similarity=np.array([each.similarity for each in removals], dtype=np.float64))
+            out.note |= {"candidates": len(found.numbers), "pairs_checked": answer.checked, "crowded": crowded}
 
 
 def _lot(plan: Plan, number: int) -> tuple[arrays.Arrays, list[Hashes]]:
@@ -425,12 +423,10 @@ def _lot(plan: Plan, number: int) -> tuple[arrays.Arrays, list[Hashes]]:
     parts, sets = list[arrays.Arrays](), list[Hashes]()
     for shard in range(len(plan.shards)):
         held = arrays.read(plan.shingles(shard))
+        sets.append(held.pop("hashes"))
         first, last = np.searchsorted(held["lot"], [number, number + 1])
         parts.append({name: np.asarray(each[first:last]) for name, each in held.items()})
         parts[-1]["shard"] = np.full(last - first, shard)
-        hashes = plan.shingles(shard).with_name(f"{plan.shingles(shard).name}.hashes")
-        some = hashes.stat().st_size
-        sets.append(np.memmap(hashes, dtype=np.uint64, mode="r") if some else np.empty(0, dtype=np.uint64))
     return {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}, sets
 
 
@@ -517,7 +513,7 @@ class Report(DedupStep):
             if not Path(self.job.report).is_file() or files.read_json(self.job.report) != content:
                 files.write_json(self.job.report, content)
         for each in range(len(plan.shards)):
-            arrays.remove(plan.shingles(each), [f"{plan.shingles(each).name}.hashes"])
+            files.remove(plan.shingles(each))
 
 
 def steps(job: Job) -> dict[str, tuple[DedupStep, int]]:
