@@ -10,28 +10,34 @@ true Jaccard similarity (shingles of --shingle characters, punctuation apart) is
 MinHash with --bands x --rows. Texts of fewer than 40 shingles go only when equal, of fewer than 200 only when the numbers in
 them are the same. What stays: held-out documents (test, then valid) before training
 documents, then the corpus named first in --priority (or on the command line), then the one read first.
-Memory: about 0.11 GB for a million documents. A killed run goes on with the shards that were not finished.
+Documents of which very many are alike (pages of a template) are held against some of these only; the
+report says how many were left in by that. Memory: about 0.11 GB for a million documents, at most --memory-gb a process.
+A killed run goes on with the shards that were not finished.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, files, flags, memory
+from haigo import cli, files, flags, memory, pool
 from haigo.cli import HaigoError
 from haigo.formats import documents
 from haigo.formats.documents.broken import broken_lines
 
-from . import dedup_report, rewrite
+from . import dedup_plan, dedup_report, dedup_steps, rewrite
+from .dedup_plan import Job
 from .dedup_report import EXACT, NEAR
-from .dedup_steps import Job, run_here, steps
 from .options import DedupCommand, DedupOptions
 
 REPORT = "dedup.json"
+_TASKS = 50  # of a worker: a progress line moves
+_SAID = 1 << 30  # bytes of text from which on it is worth a sentence
 
 
 def dedup(
@@ -55,37 +61,56 @@ def dedup(
     """
     options = options or DedupOptions(**given)
     corpora = rewrite.ordered(documents.corpora(folders), options.priority)
-    _require_memory(corpora)
+    _require(corpora, options, Path(output_dir) if output_dir else None)
     if output_dir is None:
         with tempfile.TemporaryDirectory() as scratch:
-            job = _job(corpora, Path(scratch), scratch, options)
-            run_here({name: each for name, each in steps(job).items() if name != "drop"}, options.workers)
+            job = Job(tuple((name, str(folder), None) for name, folder in corpora.items()), scratch, scratch, options)
+            _run_here(job, options.workers)
             return dedup_report.report(job, job.plan())
     target = Path(output_dir)
     rewrite.claim(corpora, target, REPORT)
     with files.owner(target):
         rewrite.remove_leftovers(corpora, target)
         work = target / rewrite.PARTIAL
-        job = _job(corpora, target, str(work), options, str(target / REPORT))
-        run_here(steps(job), options.workers)
+        rows = tuple((name, str(folder), str(target / name)) for name, folder in corpora.items())
+        _run_here(Job(rows, str(target), str(work), options, options.workers, str(target / REPORT)), options.workers)
         files.remove_tree(work)
     return dict(files.read_json(target / REPORT))
 
 
-def _job(corpora: Mapping[str, Path], target: Path, work: str, options: DedupOptions, report: str | None = None) -> Job:
-    rows = tuple((name, str(folder), str(target / name)) for name, folder in corpora.items())
-    return Job(rows, work, options, options.workers, report)
+def _run_here(job: Job, workers: int) -> None:
+    """Do all steps on this machine; the first error stops them."""
+    for name, (step, _) in dedup_steps.steps(job).items():
+        tasks = min(len(step.pieces()), _TASKS * workers)
+        pool.run_shown(
+            name.replace("-", ": "), {f"{rank}": partial(_do, step, rank, tasks) for rank in range(tasks)}, workers
+        )
 
 
-def _require_memory(corpora: Mapping[str, Path]) -> None:
-    """Refuse what would be killed half-way, as far as the reports tell how many documents there are."""
-    count = sum(documents.report(folder).get("documents_out", 0) for folder in corpora.values())
-    need, free = count * dedup_report.MEGABYTES, memory.available()
+def _do(step: dedup_steps.DedupStep, rank: int, tasks: int) -> None:
+    for piece in step.pieces()[rank::tasks]:
+        piece.work()
+
+
+def _require(corpora: Mapping[str, Path], options: DedupOptions, target: Path | None) -> None:
+    """Say what it takes, as far as the reports tell how much there is, and refuse what would be killed half-way."""
+    reports = [documents.report(folder) for folder in corpora.values()]
+    count, size = (sum(each.get(key, 0) for each in reports) for key in ("documents_out", "bytes_out"))
+    need, free = count * dedup_report.MEGABYTES + dedup_plan.PROCESS_BYTES, memory.available()
+    disk = dedup_plan.disk(count, size)
+    if size > _SAID:
+        print(
+            f"haigo: dedup: {count:,} documents; about {need / 1e9:.1f} GB of memory for each of {options.workers}"
+            f" workers, and {disk / 1e6:,.0f} MB of disk.",
+            file=sys.stderr,
+        )
     if need > free:
         raise HaigoError(
             f"{count:,} documents need about {need / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
             "dedup fewer corpora at a time, or take a larger machine",
         )
+    if target is not None:
+        files.require_space(target, int(size * dedup_plan.KEPT_PER_BYTE), "the documents that stay")
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -100,6 +125,12 @@ def table(report: Mapping[str, Any]) -> str:
     for sample in report["samples"]:
         lines.append(f"  {sample['rule']} {sample['similarity']:.3f}")
         lines += [f"      {sample[which]['corpus']} {sample[which]['text']!r}" for which in ("removed", "kept")]
+    if crowded := report.get("crowded"):
+        lines.append(
+            f"  {crowded['crowded']:,} documents are one of very many that are alike (pages of a template): they were held"
+            f" against some of these; of {crowded['looked_again']:,} held against all, so many repeat one that stays that"
+            f" about {crowded['left_in']:,} were left in"
+        )
     lines += broken_lines(report)
     lines.append(f"  memory: about {report['memory_mb_per_million_documents']} MB for a million documents")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from haigo import __version__
 
 from . import arrays, rewrite
 from .account import opening
-
-if TYPE_CHECKING:
-    from .dedup_steps import Job, Plan
+from .dedup_plan import Job, Plan
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
 MEGABYTES = 110
@@ -23,7 +21,7 @@ _Sample = tuple[float, int, int]
 
 def report(job: Job, plan: Plan) -> dict[str, Any]:
     """The report, after all steps but `Drop`."""
-    names = [name for name, _, _ in job.corpora]
+    names = list(dict.fromkeys(name for name, _, _ in job.corpora))
     of_shard = np.array([names.index(shard.corpus) for shard in plan.shards])
     repeats = np.zeros((2, len(names), len(names)), dtype=np.int64)
     samples: tuple[list[_Sample], list[_Sample]] = ([], [])

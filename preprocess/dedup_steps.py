@@ -16,238 +16,111 @@ stays does not depend on the number of tasks, ranges or lots.
 from __future__ import annotations
 
 import dataclasses
-from abc import abstractmethod
-from collections.abc import Iterator
+import os
+from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from haigo import digests, files, pool, sealed
-from haigo.cli import HaigoError
+from haigo import digests, files, sealed
+from haigo.cli import Failed, HaigoError
 from haigo.formats import documents
 from haigo.formats.documents import Broken
 
-from . import arrays, dedup_clusters, dedup_report, dedup_shard, near_pairs, rewrite
-from .minhash import Hashes, Shape
-from .options import DedupOptions
+from . import arrays, dedup_clusters, dedup_report, dedup_shard, near_pairs, rewrite, scale_tasks
+from .dedup_plan import Job, Part, Plan
+from .minhash import Hashes
 from .rewrite import CorpusShard, Edits
-from .step import Step
+from .scale_steps import PieceStep, summary
+from .scale_tasks import Piece
 
-HELD_OUT_FIRST = ("test", "valid", "train")
 BYTES_OF_A_SKETCH = 160
 """On disk, of a document, beside bands * (rows + 12)."""
-_BYTES_OF_A_LABEL = 8  # of a document, while clusters are made
-_BYTES_OF_A_KEY = 48  # of a document, while the buckets of a band are made
-_BYTES_OF_A_ROW = 3_000  # of a document in a cluster, while its lot is decided
+BYTES_OF_A_LABEL = 8  # of a document, while clusters are made
+BYTES_OF_A_KEY = 48  # of a document, while the buckets of a band are made
+BYTES_OF_A_ROW = 3_000  # of a document in a cluster, while its lot is decided
 _RANGE = 1 << 20  # documents of which a range of keys is worth a task of its own
 _LOT, _LOTS = 50_000, 1_000  # documents of a lot: more of them only take more memory; and about so many lots at most
 _LINKS = 1 << 24
-_TASKS = 50  # of a worker: a progress line moves
-
-
-class Part(NamedTuple):
-    """A folder of cleaned documents, the corpus that it is (a part of), and where what stays of it goes."""
-
-    corpus: str
-    folder: Path
-    target: Path
+_SHAPE = ("shingle", "bands", "rows", "seed")
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """One deduplication.
-
-    Attributes:
-        corpora: name, folder and target of each corpus, the most wanted first. The folder is one that `preprocess.clean`
-            wrote, or holds such ones as parts (`00000`, `00001` ...).
-        work: folder of what is between the steps.
-        options: `workers` and `priority` say nothing here.
-        tasks: how many the work is dealt out to, about.
-        report: file of the report.
-    """
-
-    corpora: tuple[tuple[str, str, str], ...]
-    work: str
-    options: DedupOptions
-    tasks: int = 1
-    report: str | None = None
-
-    @property
-    def shape(self) -> Shape:
-        """How texts are sketched."""
-        return Shape(self.options.shingle, self.options.bands, self.options.rows, self.options.seed)
-
-    def parts(self) -> list[Part]:
-        """The folders, in order of rank.
-
-        Raises:
-            HaigoError: one is not cleaned, or not finished.
-        """
-        found = []
-        for corpus, folder, target in self.corpora:
-            place = Path(folder)
-            inner = sorted(path for path in place.glob("[0-9]*") if path.is_dir())
-            if (place / documents.REPORT).is_file() or not inner:
-                documents.report(place)
-                found.append(Part(corpus, place, Path(target)))
-                continue
-            for path in inner:
-                if not (path / documents.REPORT).is_file():
-                    raise HaigoError(f"{path} is not finished: cleaning was stopped.", "run the cleaning step again")
-                found.append(Part(corpus, path, Path(target) / path.name))
-        return found
-
-    def shards(self) -> list[tuple[CorpusShard, Path, int]]:
-        """The shards in order of rank, their digests left out; of each the file of its sketches, and the number of its part."""
-        parts = self.parts()
-        found = []
-        for split in HELD_OUT_FIRST:
-            for number, part in enumerate(parts):
-                for path in documents.shards(part.folder, split) if split in documents.splits(part.folder) else ():
-                    shard = CorpusShard(part.corpus, split, str(path), "", self.options.skip_broken)
-                    name = f"sketch-{part.corpus}-{number:05d}-{split}-{path.name.split('.')[0]}"
-                    found.append((shard, Path(self.work) / name, number))
-        if not found:
-            raise HaigoError("none of the corpora has a document.", "look at their clean.json")
-        return found
-
-    def plan(self) -> Plan:
-        """What `PlanRanges` wrote.
-
-        Raises:
-            HaigoError: it is not there.
-        """
-        path = Path(self.work) / _PLAN
-        if not path.is_file():
-            raise HaigoError(f"{path} is missing: the steps before are not finished.", "run them again")
-        return Plan(Path(self.work), sealed.read(path, {"recipe": str, "shards": [[object]], "ranges": int})[0])
-
-
-_PLAN = "plan.json"
-
-
-class Plan:
-    """What the documents are numbered by, and the files of the pieces.
-
-    Attributes:
-        shards: in order of rank. files: of their sketches. parts: of which each is.
-        starts: number of the first document of each shard, and of all.
-        ranges: of keys and digests.
-        recipe: digest of all that the result depends on.
-    """
-
-    def __init__(self, work: Path, known: dict[str, Any]) -> None:
-        self.work, self.known = work, known
-        self.recipe: str = known["recipe"]
-        self.ranges: int = known["ranges"]
-        self.shards = [CorpusShard(*row[:5]) for row in known["shards"]]
-        self.files = [work / row[5] for row in known["shards"]]
-        self.parts: list[int] = [row[6] for row in known["shards"]]
-        self.starts: npt.NDArray[np.int64] = np.cumsum([0, *(row[7] for row in known["shards"])])
-
-    @property
-    def clusters(self) -> Path:
-        """Numbers of the documents in clusters, their clusters and lots."""
-        return self.work / "clusters"
-
-    def buckets(self, number: int) -> Path:
-        """Equal texts and links of a range."""
-        return self.work / f"buckets-{number:05d}"
-
-    def shingles(self, number: int) -> Path:
-        """Of a shard's documents in clusters, everything that `Pairs` asks for."""
-        return self.work / f"shingles-{number:05d}"
-
-    def pairs(self, number: int) -> Path:
-        """What goes from a lot."""
-        return self.work / f"pairs-{number:05d}"
-
-    def lots(self) -> int:
-        """How many there are."""
-        return int(arrays.note(self.clusters)["lots"])
-
-    def removals(self) -> Iterator[arrays.Arrays]:
-        """number, kept, similarity and exact of documents that go, file by file, numbers ascending in each."""
-        for number in range(self.ranges):
-            held = arrays.read(self.buckets(number))
-            ones = np.ones(len(held["equal"]))
-            yield {"number": held["equal"], "kept": held["equal_to"], "similarity": ones, "exact": ones > 0}
-        for number in range(self.lots()):
-            held = arrays.read(self.pairs(number))
-            yield {**held, "exact": np.zeros(len(held["number"]), dtype=bool)}
-
-
-@dataclasses.dataclass(frozen=True)
-class DedupStep(Step):
-    """A step of a deduplication: what cannot be done is named, and the task's other pieces are done."""
+class DedupStep(PieceStep):
+    """A step of a deduplication."""
 
     job: Job
 
-    def work(self, rank: int, world_size: int) -> None:
-        """Do this task's pieces."""
-        failed: list[HaigoError] = []
-        known = self.known()
-        for number in range(rank, self.pieces(known), world_size):
-            try:
-                self.piece(number, known)
-            except HaigoError as error:
-                failed.append(error)
-        if failed:
-            first = failed[0]
-            raise HaigoError("\n".join(each.problem for each in failed), first.fix, option=first.options)
-
-    def known(self) -> Any:
-        """What a task reads once for all of its pieces."""
-        return self.job.plan()
-
-    @abstractmethod
-    def pieces(self, known: Any) -> int:
-        """How many there are, after the steps before."""
-
-    @abstractmethod
-    def piece(self, number: int, known: Any) -> None:
-        """Do one, unless it is done."""
+    @property
+    def output(self) -> str:  # type: ignore[override]
+        """Folder of the whole run."""
+        return self.job.output
 
 
 class SketchShards(DedupStep):
     """The sketches of every shard."""
 
-    def known(self) -> list[tuple[CorpusShard, Path, int]]:
-        """Shards."""
-        return self.job.shards()
+    name = "dedup-sketch"
 
-    def pieces(self, known: list[tuple[CorpusShard, Path, int]]) -> int:
+    def pieces(self) -> list[Piece]:
         """Shards."""
-        return len(known)
+        return [
+            Piece(file.name, shard.path, os.path.getsize(shard.path), partial(self._sketch, shard, file))
+            for shard, file, _ in self.job.shards()
+        ]
 
-    def piece(self, number: int, known: list[tuple[CorpusShard, Path, int]]) -> None:
-        """A shard."""
-        shard, file, _ = known[number]
+    def _sketch(self, shard: CorpusShard, file: Path) -> None:
         dedup_shard.sketch(dataclasses.replace(shard, sha256=digests.sha256(shard.path)), self.job.shape, file)
 
 
-class PlanRanges(SketchShards):
+class PlanRanges(DedupStep):
     """Numbers for all documents, and how the rest of the work is cut up."""
 
-    def pieces(self, known: list[tuple[CorpusShard, Path, int]]) -> int:
-        """One."""
-        return 1
+    name = "dedup-plan"
 
-    def piece(self, number: int, known: list[tuple[CorpusShard, Path, int]]) -> None:
-        """All of it."""
+    def pieces(self) -> list[Piece]:
+        """One."""
+        return [Piece("plan", str(self.job.plan_file), 1, self._plan)]
+
+    def work(self, rank: int, world_size: int) -> None:
+        """Do it.
+
+        Raises:
+            Failed: it cannot be done, or a shard could not be sketched: what stays depends on all of them.
+        """
+        super().work(rank, world_size)
+        if found := [
+            each for step in (SketchShards, PlanRanges) for each in scale_tasks.failures(self.output, step.name)
+        ]:
+            raise Failed(*summary(found))
+
+    def _plan(self) -> None:
+        path = self.job.plan_file
+        try:
+            content = self._content()
+        except HaigoError:
+            files.remove(path)  # an earlier one says nothing of these shards
+            raise
+        recipe = files.digest([3, content])
+        if self.job.report and not (path.is_file() and self.job.plan().recipe == recipe):
+            files.remove(self.job.report)
+        sealed.write(path, {"recipe": recipe, **content})
+
+    def _content(self) -> dict[str, Any]:
         job, rows = self.job, []
         broken = Broken(job.options.skip_broken)
-        for shard, file, part in known:
+        for shard, file, part in job.shards():
             note = arrays.note(file)
             broken.take(note["broken"]["count"], note["broken"]["rows"])
             found = dataclasses.replace(shard, sha256=note["sha256"])
             rows.append([*dataclasses.astuple(found), file.name, part, note["documents"]])
         self._tell_changed(rows)
         count, memory = sum(row[-1] for row in rows), job.options.memory_gb * 1e9
-        need = count * _BYTES_OF_A_LABEL
+        need = count * BYTES_OF_A_LABEL
         if need > memory:
             raise HaigoError(
                 f"{count:,} documents need {need / 1e9:,.1f} GB of memory to be clustered, and 'memory_gb' allows"
@@ -255,38 +128,31 @@ class PlanRanges(SketchShards):
                 f"give memory_gb: {need / 1e9 + 0.1:.1f}",
                 option="memory_gb",
             )
-        ranges = 1 + max(int(count * _BYTES_OF_A_KEY / memory), min(job.tasks, count // _RANGE))
-        lot = max(1, min(max(_LOT, count // _LOTS), int(memory / _BYTES_OF_A_ROW)))
+        ranges = 1 + max(int(count * BYTES_OF_A_KEY / memory), min(job.tasks, count // _RANGE))
+        lot = max(1, min(max(_LOT, count // _LOTS), int(memory / BYTES_OF_A_ROW)))
         named = {name: getattr(job.options, name) for name in ("method", "threshold", *_SHAPE)}
-        content = {"shards": rows, "ranges": ranges, "lot": lot, "options": named, "broken": broken.report()}
-        recipe = files.digest([3, content])
-        path = Path(job.work) / _PLAN
-        if job.report and not (path.is_file() and job.plan().recipe == recipe):
-            files.remove(job.report)
-        sealed.write(path, {"recipe": recipe, **content})
+        return {"shards": rows, "ranges": ranges, "lot": lot, "options": named, "broken": broken.report()}
 
     def _tell_changed(self, rows: list[list[Any]]) -> None:
-        for number, part in enumerate(self.job.parts()):
-            there = dict.fromkeys(documents.SPLITS, 0)
-            for row in rows:
-                if row[-2] == number:
-                    there[row[1]] += row[-1]
-            documents.tell_changed(part.folder, there)
-
-
-_SHAPE = ("shingle", "bands", "rows", "seed")
+        parts = self.job.parts()
+        there = [dict.fromkeys(documents.SPLITS, 0) for _ in parts]
+        for row in rows:
+            there[row[-2]][row[1]] += row[-1]
+        for part, counts in zip(parts, there, strict=True):
+            documents.tell_changed(part.folder, counts)
 
 
 class FillBuckets(DedupStep):
     """Of a range of digests the texts that repeat an earlier one; of a range of keys the texts that share a bucket."""
 
-    def pieces(self, known: Plan) -> int:
-        """Ranges."""
-        return known.ranges
+    name = "dedup-buckets"
 
-    def piece(self, number: int, known: Plan) -> None:
-        """A range."""
-        plan = known
+    def pieces(self) -> list[Piece]:
+        """Ranges."""
+        plan = self.job.plan()
+        return [_piece(plan.buckets(number), partial(self._fill, number, plan)) for number in range(plan.ranges)]
+
+    def _fill(self, number: int, plan: Plan) -> None:
         if arrays.made(plan.buckets(number), plan.recipe):
             return
         low, high = (_bound(each, plan.ranges) for each in (number, number + 1))
@@ -326,13 +192,14 @@ def _repeats(
 class Cluster(DedupStep):
     """Which documents are linked by way of others, dealt out to lots."""
 
-    def pieces(self, known: Plan) -> int:
-        """One."""
-        return 1
+    name = "dedup-cluster"
 
-    def piece(self, number: int, known: Plan) -> None:
-        """All of it."""
-        plan = known
+    def pieces(self) -> list[Piece]:
+        """One."""
+        plan = self.job.plan()
+        return [_piece(plan.clusters, partial(self._cluster, plan))]
+
+    def _cluster(self, plan: Plan) -> None:
         if arrays.made(plan.clusters, plan.recipe):
             return
         count = int(plan.starts[-1])
@@ -351,20 +218,41 @@ class Cluster(DedupStep):
         with arrays.create(plan.clusters, plan.recipe) as out:
             out.add(number=numbers, cluster=clusters, lot=lots)
             out.note["lots"] = int(lots.max()) + 1 if len(lots) else 0
+        size = sum(
+            int(arrays.read(file)["sizes"][numbers[first:last] - start].sum(dtype=np.int64))
+            for file, start, (first, last) in zip(
+                plan.files, plan.starts, pairwise(np.searchsorted(numbers, plan.starts)), strict=False
+            )
+        )
+        files.require_space(plan.work, 8 * size, f"the shingles of {len(numbers):,} documents that may repeat others")
 
 
 class Shingle(DedupStep):
     """The shingle sets of a shard's documents in clusters, and their sketches, in order of lots."""
 
-    def pieces(self, known: Plan) -> int:
-        """Shards."""
-        return len(known.shards)
+    name = "dedup-shingle"
 
-    def piece(self, number: int, known: Plan) -> None:
-        """A shard."""
-        plan = known
-        if _decided(plan) or arrays.made(plan.shingles(number), plan.recipe):
+    def pieces(self) -> list[Piece]:
+        """Shards; none where all lots are decided, and nobody asks for shingles again."""
+        plan = self.job.plan()
+        return (
+            []
+            if _decided(plan)
+            else [
+                Piece(
+                    plan.shingles(number).name,
+                    shard.path,
+                    os.path.getsize(shard.path),
+                    partial(self._shingle, number, plan),
+                )
+                for number, shard in enumerate(plan.shards)
+            ]
+        )
+
+    def _shingle(self, number: int, plan: Plan) -> None:
+        if arrays.made(plan.shingles(number), plan.recipe):
             return
+        _require_unchanged(plan.shards[number])
         held, start, ends = arrays.read(plan.clusters), int(plan.starts[number]), [0]
         first, last = np.searchsorted(held["number"], plan.starts[number : number + 2])
         places = np.asarray(held["number"][first:last]) - start
@@ -395,16 +283,18 @@ def _decided(plan: Plan) -> bool:
 class Pairs(DedupStep):
     """Which documents of a lot go for one that stays."""
 
-    def pieces(self, known: Plan) -> int:
-        """Lots."""
-        return known.lots()
+    name = "dedup-pairs"
 
-    def piece(self, number: int, known: Plan) -> None:
-        """A lot."""
-        plan, threshold = known, self.job.options.threshold
+    def pieces(self) -> list[Piece]:
+        """Lots."""
+        plan = self.job.plan()
+        return [_piece(plan.pairs(number), partial(self._decide, number, plan)) for number in range(plan.lots())]
+
+    def _decide(self, number: int, plan: Plan) -> None:
+        threshold = self.job.options.threshold
         if arrays.made(plan.pairs(number), plan.recipe):
             return
-        rows, sets = _lot(plan, number)
+        rows, sets = plan.lot(number)
         sketches = near_pairs.Sketches(**{name: rows[name] for name in _OF_A_ROW})
         found = near_pairs.candidates(sketches, threshold)
         shingles = partial(_shingles, rows, sets, found)
@@ -418,46 +308,27 @@ class Pairs(DedupStep):
             out.note |= {"candidates": len(found.numbers), "pairs_checked": answer.checked, "crowded": crowded}
 
 
-def _lot(plan: Plan, number: int) -> tuple[arrays.Arrays, list[Hashes]]:
-    """The documents of a lot in order of rank, and the hashes of every shard; `shard` says whose a document's are."""
-    parts, sets = list[arrays.Arrays](), list[Hashes]()
-    for shard in range(len(plan.shards)):
-        held = arrays.read(plan.shingles(shard))
-        sets.append(held.pop("hashes"))
-        first, last = np.searchsorted(held["lot"], [number, number + 1])
-        parts.append({name: np.asarray(each[first:last]) for name, each in held.items()})
-        parts[-1]["shard"] = np.full(last - first, shard)
-    return {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}, sets
-
-
 def _shingles(rows: arrays.Arrays, sets: list[Hashes], found: near_pairs.Candidates, place: int) -> Hashes:
     row = found.numbers[place]
     return np.asarray(sets[rows["shard"][row]][rows["start"][row] : rows["end"][row]])
 
 
-class _ToDrop(NamedTuple):
-    """What a task of `Drop` reads once."""
-
-    plan: Plan
-    parts: list[Part]
-    removals: list[arrays.Arrays]
-
-
 class Drop(DedupStep):
     """The documents that stay of every folder, in its own form."""
 
-    def known(self) -> _ToDrop:
-        """The plan, the folders and what goes."""
-        plan = self.job.plan()
-        return _ToDrop(plan, self.job.parts(), list(plan.removals()))
+    name = "dedup-drop"
 
-    def pieces(self, known: _ToDrop) -> int:
+    def pieces(self) -> list[Piece]:
         """Folders."""
-        return len(known.parts)
+        plan, removals, parts = self.job.plan(), list(self.job.plan().removals()), self.job.parts()
+        return [
+            Piece(f"{part.corpus}-{number:05d}", str(part.folder), 1, partial(self._drop, number, part, plan, removals))
+            for number, part in enumerate(parts)
+            if part.target is not None
+        ]
 
-    def piece(self, number: int, known: _ToDrop) -> None:
-        """A folder; its report is written last."""
-        plan, part = known.plan, known.parts[number]
+    def _drop(self, number: int, part: Part, plan: Plan, removals: list[arrays.Arrays]) -> None:
+        assert part.target is not None
         marker = plan.work / f"dropped-{part.corpus}-{number:05d}.json"
         if _stands(marker, part.target, plan.recipe):
             return
@@ -467,7 +338,9 @@ class Drop(DedupStep):
                 each for each, shard in enumerate(plan.shards) if (plan.parts[each], shard.split) == (number, split)
             ]
             files.remove_tree(work / part.target.name / split)
-            edits = [(plan.shards[each], _edits(plan, each, known.removals)) for each in mine]
+            for each in mine:
+                _require_unchanged(plan.shards[each])
+            edits = [(plan.shards[each], _edits(plan, each, removals)) for each in mine]
             made[split] = rewrite.write_split(edits, str(work / part.target.name / split))
         files.remove(marker)
         report = rewrite.report(part.folder, made, "dedup", dedup_report.options(self.job))
@@ -501,13 +374,13 @@ def _edits(plan: Plan, shard: int, removals: list[arrays.Arrays]) -> Edits:
 class Report(DedupStep):
     """The report; shingles, which nobody asks for again, are removed."""
 
-    def pieces(self, known: Plan) -> int:
-        """One."""
-        return 1
+    name = "dedup-report"
 
-    def piece(self, number: int, known: Plan) -> None:
-        """All of it."""
-        plan = known
+    def pieces(self) -> list[Piece]:
+        """One."""
+        return [Piece("report", str(self.job.report), 1, partial(self._report, self.job.plan()))]
+
+    def _report(self, plan: Plan) -> None:
         if self.job.report:
             content = dedup_report.report(self.job, plan)
             if not Path(self.job.report).is_file() or files.read_json(self.job.report) != content:
@@ -516,25 +389,17 @@ class Report(DedupStep):
             files.remove(plan.shingles(each))
 
 
+def _piece(file: Path, work: Callable[[], Any]) -> Piece:
+    return Piece(file.name, str(file), 1, work)
+
+
+def _require_unchanged(shard: CorpusShard) -> None:
+    if digests.sha256(shard.path) != shard.sha256:
+        raise HaigoError(f"{shard.path} was changed since it was sketched.", "give the same command again")
+
+
 def steps(job: Job) -> dict[str, tuple[DedupStep, int]]:
     """Step and number of tasks by name, in order."""
-    return {
-        "sketch": (SketchShards(job), job.tasks),
-        "plan": (PlanRanges(job), 1),
-        "buckets": (FillBuckets(job), job.tasks),
-        "cluster": (Cluster(job), 1),
-        "shingle": (Shingle(job), job.tasks),
-        "pairs": (Pairs(job), job.tasks),
-        "drop": (Drop(job), job.tasks),
-        "report": (Report(job), 1),
-    }
-
-
-def run_here(chosen: dict[str, tuple[DedupStep, int]], workers: int) -> None:
-    """Do steps on this machine."""
-    for name, (step, _) in chosen.items():
-        pieces = step.pieces(step.known())
-        tasks = min(pieces, _TASKS * workers)
-        pool.run_shown(
-            f"dedup: {name}", {f"{rank}": partial(step, None, rank, tasks) for rank in range(tasks)}, workers
-        )
+    single = (PlanRanges, Cluster, Report)
+    order = (SketchShards, PlanRanges, FillBuckets, Cluster, Shingle, Pairs, Drop, Report)
+    return {step.name: (step(job), 1 if step in single else job.tasks) for step in order}

@@ -18,7 +18,7 @@ MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 PROFILES = (*MARKUPS, "web", "manual", "encyclopaedia", "news", "literature", "english")
 """Those of `rules.MARKUPS` and `domains.yml`."""
 PII = ("mail", "phone", "address")
-STEPS = ("split", "clean", "gather", "index", "join")
+STEPS = ("split", "clean", "gather", "dedup", "index", "join")
 """Of preprocess.scale, in order; `clean` stands for the two around it too."""
 EXECUTORS = ("pool", "datatrove", "slurm")
 SPLIT = [0.96, 0.02, 0.02]
@@ -210,6 +210,17 @@ class TokenizerOptions(MeasureOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScaleDedup(DedupOptions):
+    """The key `dedup` of the run file of `preprocess.scale`."""
+
+    beside: dict[str, str] = option(
+        "other corpora that take part, and of which nothing is written here: name, and folder of preprocess.clean or of"
+        " another run",
+        {},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScaleRun(Options):
     """The run file of `preprocess.scale`."""
 
@@ -218,6 +229,10 @@ class ScaleRun(Options):
     output: str = option("folder of the whole run, which all nodes see")
     tokenizer: str = option(TOKENIZER)
     clean: dict[str, Any] = option("options of preprocess.clean: the fields of `CleanOptions`", {})
+    dedup: dict[str, Any] | None = option(
+        "take out what repeats other documents: options of preprocess.dedup, and beside; empty: all documents stay",
+        None,
+    )
     split_bytes: int = count(
         "files above this are cut into pieces of about this size as they lie on the disk; 0: none is",
         256 << 20,

@@ -10,9 +10,9 @@ process, and their documents laid aside. `pool` is a process pool on this machin
 `slurm` submits array jobs, one after the other by dependency (the optional packages: pip install haigo[data]). All give the
 same bytes as cleaning and indexing file by file, whatever the number of tasks. A bad file is named, the others go on, and the
 exit code is 4; the same command does again what failed, or was killed, and nothing else. --status says how far each step is.
-Between clean and index is where documents may be deduplicated or taken out: --only clean (with split and gather), then any step
-on OUTPUT/clean/*, then --only index and join. Keys of RUN.yml: corpus, inputs, output, tokenizer, clean (options of
-preprocess.clean), split_bytes, tasks, workers, executor, slurm; see docs/guide-scale.md.
+With the key dedup, documents that repeat others, also of other files and of corpora beside, are taken out between clean and
+index. Keys of RUN.yml: corpus, inputs, output, tokenizer, clean (options of preprocess.clean), dedup (options of
+preprocess.dedup), split_bytes, tasks, workers, executor, slurm; see docs/guide-scale.md.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ from haigo.formats import documents
 from haigo.options import build
 from haigo.progress import Progress
 
-from . import cleaner, scale_room, scale_status, scale_tasks
-from .options import CleanOptions, ScaleCommand, ScaleRun
+from . import cleaner, dedup_steps, rewrite, scale_room, scale_status, scale_tasks
+from .dedup_plan import Job
+from .options import CleanOptions, ScaleCommand, ScaleDedup, ScaleRun
 from .scale_steps import Clean, Gather, Index, Join, Split, Step, dataset_files, summary
 from .sources import input_files
 
-_PART_OF = {"split": "clean", "gather": "clean"}
-"""Steps that --only clean stands for too."""
 _SLURM = {"time": "24:00:00", "partition": "cpu", "cpus_per_task": 1, "mem_per_cpu_gb": 2}
 
 
@@ -52,22 +51,62 @@ def read(path: str | os.PathLike[str]) -> ScaleRun:
     run: ScaleRun = build(ScaleRun, content, name, "", "see docs/guide-scale.md")
     cleaner.check(build(CleanOptions, run.clean, name, "clean", "see docs/guide-scale.md"))
     naming.check(run.corpus, "corpus", name)
+    if run.dedup is not None:
+        dedup_job(run, name)
     return run
+
+
+def dedup_job(run: ScaleRun, name: str = "the run file") -> Job:
+    """The deduplication of a run.
+
+    Args:
+        name: of the run file, for messages.
+
+    Raises:
+        HaigoError: a key of `dedup` that is none, or corpora of which it is not said which is wanted most.
+    """
+    asked = build(ScaleDedup, run.dedup, name, "dedup", "see docs/guide-scale.md")
+    output = Path(run.output)
+    places = {run.corpus: output / "clean"}
+    for corpus, folder in asked.beside.items():
+        naming.check(corpus, "dedup.beside", name)
+        if corpus == run.corpus:
+            raise HaigoError(f"{name}: 'dedup.beside' names '{corpus}', which is the corpus itself.", "leave it out")
+        whole = (Path(folder) / documents.REPORT).is_file()
+        places[corpus] = Path(folder) if whole else Path(folder) / "clean"
+    if asked.beside and set(asked.priority) != set(places):
+        raise HaigoError(
+            f"{name}: 'dedup.priority' does not name every corpus.",
+            f"order {', '.join(places)}, the most wanted first, and alike in the run files of all",
+            option="priority",
+        )
+    rows = [
+        (corpus, str(place), str(output / "dedup") if corpus == run.corpus else None)
+        for corpus, place in rewrite.ordered(places, asked.priority).items()
+    ]
+    return Job(tuple(rows), run.output, str(output / "dedup-work"), asked, run.tasks, str(output / "dedup.json"))
 
 
 def steps(run: ScaleRun) -> dict[str, tuple[Step, int]]:
     """Step and number of tasks by name, in order; to be run as they are or put into pipelines of one's own."""
     told = (run.corpus, tuple(run.inputs), run.output, run.clean, run.split_bytes)
     large = sum(each.large for each in Clean(*told).files())
+    source = "clean" if run.dedup is None else "dedup"
     cut: dict[str, tuple[Step, int]] = {"split": (Split(*told), min(run.tasks, large))} if large else {}
     gathered: dict[str, tuple[Step, int]] = {"gather": (Gather(*told), min(run.tasks, large))} if large else {}
     return {
         **cut,
         "clean": (Clean(*told), run.tasks),
         **gathered,
-        "index": (Index(run.output, run.tokenizer), run.tasks),
-        "join": (Join(run.output, run.tokenizer), 1),
+        **(dedup_steps.steps(dedup_job(run)) if run.dedup is not None else {}),
+        "index": (Index(run.output, run.tokenizer, source=source), run.tasks),
+        "join": (Join(run.output, run.tokenizer, source=source), 1),
     }
+
+
+def _part_of(step: str) -> str:
+    """What --only says for a step."""
+    return {"split": "clean", "gather": "clean"}.get(step, step.split("-")[0])
 
 
 def run_pool(step: Step, tasks: int, workers: int, label: str) -> None:
@@ -171,7 +210,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = [path for path, _ in found]
     files.check_output(run.output, [*paths, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
     files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
-    chosen = {name: work for name, work in steps(run).items() if options.only in (None, name, _PART_OF.get(name))}
+    chosen = {name: work for name, work in steps(run).items() if options.only in (None, name, _part_of(name))}
+    if not chosen:
+        raise HaigoError(
+            f"{options.run} asks for no {options.only}.", f"give it the key '{options.only}'", option="only"
+        )
     scale_room.require(run, paths)
     # jobs of Slurm's run when this process is gone
     with contextlib.nullcontext() if run.executor == "slurm" else files.owner(run.output):
@@ -208,6 +251,8 @@ def _inputs_mark(run: ScaleRun, only: str | None) -> str:
         paths = [path for path, _ in input_files(run.inputs)]
     else:
         paths = sorted((Path(run.output) / "clean").rglob("*.jsonl.zst"))
+    for corpus, place, _ in dedup_job(run).corpora if run.dedup is not None else ():
+        paths += sorted(Path(place).rglob("*.jsonl.zst")) if corpus != run.corpus else []
     # datatrove takes a task with a bad file for finished: where one failed, other marks begin
     failed = [dataclasses.asdict(each) for each in scale_tasks.failures(run.output)]
     return files.digest([[[str(path), digests.sha256(path)] for path in paths], *failed])

@@ -11,11 +11,13 @@ from haigo import files, memory
 from haigo.cli import HaigoError
 from haigo.formats.documents.containers import SUFFIXES
 
+from . import dedup_plan
 from .options import ScaleRun
 
 WORKER_BYTES = 500_000_000
 """Of a process that cleans or indexes: what its libraries take, the largest shard, and its lots."""
 _UNPACKED = 3.5
+_DOCUMENT = 2_000  # bytes of raw text, where nothing is known of it
 _CLEANED, _INDEXED = 0.4, 1.0  # of the raw text: packed documents; shards of tokens and what they are joined to
 
 
@@ -33,6 +35,8 @@ def require(run: ScaleRun, paths: Sequence[Path]) -> None:
     """
     raw, workers = raw_bytes(paths), min(run.workers, run.tasks)
     disk = raw * (_CLEANED + _INDEXED)
+    if run.dedup is not None:
+        disk += dedup_plan.disk(raw / _DOCUMENT, raw)
     cut = [path for path in paths if path.is_file() and 0 < run.split_bytes < path.stat().st_size]
     disk += raw_bytes(cut) * _CLEANED
     print(

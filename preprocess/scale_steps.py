@@ -263,4 +263,10 @@ def shards(output: str | os.PathLike[str], split: str, source: str = "clean") ->
     Raises:
         HaigoError: the step is not finished.
     """
-    return cleaned_shards(output, split)
+    if source == "clean":
+        return cleaned_shards(output, split)
+    folders = [Path(output) / source / folder.name for folder in cleaned_folders(output)]
+    for folder in folders:
+        if not (folder / documents.REPORT).is_file():
+            raise HaigoError(f"{folder} is not finished: {source} was stopped.", f"run the step {source} again")
+    return [shard for folder in folders for shard in sorted((folder / split).glob("*.jsonl.zst"))]

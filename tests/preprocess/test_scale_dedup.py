@@ -1,0 +1,244 @@
+"""Dedup as steps of preprocess.scale: the documents that preprocess.dedup keeps, whatever was killed or dealt out how."""
+
+import importlib.util
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from corpora_folders import write
+
+from haigo import cli, yamlfile
+from haigo.cli import HaigoError
+from haigo.formats import documents
+from preprocess import dedup, dedup_plan, dedup_steps, near_pairs, scale, scale_tasks
+from preprocess.minhash import Shape, Sketcher
+
+ROOT = Path(__file__).resolve().parents[2]
+LETTERS = [chr(code) for code in range(0x4E00, 0x5400)]
+FILES = 6
+
+
+def invented(rng, size):
+    return "".join(rng.choices(LETTERS, k=size))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Raw files of one corpus, and another corpus that is cleaned; many documents repeat others, also of other files."""
+    place = tmp_path_factory.mktemp("world")
+    rng = random.Random(4)
+    kept = [invented(rng, rng.randrange(150, 400)) for _ in range(120)]
+    template = invented(rng, 900)
+    texts = [*kept, *rng.sample(kept, 20)]
+    texts += [one[: -len(one) // 15] + invented(rng, len(one) // 15) for one in rng.sample(kept, 40)]
+    texts += [template[:450] + invented(rng, 150) + template[450:] for _ in range(60)]
+    rng.shuffle(texts)
+    (place / "raw").mkdir()
+    for number in range(FILES):
+        rows = [{"id": f"{number}-{at}", "text": text} for at, text in enumerate(texts[number::FILES])]
+        body = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (place / "raw" / f"{number}.jsonl").write_text(body, encoding="utf-8")
+    news = [(f"n{number}", text[5:]) for number, text in enumerate(rng.sample(kept, 15))]
+    write(place / "news", "news", {"train": [*news, ("own", invented(rng, 300))]})
+    return place
+
+
+def run_file(world, model_dir, place, **more):
+    place.mkdir(exist_ok=True)
+    keys = {"corpus": "web", "inputs": [str(world / "raw")], "output": str(place / "out"), "tokenizer": str(model_dir)}
+    keys |= {"clean": {"min_chars": 10}, "tasks": 3, "dedup": {}}
+    yamlfile.write(place / "run.yml", keys | more)
+    return place / "run.yml"
+
+
+def bytes_of(out):
+    """Everything that a run leaves for others."""
+    kept = [*out.glob("dedup/**/*.zst"), *out.glob("dedup/*/clean.json"), *out.glob("*_document.*"), out / "dedup.json"]
+    return {str(path.relative_to(out)): path.read_bytes() for path in kept if path.is_file()}
+
+
+def lines(folders):
+    return {
+        split: [
+            one
+            for folder in folders
+            for path in sorted((folder / split).glob("*.zst"))
+            for one in documents.read_shard(path)
+        ]
+        for split in documents.SPLITS
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(world, model_dir, tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole")
+    assert scale.main([str(run_file(world, model_dir, place))]) == 0
+    return place / "out"
+
+
+def as_one(out, place, name="web"):
+    """The cleaned folders of a run as one corpus, as preprocess.dedup reads it."""
+    found = lines(sorted(out.glob("clean/[0-9]*/")))
+    return write(place / name, name, {split: [(one.id, one.text) for one in rows] for split, rows in found.items()})
+
+
+def texts(rows):
+    return {split: [(one.id, one.text) for one in those] for split, those in rows.items()}
+
+
+def test_it_keeps_what_dedup_keeps(whole, tmp_path):
+    report = dedup.dedup([as_one(whole, tmp_path)], tmp_path / "one")
+    kept = lines(sorted(whole.glob("dedup/[0-9]*/")))
+    assert texts(kept) == texts(lines([tmp_path / "one" / "web"]))
+    told = json.loads((whole / "dedup.json").read_text())
+    assert told["corpora"] == report["corpora"] and told["corpora"]["web"]["near_duplicate"] > 20
+    assert told["corpora"]["web"]["exact_duplicate"] > 5 and told["crowded"] == report["crowded"]
+    trained = json.loads((whole / "train_text_document.json").read_text())
+    assert trained["documents"] == len(kept["train"]) < told["documents_in"]
+
+
+@pytest.mark.parametrize(("tasks", "workers"), [(1, 1), (5, 2)])
+def test_ranges_lots_and_tasks_do_not_matter(world, model_dir, whole, tmp_path, monkeypatch, tasks, workers):
+    monkeypatch.setattr(dedup_steps, "_RANGE", 20)
+    monkeypatch.setattr(dedup_steps, "_LOT", 30)
+    monkeypatch.setattr(dedup_steps, "_LOTS", 1000)
+    path = run_file(world, model_dir, tmp_path, tasks=tasks, workers=workers)
+    assert scale.main([str(path)]) == 0
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+    job = scale.dedup_job(scale.read(path))
+    assert (job.plan().ranges, job.plan().lots() > 2) == (1 + tasks, True)
+    before = {one: one.stat().st_mtime_ns for one in (tmp_path / "out").rglob("*.*") if "dedup" in str(one)}
+    assert scale.main([str(path)]) == 0  # nothing is done twice
+    again = {one: one.stat().st_mtime_ns for one in before}
+    assert {one.name for one in before if before[one] != again[one]} <= {"plan.json"} | {
+        one.name for one in before if "logs" in one.parts
+    }
+
+
+def test_corpora_beside_take_part_by_priority(world, model_dir, tmp_path):
+    beside = {"news": str(world / "news")}
+    with pytest.raises(HaigoError, match=r"'dedup\.priority' does not name every corpus"):
+        scale.read(run_file(world, model_dir, tmp_path, dedup={"beside": beside}))
+    path = run_file(world, model_dir, tmp_path, dedup={"beside": beside, "priority": ["news", "web"]})
+    assert scale.main([str(path)]) == 0
+    both = dedup.dedup(
+        [as_one(tmp_path / "out", tmp_path), world / "news"], tmp_path / "both", priority=["news", "web"]
+    )
+    told = json.loads((tmp_path / "out" / "dedup.json").read_text())
+    assert told["corpora"] == both["corpora"] and told["corpora"]["web"]["repeats_of"]["news"] > 8
+    kept = lines(sorted((tmp_path / "out").glob("dedup/[0-9]*/")))
+    assert texts(kept) == texts(lines([tmp_path / "both" / "web"])) and not (tmp_path / "out" / "news").exists()
+
+
+def test_a_bad_shard_is_named_and_only_that_is_done_again(world, model_dir, whole, tmp_path, capfd):
+    path = run_file(world, model_dir, tmp_path)
+    assert scale.main([str(path), "--only", "clean"]) == 0
+    shard = tmp_path / "out" / "clean" / "00002" / "train" / "00000.jsonl.zst"
+    good = shard.read_bytes()
+    shard.write_bytes(good[:-20])
+    capfd.readouterr()
+    assert cli.run(scale.main, [str(path), "--only", "dedup"]) == cli.FAILED
+    said = capfd.readouterr().err
+    assert str(shard) in said and "dedup-sketch" in said
+    sketches = {one: one.stat().st_mtime_ns for one in (tmp_path / "out" / "dedup-work").glob("sketch-*")}
+    assert len(sketches) >= FILES - 1 and not (tmp_path / "out" / "dedup").exists()
+    shard.write_bytes(good)
+    assert scale.main([str(path), "--only", "dedup"]) == 0
+    assert {one: one.stat().st_mtime_ns for one in sketches} == sketches
+    for only in ("index", "join"):
+        assert scale.main([str(path), "--only", only]) == 0
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+
+
+def test_killed_runs_are_finished_by_the_same_command(world, model_dir, whole, tmp_path):
+    path = run_file(world, model_dir, tmp_path, workers=2)
+    command = [sys.executable, "-m", "preprocess.scale", str(path)]
+    environment = {**os.environ, "HAIGO_QUIET": "1", "PYTHONPATH": str(ROOT)}
+    for step in ("dedup-sketch", "dedup-buckets", "dedup-pairs", "dedup-drop"):
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        while child.poll() is None and not list((tmp_path / "out" / scale_tasks.TASKS).glob(f"{step}/*.json")):
+            time.sleep(0.005)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+
+
+def test_too_little_memory_is_said(whole, monkeypatch):
+    job = dedup_plan.Job(
+        (("web", str(whole / "clean"), None),), str(whole), str(whole / "dedup-work"), dedup.DedupOptions()
+    )
+    monkeypatch.setattr(dedup_steps, "BYTES_OF_A_LABEL", 10**8)
+    with pytest.raises(HaigoError, match="GB of memory to be clustered"):
+        dedup_steps.PlanRanges(job)._content()
+
+
+def test_pages_of_a_template_cost_the_same_each():
+    """Bounded work for each page, and a copy is found all the same."""
+    rng = random.Random(3)
+    template = invented(rng, 1000)
+    pages = [template[:500] + invented(rng, 170) + template[500:] for _ in range(400)]
+    for at in range(20):
+        pages.append(pages[17 * at][:-40] + invented(rng, 40))
+    sketcher = Sketcher(Shape())
+    sketches, sets = sketcher.sketch(pages), sketcher.shingle_sets(pages)
+    found = near_pairs.candidates(sketches, 0.8)
+    answers = {}
+    for most in ((near_pairs.MOST_KEPT, near_pairs.MOST_CHECKED), (10**6, 10**6)):
+        answers[most] = near_pairs.near(sketches, found, lambda place: sets[found.numbers[place]], 0.8, most)
+    capped, full = answers.values()
+    assert capped.checked <= near_pairs.MOST_CHECKED * len(pages) < full.checked / 2
+    assert not full.cut_short and len(capped.cut_short) > 200
+    copies = set(range(400, 420))
+    assert len(copies & {each.number for each in full.removals}) == 20
+    assert len(copies & {each.number for each in capped.removals}) >= 19
+    clusters = near_pairs.np.zeros(len(pages), dtype=int)
+    known = near_pairs.left_in(sketches, found, capped, clusters, lambda place: sets[found.numbers[place]], 0.8)
+    assert known["crowded"] == len(capped.cut_short) and known["looked_again"] == 256
+
+
+@pytest.mark.slow
+def test_array_jobs_on_a_real_slurm_with_a_kill(slurm, world, model_dir, whole, tmp_path):
+    python = os.environ.get("DATATROVE_PYTHON") or (sys.executable if importlib.util.find_spec("datatrove") else None)
+    if python is None:
+        pytest.skip("datatrove is not installed (pip install 'haigo[data]', or DATATROVE_PYTHON)")
+    activate = Path(python).with_name("activate")
+    if not activate.is_file():
+        pytest.skip(f"{python} is not that of a virtual environment, which datatrove's jobs activate")
+    options = {"partition": "main", "time": "00:10:00", "cpus_per_task": 1, "mem_per_cpu_gb": 1}
+    options |= {"venv_path": str(activate), "qos": "normal", "sbatch_args": {"chdir": str(ROOT)}}
+    path = run_file(world, model_dir, tmp_path, executor="slurm", slurm=options, tasks=2, workers=2)
+    environment = {**slurm.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+    def submit():
+        done = subprocess.run(
+            [python, "-m", "preprocess.scale", str(path)], cwd=ROOT, env=environment, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def wait(pattern):
+        end = time.monotonic() + 500
+        while not list((tmp_path / "out" / "logs").glob(pattern)):
+            assert time.monotonic() < end, slurm.call("squeue").stdout + slurm.logs()
+            time.sleep(0.5)
+
+    submit()
+    wait("tasks/dedup-sketch/*.json")
+    slurm.call("scancel", "--signal=KILL", "--full", "--user", os.environ.get("USER", "root"))
+    slurm.call("scancel", "--user", os.environ.get("USER", "root"))
+    while slurm.call("squeue", "-h").stdout.strip():
+        time.sleep(0.5)
+    assert not (tmp_path / "out" / "dedup.json").exists()
+    submit()
+    wait("join-*/completions/*")
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
