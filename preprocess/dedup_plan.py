@@ -137,7 +137,7 @@ class Plan:
     @property
     def clusters(self) -> Path:
         """Numbers of the documents in clusters, their clusters and lots."""
-        return self.work / "clusters"
+        return self.work / "clusters-00000"
 
     def buckets(self, number: int) -> Path:
         """Equal texts and links of a range."""

@@ -332,19 +332,19 @@ class Drop(DedupStep):
         marker = plan.work / f"dropped-{part.corpus}-{number:05d}.json"
         if _stands(marker, part.target, plan.recipe):
             return
-        work, made = plan.work / f"stays-{number:05d}", {}
+        work, made = plan.work / part.target.name, {}
         for split in documents.SPLITS:
             mine = [
                 each for each, shard in enumerate(plan.shards) if (plan.parts[each], shard.split) == (number, split)
             ]
-            files.remove_tree(work / part.target.name / split)
+            files.remove_tree(work / split)
             for each in mine:
                 _require_unchanged(plan.shards[each])
             edits = [(plan.shards[each], _edits(plan, each, removals)) for each in mine]
-            made[split] = rewrite.write_split(edits, str(work / part.target.name / split))
+            made[split] = rewrite.write_split(edits, str(work / split))
         files.remove(marker)
         report = rewrite.report(part.folder, made, "dedup", dedup_report.options(self.job))
-        rewrite.put(work, part.target.parent, {part.target.name: report})
+        rewrite.put(plan.work, part.target.parent, {part.target.name: report})
         files.remove_tree(work)
         sealed.write(marker, {"recipe": plan.recipe, "outputs": _sums(part.target)})
 
