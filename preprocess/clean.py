@@ -20,8 +20,8 @@ of hosts (example.jp: those below it too), beginnings of addresses (example.jp/t
 taken out: 3 in web, elsewhere off. --skip-broken N passes over rows that cannot be read, and names them.
 A folder of preprocess.fetch that was broken off, or that does not hold what its data card says, is refused unless
 --unfinished is given. Writes DIR/{train,valid,test}/00000.jsonl.zst and DIR/clean.json, the report, which is written last:
-a folder without it is not finished. --dry-run only prints what the rules would do. Memory: 0.085 GB for a million documents that
-stay, by which exact repeats are told, and what a batch of each worker takes.
+a folder without it is not finished. --dry-run only prints what the rules would do. Memory: 0.085 GB for a million documents
+that stay, by which exact repeats are told, and what a batch of each worker takes.
 """
 
 from __future__ import annotations
