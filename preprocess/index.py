@@ -6,7 +6,8 @@
 Reads jsonl (plain, gz, zst, xz, bz2), parquet and txt. The bytes are those that GPT-NeoX's preprocess_data writes for
 the same documents and model with --append-eod, for any number of workers: `<|endoftext|>` ends every document (that is
 the default), a document with an empty text is left out, and one that encodes to nothing becomes the end piece alone.
-A killed run goes on with the shards that were not finished.
+A killed run goes on with the shards that were not finished. The disk that it takes is said before it starts (measured on the
+beginnings of a few files), and a run for which there is no room is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from haigo.formats.dataset.indexed import (
 from haigo.formats.documents import Broken
 from haigo.formats.documents.broken import broken_lines
 
-from . import sources
+from . import index_room, sources
 from .options import IndexCommand, IndexOptions
 from .shard import LOOKED_AT, Unit, Work, hold, make_shard
 
@@ -94,6 +95,7 @@ def index(
         return manifest
     with files.owner(parts):
         files.remove_leftovers(prefix.parent, below=False)
+        index_room.require(found, model, prefix, parts, options.json_key)
         work = works(found, [str(row["sha256"]) for row in read], model, parts, options)
         hold(model)  # forked workers have it too
         total, broken = _make_shards(work, f"index {prefix.name}", options)

@@ -370,7 +370,16 @@ class ScaleCommand(Options):
     tasks: int | None = again(ScaleRun, "tasks", default=None)
     workers: int | None = again(ScaleRun, "workers", default=None)
     status: bool = option("say how far each step is, and do nothing", False)
-    json: bool = option("print what --status says as JSON", False)
+    estimate: bool = option(
+        "say what the run takes, measured on a sample of about one percent, and do nothing else", False
+    )
+    tokens: float | None = amount("with --estimate: for so many tokens of such text, too", None)
+    json: bool = option("print what --status and --estimate say as JSON", False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tokens is not None and not self.estimate:
+            raise HaigoError("--tokens says nothing without --estimate.", "add --estimate", option="tokens")
 
 
 @dataclass(frozen=True, kw_only=True)

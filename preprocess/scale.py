@@ -2,6 +2,7 @@
 
     python -m preprocess.scale RUN.yml [--executor pool|datatrove|slurm] [--only STEP] [--tasks N] [--workers N]
     python -m preprocess.scale RUN.yml --status [--json]
+    python -m preprocess.scale RUN.yml --estimate [--tokens 2e11] [--json]
 
 Steps that wait for each other: clean (an input file a piece), index (a shard of documents a piece), join (one task). Files
 above split_bytes are cut before cleaning (split), and what came of their pieces is put together after it (gather): plain jsonl
@@ -9,7 +10,8 @@ and MediaWiki dumps by ranges of bytes, bz2 of many streams and zst of many fram
 process, and their documents laid aside. `pool` is a process pool on this machine; `datatrove` is datatrove's local executor;
 `slurm` submits array jobs, one after the other by dependency (the optional packages: pip install haigo[data]). All give the
 same bytes as cleaning and indexing file by file, whatever the number of tasks. A bad file is named, the others go on, and the
-exit code is 4; the same command does again what failed, or was killed, and nothing else. --status says how far each step is.
+exit code is 4; the same command does again what failed, or was killed, and nothing else. --status says how far each step is;
+--estimate what the run takes in CPU-hours, memory and disk, from one percent of its input.
 With the key dedup, documents that repeat others, also of other files and of corpora beside, are taken out between clean and
 index. Keys of RUN.yml: corpus, inputs, output, tokenizer, clean (options of preprocess.clean), dedup (options of
 preprocess.dedup), split_bytes, tasks, workers, executor, slurm; see docs/guide-scale.md.
@@ -30,7 +32,7 @@ from haigo.formats import documents
 from haigo.options import build
 from haigo.progress import Progress
 
-from . import cleaner, dedup_steps, rewrite, scale_room, scale_status, scale_tasks
+from . import cleaner, dedup_steps, rewrite, scale_estimate, scale_room, scale_status, scale_tasks
 from .dedup_plan import Job
 from .options import CleanOptions, ScaleCommand, ScaleDedup, ScaleRun
 from .scale_steps import Clean, Gather, Index, Join, Split, Step, dataset_files, summary
@@ -205,6 +207,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = read(options.run).replaced(**{key: value for key, value in given.items() if value is not None})
     if options.status:
         cli.show(scale_status.of(run, steps(run)), scale_status.table, options.json)
+        return cli.OK
+    if options.estimate:
+        cli.show(scale_estimate.of(run, options.tokens), scale_estimate.table, options.json)
         return cli.OK
     found = input_files(run.inputs)
     paths = [path for path, _ in found]

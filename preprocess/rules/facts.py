@@ -32,6 +32,7 @@ _GENERATED = re.compile(
 _STOP_WORDS = frozenset({"the", "be", "to", "of", "and", "that", "have", "with"})
 _BULLET = re.compile(r"^(?:[-*•‣◦·]|\d+[.)])\s")
 _WIDTH = 10  # that the profile web asks about
+_BLOCK = 1 << 20
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -45,6 +46,17 @@ def _windows(points: npt.NDArray[np.uint32], width: int) -> npt.NDArray[np.uint6
         if 2 * size > width:
             return whole[: len(points) - width + 1]
         part, size = _joined(part, part[size:]), 2 * size
+
+
+def _every_window(points: npt.NDArray[np.uint32], width: int) -> npt.NDArray[np.uint64]:
+    """The same, of a long text block by block: what is between takes several times the memory of the hashes."""
+    if len(points) <= _BLOCK:
+        return _windows(points, width)
+    hashes = np.empty(len(points) - width + 1, dtype=np.uint64)
+    for first in range(0, len(hashes), _BLOCK):
+        end = min(first + _BLOCK, len(hashes))
+        hashes[first:end] = _windows(points[first : end + width - 1], width)
+    return hashes
 
 
 def _joined(first: npt.NDArray[np.uint64], second: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -133,7 +145,7 @@ class Facts:
     def repeated(self, width: int) -> float:
         """Share of the windows of `width` characters that stood before in the same text."""
         if width not in self.known:
-            self.known[width] = _repeats(_windows(self.points, width)) if len(self.points) > width else 0.0
+            self.known[width] = _repeats(_every_window(self.points, width)) if len(self.points) > width else 0.0
         return self.known[width]
 
     @functools.cached_property
@@ -152,19 +164,29 @@ class Facts:
         return sum(map(len, self.lines)) / max(1, len(self.lines))
 
     @functools.cached_property
-    def words(self) -> list[str]:
-        """Runs of letters, in small letters."""
-        return [word.lower() for word in _WORD.findall(self.text)]
+    def _words(self) -> tuple[int, int, int]:
+        """Runs of letters: how many, their letters, and which of the stop words are among them; no list, which takes fifty
+        bytes a word."""
+        count = letters = 0
+        stops: set[str] = set()
+        for found in _WORD.finditer(self.text):
+            word = found[0].lower()
+            count += 1
+            letters += len(word)
+            if word in _STOP_WORDS:
+                stops.add(word)
+        return count, letters, len(stops)
 
     @property
     def word_length(self) -> float:
         """Letters of a word, on average."""
-        return sum(map(len, self.words)) / max(1, len(self.words))
+        count, letters, _ = self._words
+        return letters / max(1, count)
 
     @property
     def stop_words(self) -> int:
         """How many of eight common English words it has."""
-        return len(_STOP_WORDS.intersection(self.words))
+        return self._words[2]
 
     @property
     def bullets(self) -> float:
