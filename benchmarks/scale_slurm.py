@@ -98,7 +98,7 @@ class Cluster:
                 one = self.rng.choice(running)
                 self.slurm.call("scancel", "--full", "--signal=KILL", one)
                 self.killed.append(one)
-            elif not running and (not waiting or set(waiting) == {"DependencyNeverSatisfied"}):
+            elif not running and (not waiting or "DependencyNeverSatisfied" in waiting):  # a user sees that in squeue
                 self.slurm.call("scancel", "--state=PENDING", "--user", str(os.getuid()))
                 time.sleep(1)
                 if not list((self.output / "logs").glob("join-*/completions/*")):

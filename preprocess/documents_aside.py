@@ -58,7 +58,7 @@ def _written(stream: Iterable[Document], folder: Path, piece_bytes: int) -> Iter
         with files.create(folder / name) as raw:
             with zstandard.ZstdCompressor(level=_LEVEL).stream_writer(raw, closefd=False) as packed:
                 for document in rest:
-                    packed.write(_row(document))
+                    packed.write(row(document))
                     if raw.tell() >= piece_bytes:
                         more = True
                         break
@@ -66,21 +66,22 @@ def _written(stream: Iterable[Document], folder: Path, piece_bytes: int) -> Iter
         number += 1
 
 
-def _row(document: Document) -> bytes:
-    row: dict[str, Any] = {"id": document.id, "text": document.text, "meta": document.meta}
+def row(document: Document) -> bytes:
+    """A document as a line, whatever its text holds."""
+    fields: dict[str, Any] = {"id": document.id, "text": document.text, "meta": document.meta}
     if isinstance(document, Page):
-        row["repeated"] = document.repeated
+        fields["repeated"] = document.repeated
     try:
-        return orjson.dumps(row) + b"\n"
+        return orjson.dumps(fields) + b"\n"
     except TypeError:  # half a surrogate pair
-        return json.dumps(row).encode() + b"\n"
+        return json.dumps(fields).encode() + b"\n"
 
 
 def read(path: Path) -> Iterator[Document]:
     """The documents of a piece, as they were laid aside."""
     for entry in entries(path):
         for line in entry.stream:
-            row = jsonl.parse(line, str(path), 0)
-            document = Document(row["id"], row["text"], row["meta"])
-            pages = row.get("repeated")
+            fields = jsonl.parse(line, str(path), 0)
+            document = Document(fields["id"], fields["text"], fields["meta"])
+            pages = fields.get("repeated")
             yield document if pages is None else Page(document.id, document.text, document.meta, tuple(pages))

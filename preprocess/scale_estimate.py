@@ -23,10 +23,9 @@ import numpy as np
 
 from haigo import files
 from haigo.cli import Failed
-from haigo.formats.documents import Document
 from haigo.formats.documents.containers import unpack
 
-from . import scale_room, sources
+from . import documents_aside, scale_room, sources
 from .options import CleanOptions, ScaleRun
 from .sources import input_files, pieces
 
@@ -40,7 +39,7 @@ CHECKED_MB = 100
 _PLACES = 4
 """Of a file that is cut, from which the sample is taken."""
 _STEPS = ("clean", "dedup", "index")
-_HEAD = 4 << 20
+_HEAD, _LEAST_PIECE = 4 << 20, 1 << 14
 _RUN = """
 import json, os, sys
 from preprocess import clean, dedup, index
@@ -103,30 +102,26 @@ def _unpacked(path: Path) -> float:
 def _sample(found: Sequence[tuple[Path, str]], how: CleanOptions, target: Path, share: float) -> float:
     """Write documents of about such a share of the input, taken evenly from it; the share that they really are."""
     total = sum(path.stat().st_size for path, _ in found)
-    many = len(found) * share >= 2 * _PLACES
+    many = len(found) * share >= _PLACES
     chosen = [found[int(at / share)] for at in range(int(len(found) * share))] if many else found
     seen = 0.0
     with files.create(target) as handle:
         for path, key in chosen:
             size = path.stat().st_size
-            cuts = [] if many or share >= 1 else pieces.cut(path, key, how, max(1 << 16, int(size * share / _PLACES)))
+            cuts = (
+                [] if many or share >= 1 else pieces.cut(path, key, how, max(_LEAST_PIECE, int(size * share / _PLACES)))
+            )
+            cuts = cuts if len(cuts) > 2 * _PLACES else []  # too few to draw from
             most = math.inf if many or share >= 1 else size * _unpacked(path) * share
             some = cuts[:: max(1, len(cuts) // _PLACES)][:_PLACES]
             streams = [cut.documents(how) for cut in some] if cuts else [sources.read([path], how)]
             written = 0
             for document in itertools.chain(*streams):
-                written += handle.write(_row(document))
+                written += handle.write(documents_aside.row(document))
                 if not cuts and written >= most:
                     break
             seen += sum(cut.end - cut.start for cut in some) if cuts else size * (1 if written < most else share)
     return min(1.0, seen / max(1, total))
-
-
-def _row(document: Document) -> bytes:
-    return (
-        json.dumps({"id": document.id, "text": document.text, "meta": document.meta}, ensure_ascii=True).encode()
-        + b"\n"
-    )
 
 
 def _chain(run: ScaleRun, raw: Path, place: Path) -> dict[str, Any]:
