@@ -17,7 +17,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from .sources import input_files, pieces
 _ROOT = Path(__file__).resolve().parents[1]
 _FEW = 8
 """Repeats in the sample: of fewer nothing is worked out."""
+_NOISE = 4.0  # of the sum of squares: two standard deviations
 SHARE, LEAST_BYTES, MOST_BYTES = 0.01, 8_000_000, 400_000_000
 """Of the input that is looked at, and limits of it in bytes of raw text."""
 CHECKED_MB = 100
@@ -77,7 +78,7 @@ def of(run: ScaleRun, tokens: float | None = None) -> dict[str, Any]:
     sample = measured[1]
     scales = {"run": 1 / share}
     if tokens:
-        each = sample["tokens"] / max(1, sample["kept"]) * sample["cleaned"] * _stays(measured, 1 / share)
+        each = sample["tokens"] / max(1, sample["kept"]) * sample["cleaned"] * stays(measured, 1 / share).likely
         scales["tokens"] = tokens / max(1.0, each)
     return {
         "corpus": run.corpus,
@@ -92,11 +93,13 @@ def of(run: ScaleRun, tokens: float | None = None) -> dict[str, Any]:
 def _unpacked(path: Path) -> float:
     """Bytes that a byte on the disk holds, by the beginning of a file."""
     with open(path, "rb") as raw:
+        stream = unpack(cast(BinaryIO, raw))  # which closes the file when it goes
         try:
-            head = unpack(cast(BinaryIO, raw)).read(_HEAD)
+            head = stream.read(_HEAD)
         except Exception:  # a damaged one: cleaning names it
             return 1.0
-        return len(head) / max(1, path.stat().st_size if len(head) < _HEAD else min(path.stat().st_size, raw.tell()))
+        size = path.stat().st_size
+        return len(head) / max(1, size if len(head) < _HEAD else min(size, raw.tell()))
 
 
 def _sample(found: Sequence[tuple[Path, str]], how: CleanOptions, target: Path, share: float) -> float:
@@ -183,32 +186,50 @@ def _per_mb(measured: Sequence[Mapping[str, Any]], step: str) -> float:
     return float(more if more > 0 else sample["cpu_s"][step] / sample["mb"])
 
 
-def _stays(measured: Sequence[Mapping[str, Any]], scale: float) -> float:
-    """The share of cleaned documents that deduplication leaves in `scale` samples' text.
+class Stays(NamedTuple):
+    """The share of cleaned documents that deduplication leaves: the likeliest, and the limits of what fits the sample."""
 
-    A share q of all documents stands in clusters of m. Of a part s of all documents, clusters give m*s*N - (those of which any
-    is in it) repeats; q and m are those that gave what was seen in a quarter of the sample, and in all of it.
+    likely: float
+    least: float
+    most: float
+
+
+def stays(measured: Sequence[Mapping[str, Any]], scale: float) -> Stays:
+    """What stays of `scale` samples' text.
+
+    A share q of all documents stands in clusters of m. Of a part s of all, clusters give m*s*N - (those of which any is in it)
+    repeats; q and m are those that give what was seen in a quarter of the sample and in all of it. While few clusters have two
+    of theirs in the sample, many pairs of copies look like few larger clusters: every m that fits within the noise counts, and
+    the likeliest is the middle one.
     """
     part = min(1.0, 1 / scale)
-    seen = [1 - each["kept"] / max(1, each["cleaned"]) for each in measured]
-    if seen[1] * measured[1]["cleaned"] < _FEW:
-        return 1 - seen[1]
-    best, found = math.inf, (0.0, 2.0)
-    for size in np.geomspace(2, 10_000, 120):
+    removed = [each["cleaned"] - each["kept"] for each in measured]
+    seen = [gone / max(1, each["cleaned"]) for gone, each in zip(removed, measured, strict=True)]
+    if removed[1] < _FEW:
+        return Stays(1 - seen[1], 0.0, 1 - seen[1])
+    fits = []
+    for size in np.geomspace(2, 10_000, 240).tolist():
         rates = [1 - (1 - (1 - part * own) ** size) / (size * part * own) for own in (0.25, 1.0)]
         fitted = min(1.0, seen[1] / max(rates[1], 1e-12))
-        off = (fitted * rates[0] - seen[0]) ** 2 + (fitted * rates[1] - seen[1]) ** 2
-        if off < best:
-            best, found = off, (fitted, float(size))
-    fitted, size = found
-    return 1 - fitted * (1 - 1 / size)
+        off = 0.0
+        for rate, gone, each in zip(rates, removed, measured, strict=True):
+            off += (fitted * rate * each["cleaned"] - gone) ** 2 / max(1.0, gone)
+        fits.append((off, 1 - fitted * (1 - 1 / size)))
+    best = min(off for off, _ in fits)
+    those = [stay for off, stay in fits if off <= best + _NOISE]
+    noise = min(1.0, 2 / math.sqrt(removed[1]))  # of the count itself
+    return Stays(
+        those[len(those) // 2],
+        max(0.0, 1 - (1 - min(those)) * (1 + noise)),
+        1 - (1 - max(those)) * (1 - noise),
+    )
 
 
 def _scaled(measured: Sequence[Mapping[str, Any]], scale: float) -> dict[str, Any]:
     """What `scale` times the sample takes."""
     sample = measured[1]
-    mb, stays = sample["mb"] * scale, _stays(measured, scale)
-    relative = stays / max(1e-9, sample["kept"] / max(1, sample["cleaned"]))  # to what stayed in the sample
+    mb, left = sample["mb"] * scale, stays(measured, scale)
+    relative = left.likely / max(1e-9, sample["kept"] / max(1, sample["cleaned"]))  # to what stayed in the sample
     cpu = {step: _per_mb(measured, step) * mb / 3600 * (relative if step == "index" else 1) for step in _STEPS}
     disk = {
         "clean": sample["clean_bytes"] * scale,
@@ -220,7 +241,8 @@ def _scaled(measured: Sequence[Mapping[str, Any]], scale: float) -> dict[str, An
         "raw_mb": round(mb, 1),
         "documents": round(count),
         "tokens": round(sample["tokens"] * scale * relative),
-        "repeated_share": round(1 - stays, 4),
+        "repeated_share": round(1 - left.likely, 4),
+        "repeated_range": [round(1 - left.most, 4), round(1 - left.least, 4)],
         "cpu_hours": {
             **{step: float(f"{hours:.4g}") for step, hours in cpu.items()},
             "all": float(f"{sum(cpu.values()):.4g}"),
@@ -252,7 +274,8 @@ def table(found: Mapping[str, Any]) -> str:
             hours, sizes = (", ".join(f"{step} {each[step]:,.2f}" for step in _STEPS) for each in (cpu, disk))
             lines += [
                 f"{title}: {row['raw_mb']:,.0f} MB of raw text, {row['documents']:,} documents, {row['tokens']:,} tokens,"
-                f" {row['repeated_share']:.1%} of the documents repeats",
+                f" {row['repeated_share']:.1%} of the documents repeats"
+                f" ({row['repeated_range'][0]:.1%} to {row['repeated_range'][1]:.1%} fit the sample)",
                 f"  CPU-hours {cpu['all']:,.2f}: {hours}",
                 f"  disk {disk['all']:,.2f} GB: {sizes} (shards and what they are joined to)",
                 f"  memory {memory['a_worker']:,.2f} GB a worker; deduplication on one machine {memory['dedup']:,.2f} GB",
