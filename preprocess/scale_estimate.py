@@ -141,7 +141,8 @@ def _chain(run: ScaleRun, raw: Path, place: Path) -> dict[str, Any]:
         "cpu_s": {step: cpu for step, (cpu, _) in took.items()},
         "peak": {step: peak for step, (_, peak) in took.items()},
         "documents": reports[0]["documents_in"],
-        "cleaned": reports[1]["documents_in"],
+        # with those that cleaning itself dropped as equal to others of the same input
+        "cleaned": reports[1]["documents_in"] + reports[0]["rules"].get("duplicate", {}).get("documents", 0),
         "kept": reports[1]["documents_out"],
         "a_million": reports[1].get("memory_mb_per_million_documents", 250),
         "tokens": manifest["tokens"],
