@@ -118,9 +118,20 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         place = Path(folder)
         paths = shards(place / "raw", given.shards, given.seed)
         model = given.model or _model(place / "model", given.seed)
-        options = {"partition": "main", "time": "01:00:00", "cpus_per_task": 1, "mem_per_cpu_gb": 1, "qos": "normal"}
+        options: dict[str, Any] = {
+            "partition": "main",
+            "time": "01:00:00",
+            "cpus_per_task": 1,
+            "mem_per_cpu_gb": 1,
+            "qos": "normal",
+        }
         options |= {"venv_path": str(Path(sys.executable).with_name("activate")), "sbatch_args": {"chdir": str(ROOT)}}
-        keys = {"corpus": "x", "inputs": [str(place / "raw")], "output": str(place / "out"), "tokenizer": str(model)}
+        keys: dict[str, Any] = {
+            "corpus": "x",
+            "inputs": [str(place / "raw")],
+            "output": str(place / "out"),
+            "tokenizer": str(model),
+        }
         keys |= {"clean": {"min_chars": 10}, "tasks": given.tasks, "workers": given.workers, "executor": "slurm"}
         yamlfile.write(place / "run.yml", {**keys, "slurm": options})
         cluster = Cluster(slurm, place / "run.yml", place / "out", given.kills, random.Random(given.seed))

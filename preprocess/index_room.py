@@ -82,7 +82,7 @@ def _density(path: Path, model: Tokenizer, json_key: str) -> _Density:
             break
     if not used:
         return _Density(0.0, 0.0)
-    tokens = sum(len(ids) + 1 for ids in model.encode_batch([text[:_ENCODED] for text in texts]))
+    tokens = float(sum(len(ids) + 1 for ids in model.encode_batch([text[:_ENCODED] for text in texts])))
     tokens *= max(1.0, characters / max(1, sum(len(text[:_ENCODED]) for text in texts)))
     return _Density(inside * tokens / used, inside * len(texts) / used)
 

@@ -129,7 +129,7 @@ def _sample(found: Sequence[tuple[Path, str]], how: CleanOptions, target: Path, 
 
 def _chain(run: ScaleRun, raw: Path, place: Path) -> dict[str, Any]:
     """What each step took on a sample, in CPU seconds and bytes of memory, and what became of the documents."""
-    told = {"corpus": run.corpus, "raw": str(raw), "place": str(place), "tokenizer": run.tokenizer}
+    told: dict[str, Any] = {"corpus": run.corpus, "raw": str(raw), "place": str(place), "tokenizer": run.tokenizer}
     told["clean"] = {**run.clean, "format": "jsonl", "text_key": "text", "min_chars": run.clean.get("min_chars")}
     place.mkdir()
     took = {step: _timed(told | {"step": step}) for step in _STEPS}
