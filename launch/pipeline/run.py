@@ -58,6 +58,11 @@ def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command:
         print(f"  {big}: above 4 GiB, unchanged by inode, ctime and size (--verify reads it)", file=sys.stderr)
     end = f"report: {root / 'report.html'} ({clock(time.monotonic() - start)})"
     print(f"\n{summary['headline']}\n{end}", file=sys.stderr)
+    print(
+        "next: open it in a browser and move the weights of its mixer; docs/guide-a100.md goes on with the GPT-NeoX configs"
+        f" in {root / 'configs'}; `python -m launch.pipeline --init my.yml NAME=FILE ...` begins with text of your own",
+        file=sys.stderr,
+    )
     return summary
 
 
