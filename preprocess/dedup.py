@@ -96,7 +96,7 @@ def _require(corpora: Mapping[str, Path], options: DedupOptions, target: Path | 
     """Say what it takes, as far as the reports tell how much there is, and refuse what would be killed half-way."""
     reports = [documents.report(folder) for folder in corpora.values()]
     count, size = (sum(each.get(key, 0) for each in reports) for key in ("documents_out", "bytes_out"))
-    need, free = count * dedup_report.MEGABYTES + dedup_plan.PROCESS_BYTES, memory.available()
+    need, free = dedup_plan.memory(count), memory.available()
     disk = dedup_plan.disk(count, size)
     if size > _SAID:
         print(

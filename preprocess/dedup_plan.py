@@ -23,9 +23,16 @@ from .scale_steps import cleaned_folders
 _HELD_OUT_FIRST = ("test", "valid", "train")
 CPU_S_PER_GB = {"sketch": 55.0, "buckets": 7.0, "shingle": 42.0, "pairs": 7.0, "drop": 14.0}
 """Of text, of which about half has likely repeats (real Japanese, English and code, with duplicates; one core of an EPYC)."""
+MEMORY_PER_DOCUMENT = 110
+"""Keys of a band and digests as they are sorted, labels, and the documents in clusters."""
 DISK_PER_DOCUMENT, DISK_PER_BYTE, KEPT_PER_BYTE = 420, 1.1, 0.4
 """Sketches and links; shingles where half of the text has likely repeats; the documents that stay, packed."""
 PROCESS_BYTES = 150_000_000
+
+
+def memory(count: float) -> int:
+    """Bytes of memory that a process takes to deduplicate so many documents on one machine."""
+    return int(count * MEMORY_PER_DOCUMENT + PROCESS_BYTES)
 
 
 def disk(count: float, size: float) -> int:

@@ -10,11 +10,9 @@ from haigo import __version__
 
 from . import arrays, rewrite
 from .account import opening
-from .dedup_plan import Job, Plan
+from .dedup_plan import MEMORY_PER_DOCUMENT, Job, Plan
 
 EXACT, NEAR = "exact_duplicate", "near_duplicate"
-MEGABYTES = 110
-"""Of memory for a million documents: keys of a band and digests as they are sorted, labels, and those in clusters."""
 _SAMPLES = 5
 _Sample = tuple[float, int, int]
 
@@ -48,7 +46,7 @@ def report(job: Job, plan: Plan) -> dict[str, Any]:
         "candidates": sum(note["candidates"] for note in notes),
         "pairs_checked": sum(note["pairs_checked"] for note in notes),
         **({"crowded": crowded} if crowded["crowded"] else {}),
-        "memory_mb_per_million_documents": MEGABYTES,
+        "memory_mb_per_million_documents": MEMORY_PER_DOCUMENT,
         "options": options(job),
         **plan.known["broken"],
         "input": rewrite.named(plan.shards),

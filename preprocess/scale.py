@@ -28,7 +28,7 @@ from typing import Any
 
 from haigo import cli, digests, files, flags, jobs, naming, yamlfile
 from haigo.cli import Failed, HaigoError
-from haigo.formats import documents
+from haigo.formats import documents, tokenizer
 from haigo.options import build
 from haigo.progress import Progress
 
@@ -220,6 +220,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise HaigoError(
             f"{options.run} asks for no {options.only}.", f"give it the key '{options.only}'", option="only"
         )
+    if {"index", "join"} & set(chosen):
+        tokenizer.load(run.tokenizer)  # a wrong one is named now, and not when all is cleaned
     scale_room.require(run, paths)
     # jobs of Slurm's run when this process is gone
     with contextlib.nullcontext() if run.executor == "slurm" else files.owner(run.output):

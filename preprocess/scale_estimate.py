@@ -25,7 +25,7 @@ from haigo import files
 from haigo.cli import Failed
 from haigo.formats.documents.containers import unpack
 
-from . import documents_aside, scale_room, sources
+from . import dedup_plan, documents_aside, scale_room, sources
 from .options import CleanOptions, ScaleRun
 from .sources import input_files, pieces
 
@@ -35,7 +35,7 @@ _FEW = 8
 _NOISE = 4.0  # of the sum of squares: two standard deviations
 SHARE, LEAST_BYTES, MOST_BYTES = 0.01, 8_000_000, 400_000_000
 """Of the input that is looked at, and limits of it in bytes of raw text."""
-CHECKED_MB = 100
+CHECKED_MB = 40
 """Raw text up to which estimates were held against runs (benchmarks/scale_estimate.py)."""
 _PLACES = 4
 """Of a file that is cut, from which the sample is taken."""
@@ -144,7 +144,6 @@ def _chain(run: ScaleRun, raw: Path, place: Path) -> dict[str, Any]:
         # with those that cleaning itself dropped as equal to others of the same input
         "cleaned": reports[1]["documents_in"] + reports[0]["rules"].get("duplicate", {}).get("documents", 0),
         "kept": reports[1]["documents_out"],
-        "a_million": reports[1].get("memory_mb_per_million_documents", 250),
         "tokens": manifest["tokens"],
         "clean_bytes": _size(place / "clean"),
         "dedup_bytes": _size(place / "dedup"),
@@ -238,6 +237,8 @@ def _scaled(measured: Sequence[Mapping[str, Any]], scale: float) -> dict[str, An
         "index": 2 * sample["index_bytes"] * scale * relative,
     }
     count = sample["cleaned"] * scale
+    more = dedup_plan.memory(count) - dedup_plan.memory(sample["cleaned"])
+    dedup_memory = sample["peak"]["dedup"] + max(0, more)
     return {
         "raw_mb": round(mb, 1),
         "documents": round(count),
@@ -254,7 +255,7 @@ def _scaled(measured: Sequence[Mapping[str, Any]], scale: float) -> dict[str, An
         },
         "memory_gb": {
             "a_worker": round(max(sample["peak"]["clean"], sample["peak"]["index"], scale_room.WORKER_BYTES) / 1e9, 2),
-            "dedup": round((sample["peak"]["dedup"] + count * sample["a_million"]) / 1e9, 2),
+            "dedup": round(dedup_memory / 1e9, 2),
         },
         "extrapolated": mb > CHECKED_MB,
     }

@@ -272,11 +272,13 @@ def test_indexing_waits_for_cleaning(raw, model_dir, tmp_path):
         ({"tasks": 0}, "'tasks' is 0.\n  fix: give a number that is at least 1"),
         ({"slurm": 3}, "'slurm' is 3, which is not map of names"),
         ({"executor": "slum"}, "'executor' is 'slum'. Did you mean 'slurm'"),
+        ({"tokenizer": "nowhere"}, "nowhere does not exist"),
     ],
 )
 def test_run_files_that_are_refused(raw, model_dir, tmp_path, more, message):
     with pytest.raises(HaigoError, match=message):
         scale.main([str(run_file(tmp_path, raw, model_dir, **more))])
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_datatrove(raw, model_dir, tmp_path, capsys, monkeypatch):
