@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     drawn.check(folder)
     verify.records(folder)
     page = report.write(folder, runfile.read(folder / "run.yml"), options.language)
-    Ledger(folder).note(page.name)
+    Ledger(folder).note_report()
     print(page)
     return cli.OK
 

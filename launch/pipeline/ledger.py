@@ -19,6 +19,8 @@ from launch.pipeline import moved as move
 
 NAME = ".digests.json"
 TOP = ("run.yml", "command.txt", "env.json", "corpora.yml", "supply.csv", "mixture.yml", "summary.json", "report.html")
+FIGURES = "figures"
+"""The folder of the report's figures: its files are noted as those at the top are."""
 _FORMAT = 2
 
 
@@ -93,11 +95,16 @@ class Ledger:
         wrong, _ = digests.changed(self.root, self.sources, full=self.full, since="the run read it")
         return {str(self.root / key): why for key, why in wrong.items()}
 
-    def note(self, name: str) -> None:
-        """A file at the top of a finished run was written anew."""
+    def note_report(self) -> None:
+        """The report of a finished run, and its figures, were written anew."""
         if self.top:
-            self.top[name] = digests.mark(self.root / name)
+            self.top |= {name: digests.mark(self.root / name) for name in filter(of_report, self._top())}
             self.save()
+
+    def _top(self) -> list[str]:
+        drawn = sorted((self.root / FIGURES).glob("*"))
+        names = [*TOP, *(f"{FIGURES}/{path.name}" for path in drawn if path.name not in NOTES)]
+        return [name for name in names if (self.root / name).is_file()]
 
     def of(self, paths: Iterable[Path]) -> list[list[str]]:
         """[name, sha256] of every file, in order; of every file below a folder."""
@@ -127,7 +134,7 @@ class Ledger:
         if stages is not None:
             self.stages = list(stages)
             self.sources, self.places = dict(self.used), move.places(self.root)
-            self.top = digests.marks(self.root, [name for name in TOP if (self.root / name).is_file()])
+            self.top = digests.marks(self.root, self._top())
         if self.places is None:  # a folder that was moved still tells of its old place
             self.places = list(self.moves()) or move.places(self.root)
         sources: Mapping[str, Any] = {**self.sources, **self.used}
@@ -135,6 +142,11 @@ class Ledger:
         content["stages"] = self.stages
         sealed.write(self.path, content)
         self.former = self.damaged = False
+
+
+def of_report(name: str) -> bool:
+    """Whether a file that the ledger names is the report, or one of its figures."""
+    return name == "report.html" or name.startswith(f"{FIGURES}/")
 
 
 def _report(what: str) -> None:

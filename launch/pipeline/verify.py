@@ -18,7 +18,7 @@ from haigo import digests
 from haigo.cli import HaigoError, Refused
 from haigo.ownership import JOURNAL, LOCK, read_journal
 from launch.pipeline import runfile, stage
-from launch.pipeline.ledger import Ledger
+from launch.pipeline.ledger import FIGURES, Ledger, of_report
 
 _RECORDS = (".json", ".jsonl", ".yml", ".csv", ".txt")
 
@@ -52,7 +52,9 @@ def verify(root: Path, run: runfile.RunFile | None = None, path: Path | None = N
     problems += [f"{root / name} {why}." for name, why in ledger.changed_top().items()]
     if not ledger.top:
         problems.append(f"{root} was not run to its end.")
-    problems += [sentence for folder in dict.fromkeys([root, *_folders(folders)]) for sentence in _notes(folder)]
+    problems += [
+        sentence for folder in dict.fromkeys([root, root / FIGURES, *_folders(folders)]) for sentence in _notes(folder)
+    ]
     problems += _listed(root, [*ledger.top, ledger.path.name])
     if run is not None and path is not None and not problems:
         problems += _made_from(run, path, root, ledger)
@@ -66,7 +68,7 @@ def records(root: Path) -> None:
         Refused: one is not; it is named.
     """
     ledger = Ledger(root)
-    wrong = [f"{root / name} {why}" for name, why in ledger.changed_top().items() if name != "report.html"]
+    wrong = [f"{root / name} {why}" for name, why in ledger.changed_top().items() if not of_report(name)]
     for marker in sorted(root.rglob(stage.DONE)):
         known = stage.read_marker(marker.parent)
         if known is not None:

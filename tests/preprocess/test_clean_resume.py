@@ -112,7 +112,7 @@ def test_kill_9_in_the_middle_of_a_big_file(tmp_path):
     path = tmp_path / "big.jsonl"
     with open(path, "w") as handle:
         for number in range(10):
-            for row in rows(7000, seed=number):
+            for row in rows(9000, seed=number):
                 handle.write(json.dumps(row, ensure_ascii=False) + "\n")
     assert path.stat().st_size > cleaning.KEPT_FROM
     words = [sys.executable, "-m", "preprocess.clean", str(path), "--corpus", "x", "--output-dir"]

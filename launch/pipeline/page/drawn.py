@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from haigo import figures, files
+from launch.pipeline import ledger
 from mixer import figures as mixture_figures
 
-FOLDER = "figures"
+FOLDER = ledger.FIGURES
 NAMES = ("weights", "transfer", "skill", "fit", "curves", "changes")
 
 
