@@ -47,7 +47,6 @@ def on_one_machine(paths: list[Path], model: Path, place: Path) -> dict[str, byt
     from haigo.formats import documents
     from preprocess import clean, index
 
-    os.environ["HAIGO_QUIET"] = "1"
     for number, path in enumerate(paths):
         clean.clean_corpus("x", [path], place / f"{number:05d}", min_chars=10)
     for split in documents.SPLITS:
@@ -189,4 +188,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    os.environ["HAIGO_QUIET"] = "1"
     raise SystemExit(main())

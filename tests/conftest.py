@@ -9,14 +9,16 @@ Hypothesis draws the same examples at every run, so that a run can be repeated e
 
 import csv
 import functools
+import itertools
 import locale
 import os
 import re
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
@@ -118,9 +120,24 @@ def _settings() -> dict[str, object]:
 
 
 @pytest.fixture(autouse=True)
+def progress_clock() -> Iterator[Callable[[float], None]]:
+    """For progress on stderr no time passes, however slow the machine; `progress_clock(s)`: s seconds with every look."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def ticking(every_s: float) -> None:
+            at = itertools.count(0.0, every_s)
+            patch.setattr("haigo.progress.time", SimpleNamespace(monotonic=lambda: next(at)))
+
+        ticking(0.0)
+        yield ticking
+
+
+@pytest.fixture(autouse=True)
 def settings_stay() -> Iterator[None]:
     """No test leaves a setting of the process changed; variables that libraries add when they are imported may stay."""
-    before = _settings().items()
+    before = _settings()
     yield
-    changed = {name for name, _ in before - _settings().items()}  # no values: the environment holds secrets
+    after = _settings()
+    changed = {name for name, _ in before.items() - after.items()}  # no values: the environment holds secrets
+    changed |= {name for name in after.keys() - before.keys() if name.startswith("$HAIGO_")}
     assert not changed

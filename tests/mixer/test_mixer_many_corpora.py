@@ -114,7 +114,8 @@ def test_far_more_parameters_than_runs_are_fitted_the_same_in_the_runs(monkeypat
     assert np.abs(made[0] - made[1]).max() < 2e-3 * losses.std()
 
 
-def test_two_hundred_corpora_within_a_minute(tmp_path, capsys):
+def test_two_hundred_corpora_within_a_minute(tmp_path, capsys, progress_clock):
+    progress_clock(3.0)
     table = world(tmp_path)
     weights, losses = swarm(200, 64, 3)
     table.weights, table.losses = weights, losses
