@@ -143,5 +143,10 @@ def below(folder: Path) -> list[Path]:
     return sorted(path for path in paths if path.is_file())
 
 
+def sums(folder: Path) -> dict[str, str]:
+    """Path relative to a folder -> digest of every file below it."""
+    return {str(path.relative_to(folder)): sha256(path) for path in below(folder)}
+
+
 def _key(stat: os.stat_result) -> _Key:
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns

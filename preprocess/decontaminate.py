@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +26,7 @@ import orjson
 
 from haigo import __version__, cli, files, flags, pool
 from haigo.formats import documents
-from haigo.formats.documents.broken import broken_lines
+from haigo.formats.documents.broken import Broken, broken_lines
 
 from . import evaluation_items, ngrams, normal_form, rewrite
 from .account import opening
@@ -65,27 +66,27 @@ def decontaminate(
     options = options or DecontaminateOptions(**given)
     corpora = documents.corpora(folders)
     paths = evaluation_items.find(against)
-    run = _Decontamination(corpora, paths, options)
+    run = Decontamination(corpora, paths, options)
     if output_dir is None:
-        return run.search()
+        return Summary(paths, options, [run.search()]).report()
     target = Path(output_dir)
-    ids = [f"{IDS_BY_FILE}/{Path(path).stem}.jsonl" for path in evaluation_items.labels(paths)]
-    rewrite.claim(corpora, target, REPORT, paths, [IDS, *ids])
+    rewrite.claim(corpora, target, REPORT, paths, outputs(paths))
     with files.owner(target):
         rewrite.remove_leftovers(corpora, target)
         files.remove_leftovers(target / IDS_BY_FILE)
-        report = run.search()
+        found = Summary(paths, options, [run.search()])
         run.write(target / rewrite.PARTIAL)
         for old in (REPORT, IDS):
             files.remove(target / old)
         rewrite.put(target / rewrite.PARTIAL, target, run.reports)
-        files.remove_tree(target / IDS_BY_FILE)
-        for file, rows in run.ids_by_file().items():
-            files.write_text(target / IDS_BY_FILE / f"{Path(file).stem}.jsonl", rows)
-        files.write_text(target / IDS, run.ids())
-        files.write_json(target / REPORT, report)
+        report = found.write(target)
         files.remove_tree(target / rewrite.PARTIAL)
     return report
+
+
+def outputs(paths: Sequence[Path]) -> list[str]:
+    """What is written of ids, relative to the output folder."""
+    return [IDS, *(f"{IDS_BY_FILE}/{Path(path).stem}.jsonl" for path in evaluation_items.labels(paths))]
 
 
 _Asked = tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], int, int]
@@ -107,59 +108,57 @@ def _index(
     return items, ngrams.ItemIndex(items, long, short)
 
 
-class _Decontamination:
-    """One decontamination and its figures."""
+def _asked(paths: Sequence[Path], options: DecontaminateOptions) -> _Asked:
+    sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
+    return tuple(map(str, paths)), sums, tuple(options.keys), options.long, options.short
 
-    def __init__(self, corpora: Mapping[str, Path], paths: list[Path], options: DecontaminateOptions) -> None:
-        self.corpora, self.paths, self.options = corpora, paths, options
-        sums = tuple(row["sha256"] for row in evaluation_items.digest(paths))
-        self.asked: _Asked = (tuple(map(str, paths)), sums, tuple(options.keys), options.long, options.short)
+
+def noted(options: DecontaminateOptions) -> dict[str, Any]:
+    """The options on which the result depends."""
+    return {name: getattr(options, name) for name in ("remove", "long", "short", "keys")}
+
+
+class Decontamination:
+    """Corpora that are searched, and written without what was found."""
+
+    def __init__(self, corpora: Mapping[str, Path], paths: Sequence[Path], options: DecontaminateOptions) -> None:
+        self.corpora, self.options = corpora, options
+        self.asked = _asked(paths, options)
         self.items, self.index = _index(*self.asked)
         self.shards = rewrite.shards(corpora, skip_broken=options.skip_broken)
         self.broken = documents.broken_rows((shard.path for shard in self.shards), options.skip_broken)
-        self.noted = {name: getattr(options, name) for name in ("remove", "long", "short", "keys")}
         self.hits: list[Found] = []
-        self.trained: set[int] = set()
         self.reports: dict[str, dict[str, Any]] = {}
 
     def search(self) -> dict[str, Any]:
-        """Look through all corpora; the report."""
+        """Look through all corpora; what was found, as `Summary` takes it."""
         work = {f"{number}": partial(_search_shard, shard, self.asked) for number, shard in enumerate(self.shards)}
         results = pool.run_shown("decontaminate: search", work, self.options.workers)
         self.hits = [results[f"{number}"][0] for number in range(len(self.shards))]
         counts = [results[f"{number}"][1] for number in range(len(self.shards))]
         rewrite.tell_changed(self.corpora, self.shards, counts)
-        tasks: dict[str, dict[str, Any]] = {}
-        searched = set(range(len(self.items))) - set(self.index.too_short)
-        for number, item in enumerate(self.items):
-            row = tasks.setdefault(item.task, {"items": 0, "searched": 0, "found": 0, "found_in_training": 0})
-            row |= {"items": row["items"] + 1, "searched": row["searched"] + (number in searched)}
         corpora: dict[str, dict[str, Any]] = {
             name: {"documents_in": 0, "contaminated": dict.fromkeys(documents.SPLITS, 0), "tasks": {}}
             for name in self.corpora
         }
+        everywhere, trained = set[int](), set[int]()
         for shard, found, count in zip(self.shards, self.hits, counts, strict=True):
             row = corpora[shard.corpus]
             row["documents_in"] += count
             row["contaminated"][shard.split] += len(found)
             for items, _ in found.values():
+                everywhere.update(items)
                 if shard.split == "train":
-                    self.trained.update(items)
+                    trained.update(items)
                 for task in sorted({self.items[item].task for item in items}):
                     row["tasks"][task] = row["tasks"].get(task, 0) + 1
-        everywhere = {item for found in self.hits for items, _ in found.values() for item in items}
-        for name, numbers in (("found", everywhere), ("found_in_training", self.trained)):
-            for number in numbers:
-                tasks[self.items[number].task][name] += 1
         return {
-            "tasks": tasks,
+            "found": sorted(everywhere),
+            "trained": sorted(trained),
             "corpora": corpora,
             "samples": self._samples(),
-            "options": self.noted,
-            "against": evaluation_items.digest(self.paths),
-            **self.broken.report(),
             "input": rewrite.named(self.shards),
-            "tool": f"haigo {__version__}",
+            "broken": [self.broken.count, self.broken.named],
         }
 
     def _samples(self) -> list[dict[str, Any]]:
@@ -195,7 +194,7 @@ class _Decontamination:
     def write(self, work: Path) -> None:
         """Write the corpora below `work`."""
         edited = [(shard, self._edits(found)) for shard, found in zip(self.shards, self.hits, strict=True)]
-        step = ("decontaminate", self.noted)
+        step = ("decontaminate", noted(self.options))
         self.reports = rewrite.write(self.corpora, work, edited, step, self.options.workers)
 
     def _edits(self, found: Found) -> Edits:
@@ -205,7 +204,71 @@ class _Decontamination:
             return Edits(lines={place: (RULE, lines) for place, (_, lines) in found.items()})
         return Edits()
 
-    def ids(self) -> str:
+
+class Summary:
+    """What was found in all, of what `Decontamination.search` gave for each part of the text.
+
+    Raises:
+        HaigoError: more broken rows in all than may be passed over.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], options: DecontaminateOptions, parts: Iterable[Mapping[str, Any]]
+    ) -> None:
+        self.paths, self.options = paths, options
+        self.items, self.index = _index(*_asked(paths, options))
+        self.everywhere, self.trained = set[int](), set[int]()
+        self.broken = Broken(options.skip_broken)
+        self.corpora: dict[str, dict[str, Any]] = {}
+        samples, self.input = list[dict[str, Any]](), list[dict[str, str]]()
+        for part in parts:
+            self.everywhere.update(part["found"])
+            self.trained.update(part["trained"])
+            self.broken.take(*part["broken"])
+            samples += part["samples"]
+            self.input += part["input"]
+            for name, row in part["corpora"].items():
+                _add(self.corpora.setdefault(name, {}), row)
+        for rows in (samples, self.input):  # as the splits of one corpus follow each other
+            rows.sort(key=lambda row: documents.SPLITS.index(row["split"]))
+        shown = Counter[str]()
+        self.samples = []
+        for row in samples:
+            shown[row["task"]] += 1
+            self.samples += [row] if shown[row["task"]] <= _SAMPLES else []
+
+    def report(self) -> dict[str, Any]:
+        """What decontaminate.json says."""
+        tasks: dict[str, dict[str, Any]] = {}
+        searched = set(range(len(self.items))) - set(self.index.too_short)
+        for number, item in enumerate(self.items):
+            row = tasks.setdefault(item.task, {"items": 0, "searched": 0, "found": 0, "found_in_training": 0})
+            row |= {"items": row["items"] + 1, "searched": row["searched"] + (number in searched)}
+        for name, numbers in (("found", self.everywhere), ("found_in_training", self.trained)):
+            for number in numbers:
+                tasks[self.items[number].task][name] += 1
+        return {
+            "tasks": tasks,
+            "corpora": self.corpora,
+            "samples": self.samples,
+            "options": noted(self.options),
+            "against": evaluation_items.digest(self.paths),
+            **self.broken.report(),
+            "input": self.input,
+            "tool": f"haigo {__version__}",
+        }
+
+    def write(self, target: Path) -> dict[str, Any]:
+        """Write ids and report into a folder, the report last; it is given back."""
+        files.remove_tree(target / IDS_BY_FILE)
+        for file, rows in self._ids_by_file().items():
+            files.write_text(target / IDS_BY_FILE / f"{Path(file).stem}.jsonl", rows)
+        files.write_text(target / IDS, self._ids())
+        report = self.report()
+        files.write_json(target / REPORT, report)
+        return report
+
+    def _ids(self) -> str:
         """The items found in training documents, for the scorer.
 
         Raises:
@@ -222,12 +285,20 @@ class _Decontamination:
         items = [self.items[number] for number in sorted(numbers)]
         return [item for item in items if item.task not in unclear or _is_scored(item.file)]
 
-    def ids_by_file(self) -> dict[str, str]:
+    def _ids_by_file(self) -> dict[str, str]:
         """The same for every evaluation file by itself."""
         by_file: dict[str, list[Item]] = {label: [] for label in evaluation_items.labels(self.paths)}
         for number in sorted(self.trained):
             by_file[self.items[number].file].append(self.items[number])
         return {file: _rows(items) for file, items in by_file.items()}
+
+
+def _add(into: dict[str, Any], row: Mapping[str, Any]) -> None:
+    """Add a corpus' counts to those of its other parts."""
+    into["documents_in"] = into.get("documents_in", 0) + row["documents_in"]
+    for key in ("contaminated", "tasks"):
+        before = into.get(key, {})
+        into[key] = {each: before.get(each, 0) + row[key].get(each, 0) for each in {**before, **row[key]}}
 
 
 def _is_scored(file: str) -> bool:

@@ -330,7 +330,7 @@ class Drop(DedupStep):
     def _drop(self, number: int, part: Part, plan: Plan, removals: list[arrays.Arrays]) -> None:
         assert part.target is not None
         marker = plan.work / f"dropped-{part.corpus}-{number:05d}.json"
-        if _stands(marker, part.target, plan.recipe):
+        if scale_tasks.made(marker, part.target, plan.recipe) is not None:
             return
         work, made = plan.work / part.target.name, {}
         for split in documents.SPLITS:
@@ -346,19 +346,7 @@ class Drop(DedupStep):
         report = rewrite.report(part.folder, made, "dedup", dedup_report.options(self.job))
         rewrite.put(plan.work, part.target.parent, {part.target.name: report})
         files.remove_tree(work)
-        sealed.write(marker, {"recipe": plan.recipe, "outputs": _sums(part.target)})
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): digests.sha256(path) for path in digests.below(folder)}
-
-
-def _stands(marker: Path, target: Path, recipe: str) -> bool:
-    try:
-        known, _ = sealed.read(marker, {"recipe": str, "outputs": {str: str}})
-    except HaigoError:
-        return False
-    return known == {"recipe": recipe, "outputs": _sums(target)}
+        scale_tasks.note_made(marker, part.target, plan.recipe)
 
 
 def _edits(plan: Plan, shard: int, removals: list[arrays.Arrays]) -> Edits:

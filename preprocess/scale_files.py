@@ -107,7 +107,7 @@ class File:
             return
         files.remove(self.marker)
         clean.clean_corpus(self.how.corpus, [self.path], self.folder, **self.how.options)
-        sealed.write(self.marker, {"recipe": recipe, "outputs": _sums(self.folder)})
+        sealed.write(self.marker, {"recipe": recipe, "outputs": digests.sums(self.folder)})
 
     # -- cut -------------------------------------------------------------------------------------------------------------
 
@@ -204,7 +204,7 @@ class File:
             for read in [plan["read"], *(note["read"] for note in notes)]:
                 run.read.take(read)
             clean.write(run, self.folder, self._lots(plan, notes))
-            sealed.write(self.marker, {"recipe": recipe, "outputs": _sums(self.folder)})
+            sealed.write(self.marker, {"recipe": recipe, "outputs": digests.sums(self.folder)})
         for folder in (self._parts, self._aside):
             files.remove_tree(folder)
 
@@ -224,10 +224,6 @@ def _believe(path: Path, mark: dict[str, Any]) -> None:
         digests.learn({(stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime_ns): mark["sha256"]})
 
 
-def _sums(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): digests.sha256(path) for path in digests.below(folder)}
-
-
 def _is(marker: Path, recipe: str) -> bool:
     """Whether a file was cleaned with these options, whatever became of it since."""
     with contextlib.suppress(HaigoError):
@@ -245,7 +241,7 @@ def _finished(marker: Path, folder: Path, recipe: str) -> bool:
         if isinstance(content, str):  # of the first edition, which kept no digests
             return content == recipe and (folder / documents.REPORT).is_file()
         known, _ = sealed.read(marker, {"recipe": str, "outputs": {str: str}})
-        changed = known["recipe"] == recipe and known["outputs"] != _sums(folder)
+        changed = known["recipe"] == recipe and known["outputs"] != digests.sums(folder)
     except HaigoError:
         changed = True
     if changed:

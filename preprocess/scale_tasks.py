@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from haigo import files, sealed
+from haigo import digests, files, sealed
 from haigo.cli import HaigoError, foreseen, internal, os_problem
 
 FAILED, TASKS = "failed", "logs/tasks"
@@ -130,6 +130,20 @@ def notes(output: str | os.PathLike[str], step: str) -> Iterator[tuple[dict[str,
     for path in sorted((Path(output) / TASKS / step).glob("*.json")):
         with contextlib.suppress(HaigoError, OSError):
             yield files.read_record(path, _TASK), max(0.0, time.time() - path.stat().st_mtime)
+
+
+def made(marker: Path, target: Path, recipe: str) -> dict[str, Any] | None:
+    """What `note_made` noted of a folder, where it was made of just this and is as it was left."""
+    with contextlib.suppress(HaigoError, OSError):
+        known, _ = sealed.read(marker, {"recipe": str, "outputs": {str: str}})
+        if known["recipe"] == recipe and known["outputs"] == digests.sums(target):
+            return known
+    return None
+
+
+def note_made(marker: Path, target: Path, recipe: str, **more: Any) -> None:
+    """Note, last of all, that a folder is finished: what it was made of, its bytes, and what else is to be known of it."""
+    sealed.write(marker, {"recipe": recipe, "outputs": digests.sums(target), **more})
 
 
 class _Note:
