@@ -18,7 +18,7 @@ MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 PROFILES = (*MARKUPS, "web", "manual", "encyclopaedia", "news", "literature", "english")
 """Those of `rules.MARKUPS` and `domains.yml`."""
 PII = ("mail", "phone", "address")
-STEPS = ("split", "clean", "gather", "dedup", "index", "join")
+STEPS = ("split", "clean", "gather", "dedup", "decontaminate", "score", "index", "join")
 """Of preprocess.scale, in order; `clean` stands for the two around it too."""
 EXECUTORS = ("pool", "datatrove", "slurm")
 SPLIT = [0.96, 0.02, 0.02]
@@ -221,6 +221,13 @@ class ScaleDedup(DedupOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScaleDecontaminate(DecontaminateOptions):
+    """The key `decontaminate` of the run file of `preprocess.scale`."""
+
+    against: list[str] = option("evaluation files, or folders of them")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScaleRun(Options):
     """The run file of `preprocess.scale`."""
 
@@ -233,6 +240,10 @@ class ScaleRun(Options):
         "take out what repeats other documents: options of preprocess.dedup, and beside; empty: all documents stay",
         None,
     )
+    decontaminate: dict[str, Any] | None = option(
+        "take out evaluation texts: against, and options of preprocess.decontaminate", None
+    )
+    score: dict[str, Any] | None = option("score the documents: options of preprocess.score", None)
     split_bytes: int = count(
         "files above this are cut into pieces of about this size as they lie on the disk; 0: none is",
         256 << 20,

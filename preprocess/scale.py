@@ -32,12 +32,16 @@ from haigo.formats import documents, tokenizer
 from haigo.options import build
 from haigo.progress import Progress
 
-from . import cleaner, dedup_steps, rewrite, scale_estimate, scale_room, scale_status, scale_tasks
+from . import cleaner, dedup_steps, evaluation_items, rewrite, scale_estimate, scale_room, scale_status, scale_tasks
 from .dedup_plan import Job
-from .options import CleanOptions, ScaleCommand, ScaleDedup, ScaleRun
+from .options import CleanOptions, ScaleCommand, ScaleDecontaminate, ScaleDedup, ScaleRun
+from .scale_folders import Decontaminate, DecontaminateReport, Score, ScoreReport
 from .scale_steps import Clean, Gather, Index, Join, Split, Step, dataset_files, summary
+from .score_options import ScoreOptions
+from .scores import Scorer
 from .sources import input_files
 
+_GUIDE = "see docs/guide-scale.md"
 _SLURM = {"time": "24:00:00", "partition": "cpu", "cpus_per_task": 1, "mem_per_cpu_gb": 2}
 
 
@@ -50,11 +54,15 @@ def read(path: str | os.PathLike[str]) -> ScaleRun:
     content, name = yamlfile.read(path), str(path)
     if not isinstance(content, dict):
         raise HaigoError(f"{name} is not a run file: it holds no keys.", "docs/guide-scale.md shows one")
-    run: ScaleRun = build(ScaleRun, content, name, "", "see docs/guide-scale.md")
-    cleaner.check(build(CleanOptions, run.clean, name, "clean", "see docs/guide-scale.md"))
+    run: ScaleRun = build(ScaleRun, content, name, "", _GUIDE)
+    cleaner.check(build(CleanOptions, run.clean, name, "clean", _GUIDE))
     naming.check(run.corpus, "corpus", name)
     if run.dedup is not None:
         dedup_job(run, name)
+    if run.decontaminate is not None:
+        evaluation_items.find(build(ScaleDecontaminate, run.decontaminate, name, "decontaminate", _GUIDE).against)
+    if run.score is not None:
+        Scorer(build(ScoreOptions, run.score, name, "score", _GUIDE))  # what is missing is named before the work
     return run
 
 
@@ -67,7 +75,7 @@ def dedup_job(run: ScaleRun, name: str = "the run file") -> Job:
     Raises:
         HaigoError: a key of `dedup` that is none, or corpora of which it is not said which is wanted most.
     """
-    asked = build(ScaleDedup, run.dedup, name, "dedup", "see docs/guide-scale.md")
+    asked = build(ScaleDedup, run.dedup, name, "dedup", _GUIDE)
     output = Path(run.output)
     places = {run.corpus: output / "clean"}
     for corpus, folder in asked.beside.items():
@@ -93,7 +101,7 @@ def steps(run: ScaleRun) -> dict[str, tuple[Step, int]]:
     """Step and number of tasks by name, in order; to be run as they are or put into pipelines of one's own."""
     told = (run.corpus, tuple(run.inputs), run.output, run.clean, run.split_bytes)
     large = sum(each.large for each in Clean(*told).files())
-    source = "clean" if run.dedup is None else "dedup"
+    more, source = _folder_steps(run, "clean" if run.dedup is None else "dedup")
     cut: dict[str, tuple[Step, int]] = {"split": (Split(*told), min(run.tasks, large))} if large else {}
     gathered: dict[str, tuple[Step, int]] = {"gather": (Gather(*told), min(run.tasks, large))} if large else {}
     return {
@@ -101,9 +109,25 @@ def steps(run: ScaleRun) -> dict[str, tuple[Step, int]]:
         "clean": (Clean(*told), run.tasks),
         **gathered,
         **(dedup_steps.steps(dedup_job(run)) if run.dedup is not None else {}),
+        **more,
         "index": (Index(run.output, run.tokenizer, source=source), run.tasks),
         "join": (Join(run.output, run.tokenizer, source=source), 1),
     }
+
+
+def _folder_steps(run: ScaleRun, source: str) -> tuple[dict[str, tuple[Step, int]], str]:
+    """The steps that make a folder of each of `source`, and the last one's name."""
+    chosen: dict[str, tuple[Step, int]] = {}
+    if run.decontaminate is not None:
+        asked = build(ScaleDecontaminate, run.decontaminate, "the run file", "decontaminate", _GUIDE)
+        told = (run.output, source, tuple(asked.against), asked)
+        chosen["decontaminate"] = Decontaminate(*told), run.tasks
+        chosen["decontaminate-report"], source = (DecontaminateReport(*told), 1), "decontaminate"
+    if run.score is not None:
+        scores = build(ScoreOptions, run.score, "the run file", "score", _GUIDE)
+        chosen["score"] = Score(run.output, source, scores), run.tasks
+        chosen["score-report"], source = (ScoreReport(run.output, source, scores), 1), "score"
+    return chosen, source
 
 
 def _part_of(step: str) -> str:
@@ -213,7 +237,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return cli.OK
     found = input_files(run.inputs)
     paths = [path for path, _ in found]
-    files.check_output(run.output, [*paths, run.tokenizer], [each for each in run.inputs if Path(each).is_dir()])
+    reads: list[str | Path] = [*paths, run.tokenizer, *_others(run)]
+    files.check_output(run.output, reads, [each for each in run.inputs if Path(each).is_dir()])
     files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
     chosen = {name: work for name, work in steps(run).items() if options.only in (None, name, _part_of(name))}
     if not chosen:
@@ -252,12 +277,20 @@ def _work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], only: str | Non
         raise Failed(*summary(bad))
 
 
+def _others(run: ScaleRun) -> list[Path]:
+    """What steps read beside documents: evaluation files, and folders of models."""
+    against = evaluation_items.find(run.decontaminate["against"]) if run.decontaminate is not None else []
+    models = [(run.score or {}).get(each) for each in ("quality", "perplexity")]
+    return [*against, *(Path(each) for each in models if each)]
+
+
 def _inputs_mark(run: ScaleRun, only: str | None) -> str:
     """What the marks of finished tasks must also depend on: the input files, or the cleaned ones for later steps."""
     if only in (None, "split", "clean", "gather"):
         paths = [path for path, _ in input_files(run.inputs)]
     else:
         paths = sorted((Path(run.output) / "clean").rglob("*.jsonl.zst"))
+    paths += [each for each in _others(run) if each.is_file()]
     for corpus, place, _ in dedup_job(run).corpora if run.dedup is not None else ():
         paths += sorted(Path(place).rglob("*.jsonl.zst")) if corpus != run.corpus else []
     # datatrove takes a task with a bad file for finished: where one failed, other marks begin

@@ -71,9 +71,9 @@ def _left(states: Mapping[str, list[dict[str, Any]]], waiting: int) -> float | N
 
 def table(found: Mapping[str, Any]) -> str:
     """It as lines to read."""
-    lines = [f"{'step':14} {'done':>7} {'running':>8} {'failed':>7} {'waiting':>8}  of tasks"]
+    lines = [f"{'step':22} {'done':>7} {'running':>8} {'failed':>7} {'waiting':>8}  of tasks"]
     for name, row in found["steps"].items():
-        counts = f"{name:14} {row['done']:>7,} {row['running']:>8,} {row['failed']:>7,} {row['waiting']:>8,}"
+        counts = f"{name:22} {row['done']:>7,} {row['running']:>8,} {row['failed']:>7,} {row['waiting']:>8,}"
         left = f", about {clock(row['seconds_left'])} left" if row["seconds_left"] is not None else ""
         lines.append(f"{counts}  {row['tasks']:,}{left}")
         for state, names in row["names"].items():

@@ -228,15 +228,6 @@ def dataset_files(split: str) -> list[str]:
     return [path.name for path in (manifest.path_of(prefix), bin_path(prefix), idx_path(prefix))]
 
 
-def cleaned_shards(output: str | os.PathLike[str], split: str) -> list[Path]:
-    """The shards of one split of all cleaned folders, in the order of the input files; those of files that failed apart.
-
-    Raises:
-        HaigoError: cleaning is not finished.
-    """
-    return [shard for folder in cleaned_folders(output) for shard in sorted((folder / split).glob("*.jsonl.zst"))]
-
-
 def cleaned_folders(output: str | os.PathLike[str]) -> list[Path]:
     """The folders that `Clean` and `Gather` wrote, in the order of the input files; those of files that failed apart.
 
@@ -263,10 +254,22 @@ def shards(output: str | os.PathLike[str], split: str, source: str = "clean") ->
     Raises:
         HaigoError: the step is not finished.
     """
+    return [shard for folder in folders(output, source) for shard in sorted((folder / split).glob("*.jsonl.zst"))]
+
+
+def folders(output: str | os.PathLike[str], source: str = "clean") -> list[Path]:
+    """The folders of documents that a step left, in the order of the input files; those that failed apart.
+
+    Raises:
+        HaigoError: the step is not finished.
+    """
     if source == "clean":
-        return cleaned_shards(output, split)
-    folders = [Path(output) / source / folder.name for folder in cleaned_folders(output)]
-    for folder in folders:
+        return cleaned_folders(output)
+    order = ("decontaminate", "score")
+    steps = order[: order.index(source) + 1] if source in order else ()
+    failed = {each.piece for step in steps for each in scale_tasks.failures(output, step)}
+    found = [Path(output) / source / each.name for each in cleaned_folders(output) if each.name not in failed]
+    for folder in found:
         if not (folder / documents.REPORT).is_file():
             raise HaigoError(f"{folder} is not finished: {source} was stopped.", f"run the step {source} again")
-    return [shard for folder in folders for shard in sorted((folder / split).glob("*.jsonl.zst"))]
+    return found

@@ -69,7 +69,7 @@ def score(
     models = [Path(each) for each in (options.quality, options.perplexity) if each]
     rewrite.claim(corpora, target, REPORT, models)
     Scorer(options)  # what is missing is named before the work
-    run = _Scoring(corpora, target, options)
+    run = Scoring(corpora, target, options)
     with files.owner(target):
         done = run.finished()
         if done is not None:
@@ -85,7 +85,14 @@ def score(
     return report
 
 
-class _Scoring:
+def settings(options: ScoreOptions) -> dict[str, Any]:
+    """What the scores depend on, beside the text: which, and the models' recipes."""
+    models = (("quality", options.quality), ("perplexity", options.perplexity))
+    recipes = {f"{name}_model": quality_model.about(folder)["recipe"] for name, folder in models if folder}
+    return {"scores": options.scores, **recipes}
+
+
+class Scoring:
     """One call and its figures."""
 
     def __init__(self, corpora: Mapping[str, Path], target: Path, options: ScoreOptions) -> None:
@@ -93,11 +100,7 @@ class _Scoring:
         self.work = target / rewrite.PARTIAL
         self.shards = rewrite.shards(corpora, skip_broken=options.skip_broken)
         self.broken = documents.broken_rows((shard.path for shard in self.shards), options.skip_broken)
-        self.settings = {
-            "scores": options.scores,
-            **{f"{name}_model": quality_model.about(folder)["recipe"]
-               for name, folder in (("quality", options.quality), ("perplexity", options.perplexity)) if folder},
-        }  # fmt: skip
+        self.settings = settings(options)
         self.recipe = files.digest({"format": 1, "settings": self.settings, "input": rewrite.named(self.shards)})
         self.reports: dict[str, dict[str, Any]] = {}
 
