@@ -44,7 +44,11 @@ pass_on() {
 }
 trap 'pass_on USR1' USR1
 trap 'pass_on TERM' TERM
-for ((rank = 1; rank < nodes; rank++)); do elsewhere "$rank" > "$place/node-$rank.log" 2>&1 & done
+others=()
+for ((rank = 1; rank < nodes; rank++)); do
+  elsewhere "$rank" > "$place/node-$rank.log" 2>&1 &
+  others+=($!)
+done
 "$python" -m launch.deepy train.py "${run[@]}" --every-node --nnodes "$nodes" --nproc-per-node "$gpus" --node-rank 0 \
   --log "$place/train.log" --grace-seconds "$grace" &
 child=$!
@@ -58,8 +62,8 @@ code=$?
 while kill -0 "$child" 2> /dev/null; do wait "$child"; code=$?; done
 [ -z "$timer" ] || kill "$timer" 2> /dev/null
 # the other nodes end as the first one says; what does not is ended by PBS with the job
-for ((second = 0; second < 30; second++)); do
-  [ -n "$(jobs -pr)" ] || break
+for ((second = 0; second < 30 && ${#others[@]}; second++)); do
+  kill -0 "${others[@]}" 2> /dev/null || break
   sleep 1
 done
 if [ "$asked" = USR1 ] && [ "$code" != 0 ]; then
