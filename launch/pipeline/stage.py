@@ -88,6 +88,9 @@ class Run:
         dry_run: nothing is written; say only what would be done.
         full: read files above 4 GiB, too, before they are taken as unchanged.
         moves: how the place of the run folder was written before, and is now, where it was moved.
+
+    Attributes:
+        spent: wall seconds of the stages that were run, by the first part of their names.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Run:
         self.moves = dict(moves or {})
         self.states: list[tuple[str, str]] = []
         self.foreign: dict[str, set[Path]] = {}
+        self.spent: dict[str, float] = {}
 
     def claim(self, names: list[str]) -> None:
         """See, before anything is written, that no stage would work in a folder of the user's.
@@ -146,7 +150,7 @@ class Run:
         self.claim(list(todo))
         for name, stage in todo.items():
             self._make_ready(stage, *inspected[name])
-        start = time.monotonic()
+        begin = start = time.monotonic()
         if len(todo) == 1 or workers == 1:
             for name, stage in todo.items():
                 start = time.monotonic()
@@ -161,6 +165,9 @@ class Run:
 
             work = {name: partial(_act_apart, digests.known(), name, stage.action) for name, stage in todo.items()}
             pool.run(work, min(workers, len(todo)), on_wait, finish)
+        if todo:
+            group = stages[0].name.split("/")[0]
+            self.spent[group] = self.spent.get(group, 0.0) + time.monotonic() - begin
         return {stage.name: identities[stage.name] for stage in stages}
 
     def _inspect(self, stage: Stage) -> tuple[str, Any, list[str]]:
