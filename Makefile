@@ -1,6 +1,7 @@
 # make demo   the whole chain on the sample world: text in, mixture, model, scores and report out
 # make test   all tests, JOBS=2 processes
 # make lint   ruff and mypy
+# make torture  every verb killed, starved of disk, run twice at once ..., then the same command: MINUTES=10, SEED=
 # make bench  the benchmarks       make size   how large the house is, room by room
 # make docs   the guides as a site in site/, to be read and searched without a network
 # make clean  takes away everything that the others made
@@ -24,7 +25,10 @@ export HF_HOME := $(CURDIR)/.cache/huggingface
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export XDG_CACHE_HOME := $(CURDIR)/.cache
 
-.PHONY: demo test test-fast lint bench size docs clean
+SEED ?=
+MINUTES ?= 10
+
+.PHONY: demo test test-fast torture lint bench size docs clean
 demo: $(READY)
 	$(RUN) -m launch.pipeline examples/mini.yml
 
@@ -35,6 +39,9 @@ test: $(READY)
 test-fast: $(READY)
 	@mkdir -p .cache
 	$(RUN) -m pytest --basetemp .cache/pytest -n $(JOBS) -m "not slow"
+
+torture: $(READY)
+	$(RUN) tests/torture.py --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 lint: $(READY)
 	$(RUN) -m ruff check .

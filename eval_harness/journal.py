@@ -21,6 +21,8 @@ from haigo import digests, files
 from haigo.cli import HaigoError
 
 NAME = "answers.partial.jsonl"
+TRIAL = "sharing"
+"""Under it stands, beside the answers, whether contexts may be shared: a run that goes on does not try that again."""
 
 
 def fingerprint(words: str, shared: bool | None, tokenizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -88,7 +90,7 @@ class Journal:
                     name, answer, stated = json.loads(line)
                     if stated == _sum(name, answer):  # a damaged answer is asked again
                         self.known[name] = answer
-        self.resumed = len(self.known)
+        self.resumed = len(self.known.keys() - {TRIAL})
         kept = [json.dumps(head), *(_line(name, answer) for name, answer in self.known.items())]
         self.handle.seek(0)
         self.handle.truncate()

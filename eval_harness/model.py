@@ -18,6 +18,7 @@ Import it only where a model is about to run: it brings in torch and lm-eval.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ import torch
 
 from eval_harness import loading, packed
 from eval_harness.chat import Chat
-from eval_harness.journal import Journal, key
+from eval_harness.journal import TRIAL, Journal, key
 from eval_harness.loading import CheckedLM, quiet
 from eval_harness.model_args import parse_args
 from haigo.cli import HaigoError, Refused
@@ -222,9 +223,8 @@ class LeaderboardLM(CheckedLM):
             else:
                 found |= {(c, choice): (score, greedy) for choice, (score, greedy) in zip(choices, old, strict=True)}
         with self._progress("scoring", len(questions), "contexts") as progress, quiet():
-            if self.share_context is None and questions:
-                self.sharing = packed.trial(self.model, questions, self._plain)
-                self.share_context = self.sharing is not None and self.sharing.holds
+            if self.share_context is None:
+                self._try_sharing(questions)
             for question, answers in self._score(questions, progress):
                 if any(math.isnan(score) for score, _ in answers):
                     raise _no_number(self.model.dtype)
@@ -233,6 +233,19 @@ class LeaderboardLM(CheckedLM):
                 for choice, answer in zip(question.choices, answers, strict=True):
                     found[question.context, choice] = answer
         return [found[key] for key in keys]
+
+    def _try_sharing(self, questions: list[packed.Question]) -> None:
+        """See whether contexts may be shared; a run that goes on keeps to what it saw at first."""
+        known = self.journal.known if self.journal else {}
+        if TRIAL in known:
+            self.sharing = packed.Trial(**known[TRIAL]) if known[TRIAL] else None
+        elif questions:
+            self.sharing = packed.trial(self.model, questions, self._plain)
+            if self.journal:
+                self.journal.add(TRIAL, dataclasses.asdict(self.sharing) if self.sharing else None)
+        else:
+            return
+        self.share_context = self.sharing is not None and self.sharing.holds
 
     def _score(
         self, questions: list[packed.Question], progress: Progress

@@ -71,12 +71,12 @@ def score(
     Scorer(options)  # what is missing is named before the work
     run = Scoring(corpora, target, options)
     with files.owner(target):
+        rewrite.remove_leftovers(corpora, target)
         done = run.finished()
         if done is not None:
             files.remove_tree(run.work)
             return done
         run.require_room()
-        rewrite.remove_leftovers(corpora, target)
         report = run.report()
         files.remove(target / REPORT)
         rewrite.put(run.work, target, run.reports)

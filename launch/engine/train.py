@@ -89,6 +89,7 @@ def train(
             checkpoint.clear(folder)
         former = functools.partial(job.identity, former=True)
         kept = checkpoint.claim(folder, job.identity(), former)
+        files.remove_leftovers(folder)
         result = checkpoint.finished(folder)
         if result is not None:
             if options.export:
@@ -97,7 +98,6 @@ def train(
         if (folder / checkpoint.RESULT).is_file():
             checkpoint.clear(folder)
             kept = checkpoint.claim(folder, job.identity())
-        files.remove_leftovers(folder)
         run = _Run(job, folder)
         run.fix_steps(kept)
         run.start(options.checkpoints)

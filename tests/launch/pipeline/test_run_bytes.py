@@ -13,6 +13,7 @@ import pytest
 import yaml
 from damage import flip, put
 from shared_data import data_of
+from torture import state
 
 from haigo import cli
 from launch import report
@@ -42,8 +43,6 @@ train: {{model: 0-1M, tokens: 2100, evaluations: 1, eval_tokens: 500, test_token
 scores: {{tasks: [jcommonsenseqa-1.1-0.3], num_fewshot: [0], limit: 4, data_dir: "{world}/qa"}}
 configs: {{models: [1-3B]}}
 """
-# what differs from one time to the next: how long something took, and where and when a file lies
-TIMES = re.compile(r'"?(seconds|cpu_seconds|tokens_per_cpu_s|time_s|tokens_per_s|inode|ctime_ns)"?: ?[\d.e+-]+')
 
 
 def call(*words):
@@ -69,22 +68,6 @@ def finished(run_file):
 
 def files_of(root):
     return [path for path in sorted(root.rglob("*")) if path.is_file()]
-
-
-def state(root):
-    """Every file's content but for times, and for digests of files that hold times; without Haigo's own notes."""
-    found = {}
-    for path in files_of(root):
-        if path.name.startswith(".") or path.name == "command.txt":
-            continue
-        raw = path.read_bytes()
-        if path.name == "metrics.csv":
-            raw = re.sub(rb",\d+\.\d+$", b"", raw, flags=re.MULTILINE)
-        elif path.suffix in (".json", ".jsonl", ".html", ".yml"):
-            text = re.sub(r'"seconds": \{[^}]*\}', "", TIMES.sub("", raw.decode()))
-            raw = re.sub(r'"?(sha256|seal)"?:? "?\w{12,64}"?|"size": \d+|<td[^>]*>[^<]*</td>', "", text).encode()
-        found[str(path.relative_to(root))] = raw
-    return found
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------
