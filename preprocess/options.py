@@ -18,7 +18,7 @@ MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 PROFILES = (*MARKUPS, "web", "manual", "encyclopaedia", "news", "literature", "english")
 """Those of `rules.MARKUPS` and `domains.yml`."""
 PII = ("mail", "phone", "address")
-STEPS = ("split", "clean", "gather", "dedup", "decontaminate", "score", "index", "join")
+STEPS = ("split", "clean", "gather", "dedup", "decontaminate", "score", "resplit", "index", "join")
 """Of preprocess.scale, in order; `clean` stands for the two around it too."""
 EXECUTORS = ("pool", "datatrove", "slurm")
 SPLIT = [0.96, 0.02, 0.02]
@@ -228,6 +228,14 @@ class ScaleDecontaminate(DecontaminateOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScaleResplit(Options):
+    """The key `resplit` of the run file of `preprocess.scale`."""
+
+    split_shares: list[float] | None = option("shares of train,valid,test (default: cleaning's)", None)
+    seed: int | None = again(CleanOptions, "seed", doc="key of the split (default: cleaning's)", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScaleRun(Options):
     """The run file of `preprocess.scale`."""
 
@@ -243,7 +251,13 @@ class ScaleRun(Options):
     decontaminate: dict[str, Any] | None = option(
         "take out evaluation texts: against, and options of preprocess.decontaminate", None
     )
-    score: dict[str, Any] | None = option("score the documents: options of preprocess.score", None)
+    score: dict[str, Any] | None = option(
+        "score the documents, and drop those beyond limits of scores: options of preprocess.score", None
+    )
+    resplit: dict[str, Any] | None = option(
+        "deal out train, valid and test anew over the whole corpus: split_shares, seed; empty: as each file was cleaned",
+        None,
+    )
     split_bytes: int = count(
         "files above this are cut into pieces of about this size as they lie on the disk; 0: none is",
         256 << 20,

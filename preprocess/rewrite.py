@@ -101,6 +101,11 @@ def named(shards: Sequence[CorpusShard]) -> list[dict[str, str]]:
     ]
 
 
+def packed_bytes(folder: Path) -> int:
+    """How large the shards of a corpus are on the disk."""
+    return sum(path.stat().st_size for path in folder.glob("*/*.jsonl.zst"))
+
+
 def claim(
     corpora: Mapping[str, Path], output_dir: Path, report: str, reads: Iterable[Path] = (), names: Iterable[str] = ()
 ) -> None:

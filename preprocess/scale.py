@@ -1,4 +1,4 @@
-"""Cleaning and indexing as many independent tasks: on this machine, with datatrove, or as Slurm array jobs.
+"""Raw files to indexed datasets as many independent tasks: on this machine, with datatrove, or as Slurm array jobs.
 
     python -m preprocess.scale RUN.yml [--executor pool|datatrove|slurm] [--only STEP] [--tasks N] [--workers N]
     python -m preprocess.scale RUN.yml --status [--json]
@@ -12,9 +12,11 @@ process, and their documents laid aside. `pool` is a process pool on this machin
 same bytes as cleaning and indexing file by file, whatever the number of tasks. A bad file is named, the others go on, and the
 exit code is 4; the same command does again what failed, or was killed, and nothing else. --status says how far each step is;
 --estimate what the run takes in CPU-hours, memory and disk, from one percent of its input.
-With the key dedup, documents that repeat others, also of other files and of corpora beside, are taken out between clean and
-index. Keys of RUN.yml: corpus, inputs, output, tokenizer, clean (options of preprocess.clean), dedup (options of
-preprocess.dedup), split_bytes, tasks, workers, executor, slurm; see docs/guide-scale.md.
+Between clean and index, in this order and each where RUN.yml has its key: dedup takes out documents that repeat others, also of
+other files and of corpora beside; decontaminate takes out evaluation texts; score scores documents, and drops those beyond
+limits; resplit deals out train, valid and test over the whole corpus. Keys of RUN.yml: corpus, inputs, output, tokenizer,
+clean, dedup, decontaminate, score (options of preprocess.clean and so on), resplit, split_bytes, tasks, workers, executor,
+slurm; see docs/guide-scale.md.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +35,23 @@ from haigo.formats import documents, tokenizer
 from haigo.options import build
 from haigo.progress import Progress
 
-from . import cleaner, dedup_steps, evaluation_items, rewrite, scale_estimate, scale_room, scale_status, scale_tasks
+from . import (
+    cleaner,
+    decontaminate,
+    dedup_steps,
+    evaluation_items,
+    rewrite,
+    scale_estimate,
+    scale_keys,
+    scale_resplit,
+    scale_room,
+    scale_status,
+    scale_tasks,
+    score,
+    split,
+)
 from .dedup_plan import Job
-from .options import CleanOptions, ScaleCommand, ScaleDecontaminate, ScaleDedup, ScaleRun
+from .options import CleanOptions, ScaleCommand, ScaleDecontaminate, ScaleDedup, ScaleResplit, ScaleRun
 from .scale_folders import Decontaminate, DecontaminateReport, Score, ScoreReport
 from .scale_steps import Clean, Gather, Index, Join, Split, Step, dataset_files, summary
 from .score_options import ScoreOptions
@@ -55,15 +72,44 @@ def read(path: str | os.PathLike[str]) -> ScaleRun:
     if not isinstance(content, dict):
         raise HaigoError(f"{name} is not a run file: it holds no keys.", "docs/guide-scale.md shows one")
     run: ScaleRun = build(ScaleRun, content, name, "", _GUIDE)
-    cleaner.check(build(CleanOptions, run.clean, name, "clean", _GUIDE))
+    with _spelled("clean"):
+        cleaner.check(build(CleanOptions, run.clean, name, "clean", _GUIDE))
     naming.check(run.corpus, "corpus", name)
     if run.dedup is not None:
         dedup_job(run, name)
     if run.decontaminate is not None:
-        evaluation_items.find(build(ScaleDecontaminate, run.decontaminate, name, "decontaminate", _GUIDE).against)
+        with _spelled("decontaminate"):
+            evaluation_items.find(build(ScaleDecontaminate, run.decontaminate, name, "decontaminate", _GUIDE).against)
     if run.score is not None:
-        Scorer(build(ScoreOptions, run.score, name, "score", _GUIDE))  # what is missing is named before the work
+        with _spelled("score"):
+            Scorer(build(ScoreOptions, run.score, name, "score", _GUIDE))  # what is missing is named before the work
+    if run.resplit is not None:
+        with _spelled("resplit"):
+            _dealing(run, name)
     return run
+
+
+@contextlib.contextmanager
+def _spelled(part: str) -> Iterator[None]:
+    """What is refused within it is said in the words of the run file."""
+    try:
+        yield
+    except HaigoError as error:
+        raise error.spelled(partial(scale_keys.key_of, part)) from error
+
+
+def _dealing(run: ScaleRun, name: str = "the run file") -> tuple[tuple[float, float, float], int]:
+    """Shares and seed of the splits that are dealt out anew."""
+    asked: ScaleResplit = build(ScaleResplit, run.resplit, name, "resplit", _GUIDE)
+    cleaned = CleanOptions(**run.clean)
+    if (run.decontaminate or {}).get("remove") == "none":
+        raise HaigoError(
+            f"{name}: 'decontaminate.remove' leaves evaluation texts in, and 'resplit' may put them into training documents"
+            " that contaminated.jsonl does not speak of.",
+            "leave one of the two out",
+        )
+    shares = cleaned.split_shares if asked.split_shares is None else asked.split_shares
+    return split.fractions(shares), cleaned.seed if asked.seed is None else asked.seed
 
 
 def dedup_job(run: ScaleRun, name: str = "the run file") -> Job:
@@ -127,12 +173,10 @@ def _folder_steps(run: ScaleRun, source: str) -> tuple[dict[str, tuple[Step, int
         scores = build(ScoreOptions, run.score, "the run file", "score", _GUIDE)
         chosen["score"] = Score(run.output, source, scores), run.tasks
         chosen["score-report"], source = (ScoreReport(run.output, source, scores), 1), "score"
+    if run.resplit is not None:
+        chosen |= scale_resplit.steps(run.output, source, *_dealing(run), run.tasks)
+        source = "resplit"
     return chosen, source
-
-
-def _part_of(step: str) -> str:
-    """What --only says for a step."""
-    return {"split": "clean", "gather": "clean"}.get(step, step.split("-")[0])
 
 
 def run_pool(step: Step, tasks: int, workers: int, label: str) -> None:
@@ -239,8 +283,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     paths = [path for path, _ in found]
     reads: list[str | Path] = [*paths, run.tokenizer, *_others(run)]
     files.check_output(run.output, reads, [each for each in run.inputs if Path(each).is_dir()])
-    files.check_output(run.output, names=[name for split in documents.SPLITS for name in dataset_files(split)])
-    chosen = {name: work for name, work in steps(run).items() if options.only in (None, name, _part_of(name))}
+    files.check_output(run.output, names=_outputs(run))
+    chosen = {name: work for name, work in steps(run).items() if options.only in (None, name, scale_keys.part_of(name))}
     if not chosen:
         raise HaigoError(
             f"{options.run} asks for no {options.only}.", f"give it the key '{options.only}'", option="only"
@@ -275,6 +319,17 @@ def _work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], only: str | Non
             ) from None
     if run.executor != "slurm" and (bad := scale_tasks.failures(run.output)):
         raise Failed(*summary(bad))
+
+
+def _outputs(run: ScaleRun) -> list[str]:
+    """What is written into the run's folder itself."""
+    names = [name for each in documents.SPLITS for name in dataset_files(each)]
+    names += ["dedup.json"] if run.dedup is not None else []
+    names += [score.REPORT] if run.score is not None else []
+    if run.decontaminate is not None:
+        against = evaluation_items.find(run.decontaminate["against"])
+        names += [decontaminate.REPORT, *decontaminate.outputs(against)]
+    return names
 
 
 def _others(run: ScaleRun) -> list[Path]:

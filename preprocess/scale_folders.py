@@ -41,7 +41,7 @@ class FolderStep(PieceStep):
     def pieces(self) -> list[Piece]:
         """The folders."""
         return [
-            Piece(folder.name, str(folder), _size(folder), partial(self._piece, folder))
+            Piece(folder.name, str(folder), rewrite.packed_bytes(folder), partial(self._piece, folder))
             for folder in folders(self.output, self.source)
         ]
 
@@ -114,10 +114,6 @@ class FolderStep(PieceStep):
         """Write a folder below `work / PARTIAL`; what the marker is to say, and the folder's report."""
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("*/*.jsonl.zst"))
-
-
 @dataclasses.dataclass(frozen=True)
 class Decontaminate(FolderStep):
     """Take evaluation texts out of every folder.
@@ -149,7 +145,19 @@ class Decontaminate(FolderStep):
         run = decontaminate.Decontamination(corpora, self.paths(), self.options)
         found = run.search()
         run.write(work / rewrite.PARTIAL)
-        return {"found": found}, run.reports
+        return {"found": _of_corpus(found, corpora)}, run.reports
+
+
+def _of_corpus(found: Mapping[str, Any], corpora: Mapping[str, Path]) -> dict[str, Any]:
+    """What was found in a folder, as of the corpus that it is a part of."""
+    ((part, folder),) = corpora.items()
+    corpus = documents.report(folder)["corpus"]
+    return {
+        **found,
+        "corpora": {corpus: found["corpora"][part]},
+        "samples": [{**row, "corpus": corpus} for row in found["samples"]],
+        "input": [{**row, "corpus": corpus, "file": f"{part}/{row['file']}"} for row in found["input"]],
+    }
 
 
 @dataclasses.dataclass(frozen=True)

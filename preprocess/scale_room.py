@@ -11,11 +11,12 @@ from haigo import files, memory
 from haigo.cli import HaigoError
 from haigo.formats.documents.containers import SUFFIXES
 
-from . import dedup_plan
+from . import dedup_plan, evaluation_items
 from .options import ScaleRun
 
 WORKER_BYTES = 500_000_000
 """Of a process that cleans or indexes: what its libraries take, the largest shard, and its lots."""
+_ITEM_BYTES = 10  # of memory for each byte of an evaluation file
 _UNPACKED = 3.5
 _DOCUMENT = 2_000  # bytes of raw text, where nothing is known of it
 _CLEANED, _INDEXED = 0.4, 1.0  # of the raw text: packed documents; shards of tokens and what they are joined to
@@ -34,25 +35,33 @@ def require(run: ScaleRun, paths: Sequence[Path]) -> None:
         HaigoError: the disk of the output, or this machine's memory (of a pool), has less.
     """
     raw, workers = raw_bytes(paths), min(run.workers, run.tasks)
+    worker = WORKER_BYTES + (_ITEM_BYTES * _evaluation_bytes(run) if run.decontaminate is not None else 0)
     disk = raw * (_CLEANED + _INDEXED)
     if run.dedup is not None:
         disk += dedup_plan.disk(raw / _DOCUMENT, raw)
+    further = [each for each in (run.decontaminate, run.score, run.resplit) if each is not None]
+    disk += len(further) * raw * _CLEANED
     cut = [path for path in paths if path.is_file() and 0 < run.split_bytes < path.stat().st_size]
     disk += raw_bytes(cut) * _CLEANED
     print(
         f"haigo: scale: {len(paths):,} files, about {raw / 1e6:,.0f} MB of raw text; about {disk / 1e6:,.0f} MB of disk in"
-        f" {run.output}, and {WORKER_BYTES / 1e9:.1f} GB of memory for each of {workers} workers.",
+        f" {run.output}, and {worker / 1e9:.1f} GB of memory for each of {workers} workers.",
         file=sys.stderr,
     )
     free = memory.available()
-    if run.executor != "slurm" and workers * WORKER_BYTES > free:
-        need = workers * WORKER_BYTES / 1e9
+    if run.executor != "slurm" and workers * worker > free:
+        need = workers * worker / 1e9
         raise HaigoError(
             f"{workers} workers need about {need:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
             "use fewer --workers",
             option="workers",
         )
     files.require_space(run.output, int(max(0.0, disk - _there(run.output))), "the rest of the run")
+
+
+def _evaluation_bytes(run: ScaleRun) -> int:
+    against = (run.decontaminate or {}).get("against", [])
+    return sum(path.stat().st_size for path in evaluation_items.find(against))
 
 
 def _there(folder: str) -> int:

@@ -265,7 +265,7 @@ def folders(output: str | os.PathLike[str], source: str = "clean") -> list[Path]
     """
     if source == "clean":
         return cleaned_folders(output)
-    order = ("decontaminate", "score")
+    order = ("decontaminate", "score", "resplit")
     steps = order[: order.index(source) + 1] if source in order else ()
     failed = {each.piece for step in steps for each in scale_tasks.failures(output, step)}
     found = [Path(output) / source / each.name for each in cleaned_folders(output) if each.name not in failed]

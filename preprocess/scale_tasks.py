@@ -16,11 +16,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from haigo import digests, files, sealed
 from haigo.cli import HaigoError, foreseen, internal, os_problem
+
+from .scale_keys import key_of
 
 FAILED, TASKS = "failed", "logs/tasks"
 ALIVE_S = 60.0
@@ -84,7 +87,7 @@ def _tried(output: Path, step: str, piece: Piece) -> Failure | None:
     except Exception as error:
         if os.environ.get("HAIGO_DEBUG"):
             traceback.print_exc()
-        failure = Failure(step, piece.name, piece.file, *_sentences(error))
+        failure = Failure(step, piece.name, piece.file, *_sentences(error, step))
         sealed.write(path, asdict(failure))
         print(f"haigo: {step}: {failure.problem}", file=sys.stderr, flush=True)
         return failure
@@ -92,10 +95,11 @@ def _tried(output: Path, step: str, piece: Piece) -> Failure | None:
     return None
 
 
-def _sentences(raised: Exception) -> tuple[str, str]:
-    """What is wrong, and what to do about it."""
+def _sentences(raised: Exception, step: str) -> tuple[str, str]:
+    """What is wrong, and what to do about it, in the words of the run file."""
     error = raised if isinstance(raised, HaigoError) else foreseen(raised)
     if error is not None:
+        error = error.spelled(partial(key_of, step))
         return error.problem, error.fix
     if isinstance(raised, OSError):
         return os_problem(raised).splitlines()[0], ""

@@ -1,14 +1,14 @@
 """Cleaned corpora with scores in each document's meta: quality, perplexity, language, words of advertising and of adult pages.
 
     python -m preprocess.score DIR... --output-dir OUT [--quality MODEL] [--perplexity MODEL] [--language] [--spam] [--adult]
-           [--skip-broken N] [--workers N] [--json]
+           [--least quality=0.3] [--most perplexity=900] [--skip-broken N] [--workers N] [--json]
 
 DIR is a folder that preprocess.clean (dedup, decontaminate) wrote; OUT/NAME has the same documents in the same shards, with
 `meta.scores` such as {"quality": 0.93, "perplexity": 61.2, "language": "ja", "language_probability": 0.98, "spam": 0.0,
-"adult": 0.0}, only those asked for; scores that were there stay. MODEL is a folder of preprocess.quality. Nothing is
-dropped: preprocess.partition parts by scores. OUT/score.json tells the quantiles of every corpus. Of a long document an
-excerpt is read. Memory: about 0.4 GB a worker; disk: as much as the input. A killed run goes on with the shards that were
-not finished; done work is found by its bytes.
+"adult": 0.0}, only those asked for; scores that were there stay. MODEL is a folder of preprocess.quality. Documents go only
+by --least and --most; preprocess.partition parts by scores. OUT/score.json tells the quantiles of every corpus, those of
+documents that went included. Of a long document an excerpt is read. Memory: about 0.4 GB a worker; disk: as much as the
+input. A killed run goes on with the shards that were not finished; done work is found by its bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from haigo.formats import documents
 from haigo.formats.documents.broken import broken_lines
 
 from . import quality_model, rewrite
+from .account import Account, opening
 from .rewrite import CorpusShard
 from .score_options import ScoreCommand, ScoreOptions
 from .scores import Scorer, lots
@@ -38,10 +39,12 @@ REPORT = "score.json"
 KEY = "scores"
 _NOTES = "notes"
 _QUANTILES = range(0, 101, 5)
+_BESIDE = {"language": ("language_probability",)}
 _COUNTS = ("documents", "characters", "bytes")
-_MEMORY = 400_000_000
+MEMORY = 400_000_000
+"""Bytes that a process takes."""
 _MORE_DISK = 1.15
-_LIKE = {"recipe": str, "sha256": str, "counts": dict.fromkeys(_COUNTS, int), "columns": {str: [object]}}
+_LIKE = {"recipe": str, "sha256": str, "counts": dict.fromkeys(_COUNTS, int), "columns": {str: [object]}, "rules": dict}
 
 
 def score(
@@ -86,10 +89,11 @@ def score(
 
 
 def settings(options: ScoreOptions) -> dict[str, Any]:
-    """What the scores depend on, beside the text: which, and the models' recipes."""
+    """What the result depends on, beside the documents: which scores, the models' recipes, and limits."""
     models = (("quality", options.quality), ("perplexity", options.perplexity))
     recipes = {f"{name}_model": quality_model.about(folder)["recipe"] for name, folder in models if folder}
-    return {"scores": options.scores, **recipes}
+    limits = {name: getattr(options, name) for name in options.given("least", "most")}
+    return {"scores": options.scores, **recipes, **limits}
 
 
 class Scoring:
@@ -109,16 +113,16 @@ class Scoring:
         need = round(_MORE_DISK * sum(Path(shard.path).stat().st_size for shard in self.shards))
         workers = min(self.asked.workers, len(self.shards))
         free = memory.available()
-        if workers * _MEMORY > free:
+        if workers * MEMORY > free:
             raise HaigoError(
-                f"{workers} workers need about {workers * _MEMORY / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
+                f"{workers} workers need about {workers * MEMORY / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
                 "use fewer --workers",
                 option="workers",
             )
         files.require_space(self.target, need, "the scored corpora")
         print(
             f"haigo: score: {len(self.corpora)} corpora, {len(self.shards)} shards; up to {need / 1e6:,.0f} MB of disk in"
-            f" {self.target}, {workers * _MEMORY / 1e9:,.1f} GB of memory",
+            f" {self.target}, {workers * MEMORY / 1e9:,.1f} GB of memory",
             file=sys.stderr,
         )
 
@@ -140,76 +144,128 @@ class Scoring:
         work, sizes = {}, {}
         for shard in self.shards:
             name = _name(shard)
-            work[name] = partial(
-                score_shard, shard, self.asked, str(self.work), files.digest([self.settings, shard.sha256])
-            )
+            recipe = files.digest([self.settings, shard.sha256])
+            work[name] = partial(score_shard, shard, self.asked, (self.work / name, self._marker(shard)), recipe)
             sizes[name] = Path(shard.path).stat().st_size
-        notes = pool.run_shown("score", work, self.asked.workers, "packed bytes", sizes)
-        rewrite.tell_changed(self.corpora, self.shards, (note["counts"]["documents"] for note in notes.values()))
+        counts = pool.run_shown("score", work, self.asked.workers, "packed bytes", sizes)
+        rewrite.tell_changed(self.corpora, self.shards, counts.values())
         rows = {}
         for name, folder in self.corpora.items():
-            made: dict[str, Any] = {split: {**dict.fromkeys(_COUNTS, 0), "rules": {}} for split in documents.SPLITS}
-            columns: dict[str, list[Any]] = {}
-            for shard in self.shards:
-                if shard.corpus == name:
-                    note = notes[_name(shard)]
-                    for key in _COUNTS:
-                        made[shard.split][key] += note["counts"][key]
-                    for key, values in note["columns"].items():
-                        columns.setdefault(key, []).extend(values)
-            self.reports[name] = rewrite.report(folder, made, "score", self.settings)
-            total = {key: sum(row[key] for row in made.values()) for key in _COUNTS}
-            rows[name] = {**total, **{key: _spread(values) for key, values in columns.items()}}
+            notes = _Notes([(shard.split, self._marker(shard)) for shard in self.shards if shard.corpus == name])
+            self.reports[name] = rewrite.report(folder, _made(notes), "score", self.settings)
+            rows[name] = _row(self.asked, notes)
+        sums = {_name(shard): _read(self._marker(shard))["sha256"] for shard in self.shards}
         return {
             "corpora": rows,
             "options": self.settings,
             **self.broken.report(),
             "input": rewrite.named(self.shards),
-            "output": [{"file": name, "sha256": note["sha256"]} for name, note in notes.items()],
+            "output": [{"file": name, "sha256": sha256} for name, sha256 in sums.items() if sha256],
             "recipe": self.recipe,
             "tool": f"haigo {__version__}",
         }
+
+    def _marker(self, shard: CorpusShard) -> Path:
+        return self.work / _NOTES / f"{shard.corpus}-{shard.split}-{Path(shard.path).name[:-10]}.json"
 
 
 def _name(shard: CorpusShard) -> str:
     return f"{shard.corpus}/{shard.split}/{Path(shard.path).name}"
 
 
-def _spread(values: Sequence[Any]) -> dict[str, Any]:
+def _read(marker: Path) -> dict[str, Any]:
+    return sealed.read(marker, _LIKE)[0]
+
+
+class _Notes:
+    """Split and note of the shards of a corpus, read one by one each time that they are gone through: scores take memory."""
+
+    def __init__(self, markers: Sequence[tuple[str, Path]]) -> None:
+        self._markers = markers
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        return ((split, _read(marker)) for split, marker in self._markers)
+
+
+def _made(notes: _Notes) -> dict[str, dict[str, Any]]:
+    """What stays in each split, as `rewrite.report` asks for it."""
+    counts = {split: Counter(dict.fromkeys(_COUNTS, 0)) for split in documents.SPLITS}
+    accounts = {split: Account() for split in documents.SPLITS}
+    for split, note in notes:
+        counts[split].update(note["counts"])
+        accounts[split].merge(note["rules"])
+    return {split: {**counts[split], "rules": accounts[split].rules} for split in documents.SPLITS}
+
+
+def _row(options: ScoreOptions, notes: _Notes) -> dict[str, Any]:
+    """A corpus in score.json: what stays, what went, and how every score is spread. Memory: 8 bytes a document."""
+    total, dropped = Counter(dict.fromkeys(_COUNTS, 0)), Counter[str]()
+    for _, note in notes:
+        total.update(note["counts"])
+        dropped.update({rule: found["documents"] for rule, found in note["rules"].items()})
+    names = [name for score in options.scores for name in (score, *_BESIDE.get(score, ()))]
+    scored = total["documents"] + dropped.total() > 0
+    spreads = {name: _spread(note["columns"].get(name, ()) for _, note in notes) for name in names if scored}
+    return {**total, **({"dropped": dict(sorted(dropped.items()))} if dropped else {}), **spreads}
+
+
+def _spread(parts: Iterable[Sequence[Any]]) -> dict[str, Any]:
     """Counts of a score that is a word; else every twentieth quantile."""
-    if values and isinstance(values[0], str):
-        return dict(Counter(values).most_common())
-    quantiles = np.quantile(np.array(values, dtype=np.float64), [each / 100 for each in _QUANTILES])
+    words, numbers = Counter[str](), list[np.ndarray]()
+    for part in parts:
+        if part and isinstance(part[0], str):
+            words.update(part)
+        else:
+            numbers.append(np.array(part, dtype=np.float64))
+    if words:
+        return dict(words.most_common())
+    quantiles = np.quantile(np.concatenate(numbers), [each / 100 for each in _QUANTILES])
     return {f"{each}%": float(f"{value:.6g}") for each, value in zip(_QUANTILES, quantiles.tolist(), strict=True)}
 
 
-def score_shard(shard: CorpusShard, options: ScoreOptions, work: str, recipe: str) -> dict[str, Any]:
-    """Score one shard (in a worker process): its copy below `work`, and a note of what it came to.
+def score_shard(shard: CorpusShard, options: ScoreOptions, places: tuple[Path, Path], recipe: str) -> int:
+    """Score one shard (in a worker process).
+
+    Args:
+        places: of the scored shard (none where all of it goes), and of the note: the shard's digest, how many documents,
+            characters and bytes stay, the scores of all, column by column, and the account of what went.
 
     Returns:
-        The note: its own digest, how many documents, characters and bytes, and the scores, column by column.
+        How many documents it had.
     """
-    target = Path(work) / _name(shard)
-    marker = Path(work) / _NOTES / f"{shard.corpus}-{shard.split}-{target.name[:-10]}.json"
+    target, marker = places
     with contextlib.suppress(HaigoError, OSError):  # none yet, or a damaged one: it is scored again
-        known, _ = sealed.read(marker, _LIKE)
-        if known["recipe"] == recipe and digests.sha256(target) == known["sha256"]:
-            return known
+        known = _read(marker)
+        if known["recipe"] == recipe and _sum(target) == known["sha256"]:
+            gone = sum(rule["documents"] for rule in known["rules"].values())
+            return int(known["counts"]["documents"]) + gone
     scorer = Scorer(options)
     lines: list[bytes] = []
+    account = Account()
     counts, columns = Counter(dict.fromkeys(_COUNTS, 0)), dict[str, list[Any]]()
     for lot in lots(shard.read()):
-        for document, row in zip(lot, scorer.score([document.text for document in lot]), strict=True):
+        for document, found in zip(lot, scorer.score([document.text for document in lot]), strict=True):
+            for name, value in found.items():
+                columns.setdefault(name, []).append(value)
+            if (rule := options.drops(found)) is not None:
+                account.note(rule, len(document.text), opening(document.text))
+                continue
             before = document.meta.get(KEY)
-            document.meta = {**document.meta, KEY: {**(before if isinstance(before, dict) else {}), **row}}
+            document.meta = {**document.meta, KEY: {**(before if isinstance(before, dict) else {}), **found}}
             line = documents.line(document)
             lines.append(line.packed)
             counts.update({"documents": 1, "characters": line.characters, "bytes": line.bytes})
-            for name, value in row.items():
-                columns.setdefault(name, []).append(value)
-    documents.write_shard(target, lines)
-    note = {"recipe": recipe, "sha256": digests.sha256(target), "counts": dict(counts), "columns": columns}
-    return sealed.write(marker, note)
+    if lines:
+        documents.write_shard(target, lines)
+    else:
+        files.remove(target)
+    note = {"recipe": recipe, "sha256": _sum(target), "counts": dict(counts), "columns": columns}
+    sealed.write(marker, {**note, "rules": account.rules})
+    return counts["documents"] + sum(rule["documents"] for rule in account.rules.values())
+
+
+def _sum(path: Path) -> str:
+    return digests.sha256(path) if path.is_file() else ""
 
 
 def table(report: Mapping[str, Any]) -> str:
@@ -217,8 +273,10 @@ def table(report: Mapping[str, Any]) -> str:
     lines = []
     for name, row in report["corpora"].items():
         lines.append(f"{name}: {row['documents']:,} documents, {row['characters']:,} characters")
+        if gone := row.get("dropped"):
+            lines.append(f"  dropped: {', '.join(f'{rule} {count:,}' for rule, count in gone.items())}")
         for key, spread in row.items():
-            if isinstance(spread, dict):
+            if isinstance(spread, dict) and key != "dropped":
                 shown = [f"{each} {value:g}" for each, value in spread.items()]
                 if "50%" in spread:
                     shown = [f"{each} {spread[each]:g}" for each in ("5%", "25%", "50%", "75%", "95%")]

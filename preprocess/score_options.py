@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from haigo.cli import HaigoError
+from haigo.cli import HaigoError, nearest
 from haigo.options import again, count, option, seed
 
 from .options import SEED, DedupCommand, Printed, ReadOptions, WorkOptions
 
+_NUMBERS = ("quality", "perplexity", "language_probability", "spam", "adult")
 SCORES = ("quality", "perplexity", "language", "spam", "adult")
 """What a document can be scored by, in the order in which its meta has them; language brings language_probability."""
 
@@ -40,6 +43,8 @@ class ScoreOptions(WorkOptions):
     language: bool = option("language and its share of the text", False)
     spam: bool = option("words of advertising in 1,000 characters (HojiChar's list)", False)
     adult: bool = option("words of adult pages in 1,000 characters (HojiChar's list)", False)
+    least: dict[str, float] = option("drop documents of which this score is below", {}, metavar="SCORE=NUMBER")
+    most: dict[str, float] = option("drop documents of which this score is above", {}, metavar="SCORE=NUMBER")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,6 +53,21 @@ class ScoreOptions(WorkOptions):
                 "no score is asked for.", "give --quality MODEL, --perplexity MODEL, --language, --spam or --adult",
                 option=SCORES,
             )  # fmt: skip
+        given = [name for name in _NUMBERS if name.partition("_")[0] in self.scores]
+        for limits in ("least", "most"):
+            for name in getattr(self, limits):
+                if name not in given:
+                    raise HaigoError(
+                        f"--{limits} names '{name}', which is no number that is asked for.{nearest(name, given)}",
+                        f"name one of {', '.join(given)}" if given else "ask for another score",
+                        option=limits,
+                    )
+
+    def drops(self, row: Mapping[str, Any]) -> str | None:
+        """The rule that drops a document with these scores; None where it stays."""
+        low = next((name for name, least in self.least.items() if row[name] < least), None)
+        high = next((name for name, most in self.most.items() if row[name] > most), None)
+        return f"low_{low}" if low else f"high_{high}" if high else None
 
     @property
     def scores(self) -> list[str]:

@@ -7,8 +7,9 @@ that was asked for would stay empty (small corpora) is the lowest hash of the la
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from haigo import files
 from haigo.cli import HaigoError
@@ -16,7 +17,7 @@ from haigo.formats.documents import SPLITS, Document, Line, ShardWriter
 from haigo.formats.documents.containers import entries
 from haigo.formats.documents.keyed import BITS, keyed_hash
 
-_SPARE = len(SPLITS)
+SPARE = len(SPLITS)
 
 
 def fractions(value: Sequence[float]) -> tuple[float, float, float]:
@@ -63,27 +64,18 @@ class SplitWriter:
         self._count += 1
         keep = self._lowest[name]
         heapq.heappush(keep, (-value, -self._count, document))
-        if len(keep) > _SPARE:
+        if len(keep) > SPARE:
             heapq.heappop(keep)
 
     def close(self) -> dict[str, dict[str, int]]:
         """Write what is left and fill empty splits (from 3 documents on); returns what each split holds."""
-        wanted = [name for name, share in zip(SPLITS, self.shares, strict=True) if share > 0]
-        for name in wanted:
-            if self._count >= 3 and not self.writers[name].documents:
-                self._move_one(name)
-        for writer in self.writers.values():
-            writer.flush()
-        return {
-            name: {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes}
-            for name, writer in self.writers.items()
-        }
+        counts = {name: writer.documents for name, writer in self.writers.items()}
+        held = {name: [(-value, -order, line) for value, order, line in rows] for name, rows in self._lowest.items()}
+        for donor, target, (_, _, line) in moves(counts, held, self.shares):
+            self._move(donor, target, line)
+        return {name: written(writer) for name, writer in self.writers.items()}
 
-    def _move_one(self, target: str) -> None:
-        donor = max(SPLITS, key=lambda name: self.writers[name].documents)
-        moved = max(self._lowest[donor])  # values are negated: the greatest is the lowest hash
-        self._lowest[donor].remove(moved)
-        document = moved[2]
+    def _move(self, donor: str, target: str, document: Line) -> None:
         self.writers[donor].flush()
         fresh = ShardWriter(self.folder / f"{donor}.moved")
         gone = False
@@ -107,4 +99,30 @@ class SplitWriter:
         )
         self.writers[donor] = fresh
         self.writers[target].add_line(document)
-        heapq.heappush(self._lowest[target], moved)
+
+
+def moves(
+    counts: Mapping[str, int], lowest: Mapping[str, Sequence[tuple[Any, ...]]], shares: Sequence[float]
+) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """What goes from where to where so that no split that was asked for stays empty, from 3 documents on.
+
+    Args:
+        counts: documents of each split.
+        lowest: (hash, place among documents of that hash, ...) of the `SPARE` documents of each split that have the lowest.
+    """
+    there, held = dict(counts), {name: sorted(rows, key=lambda row: row[:2]) for name, rows in lowest.items()}
+    wanted = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
+    for target in wanted if sum(there.values()) >= 3 else ():
+        if not there[target]:
+            donor = max(SPLITS, key=lambda name: there[name])
+            moved = held[donor].pop(0)
+            there[donor], there[target] = there[donor] - 1, 1
+            held[target].append(moved)
+            yield donor, target, moved
+
+
+def written(writer: ShardWriter) -> dict[str, int]:
+    """Write what is left of a split; what it holds."""
+    writer.flush()
+    writer.folder.mkdir(parents=True, exist_ok=True)
+    return {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes}

@@ -42,7 +42,9 @@ def make(spec: str, seed: int) -> tuple[str, Filter]:
     for part in filter(None, given.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
-            raise HaigoError(f"--hojichar {spec}: '{part}' has no value.", "write NAME:key=value,key=value")
+            raise HaigoError(
+                f"--hojichar {spec}: '{part}' has no value.", "write NAME:key=value,key=value", option="hojichar"
+            )
         options[key] = yamlfile.loads(value, f"--hojichar {name}:{key}")
     takes = {key for key in inspect.signature(known[name]).parameters if key not in ("args", "kwargs")} | {"p"}
     for key in options:
@@ -54,7 +56,8 @@ def make(spec: str, seed: int) -> tuple[str, Filter]:
         hojichar_filter = known[name](**options, random_state=seed)
     except Exception as error:  # whatever a filter of another project says to its values
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise HaigoError(f"HojiChar's {name} cannot be made: {reason}.", "mend the values of --hojichar") from None
+        problem = f"HojiChar's {name} cannot be made: {reason}."
+        raise HaigoError(problem, "mend the values of --hojichar", option="hojichar") from None
     from hojichar import Document
 
     def step(text: str, meta: Mapping[str, Any]) -> str | None:

@@ -93,6 +93,7 @@ def judge(again: Blocks, name: str) -> str:
             raise HaigoError(
                 f"{name} is UTF-8 of a text that was read in the wrong encoding (as 縺薙ｌ縺ｯ is これは).",
                 "make it again from the original with the right encoding, or read it as it stands with --encoding utf-8",
+                option="encoding",
             )
         return _sound(again, "iso2022_jp", name) if shifts and first.ascii else "utf-8"
     tried = [first]
@@ -226,7 +227,8 @@ def _sound(again: Blocks, encoding: str, name: str) -> str:
     if trial.error is not None:
         raise HaigoError(
             f"{name} begins as {encoding} and does not go on so: {trial.where()} does not fit.",
-            "write it in one encoding, or name its encoding with preprocess.clean --encoding",
+            "write it in one encoding, or name its encoding with --encoding",
+            option="encoding",
         )
     return encoding
 

@@ -267,3 +267,30 @@ def test_broken_rows_are_counted_where_so_many_are_allowed(house, capsys):
     assert run("--quality", "model") == cli.BAD_INPUT
     assert run("--quality", "model", "--skip-broken", "1") == cli.OK
     assert "passed over: 1 broken rows" in capsys.readouterr().out
+
+
+def test_limits_drop_what_is_beyond_them(house, capsys):
+    assert run("--quality", "model", output="all") == cli.OK
+    assert run("--quality", "model", "--perplexity", "model", "--least", "quality=0.5") == cli.OK
+    assert "dropped: low_quality" in capsys.readouterr().out
+    told, whole = (files.read_json(house / name / "score.json")["corpora"] for name in ("scored", "all"))
+    for name in ("good", "plain"):
+        for split in documents.SPLITS:
+            stays = {
+                one.id for one in documents.read(house / "all" / name, split) if one.meta["scores"]["quality"] >= 0.5
+            }
+            there = documents.splits(house / "scored" / name)
+            assert (
+                {one.id for one in documents.read(house / "scored" / name, split)} if split in there else set()
+            ) == stays
+        report = files.read_json(house / "scored" / name / "clean.json")
+        gone = whole[name]["documents"] - told[name]["documents"]
+        assert report["rules"].get("low_quality", {"documents": 0})["documents"] == gone
+        assert report["documents_out"] == told[name]["documents"] and told[name]["quality"] == whole[name]["quality"]
+    assert 40 < told["plain"]["dropped"]["low_quality"] <= 60
+    before = held(house / "scored")
+    assert run("--quality", "model", "--perplexity", "model", "--least", "quality=0.5") == cli.OK
+    assert held(house / "scored") == before
+    capsys.readouterr()
+    assert run("--quality", "model", "--most", "spam=3") == cli.BAD_INPUT
+    assert "--most names 'spam'" in capsys.readouterr().err

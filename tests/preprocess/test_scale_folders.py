@@ -1,0 +1,240 @@
+"""Decontamination, scores and splits as steps of preprocess.scale: the documents of the single commands."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from corpora_folders import texts, write
+
+from haigo import cli, files, yamlfile
+from haigo.cli import HaigoError
+from haigo.formats import documents
+from preprocess import clean, decontaminate, quality, scale, scale_tasks, score, split
+
+ROOT = Path(__file__).resolve().parents[2]
+LETTERS = [chr(code) for code in range(0x4E00, 0x4F00)]
+GOOD, PLAIN = LETTERS[:16], LETTERS[16:32]
+FILES, EACH = 5, 14
+STEPS = ("decontaminate", "score", "resplit")
+
+
+def invented(rng, size, letters=LETTERS):
+    return "".join(rng.choices(letters, k=size))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Raw files, evaluation items of which some stand in them, and a model of quality."""
+    place, rng = tmp_path_factory.mktemp("world"), random.Random(5)
+    items = [{"id": number, "text": invented(rng, 60)} for number in range(8)]
+    (place / "items.jsonl").write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in items))
+    (place / "raw").mkdir()
+    for number in range(FILES):
+        body = ""
+        for at in range(EACH):
+            letters = GOOD if at % 2 else PLAIN
+            text = "\n".join(invented(rng, 50, letters) for _ in range(3))
+            text += f"\n{items[number]['text']}\n{invented(rng, 30)}" if at % 5 == 0 else ""
+            body += json.dumps({"id": f"{number}-{at}", "text": text}, ensure_ascii=False) + "\n"
+        (place / "raw" / f"{number}.jsonl").write_text(body, encoding="utf-8")
+    for name, letters in (("good", GOOD), ("plain", PLAIN)):
+        write(place / name, name, {"train": [(f"{at}", invented(rng, 150, letters)) for at in range(60)]})
+    quality.train([str(place / "good")], [str(place / "plain")], str(place / "model"))
+    return place
+
+
+def run_file(world, model_dir, place, **more):
+    place.mkdir(exist_ok=True)
+    keys = {"corpus": "web", "inputs": [str(world / "raw")], "output": str(place / "out"), "tokenizer": str(model_dir)}
+    keys |= {"clean": {"min_chars": 10, "split_shares": [0.8, 0.1, 0.1]}, "tasks": 3, "resplit": {}}
+    keys |= {"decontaminate": {"against": [str(world / "items.jsonl")]}}
+    keys |= {"score": {"quality": str(world / "model"), "least": {"quality": 0.2}}}
+    yamlfile.write(place / "run.yml", {key: value for key, value in (keys | more).items() if value is not None})
+    return str(place / "run.yml")
+
+
+def bytes_of(out):
+    """Everything that a run leaves for others."""
+    kept = [path for step in STEPS for path in out.glob(f"{step}/*/**/*") if path.name != ".haigo"]
+    kept += [
+        *out.glob("*_document.*"),
+        *out.glob("*.json"),
+        *out.glob("contaminated*"),
+        *out.glob("contaminated/*.jsonl"),
+    ]
+    return {str(path.relative_to(out)): path.read_bytes() for path in kept if path.is_file()}
+
+
+def folders(out, step):
+    return sorted(out.glob(f"{step}/[0-9]*/"))
+
+
+def shards_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("*/*.zst")}
+
+
+@pytest.fixture(scope="module")
+def whole(world, model_dir, tmp_path_factory):
+    place = tmp_path_factory.mktemp("whole")
+    assert scale.main([run_file(world, model_dir, place)]) == 0
+    return place / "out"
+
+
+def as_one(out, step, place):
+    """The folders of a step as one corpus."""
+    rows = {name: [] for name in documents.SPLITS}
+    for folder in folders(out, step):
+        for name, found in texts(folder).items():
+            rows[name] += found.items()
+    return write(place / "web", "web", rows)
+
+
+def test_each_folder_has_the_bytes_of_the_single_commands(whole, world, tmp_path):
+    against = [world / "items.jsonl"]
+    for number, folder in enumerate(folders(whole, "clean")):
+        decontaminate.decontaminate([folder], against, tmp_path / f"d{number}")
+        place = tmp_path / f"d{number}" / "web"
+        assert shards_of(place) == shards_of(whole / "decontaminate" / folder.name)
+        assert files.read_json(place / "clean.json") == files.read_json(
+            whole / "decontaminate" / folder.name / "clean.json"
+        )
+        score.score([place], tmp_path / f"s{number}", quality=str(world / "model"), least={"quality": 0.2})
+        scored = whole / "score" / folder.name
+        assert shards_of(tmp_path / f"s{number}" / "web") == shards_of(scored)
+        assert files.read_json(tmp_path / f"s{number}" / "web" / "clean.json") == files.read_json(scored / "clean.json")
+    rules = [files.read_json(folder / "clean.json")["rules"] for folder in folders(whole, "resplit")]
+    assert sum(one["contaminated"]["documents"] for one in rules) == 3 * FILES
+    assert sum(one["low_quality"]["documents"] for one in rules) > FILES
+
+
+def test_the_report_and_the_ids_are_those_of_one_corpus(whole, world, tmp_path):
+    report = decontaminate.decontaminate([as_one(whole, "clean", tmp_path)], [world / "items.jsonl"], tmp_path / "one")
+    told = files.read_json(whole / "decontaminate.json")
+    assert {key: told[key] for key in ("tasks", "corpora", "samples", "options", "against")} == {
+        key: report[key] for key in ("tasks", "corpora", "samples", "options", "against")
+    }
+    assert told["tasks"]["items"]["found"] == FILES
+    for name in ("contaminated.jsonl", "contaminated/items.jsonl"):
+        assert (whole / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+
+
+def test_splits_are_those_of_the_whole_corpus(whole, world, model_dir, tmp_path):
+    """Of files of a dozen documents each gives valid and test one; dealt out anew they are as of one cleaning of all."""
+    path = run_file(world, model_dir, tmp_path, decontaminate=None, score=None)
+    assert scale.main([path]) == 0
+    raw = [str(world / "raw")]
+    clean.clean_corpus("web", raw, tmp_path / "one", min_chars=10, split_shares=[0.8, 0.1, 0.1])
+    dealt = texts(as_one(tmp_path / "out", "resplit", tmp_path))
+    assert dealt == texts(tmp_path / "one") and dealt != texts(as_one(tmp_path / "out", "clean", tmp_path / "cleaned"))
+    counts = dict.fromkeys(documents.SPLITS, 0)
+    for folder in folders(whole, "resplit"):
+        stays = texts(whole / "score" / folder.name)
+        assert {own for rows in texts(folder).values() for own in rows} == {
+            own for rows in stays.values() for own in rows
+        }
+        for name, row in files.read_json(folder / "clean.json")["splits"].items():
+            counts[name] += row["documents"]
+    trained = files.read_json(whole / "train_text_document.json")
+    assert trained["documents"] == counts["train"] and min(counts.values()) > 0
+
+
+def test_no_split_stays_empty_in_a_small_corpus(world, model_dir, tmp_path):
+    shares = [0.999998, 0.000001, 0.000001]
+    more = {"decontaminate": None, "score": None, "resplit": {"split_shares": shares, "seed": 3}}
+    assert scale.main([run_file(world, model_dir, tmp_path, **more)]) == 0
+    found = texts(as_one(tmp_path / "out", "resplit", tmp_path))
+    cleaned = [one for folder in folders(tmp_path / "out", "clean") for name in documents.splits(folder)
+               for one in documents.read(folder, name)]  # fmt: skip
+    lowest = sorted(cleaned, key=lambda one: split.number(one, 3))[:2]
+    assert [list(found[name]) for name in ("valid", "test")] == [[one.id] for one in lowest]
+
+
+@pytest.mark.parametrize("tasks", [1, 7])
+def test_tasks_do_not_matter_and_nothing_is_done_twice(world, model_dir, whole, tmp_path, tasks):
+    path = run_file(world, model_dir, tmp_path, tasks=tasks)
+    assert scale.main([path]) == 0
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+    stamps = {one: one.stat().st_mtime_ns for step in STEPS for one in (tmp_path / "out" / step).rglob("*.*")}
+    assert scale.main([path]) == 0
+    assert {one: one.stat().st_mtime_ns for one in stamps} == stamps
+
+
+def test_a_bad_shard_is_named_and_the_others_go_on(world, model_dir, whole, tmp_path, capfd):
+    path = run_file(world, model_dir, tmp_path)
+    assert scale.main([path, "--only", "clean"]) == 0
+    shard = tmp_path / "out" / "clean" / "00002" / "train" / "00000.jsonl.zst"
+    good = shard.read_bytes()
+    documents.write_shard(tmp_path / "bad.jsonl.zst", [b'{"id": "a", "text"\n'])
+    shard.write_bytes((tmp_path / "bad.jsonl.zst").read_bytes())
+    for only in STEPS:
+        assert cli.run(scale.main, [path, "--only", only]) == cli.FAILED
+    said = capfd.readouterr().err
+    assert str(shard) in said and "'decontaminate.skip_broken' N" in said and "--skip-broken" not in said
+    assert [each.name for each in folders(tmp_path / "out", "resplit")] == ["00000", "00001", "00003", "00004"]
+    shard.write_bytes(good)
+    assert scale.main([path]) == 0
+    assert bytes_of(tmp_path / "out") == bytes_of(whole) and not scale_tasks.failures(tmp_path / "out")
+
+
+def test_a_broken_line_of_the_input_names_the_key_of_the_run_file(world, model_dir, tmp_path, capfd):
+    (tmp_path / "bad.jsonl").write_text('{"text": 1}\n')
+    path = run_file(world, model_dir, tmp_path, inputs=[str(tmp_path / "bad.jsonl"), str(world / "raw")])
+    assert cli.run(scale.main, [path, "--only", "clean"]) == cli.FAILED
+    said = capfd.readouterr().err
+    assert "'clean.skip_broken' N" in said and "--skip-broken" not in said
+
+
+@pytest.mark.slow
+def test_killed_runs_are_finished_by_the_same_command(world, model_dir, whole, tmp_path):
+    path = run_file(world, model_dir, tmp_path, workers=2)
+    command = [sys.executable, "-m", "preprocess.scale", path]
+    environment = {**os.environ, "HAIGO_QUIET": "1", "PYTHONPATH": str(ROOT)}
+    for step in ("decontaminate", "score", "resplit"):
+        child = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        while child.poll() is None and not list((tmp_path / "out" / scale_tasks.TASKS).glob(f"{step}/*.json")):
+            time.sleep(0.005)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+
+
+def test_status_names_the_steps_and_memory_is_said_with_the_items(world, model_dir, whole, capsys, monkeypatch):
+    path = str(whole.parent / "run.yml")
+    assert cli.run(scale.main, [path, "--status", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["steps"]
+    assert list(rows) == [
+        "clean", "decontaminate", "decontaminate-report", "score", "score-report", "resplit-count", "resplit-plan", "resplit",
+        "index", "join",
+    ]  # fmt: skip
+    assert all(row["done"] == row["tasks"] for row in rows.values())
+    monkeypatch.setattr(scale.scale_room, "_ITEM_BYTES", 1e9)
+    assert cli.run(scale.main, [path]) == cli.BAD_INPUT
+    assert "'--workers'" not in (said := capsys.readouterr().err) and "workers need about" in said
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"decontaminate": {}}, "'decontaminate.against' is missing"),
+        ({"decontaminate": {"against": ["nowhere.jsonl"]}}, "nowhere.jsonl"),
+        ({"score": {}}, "give 'score.quality' MODEL"),
+        ({"score": {"quality": "nowhere"}}, "nowhere holds no model"),
+        ({"score": {"spam": True, "least": {"quality": 0.5}}}, "'score.least' names 'quality'"),
+        ({"resplit": {"split_shares": [0.5, 0.6, 0.1]}}, "not three shares that sum to 1"),
+        ({"decontaminate": {"against": [str(ROOT / "README.md")], "remove": "none"}}, "leave one of the two out"),
+    ],
+)
+def test_what_is_refused(world, model_dir, tmp_path, more, message):
+    with pytest.raises(HaigoError) as caught:
+        scale.read(run_file(world, model_dir, tmp_path, **more))
+    assert message in str(caught.value)
