@@ -294,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale_room.require(run, paths)
     # jobs of Slurm's run when this process is gone
     with contextlib.nullcontext() if run.executor == "slurm" else files.owner(run.output):
-        scale_tasks.forget(run.output, list(chosen))
+        scale_tasks.forget(run.output, list(chosen), list(steps(run)))
         _work(run, chosen, options.only)
     print(f"{run.output}: {', '.join(chosen)} {'submitted' if run.executor == 'slurm' else 'done'}")
     return cli.OK

@@ -123,10 +123,13 @@ def failed(output: str | os.PathLike[str], step: str, piece: str) -> bool:
     return (Path(output) / FAILED / step / f"{piece}.json").is_file()
 
 
-def forget(output: str | os.PathLike[str], steps: Sequence[str]) -> None:
-    """Take away where the tasks of earlier calls stood: all of these steps begin to wait."""
+def forget(output: str | os.PathLike[str], steps: Sequence[str], asked: Sequence[str]) -> None:
+    """Take away where the tasks of earlier calls stood, all of these steps begin to wait; and what failed in steps that the run
+    file does not ask for any more: nothing would ever do it again, and what came of that input would be left out for good."""
     for step in steps:
         files.remove_tree(Path(output) / TASKS / step)
+    for step in {each.step for each in failures(output)} - set(asked):
+        files.remove_tree(Path(output) / FAILED / step)
 
 
 def notes(output: str | os.PathLike[str], step: str) -> Iterator[tuple[dict[str, Any], float]]:

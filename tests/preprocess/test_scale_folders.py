@@ -182,6 +182,19 @@ def test_a_bad_shard_is_named_and_the_others_go_on(world, model_dir, whole, tmp_
     assert bytes_of(tmp_path / "out") == bytes_of(whole) and not scale_tasks.failures(tmp_path / "out")
 
 
+def test_a_failure_of_a_step_that_is_asked_for_no_more_leaves_nothing_out(world, model_dir, tmp_path, capfd):
+    path = run_file(world, model_dir, tmp_path)
+    assert scale.main([path, "--only", "clean"]) == 0
+    shard = tmp_path / "out" / "clean" / "00002" / "train" / "00000.jsonl.zst"
+    good = shard.read_bytes()
+    documents.write_shard(shard, [b'{"id": "a", "text"\n'])
+    assert cli.run(scale.main, [path, "--only", "decontaminate"]) == cli.FAILED
+    shard.write_bytes(good)
+    less = run_file(world, model_dir, tmp_path, decontaminate=None)
+    assert cli.run(scale.main, [less]) == 0, capfd.readouterr().err
+    assert len(folders(tmp_path / "out", "resplit")) == FILES and not scale_tasks.failures(tmp_path / "out")
+
+
 def test_a_broken_line_of_the_input_names_the_key_of_the_run_file(world, model_dir, tmp_path, capfd):
     (tmp_path / "bad.jsonl").write_text('{"text": 1}\n')
     path = run_file(world, model_dir, tmp_path, inputs=[str(tmp_path / "bad.jsonl"), str(world / "raw")])
