@@ -25,6 +25,7 @@ from haigo import files, shown
 from haigo.cli import HaigoError, Refused
 from haigo.formats import exported
 from haigo.pickles import refusal
+from haigo.progress import Progress
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "model*.safetensors.index.json")
 
@@ -231,7 +232,8 @@ def load(
     number = device_for(device)
     check_options(options)
     try:
-        return kind(**options, batch_size=batch_size, device=number, **more)
+        with Progress("loading the model", None, after=5.0) as progress, progress.beating():
+            return kind(**options, batch_size=batch_size, device=number, **more)
     except TypeError as error:
         raise HaigoError(f"--model_args {written(options)}: {first_line(error)}", "see lm-eval's `hf` model") from None
 

@@ -178,9 +178,10 @@ def run_shown(
             count = min(workers, len(work))
             return run(work, count, progress.show, lambda name, _: progress.update(sizes[name]), **how)
         results = {}
-        for name, piece in work.items():
-            results[name] = piece()
-            progress.update(sizes[name])
+        with progress.beating():
+            for name, piece in work.items():
+                results[name] = piece()
+                progress.update(sizes[name])
         return results
 
 

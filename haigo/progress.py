@@ -7,13 +7,16 @@ import math
 import os
 import shutil
 import sys
+import threading
 import time
 import unicodedata
+from collections.abc import Iterator
 from types import TracebackType
 
 from haigo import shown
 
-LINE_EVERY_S = 10.0
+LINE_EVERY_S = 7.0
+"""In a log: with the time that starting up takes, nothing is silent for ten seconds."""
 _LIVE_EVERY_S = 0.2
 _SPARE_ROWS = 4  # of the terminal, kept for the shell's prompt and what was said before
 
@@ -50,14 +53,16 @@ class Screen:
         self._every_s = live_s if self.live else every_s
         self._last = -math.inf
         self._drawn = 0
+        self._lock = threading.Lock()
 
     def due(self) -> bool:
         """Whether it is time to draw; a time is given once."""
-        now = time.monotonic()
-        if self.quiet or now - self._last < self._every_s:
-            return False
-        self._last = now
-        return True
+        with self._lock:
+            now = time.monotonic()
+            if self.quiet or now - self._last < self._every_s:
+                return False
+            self._last = now
+            return True
 
     def draw(self, text: str) -> None:
         """Show these lines in the place of the last ones; on a terminal as many and as much of each as fit."""
@@ -130,6 +135,24 @@ class Progress(Screen):
     ) -> None:
         self.close(ended_well=kind is None)
 
+    @contextlib.contextmanager
+    def beating(self) -> Iterator[None]:
+        """Show where it stands also while nobody counts: of a long piece of work, by a thread of its own. Nothing may be forked
+        meanwhile."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(1.0):
+                self.show()
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def update(self, amount: float = 1, detail: str = "") -> None:
         """Count `amount` more; `detail` is a short text shown behind the figures (the last loss, a file name)."""
         self.done += amount
@@ -164,7 +187,15 @@ class Progress(Screen):
         """The line."""
         if self.total:
             count = f"{self.label} {bar(self.done / self.total)} {self.done:,.0f}/{self.total:,.0f}"
-        else:
-            count = f"{self.label}: {self.done:,.0f}"
-        parts = [count, self.unit, f"{self.rate:,.1f}/s" if self.rate else "", self.left, self._detail]
+        elif self.done:
+            count = f"{self.label}: {self.done:,.0f} {self.unit}".rstrip()
+        else:  # a long piece of work that counts nothing
+            count = f"{self.label}: {clock(time.monotonic() - self._start)} so far"
+        parts = [
+            count,
+            self.unit if self.total else "",
+            f"{self.rate:,.1f}/s" if self.rate else "",
+            self.left,
+            self._detail,
+        ]
         return " ".join(filter(None, parts))

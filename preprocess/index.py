@@ -87,6 +87,7 @@ def index(
         "documents_rule": options.txt_documents,
     }
     parts = parts_folder(prefix)
+    files.remove_leftovers(prefix.parent, below=False)
     manifest = _finished(prefix, recipe, options.skip_broken)
     if manifest is not None:
         if parts.is_dir():  # a run was killed while it tidied up
@@ -94,7 +95,6 @@ def index(
                 files.remove_tree(parts)
         return manifest
     with files.owner(parts):
-        files.remove_leftovers(prefix.parent, below=False)
         index_room.require(found, model, prefix, parts, options.json_key)
         work = works(found, [str(row["sha256"]) for row in read], model, parts, options)
         hold(model)  # forked workers have it too

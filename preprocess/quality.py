@@ -147,7 +147,7 @@ def _fitted(drawn: dict[str, list[str]]) -> tuple[float, quality_model.Floats, d
     """Bias, weights, and how well a fifth was told apart by the other four."""
     from sklearn.metrics import roc_auc_score
 
-    with Progress("quality: training", 4, "steps") as progress:
+    with Progress("quality: training", 4, "steps") as progress, progress.beating():
         texts = [*drawn["good"], *drawn["ordinary"]]
         good = np.arange(len(texts)) < len(drawn["good"])
         place = np.concatenate([np.arange(len(each)) for each in drawn.values()])

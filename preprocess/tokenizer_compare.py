@@ -75,7 +75,7 @@ def compare(
     others = [contender(each) for each in given]
     text: dict[str, Any] = {}
     rows: dict[str, Any] = {one.name: {"vocab_size": one.vocab_size, "corpora": {}} for one in others}
-    with Progress("compare", len(corpora) * len(others), "tables") as progress:
+    with Progress("compare", len(corpora) * len(others), "tables") as progress, progress.beating():
         for name, folder in corpora.items():
             held = [one.text for one in documents.draw(held_out(folder), characters, seed)]
             size, raw = sum(map(len, held)), sum(len(one.encode()) for one in held)

@@ -204,7 +204,7 @@ def check(
     """
     row: dict[str, Any] = {"documents": 0, "characters": 0, "tokens": 0, "lossless": 0}
     lossy: list[str] = []
-    with Progress(f"check {name}", None, "documents") as progress:
+    with Progress(f"check {name}", None, "documents") as progress, progress.beating():
         every = _documents(folder, characters, seed, told=True)
         for held in documents.batches(every, _BATCH_CHARS, lambda one: len(one.text)):
             ids = tokenizer.encode_batch([one.text for one in held])
@@ -265,7 +265,7 @@ def _adapter_differences(
         fast = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     adapted: dict[str, Any] = {}
     counts: dict[str, Any] = {}
-    with Progress("compare adapters", len(corpora) + 1, "texts") as progress:
+    with Progress("compare adapters", len(corpora) + 1, "texts") as progress, progress.beating():
         for name, place in [*corpora.items(), ("", None)]:
             texts = list(TRAPS)
             if place is not None:

@@ -87,7 +87,8 @@ def _train(
     if model is None:
         cost = tokenizer_cost.require(text.characters, options.model_type, force=options.force)
         lines, used = text.read()
-        with Progress(f"train {options.vocab_size:,} pieces on {text.characters:,} characters ({cost})", None):
+        label = f"train {options.vocab_size:,} pieces on {text.characters:,} characters ({cost})"
+        with Progress(label, None) as progress, progress.beating():
             model = train_model(lines, trainer, options.seed)
             if not _keeps_blanks(model):
                 lines = lines if isinstance(lines, list) else text.read()[0]

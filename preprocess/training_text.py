@@ -74,7 +74,7 @@ def _there(folder: Folder) -> int:
 
 def _drawn(corpora: Mapping[str, Folder], characters: int, seed: int) -> tuple[list[str], Rows]:
     used: Rows = {}
-    with Progress("training text", len(corpora), "corpora") as progress:
+    with Progress("training text", len(corpora), "corpora") as progress, progress.beating():
         sentences: list[str] = []
         seen: set[int] = set()
         for name, place in corpora.items():

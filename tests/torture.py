@@ -256,6 +256,7 @@ class Torture:
             if (writes or harm in ("kill", "clock"))
             and (harm not in MOUNTED or self.mounted)
             and (harm != "worker" or step.verb in WORKERS)
+            and (harm != "clock" or step.verb != "preprocess.fetch")  # it notes on which day it fetched
             and (
                 harm != "inputs"
                 or (step.verb in INPUTS and not (step.verb == "preprocess.clean" and "news" in step.out))

@@ -361,7 +361,7 @@ def _shown(progress: Callable[[Tick], None] | None, plan: Settings, done: int) -
     if progress is not None:
         yield progress
         return
-    with Progress("training", plan.train_iters * plan.tokens_per_step, "tokens") as bar:
+    with Progress("training", plan.train_iters * plan.tokens_per_step, "tokens") as bar, bar.beating():
         bar.done = float(done * plan.tokens_per_step)
 
         def show(tick: Tick) -> None:

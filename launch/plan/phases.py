@@ -141,7 +141,10 @@ def write(planned: Planned, output: str | os.PathLike[str]) -> list[Path]:
     pieces = sum(len(MMapReader(planned.sources[name]).sizes) for phase in planned.phases for name in phase.weights)
     samples = sum(sum(phase.blend.after) for phase in planned.phases)
     files.require_space(folder.parent, (pieces + 4 * samples) * _BYTES, "the indices of the phases' datasets")
-    with Progress("datasets of the phases", sum(len(phase.weights) for phase in planned.phases)) as progress:
+    with (
+        Progress("datasets of the phases", sum(len(phase.weights) for phase in planned.phases)) as progress,
+        progress.beating(),
+    ):
         for phase in planned.phases:
             for at, name in enumerate(phase.weights):
                 _dataset(planned, phase, at, name, _prefix(folder, phase, name))

@@ -78,7 +78,7 @@ class Counted:
         hits = [np.zeros((len(targets), len(self.corpora))) for _ in levels]
         seen = [np.zeros((len(targets), len(self.corpora))) for _ in levels]
         counted, self.tokens = np.zeros(len(self.corpora)), np.zeros(len(self.corpora))
-        with Progress("counting", len(self.corpora), "corpora") as bar:
+        with Progress("counting", len(self.corpora), "corpora") as bar, bar.beating():
             for j, name in enumerate(self.corpora):
                 stream = _training_stream(catalogue, name, tokenizer)
                 blocks = _sample(stream, options.sample, np.random.default_rng([options.seed, j]))

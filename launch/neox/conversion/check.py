@@ -134,7 +134,7 @@ def _numbers(folder: Path) -> Finding:
 
     paths = model_folder.shards(folder)
     total = 0
-    with Progress("check weights", len(paths), "files") as progress:
+    with Progress("check weights", len(paths), "files") as progress, progress.beating():
         for path in paths:
             with safe_open(path, "pt") as opened:
                 for name in opened.keys():  # noqa: SIM118

@@ -103,7 +103,7 @@ def tensors(checkpoint: Checkpoint, padded: int, rows: int, dtype: torch.dtype) 
     """
     outside = layout.OUTSIDE[checkpoint.kind]
     numbers = checkpoint.numbers()
-    with Progress("convert weights", len(numbers), "layers") as progress:
+    with Progress("convert weights", len(numbers), "layers") as progress, progress.beating():
         for number in numbers:
             states = _states(checkpoint, number)
             for one in _of_layer(checkpoint, number, padded):
