@@ -196,16 +196,20 @@ def _serve(pipe: Connection, work: Work, number: int, verb: str | None) -> None:
             task = pipe.recv()
         except (EOFError, OSError):
             return
-        try:
-            answer = ("done", work(task, tell))
-        except HaigoError as error:
-            answer = ("failed", error.problem)
-        except OSError as error:
-            answer = ("failed", os_problem(error).splitlines()[0])
-        except Exception as error:  # a worker must live on: the sentence says what to look for
-            if os.environ.get("HAIGO_DEBUG"):
-                import traceback
+        send(*answer(work, task, tell))
 
-                traceback.print_exc()
-            answer = ("failed", internal(error).splitlines()[0].removesuffix("."))
-        send(*answer)
+
+def answer(work: Work, task: Any, tell: Callable[[Any], None]) -> tuple[str, Any]:
+    """Do a task: what kind of `Event` came of it, and its value; a worker lives on whatever is raised."""
+    try:
+        return "done", work(task, tell)
+    except HaigoError as error:
+        return "failed", error.problem
+    except OSError as error:
+        return "failed", os_problem(error).splitlines()[0]
+    except Exception as error:  # the sentence says what to look for
+        if os.environ.get("HAIGO_DEBUG"):
+            import traceback
+
+            traceback.print_exc()
+        return "failed", internal(error).splitlines()[0].removesuffix(".")

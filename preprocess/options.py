@@ -20,7 +20,7 @@ PROFILES = (*MARKUPS, "web", "manual", "encyclopaedia", "news", "literature", "e
 PII = ("mail", "phone", "address")
 STEPS = ("split", "clean", "gather", "dedup", "decontaminate", "score", "resplit", "index", "join")
 """Of preprocess.scale, in order; `clean` stands for the two around it too."""
-EXECUTORS = ("pool", "datatrove", "slurm")
+EXECUTORS = ("pool", "datatrove", "slurm", "ray")
 SPLIT = [0.96, 0.02, 0.02]
 SEED = 1234
 TOKENIZER = "tokenizer folder or SentencePiece model file"
@@ -267,6 +267,7 @@ class ScaleRun(Options):
     workers: int = few("tasks at a time", 1)
     executor: str = option("what runs the tasks", "pool", among=EXECUTORS)
     slurm: dict[str, Any] = option("keys of datatrove's SlurmPipelineExecutor", {})
+    ray: dict[str, Any] = option("options of Ray's tasks, such as num_cpus and memory (bytes)", {})
 
 
 # --- command lines ----------------------------------------------------------------------------------------------------------

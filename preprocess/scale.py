@@ -1,6 +1,6 @@
-"""Raw files to indexed datasets as many independent tasks: on this machine, with datatrove, or as Slurm array jobs.
+"""Raw files to indexed datasets as many independent tasks: here, with datatrove, on Ray, or as Slurm array jobs.
 
-    python -m preprocess.scale RUN.yml [--executor pool|datatrove|slurm] [--only STEP] [--tasks N] [--workers N]
+    python -m preprocess.scale RUN.yml [--executor pool|datatrove|slurm|ray] [--only STEP] [--tasks N] [--workers N]
     python -m preprocess.scale RUN.yml --status [--json]
     python -m preprocess.scale RUN.yml --estimate [--tokens 2e11] [--json]
 
@@ -8,15 +8,16 @@ Steps that wait for each other: clean (an input file a piece), index (a shard of
 above split_bytes are cut before cleaning (split), and what came of their pieces is put together after it (gather): plain jsonl
 and MediaWiki dumps by ranges of bytes, bz2 of many streams and zst of many frames by these; others are read through once by one
 process, and their documents laid aside. `pool` is a process pool on this machine; `datatrove` is datatrove's local executor;
-`slurm` submits array jobs, one after the other by dependency (the optional packages: pip install haigo[data]). All give the
-same bytes as cleaning and indexing file by file, whatever the number of tasks. A bad file is named, the others go on, and the
-exit code is 4; the same command does again what failed, or was killed, and nothing else. --status says how far each step is;
---estimate what the run takes in CPU-hours, memory and disk, from one percent of its input.
+`slurm` submits array jobs, one after the other by dependency (the optional packages: pip install haigo[data]); `ray` hands the
+tasks to a Ray cluster, RAY_ADDRESS or this machine (pip install haigo[ray]). All give the same bytes as
+cleaning and indexing file by file, whatever the number of tasks. A bad file is named, the others go on, and the exit code is
+4; the same command does again what failed, or was killed, and nothing else. --status says how far each step is; --estimate
+what the run takes in CPU-hours, memory and disk, from one percent of its input.
 Between clean and index, in this order and each where RUN.yml has its key: dedup takes out documents that repeat others, also of
 other files and of corpora beside; decontaminate takes out evaluation texts; score scores documents, and drops those beyond
 limits; resplit deals out train, valid and test over the whole corpus. Keys of RUN.yml: corpus, inputs, output, tokenizer,
 clean, dedup, decontaminate, score (options of preprocess.clean and so on), resplit, split_bytes, tasks, workers, executor,
-slurm; see docs/guide-scale.md.
+slurm, ray; see docs/guide-scale.md.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from . import (
     rewrite,
     scale_estimate,
     scale_keys,
+    scale_ray,
     scale_resplit,
     scale_room,
     scale_status,
@@ -59,6 +61,7 @@ from .scores import Scorer
 from .sources import input_files
 
 _GUIDE = "see docs/guide-scale.md"
+_RAY = {"num_cpus": 1, "memory": scale_room.WORKER_BYTES}
 _SLURM = {"time": "24:00:00", "partition": "cpu", "cpus_per_task": 1, "mem_per_cpu_gb": 2}
 
 
@@ -188,10 +191,18 @@ def run_pool(step: Step, tasks: int, workers: int, label: str) -> None:
     if tasks == 1:
         step(None, 0, 1)
         return
+    limit = min(workers, tasks)
+    run_on(jobs.Processes(_task, limit, ["preprocess.scale_steps"]) if limit > 1 else _Here(), step, tasks, label)
+
+
+def run_on(executor: jobs.Executor, step: Step, tasks: int, label: str) -> None:
+    """Run a step's tasks where `executor` does.
+
+    Raises:
+        Failed: some did not end well.
+    """
     bad: dict[str, str] = {}
     with Progress(label, tasks, "tasks") as progress:
-        limit = min(workers, tasks)
-        executor: Any = jobs.Processes(_task, limit, ["preprocess.scale_steps"]) if limit > 1 else _Here()
         work = [(f"{rank:05d}", (step, rank, tasks)) for rank in range(tasks)]
         for event in jobs.run(executor, work):
             if event is None or event.kind in ("started", "tick"):
@@ -249,7 +260,9 @@ def executors(chosen: Mapping[str, tuple[Step, int]], run: ScaleRun, salt: str =
             "pip install 'haigo[data]', or use the pool",
         ) from None
     asked = {
-        key: value for key, value in dataclasses.asdict(run).items() if key not in ("workers", "slurm", "executor")
+        key: value
+        for key, value in dataclasses.asdict(run).items()
+        if key not in ("workers", "slurm", "ray", "executor")
     }
     mark = files.digest([asked, salt])[:12]
     logs, pipeline = Path(run.output).absolute() / "logs", list[Any]()
@@ -304,6 +317,11 @@ def _work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], only: str | Non
     if run.executor == "pool":
         for name, (step, tasks) in chosen.items():
             run_pool(step, tasks, run.workers, f"{name} {run.corpus}")
+    elif run.executor == "ray":
+        with scale_ray.connected() as executor:
+            for name, (step, tasks) in chosen.items():
+                limit = min(run.workers, tasks) if run.workers > 1 else tasks
+                run_on(executor(_task, limit, _RAY | run.ray), step, tasks, f"{name} {run.corpus}")
     else:
         last = executors(chosen, run, _inputs_mark(run, only))[-1]
         try:

@@ -49,7 +49,7 @@ def require(run: ScaleRun, paths: Sequence[Path]) -> None:
         file=sys.stderr,
     )
     free = memory.available()
-    if run.executor != "slurm" and workers * worker > free:
+    if run.executor not in ("slurm", "ray") and workers * worker > free:
         need = workers * worker / 1e9
         raise HaigoError(
             f"{workers} workers need about {need:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free.",
