@@ -206,11 +206,12 @@ def test_what_is_no_more_leaves_the_datasets(raw, model_dir, tmp_path, capfd):
     (tmp_path / "raw").mkdir()
     for number in range(3):
         shutil.copy(raw / f"{number:03d}.jsonl.gz", tmp_path / "raw")
-    path = run_file(tmp_path, tmp_path / "raw", model_dir, tasks=2, clean={"min_chars": 1})
+    path = run_file(tmp_path, tmp_path / "raw", model_dir, tasks=2, workers=1, clean={"min_chars": 1})
     assert cli.run(scale.main, [str(path)]) == 0
     (tmp_path / "raw" / "001.jsonl.gz").unlink()
     (tmp_path / "out" / "clean" / "notes").mkdir()
-    run_file(tmp_path, tmp_path / "raw", model_dir, tasks=2, clean={"min_chars": 1, "split_shares": [1.0, 0.0, 0.0]})
+    more = {"clean": {"min_chars": 1, "split_shares": [1.0, 0.0, 0.0]}}
+    run_file(tmp_path, tmp_path / "raw", model_dir, tasks=2, workers=1, **more)
     assert cli.run(scale.main, [str(path)]) == 0
     assert "clean/00002 is of an input that is no more" in capfd.readouterr().err
     assert sorted(os.listdir(tmp_path / "out" / "clean")) == [
