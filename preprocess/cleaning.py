@@ -90,11 +90,17 @@ def recipe(options: CleanOptions) -> list[Any]:
 
 
 class Cleaning:
-    """One pass over a corpus and its figures."""
+    """One pass over a corpus and its figures.
 
-    def __init__(self, name: str, paths: Sequence[str | os.PathLike[str]], options: CleanOptions) -> None:
+    Args:
+        part: these are not all files of the corpus, so that there may be none of their documents left.
+    """
+
+    def __init__(
+        self, name: str, paths: Sequence[str | os.PathLike[str]], options: CleanOptions, part: bool = False
+    ) -> None:
         cleaner.check(options)
-        self.name, self.paths, self.options = name, paths, options
+        self.name, self.paths, self.options, self.part = name, paths, options, part
         self.shares = split.fractions(options.split_shares)
         self.found = sources.input_files(paths, options.patterns, options.exclude)
         self.amiss = card.problem(paths, self.found)
@@ -188,6 +194,9 @@ class Cleaning:
                 option="format",
             )
         if not sum(row["documents"] for row in splits.values()):
+            if self.part:
+                print(f"haigo: no document of {self.source} stays ({self.read.documents:,} came in).", file=sys.stderr)
+                return splits
             raise HaigoError(
                 f"no document of the corpus '{self.name}' is left after cleaning ({self.read.documents:,} came in).",
                 "look at --dry-run, lower --min-chars or choose another --profile",

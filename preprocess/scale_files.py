@@ -106,8 +106,11 @@ class File:
         if _finished(self.marker, self.folder, recipe):
             return
         files.remove(self.marker)
-        clean.clean_corpus(self.how.corpus, [self.path], self.folder, **self.how.options)
+        clean.write(self._cleaning(), self.folder)
         sealed.write(self.marker, {"recipe": recipe, "outputs": digests.sums(self.folder)})
+
+    def _cleaning(self) -> cleaning.Cleaning:
+        return cleaning.Cleaning(self.how.corpus, [self.path], self.how.clean, part=True)
 
     # -- cut -------------------------------------------------------------------------------------------------------------
 
@@ -199,7 +202,7 @@ class File:
                 self.split()
                 plan = self.plan()
             _believe(self.path, plan["mark"])
-            run = cleaning.Cleaning(self.how.corpus, [self.path], self.how.clean)
+            run = self._cleaning()
             notes = [self._note(at, plan) for at in range(len(plan["pieces"]) or len(plan["aside"]))]
             for read in [plan["read"], *(note["read"] for note in notes)]:
                 run.read.take(read)

@@ -199,10 +199,16 @@ class Join(PieceStep):
 
         Raises:
             Failed: a split, or a piece of any step before: the datasets lack it.
+            HaigoError: there is no document.
         """
         super().work(rank, world_size)
         if found := scale_tasks.failures(self.output):
             raise Failed(*summary(found))
+        if not any(shards(self.output, split, self.source) for split in documents.SPLITS):
+            raise HaigoError(
+                f"no document is left: the folders in {Path(self.output) / self.source} hold none.",
+                f"look at 'rules' in their {documents.REPORT}, which name what took the documents, and loosen that",
+            )
 
     def _join(self, split: str, there: list[Path]) -> None:
         if there:

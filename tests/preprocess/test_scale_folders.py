@@ -195,6 +195,24 @@ def test_a_failure_of_a_step_that_is_asked_for_no_more_leaves_nothing_out(world,
     assert len(folders(tmp_path / "out", "resplit")) == FILES and not scale_tasks.failures(tmp_path / "out")
 
 
+def test_a_file_of_which_nothing_stays_is_no_failure(world, model_dir, whole, tmp_path, capfd):
+    (tmp_path / "short.jsonl").write_text('{"text": "短"}\n', encoding="utf-8")
+    path = run_file(world, model_dir, tmp_path, inputs=[str(tmp_path / "short.jsonl"), str(world / "raw")], dedup={})
+    assert cli.run(scale.main, [path]) == 0
+    assert f"no document of {tmp_path / 'short.jsonl'} stays (1 came in)" in capfd.readouterr().err
+    for step in ("clean", "dedup", *STEPS):
+        assert files.read_json(tmp_path / "out" / step / "00000" / "clean.json")["documents_out"] == 0
+    for name in ("train_text_document.bin", "valid_text_document.idx", "contaminated.jsonl"):
+        assert (tmp_path / "out" / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_corpus_of_which_nothing_stays_is_refused(world, model_dir, tmp_path, capfd):
+    (tmp_path / "short.jsonl").write_text('{"text": "短"}\n', encoding="utf-8")
+    path = run_file(world, model_dir, tmp_path, inputs=[str(tmp_path / "short.jsonl")])
+    assert cli.run(scale.main, [path]) == cli.BAD_INPUT
+    assert "no document is left" in capfd.readouterr().err
+
+
 def test_a_broken_line_of_the_input_names_the_key_of_the_run_file(world, model_dir, tmp_path, capfd):
     (tmp_path / "bad.jsonl").write_text('{"text": 1}\n')
     path = run_file(world, model_dir, tmp_path, inputs=[str(tmp_path / "bad.jsonl"), str(world / "raw")])
