@@ -22,6 +22,7 @@ from preprocess.minhash import Shape, Sketcher
 ROOT = Path(__file__).resolve().parents[2]
 LETTERS = [chr(code) for code in range(0x4E00, 0x5400)]
 FILES = 6
+FURTHER = ("decontaminate", "score", "resplit")
 
 
 def invented(rng, size):
@@ -59,7 +60,14 @@ def run_file(world, model_dir, place, **more):
 
 def bytes_of(out):
     """Everything that a run leaves for others."""
-    kept = [*out.glob("dedup/**/*.zst"), *out.glob("dedup/*/clean.json"), *out.glob("*_document.*"), out / "dedup.json"]
+    made = [path for step in ("dedup", *FURTHER) for path in out.glob(f"{step}/**/*")]
+    kept = [path for path in made if path.suffix == ".zst" or path.name == "clean.json"]
+    kept += [
+        *out.glob("*_document.*"),
+        *out.glob("*.json"),
+        *out.glob("contaminated*"),
+        *out.glob("contaminated/*.jsonl"),
+    ]
     return {str(path.relative_to(out)): path.read_bytes() for path in kept if path.is_file()}
 
 
@@ -207,7 +215,7 @@ def test_pages_of_a_template_cost_the_same_each():
 
 
 @pytest.mark.slow
-def test_array_jobs_on_a_real_slurm_with_a_kill(slurm, world, model_dir, whole, tmp_path):
+def test_all_steps_as_array_jobs_on_a_real_slurm_with_kills(slurm, world, model_dir, tmp_path):
     python = os.environ.get("DATATROVE_PYTHON") or (sys.executable if importlib.util.find_spec("datatrove") else None)
     if python is None:
         pytest.skip("datatrove is not installed (pip install 'haigo[data]', or DATATROVE_PYTHON)")
@@ -216,7 +224,12 @@ def test_array_jobs_on_a_real_slurm_with_a_kill(slurm, world, model_dir, whole, 
         pytest.skip(f"{python} is not that of a virtual environment, which datatrove's jobs activate")
     options = {"partition": "main", "time": "00:10:00", "cpus_per_task": 1, "mem_per_cpu_gb": 1}
     options |= {"venv_path": str(activate), "qos": "normal", "sbatch_args": {"chdir": str(ROOT)}}
-    path = run_file(world, model_dir, tmp_path, executor="slurm", slurm=options, tasks=2, workers=2)
+    (tmp_path / "items.jsonl").write_text((world / "raw" / "0.jsonl").read_text(encoding="utf-8").split("\n")[0] + "\n")
+    further = {"decontaminate": {"against": [str(tmp_path / "items.jsonl")]}, "score": {"spam": True}, "resplit": {}}
+    assert scale.main([str(run_file(world, model_dir, tmp_path / "one", **further))]) == 0
+    expected = bytes_of(tmp_path / "one" / "out")
+    assert json.loads(expected["decontaminate.json"])["tasks"]["items"]["found"] == 1
+    path = run_file(world, model_dir, tmp_path, executor="slurm", slurm=options, tasks=2, workers=2, **further)
     environment = {**slurm.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
     def submit():
@@ -232,13 +245,14 @@ def test_array_jobs_on_a_real_slurm_with_a_kill(slurm, world, model_dir, whole, 
             assert time.monotonic() < end, slurm.call("squeue").stdout + slurm.logs()
             time.sleep(0.5)
 
-    submit()
-    wait("tasks/dedup-sketch/*.json")
-    slurm.call("scancel", "--signal=KILL", "--full", "--user", os.environ.get("USER", "root"))
-    slurm.call("scancel", "--user", os.environ.get("USER", "root"))
-    while slurm.call("squeue", "-h").stdout.strip():
-        time.sleep(0.5)
-    assert not (tmp_path / "out" / "dedup.json").exists()
+    for step, later in (("dedup-sketch", "dedup.json"), ("decontaminate", "score.json")):
+        submit()
+        wait(f"tasks/{step}/*.json")
+        slurm.call("scancel", "--signal=KILL", "--full", "--user", os.environ.get("USER", "root"))
+        slurm.call("scancel", "--user", os.environ.get("USER", "root"))
+        while slurm.call("squeue", "-h").stdout.strip():
+            time.sleep(0.5)
+        assert not (tmp_path / "out" / later).exists()
     submit()
     wait("join-*/completions/*")
-    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+    assert bytes_of(tmp_path / "out") == expected
