@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import csv
 import multiprocessing
-import os
 import statistics
 import subprocess
 import sys
@@ -28,11 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from _measure import ROOT, show
+from _processes import TICK, memory, tree
 from _run_folder import arguments, datasets, parser
 
 POLL_S = (0.05, 2.0)
 """Before and after the first step: looking at a process' memory map costs milliseconds."""
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -43,35 +42,6 @@ class Measured:
     rss: float = 0.0
     pss: float = 0.0
     others: float = 0.0
-
-
-def tree(root: int) -> dict[int, float]:
-    """Process -> CPU-seconds, of a process and its descendants."""
-    parents, spent = {}, {}
-    for entry in os.scandir("/proc"):
-        if entry.name.isdigit():
-            try:
-                words = (
-                    Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-                )
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(words[1])
-            spent[int(entry.name)] = sum(map(int, words[11:13])) / TICK
-    found = [root]
-    for pid in found:
-        found += [child for child, parent in parents.items() if parent == pid]
-    return {pid: spent[pid] for pid in found if pid in spent}
-
-
-def memory(pid: int) -> tuple[float, float]:
-    """Resident and proportional memory of a process in MB."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0.0, 0.0
-    sizes = {line.split()[0]: int(line.split()[1]) / 1024 for line in lines[1:] if line.endswith("kB")}
-    return sizes.get("Rss:", 0.0), sizes.get("Pss:", 0.0)
 
 
 def busy() -> float:

@@ -79,9 +79,12 @@ def test_how_many_proxies_share_the_cuda_devices(
     assert found == expected and f"{expected} proxies at a time: CUDA devices {cards}" in remark
 
 
-def test_as_many_proxies_as_cores_on_a_cpu(world, monkeypatch):
+@pytest.mark.parametrize(("gigabytes", "expected"), [(16, 5), (1, 3), (0.01, 1)])
+def test_as_many_proxies_as_cores_on_a_cpu_or_as_its_memory_holds(world, monkeypatch, gigabytes, expected):
     monkeypatch.setattr(workers.pool, "cores", lambda: 5)
-    assert workers.default(prepare(world.config(), TrainOptions(tokenizer=world.tokenizer, device="cpu"))) == (5, "")
+    monkeypatch.setattr(workers.memory, "available", lambda: int(gigabytes * 2**30))
+    found, remark = workers.default(prepare(world.config(), TrainOptions(tokenizer=world.tokenizer, device="cpu")))
+    assert found == expected and (remark == "") == (expected == 5)
 
 
 def test_memory_of_a_proxy_holds_its_weights_and_moments(world):
@@ -92,7 +95,7 @@ def test_memory_of_a_proxy_holds_its_weights_and_moments(world):
         matrices = [w for w in models.build(job.plan, job.tokenizer.vocab_size, 1).parameters() if w.dim() == 2]
         larger = prepare(world.config(train_micro_batch_size_per_gpu=8, **changes), job.options)
         kept = workers.need(larger) - workers.need(job)
-        assert workers.need(job) - kept - (1 << 30) > 18 * sum(weight.numel() for weight in matrices)
+        assert workers.need(job) - kept - workers._CPU_PROCESS > 18 * sum(weight.numel() for weight in matrices)
         assert kept > 4 * 32 * job.plan.num_layers * job.plan.hidden_size * 4 * 14
 
 
