@@ -23,7 +23,7 @@ MOST_ON_A_DEVICE = 8
 """More processes take turns on a card without filling it better."""
 _USED = 0.8
 _PROCESS = 1 << 30  # CUDA's context, the libraries' workspaces and what torch's allocator keeps in reserve
-_CPU_PROCESS = 1 << 28  # torch and the allocator's reserve; the libraries' code is the fork server's
+_CPU_PROCESS = 1 << 26  # its own objects and the allocator's reserve; what is imported is the fork server's
 _STATE = 4 * 4 + 2  # bytes a weight: weight, gradient and two moments in float32, and a copy for bfloat16 products
 _LOGIT = 4 + 2 + 4  # bytes a logit of the loss: in float32, in bfloat16, and its exponential
 _MIB = 1 << 20

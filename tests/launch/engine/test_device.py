@@ -79,7 +79,7 @@ def test_how_many_proxies_share_the_cuda_devices(
     assert found == expected and f"{expected} proxies at a time: CUDA devices {cards}" in remark
 
 
-@pytest.mark.parametrize(("gigabytes", "expected"), [(16, 5), (1, 3), (0.01, 1)])
+@pytest.mark.parametrize(("gigabytes", "expected"), [(16, 5), (0.25, 3), (0.01, 1)])
 def test_as_many_proxies_as_cores_on_a_cpu_or_as_its_memory_holds(world, monkeypatch, gigabytes, expected):
     monkeypatch.setattr(workers.pool, "cores", lambda: 5)
     monkeypatch.setattr(workers.memory, "available", lambda: int(gigabytes * 2**30))
