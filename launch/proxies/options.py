@@ -94,7 +94,9 @@ class SwarmOptions(BudgetOptions):
     """How a table is trained."""
 
     eval_tokens: int | None = again(EvaluationOptions, "eval_tokens", default=EVAL_TOKENS)
-    workers: int | None = few("proxies at a time (default: the cores, or what memory holds; on GPUs as many as fit well)", None)
+    workers: int | None = few(
+        "proxies at a time (default: the cores, or what memory holds; on GPUs as many as fit well)", None
+    )
     stop_after: float = option(
         "stop every proxy after this part of its tokens, its schedule as for all", 1.0, metavar="PART", above=0, most=1
     )
