@@ -4,8 +4,8 @@
 
 Needs Debian's packages slurmctld, slurmd, slurm-client and munge, and datatrove. Four virtual nodes are started (as in
 tests/private_slurm.py); the run is submitted as array jobs; --kills tasks that run are killed, one after the other, with their
-processes; the command is given again where a task failed, as a user would, until the datasets are joined. Then all is cleaned
-and indexed file after file in this process, and the .bin and .idx are compared.
+processes; the command is given again where a task failed, as a user would, until the datasets are joined. Then all is cleaned,
+decontaminated and indexed file after file in this process, and the .bin and .idx are compared.
 """
 
 from __future__ import annotations
@@ -42,15 +42,24 @@ def shards(folder: Path, count: int, seed: int) -> list[Path]:
     return paths
 
 
-def on_one_machine(paths: list[Path], model: Path, place: Path) -> dict[str, bytes]:
+def evaluation_items(paths: list[Path], target: Path) -> Path:
+    """A text of every fifth shard, as evaluation items."""
+    with open(target, "w", encoding="utf-8") as handle:
+        for path in paths[::5]:
+            handle.write(gzip.decompress(path.read_bytes()).decode().splitlines()[3] + "\n")
+    return target
+
+
+def on_one_machine(paths: list[Path], model: Path, items: Path, place: Path) -> dict[str, bytes]:
     """File after file with the plain functions."""
     from haigo.formats import documents
-    from preprocess import clean, index
+    from preprocess import clean, decontaminate, index
 
     for number, path in enumerate(paths):
-        clean.clean_corpus("x", [path], place / f"{number:05d}", min_chars=10)
+        clean.clean_corpus("x", [path], place / "clean" / f"{number:05d}", min_chars=10)
+        decontaminate.decontaminate([place / "clean" / f"{number:05d}"], [items], place / f"{number:05d}")
     for split in documents.SPLITS:
-        found = [shard for each in sorted(place.glob("[0-9]*")) for shard in sorted((each / split).glob("*.zst"))]
+        found = [shard for each in sorted(place.glob("[0-9]*")) for shard in sorted((each / "x" / split).glob("*.zst"))]
         index.index(found, model, place / split)
     return datasets(place)
 
@@ -116,6 +125,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="haigo-scale-") as folder, private_slurm.running() as slurm:
         place = Path(folder)
         paths = shards(place / "raw", given.shards, given.seed)
+        items = evaluation_items(paths, place / "items.jsonl")
         model = given.model or _model(place / "model", given.seed)
         options: dict[str, Any] = {
             "partition": "main",
@@ -131,6 +141,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             "output": str(place / "out"),
             "tokenizer": str(model),
         }
+        keys |= {"decontaminate": {"against": [str(items)]}}
         keys |= {"clean": {"min_chars": 10}, "tasks": given.tasks, "workers": given.workers, "executor": "slurm"}
         yamlfile.write(place / "run.yml", {**keys, "slurm": options})
         cluster = Cluster(slurm, place / "run.yml", place / "out", given.kills, random.Random(given.seed))
@@ -138,7 +149,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         cluster.until_joined()
         spent = time.monotonic() - began
         began = time.process_time()
-        expected = on_one_machine(paths, model, place / "one")
+        expected = on_one_machine(paths, model, items, place / "one")
         made = datasets(place / "out")
         return {
             "shards": len(paths),

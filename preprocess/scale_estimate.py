@@ -1,9 +1,9 @@
 """CPU, memory and disk of a run of `preprocess.scale` from a sample of its input, about one percent.
 
-A quarter of the sample and all of it go through clean, dedup and index, each a process of its own: what the larger took more
-is the price of a megabyte, and starting up falls out. Equal and nearly equal documents are the rarer the smaller a sample is:
-with two sizes, how many documents have copies and how many copies there are of each is worked out, and so how many would go
-in all of the input. Memory of deduplication and disk grow with documents and bytes.
+A quarter of the sample and all of it go through clean, dedup, what else the run file asks for, and index, each a process of
+its own: what the larger took more is the price of a megabyte, and starting up falls out. Equal and nearly equal documents
+are the rarer the smaller a sample is: with two sizes, how many documents have copies and how many copies there are of each is
+worked out, and so how many would go in all of the input. Memory of deduplication and disk grow with documents and bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from haigo import files
 from haigo.cli import Failed
 from haigo.formats.documents.containers import unpack
 
-from . import dedup_plan, documents_aside, scale_room, sources
+from . import dedup_plan, documents_aside, rewrite, scale_room, sources
 from .options import CleanOptions, ScaleRun
 from .sources import input_files, pieces
 
@@ -39,20 +39,25 @@ CHECKED_MB = 40
 """Raw text up to which estimates were held against runs (benchmarks/scale_estimate.py)."""
 _PLACES = 4
 """Of a file that is cut, from which the sample is taken."""
-_STEPS = ("clean", "dedup", "index")
 _HEAD, _LEAST_PIECE = 4 << 20, 1 << 14
 _RUN = """
 import json, os, sys
-from preprocess import clean, dedup, index
-from preprocess.options import CleanOptions, DedupOptions, IndexOptions
+from pathlib import Path
+from preprocess import clean, decontaminate, dedup, index, scale_resplit, score
 told, what = json.loads(sys.argv[1]), int(sys.argv[2])
 before = sum(os.times()[:4])
 if told["step"] == "clean":
     clean.clean_corpus(told["corpus"], [told["raw"]], told["place"] + "/clean", **told["clean"])
 elif told["step"] == "dedup":
     dedup.dedup([told["place"] + "/clean"], told["place"] + "/dedup")
+elif told["step"] == "decontaminate":
+    decontaminate.decontaminate([told["source"]], output_dir=told["place"] + "/decontaminate", **told["options"])
+elif told["step"] == "score":
+    score.score([told["source"]], told["place"] + "/score", **told["options"])
+elif told["step"] == "resplit":
+    scale_resplit.deal_one(Path(told["source"]), Path(told["place"] + "/resplit"), **told["options"])
 else:
-    index.index([told["place"] + "/dedup/" + told["corpus"] + "/train"], told["tokenizer"], told["place"] + "/data")
+    index.index([told["source"] + "/train"], told["tokenizer"], told["place"] + "/data")
 with open("/proc/self/status") as status:
     peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 os.write(what, json.dumps([sum(os.times()[:4]) - before, peak * 1024]).encode())
@@ -132,7 +137,13 @@ def _chain(run: ScaleRun, raw: Path, place: Path) -> dict[str, Any]:
     told: dict[str, Any] = {"corpus": run.corpus, "raw": str(raw), "place": str(place), "tokenizer": run.tokenizer}
     told["clean"] = {**run.clean, "format": "jsonl", "text_key": "text", "min_chars": run.clean.get("min_chars")}
     place.mkdir()
-    took = {step: _timed(told | {"step": step}) for step in _STEPS}
+    took, source = {}, "clean"
+    for step in _steps(run):
+        below = {"clean": "", "resplit": f"{rewrite.PARTIAL}/{run.corpus}"}.get(source, run.corpus)
+        asked = {"source": str(place / source / below), "options": dict(getattr(run, step, None) or {}), "step": step}
+        if step == "resplit":
+            asked["options"] = {"shares": CleanOptions(**run.clean).split_shares, "seed": 0}
+        took[step], source = _timed(told | asked), step
     reports = [files.read_json(place / each) for each in ("clean/clean.json", "dedup/dedup.json")]
     manifest = files.read_json(place / "data_text_document.json")
     ends = (".bin", ".idx")
@@ -145,10 +156,15 @@ def _chain(run: ScaleRun, raw: Path, place: Path) -> dict[str, Any]:
         "cleaned": reports[1]["documents_in"] + reports[0]["rules"].get("duplicate", {}).get("documents", 0),
         "kept": reports[1]["documents_out"],
         "tokens": manifest["tokens"],
-        "clean_bytes": _size(place / "clean"),
-        "dedup_bytes": _size(place / "dedup"),
+        "bytes": {step: _size(place / step) for step in took if step != "index"},
         "index_bytes": sum(os.path.getsize(place / f"data_text_document{end}") for end in ends),
     }
+
+
+def _steps(run: ScaleRun) -> list[str]:
+    """What the sample goes through."""
+    asked = [step for step in ("decontaminate", "score", "resplit") if getattr(run, step) is not None]
+    return ["clean", "dedup", *asked, "index"]
 
 
 def _timed(told: Mapping[str, Any]) -> tuple[float, int]:
@@ -230,12 +246,13 @@ def _scaled(measured: Sequence[Mapping[str, Any]], scale: float) -> dict[str, An
     sample = measured[1]
     mb, left = sample["mb"] * scale, stays(measured, scale)
     relative = left.likely / max(1e-9, sample["kept"] / max(1, sample["cleaned"]))  # to what stayed in the sample
-    cpu = {step: _per_mb(measured, step) * mb / 3600 * (relative if step == "index" else 1) for step in _STEPS}
+    whole = ("clean", "dedup")  # steps that read all documents; the others those that stay
+    cpu = {step: _per_mb(measured, step) * mb / 3600 * (1 if step in whole else relative) for step in sample["cpu_s"]}
     disk = {
-        "clean": sample["clean_bytes"] * scale,
-        "dedup": sample["dedup_bytes"] * scale * relative,
+        **{step: size * scale * (1 if step == "clean" else relative) for step, size in sample["bytes"].items()},
         "index": 2 * sample["index_bytes"] * scale * relative,
     }
+    peaks = [peak for step, peak in sample["peak"].items() if step != "dedup"]
     count = sample["cleaned"] * scale
     more = dedup_plan.memory(count) - dedup_plan.memory(sample["cleaned"])
     dedup_memory = sample["peak"]["dedup"] + max(0, more)
@@ -254,7 +271,7 @@ def _scaled(measured: Sequence[Mapping[str, Any]], scale: float) -> dict[str, An
             "all": round(sum(disk.values()) / 1e9, 3),
         },
         "memory_gb": {
-            "a_worker": round(max(sample["peak"]["clean"], sample["peak"]["index"], scale_room.WORKER_BYTES) / 1e9, 2),
+            "a_worker": round(max(*peaks, scale_room.WORKER_BYTES) / 1e9, 2),
             "dedup": round(dedup_memory / 1e9, 2),
         },
         "extrapolated": mb > CHECKED_MB,
@@ -273,7 +290,10 @@ def table(found: Mapping[str, Any]) -> str:
         if name in found:
             row = found[name]
             cpu, disk, memory = row["cpu_hours"], row["disk_gb"], row["memory_gb"]
-            hours, sizes = (", ".join(f"{step} {each[step]:,.2f}" for step in _STEPS) for each in (cpu, disk))
+            hours, sizes = (
+                ", ".join(f"{step} {value:,.2f}" for step, value in each.items() if step != "all")
+                for each in (cpu, disk)
+            )
             lines += [
                 f"{title}: {row['raw_mb']:,.0f} MB of raw text, {row['documents']:,} documents, {row['tokens']:,} tokens,"
                 f" {row['repeated_share']:.1%} of the documents repeats"

@@ -148,6 +148,14 @@ class Resplit(_Dealing, FolderStep):
         return {}, {name: rewrite.report(folder, made, self.name, self.settings())}
 
 
+def deal_one(folder: Path, output: Path, shares: tuple[float, float, float], seed: int) -> None:
+    """Deal out one folder by itself, all steps of it, as it is measured on a sample; it is left below `output / PARTIAL`."""
+    told = (str(output), "", shares, seed)
+    Count(*told)._count(folder)
+    files.write_json(Plan(*told).note("plan.json"), {"moved": []})
+    Resplit(*told).make({folder.name: folder}, output)
+
+
 def steps(
     output: str, source: str, shares: tuple[float, float, float], seed: int, tasks: int
 ) -> dict[str, tuple[PieceStep, int]]:

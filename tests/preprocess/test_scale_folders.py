@@ -15,7 +15,7 @@ from corpora_folders import texts, write
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from preprocess import clean, decontaminate, quality, scale, scale_tasks, score, split
+from preprocess import clean, decontaminate, quality, scale, scale_estimate, scale_tasks, score, split
 
 ROOT = Path(__file__).resolve().parents[2]
 LETTERS = [chr(code) for code in range(0x4E00, 0x4F00)]
@@ -38,7 +38,7 @@ def world(tmp_path_factory):
     for number in range(FILES):
         body = ""
         for at in range(EACH):
-            letters = GOOD if at % 2 else PLAIN
+            letters = GOOD if at % 3 else PLAIN
             text = "\n".join(invented(rng, 50, letters) for _ in range(3))
             text += f"\n{items[number]['text']}\n{invented(rng, 30)}" if at % 5 == 0 else ""
             body += json.dumps({"id": f"{number}-{at}", "text": text}, ensure_ascii=False) + "\n"
@@ -269,3 +269,13 @@ def test_what_is_refused(world, model_dir, tmp_path, more, message):
     with pytest.raises(HaigoError) as caught:
         scale.read(run_file(world, model_dir, tmp_path, **more))
     assert message in str(caught.value)
+
+
+@pytest.mark.slow
+def test_the_estimate_knows_the_steps(world, model_dir, tmp_path, capsys):
+    path = run_file(world, model_dir, tmp_path)
+    assert cli.run(scale.main, [path, "--estimate", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    for kind in ("cpu_hours", "disk_gb"):
+        assert list(said["run"][kind]) == ["clean", "dedup", *STEPS, "index", "all"]
+    assert ", resplit 0.0" in scale_estimate.table(said)
