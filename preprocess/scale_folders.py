@@ -142,7 +142,7 @@ class Decontaminate(FolderStep):
 
     def make(self, corpora: Mapping[str, Path], work: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Write a folder without what is found in it."""
-        run = decontaminate.Decontamination(corpora, self.paths(), self.options)
+        run = decontaminate.Decontamination(corpora, self.paths(), self.options.replaced(workers=1))
         found = run.search()
         run.write(work / rewrite.PARTIAL)
         return {"found": _of_corpus(found, corpora)}, run.reports
@@ -192,7 +192,7 @@ class Score(FolderStep):
 
     def make(self, corpora: Mapping[str, Path], work: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
         """Write a folder with scores."""
-        run = score.Scoring(corpora, work, self.options)
+        run = score.Scoring(corpora, work, self.options.replaced(workers=1))
         report = run.report()
         return {"scores": report["corpora"]}, run.reports
 

@@ -53,7 +53,7 @@ def run_file(world, model_dir, place, **more):
     place.mkdir(exist_ok=True)
     keys = {"corpus": "web", "inputs": [str(world / "raw")], "output": str(place / "out"), "tokenizer": str(model_dir)}
     keys |= {"clean": {"min_chars": 10, "split_shares": [0.8, 0.1, 0.1]}, "tasks": 3, "resplit": {}}
-    keys |= {"decontaminate": {"against": [str(world / "items.jsonl")]}}
+    keys |= {"decontaminate": {"against": [str(world / "items.jsonl")], "workers": 9}}  # a task is one process
     keys |= {"score": {"quality": str(world / "model"), "least": {"quality": 0.2}}}
     yamlfile.write(place / "run.yml", {key: value for key, value in (keys | more).items() if value is not None})
     return str(place / "run.yml")
