@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import gc
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
@@ -29,7 +28,6 @@ Work = Callable[[Any, Callable[[Any], None]], Any]
 """What a worker does: work(task, tell) -> result; `tell` sends word of how far it is. A module-level function."""
 _WAIT_S = 1.0
 _TICK_S = 0.25
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @dataclass(frozen=True)
@@ -136,15 +134,10 @@ class _Worker:
         self.number = number
         self.name: str | None = None
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, number, cli.verb), daemon=True)
-        # one thread a process: OpenMP teams that share cores cost several times what they gain
-        before = {name: os.environ.get(name) for name in _ONE_THREAD}
-        os.environ.update(_ONE_THREAD)
-        try:
+        environment = {**os.environ, **pool.ONE_THREAD}
+        self.process = context.Process(target=_serve, args=(theirs, work, number, cli.verb, environment), daemon=True)
+        with pool.one_thread():
             self.process.start()
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name) if value is None else os.environ.update({name: value})
         theirs.close()
 
     def received(self) -> Event:
@@ -171,10 +164,9 @@ class _Worker:
             self.process.join()
 
 
-def _serve(pipe: Connection, work: Work, number: int, verb: str | None) -> None:
+def _serve(pipe: Connection, work: Work, number: int, verb: str | None, environment: Mapping[str, str]) -> None:
     """Do one task after the other (in a worker)."""
-    pool.start_worker(verb)
-    gc.enable()  # what was preloaded may have turned it off
+    pool.start_worker(verb, environment)
     os.environ[WORKER] = str(number)  # the fork server has its own environment
     last = 0.0
 

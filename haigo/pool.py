@@ -9,13 +9,15 @@ import collections
 import concurrent.futures
 import contextlib
 import ctypes
+import gc
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,6 +29,7 @@ _PR_SET_PDEATHSIG = 1
 _POLL_S = 1.0
 _MOST_AHEAD = 16
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 _KILLED = "a worker process was killed (the system's out-of-memory killer is the usual cause)."
 
 
@@ -52,13 +55,65 @@ def die_with_parent() -> None:
         os._exit(1)
 
 
-def start_worker(verb: str | None) -> None:
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """An environment in which a process that is started computes with one thread: OpenMP teams that share cores cost several
+    times what they gain."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def serve(preload: Sequence[str]) -> None:
+    """Start the fork server now: it imports these modules while this process does something else, and `run(served=True)` and
+    `haigo.jobs.Processes` fork their workers from it. One that runs already stays as it is."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    with one_thread():
+        multiprocessing.forkserver.ensure_running()
+
+
+def cpu_seconds() -> float:
+    """Processor seconds so far of this process, of its children that have ended, and of the fork server and its workers that
+    have ended, which the system counts for nobody else. In a worker of the fork server: its own and its children's."""
+    own = sum(os.times()[:4])
+    server = getattr(getattr(multiprocessing.forkserver, "_forkserver", None), "_forkserver_pid", None)
+    if multiprocessing.parent_process() is not None:
+        return own
+    try:
+        with open(f"/proc/{server}/stat", encoding="ascii", errors="replace") as handle:
+            fields = handle.read().rpartition(")")[2].split()
+    except OSError:
+        return own
+    return own + sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _end_with_server() -> None:
+    """Let go of the pipe by which the fork server knows that it is wanted. Every worker holds it: server and workers would keep
+    each other alive after their parent was killed, whose death is the server's end, and the server's is theirs."""
+    server = getattr(multiprocessing.forkserver, "_forkserver", None)
+    alive = getattr(server, "_forkserver_alive_fd", None)
+    if server is not None and alive is not None:
+        server._forkserver_alive_fd = None
+        os.close(alive)
+
+
+def start_worker(verb: str | None, environment: Mapping[str, str] | None = None) -> None:
     """What every worker process does first. Ctrl-C is the parent's to handle: it ends its workers itself.
 
     Args:
         verb: the parent's `cli.verb`: what a worker makes is the command's.
+        environment: the parent's, for a worker of the fork server, which has its own.
     """
     cli.verb = verb
+    if environment is not None:
+        os.environ.update(environment)
+        _end_with_server()
+        gc.freeze()  # what the server imported stays for ever: no look through it, and its pages stay shared
+        gc.enable()  # an import may have turned it off
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked one has its parent's handler
@@ -94,6 +149,7 @@ def run(
     on_done: Callable[[str, Any], None] | None = None,
     *,
     fork: bool = False,
+    served: bool = False,
 ) -> dict[str, Any]:
     """Call every function of `work` in a process of its own, `workers` at a time; give the results by name.
 
@@ -103,13 +159,15 @@ def run(
         on_done: called with the name and the result of each piece that ended well.
         fork: start workers as copies of this process, which saves them their imports and whatever it has loaded. Only for
             callers whose process has no threads and no torch.
+        served: fork workers from the fork server (`serve`), which saves them what it has imported.
 
     Raises:
         whatever a piece raised, or Internal for what it did not foresee: the others are stopped.
         Failed: a worker was killed (out of memory, most often).
     """
     results: dict[str, Any] = {}
-    with _workers(workers, "fork" if fork else "spawn", ": finished work is kept") as executor:
+    method = "fork" if fork else "forkserver" if served else "spawn"
+    with _workers(workers, method, ": finished work is kept") as executor:
         with _undisturbed() if fork else contextlib.nullcontext():
             names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
         waiting = set(names)
@@ -146,7 +204,8 @@ def _workers(count: int, method: str, kept: str = "") -> Iterator[concurrent.fut
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
     context = multiprocessing.get_context(method)
-    executor = concurrent.futures.ProcessPoolExecutor(count, context, start_worker, (cli.verb,))
+    environment = dict(os.environ) if method == "forkserver" else None
+    executor = concurrent.futures.ProcessPoolExecutor(count, context, start_worker, (cli.verb, environment))
     try:
         yield executor
     except concurrent.futures.process.BrokenProcessPool:

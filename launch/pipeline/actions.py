@@ -15,7 +15,7 @@ from typing import Any
 from haigo import digests, files, flags, pool, redact, yamlfile
 from haigo.cli import Failed, HaigoError
 from haigo.formats import mixture as mixtures
-from launch.pipeline import domains
+from launch.pipeline import domains, spent
 from launch.pipeline.runfile import FIRST_ROUND, RunFile
 
 SPLITS = ("train", "valid", "test")
@@ -224,6 +224,8 @@ def proxies(root: Path, run: RunFile, part: str = "") -> str:
     if done.failed:
         name, why = next(iter(done.failed.items()))
         raise Failed(f"{len(done.failed)} proxies failed; {name}: {why}", "mend that and run the same command again")
+    for name in done.trained:
+        spent.note(done.results[name])
     return table_digest(root / part / "proxies" / "metrics.csv")
 
 
@@ -349,6 +351,7 @@ def train(root: Path, run: RunFile, name: str) -> list[Any]:
         test=known.measured("test"),
     )
     result = train_model(reader.load(folder / "config.yml"), folder, trained, lock=False)
+    spent.note(result)
     return [result["tokens"], result["metrics"], result["metrics_test"]]
 
 

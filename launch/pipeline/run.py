@@ -6,7 +6,6 @@ import dataclasses
 import platform
 import sys
 import time
-from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import haigo
 from haigo import digests, files, pool, yamlfile
 from haigo.cli import HaigoError, nearest
 from haigo.progress import clock
-from launch.pipeline import inputs, runfile
+from launch.pipeline import inputs, runfile, spent
 
 _SHIPPED = Path(__file__).parents[2] / "examples"
 _VERSIONS = ("numpy", "scipy", "pandas", "sentencepiece", "torch", "transformers", "lm-eval")
@@ -54,49 +53,19 @@ def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command:
         files.write_text(root / "command.txt", command + "\n")
         yamlfile.write(root / "run.yml", dataclasses.asdict(run), f"merged from {path}")
         files.write_json(root / "env.json", environment())
-        summary = work.execute()
+        summary, whole = spent.measured(work.execute)
     for big in digests.believed():
         print(f"  {big}: above 4 GiB, unchanged by inode, ctime and size (--verify reads it)", file=sys.stderr)
-    print(f"\n{summary['headline']}\nreport: {root / 'report.html'}", file=sys.stderr)
-    print(split_of_time(work.stages.spent, time.monotonic() - start, trained(root, work.workers)), file=sys.stderr)
+    if work.stages.spent:
+        print(f"\n{spent.split(work.stages.spent, work.stages.walls, whole, pool.cores())}", file=sys.stderr)
+    end = f"report: {root / 'report.html'} ({clock(time.monotonic() - start)})"
+    print(f"\n{summary['headline']}\n{end}", file=sys.stderr)
     print(
         "next: open it in a browser and move the weights of its mixer; docs/guide-a100.md goes on with the GPT-NeoX configs"
         f" in {root / 'configs'}; `python -m launch.pipeline --init my.yml NAME=FILE ...` begins with text of your own",
         file=sys.stderr,
     )
     return summary
-
-
-def split_of_time(spent: Mapping[str, float], total: float, training: Mapping[str, float]) -> str:
-    """Where the time of a call went, the longest first.
-
-    Args:
-        spent: wall seconds of the stages that it ran; total: of the call.
-        training: wall seconds, about, of the training steps alone, by stage: the rest of those stages is imports, evaluation
-            and writing.
-    """
-    longest = sorted(spent.items(), key=lambda item: -item[1])
-    parts = [f"{name} {clock(seconds)} ({seconds / total:.0%})" for name, seconds in longest if seconds >= 1]
-    line = f"time: {clock(total)}{': ' if parts else ''}{', '.join(parts)}"
-    steps = sum(min(training[name], spent[name]) for name in spent if name in training)
-    return line + (f"; training steps alone {clock(steps)} ({steps / total:.0%})" if steps else "")
-
-
-def trained(root: Path, workers: int) -> dict[str, float]:
-    """Wall seconds, about, of the training steps alone in the stages that train, by what their runs noted."""
-    found = {}
-    for name, runs in (("proxies", "proxies/runs"), ("models", "models")):
-        results = [files.read_json(path) for path in sorted((root / runs).glob("*/result.json"))]
-        steps = [
-            each["seconds"]
-            * each["tokens"]
-            / each["tokens_per_cpu_s"]
-            / each["cpu_seconds"]  # as much of it as of the CPU time
-            for each in results
-            if each.get("tokens_per_cpu_s") and each.get("cpu_seconds")
-        ]
-        found[name] = sum(steps) / max(1, min(workers, len(steps)))
-    return found
 
 
 def find(path: Path) -> Path:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,12 @@ from typing import Any
 import haigo
 from haigo import digests, files, pool, sealed
 from haigo.cli import HaigoError, Refused
-from haigo.progress import clock
 from launch.pipeline import keys
 from launch.pipeline import moved as move
+from launch.pipeline.spent import Spent, measured
 
 DONE, INPUTS = ".done.json", ".inputs"
+_CPU, _STEPS = "cpu_seconds", "training_cpu_seconds"
 _FIRST_EDITION = "0.1.0"
 
 
@@ -70,13 +71,15 @@ class Marker:
     identity: Any
     outputs: dict[str, Any]
     """Path -> mark; path -> size in the first edition."""
-    seconds: float
+    spent: Spent
     former: bool
     """The first edition's."""
 
     def write(self, folder: Path) -> None:
         """Write it; the stage is then finished."""
-        content = {"inputs": self.inputs, "identity": self.identity, "outputs": self.outputs, "seconds": self.seconds}
+        content = {"inputs": self.inputs, "identity": self.identity, "outputs": self.outputs}
+        for name, value in (("seconds", self.spent.seconds), (_CPU, self.spent.cpu), (_STEPS, self.spent.training)):
+            content |= {} if value is None else {name: round(value, 1)}
         sealed.write(folder / DONE, content)
 
 
@@ -88,19 +91,27 @@ class Run:
         dry_run: nothing is written; say only what would be done.
         full: read files above 4 GiB, too, before they are taken as unchanged.
         moves: how the place of the run folder was written before, and is now, where it was moved.
+        preload: modules that stages side by side need; a process of its own imports them while the first stage works.
 
     Attributes:
-        spent: wall seconds of the stages that were run, by the first part of their names.
+        spent: what each stage that had to be run took.
+        walls: wall seconds of these, those side by side counted once, by the first part of their names.
     """
 
     def __init__(
-        self, root: Path, *, dry_run: bool = False, full: bool = False, moves: Mapping[str, str] | None = None
+        self,
+        root: Path,
+        *,
+        dry_run: bool = False,
+        full: bool = False,
+        moves: Mapping[str, str] | None = None,
+        preload: Sequence[str] = (),
     ) -> None:
         self.root, self.dry_run, self.full = root, dry_run, full
-        self.moves = dict(moves or {})
+        self.moves, self.preload, self.spent = dict(moves or {}), list(preload), dict[str, Spent]()
         self.states: list[tuple[str, str]] = []
         self.foreign: dict[str, set[Path]] = {}
-        self.spent: dict[str, float] = {}
+        self.walls: dict[str, float] = {}
 
     def claim(self, names: list[str]) -> None:
         """See, before anything is written, that no stage would work in a folder of the user's.
@@ -150,24 +161,25 @@ class Run:
         self.claim(list(todo))
         for name, stage in todo.items():
             self._make_ready(stage, *inspected[name])
-        begin = start = time.monotonic()
+        begin = time.monotonic()
+        if todo and self.preload:
+            pool.serve(self.preload)
         if len(todo) == 1 or workers == 1:
             for name, stage in todo.items():
-                start = time.monotonic()
-                identities[name] = _act(name, stage.action)
-                self._finish(stage, identities[name], time.monotonic() - start)
+                identities[name], spent = measured(partial(_act, name, stage.action))
+                self._finish(stage, identities[name], spent)
         elif todo:
 
-            def finish(name: str, answer: tuple[Any, Any]) -> None:
+            def finish(name: str, answer: tuple[Any, Any, Spent]) -> None:
                 identities[name] = answer[0]
                 digests.learn(answer[1])
-                self._finish(todo[name], answer[0], time.monotonic() - start)
+                self._finish(todo[name], answer[0], answer[2])
 
             work = {name: partial(_act_apart, digests.known(), name, stage.action) for name, stage in todo.items()}
-            pool.run(work, min(workers, len(todo)), on_wait, finish)
+            pool.run(work, min(workers, len(todo)), on_wait, finish, served=bool(self.preload))
         if todo:
             group = stages[0].name.split("/")[0]
-            self.spent[group] = self.spent.get(group, 0.0) + time.monotonic() - begin
+            self.walls[group] = self.walls.get(group, 0.0) + time.monotonic() - begin
         return {stage.name: identities[stage.name] for stage in stages}
 
     def _inspect(self, stage: Stage) -> tuple[str, Any, list[str]]:
@@ -233,13 +245,14 @@ class Run:
         self.foreign[stage.name] = {each for each in digests.below(folder) if not files.made(each)}
         files.write_text(started, wanted)
 
-    def _finish(self, stage: Stage, identity: Any, seconds: float) -> None:
+    def _finish(self, stage: Stage, identity: Any, spent: Spent) -> None:
         folder = self.root / stage.name
         # what a program of the user's (`prepare`) wrote there while the stage ran is the stage's, too
         files.adopt(each for each in digests.below(folder) if each not in self.foreign[stage.name])
         marks = digests.marks(folder, [os.path.relpath(each, folder) for each in _ours(folder)])
-        Marker(stage.wanted(), identity, marks, round(seconds, 1), former=False).write(folder)
-        self._report(stage.name, f"done in {clock(seconds)}")
+        Marker(stage.wanted(), identity, marks, spent, former=False).write(folder)
+        self.spent[stage.name] = spent
+        self._report(stage.name, f"done in {spent.words()}")
 
     def _refuse_others(self, name: str, known: set[str]) -> None:
         folder = self.root / name
@@ -270,12 +283,15 @@ def read_marker(folder: Path) -> Marker | None:
         return None
     content, whole = sealed.read(path)
     inputs, outputs, seconds = content.get("inputs"), content.get("outputs"), content.get("seconds")
+    cpu, steps = content.get(_CPU), content.get(_STEPS, 0)
     if not (isinstance(inputs, str) and isinstance(outputs, dict) and isinstance(seconds, int | float)):
         outputs = {"": None}
     if any(os.path.isabs(each) or ".." in Path(each).parts for each in outputs):  # another's files are no output of it
         outputs = {"": None}
     if all(digests.is_mark(each) if whole else type(each) is int for each in outputs.values()):
-        return Marker(str(inputs), content.get("identity"), outputs, float(seconds or 0), not whole)
+        measured_cpu = float(cpu) if isinstance(cpu, int | float) else None
+        spent = Spent(float(seconds or 0), measured_cpu, float(steps) if isinstance(steps, int | float) else 0.0)
+        return Marker(str(inputs), content.get("identity"), outputs, spent, not whole)
     raise HaigoError(f"{path} is damaged.", "delete it: the stage is then gone through again")
 
 
@@ -311,13 +327,14 @@ def _act(name: str, action: Callable[[], Any]) -> Any:
         raise error.spelled(partial(keys.key_of, name)) from error
 
 
-def _act_apart(known: Mapping[Any, str], name: str, action: Callable[[], Any]) -> tuple[Any, Any]:
-    """The same in a process of its own, which has read what its parent has, and tells what it has read."""
+def _act_apart(known: Mapping[Any, str], name: str, action: Callable[[], Any]) -> tuple[Any, Any, Spent]:
+    """The same in a process of its own, which has read what its parent has, and tells what it has read and what it took."""
     digests.learn(known)
-    return _act(name, action), digests.known()
+    answer, spent = measured(partial(_act, name, action))
+    return answer, digests.known(), spent
 
 
-def seconds_spent(root: Path) -> dict[str, float]:
-    """Seconds of every finished stage below a run folder, from the markers."""
+def spent_on(root: Path) -> dict[str, Spent]:
+    """What every finished stage below a run folder took, from the markers."""
     markers = {marker.parent: read_marker(marker.parent) for marker in sorted(root.rglob(DONE))}
-    return {str(folder.relative_to(root)): marker.seconds for folder, marker in markers.items() if marker}
+    return {str(folder.relative_to(root)): marker.spent for folder, marker in markers.items() if marker}

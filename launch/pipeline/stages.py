@@ -48,8 +48,9 @@ class Chain:
         self.file, self.run = run, inputs.filled(run, places, str(path))
         self.path, self.root, self.dry = path, root, dry_run
         self.digests = ledger or Ledger(root)
-        self.stages = Run(root, dry_run=dry_run, full=self.digests.full, moves=self.digests.moves())
         self.workers = run.workers or pool.cores()
+        preload = _preload(run) if self.workers > 1 else []
+        self.stages = Run(root, dry_run=dry_run, full=self.digests.full, moves=self.digests.moves(), preload=preload)
 
     def dry_run(self) -> list[tuple[str, str]]:
         """(state, stage) of every stage as far as it can be told without running any."""
@@ -357,6 +358,12 @@ class Chain:
             for name, identity in models.items()
         ]
         self.stages.do_all(stages, self.workers)
+
+
+def _preload(run: RunFile) -> list[str]:
+    """What the workers of a run import: proxies and models train, then models are scored."""
+    scoring = ["eval_harness.engine", "eval_harness.backends"] if run.scores.tasks else []
+    return ["launch.engine.preload", "preprocess.clean", "preprocess.index", *scoring]
 
 
 def _watch(bar: Progress, logs: list[Path]) -> None:

@@ -32,6 +32,8 @@ _LIKE = {
     "models": {CHOSEN: _MODEL, "token_share?": _MODEL},
     "ceilings": {str: float},
     "seconds": {str: float},
+    "cpu_seconds?": {str: float},
+    "training_cpu_seconds?": {str: float},
     "proxies?": {"rounds": int, "first": int, "second": int, "held_out": int},
 }
 
@@ -57,8 +59,9 @@ def collect(root: Path, run: RunFile, rounds: int = 1) -> dict[str, Any]:
 
     Returns:
         headline: one sentence; weights: of the chosen mixture; models: name -> objective, held-out metrics (bits per byte),
-        tokens, scores; ceilings: metric -> measured share of the token-share model's loss, where one is trained; seconds:
-        of every stage; proxies: how many in which round.
+        tokens, scores; ceilings: metric -> measured share of the token-share model's loss, where one is trained; seconds: of
+        every stage, cpu_seconds: of those that were measured, training_cpu_seconds: of those that trained; proxies: how many
+        in which round.
 
     Raises:
         Refused: the mixture is not the one that the model was trained on.
@@ -78,6 +81,7 @@ def collect(root: Path, run: RunFile, rounds: int = 1) -> dict[str, Any]:
             "weights": mixtures.read(root / "models" / name / "mixture.yml")["weights"],
             "scores": _scores(root / "scores" / name / "result.json"),
         }
+    spent = stage.spent_on(root)
     second = run.proxies.runs // 2 if rounds == 2 else 0
     trained = {"rounds": rounds, "first": run.proxies.runs - second, "second": second}
     return {
@@ -85,7 +89,9 @@ def collect(root: Path, run: RunFile, rounds: int = 1) -> dict[str, Any]:
         "weights": mixture["weights"],
         "models": models,
         "ceilings": _ceilings(models, run),
-        "seconds": stage.seconds_spent(root),
+        "seconds": {name: each.seconds for name, each in spent.items()},
+        "cpu_seconds": {name: each.cpu for name, each in spent.items() if each.cpu is not None},
+        "training_cpu_seconds": {name: each.training for name, each in spent.items() if each.training},
         "proxies": trained | {"held_out": run.proxies.held_out},
     }
 

@@ -327,7 +327,7 @@ def wilful(path: str) -> None:
     raise Wilful(1, 2)
 
 
-@pytest.mark.parametrize("how", ["run", "fork", "ordered", "interruptible"])
+@pytest.mark.parametrize("how", ["run", "fork", "served", "ordered", "interruptible"])
 @pytest.mark.parametrize("work", [explode, wilful])
 def test_what_nobody_foresaw_in_a_worker_names_its_file(how, work, tmp_path, capsys):
     data = tmp_path / "data.txt"
@@ -339,7 +339,8 @@ def test_what_nobody_foresaw_in_a_worker_names_its_file(how, work, tmp_path, cap
         elif how == "interruptible":
             pool.interruptible(partial(work, str(data)))
         else:
-            pool.run({"a": partial(work, str(data)), "b": partial(work, str(data))}, 2, fork=how == "fork")
+            both = {"a": partial(work, str(data)), "b": partial(work, str(data))}
+            pool.run(both, 2, fork=how == "fork", served=how == "served")
 
     assert cli.run(main, []) == cli.INTERNAL == 70
     said = capsys.readouterr().err
@@ -458,3 +459,34 @@ def test_bars_of_other_programs_are_a_plain_line_now_and_then(monkeypatch):
     soon.write("\r 50%|##  | 1/2")
     soon.write("\n")
     assert not to.getvalue()
+
+
+SERVED = """
+import os, sys, threading
+from functools import partial
+from pathlib import Path
+from haigo import pool
+
+def piece(path):
+    Path(path).write_text(f"{os.getpid()} {os.getppid()}")
+    threading.Event().wait()
+
+if __name__ == "__main__":
+    pool.serve(["json"])
+    pool.run({each: partial(piece, each) for each in sys.argv[1:]}, 2, served=True)
+"""
+
+
+def test_neither_workers_nor_their_fork_server_outlive_a_killed_parent(tmp_path):
+    (tmp_path / "main.py").write_text(SERVED)
+    told = [tmp_path / "a", tmp_path / "b"]
+    process = subprocess.Popen([sys.executable, str(tmp_path / "main.py"), *map(str, told)], cwd=Path.cwd())
+    while not all(each.exists() and " " in each.read_text() for each in told):
+        assert process.poll() is None
+        time.sleep(0.02)
+    others = {int(pid) for each in told for pid in each.read_text().split()}
+    assert len(others) == 3  # two workers of one server
+    process.kill()
+    process.wait()
+    while any(Path(f"/proc/{pid}").exists() for pid in others):  # at the latest pytest's own limit ends this
+        time.sleep(0.02)

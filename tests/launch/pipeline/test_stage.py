@@ -1,12 +1,15 @@
 """launch.pipeline.stage: done once, skipped when unchanged, redone when changed, cleared or continued after a kill."""
 
+import gc
+import itertools
 import json
+import os
 from functools import partial
 from pathlib import Path
 
-from haigo import files
-from launch.pipeline import actions, runfile
-from launch.pipeline.stage import Run, Stage
+from haigo import files, pool, sealed
+from launch.pipeline import actions, runfile, spent
+from launch.pipeline.stage import Run, Stage, spent_on
 
 
 def write(folder: str, text: str) -> str:
@@ -75,6 +78,73 @@ def test_side_by_side_gives_the_same_as_one_by_one(tmp_path):
     assert Run(tmp_path).do_all(stages, workers=2) == {"a": "a", "b": "b", "c": "c"}
     assert Run(tmp_path).do_all(stages, workers=2) == {"a": "a", "b": "b", "c": "c"}
     assert sorted(calls(tmp_path)) == ["a", "b", "c"]
+
+
+def where(folder: str) -> list[str]:
+    """What a stage finds in its process: the folder it works from, and the parent's environment."""
+    return [os.getcwd(), os.environ.get("HAIGO_OF_A_TEST", "none"), str(gc.isenabled())]
+
+
+def test_workers_of_the_fork_server_have_what_the_parent_has(tmp_path, monkeypatch):
+    Run(tmp_path / "first", preload=["json"]).do(stage(tmp_path / "first", "x"))  # it runs from here on
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HAIGO_OF_A_TEST", "set later")
+    stages = [Stage(name=n, inputs=n, action=partial(where, str(tmp_path / n))) for n in "ab"]
+    found = Run(tmp_path, preload=["json"]).do_all(stages, workers=2)
+    assert found == {name: [str(tmp_path), "set later", "True"] for name in "ab"}
+
+
+def train_something(folder: str) -> str:
+    spent.note({"tokens": 600, "tokens_per_cpu_s": 10.0, "cpu_seconds": 70.0})
+    return folder
+
+
+def test_a_stage_says_what_it_took(tmp_path, monkeypatch):
+    stages = [Stage(name=n, inputs=n, action=partial(train_something, str(tmp_path / n))) for n in "ab"]
+    monkeypatch.setattr(pool, "cpu_seconds", itertools.count(0, 65).__next__)
+    run = Run(tmp_path)
+    run.do_all(stages, workers=1)
+    # a training of 60 s and an evaluation of 10 s in 65 s of the stage: the models' own figures give way
+    assert [(each.cpu, each.training, each.evaluation) for each in run.spent.values()] == [(65, 60, 5)] * 2
+    assert {name: (each.cpu, each.training) for name, each in spent_on(tmp_path).items()} == {
+        "a": (65, 60),
+        "b": (65, 60),
+    }
+    again = Run(tmp_path)
+    again.do_all(stages, workers=1)
+    assert not again.spent
+
+
+def test_what_is_done_apart_is_told_too(tmp_path):
+    stages = [Stage(name=n, inputs=n, action=partial(train_something, str(tmp_path / n))) for n in "ab"]
+    run = Run(tmp_path, preload=["json"])
+    run.do_all(stages, workers=2)
+    assert (
+        all(each.cpu is not None and each.training <= each.cpu for each in run.spent.values()) and len(run.spent) == 2
+    )
+
+
+def test_a_marker_without_processor_time_is_read(tmp_path):
+    Run(tmp_path).do(stage(tmp_path, "x"))
+    path = tmp_path / "a" / ".done.json"
+    content, _ = sealed.read(path)
+    del content["cpu_seconds"]
+    sealed.write(path, content)
+    assert Run(tmp_path).do(stage(tmp_path, "x")) == calls(tmp_path) == "x"
+    assert spent_on(tmp_path)["a"].cpu is None
+
+
+def test_the_split_of_a_runs_time():
+    stages = {"proxies": spent.Spent(40, 70, 60, 10), "search": spent.Spent(10, 8)}
+    said = spent.split(stages, {"search": 10, "proxies": 40, "design": 0.1}, spent.Spent(60, 90), 2)
+    assert said == (
+        "time: 1:00, proxies 0:40 (67%), search 0:10 (17%); of 2 cores' time: training steps 50%, evaluation 8%,"
+        " everything else 17%, idle or others' 25%"
+    )
+    assert [each.words() for each in stages.values()] == [
+        "0:40 (CPU 1:10, 1:00 of it training steps)",
+        "0:10 (CPU 0:08)",
+    ]
 
 
 def test_cleaning_is_told_apart_by_what_it_wrote_not_by_how_much(tmp_path):
