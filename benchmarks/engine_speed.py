@@ -4,17 +4,29 @@
 
 Stock: transformers' GPTNeoXForCausalLM called with labels (its own loss over full logits), torch's AdamW with default
 options. Ours: the same weights and batches through `launch.local`'s loss and optimizer. Both in fp32 on one thread; steps
-alternate, the best step of each counts, and the losses of both are printed: they must agree.
-MFU is against the fp32 matrix product measured in the same run; FLOPs a token are 6 (12 d^2 L + d V) + 12 L d S.
+alternate, and the losses of both are printed: they must agree. Ratios are medians over the rounds, each of its own round, so
+that a machine that others use is as busy for one as for the other; their quartiles say how busy it was.
+MFU is against the largest fp32 product of that round, by the faster of torch's two libraries; FLOPs a token are
+6 (12 d^2 L + d V) + 12 L d S. `split` is where our steps' time goes, from one profiled step.
 """
 
 from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from _measure import ROOT, parser, show
+
+_KINDS = {
+    "products of matrices": {"mkldnn::_linear_pointwise", "aten::mm", "aten::addmm"},
+    "attention's products": {"aten::bmm"},
+    "softmax": {"aten::_softmax", "aten::_softmax_backward_data", "aten::softmax"},
+    "optimizer": {"aten::_fused_adamw_"},
+    "gelu and layer norm": {
+        *("aten::gelu", "aten::gelu_backward", "aten::native_layer_norm", "aten::native_layer_norm_backward"),
+    },
+}
 
 
 def main() -> int:
@@ -23,7 +35,7 @@ def main() -> int:
     words.add_argument("--vocab", type=int, default=8192)
     words.add_argument("--seq", type=int, help="instead of the config's seq_length")
     words.add_argument("--batch", type=int, help="instead of the config's")
-    words.add_argument("--steps", type=int, default=4)
+    words.add_argument("--steps", type=int, default=8)
     words.add_argument("--json", action="store_true")
     args = words.parse_args()
 
@@ -69,14 +81,17 @@ def main() -> int:
     times: dict[str, list[float]] = {"ours": [], "stock": []}
     losses: dict[str, list[float]] = {"ours": [], "stock": []}
     steps: dict[str, Callable[[torch.Tensor], float]] = {"ours": our_step, "stock": stock_step}
+    ceilings = []
     for number in range(args.steps + 1):
         for name, step in steps.items():
             begin = time.process_time()
             losses[name].append(step(ids[number]))
             times[name].append(time.process_time() - begin)
+        ceilings.append(matmul_flops())
     best = {name: min(spent[1:]) for name, spent in times.items()}
     tokens = plan.micro_batch * plan.seq_length
     rate = {name: tokens / spent for name, spent in best.items()}
+    rounds = list(zip(times["ours"], times["stock"], ceilings, strict=True))[1:]
     d, layers, padded = plan.hidden_size, plan.num_layers, ours.lm_head.weight.shape[0]
     flops = 6 * (12 * d * d * layers + d * padded) + 12 * layers * d * plan.seq_length
     result = {
@@ -85,25 +100,48 @@ def main() -> int:
         "batch_tokens": tokens,
         "ours_tokens_per_cpu_s": round(rate["ours"]),
         "stock_tokens_per_cpu_s": round(rate["stock"]),
-        "ratio": round(rate["ours"] / rate["stock"], 2),
-        "mfu": round(rate["ours"] * flops / matmul_flops(), 2),
+        "ratio": quartiles([stock_s / ours_s for ours_s, stock_s, _ in rounds]),
+        "mfu": quartiles([tokens / ours_s * flops / ceiling for ours_s, _, ceiling in rounds]),
         "largest_loss_difference": max(abs(a - b) for a, b in zip(losses["ours"], losses["stock"], strict=True)),
     }
+    result["split"] = split(lambda: our_step(ids[-1]))
     show(result, args.json)
     return 0
 
 
-def matmul_flops() -> float:
-    """Floating-point operations a CPU second of a large fp32 product, one thread."""
+def quartiles(values: Sequence[float]) -> str:
+    """`0.78 (0.77 to 0.80)`: the median, and the quartiles around it."""
+    low, middle, high = (sorted(values)[min(len(values) - 1, round(q * (len(values) - 1)))] for q in (0.25, 0.5, 0.75))
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def split(step: Callable[[], object]) -> dict[str, str]:
+    """The share of a step's processor time of each kind of operation."""
     import torch
 
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiled:
+        step()
+    spent = dict.fromkeys([*_KINDS, "the rest"], 0.0)
+    for event in profiled.key_averages():
+        kind = next((name for name, known in _KINDS.items() if event.key in known), "the rest")
+        spent[kind] += event.self_cpu_time_total
+    return {name: f"{value / sum(spent.values()):.3f}" for name, value in spent.items()}
+
+
+def matmul_flops() -> float:
+    """Floating-point operations a CPU second of a large fp32 product, one thread, by the faster of both libraries."""
+    import torch
+
+    from launch.engine.matmul import product
+
     left, right = torch.ones(4096, 128), torch.ones(128, 512)
-    torch.mm(left, right)
     times = []
-    for _ in range(8):
-        begin = time.process_time()
-        torch.mm(left, right)
-        times.append(time.process_time() - begin)
+    for multiply in (torch.mm, product):
+        multiply(left, right)
+        for _ in range(6):
+            begin = time.process_time()
+            multiply(left, right)
+            times.append(time.process_time() - begin)
     return 2 * 4096 * 128 * 512 / min(times)
 
 
