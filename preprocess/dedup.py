@@ -11,7 +11,7 @@ MinHash with --bands x --rows. Texts of fewer than 40 shingles go only when equa
 them are the same. What stays: held-out documents (test, then valid) before training
 documents, then the corpus named first in --priority (or on the command line), then the one read first.
 Documents of which very many are alike (pages of a template) are held against some of these only; the
-report says how many were left in by that. Memory: about 0.11 GB for a million documents, at most --memory-gb a process.
+report says how many were likely left in, by that and because they share no bucket. Memory: about 0.11 GB for a million documents, at most --memory-gb a process.
 A killed run goes on with the shards that were not finished.
 """
 
@@ -125,12 +125,16 @@ def table(report: Mapping[str, Any]) -> str:
     for sample in report["samples"]:
         lines.append(f"  {sample['rule']} {sample['similarity']:.3f}")
         lines += [f"      {sample[which]['corpus']} {sample[which]['text']!r}" for which in ("removed", "kept")]
-    if crowded := report.get("crowded"):
+    if left_in := report.get("left_in"):
         lines.append(
-            f"  {crowded['crowded']:,} documents are one of very many that are alike (pages of a template): they were held"
-            f" against some of these; of {crowded['looked_again']:,} held against all, so many repeat one that stays that"
-            f" about {crowded['left_in']:,} were left in"
+            f"  about {left_in['documents']:,} documents that nearly repeat another are likely left in (worked out from those"
+            " that were found)"
         )
+        if left_in["crowded"]:
+            lines.append(
+                f"  {left_in['crowded']:,} documents are one of very many that are alike (pages of a template), and were held"
+                f" against some of these only: about {left_in['for_crowds']:,} of those left in are there for that"
+            )
     lines += broken_lines(report)
     lines.append(f"  memory: about {report['memory_mb_per_million_documents']} MB for a million documents")
     return "\n".join(lines)

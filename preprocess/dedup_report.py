@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,9 @@ def report(job: Job, plan: Plan) -> dict[str, Any]:
         samples[exact][:] = sorted([*samples[exact], *some])[:_SAMPLES]
     count = int(plan.starts[-1])
     notes = [arrays.note(plan.pairs(lot)) for lot in range(plan.lots())]
-    crowded = {key: sum(note["crowded"][key] for note in notes) for key in ("crowded", "looked_again", "left_in")}
+    left_in = {
+        key: round(math.fsum(note["left_in"][key] for note in notes)) for key in ("documents", "for_crowds", "crowded")
+    }
     wanted = [(EXACT, each) for each in samples[1]] + [(NEAR, each) for each in samples[0]]
     shown = _openings(plan, {number for _, each in wanted for number in each[1:]})
     return {
@@ -45,7 +48,7 @@ def report(job: Job, plan: Plan) -> dict[str, Any]:
         ],
         "candidates": sum(note["candidates"] for note in notes),
         "pairs_checked": sum(note["pairs_checked"] for note in notes),
-        **({"crowded": crowded} if crowded["crowded"] else {}),
+        **({"left_in": left_in} if job.options.method == "minhash" else {}),
         "memory_mb_per_million_documents": MEMORY_PER_DOCUMENT,
         "options": options(job),
         **plan.known["broken"],

@@ -105,7 +105,7 @@ class PlanRanges(DedupStep):
         except HaigoError:
             files.remove(path)  # an earlier one says nothing of these shards
             raise
-        recipe = files.digest([3, content])
+        recipe = files.digest([4, content])
         if self.job.report and not (path.is_file() and self.job.plan().recipe == recipe):
             files.remove(self.job.report)
         sealed.write(path, {"recipe": recipe, **content})
@@ -299,13 +299,13 @@ class Pairs(DedupStep):
         found = near_pairs.candidates(sketches, threshold)
         shingles = partial(_shingles, rows, sets, found)
         answer = near_pairs.near(sketches, found, shingles, threshold)
-        crowded = near_pairs.left_in(sketches, found, answer, rows["cluster"], shingles, threshold)
+        left_in = near_pairs.left_in(sketches, found, answer, rows["cluster"])
         removals = answer.removals
         with arrays.create(plan.pairs(number), plan.recipe) as out:
             for name in ("number", "kept"):
                 out.add(**{name: rows["number"][[getattr(each, name) for each in removals]]})
             out.add(similarity=np.array([each.similarity for each in removals], dtype=np.float64))
-            out.note |= {"candidates": len(found.numbers), "pairs_checked": answer.checked, "crowded": crowded}
+            out.note |= {"candidates": len(found.numbers), "pairs_checked": answer.checked, "left_in": left_in}
 
 
 def _shingles(rows: arrays.Arrays, sets: list[Hashes], found: near_pairs.Candidates, place: int) -> Hashes:

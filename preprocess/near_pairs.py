@@ -8,7 +8,8 @@ number that stays, so every removal has a witness among what is kept, and the an
 
 Pages of a template, forms and sitemaps meet in crowded buckets without being near-duplicates: so that they cost as much each
 whether there are a thousand or a million, a text is held against the MOST_KEPT texts of a bucket that were kept or met last,
-and the true similarity is asked of the MOST_CHECKED that are most alike. What that leaves in is measured (`left_in`).
+and the true similarity is asked of the MOST_CHECKED that are most alike. How many repeats that leaves in, with those that share no
+bucket, is worked out from the pairs that were found (`left_in`).
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ from .minhash import SHORT, Hashes, Sketches
 FEW = 40
 MOST_KEPT, MOST_CHECKED = 32, 16
 _SIGMAS = 5.0  # a pair whose estimate lies further below the threshold than this is not worth its true similarity
-_LOOKED_AGAIN = 256  # texts of a cluster
-_MOST_AGAIN = 1 << 17  # texts of it that these are held against
 Index = npt.NDArray[np.int64]
 
 
@@ -116,12 +115,18 @@ def floor(sketches: Sketches, threshold: float) -> float:
 
 @dataclasses.dataclass(slots=True)
 class Found:
-    """What `near` finds: the removals, how many pairs were held against their true similarity, and the places of texts that
-    stay though not all of their mates were looked at."""
+    """What `near` finds.
+
+    Attributes:
+        removals: in order. checked: pairs that were held against their true similarity.
+        cut_short: places of texts that stay though not all of their mates were looked at.
+        crowded: buckets of which not all texts were held against each other.
+    """
 
     removals: list[Removal] = dataclasses.field(default_factory=list)
     checked: int = 0
     cut_short: list[int] = dataclasses.field(default_factory=list)
+    crowded: set[int] = dataclasses.field(default_factory=set)
 
 
 def near(
@@ -142,8 +147,8 @@ def near(
     """
     least, (most_kept, most_checked) = floor(sketches, threshold), most
     kept: dict[int, list[int]] = {}
-    crowded: set[int] = set()
     answer = Found()
+    crowded = answer.crowded
     for place, row in enumerate(found.buckets):
         buckets = row[row >= 0].tolist()
         met = np.array(sorted({each for bucket in buckets for each in kept.get(bucket, ())}), dtype=np.int64)
@@ -186,46 +191,61 @@ def _likely(sketches: Sketches, found: Candidates, place: int, met: Index, least
     return hopeful
 
 
-def left_in(
-    sketches: Sketches,
-    found: Candidates,
-    answer: Found,
-    clusters: Index,
-    shingles: Callable[[int], Hashes],
-    threshold: float,
-) -> dict[str, int]:
-    """How many near-duplicates the limits of `near` left in: of each cluster some of the texts that were cut short are held
-    against all that stay before them, by estimate, and the MOST_KEPT likeliest by true similarity.
+def left_in(sketches: Sketches, found: Candidates, answer: Found, clusters: Index) -> dict[str, float]:
+    """How many near-duplicates of texts that stay are likely left in.
+
+    Two texts of similarity s share a bucket of a band with probability s^rows, and one that is not crowded with so much less as
+    the pairs of their cluster say that other bands found. A pair that a share p of its like is found of stands for (1 - p) / p
+    that are not (Horvitz and Thompson 1952); what crowded buckets found all the same is taken off. A text that could go for
+    several that stay counts as if it had one, so that the number is rather too high there; a cluster of which no pair was found
+    gives none.
 
     Args:
         clusters: a number for every text of `sketches`: texts that share a bucket have the same.
 
     Returns:
-        crowded (texts cut short), looked_again (those held against all), left_in (an estimate for all of them).
+        documents: that are likely left in. for_crowds: how many of them because buckets are crowded. crowded: texts that stay
+        and were held against some of their mates only.
     """
-    stay = np.ones(len(found.numbers), dtype=bool)
-    stay[np.searchsorted(found.numbers, [each.number for each in answer.removals])] = False
-    short, of = np.array(answer.cut_short, dtype=np.int64), clusters[found.numbers]
-    looked, estimate = 0, 0.0
-    for cluster in np.unique(of[short]).tolist():
-        own = short[of[short] == cluster]
-        scattered = sketches.keys[found.numbers[own]].sum(axis=1)  # by the text alone
-        drawn = own[np.argsort(scattered, kind="stable")[:_LOOKED_AGAIN]].tolist()
-        members = np.flatnonzero((of == cluster) & stay)
-        members = members[:: 1 + len(members) // _MOST_AGAIN]
-        twins = 0
-        for place in drawn:
-            before = members[: np.searchsorted(members, place)]
-            likely = _likely(sketches, found, place, before, floor(sketches, threshold))[:MOST_KEPT]
-            met = [other for other in likely if _meet(found.buckets[place], found.buckets[other])]
-            twins += any(jaccard(shingles(place), shingles(other)) >= threshold for other in met)
-        looked += len(drawn)
-        estimate += twins * len(own) / len(drawn)
-    return {"crowded": len(short), "looked_again": looked, "left_in": round(estimate)}
+    crowded = float(len(answer.cut_short))
+    if not answer.removals:
+        return {"documents": 0.0, "for_crowds": 0.0, "crowded": crowded}
+    numbers, others = (np.array([getattr(each, side) for each in answer.removals]) for side in ("number", "kept"))
+    own, theirs = (found.buckets[np.searchsorted(found.numbers, each)] for each in (numbers, others))
+    same, crowd = (own == theirs) & (own >= 0), np.isin(own, np.array(sorted(answer.crowded), dtype=np.int64))
+    shared, bands = same & ~crowd, sketches.keys.shape[1]
+    similarity = np.array([each.similarity for each in answer.removals])
+    rows = sketches.bytes.shape[1] // bands
+    likely = np.repeat(similarity[:, None] ** rows, bands, axis=1)
+    template = np.repeat(((1 + similarity[:, None]) / 2) ** rows, bands, axis=1)
+    alone, total = _missed(likely), 0.0
+    _, cluster = np.unique(clusters[numbers], return_inverse=True)
+    for each in np.unique(cluster[(same & crowd).any(axis=1)]).tolist():
+        mine, by_any = cluster == each, shared.any(axis=1)
+        less = _less_likely(*(each[mine & by_any] for each in (likely, template, shared)))
+        total += max(0.0, float(_missed(less).sum() - (mine & ~by_any).sum() - alone[mine].sum()))
+    return {"documents": float(alone.sum()) + total, "for_crowds": total, "crowded": crowded}
 
 
-def _meet(one: Index, other: Index) -> bool:
-    return bool(((one == other) & (one >= 0)).any())
+def _missed(likely: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Pairs that share no bucket, for each that does, by the probability that they share that of a band (pairs, bands)."""
+    none: npt.NDArray[np.float64] = np.prod(1 - likely, axis=1)
+    return none / (1 - none)
+
+
+def _less_likely(
+    likely: npt.NDArray[np.float64], template: npt.NDArray[np.float64], shared: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """The probability that pairs share a bucket that counts: of each band less by what it gives of the pairs that other bands
+    found.
+
+    What crowds a bucket is common to very many texts. A share t of a text is t(1+s)/2 of what either of two has, so the
+    probability that a bucket comes from it grows with their similarity s as `template`, ((1+s)/2)^rows. One pair more, of which
+    nothing is lost, keeps a few pairs from saying that a band gives nothing.
+    """
+    elsewhere = shared.sum(axis=1, keepdims=True) > shared
+    lost = ((likely - shared) * elsewhere).sum(axis=0) / (1 + (template * elsewhere).sum(axis=0))
+    return np.maximum(likely - np.maximum(lost, 0) * template, likely / 100)
 
 
 def jaccard(one: Hashes, other: Hashes) -> float:
