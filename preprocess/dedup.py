@@ -11,7 +11,8 @@ MinHash with --bands x --rows. Texts of fewer than 40 shingles go only when equa
 them are the same. What stays: held-out documents (test, then valid) before training
 documents, then the corpus named first in --priority (or on the command line), then the one read first.
 Documents of which very many are alike (pages of a template) are held against some of these only; the
-report says how many were likely left in, by that and because they share no bucket. Memory: about 0.11 GB for a million documents, at most --memory-gb a process.
+report says how many were likely left in, by that and because they share no bucket. Memory: about 0.11 GB for a million
+documents, at most --memory-gb a process.
 A killed run goes on with the shards that were not finished.
 """
 

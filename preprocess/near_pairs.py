@@ -8,8 +8,8 @@ number that stays, so every removal has a witness among what is kept, and the an
 
 Pages of a template, forms and sitemaps meet in crowded buckets without being near-duplicates: so that they cost as much each
 whether there are a thousand or a million, a text is held against the MOST_KEPT texts of a bucket that were kept or met last,
-and the true similarity is asked of the MOST_CHECKED that are most alike. How many repeats that leaves in, with those that share no
-bucket, is worked out from the pairs that were found (`left_in`).
+and the true similarity is asked of the MOST_CHECKED that are most alike. How many repeats that leaves in, with
+those that share no bucket, is worked out from the pairs that were found (`left_in`).
 """
 
 from __future__ import annotations
