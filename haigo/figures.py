@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haigo import files
+from haigo import files, page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,6 +119,12 @@ def skill(cards: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figure:
     return figure
 
 
+def _counted(metric: str) -> str:
+    """A metric with its unit, as far as its name says."""
+    known = page.unit(metric)
+    return metric if known == "score" else f"{metric} ({known})"
+
+
 def trade_off(
     names: tuple[str, str],
     curve: Sequence[Sequence[float]],
@@ -149,8 +155,8 @@ def trade_off(
     axes.plot(measured[:, 0], measured[:, 1], ".", color=MUTED, markersize=5, zorder=0, label="proxies, measured")
     axes.set_xlim(low[0] - pad[0], high[0] + pad[0])
     axes.set_ylim(low[1] - pad[1], high[1] + pad[1])
-    axes.set_xlabel(names[0], fontsize=9)
-    axes.set_ylabel(names[1], fontsize=9)
+    axes.set_xlabel(_counted(names[0]), fontsize=9)
+    axes.set_ylabel(_counted(names[1]), fontsize=9)
     _plain(axes, "both")
     axes.legend(frameon=False, fontsize=8)
     return figure
@@ -215,7 +221,9 @@ def ceilings(
         near = min(known, key=lambda point: abs(point[0] - given[metric]))
         axes.plot(*near, "*", color=colour, markersize=12)
     axes.set_xlabel("ceiling, % worse than the reference (star: the one asked for)", fontsize=9)
-    axes.set_ylabel(f"lost in {unit}", fontsize=9)
+    axes.set_ylabel(
+        "lost in the objective (weighted sum)" if unit == "sum" else f"lost in {_counted(unit)}", fontsize=9
+    )
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     _plain(axes, "both")
     axes.legend(frameon=False, fontsize=8)

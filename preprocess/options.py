@@ -207,6 +207,9 @@ class TokenizerOptions(MeasureOptions):
     model_type: str = option("unigram or bpe", "unigram", among=("unigram", "bpe"))
     threads: int = few("other numbers may give other pieces", 1)
     force: bool = option("train even if the memory seems not to be enough", False)
+    compare_sizes: list[int] = option(
+        "numbers of pieces that are trained on the same text too, and only measured beside", [], nargs="+", least=300
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,8 +54,16 @@ def contender(given: str | os.PathLike[str]) -> Contender:
     )
 
 
+def of_bytes(name: str, model: bytes) -> Contender:
+    """A SentencePiece model that no file holds."""
+    import sentencepiece
+
+    made = sentencepiece.SentencePieceProcessor(model_proto=model)
+    return Contender(name, made.get_piece_size(), made.encode, made.decode, made.unk_id())
+
+
 def compare(
-    given: Sequence[str | os.PathLike[str]],
+    given: Sequence[str | os.PathLike[str] | Contender],
     corpora: Mapping[str, str | os.PathLike[str]],
     seed: int,
     characters: int = CHARACTERS,
@@ -63,7 +71,7 @@ def compare(
     """Measure tokenizers side by side.
 
     Args:
-        given: what `contender` takes.
+        given: what `contender` takes, or what it gives.
         corpora: corpus name -> folder written by preprocess.clean.
         seed: key of the draw.
         characters: text of each corpus.
@@ -72,7 +80,7 @@ def compare(
         `text`: corpus -> documents and characters; `tokenizers`: name -> vocab_size and `corpora`: corpus -> tokens,
         characters_per_token, bytes_per_token, unknown (tokens), lossless (documents that came back unchanged).
     """
-    others = [contender(each) for each in given]
+    others = [each if isinstance(each, Contender) else contender(each) for each in given]
     text: dict[str, Any] = {}
     rows: dict[str, Any] = {one.name: {"vocab_size": one.vocab_size, "corpora": {}} for one in others}
     with Progress("compare", len(corpora) * len(others), "tables") as progress, progress.beating():

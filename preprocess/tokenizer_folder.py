@@ -50,6 +50,7 @@ class Made:
         recipe: digest of what it was trained from.
         kind: whose ids they are, of an adopted one: sentencepiece or tokenizers.
         chat_template: the Jinja template of its chats.
+        beside: name -> SentencePiece models that are only compared with it.
     """
 
     model: bytes
@@ -59,6 +60,7 @@ class Made:
     recipe: str | None = None
     kind: str | None = None
     chat_template: str | None = None
+    beside: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
 
 
 def write(
@@ -128,8 +130,11 @@ def write(
         **_adapter_differences(tokenizer, folder, every, measured),
         "tool": f"haigo {__version__}",
     }
-    if measured.compare:
-        meta["compared"] = tokenizer_compare.compare([folder, *measured.compare], every, seed)
+    if measured.compare or made.beside:
+        # under a name that does not say where the folder stands
+        own = dataclasses.replace(tokenizer_compare.contender(folder), name=f"{folder.name} (this one)")
+        sizes = [tokenizer_compare.of_bytes(name, model) for name, model in made.beside.items()]
+        meta["compared"] = tokenizer_compare.compare([own, *sizes, *measured.compare], every, seed)
     if made.recipe is not None:
         meta["recipe"] = made.recipe
     files.write_json(folder / META_NAME, meta)

@@ -94,7 +94,16 @@ def _train(
                 lines = lines if isinstance(lines, list) else text.read()[0]
                 model = train_model(lines, trainer | {"required_chars": _BLANK}, options.seed)
     tokenizer_folder.keep(output_dir, model, recipe, used)
-    made = Made(model, trainer | {"chars_per_corpus": text.asked}, training=used, recipe=recipe)
+    beside = {}
+    for size in options.compare_sizes:
+        with Progress(f"train {size:,} pieces to compare", None) as progress, progress.beating():
+            name = f"{size:,} pieces"
+            try:
+                beside[name] = train_model(text.read()[0], trainer | {"vocab_size": size}, options.seed)
+            except HaigoError as error:
+                fix = error.fix.replace("--vocab-size", "--compare-sizes")
+                raise HaigoError(error.problem, fix, option="compare_sizes") from None
+    made = Made(model, trainer | {"chars_per_corpus": text.asked}, training=used, recipe=recipe, beside=beside)
     return tokenizer_folder.write(made, output_dir, corpora, options, unseen)
 
 

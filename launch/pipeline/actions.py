@@ -249,7 +249,7 @@ def screen(root: Path, run: RunFile) -> str:
 def search(root: Path, run: RunFile) -> dict[str, float]:
     """Fit the mixing laws and choose the mixture; the command that does the same by hand is kept in it."""
     from launch.proxies import metrics
-    from mixer import report
+    from mixer import figures, report
     from mixer.search import SearchOptions
     from mixer.search import search as find
 
@@ -270,8 +270,13 @@ def search(root: Path, run: RunFile) -> dict[str, float]:
     named = {name: getattr(asked, name) for name in ("ratios", "metrics", "supply", "screen")}
     inside = {name: str(root / path) for name, path in named.items() if path}
     given = asked.replaced(**inside, output=str(root / "search" / "mixture.yml"))
+    # the folder is not drawn to: it asks for what the report's figures need
+    given = given.replaced(figures=str(root / "search"))
     answer = find(given, redact.command(["python", "-m", "mixer.search", *flags.argv(asked)]))
     files.write_json(root / "search" / "held_out.json", answer.held_out_predictions)
+    if answer.curves:
+        drawn = {"weights": dict(answer.document()["weights"]), **answer.curves}
+        files.write_json(root / "search" / figures.CURVES, drawn)
     files.write_text(root / "search" / "answer.txt", report.text(answer.document()))
     return dict(zip(answer.corpora, answer.weights.tolist(), strict=True))
 

@@ -9,7 +9,7 @@ from haigo import cli, files
 from haigo.cli import HaigoError, Refused
 from launch.pipeline import domains, inputs, keys
 from launch.pipeline.runfile import FIRST_ROUND, RunFile
-from preprocess import quality_model
+from preprocess import quality_model, tokenizer_compare
 
 
 def check_output(run: RunFile, path: Path, root: Path) -> None:
@@ -26,6 +26,7 @@ def check_output(run: RunFile, path: Path, root: Path) -> None:
     for name, corpus in run.corpora.items():
         read += inputs.find_files([each for each in corpus.files if raw not in each], name, path.parent)
     more = [*run.pairs.values(), *run.test_pairs.values(), *run.decontaminate.against, run.tokenizer.path]
+    more += run.tokenizer.compare
     more += [each for corpus in run.corpora.values() for each in corpus.partition.good if each not in run.corpora]
     read += [Path(each) for each in (*more, run.scores.data_dir) if each and raw not in each]
     if not (files.made(path) and path.resolve() == (root / "run.yml").resolve()):
@@ -89,6 +90,8 @@ def check(run: RunFile, path: Path) -> None:
         from haigo.formats.tokenizer import adopted
 
         adopted.adopt(place, run.tokenizer.eod_piece)
+    for other in run.tokenizer.compare:
+        tokenizer_compare.contender(existing(other, "tokenizer.compare"))
     for name, corpus in run.corpora.items():
         for good in corpus.partition.good:
             if good not in run.corpora:

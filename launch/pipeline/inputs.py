@@ -63,7 +63,9 @@ def filled(run: RunFile, places: Mapping[str, str], name: str) -> RunFile:
         pairs={each: at(path) for each, path in run.pairs.items()},
         test_pairs={each: at(path) for each, path in run.test_pairs.items()},
         decontaminate=run.decontaminate.replaced(against=list(map(at, run.decontaminate.against))),
-        tokenizer=run.tokenizer.replaced(path=at(given) if given else None),
+        tokenizer=run.tokenizer.replaced(
+            path=at(given) if given else None, compare=list(map(at, run.tokenizer.compare))
+        ),
         scores=scores.replaced(data_dir=folder),
     )
 

@@ -78,11 +78,15 @@ class Tokenizer(Options):
         doc="how many characters of each corpus it is trained on",
     )
     model_type: str = again(TokenizerOptions, "model_type")
+    compare: list[str] = again(
+        TokenizerOptions, "compare", doc="other tokenizers, as `path`, whose compression the report shows beside"
+    )
+    compare_sizes: list[int] = again(TokenizerOptions, "compare_sizes")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.path:
-            self.refuse_idle("'tokenizer.path'", "vocab_size", "chars_per_corpus", "model_type")
+            self.refuse_idle("'tokenizer.path'", "vocab_size", "chars_per_corpus", "model_type", "compare_sizes")
         elif self.eod_piece is not None:
             raise HaigoError("'tokenizer.eod_piece' says nothing without 'tokenizer.path'.", "name the tokenizer there")
 

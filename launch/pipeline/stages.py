@@ -155,6 +155,8 @@ class Chain:
         source = self.run.tokenizer.path or ""
         given = self.digests.of([Path(source)]) if source and Path(source).exists() else source
         stated = [inputs.stated(self.file.tokenizer), given, cleaned, self.file.data_seed]
+        if others := self.run.tokenizer.compare:
+            stated.append(self.digests.of([ahead.existing(other, "tokenizer.compare") for other in others]))
         return self._do("tokenizer", stated, actions.tokenizer, proof=partial(actions.tokenizer_digest, self.root))
 
     def _partition(self, cleaned: dict[str, Any]) -> dict[str, dict[str, Any]]:

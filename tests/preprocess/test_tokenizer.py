@@ -492,7 +492,7 @@ def test_other_tokenizers_are_measured_beside(others, trained, cleaned, capsys):
     assert tokenizer.main([*words, "--compare", str(others / "nfkc.model")]) == 0
     assert "nfkc.model (" in capsys.readouterr().out
     assert set(tokenizer.meta(others / "adopted")["compared"]["tokenizers"]) == {
-        str(others / "adopted"),
+        "adopted (this one)",
         str(others / "nfkc.model"),
     }
 
@@ -513,3 +513,17 @@ def test_other_tokenizers_that_are_none(tmp_path, cleaned, name, message):
     with pytest.raises(HaigoError, match=message):  # before anything is trained
         tokenizer_train.train({"one": cleaned / "one"}, tmp_path / "t", vocab_size=420, compare=[tmp_path / name])
     assert not (tmp_path / "t").exists()
+
+
+def test_other_sizes_are_trained_and_only_compared(tmp_path, cleaned):
+    corpora = {"one": cleaned / "one"}
+    alone = tokenizer_train.train(corpora, tmp_path / "alone", vocab_size=420)
+    made = tokenizer_train.train(corpora, tmp_path / "both", vocab_size=420, compare_sizes=[380, 460])
+    assert made["sha256"] == alone["sha256"] and "compared" not in alone
+    rows = made["compared"]["tokenizers"]
+    assert list(rows) == ["both (this one)", "380 pieces", "460 pieces"]
+    held = [each["corpora"]["one"]["bytes_per_token"] for each in rows.values()]
+    assert held[1] < held[0] < held[2]
+    with pytest.raises(HaigoError, match="too small for this text") as caught:
+        tokenizer_train.train(corpora, tmp_path / "both", vocab_size=420, compare_sizes=[300])
+    assert "--compare-sizes" in caught.value.fix

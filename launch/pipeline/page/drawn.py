@@ -11,7 +11,7 @@ from launch.pipeline import ledger
 from mixer import figures as mixture_figures
 
 FOLDER = ledger.FIGURES
-NAMES = ("weights", "transfer", "skill", "fit", "curves", "changes")
+NAMES = (*mixture_figures.NAMES, "curves", "changes")
 
 
 def check(root: Path) -> None:
@@ -23,11 +23,17 @@ def write(
     folder: Path,
     mixture: Mapping[str, Any],
     law: Mapping[str, Any] | None,
+    searched: Mapping[str, Any] | None,
     curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
     changes: Sequence[Mapping[str, Any]],
 ) -> list[Path]:
-    """Draw all of them; the paths."""
-    made = mixture_figures.write(folder, mixture, None if law is None else {"fit": mixture_figures.fit_of(law)}, False)
+    """Draw all of them; the paths.
+
+    Args:
+        searched: `curves.json` of the search.
+    """
+    shown = dict(searched or {}) | ({"fit": mixture_figures.fit_of(law)} if law is not None else {})
+    made = mixture_figures.write(folder, mixture, shown or None, False)
     if curves:
         rows = [
             (metric, model, tokens, value)

@@ -15,6 +15,7 @@ from launch.pipeline import summary as summaries
 from launch.pipeline.page import drawn, trained
 from launch.pipeline.page.html import label, template
 from launch.pipeline.summary import require_trained
+from mixer import figures as mixture_figures
 from mixer import japanese, law_file
 from mixer import page as mixture_page
 
@@ -40,6 +41,11 @@ _ENVIRONMENT = {"platform": str, "cores": int, "packages": {str: (str, None)}}
 _TOKENIZER = {
     "corpora": {str: {"characters_per_token": float, "documents?": int, "lossless?": int}},
     "vocab_size?": int,
+    "compared?": {
+        "tokenizers": {
+            str: {"vocab_size": int, "corpora": {str: {"characters_per_token": float, "bytes_per_token": float}}}
+        },
+    },
 }
 _CARD_FILE = {"title?": str, "origin?": str, "licences?": {str: int}}
 _CLEAN = {
@@ -115,7 +121,8 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
     }
     given["places"] = _places(given, say)
     text = template("page.html", language).render(**given, scripts=mixture_page.SCRIPTS if law else [])
-    drawn.write(root / drawn.FOLDER, mixture, law, curves, trained.changes(models, errors))
+    searched = mixture_figures.read(root / "search", mixture)
+    drawn.write(root / drawn.FOLDER, mixture, law, searched, curves, trained.changes(models, errors))
     files.write_text(root / "report.html", text)
     return root / "report.html"
 
@@ -162,7 +169,13 @@ def _tokenizer(root: Path, run: runfile.RunFile) -> dict[str, Any]:
             "bytes_per_token": row["characters_per_token"] * wide or None,
             "lossless": f"{row['lossless']:,} / {whole:,}" if whole else "",
         }
-    return {"vocab_size": found.get("vocab_size", 0), "sha256": str(found.get("sha256", "")), "corpora": rows}
+    others = found.get("compared", {}).get("tokenizers", {})
+    return {
+        "vocab_size": found.get("vocab_size", 0),
+        "sha256": str(found.get("sha256", "")),
+        "corpora": rows,
+        "compared": others if len(others) > 1 else {},
+    }
 
 
 def _corpora(root: Path, run: runfile.RunFile) -> dict[str, Any]:

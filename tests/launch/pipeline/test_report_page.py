@@ -66,6 +66,11 @@ def searched(root):
     out = ["--output", root / "search/mixture.yml"]
     assert cli.run(search.main, list(map(str, [*given, *more, *out]))) == 0
     (root / "mixture.yml").write_bytes((root / "search/mixture.yml").read_bytes())
+    pair, two = ["news_bpb", "wiki_bpb"], [[1.0, 1.2], [1.1, 1.1]]
+    curves = {"weights": yamlfile.read(root / "mixture.yml")["weights"], "fit": {}}
+    curves["trade_off"] = {"metrics": pair, "curve": two, "marks": {"chosen": [1.2, 1.2]}, "runs": two}
+    curves["ceilings"] = {"unit": "sum", "lines": {"wiki_bpb": [[5.0, 0.2], [10.0, None]]}, "given": {"wiki_bpb": 5.0}}
+    put(root / "search" / "curves.json", curves)
 
 
 RUN = {
@@ -144,7 +149,10 @@ def texts(root):
         (root / "data" / name).mkdir(parents=True)
         manifest.write(root / "data" / name / "train_text_document", {"tokens": 1000, "bin_sha256": "ab" * 32})
         corpora[name] = {"characters_per_token": 1.7, "documents": 97, "lossless": 97}
-    put(root / "tokenizer" / "meta.json", {"vocab_size": 4096, "sha256": "cd" * 32, "corpora": corpora})
+    measured = {name: {"characters_per_token": 1.7, "bytes_per_token": 3.25} for name in CORPORA}
+    others = {name: {"vocab_size": 4096, "corpora": measured} for name in ("tokenizer (this one)", HOSTILE)}
+    meta = {"vocab_size": 4096, "sha256": "cd" * 32, "corpora": corpora, "compared": {"tokenizers": others}}
+    put(root / "tokenizer" / "meta.json", meta)
     row = {"model": "1-3B", "layout": HOSTILE, "file": "configs/1-3B.yml", "nodes": 1, "memory_gb": 37.1, "epochs": 2.0}
     row |= {"tokens_per_s": [1.0, 2.0], "days": [3.0, 4.0]}
     put(root / "configs" / "plan.json", {"configs": [row], "tokens": 2e10, "cluster": "a100-40gb", "notes": [HOSTILE]})
