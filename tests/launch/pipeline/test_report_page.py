@@ -67,7 +67,8 @@ def searched(root):
     assert cli.run(search.main, list(map(str, [*given, *more, *out]))) == 0
     (root / "mixture.yml").write_bytes((root / "search/mixture.yml").read_bytes())
     pair, two = ["news_bpb", "wiki_bpb"], [[1.0, 1.2], [1.1, 1.1]]
-    curves = {"weights": yamlfile.read(root / "mixture.yml")["weights"], "fit": {}}
+    curves = {"weights": yamlfile.read(root / "mixture.yml")["weights"]}
+    curves["fit"] = {"news_bpb": {"measured": [1.0, 1.1], "predicted": [1.0, 1.2]}}
     curves["trade_off"] = {"metrics": pair, "curve": two, "marks": {"chosen": [1.2, 1.2]}, "runs": two}
     curves["ceilings"] = {"unit": "sum", "lines": {"wiki_bpb": [[5.0, 0.2], [10.0, None]]}, "given": {"wiki_bpb": 5.0}}
     put(root / "search" / "curves.json", curves)
