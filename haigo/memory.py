@@ -7,9 +7,14 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+from haigo import control_groups
+
 _NO_LIMIT = 1 << 60
-_GROUP_OF_MINE = Path("/proc/self/cgroup")
-_GROUPS = Path("/sys/fs/cgroup")
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    2: ("memory.max", "memory.current", ""),
+}
+"""By version: the limit, what is taken, and what the names in memory.stat begin with."""
 
 
 def available() -> int:
@@ -26,28 +31,15 @@ def available() -> int:
 
 
 def _group_limits() -> Iterator[int]:
-    """Of the process' control group and all that it lies in (a Slurm job, a systemd unit, a container), of either version:
-    bytes to the limit. What the group's files fill of the system's cache is given up before anything is killed."""
-    try:
-        lines = _GROUP_OF_MINE.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = ["0::/", "1:memory:/"]
-    for line in lines:
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if not controllers:
-            root, limit, used, prefix = _GROUPS, "memory.max", "memory.current", ""
-        elif "memory" in controllers.split(","):
-            root, limit, used, prefix = _GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
-        else:
-            continue
-        parts = [part for part in path.split("/") if part]
-        for depth in range(0 if ".." in parts else len(parts), -1, -1):  # a container may not see where it lies
-            place = root.joinpath(*parts[:depth])
-            with contextlib.suppress(OSError, ValueError):
-                most = int((place / limit).read_text(encoding="ascii"))  # "max" is no number: no limit
-                if most < _NO_LIMIT:
-                    taken = int((place / used).read_text(encoding="ascii"))
-                    yield max(0, most - max(0, taken - _cached(place, prefix)))
+    """Bytes to the limit of each control group. What its files fill of the system's cache is given up before anything is
+    killed."""
+    for place, version in control_groups.folders("memory"):
+        limit, used, prefix = _FILES[version]
+        with contextlib.suppress(OSError, ValueError):
+            most = int((place / limit).read_text(encoding="ascii"))  # "max" is no number: no limit
+            if most < _NO_LIMIT:
+                taken = int((place / used).read_text(encoding="ascii"))
+                yield max(0, most - max(0, taken - _cached(place, prefix)))
 
 
 def _cached(place: Path, prefix: str) -> int:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
-from haigo import cli, shown
+from haigo import cli, control_groups, shown
 from haigo.cli import Failed, HaigoError, Internal, foreseen, internal
 from haigo.progress import Progress
 
@@ -34,15 +34,16 @@ _KILLED = "a worker process was killed (the system's out-of-memory killer is the
 
 
 def cores() -> int:
-    """How many cores this process may use: its affinity, cut by the cgroup's quota (containers and Slurm set both)."""
+    """How many cores this process may use: its affinity, cut by its control groups' quotas (containers and Slurm set both)."""
     allowed = len(os.sched_getaffinity(0))
-    try:
-        with open("/sys/fs/cgroup/cpu.max", encoding="ascii") as handle:
-            quota, period = handle.read().split()
-        if quota != "max":
-            allowed = min(allowed, max(1, int(quota) // int(period)))
-    except (OSError, ValueError):
-        pass
+    for place, version in control_groups.folders("cpu"):
+        with contextlib.suppress(OSError, ValueError):  # "max" is no number: no quota
+            if version == 2:
+                quota, period = map(int, (place / "cpu.max").read_text(encoding="ascii").split())
+            else:
+                names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                quota, period = (int((place / name).read_text(encoding="ascii")) for name in names)
+            allowed = min(allowed, max(1, quota // period)) if quota > 0 else allowed  # -1: none, in version 1
     return max(1, allowed)
 
 

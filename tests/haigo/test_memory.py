@@ -1,8 +1,8 @@
-"""Memory that can be had, under the limits of control groups."""
+"""Memory and cores that can be had, under the limits of control groups."""
 
 import pytest
 
-from haigo import memory
+from haigo import control_groups, memory, pool
 
 MB = 1 << 20
 V2 = ("0::", "", "memory.max", "memory.current", "")
@@ -13,8 +13,8 @@ V1 = ("4:cpuset,memory:", "memory", "memory.limit_in_bytes", "memory.usage_in_by
 def group(request, tmp_path, monkeypatch):
     """Lays out a group: group(path, limit, used, bytes in the cache); and says that this process is in the last one."""
     head, below, limit_file, used_file, prefix = request.param
-    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(memory, "_GROUP_OF_MINE", tmp_path / "mine")
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "_MINE", tmp_path / "mine")
 
     def lay(path, limit, used=0, cached=0, mine=None):
         place = tmp_path / "groups" / below / path
@@ -56,3 +56,29 @@ def test_a_container_that_does_not_see_where_it_lies(group, mine):
 def test_no_limit(group):
     group("", "max")
     assert memory.available() > 1 << 24
+
+
+QUOTAS = [
+    ({"job": 3, "job/step": None}, 3),
+    ({"": 8, "job": 2, "job/step": 5}, 2),
+    ({"job": None}, 8),
+    ({"job": 0.5}, 1),
+]
+
+
+@pytest.mark.parametrize(("quotas", "cores"), QUOTAS)
+@pytest.mark.parametrize("version", [1, 2])
+def test_cores_of_a_group_inside_others(tmp_path, monkeypatch, version, quotas, cores):
+    monkeypatch.setattr(control_groups, "_ROOT", tmp_path / "groups")
+    monkeypatch.setattr(control_groups, "_MINE", tmp_path / "mine")
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: range(8))
+    (tmp_path / "mine").write_text(f"{'0:' if version == 2 else '3:cpu,cpuacct'}:/{max(quotas, key=len)}\n")
+    for path, quota in quotas.items():
+        place = tmp_path / "groups" / ("" if version == 2 else "cpu") / path
+        place.mkdir(parents=True, exist_ok=True)
+        if version == 2:
+            (place / "cpu.max").write_text(f"{'max' if quota is None else int(quota * 100_000)} 100000\n")
+        else:
+            (place / "cpu.cfs_quota_us").write_text(f"{-1 if quota is None else int(quota * 100_000)}\n")
+            (place / "cpu.cfs_period_us").write_text("100000\n")
+    assert pool.cores() == cores
