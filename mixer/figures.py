@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from haigo import figures, files
+from haigo import figures, files, page
 from mixer.proxies import short_names
 
 CURVES = "curves.json"
@@ -134,6 +134,12 @@ def _shortened(document: Mapping[str, Any], curves: Mapping[str, Any] | None) ->
     named = shortener(document)
     kept = {key: document[key] for key in ("weights", "interval", "token_share", "transfer", "fit") if key in document}
     return named(kept), named(curves or {})
+
+
+def units_of(document: Mapping[str, Any]) -> dict[str, str]:
+    """What each metric is counted in, by its name as `shortener` gives it: the full name tells the unit."""
+    metrics = short_names(list(document.get("prediction", {})), "metric")
+    return {short: page.unit(metric) for metric, short in metrics.items()}
 
 
 def shortener(document: Mapping[str, Any]) -> Callable[[Any], Any]:

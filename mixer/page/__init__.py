@@ -28,8 +28,17 @@ def render(document: Mapping[str, Any], law: Mapping[str, Any] | None, language:
     return template.render(title=title, m=given, scripts=SCRIPTS if given["law"] else [])
 
 
-def about(document: Mapping[str, Any], law: Mapping[str, Any] | None, language: str) -> dict[str, Any]:
-    """What `mixture.html` shows of a recommendation."""
+def about(
+    document: Mapping[str, Any],
+    law: Mapping[str, Any] | None,
+    language: str,
+    curves: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What `mixture.html` shows of a recommendation.
+
+    Args:
+        curves: what `figures.read` gives; the mixer then begins with the two metrics of their trade-off.
+    """
     say = page.speaker(language, japanese.say)
     told = {heading: [say(each) for each in said] for heading, said in sentences(document).items()}
     named = figures.shortener(document)
@@ -39,8 +48,11 @@ def about(document: Mapping[str, Any], law: Mapping[str, Any] | None, language: 
     reference = shown.get("reference", {"name": "token share"})
     share = shown.get("token_share") or reference.get("weights")
     cards = fit.get("cross_validation", {}).get("metrics", {})
+    units = figures.units_of(document)
     if law is not None:
+        pair = [law["metrics"].index(each) for each in (curves or {}).get("trade_off", {}).get("metrics", [])]
         law = {key: value if key in _WHOLE else named(value) for key, value in law.items()}
+        law["pair"] = pair
     return {
         "weights": weights,
         "share": share,
@@ -53,7 +65,8 @@ def about(document: Mapping[str, Any], law: Mapping[str, Any] | None, language: 
         "transfer": shown.get("transfer"),
         "prediction": shown.get("prediction"),
         "law": law,
-        "words": None if law is None else _words(law, language, say),
+        "words": None if law is None else _words(law, units, language, say),
+        "units": units,
         "cards": {metric: {**card, "said": say(in_words(card["r2"]))} for metric, card in cards.items()},
         "held": fit.get("held_out", {}).get("metrics"),
         "judgement": _judgement(fit, say) if cards else "",
@@ -97,7 +110,7 @@ def _columns(shown: Mapping[str, Any], share: Mapping[str, float] | None, say: C
     return made
 
 
-def _words(law: Mapping[str, Any], language: str, say: Callable[..., str]) -> dict[str, Any]:
+def _words(law: Mapping[str, Any], units: Mapping[str, str], language: str, say: Callable[..., str]) -> dict[str, Any]:
     """What `mixer.js` says in the page's language."""
     script = (HERE / "mixer.js").read_text(encoding="utf-8")
     known = page.sentences() if language == "ja" else {}
@@ -105,7 +118,7 @@ def _words(law: Mapping[str, Any], language: str, say: Callable[..., str]) -> di
         **{english: japanese for english, japanese in known.items() if f'"{english}"' in script},
         "reference": say(law["reference"]["name"]),
         "unit": say("weighted mean" if law["objective"]["name"] == "sum" else law["objective"]["name"]),
-        "units": [say(page.unit(metric)) for metric in law["metrics"]],
+        "units": [say(units[metric]) for metric in law["metrics"]],
     }
 
 

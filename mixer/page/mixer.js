@@ -62,7 +62,7 @@
     });
     lines.forEach(({part, place, value, change}, m) => {
       const one = found.metrics[m], top = file.ceilings[file.metrics[m]];
-      const over = top !== undefined && file.sign[m] * (one.mean - top) > 1e-9;
+      const over = top !== undefined && file.sign[m] * (one.mean - top) > 5e-4 * Math.abs(top);  // more than is shown: the search stops at a ceiling
       part.now.style.left = place(one.mean) + "%";
       part.range.style.left = place(one.low) + "%";
       part.range.style.width = place(one.high) - place(one.low) + "%";
@@ -171,8 +171,8 @@
     mine();
   };
   if (file.metrics.length > 1) {
-    const used = file.objective.coefficients, first = used.indexOf(Math.max(...used));
-    const second = file.metrics.map((_, m) => m).filter(m => m !== first).sort((a, b) => (used[b] > 0) - (used[a] > 0) || a - b)[0];
+    const used = file.objective.coefficients, first = file.pair[0] ?? used.indexOf(Math.max(...used));
+    const second = file.pair[1] ?? file.metrics.map((_, m) => m).filter(m => m !== first).sort((a, b) => (used[b] > 0) - (used[a] > 0) || a - b)[0];
     [[across, first], [up, second]].forEach(([select, value]) => {
       file.metrics.forEach((metric, m) => select.append(make("option", {value: m}, metric)));
       select.value = value;

@@ -12,7 +12,7 @@ import pytest
 from mixer_worlds import world
 
 from haigo import cli, yamlfile
-from mixer import law_file, page, report, search
+from mixer import figures, law_file, page, report, search
 from mixer.laws_exp import ExponentialLaw
 from mixer.laws_nested import NestedShareLaw
 from mixer.laws_repeat import RepeatedShareLaw
@@ -188,8 +188,15 @@ def test_sliders_keep_the_sum_the_ratio_the_limits_and_what_is_locked(shown, mad
     assert shown.complaints() == []
 
 
+def test_units_are_told_from_whole_names():
+    known = {"weights": {"arxiv": 1.0}, "prediction": {"metric/the_pile_arxiv_val_loss": {}, "news_bpb": {}}}
+    assert figures.units_of(known) == {"arxiv": "loss", "news_bpb": "bits per byte"}
+
+
 def test_it_says_where_nothing_was_tried(shown, made, law):
     shown.open((made / "en.html").as_uri())
+    assert shown.run("document.querySelectorAll('#metrics .over').length") == 0  # of the search's own answer
+    assert "does not ask for the ceilings" in shown.run("document.querySelector('.trade').innerText")
     assert shown.run("document.getElementById('verdict').className") in ("inside", "edge")
     shown.run(
         "document.getElementById('best').value = 2; document.getElementById('best').dispatchEvent(new Event('change'))"

@@ -87,7 +87,8 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
     names = [f"{weight:g} × {metric}" if weight != 1 else metric for metric, weight in run.objective.metrics.items()]
     columns, proxies = _proxies(root)
     law = law_file.read(root / "search" / "mixture.yml", mixture["weights"])
-    about = mixture_page.about(mixture, law, language)
+    searched = mixture_figures.read(root / "search", mixture)
+    about = mixture_page.about(mixture, law, language, searched)
     curves, errors = trained.curves(root, run, models), trained.errors(root, models)
     say = page.speaker(language, japanese.say)
     if len(names) > 1:
@@ -121,7 +122,6 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
     }
     given["places"] = _places(given, say)
     text = template("page.html", language).render(**given, scripts=mixture_page.SCRIPTS if law else [])
-    searched = mixture_figures.read(root / "search", mixture)
     drawn.write(root / drawn.FOLDER, mixture, law, searched, curves, trained.changes(models, errors))
     files.write_text(root / "report.html", text)
     return root / "report.html"

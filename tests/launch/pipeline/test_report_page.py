@@ -216,6 +216,11 @@ def test_the_report_in_a_browser(root, shown, language, width, dark):
 
 def test_what_it_says_of_the_models(root, shown):
     shown.open((root.parent / "en.html").as_uri())
+    first = [
+        shown.run(f"document.getElementById('{name}').selectedOptions[0].textContent") for name in ("across", "up")
+    ]
+    drawn_pair = json.loads((root / "search" / "curves.json").read_text(encoding="utf-8"))["trade_off"]["metrics"]
+    assert first == drawn_pair  # the page begins with what stands in figures/
     changes = shown.run("[...document.querySelectorAll('.gains tr')].map(e => e.querySelector('b').textContent)")
     assert changes == ["-16.7%", "-15.4%", "-14.3%"]
     assert shown.run("document.querySelectorAll('.gains .range').length") == 3
