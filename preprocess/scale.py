@@ -215,7 +215,7 @@ def run_on(executor: jobs.Executor, step: Step, tasks: int, label: str) -> None:
         name, why = next(iter(bad.items()))
         raise Failed(
             f"{label}: {len(bad):,} of {tasks:,} tasks failed; task {name}: {why}",
-            "give the same command again: it does these alone",
+            "mend what the sentence names, if it names something; the same command then does these alone",
         )
 
 
