@@ -50,8 +50,7 @@ def test_a_killed_search_ends_in_the_same_bytes(tmp_path):
     for folder in (whole, cut):
         folder.mkdir()
     assert started(whole).wait(timeout=300) == 0
-    begin = time.monotonic()
-    assert killed(cut, lambda: time.monotonic() - begin > 1.0)
+    assert killed(cut, lambda: True)  # while it begins; in the midst of it: tests/torture.py
     assert not (cut / "mixture.yml").exists()
     mixture, drawn = cut / "mixture.yml", cut / "drawn"
     points = [mixture.exists, lambda: any(drawn.glob("*.svg")), lambda: len(list(drawn.glob("*.*g"))) > 4]
