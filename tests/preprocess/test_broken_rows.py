@@ -119,7 +119,11 @@ def test_scale_takes_the_options_of_clean(tmp_path, model_dir, capsys):
     run.write_text(text, encoding="utf-8")
     assert cli.run(scale.main, [str(run)]) == cli.FAILED  # a bad file is named when the others are done
     said = capsys.readouterr().err
-    assert f"{path} (line 3)" in said and "'clean.skip_broken' N" in said and "the same command then does these alone" in said
+    assert (
+        f"{path} (line 3)" in said
+        and "'clean.skip_broken' N" in said
+        and "the same command then does these alone" in said
+    )
     run.write_text(text + "clean: {skip_brokn: 1}\n", encoding="utf-8")
     assert cli.run(scale.main, [str(run)]) == cli.BAD_INPUT
     assert "unknown key 'clean.skip_brokn'. Did you mean 'skip_broken'?" in capsys.readouterr().err
