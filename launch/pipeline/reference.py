@@ -6,10 +6,11 @@ python -m launch.pipeline.reference > docs/runfile.md
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,24 @@ from haigo.cli import HaigoError
 from launch.pipeline import runfile
 from launch.pipeline.corpus import Partition
 
+_SMALL = (
+    "# There is little text: vocabulary, proxies and models are sized for a first answer in some ten minutes on two cores.\n"
+    "# The defaults, which stand behind them, are for more."
+)
 _HINTS = typing.get_type_hints(runfile.RunFile)
 _SECTIONS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if dataclasses.is_dataclass(hint)} | {
     "corpora": runfile.Corpus
 }
+
+
+FEW_BYTES = 100_000_000
+"""Files that hold less, as they lie on the disk, are little text: 50,000 pieces would be learnt from nothing."""
+FIRST_RUN: dict[str, dict[str, int]] = {
+    "tokenizer": {"vocab_size": 8000, "chars_per_corpus": 1_000_000},
+    "proxies": {"runs": 24, "held_out": 4, "tokens": 120_000, "eval_tokens": 6_000},
+    "train": {"tokens": 800_000, "seq_length": 512, "evaluations": 5},
+}
+"""What `--init` writes for little text: a first answer in some ten minutes on two cores, as `examples/mini.yml` has it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,11 +73,17 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def template(corpora: dict[str, list[str]]) -> str:
-    """A commented run file for the given corpora (name -> files)."""
+def template(corpora: dict[str, list[str]], sizes: Mapping[str, Mapping[str, int]] | None = None) -> str:
+    """A commented run file for the given corpora (name -> files).
+
+    Args:
+        sizes: section -> key -> value, for what is not to have its default.
+    """
+    sizes = sizes or {}
     lines = [
         "# A run of the whole chain: python -m launch.pipeline THIS_FILE",
         "# Every key is explained in docs/runfile.md; the ones commented out show their default.",
+        *([_SMALL] if sizes else []),
         "",
     ]
     first = next(iter(corpora))
@@ -80,7 +101,8 @@ def template(corpora: dict[str, list[str]]) -> str:
             lines += [f'  ceilings: {{"*_bpb": "+5%"}}   # {docs["ceilings"]}']
         elif each.name in _SECTIONS:
             lines += [f"{each.name}:   # {each.metadata['doc']}"]
-            lines += [_line(key, "  ", active=True) for key in _fields(_SECTIONS[each.name])]
+            own = sizes.get(each.name, {})
+            lines += [_line(key, "  ", True, own.get(key.name)) for key in _fields(_SECTIONS[each.name])]
         elif each.name in given:
             lines += [f"{each.name}: {yamlfile.inline(given[each.name])}   # {each.metadata['doc']}"]
         else:
@@ -92,10 +114,12 @@ def _fields(cls: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)
 
 
-def _line(each: dataclasses.Field[Any], indent: str = "", active: bool = False) -> str:
-    """A key with its default; commented out if it is empty or not `active`."""
+def _line(each: dataclasses.Field[Any], indent: str = "", active: bool = False, instead: int | None = None) -> str:
+    """A key with its default, or with another value and the default behind; commented out if it is empty or not `active`."""
     value = options.shown_default(each).strip("`")
     value = "{}" if value == "see below" else value
+    if instead is not None:
+        return f"{indent}{each.name}: {instead}   # {each.metadata['doc']} (default: {value or 'empty'})"
     return f"{indent}{'' if active and value else '# '}{each.name}: {value}   # {each.metadata['doc']}"
 
 
@@ -113,9 +137,19 @@ def init(path: Path, given: Sequence[str]) -> int:
         runfile.check_corpus(name, word)
         corpora.setdefault(name, []).append(file)
     naming.check_all(corpora, "corpus", "--init")
-    files.write_text(path, template(corpora))
+    little = bool(given) and sum(map(os.path.getsize, _files(corpora))) < FEW_BYTES
+    files.write_text(path, template(corpora, FIRST_RUN if little else None))
     print(f"wrote {path}: look through it, then run `python -m launch.pipeline {path}`")
     return cli.OK
+
+
+def _files(corpora: Mapping[str, Sequence[str]]) -> list[str]:
+    """The files that are there now."""
+    found = [
+        each for listed in corpora.values() for file in listed for each in (glob.glob(file, recursive=True) or [file])
+    ]
+    below = [str(path) for each in found if os.path.isdir(each) for path in Path(each).rglob("*")]
+    return [each for each in {*found, *below} if os.path.isfile(each)]
 
 
 if __name__ == "__main__":

@@ -97,6 +97,11 @@ def test_init_writes_a_run_file_that_is_read_back(tmp_path, monkeypatch):
     assert pipeline_main(["--init", "my.yml", "news.jsonl.gz", "百科=wiki.xml".replace("百科", "wiki")]) == 0
     run = runfile.read("my.yml")
     assert list(run.corpora) == ["news", "wiki"] and run.objective.metrics == {"news_bpb": 1.0}
+    assert (run.tokenizer.vocab_size, run.train.tokens) == (8000, 800_000)  # little text: a first answer soon
+    with open("wiki.xml", "r+b") as large:
+        large.truncate(runfile_docs.FEW_BYTES)
+    assert pipeline_main(["--init", "large.yml", "news.jsonl.gz", "wiki=wiki.xml"]) == 0
+    assert runfile.read("large.yml").tokenizer.vocab_size == runfile.RunFile.tokenizer.vocab_size == 50_000
     with pytest.raises(HaigoError, match="exists already"):
         pipeline_main(["--init", "my.yml"])
 
