@@ -43,9 +43,9 @@ class Faulty:
 
 
 def main(run_file: str, kind: str, folder: str) -> None:
-    from preprocess import scale
+    from preprocess import scale, scale_executors, scale_runfile
 
-    run = scale.read(run_file)
+    run = scale_runfile.read(run_file)
     chosen = {
         name: (Faulty(step, folder, kill=kind == "pool"), tasks) for name, (step, tasks) in scale.steps(run).items()
     }
@@ -55,9 +55,9 @@ def main(run_file: str, kind: str, folder: str) -> None:
         try:
             if kind == "pool":
                 for name, (step, tasks) in chosen.items():
-                    scale.run_pool(step, tasks, 2, name)
+                    scale_executors.run_pool(step, tasks, 2, name)
             else:
-                scale.executors(chosen, run.replaced(executor=kind, workers=2))[-1].run()
+                scale_executors.datatrove(chosen, run.replaced(executor=kind, workers=2))[-1].run()
             break
         except Exception as error:
             if attempts > 300:

@@ -20,7 +20,7 @@ import pytest
 from haigo import cli, files, ownership, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from preprocess import clean, index, inspect, scale, scale_steps
+from preprocess import clean, index, inspect, scale, scale_executors, scale_runfile, scale_steps
 
 SHARDS = 100
 TASKS = 24  # of datatrove, which takes a second or two of CPU to start each
@@ -194,10 +194,10 @@ def test_marks_of_another_run_are_not_believed(raw, model_dir, tmp_path, monkeyp
     module.LocalPipelineExecutor = module.SlurmPipelineExecutor = Local
     monkeypatch.setitem(sys.modules, "datatrove", types.ModuleType("datatrove"))
     monkeypatch.setitem(sys.modules, "datatrove.executor", module)
-    run = scale.read(run_file(tmp_path, raw, model_dir))
+    run = scale_runfile.read(run_file(tmp_path, raw, model_dir))
     run = run.replaced(executor="datatrove")
     for one, salt in ((run, "a"), (run.replaced(workers=5), "a"), (run, "b"), (run.replaced(clean={}), "a")):
-        scale.executors(scale.steps(one), one, salt)
+        scale_executors.datatrove(scale.steps(one), one, salt)
     assert folders[:3] == folders[3:6] and len(set(folders)) == 9
 
 

@@ -16,7 +16,7 @@ from corpora_folders import write
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from preprocess import dedup, dedup_plan, dedup_steps, near_pairs, scale, scale_tasks
+from preprocess import dedup, dedup_plan, dedup_steps, near_pairs, scale, scale_runfile, scale_tasks
 from preprocess.minhash import Shape, Sketcher
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,7 +119,7 @@ def test_ranges_lots_and_tasks_do_not_matter(world, model_dir, whole, tmp_path, 
     path = run_file(world, model_dir, tmp_path, tasks=tasks, workers=workers)
     assert scale.main([str(path)]) == 0
     assert bytes_of(tmp_path / "out") == bytes_of(whole)
-    job = scale.dedup_job(scale.read(path))
+    job = scale_runfile.dedup_job(scale_runfile.read(path))
     assert (job.plan().ranges, job.plan().lots() > 2) == (1 + tasks, True)
     before = {one: one.stat().st_mtime_ns for one in (tmp_path / "out").rglob("*.*") if "dedup" in str(one)}
     assert scale.main([str(path)]) == 0  # nothing is done twice
@@ -132,7 +132,7 @@ def test_ranges_lots_and_tasks_do_not_matter(world, model_dir, whole, tmp_path, 
 def test_corpora_beside_take_part_by_priority(world, model_dir, tmp_path):
     beside = {"news": str(world / "news")}
     with pytest.raises(HaigoError, match=r"'dedup\.priority' does not name every corpus"):
-        scale.read(run_file(world, model_dir, tmp_path, dedup={"beside": beside}))
+        scale_runfile.read(run_file(world, model_dir, tmp_path, dedup={"beside": beside}))
     path = run_file(world, model_dir, tmp_path, dedup={"beside": beside, "priority": ["news", "web"]})
     assert scale.main([str(path)]) == 0
     both = dedup.dedup(

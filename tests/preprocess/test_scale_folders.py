@@ -15,7 +15,7 @@ from corpora_folders import texts, write
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from preprocess import clean, decontaminate, quality, scale, scale_estimate, scale_tasks, score, split
+from preprocess import clean, decontaminate, quality, scale, scale_estimate, scale_runfile, scale_tasks, score, split
 
 ROOT = Path(__file__).resolve().parents[2]
 LETTERS = [chr(code) for code in range(0x4E00, 0x4F00)]
@@ -267,7 +267,7 @@ def test_status_names_the_steps_and_memory_is_said_with_the_items(world, model_d
 )
 def test_what_is_refused(world, model_dir, tmp_path, more, message):
     with pytest.raises(HaigoError) as caught:
-        scale.read(run_file(world, model_dir, tmp_path, **more))
+        scale_runfile.read(run_file(world, model_dir, tmp_path, **more))
     assert message in str(caught.value)
 
 

@@ -20,7 +20,7 @@ import zstandard
 from haigo import cli, digests, files, sealed, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from preprocess import clean, index, inspect, scale, scale_files, scale_tasks, sources
+from preprocess import clean, index, inspect, scale, scale_executors, scale_files, scale_runfile, scale_tasks, sources
 from preprocess.options import CleanOptions, ReadOptions
 from preprocess.sources import pieces
 
@@ -242,7 +242,7 @@ def test_samples_are_drawn_from_whole_files(model_dir, tmp_path):
     path = make("plain.jsonl", tmp_path)
     (tmp_path / "model").write_text(json.dumps(str(model_dir)))
     options = {"min_chars": 5, "max_documents": 50}
-    assert list(scale.steps(scale.read(run_file(tmp_path, [path], model_dir, clean=options)))) == [
+    assert list(scale.steps(scale_runfile.read(run_file(tmp_path, [path], model_dir, clean=options)))) == [
         "clean",
         "index",
         "join",
@@ -255,9 +255,9 @@ def test_a_changed_part_is_made_again(model_dir, tmp_path):
     raw = [make("plain.jsonl", tmp_path)]
     (tmp_path / "model").write_text(json.dumps(str(model_dir)))
     path = run_file(tmp_path, raw, model_dir)
-    chosen = scale.steps(scale.read(path))
+    chosen = scale.steps(scale_runfile.read(path))
     for name in ("split", "clean"):
-        scale.run_pool(*chosen[name], 1, name)
+        scale_executors.run_pool(*chosen[name], 1, name)
     part = sorted((tmp_path / "out" / "parts").rglob("*.jsonl.zst"))[3]
     part.write_bytes(part.read_bytes()[:-3])
     files.remove(sorted((tmp_path / "out" / "parts").glob("00000/0*.json"))[1])
