@@ -1,5 +1,5 @@
 # make demo   the whole chain on the sample world: text in, mixture, model, scores and report out
-# make test   all tests, JOBS=2 processes
+# make test   all tests, JOBS=3 processes: on two cores too, for many of them wait
 # make lint   ruff and mypy
 # make torture  every verb killed, starved of disk, run twice at once ..., then the same command: MINUTES=10, SEED=
 # make bench  the benchmarks       make size   how large the house is, room by room
@@ -11,7 +11,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP_FLAGS ?=
-JOBS ?= 2
+JOBS ?= 3
 VENV := .venv
 READY := $(VENV)/.ready
 RUN := $(VENV)/bin/python

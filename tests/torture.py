@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,8 +80,8 @@ def _difference(one: bytes, other: bytes) -> str:
 class Harm:
     """What happens inside a command's process, at a moment."""
 
-    def __init__(self, kind: str, moment: int, cwd: str) -> None:
-        self.kind, self.left, self.cwd, self.count = kind, moment, cwd, 0
+    def __init__(self, kind: str, moment: int, cwd: str, said: str) -> None:
+        self.kind, self.left, self.cwd, self.count, self.said = kind, moment, cwd, 0, said
 
     def hook(self, event: str, arguments: tuple[object, ...]) -> None:
         """Counts moments."""
@@ -99,15 +100,22 @@ class Harm:
     def strike(self) -> None:
         """It happens."""
         if self.kind == "kill":
+            Path(f"{self.said}.struck").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         elif self.kind == "clock":
             real, jump = time.time, random.Random(self.count).choice([-90_000.0, 90_000.0, -4e8])
             time.time = lambda: real() + jump
+            Path(f"{self.said}.struck").touch()
         elif self.kind == "worker":
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            # multiprocessing's resource tracker is no worker: without it Python prints a traceback of its own, and goes on
+            children = [
+                each for each in children if b"resource_tracker" not in Path(f"/proc/{each}/cmdline").read_bytes()
+            ]
             if not children:
                 self.left = 1  # at the next moment
                 return
+            Path(f"{self.said}.struck").touch()
             os.kill(int(children[-1]), signal.SIGKILL)
 
 
@@ -147,7 +155,7 @@ def _child(asked: dict[str, object]) -> None:
     for number, target in ((0, nothing), (1, nothing), (2, said)):
         os.dup2(target, number)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w", buffering=1)  # noqa: SIM115
-    harm = Harm(str(asked["harm"]), int(str(asked["moment"])), str(asked["cwd"]))
+    harm = Harm(str(asked["harm"]), int(str(asked["moment"])), str(asked["cwd"]), str(asked["said"]))
     sys.addaudithook(harm.hook)
     code = 1
     try:
@@ -167,7 +175,7 @@ class Runner:
     """Starts commands in the house."""
 
     def __init__(self, house: Path, notes: Path) -> None:
-        self.house, self.notes, self.number = house, notes, 0
+        self.house, self.notes, self.number, self.struck = house, notes, 0, 0
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         self.process = subprocess.Popen([sys.executable, "-B", __file__, "--serve"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True, env=environment)  # fmt: skip
@@ -196,6 +204,7 @@ class Runner:
     def wait(self, started: tuple[int, Path]) -> tuple[int, str, int]:
         """Exit code, what was said, and how many moments there were."""
         code = self._ask(wait=started[0])["code"]
+        self.struck += Path(f"{started[1]}.struck").is_file()
         moments = Path(f"{started[1]}.moments")
         return code, started[1].read_text(), int(moments.read_text()) if moments.is_file() else 0
 
@@ -221,6 +230,8 @@ class Torture:
         notes = Path(tempfile.mkdtemp(prefix="haigo-torture-"))
         self.runner = Runner(self.house, notes)
         self.notes = notes
+        self.tried: Counter[str] = Counter()
+        self.struck: Counter[str] = Counter()
         self.house.mkdir()
         tiny_house.build(self.house)
         self.moments, self.expected = [], []
@@ -274,8 +285,11 @@ class Torture:
             harm = rng.choice(asked) if asked else ""
             own = random.Random(f"{seed} {number}")
             if harm and (not verbs or step.verb in verbs):
+                self.tried[harm] += 1
+                before = self.runner.struck
                 try:
                     getattr(self, f"_{harm}")(number, step, own)
+                    self.struck[harm] += self.runner.struck > before
                     self._again(number, step)
                 except AssertionError as error:
                     wrongs.append(f"seed {seed}, {step.verb} {self.output(step)}, {harm}: {error}")
@@ -337,6 +351,7 @@ class Torture:
         finally:
             ballast.unlink()
         self._checked(step, code, said)
+        self.runner.struck += code != step.code
 
     def _readonly(self, number: int, step: tiny_house.Step, rng: random.Random) -> None:
         _mount("-o", "remount,ro", str(self.place))
@@ -346,6 +361,7 @@ class Torture:
             _mount("-o", "remount,rw", str(self.place))
         self._checked(step, code, said)
         assert code != 0, "nothing could be written, and it ended with 0"
+        self.runner.struck += 1
 
     def _clock(self, number: int, step: tiny_house.Step, rng: random.Random) -> None:
         if self.output(step) and rng.random() < 0.5:
@@ -363,6 +379,7 @@ class Torture:
         for each in started:
             code, said, _ = self.runner.wait(each)
             self._checked(step, code, said)
+        self.runner.struck += 1
 
     def _worker(self, number: int, step: tiny_house.Step, rng: random.Random) -> None:
         more = "" if step.verb == "launch.pipeline" else "--workers 2"
@@ -444,6 +461,9 @@ def main() -> int:
             seed += 1
             if time.monotonic() > end:
                 break
+        print(
+            "struck: " + ", ".join(f"{harm} {torture.struck[harm]} of {torture.tried[harm]}" for harm in torture.tried)
+        )
         torture.close()
     return 1 if bad else 0
 
