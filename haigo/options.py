@@ -19,7 +19,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -270,21 +270,25 @@ def spell(hint: Any) -> str:
 # --- the reference ----------------------------------------------------------------------------------------------------------
 
 
-def table(cls: type, prefix: str = "") -> list[str]:
-    """The rows of a Markdown table of a class's fields as keys: key, type, default, meaning."""
+def table(cls: type, prefix: str = "", say: Callable[[str], str] = str) -> list[str]:
+    """The rows of a Markdown table of a class's fields as keys: key, type, default, meaning.
+
+    Args:
+        say: a sentence, or a type in words, in the table's language.
+    """
     hints = typing.get_type_hints(cls)
-    rows = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    rows = [f"| {say('key')} | {say('type')} | {say('default')} | {say('meaning')} |", "|---|---|---|---|"]
     for each in dataclasses.fields(cls):
-        meaning = each.metadata["doc"].replace("|", "\\|")
-        rows.append(f"| `{prefix}{each.name}` | {spell(hints[each.name])} | {shown_default(each)} | {meaning} |")
+        kind, meaning = say(spell(hints[each.name])), say(each.metadata["doc"]).replace("|", "\\|")
+        rows.append(f"| `{prefix}{each.name}` | {kind} | {shown_default(each, say)} | {meaning} |")
     return rows
 
 
-def shown_default(each: dataclasses.Field[Any]) -> str:
+def shown_default(each: dataclasses.Field[Any], say: Callable[[str], str] = str) -> str:
     """A field's default as the reference shows it; empty where there is none to speak of."""
     value = usual(each)
     if value is REQUIRED:
-        return "**required**"
+        return f"**{say('required')}**"
     if dataclasses.is_dataclass(value):
-        return "see below"
+        return say("see below")
     return "" if value in (None, "", [], {}) else f"`{yamlfile.inline(value)}`"

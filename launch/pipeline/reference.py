@@ -1,6 +1,7 @@
 """The run file's reference page and template, made from the fields of `launch.pipeline.runfile`.
 
 python -m launch.pipeline.reference > docs/runfile.md
+python -m launch.pipeline.reference --lang ja > docs/runfile.ja.md
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from haigo import cli, files, naming, options, yamlfile
+from haigo import cli, files, naming, options, reference, yamlfile
 from haigo.cli import HaigoError
 from launch.pipeline import runfile
 from launch.pipeline.corpus import Partition
@@ -23,6 +24,18 @@ _SMALL = (
     "# There is little text: vocabulary, proxies and models are sized for a first answer in some ten minutes on two cores.\n"
     "# The defaults, which stand behind them, are for more."
 )
+_HEAD = """\
+One YAML file describes one run of the whole chain: `python -m launch.pipeline RUN.yml`.
+`python -m launch.pipeline --init RUN.yml FILE...` writes one for your corpora, and any key can be changed
+for a single run with `--set section.key=value`. In paths, `${NAME}` is an environment variable and
+`{prepared}` the folder that the `prepare` command fills; relative paths are looked for in the working folder,
+then beside the run file. An unknown key is an error. (This page: `python -m launch.pipeline.reference`, in
+Japanese with `--lang ja`.)"""
+_NAMES = """\
+Names of corpora, pairs files and groups have letters, digits, `_`, `-` and `.` and begin with a letter or digit
+(corpora: ASCII, without `.`); no two may differ in upper and lower case alone, and names of Haigo's own columns
+(`run`, `size`, `tokens` ...) are taken. What YAML reads as something else than it looks like is refused with its
+line: the key `no:`, `0777`, `1:30`, dates; put it in quotes."""
 _HINTS = typing.get_type_hints(runfile.RunFile)
 _SECTIONS: dict[str, Any] = {name: hint for name, hint in _HINTS.items() if dataclasses.is_dataclass(hint)} | {
     "corpora": runfile.Corpus
@@ -40,37 +53,24 @@ FIRST_RUN: dict[str, dict[str, int]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    cli.parser("launch.pipeline.reference", __doc__).parse_args(argv)
-    print(page(), end="")
-    return cli.OK
+    return reference.printed("launch.pipeline.reference", __doc__, page, argv)
 
 
-def page() -> str:
-    """docs/runfile.md."""
-    lines = [
-        "# The run file",
-        "",
-        "One YAML file describes one run of the whole chain: `python -m launch.pipeline RUN.yml`.",
-        "`python -m launch.pipeline --init RUN.yml FILE...` writes one for your corpora, and any key can be changed",
-        "for a single run with `--set section.key=value`. In paths, `${NAME}` is an environment variable and",
-        "`{prepared}` the folder that the `prepare` command fills; relative paths are looked for in the working folder,",
-        "then beside the run file. An unknown key is an error. (This page: `python -m launch.pipeline.reference`.)",
-        "",
-        "Names of corpora, pairs files and groups have letters, digits, `_`, `-` and `.` and begin with a letter or digit",
-        "(corpora: ASCII, without `.`); no two may differ in upper and lower case alone, and names of Haigo's own columns",
-        "(`run`, `size`, `tokens` ...) are taken. What YAML reads as something else than it looks like is refused with its",
-        "line: the key `no:`, `0777`, `1:30`, dates; put it in quotes.",
-        "",
-        *options.table(runfile.RunFile, ""),
-    ]
+def page(say: reference.Say = str) -> str:
+    """docs/runfile.md, or what it is in another language."""
+    lines = [f"# {say('The run file')}", "", say("日本語: [runfile.ja.md](runfile.ja.md)"), "", say(_HEAD), ""]
+    lines += [say(_NAMES), "", *options.table(runfile.RunFile, "", say)]
     for name in (each.name for each in _fields(runfile.RunFile) if each.name in _SECTIONS):
         cls, prefix = _SECTIONS[name], "corpora.NAME" if name == "corpora" else name
-        about = " ".join((cls.__doc__ or "").split())
-        lines += ["", f"## `{prefix}`", "", about, "", *options.table(cls, f"{prefix}.")]
+        lines += ["", f"## `{prefix}`", "", _about(cls, say), "", *options.table(cls, f"{prefix}.", say)]
         if name == "corpora":
-            about = " ".join((Partition.__doc__ or "").split())
-            lines += ["", f"### `{prefix}.partition`", "", about, "", *options.table(Partition, f"{prefix}.partition.")]
+            below = f"{prefix}.partition"
+            lines += ["", f"### `{below}`", "", _about(Partition, say), "", *options.table(Partition, f"{below}.", say)]
     return "\n".join(lines) + "\n"
+
+
+def _about(cls: type, say: reference.Say) -> str:
+    return say(" ".join((cls.__doc__ or "").split()))
 
 
 def template(corpora: dict[str, list[str]], sizes: Mapping[str, Mapping[str, int]] | None = None) -> str:

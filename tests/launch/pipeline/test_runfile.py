@@ -84,12 +84,6 @@ def test_digests_follow_the_bytes_though_size_and_time_stay(tmp_path):
     assert digests.sha256(path) == files.sha256_file(path) != before
 
 
-def test_reference_page_is_up_to_date():
-    assert (ROOT / "docs" / "runfile.md").read_text(encoding="utf-8") == runfile_docs.page(), (
-        "run: python -m launch.pipeline.reference > docs/runfile.md"
-    )
-
-
 def test_init_writes_a_run_file_that_is_read_back(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("news.jsonl.gz", "wiki.xml"):
