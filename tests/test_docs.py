@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import re
 import shlex
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -241,6 +242,19 @@ def test_both_languages_show_the_same(english, japanese):
     assert re.findall(r"@@\w+@@", one) == re.findall(r"@@\w+@@", other)
     assert len(re.findall(r"^#+ ", one, re.MULTILINE)) == len(re.findall(r"^#+ ", other, re.MULTILINE))
     assert len(re.findall(r"^\|", one, re.MULTILINE)) == len(re.findall(r"^\|", other, re.MULTILINE))
+
+
+# not what is counted otherwise in Japanese: 1.41 billion, 0.9M
+_FIGURE = re.compile(r"(?<![\w.])(\d*\.\d+)(?![\d.]|\w*\.\w| ?(?:[MBk]\b|[mb]illion|e\d))")
+
+
+@pytest.mark.parametrize(("english", "japanese"), PAIRS)
+def test_figures_stand_in_the_japanese_too(english, japanese):
+    def figures(page):
+        text = re.sub(r"\]\([^)]*\)", "]", text_of(ROOT / page))
+        return Counter("0" * each.startswith(".") + each for each in _FIGURE.findall(text))
+
+    assert figures(english) - figures(japanese) == Counter()
 
 
 def quoted_plans():
