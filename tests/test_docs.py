@@ -19,15 +19,14 @@ from haigo import cli
 from haigo.cli import HaigoError
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "README.ja.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES.remove(ROOT / "docs" / "migration.md")  # names what is no more
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [
+    *(ROOT / name for name in ("README.md", "README.ja.md", "CONTRIBUTING.md")),
+    *(page for page in DOCS if not page.name.startswith("migration.")),  # names what is no more
+]
 PAIRS = [
     ("README.md", "README.ja.md"),
-    *(
-        (f"docs/{page.name.replace('.ja', '')}", f"docs/{page.name}")
-        for page in PAGES
-        if page.name.endswith(".ja.md") and page.parent.name == "docs"
-    ),
+    *((f"docs/{page.name.replace('.ja', '')}", f"docs/{page.name}") for page in DOCS if page.name.endswith(".ja.md")),
 ]
 ROOMS = ("haigo", "neox_configs", "preprocess", "mixer", "eval_harness", "launch", "examples")
 PLANNED: set[str] = set()  # named in the guides as not there yet
