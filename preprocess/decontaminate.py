@@ -66,19 +66,22 @@ def decontaminate(
     options = options or DecontaminateOptions(**given)
     corpora = documents.corpora(folders)
     paths = evaluation_items.find(against)
-    run = Decontamination(corpora, paths, options)
+    run = Decontamination(rewrite.shards(corpora, skip_broken=options.skip_broken), paths, options)
     if output_dir is None:
-        return Summary(paths, options, [run.search()]).report()
+        found = Summary(paths, options, [run.search(corpora)])
+        run.tell_changed(corpora)
+        return found.report()
     target = Path(output_dir)
     rewrite.claim(corpora, target, REPORT, paths, outputs(paths))
     with files.owner(target):
         rewrite.remove_leftovers(corpora, target)
         files.remove_leftovers(target / IDS_BY_FILE)
-        found = Summary(paths, options, [run.search()])
-        run.write(target / rewrite.PARTIAL)
+        found = Summary(paths, options, [run.search(corpora)])
+        run.tell_changed(corpora)
+        reports = run.write(corpora, target / rewrite.PARTIAL)
         for old in (REPORT, IDS):
             files.remove(target / old)
-        rewrite.put(target / rewrite.PARTIAL, target, run.reports)
+        rewrite.put(target / rewrite.PARTIAL, target, reports)
         report = found.write(target)
         files.remove_tree(target / rewrite.PARTIAL)
     return report
@@ -119,30 +122,35 @@ def noted(options: DecontaminateOptions) -> dict[str, Any]:
 
 
 class Decontamination:
-    """Corpora that are searched, and written without what was found."""
+    """Shards that are searched, and written without what was found.
 
-    def __init__(self, corpora: Mapping[str, Path], paths: Sequence[Path], options: DecontaminateOptions) -> None:
-        self.corpora, self.options = corpora, options
+    Attributes:
+        hits: what was found in each. counts: how many documents each has.
+    """
+
+    def __init__(self, shards: Sequence[CorpusShard], paths: Sequence[Path], options: DecontaminateOptions) -> None:
+        self.shards, self.options = shards, options
         self.asked = _asked(paths, options)
         self.items, self.index = _index(*self.asked)
-        self.shards = rewrite.shards(corpora, skip_broken=options.skip_broken)
         self.broken = documents.broken_rows((shard.path for shard in self.shards), options.skip_broken)
         self.hits: list[Found] = []
-        self.reports: dict[str, dict[str, Any]] = {}
+        self.counts: list[int] = []
 
-    def search(self) -> dict[str, Any]:
-        """Look through all corpora; what was found, as `Summary` takes it."""
+    def search(self, names: Iterable[str]) -> dict[str, Any]:
+        """Look through all shards; what was found, as `Summary` takes it.
+
+        Args:
+            names: of the corpora.
+        """
         work = {f"{number}": partial(_search_shard, shard, self.asked) for number, shard in enumerate(self.shards)}
         results = pool.run_shown("decontaminate: search", work, self.options.workers)
         self.hits = [results[f"{number}"][0] for number in range(len(self.shards))]
-        counts = [results[f"{number}"][1] for number in range(len(self.shards))]
-        rewrite.tell_changed(self.corpora, self.shards, counts)
+        self.counts = [results[f"{number}"][1] for number in range(len(self.shards))]
         corpora: dict[str, dict[str, Any]] = {
-            name: {"documents_in": 0, "contaminated": dict.fromkeys(documents.SPLITS, 0), "tasks": {}}
-            for name in self.corpora
+            name: {"documents_in": 0, "contaminated": dict.fromkeys(documents.SPLITS, 0), "tasks": {}} for name in names
         }
         everywhere, trained = set[int](), set[int]()
-        for shard, found, count in zip(self.shards, self.hits, counts, strict=True):
+        for shard, found, count in zip(self.shards, self.hits, self.counts, strict=True):
             row = corpora[shard.corpus]
             row["documents_in"] += count
             row["contaminated"][shard.split] += len(found)
@@ -191,13 +199,17 @@ class Decontamination:
                     )
         return samples
 
-    def write(self, work: Path) -> None:
-        """Write the corpora below `work`."""
-        edited = [(shard, self._edits(found)) for shard, found in zip(self.shards, self.hits, strict=True)]
-        step = ("decontaminate", noted(self.options))
-        self.reports = rewrite.write(self.corpora, work, edited, step, self.options.workers)
+    def tell_changed(self, corpora: Mapping[str, Path]) -> None:
+        """See `rewrite.tell_changed`; after the search."""
+        rewrite.tell_changed(corpora, self.shards, self.counts)
 
-    def _edits(self, found: Found) -> Edits:
+    def write(self, corpora: Mapping[str, Path], work: Path) -> dict[str, dict[str, Any]]:
+        """Write the corpora that the shards are of below `work`; the report of each."""
+        edited = [(shard, self.edits(found)) for shard, found in zip(self.shards, self.hits, strict=True)]
+        return rewrite.write(corpora, work, edited, ("decontaminate", noted(self.options)), self.options.workers)
+
+    def edits(self, found: Found) -> Edits:
+        """What happens to a shard in which that was found."""
         if self.options.remove == "document":
             return Edits(drop=dict.fromkeys(found, RULE))
         if self.options.remove == "paragraph":

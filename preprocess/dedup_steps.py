@@ -6,8 +6,8 @@
     cluster  one piece: what is linked, dealt out to lots
     shingle  a shard a piece: the shingle sets of its documents in clusters
     pairs    a lot a piece: which documents go
-    drop     a folder a piece: the documents that stay
-    report   one piece
+    drop     a shard a piece: the documents that stay
+    report   one piece: the reports of the folders, and of all
 
 Each is a step as `preprocess.scale_steps` has them. A piece is known by the note beside its file and never done again; what
 stays does not depend on the number of tasks, ranges or lots.
@@ -32,7 +32,7 @@ from haigo.formats import documents
 from haigo.formats.documents import Broken
 
 from . import arrays, dedup_clusters, dedup_report, dedup_shard, near_pairs, rewrite, scale_tasks
-from .dedup_plan import Job, Part, Plan
+from .dedup_plan import Job, Plan
 from .minhash import Hashes
 from .rewrite import CorpusShard, Edits
 from .scale_steps import PieceStep, summary
@@ -314,39 +314,33 @@ def _shingles(rows: arrays.Arrays, sets: list[Hashes], found: near_pairs.Candida
 
 
 class Drop(DedupStep):
-    """The documents that stay of every folder, in its own form."""
+    """The documents that stay of every shard."""
 
     name = "dedup-drop"
 
     def pieces(self) -> list[Piece]:
-        """Folders."""
+        """Shards."""
         plan, removals, parts = self.job.plan(), list(self.job.plan().removals()), self.job.parts()
         return [
-            Piece(f"{part.corpus}-{number:05d}", str(part.folder), 1, partial(self._drop, number, part, plan, removals))
-            for number, part in enumerate(parts)
-            if part.target is not None
+            _piece(dropped(plan, number), partial(self._drop, number, target, plan, removals))
+            for number, part in enumerate(plan.parts)
+            if (target := parts[part].target) is not None
         ]
 
-    def _drop(self, number: int, part: Part, plan: Plan, removals: list[arrays.Arrays]) -> None:
-        assert part.target is not None
-        marker = plan.work / f"dropped-{part.corpus}-{number:05d}.json"
-        if scale_tasks.made(marker, part.target, plan.recipe) is not None:
-            return
-        work, made = plan.work / part.target.name, {}
-        for split in documents.SPLITS:
-            mine = [
-                each for each, shard in enumerate(plan.shards) if (plan.parts[each], shard.split) == (number, split)
-            ]
-            files.remove_tree(work / split)
-            for each in mine:
-                _require_unchanged(plan.shards[each])
-            edits = [(plan.shards[each], _edits(plan, each, removals)) for each in mine]
-            made[split] = rewrite.write_split(edits, str(work / split))
-        files.remove(marker)
-        report = rewrite.report(part.folder, made, "dedup", dedup_report.options(self.job))
-        rewrite.put(plan.work, part.target.parent, {part.target.name: report})
-        files.remove_tree(work)
-        scale_tasks.note_made(marker, part.target, plan.recipe)
+    def _drop(self, number: int, target: Path, plan: Plan, removals: list[arrays.Arrays]) -> None:
+        shard = plan.shards[number]
+
+        def make() -> dict[str, Any]:
+            _require_unchanged(shard)
+            files.remove(target / documents.REPORT)  # it is not finished any more
+            return rewrite.write_shard(shard, _edits(plan, number, removals), target / shard.name)
+
+        rewrite.once(dropped(plan, number), target, [shard.name], plan.recipe, make)
+
+
+def dropped(plan: Plan, number: int) -> Path:
+    """The note of what stays of a shard."""
+    return plan.work / f"dropped-{number:05d}.json"
 
 
 def _edits(plan: Plan, shard: int, removals: list[arrays.Arrays]) -> Edits:
@@ -360,7 +354,7 @@ def _edits(plan: Plan, shard: int, removals: list[arrays.Arrays]) -> Edits:
 
 
 class Report(DedupStep):
-    """The report; shingles, which nobody asks for again, are removed."""
+    """The reports of the folders, and of all; shingles, which nobody asks for again, are removed."""
 
     name = "dedup-report"
 
@@ -369,6 +363,11 @@ class Report(DedupStep):
         return [Piece("report", str(self.job.report), 1, partial(self._report, self.job.plan()))]
 
     def _report(self, plan: Plan) -> None:
+        for number, part in enumerate(self.job.parts()):
+            if part.target is not None:
+                mine = [each for each, own in enumerate(plan.parts) if own == number]
+                notes = [(plan.shards[each].split, sealed.read(dropped(plan, each), rewrite.NOTE)[0]) for each in mine]
+                rewrite.finish(part.folder, part.target, notes, ("dedup", dedup_report.options(self.job)))
         if self.job.report:
             content = dedup_report.report(self.job, plan)
             if not Path(self.job.report).is_file() or files.read_json(self.job.report) != content:

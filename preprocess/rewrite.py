@@ -6,20 +6,24 @@ same way; its report is the old one with what was removed added to it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import __version__, files, pool
+from haigo import __version__, digests, files, pool, sealed
 from haigo.cli import HaigoError, nearest
 from haigo.formats import documents
-from haigo.formats.documents import Document
+from haigo.formats.documents import Document, Line
 
 from .account import Account, difference, opening
 
 PARTIAL = ".partial"
+COUNTS = ("documents", "characters", "bytes")
+"""Of a split, in reports."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +35,11 @@ class CorpusShard:
     path: str
     sha256: str
     skip_broken: int = 0
+
+    @property
+    def name(self) -> str:
+        """Its place in the folder of its corpus."""
+        return f"{self.split}/{Path(self.path).name}"
 
     def read(self) -> Iterator[Document]:
         """Its documents in order."""
@@ -101,11 +110,6 @@ def named(shards: Sequence[CorpusShard]) -> list[dict[str, str]]:
     ]
 
 
-def packed_bytes(folder: Path) -> int:
-    """How large the shards of a corpus are on the disk."""
-    return sum(path.stat().st_size for path in folder.glob("*/*.jsonl.zst"))
-
-
 def claim(
     corpora: Mapping[str, Path], output_dir: Path, report: str, reads: Iterable[Path] = (), names: Iterable[str] = ()
 ) -> None:
@@ -143,7 +147,7 @@ def write(
     step: tuple[str, Mapping[str, Any]],
     workers: int,
 ) -> dict[str, dict[str, Any]]:
-    """Write all corpora below `work`.
+    """Write all corpora below `work`, a shard for each shard.
 
     Args:
         edited: every shard and what happens to its documents.
@@ -152,28 +156,30 @@ def write(
     Returns:
         The report of every corpus.
     """
-    pieces = {}
     for name in corpora:
-        for split in documents.SPLITS:
-            parts = [(shard, edits) for shard, edits in edited if (shard.corpus, shard.split) == (name, split)]
-            files.remove_tree(work / name / split)
-            pieces[f"{name}/{split}"] = partial(write_split, parts, str(work / name / split))
-    results = pool.run_shown(f"{step[0]}: writing", pieces, workers)
+        files.remove_tree(work / name)
+    pieces = {f"{shard.corpus}/{shard.name}": partial(write_shard, shard, edits, work / shard.corpus / shard.name)
+              for shard, edits in edited}  # fmt: skip
+    made = pool.run_shown(f"{step[0]}: writing", pieces, workers)
     return {
-        name: report(folder, {split: results[f"{name}/{split}"] for split in documents.SPLITS}, *step)
+        name: report(
+            folder,
+            together((each.split, made[f"{name}/{each.name}"]) for each, _ in edited if each.corpus == name),
+            *step,
+        )
         for name, folder in corpora.items()
     }
 
 
-def write_split(parts: Sequence[tuple[CorpusShard, Edits]], folder: str) -> dict[str, Any]:
-    """Write one split of one corpus without what its edits take away (in a worker process).
+def write_shard(shard: CorpusShard, edits: Edits, target: Path) -> dict[str, Any]:
+    """Write a shard without what its edits take away (in a worker process); none where nothing stays.
 
     Returns:
-        documents, characters and bytes of the result, and under `rules` the account of what went.
+        counts of the documents that stay (documents, characters, bytes), and under `rules` the account of what went.
     """
-    writer = documents.ShardWriter(Path(folder))
     account = Account()
-    for shard, edits in parts:
+
+    def stays() -> Iterator[Line]:
         for place, document in enumerate(shard.read()):
             rule = edits.drop.get(place)
             if rule is None and place in edits.lines:
@@ -182,16 +188,59 @@ def write_split(parts: Sequence[tuple[CorpusShard, Edits]], folder: str) -> dict
                 if text.strip():
                     sample = difference(document.text, text) if account.open_for_samples(rule) else ""
                     account.note(rule, len(document.text) - len(text), sample)
-                    writer.add(dataclasses.replace(document, text=text))
+                    yield documents.line(dataclasses.replace(document, text=text))
                     continue
             if rule is not None:
                 account.note(rule, len(document.text), opening(document.text))
                 continue
-            writer.add(document)
-    writer.flush()
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    counts = {"documents": writer.documents, "characters": writer.characters, "bytes": writer.bytes}
-    return counts | {"rules": account.rules}
+            yield documents.line(document)
+
+    return {"counts": documents.write_lines(target, stays()), "rules": account.rules}
+
+
+NOTE = {"recipe": str, "sums": {str: str}}
+"""What the note of `once` holds, beside what its work gave."""
+
+
+def once(
+    marker: Path, folder: Path, names: Sequence[str], recipe: str, make: Callable[[], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Write some shards, unless a note says that they were made of just this and they are as they were left.
+
+    Args:
+        marker: file of the note.
+        folder, names: of the corpus that is written, and of the shards in it (`train/00000.jsonl.zst`); one of which nothing
+            stays is none.
+        recipe: digest of all that they depend on.
+        make: writes them; what else is to be noted.
+
+    Returns:
+        The note, which is written last: `recipe`, `sums` (name -> sha256), and what `make` gave.
+    """
+    with contextlib.suppress(HaigoError, OSError):  # none yet, or a damaged one: made again
+        known, _ = sealed.read(marker, NOTE)
+        if known["recipe"] == recipe and known["sums"] == _sums(folder, names):
+            return known
+    made = make()
+    return sealed.write(marker, {"recipe": recipe, "sums": _sums(folder, names), **made})
+
+
+def _sums(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    return {name: digests.sha256(folder / name) for name in names if (folder / name).is_file()}
+
+
+def together(made: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """What became of the shards of a corpus, split by split, as `report` takes it.
+
+    Args:
+        made: split, and counts and rules, of every shard in order.
+    """
+    counts = {split: Counter(dict.fromkeys(COUNTS, 0)) for split in documents.SPLITS}
+    accounts = {split: Account() for split in documents.SPLITS}
+    for split, row in made:
+        counts[split].update(row["counts"])
+        accounts[split].merge(row["rules"])
+    return {split: {**counts[split], "rules": accounts[split].rules} for split in documents.SPLITS}
 
 
 def without_lines(text: str, numbers: Sequence[int]) -> str:
@@ -203,16 +252,39 @@ def without_lines(text: str, numbers: Sequence[int]) -> str:
 def report(
     folder: Path, made: Mapping[str, Mapping[str, Any]], step: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The report of a rewritten corpus: `made` is what `write_split` gave for each split."""
+    """The report of a rewritten corpus: `made` is what `together` gives."""
     old = documents.report(folder)
     account = Account()
     account.rules = {name: dict(row) for name, row in old.get("rules", {}).items()}
     for row in made.values():
         account.merge(row["rules"])
-    splits = {name: {key: row[key] for key in ("documents", "characters", "bytes")} for name, row in made.items()}
-    totals = {f"{key}_out": sum(row[key] for row in splits.values()) for key in ("documents", "characters", "bytes")}
+    splits = {name: {key: row[key] for key in COUNTS} for name, row in made.items()}
+    totals = {f"{key}_out": sum(row[key] for row in splits.values()) for key in COUNTS}
     steps = [*old.get("steps", []), {"step": step, "options": dict(options), "tool": f"haigo {__version__}"}]
     return {**old, **totals, "rules": account.rules, "splits": splits, "steps": steps}
+
+
+def finish(
+    folder: Path, target: Path, notes: Sequence[tuple[str, Mapping[str, Any]]], step: tuple[str, Mapping[str, Any]]
+) -> None:
+    """Make a corpus of shards that were written into its own place: what else lies there is of an earlier time and goes, the
+    report is written last.
+
+    Args:
+        folder: that it was made of.
+        notes: split, and what `once` noted, of every shard in order.
+        step: see `write`.
+    """
+    content = report(folder, together(notes), *step)
+    there = {name for _, note in notes for name in note["sums"]}
+    for split in documents.SPLITS:
+        (target / split).mkdir(parents=True, exist_ok=True)
+        for path in (target / split).glob("[0-9]*.jsonl.zst"):
+            if f"{split}/{path.name}" not in there:
+                files.remove(path)
+    path = target / documents.REPORT
+    if not path.is_file() or files.read_json(path) != content:
+        files.write_json(path, content)
 
 
 def put(partial: Path, output_dir: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:

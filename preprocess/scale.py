@@ -74,13 +74,13 @@ def _folder_steps(run: ScaleRun, source: str) -> tuple[dict[str, tuple[Step, int
     chosen: dict[str, tuple[Step, int]] = {}
     if run.decontaminate is not None:
         asked = scale_runfile.decontamination(run)
-        told = (run.output, source, tuple(asked.against), asked)
-        chosen["decontaminate"] = Decontaminate(*told), run.tasks
-        chosen["decontaminate-report"], source = (DecontaminateReport(*told), 1), "decontaminate"
+        without = Decontaminate(run.output, source, tuple(asked.against), asked)
+        chosen["decontaminate"] = without, run.tasks
+        chosen["decontaminate-report"], source = (DecontaminateReport(without), 1), "decontaminate"
     if run.score is not None:
-        scores = scale_runfile.scoring(run)
-        chosen["score"] = Score(run.output, source, scores), run.tasks
-        chosen["score-report"], source = (ScoreReport(run.output, source, scores), 1), "score"
+        scored = Score(run.output, source, scale_runfile.scoring(run))
+        chosen["score"] = scored, run.tasks
+        chosen["score-report"], source = (ScoreReport(scored), 1), "score"
     if run.resplit is not None:
         chosen |= scale_resplit.steps(run.output, source, *scale_runfile.dealing(run), run.tasks)
         source = "resplit"

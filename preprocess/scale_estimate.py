@@ -25,7 +25,7 @@ from haigo import files
 from haigo.cli import Failed
 from haigo.formats.documents.containers import unpack
 
-from . import dedup_plan, documents_aside, rewrite, scale_room, sources
+from . import dedup_plan, documents_aside, scale_room, sources
 from .options import CleanOptions, ScaleRun
 from .sources import input_files, pieces
 
@@ -139,7 +139,7 @@ def _chain(run: ScaleRun, raw: Path, place: Path) -> dict[str, Any]:
     place.mkdir()
     took, source = {}, "clean"
     for step in _steps(run):
-        below = {"clean": "", "resplit": f"{rewrite.PARTIAL}/{run.corpus}"}.get(source, run.corpus)
+        below = {"clean": "", "resplit": f"resplit/{run.corpus}"}.get(source, run.corpus)
         asked = {"source": str(place / source / below), "options": dict(getattr(run, step, None) or {}), "step": step}
         if step == "resplit":
             asked["options"] = {"shares": CleanOptions(**run.clean).split_shares, "seed": 0}

@@ -77,8 +77,7 @@ class File:
 
     def failed(self, *steps: str) -> bool:
         """Whether it failed in one of the steps."""
-        failures = (each for step in steps for each in scale_tasks.failures(self.how.output, step))
-        return any(each.piece.startswith(self.name) for each in failures)
+        return self.name in scale_tasks.failed(self.how.output, *steps)
 
     # -- whole -----------------------------------------------------------------------------------------------------------
 

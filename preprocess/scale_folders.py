@@ -1,34 +1,39 @@
-"""Decontamination and scores as steps of `preprocess.scale`: a folder of documents a piece, and one task that puts together
+"""Decontamination and scores as steps of `preprocess.scale`: a shard of documents a piece, and one task that puts together
 what is to be known of all.
 
 `OUTPUT/decontaminate/00000` is, byte for byte, what `preprocess.decontaminate` makes of the folder before it, and
-`OUTPUT/score/00000` what `preprocess.score` does. A folder is known by its marker below `OUTPUT/STEP-work`, which holds what it
-was made of and its bytes, and never done again; one that fails is left out of what follows, as a bad file is.
+`OUTPUT/score/00000` what `preprocess.score` does. A shard is known by its note below `OUTPUT/STEP-work`, which holds what it
+was made of and its digest, and never done again; the last task writes the reports of the folders, by which they are finished.
+A folder of which a shard fails is left out of what follows, as a bad file is.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from haigo import digests, files, sealed
+from haigo import __version__, digests, files, sealed
 from haigo.cli import HaigoError
 from haigo.formats import documents
+from haigo.formats.documents import Broken
 
 from . import decontaminate, evaluation_items, rewrite, scale_tasks, score
 from .options import DecontaminateOptions
+from .rewrite import CorpusShard
 from .scale_steps import PieceStep, folders
 from .scale_tasks import Piece
 from .score_options import ScoreOptions
 
+_Noted = tuple[CorpusShard, dict[str, Any]]
+
 
 @dataclasses.dataclass(frozen=True)
 class FolderStep(PieceStep):
-    """A step that makes a folder of documents of each of the step before.
+    """A step that makes a folder of documents of each of the step before, a shard a piece.
 
     Attributes:
         output: folder of the whole run.
@@ -38,80 +43,152 @@ class FolderStep(PieceStep):
     output: str
     source: str
 
+    @property
+    def skip_broken(self) -> int:
+        """Rows of a shard that may be passed over."""
+        return 0
+
     def pieces(self) -> list[Piece]:
-        """The folders."""
+        """The shards of all folders."""
         return [
-            Piece(folder.name, str(folder), rewrite.packed_bytes(folder), partial(self._piece, folder))
+            shard_piece(folder, shard, partial(self.work_shard, folder, number, shard))
             for folder in folders(self.output, self.source)
+            for number, shard in enumerate(shards_of(folder, self.skip_broken))
         ]
 
-    def work_folder(self, folder: Path) -> Path:
-        """Where a folder is written before it is moved into its place."""
-        return Path(self.output) / f"{self.name}-work" / folder.name
+    def target(self, folder: Path) -> Path:
+        """What a folder becomes."""
+        return Path(self.output) / self.name / folder.name
 
-    def marker(self, folder: Path) -> Path:
-        """The note of a finished folder."""
-        work = self.work_folder(folder)
-        return work.with_name(f"{work.name}.json")
+    def note(self, folder: Path, shard: CorpusShard) -> Path:
+        """The note of a shard that was written."""
+        return Path(self.output) / f"{self.name}-work" / f"{piece_name(folder, shard)}.json"
 
-    def work(self, rank: int, world_size: int) -> None:
-        """Do this task's pieces; the first task removes what is of folders that are no more."""
-        if rank == 0:
-            there = {folder.name for folder in folders(self.output, self.source)}
-            for marker in sorted((Path(self.output) / f"{self.name}-work").glob("[0-9]*.json")):
-                if marker.stem not in there:
-                    files.remove_tree(Path(self.output) / self.name / marker.stem)
-                    files.remove(marker)
-        super().work(rank, world_size)
+    def work_shard(self, folder: Path, number: int, shard: CorpusShard) -> None:
+        """Write what becomes of a shard, which is the folder's `number`-th, in its place."""
+        target = self.target(folder)
+        recipe = files.digest([self.made_from(folder, shard), shard.name, digests.sha256(shard.path)])
 
-    def noted(self) -> list[dict[str, Any]]:
-        """What the markers of the folders say that did not fail.
+        def make() -> Mapping[str, Any]:
+            files.remove(target / documents.REPORT)  # it is not finished any more
+            return self.make(shard, target, self.names(number, shard))
 
-        Raises:
-            HaigoError: one is not finished.
-        """
-        notes = []
-        for folder in folders(self.output, self.source):
-            if scale_tasks.failed(self.output, self.name, folder.name):
-                continue
-            if not self.marker(folder).is_file():
-                raise HaigoError(f"{self.marker(folder)} is missing.", f"run the step {self.name} again")
-            notes.append(sealed.read(self.marker(folder), {"recipe": str})[0])
-        return notes
+        rewrite.once(self.note(folder, shard), target, self.names(number, shard), recipe, make)
 
-    def _piece(self, folder: Path) -> None:
-        target, marker, work = (
-            Path(self.output) / self.name / folder.name,
-            self.marker(folder),
-            self.work_folder(folder),
-        )
-        sums = {f"{split}/{path.name}": digests.sha256(path) for split in documents.splits(folder)
-                for path in documents.shards(folder, split)}  # fmt: skip
-        recipe = files.digest([self.made_from(), sums, digests.sha256(folder / documents.REPORT)])
-        if scale_tasks.made(marker, target, recipe) is not None:
-            return
-        files.remove(marker)
-        if sums:
-            more, reports = self.make({folder.name: folder}, work)
-        else:  # nothing stayed of that file
-            empty = {each: rewrite.write_split([], str(work / rewrite.PARTIAL / folder.name / each))
-                     for each in documents.SPLITS}  # fmt: skip
-            more, reports = {}, {folder.name: rewrite.report(folder, empty, self.name, self.settings())}
-        rewrite.put(work / rewrite.PARTIAL, target.parent, reports)
-        files.remove_tree(work)
-        scale_tasks.note_made(marker, target, recipe, **more)
+    def names(self, number: int, shard: CorpusShard) -> list[str]:
+        """The shards that a shard becomes, by their places in the folder."""
+        return [shard.name]
 
-    def made_from(self) -> Any:
-        """All that a folder's result depends on, beside the folder."""
-        return self.settings()
+    def made_from(self, folder: Path, shard: CorpusShard) -> Any:
+        """All that a shard's result depends on, beside the shard."""
+        return self.settings
 
+    @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
         """The options on which the result depends, as reports state them."""
 
     @abstractmethod
-    def make(self, corpora: Mapping[str, Path], work: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Write a folder below `work / PARTIAL`; what the marker is to say, and the folder's report."""
+    def make(self, shard: CorpusShard, target: Path, names: Sequence[str]) -> Mapping[str, Any]:
+        """Write what becomes of a shard below `target`.
+
+        Returns:
+            What is noted: `read` (how many documents it had), and what `splits` reads.
+        """
+
+    def splits(self, shard: CorpusShard, note: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """What a shard gave to each split."""
+        yield shard.split, note
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportStep(PieceStep):
+    """One task that finishes the folders of a step, and writes what is to be known of the corpus.
+
+    Attributes:
+        step: whose folders.
+    """
+
+    step: FolderStep
+
+    @property
+    def output(self) -> str:  # type: ignore[override]
+        """Folder of the whole run."""
+        return self.step.output
+
+    def pieces(self) -> list[Piece]:
+        """One."""
+        return [Piece("report", str(Path(self.output) / self.step.name), 1, self._all)]
+
+    def _all(self) -> None:
+        there, failed = folders(self.output, self.step.source), scale_tasks.failed(self.output, self.step.name)
+        self._retire({folder.name for folder in there})
+        self.finish([folder for folder in there if folder.name not in failed])
+
+    def finish(self, whole: Sequence[Path]) -> None:
+        """Finish folders of which all shards are written."""
+        for folder in whole:
+            noted, counts = list(self._noted(folder)), dict.fromkeys(documents.SPLITS, 0)
+            for shard, note in noted:
+                counts[shard.split] += note["read"]
+            documents.tell_changed(folder, counts)
+            rows = [row for shard, note in noted for row in self.step.splits(shard, note)]
+            rewrite.finish(folder, self.step.target(folder), rows, (self.step.name, self.step.settings))
+        self.write(each for folder in whole for each in self._noted(folder))
+
+    def _noted(self, folder: Path) -> Iterator[_Noted]:
+        """The shards of a folder, and their notes.
+
+        Raises:
+            HaigoError: one is not finished.
+        """
+        for shard in shards_of(folder):
+            path = self.step.note(folder, shard)
+            if not path.is_file():
+                raise HaigoError(f"{path} is missing.", f"run the step {self.step.name} again")
+            yield shard, sealed.read(path, {**rewrite.NOTE, "read": int})[0]
+
+    def _retire(self, there: set[str]) -> None:
+        """Remove what is of folders that are no more."""
+        place = Path(self.output) / self.step.name
+        for folder in place.glob("[0-9]*"):
+            if folder.name not in there:
+                files.remove_tree(folder)
+        for note in place.with_name(f"{place.name}-work").glob("[0-9]*.json"):
+            if scale_tasks.folder_of(note.stem) not in there:
+                files.remove(note)
+
+    def write(self, notes: Iterator[_Noted]) -> None:
+        """Write what is to be known of the corpus.
+
+        Args:
+            notes: the shards of all folders in order, and what was noted of each.
+        """
+
+
+def shards_of(folder: Path, skip_broken: int = 0) -> list[CorpusShard]:
+    """The shards of a folder in order; their digests left out."""
+    corpus = documents.report(folder)["corpus"]
+    return [
+        CorpusShard(corpus, split, str(path), "", skip_broken)
+        for split in documents.splits(folder)
+        for path in documents.shards(folder, split)
+    ]
+
+
+def shard_piece(folder: Path, shard: CorpusShard, work: Callable[[], Any]) -> Piece:
+    """A shard of a folder as a piece of a step."""
+    return Piece(piece_name(folder, shard), shard.path, Path(shard.path).stat().st_size, work)
+
+
+def piece_name(folder: Path, shard: CorpusShard) -> str:
+    """What a shard of a folder is called among the pieces of a step."""
+    return f"{folder.name}-{shard.split}-{Path(shard.path).name.partition('.')[0]}"
+
+
+def file_of(shard: CorpusShard) -> str:
+    """A shard in the input of a report: which folder's it is, too."""
+    return f"{Path(shard.path).parents[1].name}/{Path(shard.path).name}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,53 +204,46 @@ class Decontaminate(FolderStep):
     options: DecontaminateOptions
     name = "decontaminate"
 
+    @property
+    def skip_broken(self) -> int:
+        """Of the options."""
+        return self.options.skip_broken
+
+    @cached_property
     def paths(self) -> list[Path]:
         """The evaluation files."""
         return evaluation_items.find(self.against)
 
-    def made_from(self) -> Any:
+    def made_from(self, folder: Path, shard: CorpusShard) -> Any:
         """The evaluation files, and the options."""
-        paths = self.paths()
-        return [evaluation_items.labels(paths), evaluation_items.digest(paths), self.settings()]
+        return [evaluation_items.labels(self.paths), evaluation_items.digest(self.paths), self.settings]
 
+    @property
     def settings(self) -> dict[str, Any]:
         """The options."""
         return decontaminate.noted(self.options)
 
-    def make(self, corpora: Mapping[str, Path], work: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Write a folder without what is found in it."""
-        run = decontaminate.Decontamination(corpora, self.paths(), self.options.replaced(workers=1))
-        found = run.search()
-        run.write(work / rewrite.PARTIAL)
-        return {"found": _of_corpus(found, corpora)}, run.reports
-
-
-def _of_corpus(found: Mapping[str, Any], corpora: Mapping[str, Path]) -> dict[str, Any]:
-    """What was found in a folder, as of the corpus that it is a part of."""
-    ((part, folder),) = corpora.items()
-    corpus = documents.report(folder)["corpus"]
-    return {
-        **found,
-        "corpora": {corpus: found["corpora"][part]},
-        "samples": [{**row, "corpus": corpus} for row in found["samples"]],
-        "input": [{**row, "corpus": corpus, "file": f"{part}/{row['file']}"} for row in found["input"]],
-    }
+    def make(self, shard: CorpusShard, target: Path, names: Sequence[str]) -> Mapping[str, Any]:
+        """Write a shard without what is found in it; `found` is noted, too."""
+        shard = dataclasses.replace(shard, sha256=digests.sha256(shard.path))
+        run = decontaminate.Decontamination([shard], self.paths, self.options.replaced(workers=1))
+        found = run.search([shard.corpus])
+        found["input"] = [{**row, "file": file_of(shard)} for row in found["input"]]
+        made = rewrite.write_shard(shard, run.edits(run.hits[0]), target / shard.name)
+        return {**made, "read": run.counts[0], "found": found}
 
 
 @dataclasses.dataclass(frozen=True)
-class DecontaminateReport(Decontaminate):
+class DecontaminateReport(ReportStep):
     """Write, below the run's folder, what `preprocess.decontaminate` writes of all: report, and ids for the scorer."""
 
+    step: Decontaminate
     name = "decontaminate-report"
 
-    def pieces(self) -> list[Piece]:
-        """One."""
-        return [Piece("report", str(Path(self.output) / decontaminate.REPORT), 1, self._write)]
-
-    def _write(self) -> None:
-        step = Decontaminate(self.output, self.source, self.against, self.options)
-        parts = [note["found"] for note in step.noted() if "found" in note]
-        summary = decontaminate.Summary(self.paths(), self.options, parts)
+    def write(self, notes: Iterator[_Noted]) -> None:
+        """See above."""
+        parts = (note["found"] for _, note in notes)
+        summary = decontaminate.Summary(self.step.paths, self.step.options, parts)
         path = Path(self.output) / decontaminate.REPORT
         if not path.is_file() or files.read_json(path) != summary.report():
             summary.write(path.parent)
@@ -186,31 +256,48 @@ class Score(FolderStep):
     options: ScoreOptions
     name = "score"
 
+    @property
+    def skip_broken(self) -> int:
+        """Of the options."""
+        return self.options.skip_broken
+
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The scores and their models."""
         return score.settings(self.options)
 
-    def make(self, corpora: Mapping[str, Path], work: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-        """Write a folder with scores."""
-        run = score.Scoring(corpora, work, self.options.replaced(workers=1))
-        report = run.report()
-        return {"scores": report["corpora"]}, run.reports
+    def make(self, shard: CorpusShard, target: Path, names: Sequence[str]) -> Mapping[str, Any]:
+        """Write a shard with scores, which are noted, too."""
+        broken = documents.broken_rows([shard.path], self.options.skip_broken)
+        made = score.score_shard(shard, self.options, target / shard.name)
+        return {**made, "broken": [broken.count, broken.named], "input": digests.sha256(shard.path)}
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoreReport(Score):
-    """Write `OUTPUT/score.json`: how the scores are spread in every folder."""
+class ScoreReport(ReportStep):
+    """Write `OUTPUT/score.json`: how the scores are spread in the corpus, as `preprocess.score` says it."""
 
+    step: Score
     name = "score-report"
 
-    def pieces(self) -> list[Piece]:
-        """One."""
-        return [Piece("report", str(Path(self.output) / score.REPORT), 1, self._write)]
+    def write(self, notes: Iterator[_Noted]) -> None:
+        """See above."""
+        broken, read = Broken(self.step.options.skip_broken), list[dict[str, str]]()
 
-    def _write(self) -> None:
-        step = Score(self.output, self.source, self.options)
-        rows = {name: row for note in step.noted() for name, row in note.get("scores", {}).items()}
-        content = {"folders": rows, "options": self.settings()}
+        def told() -> Iterator[_Noted]:
+            for shard, note in notes:
+                broken.take(*note["broken"])
+                file = {"corpus": shard.corpus, "split": shard.split, "file": file_of(shard), "sha256": note["input"]}
+                read.append(file)
+                yield shard, note
+
+        content = {
+            "corpora": score.rows(self.step.options, told()),
+            "options": self.step.settings,
+            **broken.report(),
+            "input": read,
+            "tool": f"haigo {__version__}",
+        }
         path = Path(self.output) / score.REPORT
         if not path.is_file() or files.read_json(path) != content:
             files.write_json(path, content)

@@ -242,8 +242,11 @@ def cleaned_folders(output: str | os.PathLike[str]) -> list[Path]:
     """
     place = Path(output) / "clean"
     bad = [each for each in scale_tasks.failures(output) if each.step in ("split", "clean", "gather")]
-    failed = {each.piece[:5] for each in bad}
-    folders = sorted(path for path in place.glob("[0-9]*") if path.is_dir() and path.name not in failed)
+    failed = {each.folder for each in bad}
+    found = (path for path in place.glob("[0-9]*") if path.is_dir() and path.name not in failed)
+    folders = sorted(
+        found, key=lambda path: (len(path.name), path.name)
+    )  # of more than 99,999 files some have six digits
     for folder in folders:
         if not (folder / documents.REPORT).is_file():
             raise HaigoError(f"{folder} is not finished: cleaning was stopped.", "run the cleaning step again")
@@ -273,7 +276,7 @@ def folders(output: str | os.PathLike[str], source: str = "clean") -> list[Path]
         return cleaned_folders(output)
     order = ("decontaminate", "score", "resplit")
     steps = order[: order.index(source) + 1] if source in order else ()
-    failed = {each.piece for step in steps for each in scale_tasks.failures(output, step)}
+    failed = scale_tasks.failed(output, *steps)
     found = [Path(output) / source / each.name for each in cleaned_folders(output) if each.name not in failed]
     for folder in found:
         if not (folder / documents.REPORT).is_file():

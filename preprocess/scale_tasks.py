@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from haigo import digests, files, sealed
+from haigo import files, sealed
 from haigo.cli import HaigoError, foreseen, internal, os_problem
 
 from .scale_keys import key_of
@@ -60,6 +60,16 @@ class Failure:
     file: str
     problem: str
     fix: str
+
+    @property
+    def folder(self) -> str:
+        """The folder whose piece it is, in steps by folders."""
+        return folder_of(self.piece)
+
+
+def folder_of(piece: str) -> str:
+    """The name of the folder that a piece is (a shard) of; that of a piece begins with it."""
+    return piece.partition("-")[0]
 
 
 def run(output: str | os.PathLike[str], step: str, pieces: Sequence[Piece], rank: int, world: int) -> list[Failure]:
@@ -118,9 +128,9 @@ def failures(output: str | os.PathLike[str], step: str | None = None) -> list[Fa
     return found
 
 
-def failed(output: str | os.PathLike[str], step: str, piece: str) -> bool:
-    """Whether a piece failed, and was not done again since."""
-    return (Path(output) / FAILED / step / f"{piece}.json").is_file()
+def failed(output: str | os.PathLike[str], *steps: str) -> set[str]:
+    """The folders of which a piece failed in one of the steps, and was not done again since."""
+    return {each.folder for step in steps for each in failures(output, step)}
 
 
 def forget(output: str | os.PathLike[str], steps: Sequence[str], asked: Sequence[str]) -> None:
@@ -137,20 +147,6 @@ def notes(output: str | os.PathLike[str], step: str) -> Iterator[tuple[dict[str,
     for path in sorted((Path(output) / TASKS / step).glob("*.json")):
         with contextlib.suppress(HaigoError, OSError):
             yield files.read_record(path, _TASK), max(0.0, time.time() - path.stat().st_mtime)
-
-
-def made(marker: Path, target: Path, recipe: str) -> dict[str, Any] | None:
-    """What `note_made` noted of a folder, where it was made of just this and is as it was left."""
-    with contextlib.suppress(HaigoError, OSError):
-        known, _ = sealed.read(marker, {"recipe": str, "outputs": {str: str}})
-        if known["recipe"] == recipe and known["outputs"] == digests.sums(target):
-            return known
-    return None
-
-
-def note_made(marker: Path, target: Path, recipe: str, **more: Any) -> None:
-    """Note, last of all, that a folder is finished: what it was made of, its bytes, and what else is to be known of it."""
-    sealed.write(marker, {"recipe": recipe, "outputs": digests.sums(target), **more})
 
 
 class _Note:

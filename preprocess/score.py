@@ -27,6 +27,7 @@ import numpy as np
 from haigo import __version__, cli, digests, files, flags, memory, pool, sealed
 from haigo.cli import HaigoError
 from haigo.formats import documents
+from haigo.formats.documents import Line
 from haigo.formats.documents.broken import broken_lines
 
 from . import quality_model, rewrite
@@ -40,11 +41,10 @@ KEY = "scores"
 _NOTES = "notes"
 _QUANTILES = range(0, 101, 5)
 _BESIDE = {"language": ("language_probability",)}
-_COUNTS = ("documents", "characters", "bytes")
 MEMORY = 400_000_000
 """Bytes that a process takes."""
 _MORE_DISK = 1.15
-_LIKE = {"recipe": str, "sha256": str, "counts": dict.fromkeys(_COUNTS, int), "columns": {str: [object]}, "rules": dict}
+_LIKE = {**rewrite.NOTE, "counts": dict.fromkeys(rewrite.COUNTS, int), "columns": {str: [object]}, "rules": dict}
 
 
 def score(
@@ -143,24 +143,26 @@ class Scoring:
         """Do the work below `work`, and give the report."""
         work, sizes = {}, {}
         for shard in self.shards:
-            name = _name(shard)
+            name = f"{shard.corpus}/{shard.name}"
             recipe = files.digest([self.settings, shard.sha256])
-            work[name] = partial(score_shard, shard, self.asked, (self.work / name, self._marker(shard)), recipe)
+            work[name] = partial(_noted, shard, self.asked, (self.work / shard.corpus, self._marker(shard)), recipe)
             sizes[name] = Path(shard.path).stat().st_size
         counts = pool.run_shown("score", work, self.asked.workers, "packed bytes", sizes)
         rewrite.tell_changed(self.corpora, self.shards, counts.values())
-        rows = {}
+        notes = Notes([(shard, self._marker(shard)) for shard in self.shards])
         for name, folder in self.corpora.items():
-            notes = _Notes([(shard.split, self._marker(shard)) for shard in self.shards if shard.corpus == name])
-            self.reports[name] = rewrite.report(folder, _made(notes), "score", self.settings)
-            rows[name] = _row(self.asked, notes)
-        sums = {_name(shard): _read(self._marker(shard))["sha256"] for shard in self.shards}
+            made = rewrite.together((shard.split, note) for shard, note in notes.of(name))
+            self.reports[name] = rewrite.report(folder, made, "score", self.settings)
         return {
-            "corpora": rows,
+            "corpora": rows(self.asked, notes, self.corpora),
             "options": self.settings,
             **self.broken.report(),
             "input": rewrite.named(self.shards),
-            "output": [{"file": name, "sha256": sha256} for name, sha256 in sums.items() if sha256],
+            "output": [
+                {"file": f"{shard.corpus}/{name}", "sha256": sha256}
+                for shard, note in notes
+                for name, sha256 in note["sums"].items()
+            ],
             "recipe": self.recipe,
             "tool": f"haigo {__version__}",
         }
@@ -169,103 +171,121 @@ class Scoring:
         return self.work / _NOTES / f"{shard.corpus}-{shard.split}-{Path(shard.path).name[:-10]}.json"
 
 
-def _name(shard: CorpusShard) -> str:
-    return f"{shard.corpus}/{shard.split}/{Path(shard.path).name}"
+def _noted(shard: CorpusShard, options: ScoreOptions, places: tuple[Path, Path], recipe: str) -> int:
+    """Score one shard, unless that is noted (in a worker process); how many documents it had."""
+    folder, marker = places
+    make = partial(score_shard, shard, options, folder / shard.name)
+    return int(rewrite.once(marker, folder, [shard.name], recipe, make)["read"])
 
 
-def _read(marker: Path) -> dict[str, Any]:
-    return sealed.read(marker, _LIKE)[0]
+class Notes:
+    """Shards and what was noted of them, read one by one each time that they are gone through: scores take memory."""
 
-
-class _Notes:
-    """Split and note of the shards of a corpus, read one by one each time that they are gone through: scores take memory."""
-
-    def __init__(self, markers: Sequence[tuple[str, Path]]) -> None:
+    def __init__(self, markers: Sequence[tuple[CorpusShard, Path]]) -> None:
         self._markers = markers
 
-    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        return ((split, _read(marker)) for split, marker in self._markers)
+    def of(self, corpus: str) -> Iterator[tuple[CorpusShard, dict[str, Any]]]:
+        """Those of one corpus."""
+        return (each for each in self if each[0].corpus == corpus)
+
+    def __iter__(self) -> Iterator[tuple[CorpusShard, dict[str, Any]]]:
+        return ((shard, sealed.read(marker, _LIKE)[0]) for shard, marker in self._markers)
 
 
-def _made(notes: _Notes) -> dict[str, dict[str, Any]]:
-    """What stays in each split, as `rewrite.report` asks for it."""
-    counts = {split: Counter(dict.fromkeys(_COUNTS, 0)) for split in documents.SPLITS}
-    accounts = {split: Account() for split in documents.SPLITS}
-    for split, note in notes:
-        counts[split].update(note["counts"])
-        accounts[split].merge(note["rules"])
-    return {split: {**counts[split], "rules": accounts[split].rules} for split in documents.SPLITS}
-
-
-def _row(options: ScoreOptions, notes: _Notes) -> dict[str, Any]:
-    """A corpus in score.json: what stays, what went, and how every score is spread. Memory: 8 bytes a document."""
-    total, dropped = Counter(dict.fromkeys(_COUNTS, 0)), Counter[str]()
-    for _, note in notes:
-        total.update(note["counts"])
-        dropped.update({rule: found["documents"] for rule, found in note["rules"].items()})
-    names = [name for score in options.scores for name in (score, *_BESIDE.get(score, ()))]
-    scored = total["documents"] + dropped.total() > 0
-    spreads = {name: _spread(note["columns"].get(name, ()) for _, note in notes) for name in names if scored}
-    return {**total, **({"dropped": dict(sorted(dropped.items()))} if dropped else {}), **spreads}
-
-
-def _spread(parts: Iterable[Sequence[Any]]) -> dict[str, Any]:
-    """Counts of a score that is a word; else every twentieth quantile."""
-    words, numbers = Counter[str](), list[np.ndarray]()
-    for part in parts:
-        if part and isinstance(part[0], str):
-            words.update(part)
-        else:
-            numbers.append(np.array(part, dtype=np.float64))
-    if words:
-        return dict(words.most_common())
-    quantiles = np.quantile(np.concatenate(numbers), [each / 100 for each in _QUANTILES])
-    return {f"{each}%": float(f"{value:.6g}") for each, value in zip(_QUANTILES, quantiles.tolist(), strict=True)}
-
-
-def score_shard(shard: CorpusShard, options: ScoreOptions, places: tuple[Path, Path], recipe: str) -> int:
-    """Score one shard (in a worker process).
+def rows(
+    options: ScoreOptions, notes: Iterable[tuple[CorpusShard, Mapping[str, Any]]], corpora: Iterable[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """What score.json says of every corpus: what stays, what went, and how every score is spread, gone documents included.
 
     Args:
-        places: of the scored shard (none where all of it goes), and of the note: the shard's digest, how many documents,
-            characters and bytes stay, the scores of all, column by column, and the account of what went.
+        notes: shards, and what `score_shard` gave for each.
+        corpora: also those without a shard.
+    """
+    found = {name: _Row(options) for name in corpora}
+    for shard, note in notes:
+        found.setdefault(shard.corpus, _Row(options)).add(note)
+    return {name: row.content() for name, row in found.items()}
+
+
+class _Row:
+    """A corpus in score.json. Memory: 16 bytes for each value that a score takes; those of models are rounded."""
+
+    def __init__(self, options: ScoreOptions) -> None:
+        names = [name for score in options.scores for name in (score, *_BESIDE.get(score, ()))]
+        self._spreads = {name: _Spread() for name in names}
+        self._total, self._dropped = Counter(dict.fromkeys(rewrite.COUNTS, 0)), Counter[str]()
+
+    def add(self, note: Mapping[str, Any]) -> None:
+        """Count a shard."""
+        self._total.update(note["counts"])
+        self._dropped.update({rule: found["documents"] for rule, found in note["rules"].items()})
+        for name, column in note["columns"].items():
+            self._spreads[name].add(column)
+
+    def content(self) -> dict[str, Any]:
+        """The row."""
+        gone = {"dropped": dict(sorted(self._dropped.items()))} if self._dropped else {}
+        return {**self._total, **gone, **{name: spread.content() for name, spread in self._spreads.items() if spread}}
+
+
+class _Spread:
+    """How a score is spread: counts of one that is a word; else every twentieth quantile, as `numpy.quantile` gives them."""
+
+    def __init__(self) -> None:
+        self._words = Counter[str]()
+        self._values, self._counts = np.zeros(0), np.zeros(0, dtype=np.int64)
+
+    def __bool__(self) -> bool:
+        return bool(self._words) or len(self._values) > 0
+
+    def add(self, column: Sequence[Any]) -> None:
+        """Count a shard's values."""
+        if column and isinstance(column[0], str):
+            self._words.update(column)
+            return
+        values, counts = np.unique(np.array(column, dtype=np.float64), return_counts=True)
+        self._values, places = np.unique(np.concatenate([self._values, values]), return_inverse=True)
+        self._counts = np.bincount(places, np.concatenate([self._counts, counts])).astype(np.int64)
+
+    def content(self) -> dict[str, Any]:
+        """What score.json says of it."""
+        if self._words:
+            return dict(self._words.most_common())
+        ends = np.cumsum(self._counts)
+        places = (ends[-1] - 1) * np.array(_QUANTILES) / 100
+        below, above = (
+            self._values[np.searchsorted(ends, each, side="right")] for each in (np.floor(places), np.ceil(places))
+        )
+        found = below + (above - below) * (places % 1)
+        return {f"{each}%": float(f"{value:.6g}") for each, value in zip(_QUANTILES, found.tolist(), strict=True)}
+
+
+def score_shard(shard: CorpusShard, options: ScoreOptions, target: Path) -> dict[str, Any]:
+    """Score one shard.
 
     Returns:
-        How many documents it had.
+        counts of the documents that stay, the account of what went (`rules`), the scores of all, column by column, and how many
+        there were (`read`). No shard is written where all of it goes.
     """
-    target, marker = places
-    with contextlib.suppress(HaigoError, OSError):  # none yet, or a damaged one: it is scored again
-        known = _read(marker)
-        if known["recipe"] == recipe and _sum(target) == known["sha256"]:
-            gone = sum(rule["documents"] for rule in known["rules"].values())
-            return int(known["counts"]["documents"]) + gone
-    scorer = Scorer(options)
-    lines: list[bytes] = []
-    account = Account()
-    counts, columns = Counter(dict.fromkeys(_COUNTS, 0)), dict[str, list[Any]]()
-    for lot in lots(shard.read()):
-        for document, found in zip(lot, scorer.score([document.text for document in lot]), strict=True):
-            for name, value in found.items():
-                columns.setdefault(name, []).append(value)
-            if (rule := options.drops(found)) is not None:
-                account.note(rule, len(document.text), opening(document.text))
-                continue
-            before = document.meta.get(KEY)
-            document.meta = {**document.meta, KEY: {**(before if isinstance(before, dict) else {}), **found}}
-            line = documents.line(document)
-            lines.append(line.packed)
-            counts.update({"documents": 1, "characters": line.characters, "bytes": line.bytes})
-    if lines:
-        documents.write_shard(target, lines)
-    else:
-        files.remove(target)
-    note = {"recipe": recipe, "sha256": _sum(target), "counts": dict(counts), "columns": columns}
-    sealed.write(marker, {**note, "rules": account.rules})
-    return counts["documents"] + sum(rule["documents"] for rule in account.rules.values())
+    account, columns, read = Account(), dict[str, list[Any]](), 0
 
+    def scored() -> Iterator[Line]:
+        nonlocal read
+        scorer = Scorer(options)
+        for lot in lots(shard.read()):
+            read += len(lot)
+            for document, found in zip(lot, scorer.score([document.text for document in lot]), strict=True):
+                for name, value in found.items():
+                    columns.setdefault(name, []).append(value)
+                if (rule := options.drops(found)) is not None:
+                    account.note(rule, len(document.text), opening(document.text))
+                    continue
+                before = document.meta.get(KEY)
+                document.meta = {**document.meta, KEY: {**(before if isinstance(before, dict) else {}), **found}}
+                yield documents.line(document)
 
-def _sum(path: Path) -> str:
-    return digests.sha256(path) if path.is_file() else ""
+    counts = documents.write_lines(target, scored())
+    return {"counts": counts, "rules": account.rules, "columns": columns, "read": read}
 
 
 def table(report: Mapping[str, Any]) -> str:

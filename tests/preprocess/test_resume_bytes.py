@@ -87,7 +87,7 @@ def test_a_changed_sample_is_named_and_drawn_again(cleaned, tmp_path, capsys, na
 def test_changed_sketches_of_a_killed_dedup_are_made_again(cleaned, tmp_path, monkeypatch):
     words = [str(cleaned), "--output-dir"]
     assert cli.run(dedup.main, [*words, str(tmp_path / "whole")]) == 0
-    monkeypatch.setattr(dedup.rewrite, "put", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(dedup.rewrite, "finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert cli.run(dedup.main, [*words, str(tmp_path / "killed")]) == cli.INTERRUPTED
     monkeypatch.undo()
     sketches = sorted((tmp_path / "killed" / ".partial").glob("sketch-*"))

@@ -15,7 +15,18 @@ from corpora_folders import texts, write
 from haigo import cli, files, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from preprocess import clean, decontaminate, quality, scale, scale_estimate, scale_runfile, scale_tasks, score, split
+from preprocess import (
+    clean,
+    decontaminate,
+    dedup,
+    quality,
+    scale,
+    scale_estimate,
+    scale_runfile,
+    scale_tasks,
+    score,
+    split,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 LETTERS = [chr(code) for code in range(0x4E00, 0x4F00)]
@@ -111,6 +122,55 @@ def test_each_folder_has_the_bytes_of_the_single_commands(whole, world, tmp_path
     rules = [files.read_json(folder / "clean.json")["rules"] for folder in folders(whole, "resplit")]
     assert sum(one["contaminated"]["documents"] for one in rules) == 3 * FILES
     assert sum(one["low_quality"]["documents"] for one in rules) > FILES
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    """Shards of a few documents, in this process."""
+    monkeypatch.setattr(documents.ShardWriter.__init__, "__defaults__", (2_500,))
+
+
+@pytest.fixture(scope="module")
+def dump(world, model_dir, tmp_path_factory):
+    """One large file, cut into pieces, of which the folder has many shards; and the run."""
+    place = tmp_path_factory.mktemp("dump")
+    (place / "raw.jsonl").write_bytes(b"".join(path.read_bytes() for path in sorted((world / "raw").iterdir())))
+    path = run_file(world, model_dir, place, inputs=[str(place / "raw.jsonl")], split_bytes=9_000, tasks=5, dedup={})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(documents.ShardWriter.__init__, "__defaults__", (2_500,))
+        assert scale.main([path]) == 0
+    return place, path
+
+
+def test_a_large_file_is_many_pieces_of_every_step(dump, world, tmp_path, small_shards):
+    """Of dedup, decontamination, scores and splits too; with the bytes of the single commands, and of one task."""
+    place, path = dump
+    chosen = scale.steps(scale_runfile.read(path))
+    assert {len(files.read_json(one)["failed"]) for one in (place / "out" / scale_tasks.TASKS).rglob("*.json")} == {0}
+    for step in ("dedup-drop", "decontaminate", "score", "resplit-count", "resplit"):
+        notes = [note for note, _ in scale_tasks.notes(place / "out", step)]
+        assert len(notes) == 5 and min(note["pieces"] for note in notes) >= 2, step
+        assert len(chosen[step][0].pieces()) == sum(note["pieces"] for note in notes)
+    dedup.dedup([place / "out" / "clean" / "00000"], tmp_path / "o")
+    decontaminate.decontaminate([tmp_path / "o" / "web"], [world / "items.jsonl"], tmp_path / "d")
+    made = score.score([tmp_path / "d" / "web"], tmp_path / "s", quality=str(world / "model"), least={"quality": 0.2})
+    for step, single in (("dedup", "o"), ("decontaminate", "d"), ("score", "s")):
+        folder = place / "out" / step / "00000"
+        assert shards_of(folder) == shards_of(tmp_path / single / "web") and len(shards_of(folder)) > 10
+        assert files.read_json(folder / "clean.json") == files.read_json(tmp_path / single / "web" / "clean.json")
+    told = files.read_json(place / "out" / "score.json")
+    assert told["corpora"] == made["corpora"] and told["options"] == made["options"]
+    dealt, before = (texts(place / "out" / step / "00000") for step in ("resplit", "score"))
+    assert {own: one for rows in dealt.values() for own, one in rows.items()} == {
+        own: one for rows in before.values() for own, one in rows.items()
+    }
+
+
+@pytest.mark.parametrize("tasks", ["1", "3"])
+def test_tasks_do_not_matter_to_a_large_file(dump, world, model_dir, tmp_path, small_shards, tasks):
+    path = run_file(world, model_dir, tmp_path, inputs=[str(dump[0] / "raw.jsonl")], split_bytes=9_000, dedup={})
+    assert scale.main([path, "--tasks", tasks]) == 0
+    assert bytes_of(tmp_path / "out") == bytes_of(dump[0] / "out")
 
 
 def test_the_report_and_the_ids_are_those_of_one_corpus(whole, world, tmp_path):
@@ -222,21 +282,29 @@ def test_a_broken_line_of_the_input_names_the_key_of_the_run_file(world, model_d
 
 
 @pytest.mark.slow
-def test_killed_runs_are_finished_by_the_same_command(world, model_dir, whole, tmp_path):
-    path = run_file(world, model_dir, tmp_path, workers=2)
-    command = [sys.executable, "-m", "preprocess.scale", path]
+def test_killed_runs_are_finished_by_the_same_command_shard_by_shard(dump, world, model_dir, tmp_path, small_shards):
+    """Killed as the first shard of a step is there: what is finished is not done twice."""
+    path = run_file(
+        world, model_dir, tmp_path, inputs=[str(dump[0] / "raw.jsonl")], split_bytes=9_000, dedup={}, workers=2
+    )
+    command = [sys.executable, "-m", "preprocess.scale", path, "--only"]
     environment = {**os.environ, "HAIGO_QUIET": "1", "PYTHONPATH": str(ROOT)}
-    for step in ("decontaminate", "score", "resplit"):
+    for step in ("clean", "dedup"):
+        assert scale.main([path, "--only", step]) == 0
+    for step in STEPS:
         child = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+            [*command, step], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
-        while child.poll() is None and not list((tmp_path / "out" / scale_tasks.TASKS).glob(f"{step}/*.json")):
+        notes = tmp_path / "out" / f"{step}-work"
+        while child.poll() is None and not list(notes.glob("[0-9]*.json")):
             time.sleep(0.005)
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert bytes_of(tmp_path / "out") == bytes_of(whole)
+        stamps = {one: one.stat().st_mtime_ns for one in notes.glob("[0-9]*.json")}
+        assert scale.main([path, "--only", step]) == 0
+        assert stamps and {one: one.stat().st_mtime_ns for one in stamps} == stamps
+    assert scale.main([path]) == 0
+    assert bytes_of(tmp_path / "out") == bytes_of(dump[0] / "out")
 
 
 def test_status_names_the_steps_and_memory_is_said_with_the_items(world, model_dir, whole, capsys, monkeypatch):
@@ -245,7 +313,7 @@ def test_status_names_the_steps_and_memory_is_said_with_the_items(world, model_d
     rows = json.loads(capsys.readouterr().out)["steps"]
     assert list(rows) == [
         "clean", "decontaminate", "decontaminate-report", "score", "score-report", "resplit-count", "resplit-plan", "resplit",
-        "index", "join",
+        "resplit-report", "index", "join",
     ]  # fmt: skip
     assert all(row["done"] == row["tasks"] for row in rows.values())
     monkeypatch.setattr(scale.scale_room, "_ITEM_BYTES", 1e9)
