@@ -35,6 +35,7 @@ FOREIGN = {"--extra-index-url", "--data-path"}  # pip's, Megatron-LM's
 _FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`\n]+)`")
 _COMMAND = re.compile(r"(?<![\w./])python -m ([\w.]+)([^\n]*)")
+_CELL_END = re.compile(r"(?<!\\)\|")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -204,6 +205,14 @@ def test_links_lead_somewhere(page):
         if not (page.parent / target.split("#")[0]).exists():
             missing.append(target)
     assert not missing
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=ids)
+def test_rows_of_a_table_have_as_many_cells_as_its_head(page):
+    """As GitHub counts them: a `|` parts cells in code too, unless a backslash stands before it."""
+    for table in re.findall(r"(?:^\|.*\n)+", _FENCE.sub("", text_of(page)), re.MULTILINE):
+        head, *rows = table.splitlines()
+        assert not [row for row in rows if len(_CELL_END.findall(row)) != len(_CELL_END.findall(head))], head
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
