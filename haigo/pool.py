@@ -169,8 +169,11 @@ def run(
     results: dict[str, Any] = {}
     method = "fork" if fork else "forkserver" if served else "spawn"
     with _workers(workers, method, ": finished work is kept") as executor:
-        with _undisturbed() if fork else contextlib.nullcontext():
-            names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
+        try:
+            with _undisturbed() if fork else contextlib.nullcontext():
+                names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
+        except (EOFError, ConnectionError):  # the fork server was killed
+            raise concurrent.futures.process.BrokenProcessPool from None
         waiting = set(names)
         while waiting:
             done, waiting = concurrent.futures.wait(waiting, _POLL_S, concurrent.futures.FIRST_COMPLETED)

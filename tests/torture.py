@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -107,16 +108,32 @@ class Harm:
             time.time = lambda: real() + jump
             Path(f"{self.said}.struck").touch()
         elif self.kind == "worker":
-            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            # multiprocessing's resource tracker is no worker: without it Python prints a traceback of its own, and goes on
-            children = [
-                each for each in children if b"resource_tracker" not in Path(f"/proc/{each}/cmdline").read_bytes()
-            ]
-            if not children:
-                self.left = 1  # at the next moment
-                return
-            Path(f"{self.said}.struck").touch()
-            os.kill(int(children[-1]), signal.SIGKILL)
+            threading.Thread(target=self._end_a_worker, daemon=True).start()
+
+    def _end_a_worker(self) -> None:
+        while not (workers := [pid for pid in _descendants(os.getpid()) if _is_worker(pid)]):
+            time.sleep(0.001)
+        Path(f"{self.said}.struck").touch()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(random.Random(self.count).choice(workers), signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        tasks = [*Path(f"/proc/{pid}/task").iterdir()]
+        own = [int(each) for task in tasks for each in (task / "children").read_text().split()]
+    except (OSError, ValueError):
+        return []
+    return own + [far for child in own for far in _descendants(child)]
+
+
+def _is_worker(pid: int) -> bool:
+    """multiprocessing's resource tracker is none: without it Python prints a traceback of its own, and goes on."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return command != b"" and b"resource_tracker" not in command
 
 
 def serve() -> None:
@@ -383,7 +400,7 @@ class Torture:
 
     def _worker(self, number: int, step: tiny_house.Step, rng: random.Random) -> None:
         more = "" if step.verb == "launch.pipeline" else "--workers 2"
-        code, said, _ = self.runner.run(step, more, "worker", rng.randint(1, max(1, self.moments[number])))
+        code, said, _ = self.runner.run(step, more, "worker", rng.randint(1, max(1, self.moments[number] // 2)))
         self._checked(step, code, said, 4)
 
     def _inputs(self, number: int, step: tiny_house.Step, rng: random.Random) -> None:

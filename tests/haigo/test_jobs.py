@@ -24,6 +24,21 @@ def test_a_killed_worker_is_replaced():
     assert "ended with code -9 (out of memory" in failed["1"]
 
 
+def _ends_its_server(task, tell):
+    if task:
+        os.kill(os.getppid(), signal.SIGKILL)
+        signal.pause()
+    return "done"
+
+
+def test_a_killed_fork_server_costs_what_was_running():
+    events = [each for each in jobs.run(jobs.Processes(_ends_its_server, 1), [("a", True), ("b", False)]) if each]
+    assert {event.name: event.kind for event in events if event.kind in ("done", "failed")} == {
+        "a": "failed",
+        "b": "done",
+    }
+
+
 def number_of_worker(task, tell):
     return os.environ[jobs.WORKER]
 
