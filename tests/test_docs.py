@@ -62,12 +62,12 @@ def code_lines(text):
 
 
 def commands(text):
-    """(module, words) of every `python -m room.verb ...`; placeholders in capitals count as words."""
+    """(module, words) of every `python -m room.verb ...`; placeholders in capitals count as words, a loop's `$n` as 1."""
     found = []
     for line in code_lines(text):
         for module, rest in _COMMAND.findall(line.split("  #")[0]):
             if module.split(".")[0] in ROOMS:
-                found.append((module, shlex.split(rest)))
+                found.append((module, shlex.split(re.sub(r"\$\w+", "1", rest.partition(" > ")[0]))))
     return found
 
 

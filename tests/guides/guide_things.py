@@ -151,13 +151,57 @@ def regmix(folder: Path) -> None:
 
 
 def small_models(folder: Path) -> None:
+    jsts(folder / "jglue" / "jsts-valid-v1.1.json")
+
+
+def jsts(place: Path) -> None:
     """JSTS's pairs of sentences."""
     one, other = "川の水が増えた。", "駅で人が待つ。"
     rows = [{"sentence_pair_id": str(n), "sentence1": one * (1 + n % 2), "sentence2": other * (1 + n % 3), "label": n % 5}
             for n in range(8)]  # fmt: skip
-    (folder / "jglue").mkdir()
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (folder / "jglue" / "jsts-valid-v1.1.json").write_text(lines)
+    place.parent.mkdir(parents=True)
+    place.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def benchmarks(folder: Path) -> None:
+    """Benchmark files of ours in the published forms, held-out articles, and models that GPUs trained."""
+    import convert_world
+    import synthetic_jglue
+    import synthetic_llm_jp
+    import synthetic_others
+    from neox_world import World
+    from test_eval_cloze import story
+
+    from haigo.formats import tokenizer
+
+    synthetic_others.write(synthetic_jglue.write(folder / "bench"))
+    jsts(folder / "bench" / "jsts-v1.1" / "valid-v1.1.json")
+    synthetic_llm_jp.write(folder / "dataset" / "1.3.0")
+    rng = random.Random(5)
+    articles = [{"id": f"n{n}", "title": f"市場の便り第{n}号", "text": story(rng)} for n in range(120)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in articles)
+    (folder / "news.jsonl").write_text(lines, encoding="utf-8")
+    config = folder / "models" / "1-3B" / "config.json"  # as long as the real one; positions are rotary
+    config.write_text(json.dumps({**json.loads(config.read_text()), "max_position_embeddings": 2048}))
+    for name in ("13B", "1-3B-sft"):
+        shutil.copytree(folder / "models" / "1-3B", folder / "models" / name)
+    chat = "{% for turn in messages %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}assistant: "
+    (folder / "models" / "1-3B-sft" / "chat_template.jinja").write_text(chat)
+    length = {"seq_length": 512, "max_position_embeddings": 512}
+    for seed, name in enumerate(("x", "y")):
+        save = folder / "checkpoints" / name
+        world = World(folder, folder / "corpora.yml", folder / "mixture.yml", {})
+        config = convert_world.config(world, save, vocab_file=str(folder / "tok" / "spm.model"), **length)
+        rows = convert_world.padded(tokenizer.load(folder / "tok").vocab_size, config)
+        for step in (10000, 20000):
+            convert_world.write_checkpoint(save, config, convert_world.weights(rows, seed=seed), step)
+
+
+def swarms(folder: Path) -> None:
+    """JGLUE's files."""
+    import synthetic_jglue
+
+    synthetic_jglue.write(folder / "JGLUE")
 
 
 def finetune(folder: Path) -> None:
@@ -263,6 +307,8 @@ MAKERS: dict[str, Any] = {
     "neox-cpu": mixture,
     "mixture": regmix,
     "small-models": small_models,
+    "eval": benchmarks,
+    "swarms": swarms,
     "finetune": finetune,
     "cluster": cluster,
 }
