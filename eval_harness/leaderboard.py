@@ -222,11 +222,13 @@ def differences(cell: Cell, reference: Cell) -> list[str]:
     (name, version, prompt), (_, wanted, own) = _parts(cell.task), _parts(reference.task)
     if not version:
         found.append("the task's version and prompt are not recorded")
+    elif not wanted:
+        found.append("the first row's version and prompt are not recorded")
     elif version != wanted:
         found.append(f"{name} {version}, not {wanted}")
     if prompt == "?":
         found.append("the prompt is not recorded")
-    elif version and prompt != own:  # one mark a prompt, not one a task and prompt
+    elif version and own and prompt != own:  # one mark a prompt, not one a task and prompt
         found.append(f"prompt {prompt}, another than in the first row")
     return list(dict.fromkeys([*found, *_other_shots(cell, reference)]))
 

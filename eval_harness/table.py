@@ -6,7 +6,7 @@ import re
 import string
 from dataclasses import dataclass, field
 
-from eval_harness.page import HERE
+from eval_harness.page import HERE, say
 from haigo import page
 from haigo.shown import line, markdown
 
@@ -72,7 +72,7 @@ class Table:
 
     def html(self, language: str = "en") -> str:
         """A page by itself."""
-        template = page.environment(language, HERE).get_template("leaderboard.html")
+        template = page.environment(language, HERE, also=say).get_template("leaderboard.html")
         title = page.speaker(language)("Japanese leaderboard")
         return template.render(title=title, board=self, scripts=[])
 

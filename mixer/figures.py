@@ -82,7 +82,8 @@ def write(
         rows = [
             (how, m, each["spearman"], each["r2"], each["rmse"]) for how, c in cards.items() for m, each in c.items()
         ]
-        made += figures.write(place, "skill", figures.skill(cards), (("how", "metric", "spearman", "r2", "rmse"), rows))
+        head = ("how", "metric", "spearman", "r2", "rmse (unit of the metric)")
+        made += figures.write(place, "skill", figures.skill(cards), (head, rows))
     return made + (_of_search(place, curves) if curves else [])
 
 
@@ -94,7 +95,10 @@ def _of_search(place: Path, curves: Mapping[str, Any]) -> list[Path]:
         if f"{prefix}measured" in each
         for predicted, measured in zip(each[f"{prefix}predicted"], each[f"{prefix}measured"], strict=True)
     ]
-    made = figures.write(place, "fit", figures.fit(curves["fit"]), (("metric", "how", "predicted", "measured"), rows))
+    units = {page.unit(metric) for metric in curves["fit"]}
+    unit = units.pop() if len(units) == 1 else "unit of the metric"
+    titles = ("metric", "how", f"predicted ({unit})", f"measured ({unit})")
+    made = figures.write(place, "fit", figures.fit(curves["fit"]), (titles, rows))
     if "trade_off" in curves:
         one = curves["trade_off"]
         rows = [("best mixture, predicted", *pair) for pair in one["curve"]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from haigo import page
+
 
 def number(value: Any) -> str:
     """Four significant digits."""
@@ -17,8 +19,33 @@ def spread(pair: Sequence[float], percent: bool = False) -> str:
     return f"{low:.1%} to {high:.1%}" if percent else f"{number(low)} to {number(high)}"
 
 
-def _of(unit: str) -> str:
-    return "the objective" if unit == "sum" else unit
+def unit_of_objective(document: Mapping[str, Any]) -> str:
+    """What the objective is counted in; its weights are scaled to sum to 1, so that it is a mean of its metrics."""
+    objective = document.get("objective", {})
+    if objective.get("standardise"):
+        return "standard deviations over the proxies"
+    units = {page.unit(metric) for metric, weight in objective.get("weights", {}).items() if weight}
+    return units.pop() if len(units) == 1 else "weighted mean"
+
+
+def _in(unit: str, document: Mapping[str, Any]) -> str:
+    if unit == "sum":
+        return f"the objective ({unit_of_objective(document)})"
+    return unit
+
+
+_STEPS = {"1 % of the ceiling": "1 % more room", "0.01 of weight": "loosened by 0.01 of weight"}
+
+
+def _costs(item: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """What a limit that binds costs: what a step beyond it would gain."""
+    own = item["unit"] not in ("sum", "standard deviations over the proxies")
+    what, unit = (
+        item["unit"] if own else "the objective",
+        page.unit(item["unit"]) if own else unit_of_objective(document),
+    )
+    step = _STEPS.get(item["per"], item["per"])
+    return f"{item['constraint']}: {step} would improve {what} by {number(item['price'])} ({unit})."
 
 
 def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -29,7 +56,7 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
         name = document.get("reference", {}).get("name", "token share")
         made["Mixture"] = [
             f"Predicted gain over {name}{', ' + gain['scale'] if 'scale' in gain else ''}: {number(gain['mean'])} "
-            f"({spread(gain['interval'])}) in {_of(gain['unit'])}; "
+            f"({spread(gain['interval'])}) in {_in(gain['unit'], document)}; "
             f"better with probability {gain['probability']:.2f}. "
             f"Expected loss from what the proxies do not tell: {number(document.get('expected_regret', 0.0))}."
         ]
@@ -41,10 +68,7 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
                 else "More proxies of the same kind would hardly lower it: try larger ones, or mixtures nearer to this one."
             )
     if "binding" in document:
-        made["What binds"] = [
-            f"{item['per']} is worth {number(item['price'])} in {_of(item['unit'])} ({item['constraint']})."
-            for item in document["binding"]
-        ] or ["Nothing binds."]
+        made["What binds"] = [_costs(item, document) for item in document["binding"]] or ["Nothing binds."]
         made["What binds"] += [
             f"The ceiling of {metric} ({number(item['limit'])}) holds with probability {item['probability']:.2f}."
             for metric, item in document.get("ceilings", {}).items()

@@ -2,4 +2,8 @@
 
 from pathlib import Path
 
+from haigo import phrases
+
 HERE = Path(__file__).parent
+TABLE = HERE / "japanese.yml"
+say = phrases.sayer(TABLE)

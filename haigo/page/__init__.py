@@ -77,6 +77,7 @@ def environment(language: str, *folders: Path, also: Callable[[str], str] = str)
         "millions": lambda count: f"{count / 1e6:.2f} M",
         "start": lambda text: str(text)[:_EXAMPLE],
         "clock": clock,
+        "said": speaker(language, also),
     }
     source = _sources([*folders, HERE])
     made.globals |= {
@@ -97,10 +98,10 @@ def formatted(value: Any, form: str) -> str:
     return "" if value is None else format(value, form)
 
 
-def named(figures: Mapping[str, Any], form: str = "") -> str:
+def named(figures: Mapping[str, Any], form: str = "", say: Callable[[str], str] = str) -> str:
     """`acc 0.51, em 0.20`: figures with their names, without those that are none and standard errors."""
     kept = {name: value for name, value in figures.items() if value is not None and not name.endswith("_stderr")}
-    return ", ".join(f"{name} {value:{form}}" for name, value in kept.items())
+    return ", ".join(f"{say(name)} {value:{form}}" for name, value in kept.items())
 
 
 def unit(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""What a run's time goes into: wall and processor seconds of every stage, and how many of them were training steps.
+"""What a run takes: wall and processor seconds of every stage, how many of them were training steps, and memory at most.
 
 `time` does not tell: workers of the fork server (proxies, models) are counted for no process that is waited for.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from haigo import pool
+from haigo.memory_watch import Watch
 from haigo.progress import clock
 
 _LEAST_S = 1.0  # less processor time than that is not worth a word
@@ -18,7 +19,7 @@ _LEAST_S = 1.0  # less processor time than that is not worth a word
 
 @dataclass(frozen=True)
 class Spent:
-    """Of one stage, in seconds."""
+    """Of one stage, in seconds and bytes."""
 
     seconds: float
     """Of wall time."""
@@ -28,13 +29,22 @@ class Spent:
     """Those of `cpu` that went into training steps: forward, backward and update."""
     evaluation: float = 0.0
     """Those of `cpu` that the same models' evaluation and export took."""
+    memory: int | None = None
+    """At most, of the stage's processes together (`haigo.memory_watch`); None where nobody measured it."""
 
     def words(self) -> str:
         """As a stage says it when it is done."""
-        if self.cpu is None or self.cpu < _LEAST_S:
-            return clock(self.seconds)
-        steps = f", {clock(self.training)} of it training steps" if self.training else ""
-        return f"{clock(self.seconds)} (CPU {clock(self.cpu)}{steps})"
+        parts = []
+        if self.cpu is not None and self.cpu >= _LEAST_S:
+            steps = f", {clock(self.training)} of it training steps" if self.training else ""
+            parts.append(f"CPU {clock(self.cpu)}{steps}")
+        parts += [megabytes(self.memory)] if self.memory is not None else []
+        return f"{clock(self.seconds)} ({'; '.join(parts)})" if parts else clock(self.seconds)
+
+
+def megabytes(count: float) -> str:
+    """`1,234 MB`: of 2^20 bytes each."""
+    return f"{count / 2**20:,.0f} MB"
 
 
 _trained: list[tuple[float, float]] = []
@@ -52,22 +62,26 @@ def note(result: Mapping[str, Any]) -> None:
 
 
 def measured(work: Callable[[], Any]) -> tuple[Any, Spent]:
-    """What a stage's work gives, and what it took here, in its children and in the fork server's workers."""
+    """What a stage's work gives, and what it took here, in its descendants and in the fork server's workers."""
     _trained.clear()
-    begin, before = time.monotonic(), pool.cpu_seconds()
-    answer = work()
+    begin, before, watch = time.monotonic(), pool.cpu_seconds(), Watch()
+    try:
+        answer = work()
+        memory = watch.most()
+    finally:
+        watch.stop()
     cpu = pool.cpu_seconds() - before
     parts = [min(sum(part), cpu) for part in zip(*_trained, strict=True)] or [0.0, 0.0]
-    return answer, Spent(time.monotonic() - begin, cpu, parts[0], min(parts[1], cpu - parts[0]))
+    return answer, Spent(time.monotonic() - begin, cpu, parts[0], min(parts[1], cpu - parts[0]), memory)
 
 
 def split(stages: Mapping[str, Spent], walls: Mapping[str, float], whole: Spent, cores: int) -> str:
-    """One sentence: where a run's wall time went, the longest first, and what its cores' time was spent on.
+    """One sentence: where a run's wall time went, the longest first, what its cores' time was spent on, and its memory.
 
     Args:
         stages: what those that this run has gone through took, by name.
         walls: their wall seconds, those side by side counted once.
-        whole: wall and processor seconds from the first to the last.
+        whole: of all of them, from the first to the last.
         cores: that it could use.
     """
     total, capacity = max(whole.seconds, 1e-9), max(whole.seconds * cores, 1e-9)
@@ -79,4 +93,5 @@ def split(stages: Mapping[str, Spent], walls: Mapping[str, float], whole: Spent,
     idle = max(0.0, capacity - training - evaluation - other)
     kinds = {"training steps": training, "evaluation": evaluation, "everything else": other, "idle or others'": idle}
     shares = ", ".join(f"{name} {seconds / capacity:.0%}" for name, seconds in kinds.items())
-    return f"time: {', '.join([clock(whole.seconds), *parts])}; of {cores} cores' time: {shares}"
+    memory = f"; memory: {megabytes(whole.memory)} at most" if whole.memory is not None else ""
+    return f"time: {', '.join([clock(whole.seconds), *parts])}; of {cores} cores' time: {shares}{memory}"

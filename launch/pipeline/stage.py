@@ -26,7 +26,7 @@ from launch.pipeline import moved as move
 from launch.pipeline.spent import Spent, measured
 
 DONE, INPUTS = ".done.json", ".inputs"
-_CPU, _STEPS = "cpu_seconds", "training_cpu_seconds"
+_CPU, _STEPS, _MEMORY = "cpu_seconds", "training_cpu_seconds", "memory_bytes"
 _FIRST_EDITION = "0.1.0"
 
 
@@ -80,6 +80,7 @@ class Marker:
         content = {"inputs": self.inputs, "identity": self.identity, "outputs": self.outputs}
         for name, value in (("seconds", self.spent.seconds), (_CPU, self.spent.cpu), (_STEPS, self.spent.training)):
             content |= {} if value is None else {name: round(value, 1)}
+        content |= {} if self.spent.memory is None else {_MEMORY: self.spent.memory}
         sealed.write(folder / DONE, content)
 
 
@@ -290,7 +291,9 @@ def read_marker(folder: Path) -> Marker | None:
         outputs = {"": None}
     if all(digests.is_mark(each) if whole else type(each) is int for each in outputs.values()):
         measured_cpu = float(cpu) if isinstance(cpu, int | float) else None
-        spent = Spent(float(seconds or 0), measured_cpu, float(steps) if isinstance(steps, int | float) else 0.0)
+        training, memory = float(steps) if isinstance(steps, int | float) else 0.0, content.get(_MEMORY)
+        most = memory if isinstance(memory, int) else None
+        spent = Spent(float(seconds or 0), measured_cpu, training, memory=most)
         return Marker(str(inputs), content.get("identity"), outputs, spent, not whole)
     raise HaigoError(f"{path} is damaged.", "delete it: the stage is then gone through again")
 

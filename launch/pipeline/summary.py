@@ -34,6 +34,7 @@ _LIKE = {
     "seconds": {str: float},
     "cpu_seconds?": {str: float},
     "training_cpu_seconds?": {str: float},
+    "memory_bytes?": {str: int},
     "proxies?": {"rounds": int, "first": int, "second": int, "held_out": int},
 }
 
@@ -60,8 +61,8 @@ def collect(root: Path, run: RunFile, rounds: int = 1) -> dict[str, Any]:
     Returns:
         headline: one sentence; weights: of the chosen mixture; models: name -> objective, held-out metrics (bits per byte),
         tokens, scores; ceilings: metric -> measured share of the token-share model's loss, where one is trained; seconds: of
-        every stage, cpu_seconds: of those that were measured, training_cpu_seconds: of those that trained; proxies: how many
-        in which round.
+        every stage, cpu_seconds: of those that were measured, training_cpu_seconds: of those that trained,
+        memory_bytes: that each took at most; proxies: how many in which round.
 
     Raises:
         Refused: the mixture is not the one that the model was trained on.
@@ -92,6 +93,7 @@ def collect(root: Path, run: RunFile, rounds: int = 1) -> dict[str, Any]:
         "seconds": {name: each.seconds for name, each in spent.items()},
         "cpu_seconds": {name: each.cpu for name, each in spent.items() if each.cpu is not None},
         "training_cpu_seconds": {name: each.training for name, each in spent.items() if each.training},
+        "memory_bytes": {name: each.memory for name, each in spent.items() if each.memory is not None},
         "proxies": trained | {"held_out": run.proxies.held_out},
     }
 

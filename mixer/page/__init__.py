@@ -9,7 +9,7 @@ from typing import Any
 from haigo import page
 from mixer import figures, japanese
 from mixer.report_card import in_words
-from mixer.sentences import sentences
+from mixer.sentences import sentences, unit_of_objective
 
 HERE = Path(__file__).parent
 SCRIPTS = ["law.js", "mixer.js"]
@@ -48,7 +48,7 @@ def about(
     reference = shown.get("reference", {"name": "token share"})
     share = shown.get("token_share") or reference.get("weights")
     cards = fit.get("cross_validation", {}).get("metrics", {})
-    units = figures.units_of(document)
+    units = {**figures.units_of(document), "objective": unit_of_objective(document)}
     if law is not None:
         pair = [law["metrics"].index(each) for each in (curves or {}).get("trade_off", {}).get("metrics", [])]
         law = {key: value if key in _WHOLE else named(value) for key, value in law.items()}
@@ -117,7 +117,7 @@ def _words(law: Mapping[str, Any], units: Mapping[str, str], language: str, say:
     return {
         **{english: japanese for english, japanese in known.items() if f'"{english}"' in script},
         "reference": say(law["reference"]["name"]),
-        "unit": say("weighted mean" if law["objective"]["name"] == "sum" else law["objective"]["name"]),
+        "unit": say(units["objective"] if law["objective"]["name"] == "sum" else law["objective"]["name"]),
         "units": [say(units[metric]) for metric in law["metrics"]],
     }
 

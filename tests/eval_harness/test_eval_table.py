@@ -7,10 +7,13 @@ import json
 import re
 
 import pytest
+from page_texts import english, texts
 from test_eval_stock import GROUP, PLAIN, SHAKY, task
 
-from eval_harness import leaderboard, run
+from eval_harness import leaderboard, page, result, run, significance
+from eval_harness.rows import Cell
 from eval_harness.run import evaluate
+from eval_harness.tasks import TASKS
 from haigo import cli
 
 NAME, NLI = "jcommonsenseqa-1.1-0.3", "jnli-1.1-0.3"
@@ -224,3 +227,42 @@ def test_the_average_stays_in_sight(tmp_path, capsys):
     page = (tmp_path / "t.html").read_text(encoding="utf-8")
     assert '<th class="n average">average</th>' in page and page.count('<td class="n average">') >= 18
     assert ".average { position: sticky; right: 0;" in page
+
+
+def notes():
+    """Every sentence that a letter may stand for."""
+    found = {note for row in leaderboard.published(every=True) for cell in row.cells.values() for note in cell.notes}
+    for kind in TASKS:
+        for version in kind.versions:
+            rules = kind(version, next(iter(kind.prompts(version))))
+            for data in ("custom", "unverified (7 documents)", "JGLUE v1.3"):
+                asked = {"data": data, "pool": "valid", "shots": 9, "limit": 5, "seed": 7, "dtype": "float16"}
+                found |= {*result.reservations(rules, **asked, chat=True)}
+    one = Cell(percent=1.0, error=None, task=NAME, shots=3, notes=())
+    others = [
+        (NLI, 3, ""),
+        (NAME, 2, ""),
+        (NAME, None, ""),
+        ("jcommonsenseqa", 3, ""),
+        ("jcommonsenseqa-1.2-0.4", 3, ""),
+    ]
+    others += [(NAME, 3, "lm-eval 0.4"), (NAME, 3, "llm-jp-eval 1.3, acc of a generated answer")]
+    for asked_task, shots, by in others:
+        other = Cell(percent=1.0, error=None, task=asked_task, shots=shots, rules=by, notes=())
+        found |= {*leaderboard.differences(other, one), *leaderboard.differences(one, other)}
+    tests = [significance.paired(*pair) for pair in (([0, 1.0], [1, 1.0]), ([0.5, 2], [1, 1.5]), ([0.5, 2], [0.5, 2]))]
+    return found | {f"b against a on {NAME}: {each}" for each in tests} | {result.VLLM}
+
+
+def test_every_sentence_of_the_table_is_said_in_japanese():
+    found = notes()
+    assert len(found) > 40
+    assert {note for note in found if not re.search("[ぁ-ん]", page.say(note))} == set()
+    for note in found:  # with its numbers
+        assert {*re.findall(r"\d+\.\d+", note)} <= {*re.findall(r"\d+\.\d+", page.say(note))}, note
+
+
+def test_the_page_in_japanese(scored, tmp_path):
+    place = tmp_path / "t.html"
+    assert cli.run(leaderboard.main, [str(scored), str(scored), "--html", str(place), "--lang", "ja"]) == 0
+    assert english(place) == [] and any("JGLUE のものではない" in each for each in texts(place))

@@ -10,6 +10,7 @@ import browser
 import numpy as np
 import pytest
 from mixer_worlds import world
+from page_texts import english
 
 from haigo import cli, yamlfile
 from mixer import figures, law_file, page, report, search
@@ -53,6 +54,10 @@ def made(tmp_path_factory):
     for language in ("en", "ja"):
         assert cli.run(report.main, [str(out), "--html", str(folder / f"{language}.html"), "--lang", language]) == 0
     return folder
+
+
+def test_the_page_in_japanese_holds_no_english_sentence(made):
+    assert english(made / "ja.html") == [] and len(english(made / "en.html")) > 20
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval_harness.page import HERE as SCORES
-from haigo import page
+from eval_harness.page import TABLE as OF_SCORES
+from haigo import page, phrases
 from launch.pipeline.summary import CHOSEN
 from mixer import japanese
 from mixer.page import HERE as MIXTURE
 
 if TYPE_CHECKING:
     from jinja2 import Template
+
+
+HERE = Path(__file__).parent
+known = phrases.sayer(HERE / "japanese.yml", japanese.TABLE, OF_SCORES)
+"""Sentences that a run's files hold in English, in Japanese."""
 
 
 def label(model: str) -> str:
@@ -22,8 +28,8 @@ def label(model: str) -> str:
 
 def template(name: str = "page.html", language: str = "en") -> Template:
     """A template of this folder; `f` in it is Python's format."""
-    say = page.speaker(language, japanese.say)
-    made = page.environment(language, Path(__file__).parent, MIXTURE, SCORES, also=japanese.say)
+    say = page.speaker(language, known)
+    made = page.environment(language, HERE, MIXTURE, SCORES, also=known)
     made.filters |= {
         "model": lambda model: say(label(model)),
         "weight_in": lambda name, weights: weights.get(name, 0.0),

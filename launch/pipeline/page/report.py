@@ -13,10 +13,10 @@ from haigo.formats.dataset import manifest
 from launch.pipeline import domains, runfile
 from launch.pipeline import summary as summaries
 from launch.pipeline.page import drawn, trained
-from launch.pipeline.page.html import label, template
+from launch.pipeline.page.html import known, label, template
 from launch.pipeline.summary import require_trained
 from mixer import figures as mixture_figures
-from mixer import japanese, law_file
+from mixer import law_file
 from mixer import page as mixture_page
 
 _SHOWN = 5  # documents of each domain
@@ -90,16 +90,17 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
     searched = mixture_figures.read(root / "search", mixture)
     about = mixture_page.about(mixture, law, language, searched)
     curves, errors = trained.curves(root, run, models), trained.errors(root, models)
-    say = page.speaker(language, japanese.say)
+    say = page.speaker(language, known)
     if len(names) > 1:
         names = [say("the mean of {first} and {last}", first=", ".join(names[:-1]), last=names[-1])]
     given = {
         "run": run,
-        "title": run.title,
+        "title": say(run.title),
         "goal": names[0],
         "summary": summary,
         "models": models,
         "m": about,
+        "searched": searched,
         "mixture_weights": mixture["weights"],
         "share": share,
         "domains": parted(root, run),
@@ -107,7 +108,7 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
         "tokenizer": _tokenizer(root, run),
         "columns": columns,
         "proxies": proxies,
-        "curves": {metric: trained.series(lines) for metric, lines in curves.items()},
+        "curves": {metric: trained.series(lines, say) for metric, lines in curves.items()},
         "legend": [(number, say(label(name))) for number, name in enumerate(models)],
         "changes": trained.changes(models, errors),
         "against": "token_share",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,10 @@ def curves(root: Path, run: runfile.RunFile, models: Mapping[str, Any]) -> Curve
     return {metric: lines for metric, lines in panels.items() if lines}
 
 
-def series(lines: Mapping[str, Sequence[tuple[float, float]]]) -> list[dict[str, Any]]:
-    """A panel of learning curves, for `haigo.page.charts`."""
+def series(lines: Mapping[str, Sequence[tuple[float, float]]], say: Callable[[str], str]) -> list[dict[str, Any]]:
+    """A panel of learning curves, for `haigo.page.charts`, with the models' names as `say` gives them."""
     return [
-        {"points": [(tokens / 1e6, value, name) for tokens, value in points], "kind": number, "line": True}
+        {"points": [(tokens / 1e6, value, say(name)) for tokens, value in points], "kind": number, "line": True}
         for number, (name, points) in enumerate(lines.items())
     ]
 

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from page_texts import english
 from shared_data import data_of
 
 from haigo import cli
 from launch.pipeline import actions, runfile
 from launch.pipeline.__main__ import main as pipeline_main
+from launch.pipeline.page import report
 
 DATA = data_of(__file__)
 
@@ -130,6 +132,15 @@ def test_the_search_had_the_screen(finished):
     answer = (finished / "search" / "answer.txt").read_text()
     # one or two of the twelve may be a proxy's mixture (token share), which is then no help
     assert re.search(r"Screen of 1[0-2] n-gram mixtures; its rank correlation with the proxies: .*news_bpb", answer)
+
+
+def test_the_report_in_japanese_holds_no_english_sentence(finished, tmp_path):
+    root = tmp_path / "moved"
+    shutil.copytree(finished, root)
+    run = runfile.read(root / "run.yml")
+    sentences = english(report.write(root, run, "en"))
+    assert len(sentences) > 60  # what is looked for is found
+    assert english(report.write(root, run, "ja")) == []
 
 
 def test_report_is_self_contained(finished):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 
 import browser
 import numpy as np
+import page_texts
 import pytest
 
 from haigo import cli, yamlfile
@@ -253,6 +255,28 @@ def test_the_same_bytes_again_and_every_figure_as_files(root):
     with (root / drawn.FOLDER / "changes.csv").open(newline="", encoding="utf-8") as handle:
         rows = list(csv.reader(handle))
     assert rows[0][0] == "metric" and len(rows) == 4 and float(rows[1][1]) < 0
+    with (root / drawn.FOLDER / "fit.csv").open(newline="", encoding="utf-8") as handle:
+        assert next(csv.reader(handle)) == ["metric", "how", "predicted (bits per byte)", "measured (bits per byte)"]
+
+
+def test_a_run_of_an_earlier_search_says_what_is_missing(root):
+    curves = root / "search" / "curves.json"
+    kept = curves.read_bytes()
+    text = (root.parent / "en.html").read_text(encoding="utf-8")
+    curves.unlink()
+    try:
+        page = report.write(root, runfile.read(root / "run.yml"), "en").read_text(encoding="utf-8")
+    finally:
+        curves.write_bytes(kept)
+    assert "left no search/curves.json" in page and "left no search/curves.json" not in text
+
+
+def test_what_binds_and_the_report_card_have_units(root):
+    said = page_texts.texts(root.parent / "en.html")
+    (row,) = [n for n, text in enumerate(said) if text == "objective" and said[n + 1] in ("very well", "well")]
+    assert said[row + 4].endswith(" bits per byte")
+    assert all("(bits per byte)" in text for text in said if "would improve" in text)
+    assert any(re.search(r"in the objective \(bits per byte\);", text) for text in said)
 
 
 def test_a_run_without_a_law_has_no_mixer(root, shown, tmp_path):

@@ -4,6 +4,9 @@ import gc
 import itertools
 import json
 import os
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -115,6 +118,46 @@ def test_a_stage_says_what_it_took(tmp_path, monkeypatch):
     assert not again.spent
 
 
+_kept: list[subprocess.Popen[bytes] | bytes] = []
+_SIZE = 50 << 20
+_HOLD = f"import sys; kept = b'x' * {_SIZE}; print(flush=True); sys.stdin.read()"
+
+
+def hold(how: str) -> None:
+    """Take memory, in this process or in a child."""
+    if how == "here":
+        _kept.append(b"x" * _SIZE)
+    if how == "child":
+        child = subprocess.Popen([sys.executable, "-S", "-c", _HOLD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout and child.stdout.readline() == b"\n"
+        _kept.append(child)
+
+
+def test_a_stages_memory_is_that_of_all_its_processes(tmp_path):
+    run = Run(tmp_path)
+    try:
+        for how in ("nothing", "here", "child"):
+            run.do(Stage(name=how, inputs=how, action=partial(hold, how)))
+    finally:
+        for kept in _kept:
+            if isinstance(kept, subprocess.Popen):
+                kept.communicate()
+        _kept.clear()
+    nothing, here, child = (run.spent[how].memory for how in ("nothing", "here", "child"))
+    assert nothing > 10 << 20 and here - nothing > 0.9 * _SIZE and child - here > 0.9 * _SIZE
+    assert spent_on(tmp_path)["child"].memory == child
+    assert f"{child / 2**20:,.0f} MB" in run.spent["child"].words()
+
+
+def test_what_looks_at_memory_ends_with_its_parent():
+    script = "from haigo.memory_watch import Watch; print(Watch()._process.pid, flush=True); import os; os.kill(os.getpid(), 9)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    watcher = Path(f"/proc/{done.stdout.strip()}")
+    assert done.returncode == -9 and watcher.name.isdigit()
+    while watcher.exists() and "haigo" in (watcher / "cmdline").read_text():
+        time.sleep(0.05)
+
+
 def test_what_is_done_apart_is_told_too(tmp_path):
     stages = [Stage(name=n, inputs=n, action=partial(train_something, str(tmp_path / n))) for n in "ab"]
     run = Run(tmp_path, preload=["json"])
@@ -124,14 +167,14 @@ def test_what_is_done_apart_is_told_too(tmp_path):
     )
 
 
-def test_a_marker_without_processor_time_is_read(tmp_path):
+def test_a_marker_without_processor_time_and_memory_is_read(tmp_path):
     Run(tmp_path).do(stage(tmp_path, "x"))
     path = tmp_path / "a" / ".done.json"
     content, _ = sealed.read(path)
-    del content["cpu_seconds"]
+    del content["cpu_seconds"], content["memory_bytes"]
     sealed.write(path, content)
     assert Run(tmp_path).do(stage(tmp_path, "x")) == calls(tmp_path) == "x"
-    assert spent_on(tmp_path)["a"].cpu is None
+    assert spent_on(tmp_path)["a"].cpu is spent_on(tmp_path)["a"].memory is None
 
 
 def test_the_split_of_a_runs_time():
