@@ -363,7 +363,9 @@ class Report(DedupStep):
         return [Piece("report", str(self.job.report), 1, partial(self._report, self.job.plan()))]
 
     def _report(self, plan: Plan) -> None:
-        for number, part in enumerate(self.job.parts()):
+        parts = self.job.parts()
+        self._retire([part.target for part in parts if part.target is not None])
+        for number, part in enumerate(parts):
             if part.target is not None:
                 mine = [each for each, own in enumerate(plan.parts) if own == number]
                 notes = [(plan.shards[each].split, sealed.read(dropped(plan, each), rewrite.NOTE)[0]) for each in mine]
@@ -374,6 +376,13 @@ class Report(DedupStep):
                 files.write_json(self.job.report, content)
         for each in range(len(plan.shards)):
             files.remove(plan.shingles(each))
+
+    def _retire(self, targets: list[Path]) -> None:
+        """Remove what stayed of input files of a run of `preprocess.scale` that are no more."""
+        for place in {Path(target) for _, _, target in self.job.corpora if target} - set(targets):
+            for folder in place.glob("[0-9]*"):
+                if folder not in targets:
+                    files.remove_tree(folder)
 
 
 def _piece(file: Path, work: Callable[[], Any]) -> Piece:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from haigo.formats import documents, tokenizer
 
 from . import (
     decontaminate,
+    dedup,
     dedup_steps,
     scale_estimate,
     scale_executors,
@@ -113,6 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # jobs of Slurm's run when this process is gone
     with contextlib.nullcontext() if run.executor == "slurm" else files.owner(run.output):
         scale_tasks.forget(run.output, list(chosen), list(steps(run)))
+        _retire(run)
         scale_executors.work(run, chosen, partial(_inputs_mark, run, options.only))
     print(f"{run.output}: {', '.join(chosen)} {'submitted' if run.executor == 'slurm' else 'done'}")
     return cli.OK
@@ -121,11 +124,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _outputs(run: ScaleRun) -> list[str]:
     """What is written into the run's folder itself."""
     names = [name for each in documents.SPLITS for name in dataset_files(each)]
-    names += ["dedup.json"] if run.dedup is not None else []
+    names += [dedup.REPORT] if run.dedup is not None else []
     names += [score.REPORT] if run.score is not None else []
     if run.decontaminate is not None:
         names += [decontaminate.REPORT, *decontaminate.outputs(scale_runfile.evaluation_files(run))]
     return names
+
+
+_SAID = {
+    "dedup": [dedup.REPORT],
+    "decontaminate": [decontaminate.REPORT, decontaminate.IDS],
+    "score": [score.REPORT],
+    "resplit": [],
+}
+"""Part of the work -> what it says of itself in the run's folder."""
+
+
+def _retire(run: ScaleRun) -> None:
+    """Take away all that says of a part of the work that it was done where the run file does not ask for it (any more).
+
+    The shards stay below the name of the part: with its key they are known by their bytes, and nothing is done twice.
+    """
+    output = Path(run.output)
+    for part, names in _SAID.items():
+        if getattr(run, part) is not None:
+            continue
+        said = [*(output / name for name in names), *sorted((output / part).glob(f"[0-9]*/{documents.REPORT}"))]
+        said += (output / decontaminate.IDS_BY_FILE).glob("*.jsonl") if part == "decontaminate" else []
+        ours = [path for path in said if files.made(path)]
+        for path in ours:
+            files.remove(path)
+        if ours:
+            print(
+                f"haigo: the run file does not ask for {part} any more: its reports in {output} are removed, and its"
+                f" documents in {output / part} are no finished corpora now; with the key '{part}' they are again.",
+                file=sys.stderr,
+            )
 
 
 def _inputs_mark(run: ScaleRun, only: str | None) -> str:

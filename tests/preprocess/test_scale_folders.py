@@ -255,6 +255,34 @@ def test_a_failure_of_a_step_that_is_asked_for_no_more_leaves_nothing_out(world,
     assert len(folders(tmp_path / "out", "resplit")) == FILES and not scale_tasks.failures(tmp_path / "out")
 
 
+def test_the_folder_says_only_what_the_run_file_asks_for(world, model_dir, whole, tmp_path, capfd):
+    path, out = run_file(world, model_dir, tmp_path), tmp_path / "out"
+    assert scale.main([path]) == 0
+    (out / "contaminated" / "mine.jsonl").write_text("mine")
+    made = [one for step in STEPS for one in (out / f"{step}-work").glob("[0-9]*.json")]
+    stamps = {one: one.stat().st_mtime_ns for one in made}
+    run_file(world, model_dir, tmp_path, decontaminate=None, score=None, resplit=None)
+    assert cli.run(scale.main, [path]) == 0
+    assert capfd.readouterr().err.count(" any more: its reports in ") == 3
+    assert sorted(one.name for one in out.glob("*.json*") if "_document." not in one.name) == []
+    assert [one.name for one in (out / "contaminated").glob("[!.]*")] == ["mine.jsonl"]
+    assert not [one for step in STEPS for one in out.glob(f"{step}/*/{documents.REPORT}")]
+    run_file(world, model_dir, tmp_path)
+    assert cli.run(scale.main, [path]) == 0
+    (out / "contaminated" / "mine.jsonl").unlink()
+    assert bytes_of(out) == bytes_of(whole) and {one: one.stat().st_mtime_ns for one in made} == stamps
+
+
+def test_what_is_of_an_input_that_is_no_more_goes(world, model_dir, tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.jsonl").write_bytes((world / "raw" / f"{number}.jsonl").read_bytes())
+    inputs = [str(tmp_path / f"{number}.jsonl") for number in range(3)]
+    assert scale.main([run_file(world, model_dir, tmp_path, inputs=inputs, dedup={})]) == 0
+    assert scale.main([run_file(world, model_dir, tmp_path, inputs=inputs[:2], dedup={})]) == 0
+    for step in ("clean", "dedup", *STEPS):
+        assert [one.name for one in folders(tmp_path / "out", step)] == ["00000", "00001"], step
+
+
 def test_a_file_of_which_nothing_stays_is_no_failure(world, model_dir, whole, tmp_path, capfd):
     (tmp_path / "short.jsonl").write_text('{"text": "短"}\n', encoding="utf-8")
     path = run_file(world, model_dir, tmp_path, inputs=[str(tmp_path / "short.jsonl"), str(world / "raw")], dedup={})
