@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from . import scale_ray, scale_room, scale_tasks
 from .options import ScaleRun
 from .scale_steps import Step, summary
 
+_CALLS = "logs/calls.json"
 _RAY = {"num_cpus": 1, "memory": scale_room.WORKER_BYTES}
 _SLURM = {"time": "24:00:00", "partition": "cpu", "cpus_per_task": 1, "mem_per_cpu_gb": 2}
 
@@ -135,7 +137,7 @@ def datatrove(chosen: Mapping[str, tuple[Step, int]], run: ScaleRun, salt: str =
         for key, value in dataclasses.asdict(run).items()
         if key not in ("workers", "slurm", "ray", "executor")
     }
-    mark = files.digest([asked, salt])[:12]
+    mark = _mark(run, files.digest([asked, salt]))
     logs, pipeline = Path(run.output).absolute() / "logs", list[Any]()
     for name, (step, tasks) in chosen.items():
         depends = pipeline[-1] if pipeline else None
@@ -151,3 +153,18 @@ def datatrove(chosen: Mapping[str, tuple[Step, int]], run: ScaleRun, salt: str =
         except TypeError as error:
             raise HaigoError(f"datatrove does not take a key of 'slurm': {error}.", "correct the run file") from None
     return pipeline
+
+
+def _mark(run: ScaleRun, asked: str) -> str:
+    """What the marks of finished tasks are filed under: another one whenever another thing was asked for in between.
+
+    Where a key is taken out of the run file and put back, or an input changed and changed back, the marks of the first time
+    speak of files that the second replaced.
+    """
+    path = Path(run.output) / _CALLS
+    before: dict[str, Any] = {"asked": asked, "changes": 0}
+    with contextlib.suppress(HaigoError, OSError):
+        before = files.read_record(path, {"asked": str, "changes": int})
+    changes = before["changes"] + (before["asked"] != asked)
+    files.write_json(path, {"asked": asked, "changes": changes})
+    return files.digest([asked, changes])[:12]

@@ -199,6 +199,8 @@ def test_marks_of_another_run_are_not_believed(raw, model_dir, tmp_path, monkeyp
     for one, salt in ((run, "a"), (run.replaced(workers=5), "a"), (run, "b"), (run.replaced(clean={}), "a")):
         scale_executors.datatrove(scale.steps(one), one, salt)
     assert folders[:3] == folders[3:6] and len(set(folders)) == 9
+    scale_executors.datatrove(scale.steps(run), run, "a")  # as first, but others replaced what that left
+    assert not set(folders[:9]) & set(folders[12:]) and len(set(folders)) == 15 - 3
 
 
 def test_what_is_no_more_leaves_the_datasets(raw, model_dir, tmp_path, capfd):
