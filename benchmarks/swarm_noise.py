@@ -10,8 +10,9 @@ alone are compared, and divided by how far two seeds of one cell agree. The cons
 to these figures, and to what is published of larger models.
 
 --table trains nothing: of swarms of the same mixtures at several sizes (ratios.csv, SIZE/metrics.csv and, where there are some,
-screen/SIZE with what launch.screen says at that size's tokens) it prints how they rank the mixtures, two by two, with intervals
-of 90 % (a bootstrap over mixtures), and what is lost at the largest size with the mixture that a smaller one, the screen or
+screen/SIZE with what launch.screen says at that size's tokens, or screen/ alone where all sizes had as many) it prints the
+noise of a run by its replicates beside the spread over mixtures, how the sizes rank the mixtures, two by two, with intervals of
+90 % (a bootstrap over mixtures), and what is lost at the largest size with the mixture that a smaller one, the screen or
 nothing (the first row, token share) would have chosen of them.
 """
 
@@ -30,6 +31,7 @@ from small_tasks import agreement as agreement_of
 from haigo.formats.tables import by_run
 from launch import proxies
 from launch.proxies.train import load
+from mixer import replicates
 from mixer.arrays import Array
 from mixer.design import propose
 from mixer.expected_regret import Scale
@@ -146,20 +148,42 @@ def tables(cells: Mapping[Cell, Array]) -> None:
 def ranked(folder: Path) -> tuple[list[str], dict[str, Array], dict[str, Array]]:
     """Metrics, and bits per byte (mixtures, metrics) of each size, smallest first, and of the screens at their tokens."""
     known = {path.parent.name: read(folder / "ratios.csv", path, ["*_bpb"]) for path in folder.glob("*/metrics.csv")}
+    known.pop("screen", None)
     sizes = sorted(known, key=lambda name: parameters(folder / name / "metrics.csv"))
     metrics, runs = known[sizes[0]].metrics, known[sizes[0]].runs
-    screens = {}
-    for name in sizes:
-        place = folder / "screen" / name
-        if (place / "metrics.csv").is_file():
-            counted = read(place / "ratios.csv", place / "metrics.csv", metrics)
-            screens[name] = counted.losses[[counted.runs.index(run) for run in runs]]
+    places = {name: folder / "screen" / name for name in sizes}
+    common = folder / "screen"
+    if (common / "metrics.csv").is_file():
+        places = dict.fromkeys(sizes, common)
+    counted = {
+        place: read(place / "ratios.csv", place / "metrics.csv", metrics)
+        for place in set(places.values())
+        if (place / "metrics.csv").is_file()
+    }
+    losses = {place: said.losses[[said.runs.index(run) for run in runs]] for place, said in counted.items()}
+    screens = {name: losses[place] for name, place in places.items() if place in losses}
     return metrics, {name: known[name].losses for name in sizes}, screens
 
 
 def parameters(path: Path) -> float:
     """Of the models of a metrics.csv."""
     return float(by_run(path)["size"].iloc[0])
+
+
+def noise_of_runs(path: Path, metrics: list[str], asked: list[str]) -> str:
+    """A sentence on what replicates in a metrics.csv say: noise between mixtures of one seed, in parts of the spread."""
+    table = by_run(path)
+    losses = table[metrics].to_numpy(dtype=float)
+    losses = np.column_stack([losses, losses.mean(axis=1)])
+    found = replicates.noise(list(table.index), list(table["seed"]), losses)
+    if found is None or found.sd_between is None:
+        return "no replicates"
+    names = [*metrics, "mean"]
+    over = np.array(list(replicates.spread(list(table.index), losses, names).values()))
+    ratio = found.sd_between / over
+    shown = ", ".join(f"{name} {ratio[names.index(name)]:.3f}" for name in asked)
+    free = found.free_between
+    return f"noise of a run / spread: {ratio[:-1].mean():.3f} (mean of losses one by one), {shown}; {free} degrees of freedom"
 
 
 def sum_of(losses: Array, what: str, metrics: list[str]) -> Array:
@@ -178,9 +202,15 @@ def ranks(folder: Path) -> None:
     metrics, cells, screens = ranked(folder)
     rng, largest = np.random.default_rng(1), list(cells)[-1]
     asked = [name for name in ("news_bpb", "mean") if name == "mean" or name in metrics]
+    for name in cells:
+        print(f"{name}: {noise_of_runs(folder / name / 'metrics.csv', metrics, asked)}")
     pairs = [(one, cells[one], other, cells[other]) for one, other in combinations(cells, 2)]
     pairs += [(f"screen {name}", said, name, cells[name]) for name, said in screens.items()]
-    pairs += [(f"screen {name}", said, largest, cells[largest]) for name, said in screens.items() if name != largest]
+    pairs += [
+        (f"screen {name}", said, largest, cells[largest])
+        for name, said in screens.items()
+        if said is not screens.get(largest)
+    ]
     print(f"{'':24s} {'all losses':>12s}" + "".join(f"{name:>24s}" for name in asked))
     for one, ours, other, theirs in pairs:
         each = np.mean([rank_correlation(a, b) for a, b in zip(ours.T, theirs.T, strict=True)])
