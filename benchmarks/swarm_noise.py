@@ -18,7 +18,7 @@ nothing (the first row, token share) would have chosen of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,7 @@ def parameters(path: Path) -> float:
     return float(by_run(path)["size"].iloc[0])
 
 
-def noise_of_runs(path: Path, metrics: list[str], asked: list[str]) -> str:
+def noise_of_runs(path: Path, metrics: list[str], asked: Sequence[str]) -> str:
     """A sentence on what replicates in a metrics.csv say: noise between mixtures of one seed, in parts of the spread."""
     table = by_run(path)
     losses = table[metrics].to_numpy(dtype=float)
