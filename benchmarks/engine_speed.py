@@ -3,20 +3,23 @@
     OMP_NUM_THREADS=1 python benchmarks/engine_speed.py [--size 0-3M] [--vocab 8192] [--steps 4] [--json]
 
 Stock: transformers' GPTNeoXForCausalLM called with labels (its own loss over full logits), torch's AdamW with default
-options. Ours: the same weights and batches through `launch.local`'s loss and optimizer. Both in fp32 on one thread; steps
-alternate, and the losses of both are printed: they must agree. Ratios are medians over the rounds, each of its own round, so
-that a machine that others use is as busy for one as for the other; their quartiles say how busy it was.
-MFU is against the largest fp32 product of that round, by the faster of torch's two libraries; FLOPs a token are
-6 (12 d^2 L + d V) + 12 L d S. `split` is where our steps' time goes, from one profiled step.
+options. Ours: the same weights and batches through `launch.local`'s loss and optimizer. Both in fp32 on one thread, in one
+process that keeps freed memory as the engine's does; steps alternate, and the largest difference of their losses is printed.
+Ratios are medians over the rounds, each of its own round, so that a machine that others use is as busy for one as for the
+other; their quartiles say how busy it was.
+MFU is against a large fp32 product of the same round: `of torch.mm` as torch computes it by itself, `of the faster library`
+by the faster of the two that come with torch (`launch.engine.matmul`), which can be twice as fast on an AMD processor.
+FLOPs a token are 6 (12 d^2 L + d V) + 12 L d S. `split` is where our steps' time goes, from one profiled step.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import time
 from collections.abc import Callable, Sequence
 
-from _measure import ROOT, parser, show
+from _measure import ROOT, parser, seconds, show
 
 _KINDS = {
     "products of matrices": {"mkldnn::_linear_pointwise", "aten::mm", "aten::addmm"},
@@ -41,12 +44,14 @@ def main() -> int:
 
     import torch
 
+    from haigo import memory
     from launch.engine import model as models
     from launch.engine import optimizer as optimizers
     from launch.engine import settings
     from launch.engine.loss import fused_cross_entropy
     from neox_configs import reader
 
+    memory.keep_freed()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     config = reader.load(ROOT / "neox_configs" / "proxies" / f"{args.size}.yml")
@@ -81,7 +86,7 @@ def main() -> int:
     times: dict[str, list[float]] = {"ours": [], "stock": []}
     losses: dict[str, list[float]] = {"ours": [], "stock": []}
     steps: dict[str, Callable[[torch.Tensor], float]] = {"ours": our_step, "stock": stock_step}
-    ceilings = []
+    ceilings: list[dict[str, float]] = []
     for number in range(args.steps + 1):
         for name, step in steps.items():
             begin = time.process_time()
@@ -101,7 +106,10 @@ def main() -> int:
         "ours_tokens_per_cpu_s": round(rate["ours"]),
         "stock_tokens_per_cpu_s": round(rate["stock"]),
         "ratio": quartiles([stock_s / ours_s for ours_s, stock_s, _ in rounds]),
-        "mfu": quartiles([tokens / ours_s * flops / ceiling for ours_s, _, ceiling in rounds]),
+        "mfu": {
+            name: quartiles([tokens / ours_s * flops / ceiling[name] for ours_s, _, ceiling in rounds])
+            for name in ceilings[0]
+        },
         "largest_loss_difference": max(abs(a - b) for a, b in zip(losses["ours"], losses["stock"], strict=True)),
     }
     result["split"] = split(lambda: our_step(ids[-1]))
@@ -128,21 +136,19 @@ def split(step: Callable[[], object]) -> dict[str, str]:
     return {name: f"{value / sum(spent.values()):.3f}" for name, value in spent.items()}
 
 
-def matmul_flops() -> float:
-    """Floating-point operations a CPU second of a large fp32 product, one thread, by the faster of both libraries."""
+def matmul_flops() -> dict[str, float]:
+    """Floating-point operations a CPU second of a large fp32 product, one thread: torch's own, and the faster library's."""
     import torch
 
     from launch.engine.matmul import product
 
     left, right = torch.ones(4096, 128), torch.ones(128, 512)
-    times = []
+    best = {}
     for multiply in (torch.mm, product):
         multiply(left, right)
-        for _ in range(6):
-            begin = time.process_time()
-            multiply(left, right)
-            times.append(time.process_time() - begin)
-    return 2 * 4096 * 128 * 512 / min(times)
+        best[multiply] = min(seconds(functools.partial(multiply, left, right))[0] for _ in range(6))
+    work = 2 * 4096 * 128 * 512
+    return {"of torch.mm": work / best[torch.mm], "of the faster library": work / min(best.values())}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/index_speed.py --model SPM_MODEL [--corpora CLEANED_DIR...] [--sizes 12 50]
            [--repeats 3] [--neox-repeats 1] [--json]
 
-Floor: orjson line by line, sentencepiece's batch encode in one thread, uint16, one index; nothing else. Ours: the command
+Floor: orjson line by line, sentencepiece's batch encode in one thread, uint16, one index; nothing else. Floor of arrays: the
+same, with ids as sentencepiece's arrays and not as Python's lists (where this sentencepiece has them). Ours: the command
 preprocess.index with 1 and with 2 workers, digests and manifest included. GPT-NeoX: tools/datasets/preprocess_data.py with 1
 worker, where GPT_NEOX_DIR and GPT_NEOX_PYTHON are set (HAIGO_NEOX_CPU: its stand-in for torch.cuda). Contenders take turns
 within every repeat; CPU seconds are those of the process and its children, medians of the repeats. The slope is what the
@@ -30,11 +31,17 @@ _FLOOR = """
 import struct, sys
 import numpy as np, orjson
 from sentencepiece import SentencePieceProcessor
-source, model, prefix = sys.argv[1:]
+source, model, kind, prefix = sys.argv[1:]
 sp = SentencePieceProcessor(model_file=model)
 eod = sp.piece_to_id("<|endoftext|>")
+end = np.uint16(eod).tobytes()
 sizes = []
 def flush(texts, out):
+    if kind == "arrays":
+        for ids in sp.encode(texts, num_threads=1, return_type="numpy"):
+            out.write(ids.astype(np.uint16).tobytes() + end)
+            sizes.append(len(ids) + 1)
+        return
     for ids in sp.encode(texts, num_threads=1):
         ids.append(eod)
         out.write(np.array(ids, dtype=np.uint16).tobytes())
@@ -79,9 +86,13 @@ Call = tuple[list[str], Path, dict[str, str]]  # all but the prefix it writes to
 
 def contenders(source: Path, model: Path, neox: bool) -> dict[str, Call]:
     """Who takes part; GPT-NeoX where it is wanted and set."""
+    from sentencepiece import SentencePieceProcessor as Sp
+
     ours = [sys.executable, "-m", "preprocess.index", str(source), "--tokenizer", str(model)]
+    floor = [sys.executable, "-c", _FLOOR, str(source), str(model)]
     made: dict[str, Call] = {
-        "floor": ([sys.executable, "-c", _FLOOR, str(source), str(model)], ROOT, {}),
+        "floor": ([*floor, "lists"], ROOT, {}),
+        **({"floor of arrays": ([*floor, "arrays"], ROOT, {})} if hasattr(Sp, "encode_as_numpy") else {}),
         "ours, 1 worker": ([*ours, "--output-prefix"], ROOT, {}),
         "ours, 2 workers": ([*ours, "--workers", "2", "--output-prefix"], ROOT, {}),
     }

@@ -101,16 +101,15 @@ def make_shard(work: Work) -> dict[str, Any]:
     dtype = token_dtype(model.vocab_size)
     counts: dict[str, Any] = dict.fromkeys(_COUNTS, 0)
     changed, spelled, broken = 0, 0, Broken(work.options.skip_broken)
+    end = np.array([model.eod_id] if work.options.append_eod else [], dtype).tobytes()
     with MMapWriter(work.prefix, dtype) as writer:
         for texts in batches(_texts(work, counts, broken), _BATCH_CHARS, len):
-            for text, ids in zip(texts, model.encode_batch(texts), strict=True):
+            for text, ids in zip(texts, model.encode_arrays(texts), strict=True):
                 if counts["documents"] < LOOKED_AT or "\u2581" in text:
-                    changed += model.decode(ids) != text
+                    changed += model.decode(ids.tolist()) != text
                 if model.spells_end and model.eod_id in ids:
                     spelled += 1
-                if work.options.append_eod:
-                    ids.append(model.eod_id)
-                counts["tokens"] += writer.add_bytes(np.fromiter(ids, dtype, len(ids)).tobytes())
+                counts["tokens"] += writer.add_bytes(ids.astype(dtype).tobytes() + end)
                 writer.end_document()
                 counts["documents"] += 1
     counts |= broken.report() | ({"changed": changed} if changed else {})

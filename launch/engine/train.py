@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from haigo import files
+from haigo import files, memory
 from haigo.cli import Failed
 from haigo.formats.dataset.ids import MASKED
 from haigo.progress import Progress
@@ -345,6 +345,7 @@ def _epochs(data: data_order.Dataset | data_order.Blend) -> list[int]:
 def _threads(count: int) -> Iterator[None]:
     import torch
 
+    memory.keep_freed()
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     # second moments of rare pieces decay into denormal numbers, on which a CPU is many times slower

@@ -1,5 +1,9 @@
 """Memory and cores that can be had, under the limits of control groups."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 
 from haigo import control_groups, memory, pool
@@ -82,3 +86,29 @@ def test_cores_of_a_group_inside_others(tmp_path, monkeypatch, version, quotas, 
             (place / "cpu.cfs_quota_us").write_text(f"{-1 if quota is None else int(quota * 100_000)}\n")
             (place / "cpu.cfs_period_us").write_text("100000\n")
     assert pool.cores() == cores
+
+
+FREED = """
+import resource, sys
+from haigo import memory
+if sys.argv[1] == "keep":
+    memory.keep_freed()
+def round():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    kept = [bytearray(20 << 20) for _ in range(3)]
+    for one in kept:
+        one[::4096] = bytes([1]) * len(one[::4096])
+    del kept, one
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+round()
+print(round())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_what_was_freed_is_kept_for_the_next_array():
+    pages = {
+        how: int(subprocess.run([sys.executable, "-c", FREED, how], capture_output=True, check=True, text=True).stdout)
+        for how in ("keep", "as it is")
+    }
+    assert pages["keep"] * 10 < pages["as it is"]

@@ -54,6 +54,7 @@ def test_every_text_has_the_ids_of_its_makers(taken):
     every = [text for text in texts() if not (spoken and other.end in text)]
     assert [model.encode(text) for text in every] == [other.ids(text) for text in every]
     assert model.encode_batch(every) == [model.encode(text) for text in every]
+    assert [array.tolist() for array in model.encode_arrays(every)] == [model.encode(text) for text in every]
     assert model.decode([*model.encode("会議"), model.eod_id]) == "会議"
     meta = files.read_json(folder / "meta.json")
     assert meta["kind"] == model.kind and meta["options"]["eod_piece"] == other.end

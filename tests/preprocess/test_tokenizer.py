@@ -100,6 +100,8 @@ def test_every_text_comes_back(trained, text):
     model = tokenizer.load(trained[0])
     ids = model.encode(text)
     assert model.decode(ids) == text and model.encode_batch([text, "x"])[0] == ids
+    (array,) = model.encode_arrays([text])
+    assert array.dtype == "int32" and array.tolist() == ids
     assert not {model.eod_id, model.pad_id, 0} & set(ids)  # no text spells a special piece
 
 

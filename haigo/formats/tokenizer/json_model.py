@@ -90,6 +90,11 @@ class JsonVocabulary(pieces.Tokenizer):
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         return [self.encode(text) for text in texts]  # the library's own way for many starts threads
 
+    def encode_arrays(self, texts: list[str]) -> list[npt.NDArray[np.int32]]:
+        import numpy as np
+
+        return [np.array(ids, dtype=np.int32) for ids in self.encode_batch(texts)]
+
     def decode_batch(self, ids: list[list[int]]) -> list[str]:
         return [str(self.fast.decode(each, skip_special_tokens=False)) for each in ids]
 
