@@ -250,7 +250,7 @@ class LeaderboardLM(CheckedLM):
     def _score(
         self, questions: list[packed.Question], progress: Progress
     ) -> Iterator[tuple[packed.Question, list[tuple[float, bool]]]]:
-        begun = packed.prefix(self.model, questions, self._plain) if self.share_context else None
+        begun = packed.prefix(self.model, questions) if self.share_context else None
         known = [] if begun is None else [begun]
         for batch in packed.batches(questions, self.contexts_per_pass, self.device.type, sum(p.length for p in known)):
             shared = packed.score(self.model, batch, *known) if self.share_context else None

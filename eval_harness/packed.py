@@ -50,9 +50,9 @@ class Prefix:
     """transformers' keys and values, of one row."""
 
 
-def prefix(model: Any, questions: Sequence[Question], separately: Callable[[Question], list[Answer]]) -> Prefix | None:
+def prefix(model: Any, questions: Sequence[Question]) -> Prefix | None:
     """The common beginning of all contexts, where it is worth a pass of its own, the model can remember it, and a trial gives
-    the model's own numbers."""
+    the numbers of passes that read it themselves. (That these are the model's own is for `trial` to say before.)"""
     # the last token of every context is left out: it predicts
     contexts = [question.context[:-1] for question in questions]
     first, last = min(contexts, default=()), max(contexts, default=())
@@ -71,7 +71,7 @@ def prefix(model: Any, questions: Sequence[Question], separately: Callable[[Ques
     except (RuntimeError, ValueError, TypeError, AttributeError):
         return None
     made = Prefix(length, cache)
-    tried = trial(model, questions, separately, made)
+    tried = trial(model, questions, lambda question: score(model, [question])[0], made)
     return made if tried is not None and tried.holds else None
 
 

@@ -98,15 +98,15 @@ def test_a_beginning_that_all_contexts_share_goes_through_the_model_once(loaded,
     monkeypatch.setattr(packed, "score", lambda *given: widths.append(len(given)) or right(*given))
     monkeypatch.setattr(model, "share_context", True)
     found = model._loglikelihood_tokens(asked)
-    assert set(widths) == {3}
+    assert widths[:4] == [3, 2, 3, 2] and set(widths[4:]) == {3}  # two questions are tried with it and without
     monkeypatch.setattr(model, "share_context", False)
     apart = model._loglikelihood_tokens(asked)
     assert [score for score, _ in found] == pytest.approx([score for score, _ in apart], abs=1e-4)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in apart]
     questions = [packed.Question(tuple(context), (tuple(choice),)) for _, context, choice in asked]
     different = [packed.Question((50 + at, *each.context), each.choices) for at, each in enumerate(questions)]
-    assert packed.prefix(model.model, questions, model._plain).length == len(begin)
-    assert packed.prefix(model.model, different, model._plain) is None
+    assert packed.prefix(model.model, questions).length == len(begin)
+    assert packed.prefix(model.model, different) is None
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
