@@ -46,7 +46,7 @@ HARMS = ("kill", "kills", "full", "readonly", "clock", "two", "worker", "inputs"
 MOUNTED = {"full", "readonly"}
 TMPFS_BYTES = 600_000_000
 
-# what differs from one time to the next: how long something took, and where and when a file lies
+# what differs from one time to the next: how long something took and how much memory, and where and when a file lies
 _TIMES = re.compile(
     r'"?(((training_)?cpu_)?seconds|tokens_per_cpu_s|time_s|tokens_per_s|inode|ctime_ns|began|ended|pid)"?: ?[\d.e+-]+'
 )
@@ -63,7 +63,7 @@ def state(root: Path) -> dict[str, bytes]:
         if path.name in ("metrics.csv", "rates.csv"):
             raw = re.sub(rb",\d+\.\d+$", b"", raw, flags=re.MULTILINE)
         elif path.suffix in (".json", ".jsonl", ".html", ".yml"):
-            text = re.sub(r'"(training_cpu_|cpu_)?seconds": \{[^}]*\}', "", _TIMES.sub("", raw.decode()))
+            text = re.sub(r'"((training_cpu_|cpu_)?seconds|memory_bytes)": \{[^}]*\}', "", _TIMES.sub("", raw.decode()))
             raw = re.sub(r'"?(sha256|seal)"?:? "?\w{12,64}"?|"size": \d+|<td[^>]*>[^<]*</td>', "", text).encode()
         found[str(name)] = raw
     return found
