@@ -29,6 +29,11 @@ _LETTER = "0-9A-Za-z\u00c0-\u04ff０-９Ａ-Ｚａ-ｚ"
 _NO_WORD_BREAK = re.compile(f" (?:(?![{_LETTER}])|(?<![{_LETTER}] ))")
 
 
+def text_key(text: str) -> bytes:
+    """16 bytes, equal for texts that are equal but for blanks."""
+    return hashlib.blake2b(_without_blanks(text).encode(errors="surrogatepass"), digest_size=16).digest()
+
+
 def _without_blanks(text: str) -> str:
     """What makes documents equal: all but blanks, save those that part words and numbers (1 2 is not 12)."""
     return _NO_WORD_BREAK.sub("", " ".join(text.split()))
@@ -95,7 +100,7 @@ def clean_lot(options: CleanOptions, lot: Sequence[Document]) -> Lot:
     for raw, taken, about in zip(lot, read, known, strict=False):
         document = _clean(taken, domain, about, options, account)
         if document is not None:
-            key = hashlib.blake2b(_without_blanks(document.text).encode(), digest_size=16).digest()
+            key = text_key(document.text)
             kept.append(Kept(key, split.number(raw, options.seed), documents.line(document)))
     for asked in options.pii:  # other rules' samples may show what is masked in the text
         for row in account.rules.values():

@@ -28,6 +28,11 @@ MEMORY_PER_DOCUMENT = 110
 DISK_PER_DOCUMENT, DISK_PER_BYTE, KEPT_PER_BYTE = 420, 1.1, 0.4
 """Sketches and links; shingles where half of the text has likely repeats; the documents that stay, packed."""
 PROCESS_BYTES = 150_000_000
+BYTES_OF_A_LABEL = 8  # of a document, while clusters are made
+BYTES_OF_A_KEY = 48  # of a document, while the buckets of a band are made
+BYTES_OF_A_ROW = 3_000  # of a document in a cluster, while its lot is decided
+_RANGE = 1 << 20  # documents of which a range of keys is worth a task of its own
+_LOT, _LOTS = 50_000, 1_000  # documents of a lot: more of them only take more memory; and about so many lots at most
 
 
 def memory(count: float) -> int:
@@ -38,6 +43,16 @@ def memory(count: float) -> int:
 def disk(count: float, size: float) -> int:
     """Bytes of disk that a deduplication of so many documents and bytes of text takes, the documents that stay included."""
     return int(count * DISK_PER_DOCUMENT + size * (DISK_PER_BYTE + KEPT_PER_BYTE))
+
+
+def cut_up(count: float, most: float, tasks: int) -> tuple[int, int]:
+    """How many ranges the keys of so many documents are cut into, and how many documents of clusters a lot holds.
+
+    Args:
+        most: bytes of memory that a process may take.
+    """
+    ranges = 1 + max(int(count * BYTES_OF_A_KEY / most), min(tasks, int(count) // _RANGE))
+    return ranges, max(1, min(max(_LOT, int(count) // _LOTS), int(most / BYTES_OF_A_ROW)))
 
 
 class Part(NamedTuple):

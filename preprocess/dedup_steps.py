@@ -31,20 +31,13 @@ from haigo.cli import Failed, HaigoError
 from haigo.formats import documents
 from haigo.formats.documents import Broken
 
-from . import arrays, dedup_clusters, dedup_report, dedup_shard, near_pairs, rewrite, scale_tasks
+from . import arrays, dedup_clusters, dedup_plan, dedup_report, dedup_shard, near_pairs, rewrite, scale_tasks
 from .dedup_plan import Job, Plan
 from .minhash import Hashes
 from .rewrite import CorpusShard, Edits
 from .scale_steps import PieceStep, summary
 from .scale_tasks import Piece
 
-BYTES_OF_A_SKETCH = 160
-"""On disk, of a document, beside bands * (rows + 12)."""
-BYTES_OF_A_LABEL = 8  # of a document, while clusters are made
-BYTES_OF_A_KEY = 48  # of a document, while the buckets of a band are made
-BYTES_OF_A_ROW = 3_000  # of a document in a cluster, while its lot is decided
-_RANGE = 1 << 20  # documents of which a range of keys is worth a task of its own
-_LOT, _LOTS = 50_000, 1_000  # documents of a lot: more of them only take more memory; and about so many lots at most
 _LINKS = 1 << 24
 _SHAPE = ("shingle", "bands", "rows", "seed")
 
@@ -120,7 +113,7 @@ class PlanRanges(DedupStep):
             rows.append([*dataclasses.astuple(found), file.name, part, note["documents"]])
         self._tell_changed(rows)
         count, memory = sum(row[-1] for row in rows), job.options.memory_gb * 1e9
-        need = count * BYTES_OF_A_LABEL
+        need = count * dedup_plan.BYTES_OF_A_LABEL
         if need > memory:
             raise HaigoError(
                 f"{count:,} documents need {need / 1e9:,.1f} GB of memory to be clustered, and 'memory_gb' allows"
@@ -128,8 +121,7 @@ class PlanRanges(DedupStep):
                 f"give memory_gb: {need / 1e9 + 0.1:.1f}",
                 option="memory_gb",
             )
-        ranges = 1 + max(int(count * BYTES_OF_A_KEY / memory), min(job.tasks, count // _RANGE))
-        lot = max(1, min(max(_LOT, count // _LOTS), int(memory / BYTES_OF_A_ROW)))
+        ranges, lot = dedup_plan.cut_up(count, memory, job.tasks)
         named = {name: getattr(job.options, name) for name in ("method", "threshold", *_SHAPE)}
         return {"shards": rows, "ranges": ranges, "lot": lot, "options": named, "broken": broken.report()}
 

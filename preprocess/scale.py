@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cli.show(scale_status.of(run, steps(run)), scale_status.table, options.json)
         return cli.OK
     if options.estimate:
-        cli.show(scale_estimate.of(run, options.tokens), scale_estimate.table, options.json)
+        cli.show(scale_estimate.of(run, steps, options.tokens), scale_estimate.table, options.json)
         return cli.OK
     found = input_files(run.inputs)
     paths = [path for path, _ in found]

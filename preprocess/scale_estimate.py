@@ -1,281 +1,226 @@
 """CPU, memory and disk of a run of `preprocess.scale` from a sample of its input, about one percent.
 
-A quarter of the sample and all of it go through clean, dedup, what else the run file asks for, and index, each a process of
-its own: what the larger took more is the price of a megabyte, and starting up falls out. Equal and nearly equal documents
-are the rarer the smaller a sample is: with two sizes, how many documents have copies and how many copies there are of each is
-worked out, and so how many would go in all of the input. Memory of deduplication and disk grow with documents and bytes.
+The sample goes through the steps that the run file asks for, each in a process of its own that has started up on some of it.
+What documents there are after deduplication follows from where copies stand in the sample (`scale_repeats`), and what memory
+all of it takes from the numbers by which each step's grows (`scale_room.growing`).
 """
 
 from __future__ import annotations
 
-import itertools
-import json
-import math
-import os
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, cast
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from haigo import files
-from haigo.cli import Failed
-from haigo.formats.documents.containers import unpack
+from haigo.formats import documents
 
-from . import dedup_plan, documents_aside, scale_room, sources
-from .options import CleanOptions, ScaleRun
-from .sources import input_files, pieces
+from . import arrays, scale_keys, scale_measured, scale_repeats, scale_room, scale_runfile, scale_sample
+from .options import ScaleRun
+from .scale_measured import Taken
+from .scale_repeats import Repeats, Seen
+from .scale_room import Text
+from .scale_sample import Input, Rows, Sample
+from .scale_steps import Step, dataset_files
+from .sources import input_files
 
-_ROOT = Path(__file__).resolve().parents[1]
-_FEW = 8
-"""Repeats in the sample: of fewer nothing is worked out."""
-_NOISE = 4.0  # of the sum of squares: two standard deviations
-SHARE, LEAST_BYTES, MOST_BYTES = 0.01, 8_000_000, 400_000_000
-"""Of the input that is looked at, and limits of it in bytes of raw text."""
 CHECKED_MB = 40
 """Raw text up to which estimates were held against runs (benchmarks/scale_estimate.py)."""
-_PLACES = 4
-"""Of a file that is cut, from which the sample is taken."""
-_HEAD, _LEAST_PIECE = 4 << 20, 1 << 14
-_RUN = """
-import json, os, sys
-from pathlib import Path
-from preprocess import clean, decontaminate, dedup, index, scale_resplit, score
-told, what = json.loads(sys.argv[1]), int(sys.argv[2])
-before = sum(os.times()[:4])
-if told["step"] == "clean":
-    clean.clean_corpus(told["corpus"], [told["raw"]], told["place"] + "/clean", **told["clean"])
-elif told["step"] == "dedup":
-    dedup.dedup([told["place"] + "/clean"], told["place"] + "/dedup")
-elif told["step"] == "decontaminate":
-    decontaminate.decontaminate([told["source"]], output_dir=told["place"] + "/decontaminate", **told["options"])
-elif told["step"] == "score":
-    score.score([told["source"]], told["place"] + "/score", **told["options"])
-elif told["step"] == "resplit":
-    scale_resplit.deal_one(Path(told["source"]), Path(told["place"] + "/resplit"), **told["options"])
-else:
-    index.index([told["source"] + "/train"], told["tokenizer"], told["place"] + "/data")
-with open("/proc/self/status") as status:
-    peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-os.write(what, json.dumps([sum(os.times()[:4]) - before, peak * 1024]).encode())
-"""
+Steps = Callable[[ScaleRun], Mapping[str, tuple[Step, int]]]
+_OF_ALL = ("clean", "dedup")
+"""Parts of the work that read all documents; the others read those that stay."""
 
 
-def of(run: ScaleRun, tokens: float | None = None) -> dict[str, Any]:
+class Passed(NamedTuple):
+    """What became of some text, and what each step took.
+
+    Attributes:
+        mb: of raw text.
+        taken: of each step. grown: bytes that the run's folder holds more after it.
+        documents, tokens: that were read, and that were left in the end.
+        cleaned: bytes of text that cleaning left; largest: of the largest file.
+        seen: what deduplication found; None where it was not asked for. clustered: documents that shared a bucket.
+        index_bytes: of the datasets.
+    """
+
+    mb: float
+    taken: dict[str, Taken]
+    grown: dict[str, int]
+    documents: int
+    tokens: int
+    cleaned: int
+    largest: int
+    seen: Seen | None
+    clustered: int
+    index_bytes: int
+
+
+def of(run: ScaleRun, steps: Steps, tokens: float | None = None) -> dict[str, Any]:
     """What a run takes, and what it would for so many tokens of text such as this.
+
+    Args:
+        steps: `scale.steps`.
 
     Raises:
         HaigoError: no input, or none that is text.
         Failed: a step did not end well on the sample.
     """
-    found = [(path, key) for path, key in input_files(run.inputs) if path.stat().st_size]
+    found = scale_sample.look(run)
     with tempfile.TemporaryDirectory(prefix="haigo-estimate-") as folder:
         place = Path(folder)
-        raw = sum(path.stat().st_size * _unpacked(path) for path, _ in found)
-        wanted = min(1.0, min(MOST_BYTES, max(LEAST_BYTES, SHARE * raw)) / max(1.0, raw))
-        share = _sample(found, CleanOptions(**run.clean), place / "sample.jsonl", wanted)
-        with open(place / "sample.jsonl", "rb") as handle, files.create(place / "quarter.jsonl") as quarter:
-            quarter.writelines(itertools.islice(handle, 0, None, 4))
-        measured = [_chain(run, place / f"{name}.jsonl", place / name) for name in ("quarter", "sample")]
-    sample = measured[1]
-    scales = {"run": 1 / share}
+        sample = scale_sample.draw(found, run, place)
+        runs = [
+            _on(run, names, place / f"{name}-run", sample, found)
+            for name, names in (("first", sample.first), ("whole", sample.whole))
+        ]
+        whole = passed(runs, steps, sample.rows)
+    estimate = Estimate(run, found, sample, whole)
+    scales = {"run": 1.0}
     if tokens:
-        each = sample["tokens"] / max(1, sample["kept"]) * sample["cleaned"] * stays(measured, 1 / share).likely
-        scales["tokens"] = tokens / max(1.0, each)
+        scales["tokens"] = tokens / max(1.0, estimate.tokens(1.0))
     return {
         "corpus": run.corpus,
-        "raw_mb": round(raw / 1e6, 1),
-        "share": share,
-        "sample": {key: sample[key] for key in ("documents", "cleaned", "kept", "tokens")} | {"mb": sample["mb"]},
+        "raw_mb": round(found.all_raw / 1e6, 1),
+        "share": sample.share * found.raw / max(1.0, found.all_raw),
+        "sample": {"documents": whole.documents, "tokens": whole.tokens, "mb": round(whole.mb, 1)}
+        | ({"repeated_share": round(whole.seen.repeated, 4)} if whole.seen else {}),
+        "files_twice": found.twins,
+        "beside_left_out": sorted((run.dedup or {}).get("beside", {})),
         "checked_mb": CHECKED_MB,
-        **{name: _scaled(measured, scale) for name, scale in scales.items()},
+        **{name: estimate.scaled(scale) for name, scale in scales.items()},
     }
 
 
-def _unpacked(path: Path) -> float:
-    """Bytes that a byte on the disk holds, by the beginning of a file."""
-    with open(path, "rb") as raw:
-        stream = unpack(cast(BinaryIO, raw))  # which closes the file when it goes
-        try:
-            head = stream.read(_HEAD)
-        except Exception:  # a damaged one: cleaning names it
-            return 1.0
-        size = path.stat().st_size
-        return len(head) / max(1, size if len(head) < _HEAD else min(size, raw.tell()))
+def _on(run: ScaleRun, inputs: list[str], output: Path, sample: Sample, found: Input) -> ScaleRun:
+    """The same run on files of a sample; where they are of places of files that the run cuts, they are cut too."""
+    alone = None if run.dedup is None else {**run.dedup, "beside": {}, "priority": []}
+    run = run.replaced(inputs=inputs, output=str(output), dedup=alone, tasks=1)
+    if sample.rows is None:
+        return run
+    halves = max(1, min(Path(each).stat().st_size for each in inputs) // 2)
+    return run.replaced(clean={**run.clean, **scale_sample.READ_ROWS}, split_bytes=halves if found.split else 0)
 
 
-def _sample(found: Sequence[tuple[Path, str]], how: CleanOptions, target: Path, share: float) -> float:
-    """Write documents of about such a share of the input, taken evenly from it; the share that they really are."""
-    total = sum(path.stat().st_size for path, _ in found)
-    many = len(found) * share >= _PLACES
-    chosen = [found[int(at / share)] for at in range(int(len(found) * share))] if many else found
-    seen = 0.0
-    with files.create(target) as handle:
-        for path, key in chosen:
-            size = path.stat().st_size
-            cuts = (
-                [] if many or share >= 1 else pieces.cut(path, key, how, max(_LEAST_PIECE, int(size * share / _PLACES)))
-            )
-            cuts = cuts if len(cuts) > 2 * _PLACES else []  # too few to draw from
-            most = math.inf if many or share >= 1 else size * _unpacked(path) * share
-            some = cuts[:: max(1, len(cuts) // _PLACES)][:_PLACES]
-            streams = [cut.documents(how) for cut in some] if cuts else [sources.read([path], how)]
-            written = 0
-            for document in itertools.chain(*streams):
-                written += handle.write(documents_aside.row(document))
-                if not cuts and written >= most:
-                    break
-            seen += sum(cut.end - cut.start for cut in some) if cuts else size * (1 if written < most else share)
-    return min(1.0, seen / max(1, total))
+def passed(runs: Sequence[ScaleRun], steps: Steps, rows: Rows | None = None) -> Passed:
+    """Do some runs, step by step side by side, and note what the last one takes: in those before it everything starts up.
 
-
-def _chain(run: ScaleRun, raw: Path, place: Path) -> dict[str, Any]:
-    """What each step took on a sample, in CPU seconds and bytes of memory, and what became of the documents."""
-    told: dict[str, Any] = {"corpus": run.corpus, "raw": str(raw), "place": str(place), "tokenizer": run.tokenizer}
-    told["clean"] = {**run.clean, "format": "jsonl", "text_key": "text", "min_chars": run.clean.get("min_chars")}
-    place.mkdir()
-    took, source = {}, "clean"
-    for step in _steps(run):
-        below = {"clean": "", "resplit": f"resplit/{run.corpus}"}.get(source, run.corpus)
-        asked = {"source": str(place / source / below), "options": dict(getattr(run, step, None) or {}), "step": step}
-        if step == "resplit":
-            asked["options"] = {"shares": CleanOptions(**run.clean).split_shares, "seed": 0}
-        took[step], source = _timed(told | asked), step
-    reports = [files.read_json(place / each) for each in ("clean/clean.json", "dedup/dedup.json")]
-    manifest = files.read_json(place / "data_text_document.json")
-    ends = (".bin", ".idx")
-    return {
-        "mb": raw.stat().st_size / 1e6,
-        "cpu_s": {step: cpu for step, (cpu, _) in took.items()},
-        "peak": {step: peak for step, (_, peak) in took.items()},
-        "documents": reports[0]["documents_in"],
-        # with those that cleaning itself dropped as equal to others of the same input
-        "cleaned": reports[1]["documents_in"] + reports[0]["rules"].get("duplicate", {}).get("documents", 0),
-        "kept": reports[1]["documents_out"],
-        "tokens": manifest["tokens"],
-        "bytes": {step: _size(place / step) for step in took if step != "index"},
-        "index_bytes": sum(os.path.getsize(place / f"data_text_document{end}") for end in ends),
-    }
-
-
-def _steps(run: ScaleRun) -> list[str]:
-    """What the sample goes through."""
-    asked = [step for step in ("decontaminate", "score", "resplit") if getattr(run, step) is not None]
-    return ["clean", "dedup", *asked, "index"]
-
-
-def _timed(told: Mapping[str, Any]) -> tuple[float, int]:
-    """CPU seconds of a step, without its imports, and the most memory of its process.
+    Args:
+        rows: the documents, as of `Sample`.
 
     Raises:
-        Failed: it did not end well.
+        Failed: a step did not end well.
     """
-    receiver, sender = os.pipe()
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HAIGO_QUIET": "1"}
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    words = [sys.executable, "-c", _RUN, json.dumps(told), str(sender)]
-    done = subprocess.run(words, env=environment, pass_fds=[sender], capture_output=True, text=True, check=False)
-    os.close(sender)
-    with open(receiver, "rb") as answer:
-        content = answer.read()
-    if done.returncode or not content:
-        said = done.stderr.strip().splitlines()[-1:] or ["no word"]
-        raise Failed(f"{told['step']} failed on the sample: {said[0]}", "run that step by itself on one of the files")
-    cpu, peak = json.loads(content)
-    return float(cpu), int(peak)
+    taken, grown, held, output = dict[str, Taken](), dict[str, int](), 0, Path(runs[-1].output)
+    for run in runs:
+        Path(run.output).mkdir(parents=True, exist_ok=True)
+    for name in steps(runs[-1]):
+        works = [steps(run)[name] for run in runs]  # asked for anew: what there is to do depends on the steps before
+        taken[name] = scale_measured.taken(works, name)[-1]
+        size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+        grown[name], held = size - held, size
+    return _passed(runs[-1], taken, grown, rows)
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*.jsonl.zst"))
-
-
-# --- from the sample to the whole -----------------------------------------------------------------------------------------
-
-
-def _per_mb(measured: Sequence[Mapping[str, Any]], step: str) -> float:
-    """CPU seconds a megabyte of raw text: of what the larger sample has more, so that starting up costs nothing."""
-    quarter, sample = measured
-    more = (sample["cpu_s"][step] - quarter["cpu_s"][step]) / max(1e-9, sample["mb"] - quarter["mb"])
-    return float(more if more > 0 else sample["cpu_s"][step] / sample["mb"])
-
-
-class Stays(NamedTuple):
-    """The share of cleaned documents that deduplication leaves: the likeliest, and the limits of what fits the sample."""
-
-    likely: float
-    least: float
-    most: float
-
-
-def stays(measured: Sequence[Mapping[str, Any]], scale: float) -> Stays:
-    """What stays of `scale` samples' text.
-
-    A share q of all documents stands in clusters of m. Of a part s of all, clusters give m*s*N - (those of which any is in it)
-    repeats; q and m are those that give what was seen in a quarter of the sample and in all of it. While few clusters have two
-    of theirs in the sample, many pairs of copies look like few larger clusters: every m that fits within the noise counts, and
-    the likeliest is the middle one.
-    """
-    part = min(1.0, 1 / scale)
-    removed = [each["cleaned"] - each["kept"] for each in measured]
-    seen = [gone / max(1, each["cleaned"]) for gone, each in zip(removed, measured, strict=True)]
-    if removed[1] < _FEW:
-        return Stays(1 - seen[1], 0.0, 1 - seen[1])
-    fits = []
-    for size in np.geomspace(2, 10_000, 240).tolist():
-        rates = [1 - (1 - (1 - part * own) ** size) / (size * part * own) for own in (0.25, 1.0)]
-        fitted = min(1.0, seen[1] / max(rates[1], 1e-12))
-        off = 0.0
-        for rate, gone, each in zip(rates, removed, measured, strict=True):
-            off += (fitted * rate * each["cleaned"] - gone) ** 2 / max(1.0, gone)
-        fits.append((off, 1 - fitted * (1 - 1 / size)))
-    best = min(off for off, _ in fits)
-    those = [stay for off, stay in fits if off <= best + _NOISE]
-    noise = min(1.0, 2 / math.sqrt(removed[1]))  # of the count itself
-    return Stays(
-        those[len(those) // 2],
-        max(0.0, 1 - (1 - min(those)) * (1 + noise)),
-        1 - (1 - max(those)) * (1 - noise),
+def _passed(run: ScaleRun, taken: dict[str, Taken], grown: dict[str, int], rows: Rows | None) -> Passed:
+    output = Path(run.output)
+    reports = [files.read_json(path) for path in sorted(output.glob(f"clean/*/{documents.REPORT}"))]
+    dropped = sum(each["rules"].get("duplicate", {}).get("documents", 0) for each in reports)
+    names = [name for split in documents.SPLITS for name in dataset_files(split) if (output / name).is_file()]
+    manifests = [files.read_json(output / name) for name in names if name.endswith(".json")]
+    inputs = [path for path, _ in input_files(run.inputs)]
+    plan = None if run.dedup is None else scale_runfile.dedup_job(run).plan()
+    return Passed(
+        mb=sum(map(scale_sample.raw_bytes, inputs)) / 1e6,
+        taken=taken,
+        grown=grown,
+        documents=sum(each["documents_in"] for each in reports),
+        tokens=sum(each["tokens"] for each in manifests),
+        cleaned=sum(each["bytes_out"] for each in reports),
+        largest=max(each["bytes_out"] for each in reports),
+        seen=None if plan is None else scale_repeats.seen(plan, rows, dropped),
+        clustered=0 if plan is None else len(arrays.read(plan.clusters)["number"]),
+        index_bytes=sum((output / name).stat().st_size for name in names),
     )
 
 
-def _scaled(measured: Sequence[Mapping[str, Any]], scale: float) -> dict[str, Any]:
-    """What `scale` times the sample takes."""
-    sample = measured[1]
-    mb, left = sample["mb"] * scale, stays(measured, scale)
-    relative = left.likely / max(1e-9, sample["kept"] / max(1, sample["cleaned"]))  # to what stayed in the sample
-    whole = ("clean", "dedup")  # steps that read all documents; the others those that stay
-    cpu = {step: _per_mb(measured, step) * mb / 3600 * (1 if step in whole else relative) for step in sample["cpu_s"]}
-    disk = {
-        **{step: size * scale * (1 if step == "clean" else relative) for step, size in sample["bytes"].items()},
-        "index": 2 * sample["index_bytes"] * scale * relative,
-    }
-    peaks = [peak for step, peak in sample["peak"].items() if step != "dedup"]
-    count = sample["cleaned"] * scale
-    more = dedup_plan.memory(count) - dedup_plan.memory(sample["cleaned"])
-    dedup_memory = sample["peak"]["dedup"] + max(0, more)
-    return {
-        "raw_mb": round(mb, 1),
-        "documents": round(count),
-        "tokens": round(sample["tokens"] * scale * relative),
-        "repeated_share": round(1 - left.likely, 4),
-        "repeated_range": [round(1 - left.most, 4), round(1 - left.least, 4)],
-        "cpu_hours": {
-            **{step: float(f"{hours:.4g}") for step, hours in cpu.items()},
-            "all": float(f"{sum(cpu.values()):.4g}"),
-        },
-        "disk_gb": {
-            **{step: round(size / 1e9, 3) for step, size in disk.items()},
-            "all": round(sum(disk.values()) / 1e9, 3),
-        },
-        "memory_gb": {
-            "a_worker": round(max(*peaks, scale_room.WORKER_BYTES) / 1e9, 2),
-            "dedup": round(dedup_memory / 1e9, 2),
-        },
-        "extrapolated": mb > CHECKED_MB,
-    }
+class Estimate:
+    """What follows from what a sample took."""
+
+    def __init__(self, run: ScaleRun, found: Input, sample: Sample, whole: Passed) -> None:
+        self._run, self._found, self._sample, self._whole = run, found, sample, whole
+
+    def _larger(self, scale: float) -> float:
+        """How many times the sample all of the input is, `scale` times."""
+        return self._found.all_raw / max(1.0, self._found.raw) / self._sample.share * scale
+
+    def repeats(self, scale: float) -> Repeats | None:
+        """The share of documents that repeat others; None where all stay."""
+        if self._whole.seen is None:
+            return None
+        own = self._found.raw / max(1.0, self._found.all_raw)  # the rest are files that stand there twice
+        found = scale_repeats.of_all(self._whole.seen, min(1.0, self._sample.share / scale))
+        return Repeats(*(1 - own * (1 - each) for each in found))
+
+    def _stay(self, scale: float) -> float:
+        """The share of documents that stay, to that in the sample."""
+        repeats = self.repeats(scale)
+        if repeats is None or self._whole.seen is None:
+            return 1.0
+        return (1 - repeats.likely) / max(1e-9, 1 - self._whole.seen.repeated)
+
+    def _all_like(self, step: str, scale: float) -> float:
+        """How many times what a step did in the sample it does in all."""
+        of_all = scale_keys.part_of(step) in _OF_ALL
+        return self._larger(scale) * (1.0 if of_all else self._stay(scale))
+
+    def tokens(self, scale: float) -> float:
+        """Tokens that are left."""
+        return self._whole.tokens * self._larger(scale) * self._stay(scale)
+
+    def _cpu_s(self, step: str, scale: float) -> float:
+        return self._whole.taken[step].cpu_s * self._all_like(step, scale)
+
+    def _memory(self, step: str, scale: float) -> float:
+        """What it took in the sample, and what all documents, the largest file and its shards take more."""
+        whole, larger = self._whole, self._larger(scale)
+        count = whole.seen.documents if whole.seen else whole.documents
+        largest = self._found.largest * whole.cleaned / max(1.0, 1e6 * whole.mb)
+        of_byte = count / max(1, whole.cleaned)
+        now, then = (
+            scale_room.growing(self._run, step, Text(count * times, size * of_byte, size, whole.clustered * times))
+            for times, size in ((1.0, whole.largest), (larger, largest))
+        )
+        return whole.taken[step].peak + max(0.0, then - now)
+
+    def scaled(self, scale: float) -> dict[str, Any]:
+        """All of it as it is said."""
+        steps, index = list(self._whole.taken), self._whole.index_bytes * self._all_like("index", scale)
+        cpu, disk = dict[str, float](), dict[str, float]()
+        held, peak = 0.0, 0.0
+        for step in steps:
+            part = scale_keys.part_of(step)
+            cpu[part] = cpu.get(part, 0.0) + self._cpu_s(step, scale) / 3600
+            grown = index if step == "join" else self._whole.grown[step] * self._all_like(step, scale)
+            disk[part] = disk.get(part, 0.0) + grown / 1e9
+            held += grown
+            peak = max(peak, held)
+        memory: dict[str, float] = {"a_worker": 0.0, "dedup": 0.0}
+        for step in steps:
+            kind = "dedup" if scale_keys.part_of(step) == "dedup" else "a_worker"
+            memory[kind] = max(memory[kind], self._memory(step, scale) / 1e9)
+        repeats = self.repeats(scale)
+        mb = self._found.all_raw / 1e6 * scale
+        return {
+            "raw_mb": round(mb, 1),
+            "documents": round(self._whole.documents * self._larger(scale)),
+            "tokens": round(self.tokens(scale)),
+            "repeated_share": None if repeats is None else round(repeats.likely, 4),
+            "repeated_range": None if repeats is None else [round(repeats.least, 4), round(repeats.most, 4)],
+            "cpu_hours": {name: float(f"{hours:.4g}") for name, hours in (cpu | {"all": sum(cpu.values())}).items()},
+            "disk_gb": {name: float(f"{size:.4g}") for name, size in (disk | {"all": peak / 1e9}).items()},
+            "memory_gb": {name: float(f"{size:.4g}") for name, size in memory.items() if size},
+            "extrapolated": mb > CHECKED_MB,
+        }
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -283,25 +228,35 @@ def table(found: Mapping[str, Any]) -> str:
     sample = found["sample"]
     lines = [
         f"{found['corpus']}: measured on {sample['mb']:,.1f} MB, {found['share']:.2%} of about {found['raw_mb']:,.0f} MB of raw"
-        f" text: {sample['documents']:,} documents, {sample['cleaned']:,} cleaned, {sample['kept']:,} kept,"
-        f" {sample['tokens']:,} tokens"
+        f" text: {sample['documents']:,} documents, {sample['tokens']:,} tokens at the end"
     ]
+    if found["files_twice"]:
+        lines.append(f"files with the bytes of another: {found['files_twice']:,}")
+    if found["beside_left_out"]:
+        lines.append(
+            f"without the corpora beside, which deduplication also reads: {', '.join(found['beside_left_out'])}"
+        )
     for name, title in (("run", "this run"), ("tokens", "so many tokens")):
         if name in found:
-            row = found[name]
-            cpu, disk, memory = row["cpu_hours"], row["disk_gb"], row["memory_gb"]
-            hours, sizes = (
-                ", ".join(f"{step} {value:,.2f}" for step, value in each.items() if step != "all")
-                for each in (cpu, disk)
-            )
-            lines += [
-                f"{title}: {row['raw_mb']:,.0f} MB of raw text, {row['documents']:,} documents, {row['tokens']:,} tokens,"
-                f" {row['repeated_share']:.1%} of the documents repeats"
-                f" ({row['repeated_range'][0]:.1%} to {row['repeated_range'][1]:.1%} fit the sample)",
-                f"  CPU-hours {cpu['all']:,.2f}: {hours}",
-                f"  disk {disk['all']:,.2f} GB: {sizes} (shards and what they are joined to)",
-                f"  memory {memory['a_worker']:,.2f} GB a worker; deduplication on one machine {memory['dedup']:,.2f} GB",
-            ]
-            if row["extrapolated"]:
+            lines += _rows(found[name], title)
+            if found[name]["extrapolated"]:
                 lines.append(f"  extrapolation: estimates were held against runs of up to {found['checked_mb']:,} MB")
     return "\n".join(lines)
+
+
+def _rows(row: Mapping[str, Any], title: str) -> list[str]:
+    cpu, disk, memory = row["cpu_hours"], row["disk_gb"], row["memory_gb"]
+    hours, sizes = (
+        ", ".join(f"{step} {value:,.2f}" for step, value in each.items() if step != "all") for each in (cpu, disk)
+    )
+    head = f"{title}: {row['raw_mb']:,.0f} MB of raw text, {row['documents']:,} documents, {row['tokens']:,} tokens"
+    if row["repeated_range"]:
+        least, most = row["repeated_range"]
+        head += f", {row['repeated_share']:.1%} of the documents repeats ({least:.1%} to {most:.1%} fit the sample)"
+    kept = ", ".join(f"{size:,.2f} GB {'a worker' if name == 'a_worker' else name}" for name, size in memory.items())
+    return [
+        head,
+        f"  CPU-hours {cpu['all']:,.2f}: {hours}",
+        f"  disk {disk['all']:,.2f} GB at most: {sizes}",
+        f"  memory of a process: {kept}",
+    ]

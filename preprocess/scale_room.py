@@ -6,13 +6,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from haigo import files, memory
 from haigo.cli import HaigoError
+from haigo.formats import documents
 from haigo.formats.documents.containers import SUFFIXES
 
 from . import dedup_plan, evaluation_items
-from .options import ScaleRun
+from .options import DedupOptions, ScaleRun
 
 WORKER_BYTES = 500_000_000
 """Of a process that cleans or indexes: what its libraries take, the largest shard, and its lots."""
@@ -74,3 +76,44 @@ def _there(folder: str) -> int:
             except FileNotFoundError:
                 continue
     return total
+
+
+class Text(NamedTuple):
+    """How much there is of what memory grows with.
+
+    Attributes:
+        documents: after cleaning; of_file: of the largest file.
+        largest: bytes of text of the largest file.
+        clustered: documents that share a bucket with others.
+    """
+
+    documents: float
+    of_file: float
+    largest: float
+    clustered: float
+
+
+_WRITERS = ("clean", "gather", "dedup-drop", "decontaminate", "score", "resplit")
+_HELD = 3.2  # of a shard that is written: its lines, these as one, and packed
+_EXACT = 85  # of a document of a file, by which exact repeats are told
+_SKETCH = 700  # of a document of a shard: sketches, joined and in order
+_LINKED = 60  # of a document in a cluster, while clusters are made
+
+
+def growing(run: ScaleRun, step: str, text: Text) -> float:
+    """The part of a step's memory that grows with the text: bytes."""
+    shard = min(float(documents.SHARD_BYTES), text.largest)
+    more = _HELD * shard if step in _WRITERS else 0.0
+    if step in ("clean", "gather"):
+        more += _EXACT * text.of_file
+    if step == "dedup-sketch":
+        more += _SKETCH * text.of_file * shard / max(1.0, text.largest)
+    if step.startswith("dedup"):
+        allowed = (run.dedup or {}).get("memory_gb", DedupOptions().memory_gb) * 1e9
+        ranges, lot = dedup_plan.cut_up(text.documents, allowed, run.tasks)
+        more += {
+            "dedup-buckets": dedup_plan.BYTES_OF_A_KEY * text.documents / ranges,
+            "dedup-cluster": dedup_plan.BYTES_OF_A_LABEL * text.documents + _LINKED * text.clustered,
+            "dedup-pairs": dedup_plan.BYTES_OF_A_ROW * min(lot, text.clustered),
+        }.get(step, 0.0)
+    return more

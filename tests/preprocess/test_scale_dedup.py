@@ -113,9 +113,9 @@ def test_it_keeps_what_dedup_keeps(whole, tmp_path):
 
 @pytest.mark.parametrize(("tasks", "workers"), [(1, 1), (5, 2)])
 def test_ranges_lots_and_tasks_do_not_matter(world, model_dir, whole, tmp_path, monkeypatch, tasks, workers):
-    monkeypatch.setattr(dedup_steps, "_RANGE", 20)
-    monkeypatch.setattr(dedup_steps, "_LOT", 30)
-    monkeypatch.setattr(dedup_steps, "_LOTS", 1000)
+    monkeypatch.setattr(dedup_plan, "_RANGE", 20)
+    monkeypatch.setattr(dedup_plan, "_LOT", 30)
+    monkeypatch.setattr(dedup_plan, "_LOTS", 1000)
     path = run_file(world, model_dir, tmp_path, tasks=tasks, workers=workers)
     assert scale.main([str(path)]) == 0
     assert bytes_of(tmp_path / "out") == bytes_of(whole)
@@ -185,7 +185,7 @@ def test_too_little_memory_is_said(whole, monkeypatch):
     job = dedup_plan.Job(
         (("web", str(whole / "clean"), None),), str(whole), str(whole / "dedup-work"), dedup.DedupOptions()
     )
-    monkeypatch.setattr(dedup_steps, "BYTES_OF_A_LABEL", 10**8)
+    monkeypatch.setattr(dedup_plan, "BYTES_OF_A_LABEL", 10**8)
     with pytest.raises(HaigoError, match="GB of memory to be clustered"):
         dedup_steps.PlanRanges(job)._content()
 

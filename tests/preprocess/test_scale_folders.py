@@ -373,5 +373,5 @@ def test_the_estimate_knows_the_steps(world, model_dir, tmp_path, capsys):
     assert cli.run(scale.main, [path, "--estimate", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     for kind in ("cpu_hours", "disk_gb"):
-        assert list(said["run"][kind]) == ["clean", "dedup", *STEPS, "index", "all"]
+        assert list(said["run"][kind]) == ["clean", *STEPS, "index", "join", "all"]
     assert ", resplit 0.0" in scale_estimate.table(said)
