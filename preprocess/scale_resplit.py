@@ -172,18 +172,6 @@ class ResplitReport(ReportStep):
     name = "resplit-report"
 
 
-def deal_one(folder: Path, output: Path, shares: tuple[float, float, float], seed: int) -> None:
-    """Deal out one folder by itself, all steps of it, as it is measured on a sample; it is left in `output / resplit`."""
-    told = (str(output), "", shares, seed)
-    for shard in shards_of(folder):
-        Count(*told).count(folder, shard)
-    step = Resplit(*told)
-    files.write_json(step.file("plan"), {"moved": []})
-    for number, shard in enumerate(shards_of(folder)):
-        step.work_shard(folder, number, shard)
-    ResplitReport(step).finish([folder])
-
-
 def steps(
     output: str, source: str, shares: tuple[float, float, float], seed: int, tasks: int
 ) -> dict[str, tuple[PieceStep, int]]:

@@ -96,8 +96,10 @@ def _kept(folder: Path, when: str = "") -> dict[str, list[str]]:
     splits = documents.report(folder)["splits"]
     empty = [split for split in SPLITS if not splits[split]["documents"]]
     if empty:
-        problem = f"{when}corpus '{folder.name}' has no document in its {empty[0]} split."
-        raise HaigoError(problem, "give more text, or larger shares under `split:`")
+        count = sum(splits[split]["documents"] for split in SPLITS)
+        problem = f"{when}corpus '{folder.name}' has no document in its {empty[0]} split (documents in all: {count})."
+        fix = "give more text, or larger shares under `split:`; in a .txt file two blank lines part one document from the next"
+        raise HaigoError(problem, fix)
     return shard_digests(folder)
 
 
