@@ -14,6 +14,7 @@ FLOPs a token are 6 (12 d^2 L + d V) + 12 L d S. `split` is where our steps' tim
 
 from __future__ import annotations
 
+import argparse
 import copy
 import functools
 import time
@@ -32,7 +33,8 @@ _KINDS = {
 }
 
 
-def main() -> int:
+def arguments() -> argparse.Namespace:
+    """The command's words."""
     words = parser(__doc__)
     words.add_argument("--size", default="0-3M", help="a config in neox_configs/proxies")
     words.add_argument("--vocab", type=int, default=8192)
@@ -40,8 +42,11 @@ def main() -> int:
     words.add_argument("--batch", type=int, help="instead of the config's")
     words.add_argument("--steps", type=int, default=8)
     words.add_argument("--json", action="store_true")
-    args = words.parse_args()
+    return words.parse_args()
 
+
+def main() -> int:
+    args = arguments()
     import torch
 
     from haigo import memory

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol
 
 from haigo import cli, pool
-from haigo.cli import Failed, HaigoError, internal, os_problem
+from haigo.cli import HaigoError, internal, os_problem
 
 WORKER = "HAIGO_WORKER"
 """Environment variable: number of the worker, from 0, that this process is."""
@@ -136,14 +136,7 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         environment = {**os.environ, **pool.ONE_THREAD}
         self.process = context.Process(target=_serve, args=(theirs, work, number, cli.verb, environment), daemon=True)
-        for last in (False, True):
-            try:
-                with pool.one_thread():
-                    self.process.start()
-                break
-            except (EOFError, ConnectionError):  # the fork server was killed: there is a new one the next time
-                if last:
-                    raise Failed("the process that starts workers was killed twice.", "see what kills it") from None
+        pool.start_served(self.process)
         theirs.close()
 
     def received(self) -> Event:

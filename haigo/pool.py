@@ -12,6 +12,7 @@ import ctypes
 import gc
 import multiprocessing
 import multiprocessing.forkserver
+import multiprocessing.process
 import os
 import signal
 import sys
@@ -75,6 +76,22 @@ def serve(preload: Sequence[str]) -> None:
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
     with one_thread():
         multiprocessing.forkserver.ensure_running()
+
+
+def start_served(process: multiprocessing.process.BaseProcess) -> None:
+    """Start a process of the fork server; of a new one, where it was killed.
+
+    Raises:
+        Failed: the new one was killed too.
+    """
+    for last in (False, True):
+        try:
+            with one_thread():
+                process.start()
+            return
+        except (EOFError, ConnectionError):
+            if last:
+                raise Failed("the process that starts workers was killed twice.", "see what kills it") from None
 
 
 def cpu_seconds() -> float:

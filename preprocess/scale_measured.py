@@ -35,8 +35,7 @@ def taken(works: Sequence[tuple[Step, int]], name: str) -> list[Taken]:
     context.set_forkserver_preload(["preprocess.scale_folders", "preprocess.dedup_steps", "preprocess.clean"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(theirs, works, cli.verb or "preprocess.scale"), daemon=True)
-    with pool.one_thread():
-        process.start()
+    pool.start_served(process)
     theirs.close()
     peak, kind = 0, ""
     answer: Any = None
