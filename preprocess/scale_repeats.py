@@ -85,7 +85,9 @@ def _far(places: Sequence[int], part: float) -> Repeats:
     times as many as are in four or more (if texts are by rank, the k-th 1/k as often). What else is in two places are copies of
     one another, drawn from all documents before them, copies too (Simon 1955): of a share c of copies, there are c / (1 - 2c)
     pairs a text. If copies come in groups of m, there are c * m / 2, and `part * (m - 2) / 3` times as many texts are in three
-    places as in two; of copies of copies that says an m of 2 + 6c / (1 - 3c), and groups are believed in from twice that on.
+    places as in two; of copies of copies that says an m of 2 + 6c / (1 - 3c), and groups are believed in where the texts in
+    three places say more by two standard deviations.
+
     The limits are those of m = 2 and of the largest m that may be.
     """
     count = sum(number * texts for number, texts in enumerate(places, 1))
@@ -96,19 +98,19 @@ def _far(places: Sequence[int], part: float) -> Repeats:
     often = {number: float(texts) for number, texts in enumerate(places, 1) if number > 2}
     twice, thrice = (float((*places, 0, 0, 0)[at]) for at in (1, 2))
     often[2] = min(twice, 1.5 * these)
+    noise = math.sqrt(thrice + 0.25 * these)
     twice, thrice = twice - often[2], max(0.0, thrice - 0.5 * these)
     many = sum((number - part) * texts for number, texts in often.items())
     rest = max(1.0, count - sum(number * texts for number, texts in often.items()))
     pairs = twice / (part * rest)
     copies = pairs / (1 + 2 * pairs * (1 - part))
-    group = 2 + 3 * thrice / (part * max(1.0, twice))
     of_copies = min(copies, 0.25)  # above a third there is no end to it
-    if group > 2 * (2 + 6 * of_copies / (1 - 3 * of_copies)):
-        copies = _in_groups(pairs, group, part)
+    if (thrice - 2 * noise) / (part * max(1.0, twice)) > 2 * of_copies / (1 - 3 * of_copies):
+        copies = _in_groups(pairs, 2 + 3 * thrice / (part * max(1.0, twice)), part)
     least, most = (max(0.0, twice + side * 2 * math.sqrt(twice + 1)) / (part * rest) for side in (-1, 1))
     largest = 2 + 3 * (thrice + 2 * math.sqrt(thrice) + 3) / (part * max(1.0, twice))
-    noise = (1 - part) / math.sqrt(1 + these)
-    limits = (1.0, copies), (1 - noise, _in_groups(least, largest, part)), (1 + noise, most)
+    some = (1 - part) / math.sqrt(1 + these)
+    limits = (1.0, copies), (1 - some, _in_groups(least, largest, part)), (1 + some, most)
     return Repeats(*(max(repeated, (many * sure + rest * min(1.0, each)) / count) for sure, each in limits))
 
 
