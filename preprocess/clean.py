@@ -115,7 +115,7 @@ def table(report: dict[str, Any]) -> str:
         lines.append(f"  no documents: {over}")
     if parted := report.get("parted"):
         lines.append(
-            f"  parted at two blank lines: {parted['files']:,} text files into {parted['documents']:,} documents"
+            f"  parted: {parted['files']:,} text files into {parted['documents']:,} documents"
             " (--documents file keeps each whole)"
         )
     shown = ", ".join(f"{name} {row['documents']:,}" for name, row in report["splits"].items())

@@ -13,6 +13,7 @@ from haigo.cli import HaigoError
 from haigo.options import Options, again, amount, count, few, option, seed
 
 FORMATS = ("auto", "jsonl", "parquet", "txt", "mediawiki", "kokkai", "files", "html", "warc")
+TXT_DOCUMENTS = ("auto", "file", "blank-lines", "paragraphs", "lines", "pieces")
 MARKUPS = ("auto", "plain", "code", "minutes", "wikitext", "aozora")
 """Those of `rules.MARKUPS`."""
 PROFILES = (*MARKUPS, "web", "manual", "encyclopaedia", "news", "literature", "english")
@@ -58,7 +59,11 @@ class TextOptions(RowOptions):
     """Of verbs that read plain text."""
 
     txt_documents: str = option(
-        "how a txt file is parted", "auto", among=("auto", "file", "blank-lines"), flags=("--documents",)
+        "how a txt file is parted: file (it is one document), blank-lines (at two or more), paragraphs (at every blank line),"
+        " lines, or pieces of some 500 characters; auto: Aozora's and members of a tar are whole, others as blank-lines",
+        "auto",
+        among=TXT_DOCUMENTS,
+        flags=("--documents",),
     )
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from haigo import cli, flags, redact
 from haigo.cli import HaigoError, Refused
 from haigo.options import Options, option
-from launch.pipeline import reference, run, runfile
+from launch.pipeline import first_run, run, runfile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class PipelineOptions(Options):
 def main(argv: Sequence[str] | None = None) -> int:
     options = flags.parse("launch.pipeline", __doc__, PipelineOptions, argv)
     if options.init:
-        return reference.init(options.runfile, options.corpora)
+        return first_run.init(options.runfile, options.corpora)
     if options.corpora:
         raise HaigoError(f"'{options.corpora[0]}' is one run file too many.", "NAME=FILE goes with --init only")
     if options.verify:

@@ -98,7 +98,7 @@ def _kept(folder: Path, when: str = "") -> dict[str, list[str]]:
     if empty:
         count = sum(splits[split]["documents"] for split in SPLITS)
         problem = f"{when}corpus '{folder.name}' has no document in its {empty[0]} split (documents in all: {count})."
-        fix = "give more text, or larger shares under `split:`; in a .txt file two blank lines part one document from the next"
+        fix = "give more text, or larger shares under `split:`; `txt_documents:` says what parts a .txt"
         raise HaigoError(problem, fix)
     return shard_digests(folder)
 

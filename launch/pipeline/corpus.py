@@ -72,6 +72,7 @@ class Corpus(Options):
         among=MARKUPS,
     )
     text_key: str = again(CleanOptions, "text_key")
+    txt_documents: str = again(CleanOptions, "txt_documents")
     min_chars: int | None = count(
         "documents shorter than this are dropped; empty: the profile's own limit", None, least=0
     )

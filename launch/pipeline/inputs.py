@@ -161,7 +161,8 @@ def cleaning(run: RunFile, corpus: Corpus) -> dict[str, Any]:
     """What a corpus is cleaned with, as an input of its stage; later keys only where they are set, as in `stated`."""
     first = ("format", "profile", "text_key", "min_chars", "max_chars")
     always = {key: getattr(corpus, key) for key in first} | {"split": run.split, "seed": run.data_seed}
-    later = {"markup": corpus.markup, "skip_broken": corpus.skip_broken, "unfinished": corpus.unfinished}
+    later: dict[str, Any] = {"markup": corpus.markup, "txt_documents": corpus.txt_documents}
+    later |= {"skip_broken": corpus.skip_broken, "unfinished": corpus.unfinished}
     later["normalise"] = None if corpus.normalise is None else ",".join(corpus.normalise)
     return always | {key: value for key, value in later.items() if value not in (None, "auto", 0, False)}
 

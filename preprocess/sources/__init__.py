@@ -193,12 +193,18 @@ def detect_format(entry: Entry) -> str:
 
 def _fix(kind: str, head: bytes) -> str:
     first = "take its text out first and write that as JSON lines or txt"
+    if structured.binary(head) and kind not in ("an RTF document", "a PostScript document"):
+        return first  # bytes, not text
     if kind in ("HTML", "a web archive (WARC)"):
         first = f"read it as what it is with preprocess.clean --format {'html' if kind == 'HTML' else 'warc'}"
     if kind == "XML" and b"<numberOfRecords>" in head[:4096]:
         first = "ask the minutes API again with recordPacking=json"
     elif kind == "one JSON array":
         first = "write it as JSON lines (jq -c '.[]' FILE > FILE.jsonl does that)"
+    elif kind in ("a table of comma-separated values", "a table of tab-separated values"):
+        mark = "" if "comma" in kind else ", sep='\\t'"
+        made = f"pandas.read_csv('FILE'{mark}).to_json('FILE.jsonl', orient='records', lines=True, force_ascii=False)"
+        first = f'write it as JSON lines (python -c "import pandas; {made}" does that)'
     return f"{first}, or read it as it stands with preprocess.clean --format txt"
 
 

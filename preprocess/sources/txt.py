@@ -1,9 +1,9 @@
-"""Plain text: one file one document, or many documents in a file, parted by two blank lines."""
+"""Plain text: one file one document, or many documents in a file, parted by blank lines, by lines or by length."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from haigo.cli import HaigoError
 from haigo.formats.documents.broken import Broken
@@ -14,6 +14,15 @@ from ..rules import aozora
 from .encodings import decode, decoded, glimpse, judge, require_known
 
 _BLOCK = 1 << 18
+PIECE = 500
+"""Characters of a piece of a long text: it ends before a blank line or after a sentence, after twice as many at any line."""
+_ENDS: dict[str, Callable[[int, int, str], bool]] = {
+    "blank-lines": lambda blank, size, last: blank >= 2,
+    "paragraphs": lambda blank, size, last: blank >= 1,
+    "lines": lambda blank, size, last: True,
+    "pieces": lambda blank, size, last: size >= (PIECE if blank or ends_sentence(last) else 2 * PIECE),
+}
+"""Whether a document ends before a line: by the blank lines there, the characters before them and the line before."""
 
 
 def read(
@@ -24,7 +33,8 @@ def read(
     Args:
         entry: the file.
         documents: "file" (the whole file is one document), "blank-lines" (documents parted by two or more blank
-            lines), or "auto": members of a tar and files in Aozora Bunko's format are one document each.
+            lines), "paragraphs" (by one or more), "lines" (each line is one), "pieces" (of some 500 characters, whole
+            lines), or "auto": members of a tar and files in Aozora Bunko's format whole, others as "blank-lines".
         encoding: a codec's name, or "auto" to detect it.
         broken: a file that is in no known encoding counts as one broken row.
 
@@ -45,7 +55,7 @@ def read(
         if documents == "file":
             yield Document(entry.key, text, {})
         else:
-            yield from _parted(entry, _lines([text], entry.name))
+            yield from _parted(entry, _lines([text], entry.name), _ENDS[documents])
         return
     if encoding == "auto":
         try:
@@ -55,7 +65,7 @@ def read(
             return
     with readable(entry.name):
         stream = iter(lambda: entry.stream.read(_BLOCK), b"")
-        yield from _parted(entry, _lines(decoded(stream, entry.name, encoding, "near "), entry.name))
+        yield from _parted(entry, _lines(decoded(stream, entry.name, encoding, "near "), entry.name), _ENDS[documents])
 
 
 def _lines(texts: Iterable[str], name: str) -> Iterator[str]:
@@ -77,12 +87,12 @@ def _lines(texts: Iterable[str], name: str) -> Iterator[str]:
         yield line
 
 
-def _parted(entry: Entry, lines: Iterable[str]) -> Iterator[Document]:
+def _parted(entry: Entry, lines: Iterable[str], ends: Callable[[int, int, str], bool]) -> Iterator[Document]:
     kept: list[str] = []
     blank = size = 0
     for line in lines:
         if line.strip():
-            if blank >= 2 and kept:
+            if kept and ends(blank, size, kept[-1]):
                 yield _document(entry, kept)
                 kept, size = [], 0
             kept.extend("\n" for _ in range(blank if kept else 0))
@@ -92,12 +102,17 @@ def _parted(entry: Entry, lines: Iterable[str]) -> Iterator[Document]:
             if size > MOST_BYTES:
                 raise HaigoError(
                     f"{entry.name} has a document of more than {MOST_BYTES >> 20} MB.",
-                    "part its documents by two blank lines, or write them as JSON lines",
+                    "say what parts it with --documents (`txt_documents:` in a run file), or write its documents as JSON lines",
                 )
         else:
             blank += 1
     if kept:
         yield _document(entry, kept)
+
+
+def ends_sentence(text: str) -> bool:
+    """Whether a line, or a text, ends as a sentence does."""
+    return text.rstrip().endswith(tuple("。．.!?！？…」』）)"))
 
 
 def _document(entry: Entry, lines: list[str]) -> Document:

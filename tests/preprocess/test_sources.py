@@ -118,6 +118,31 @@ def test_txt_documents(tmp_path):
     assert len(texts(tmp_path / "a.txt")) == 1  # Aozora's blank lines do not part documents
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "cp932", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_what_parts_a_text_file(tmp_path, encoding, end):
+    lines = ["一日は晴れた。", "それから歩いた。", "", "二日は雨だった。", " ", "", "三日は休んだ。", "", "", ""]
+    (tmp_path / "x.txt").write_bytes(end.join(lines).encode(encoding))
+    parted = {
+        "auto": ["一日は晴れた。\nそれから歩いた。\n\n二日は雨だった。", "三日は休んだ。"],
+        "blank-lines": ["一日は晴れた。\nそれから歩いた。\n\n二日は雨だった。", "三日は休んだ。"],
+        "paragraphs": ["一日は晴れた。\nそれから歩いた。", "二日は雨だった。", "三日は休んだ。"],
+        "lines": ["一日は晴れた。", "それから歩いた。", "二日は雨だった。", "三日は休んだ。"],
+        "pieces": ["一日は晴れた。\nそれから歩いた。\n\n二日は雨だった。\n\n\n三日は休んだ。"],
+    }
+    assert {way: texts(tmp_path / "x.txt", txt_documents=way) for way in parted} == parted
+
+
+def test_pieces_end_after_sentences_and_at_the_latest_after_twice_their_size(tmp_path):
+    wrapped = ["字" * 99] * 10 + ["字" * 99 + "。"]  # no sentence ends before the last line
+    (tmp_path / "x.txt").write_text("\n".join([*wrapped, *["文" * 99 + "。"] * 12, "終わり"]), encoding="utf-8")
+    pieces = texts(tmp_path / "x.txt", txt_documents="pieces")
+    assert [len(piece.split("\n")) for piece in pieces] == [10, 5, 5, 4]
+    assert "\n".join(pieces) == (tmp_path / "x.txt").read_text(encoding="utf-8")
+    (tmp_path / "y.txt").write_text("\n\n".join(["題", *["字" * 260] * 4]), encoding="utf-8")
+    assert [len(piece) for piece in texts(tmp_path / "y.txt", txt_documents="pieces")] == [525, 522]
+
+
 def test_a_folder_of_files_and_patterns(tmp_path):
     for name in ("p/page_10.py", "p/page_2.py", "p/.hidden.py", "p/q/deep.py", "p/readme.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

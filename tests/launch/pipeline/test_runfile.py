@@ -9,8 +9,7 @@ from shared_data import data_of
 
 from haigo import digests, files
 from haigo.cli import HaigoError
-from launch.pipeline import ahead, inputs, run, runfile
-from launch.pipeline import reference as runfile_docs
+from launch.pipeline import ahead, first_run, inputs, run, runfile
 from launch.pipeline.__main__ import main as pipeline_main
 
 DATA = data_of(__file__)
@@ -93,7 +92,7 @@ def test_init_writes_a_run_file_that_is_read_back(tmp_path, monkeypatch):
     assert list(run.corpora) == ["news", "wiki"] and run.objective.metrics == {"news_bpb": 1.0}
     assert (run.tokenizer.vocab_size, run.train.tokens) == (8000, 800_000)  # little text: a first answer soon
     with open("wiki.xml", "r+b") as large:
-        large.truncate(runfile_docs.FEW_BYTES)
+        large.truncate(first_run.FEW_BYTES)
     assert pipeline_main(["--init", "large.yml", "news.jsonl.gz", "wiki=wiki.xml"]) == 0
     assert runfile.read("large.yml").tokenizer.vocab_size == runfile.RunFile.tokenizer.vocab_size == 50_000
     with pytest.raises(HaigoError, match="exists already"):
