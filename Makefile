@@ -24,6 +24,8 @@ export HF_HUB_OFFLINE := 1
 export HF_HOME := $(CURDIR)/.cache/huggingface
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 export XDG_CACHE_HOME := $(CURDIR)/.cache
+# every test process would compile the tests anew, and every command that they start the house
+unexport PYTHONDONTWRITEBYTECODE
 
 SEED ?=
 MINUTES ?= 10
