@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -100,8 +99,7 @@ class Processes:
 
     def __init__(self, work: Work, limit: int, preload: Sequence[str] = ()) -> None:
         self.work, self.limit = work, limit
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(preload))
+        pool.SERVED.set_forkserver_preload(list(preload))
         self._workers: list[_Worker] = []
 
     def start(self, name: str, task: Any) -> None:
@@ -111,7 +109,7 @@ class Processes:
         if worker is None:
             taken = {each.number for each in self._workers}
             number = next(each for each in range(self.limit) if each not in taken)
-            worker = _Worker(self._context, self.work, number)
+            worker = _Worker(self.work, number)
             self._workers.append(worker)
         worker.name = name
         with contextlib.suppress(BrokenPipeError):  # it died since its last task, which poll will say
@@ -130,13 +128,15 @@ class Processes:
 
 
 class _Worker:
-    def __init__(self, context: multiprocessing.context.ForkServerContext, work: Work, number: int) -> None:
+    def __init__(self, work: Work, number: int) -> None:
         self.number = number
         self.name: str | None = None
-        self.pipe, theirs = context.Pipe()
+        self.pipe, theirs = pool.SERVED.Pipe()
         environment = {**os.environ, **pool.ONE_THREAD}
-        self.process = context.Process(target=_serve, args=(theirs, work, number, cli.verb, environment), daemon=True)
-        pool.start_served(self.process)
+        self.process = pool.SERVED.Process(
+            target=_serve, args=(theirs, work, number, cli.verb, environment), daemon=True
+        )
+        self.process.start()
         theirs.close()
 
     def received(self) -> Event:

@@ -11,8 +11,8 @@ import contextlib
 import ctypes
 import gc
 import multiprocessing
+import multiprocessing.context
 import multiprocessing.forkserver
-import multiprocessing.process
 import os
 import signal
 import sys
@@ -73,25 +73,37 @@ def one_thread() -> Iterator[None]:
 def serve(preload: Sequence[str]) -> None:
     """Start the fork server now: it imports these modules while this process does something else, and `run(served=True)` and
     `haigo.jobs.Processes` fork their workers from it. One that runs already stays as it is."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(preload))
+    SERVED.set_forkserver_preload(list(preload))
     with one_thread():
         multiprocessing.forkserver.ensure_running()
 
 
-def start_served(process: multiprocessing.process.BaseProcess) -> None:
-    """Start a process of the fork server; of a new one, where it was killed.
+class _ServedProcess(multiprocessing.context.ForkServerProcess):
+    def start(self) -> None:
+        """Start it; by a new fork server, where the one that was asked was killed.
 
-    Raises:
-        Failed: the new one was killed too.
-    """
-    for last in (False, True):
-        try:
-            with one_thread():
-                process.start()
-            return
-        except (EOFError, ConnectionError):
-            if last:
-                raise Failed("the process that starts workers was killed twice.", "see what kills it") from None
+        Raises:
+            Failed: the new one was killed too.
+        """
+        for last in (False, True):
+            try:
+                with one_thread():
+                    super().start()
+                return
+            except (EOFError, ConnectionError):
+                if last:
+                    raise Failed("the process that starts workers was killed twice.", "see what kills it") from None
+                server = getattr(multiprocessing.forkserver, "_forkserver", None)
+                with contextlib.suppress(ChildProcessError):  # it says nothing any more, but may not be quite gone
+                    os.waitid(os.P_PID, getattr(server, "_forkserver_pid", None) or 0, os.WEXITED | os.WNOWAIT)
+
+
+class _ServedContext(multiprocessing.context.ForkServerContext):
+    Process = _ServedProcess
+
+
+SERVED = _ServedContext()
+"""As `multiprocessing.get_context("forkserver")`, but a fork server that was killed costs none of the processes to come."""
 
 
 def cpu_seconds() -> float:
@@ -186,11 +198,8 @@ def run(
     results: dict[str, Any] = {}
     method = "fork" if fork else "forkserver" if served else "spawn"
     with _workers(workers, method, ": finished work is kept") as executor:
-        try:
-            with _undisturbed() if fork else contextlib.nullcontext():
-                names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
-        except (EOFError, ConnectionError):  # the fork server was killed
-            raise concurrent.futures.process.BrokenProcessPool from None
+        with _undisturbed() if fork else contextlib.nullcontext():
+            names = {executor.submit(Piece(piece)): name for name, piece in work.items()}
         waiting = set(names)
         while waiting:
             done, waiting = concurrent.futures.wait(waiting, _POLL_S, concurrent.futures.FIRST_COMPLETED)
@@ -224,7 +233,7 @@ def _workers(count: int, method: str, kept: str = "") -> Iterator[concurrent.fut
     # One thread a process: two OpenMP teams on one core cost several times what they gain.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
-    context = multiprocessing.get_context(method)
+    context = SERVED if method == "forkserver" else multiprocessing.get_context(method)
     environment = dict(os.environ) if method == "forkserver" else None
     executor = concurrent.futures.ProcessPoolExecutor(count, context, start_worker, (cli.verb, environment))
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -31,11 +30,11 @@ def taken(works: Sequence[tuple[Step, int]], name: str) -> list[Taken]:
     Raises:
         Failed: it did not end well.
     """
-    context = multiprocessing.get_context("forkserver")
+    context = pool.SERVED
     context.set_forkserver_preload(["preprocess.scale_folders", "preprocess.dedup_steps", "preprocess.clean"])
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_serve, args=(theirs, works, cli.verb or "preprocess.scale"), daemon=True)
-    pool.start_served(process)
+    process.start()
     theirs.close()
     peak, kind = 0, ""
     answer: Any = None

@@ -1,10 +1,14 @@
 """haigo.jobs: independent pieces of work, of which some fail, are killed or are tried again."""
 
+import contextlib
 import os
 import signal
+from multiprocessing import forkserver
 
-from haigo import jobs
-from haigo.cli import HaigoError
+import pytest
+
+from haigo import jobs, pool
+from haigo.cli import Failed, HaigoError
 
 
 # what workers do, by reference: a worker imports this module
@@ -37,6 +41,40 @@ def test_a_killed_fork_server_costs_what_was_running():
         "a": "failed",
         "b": "done",
     }
+
+
+def _ends_the_pools_server():
+    os.kill(os.getppid(), signal.SIGKILL)
+    signal.pause()
+
+
+def test_a_fork_server_killed_under_a_pool_is_a_sentence_and_the_next_pool_has_another():
+    work = {"a": _ends_the_pools_server, "b": signal.pause}
+    with pytest.raises(Failed, match="a worker process was killed"):
+        pool.run(work, 2, served=True)
+    assert len(set(pool.run({"a": os.getppid, "b": os.getppid}, 2, served=True).values())) == 1
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_of_a_fork_server_killed_while_it_starts_a_worker_there_is_another(kills, monkeypatch):
+    pool.run({"a": os.getpid}, 1, served=True)  # there is one
+    server, left = forkserver._forkserver, [kills]
+    connect = server.connect_to_new_process
+
+    def killed(fds):
+        if not left[0]:
+            return connect(fds)
+        left[0] -= 1
+        server.ensure_running()
+        os.kill(server._forkserver_pid, signal.SIGSTOP)  # so that it hears of the worker, and starts none
+        found = connect(fds)
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+        return found
+
+    monkeypatch.setattr(forkserver, "connect_to_new_process", killed)
+    with pytest.raises(Failed, match="killed twice") if kills == 2 else contextlib.nullcontext():
+        assert set(pool.run({"a": os.getpid, "b": os.getpid}, 2, served=True)) == {"a", "b"}
+    assert not left[0]
 
 
 def number_of_worker(task, tell):
