@@ -86,13 +86,11 @@ Call = tuple[list[str], Path, dict[str, str]]  # all but the prefix it writes to
 
 def contenders(source: Path, model: Path, neox: bool) -> dict[str, Call]:
     """Who takes part; GPT-NeoX where it is wanted and set."""
-    from sentencepiece import SentencePieceProcessor as Sp
-
     ours = [sys.executable, "-m", "preprocess.index", str(source), "--tokenizer", str(model)]
     floor = [sys.executable, "-c", _FLOOR, str(source), str(model)]
     made: dict[str, Call] = {
         "floor": ([*floor, "lists"], ROOT, {}),
-        **({"floor of arrays": ([*floor, "arrays"], ROOT, {})} if hasattr(Sp, "encode_as_numpy") else {}),
+        "floor of arrays": ([*floor, "arrays"], ROOT, {}),
         "ours, 1 worker": ([*ours, "--output-prefix"], ROOT, {}),
         "ours, 2 workers": ([*ours, "--workers", "2", "--output-prefix"], ROOT, {}),
     }
