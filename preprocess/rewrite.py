@@ -200,6 +200,8 @@ def write_shard(shard: CorpusShard, edits: Edits, target: Path) -> dict[str, Any
 
 NOTE = {"recipe": str, "sums": {str: str}}
 """What the note of `once` holds, beside what its work gave."""
+GATHERED = ("sums", "counts", "rules")
+"""What `finish` asks of a note."""
 
 
 def once(

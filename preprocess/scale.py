@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scale_room.require(run, paths)
     # jobs of Slurm's run when this process is gone
     with contextlib.nullcontext() if run.executor == "slurm" else files.owner(run.output):
-        scale_tasks.forget(run.output, list(chosen), list(steps(run)))
+        scale_tasks.forget(run.output, list(steps(run)))
         _retire(run)
         scale_executors.work(run, chosen, partial(_inputs_mark, run, options.only))
     print(f"{run.output}: {', '.join(chosen)} {'submitted' if run.executor == 'slurm' else 'done'}")

@@ -30,6 +30,9 @@ def work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], salt: Callable[[
     Raises:
         Failed: some task or piece did not end well.
     """
+    if run.executor in ("pool", "ray"):
+        for name, (_, tasks) in chosen.items():
+            scale_tasks.wait(run.output, name, range(tasks))
     if run.executor == "pool":
         for name, (step, tasks) in chosen.items():
             run_pool(step, tasks, run.workers, f"{name} {run.corpus}")
@@ -39,9 +42,11 @@ def work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], salt: Callable[[
                 limit = min(run.workers, tasks) if run.workers > 1 else tasks
                 run_on(executor(_task, limit, _RAY | run.ray), step, tasks, f"{name} {run.corpus}")
     else:
-        last = datatrove(chosen, run, salt())[-1]
+        pipeline = datatrove(chosen, run, salt())
+        for name, executor in zip(chosen, pipeline, strict=True):  # those that are done are not started again
+            scale_tasks.wait(run.output, name, executor.get_incomplete_ranks())
         try:
-            last.run()  # which first runs, or submits, what it depends on
+            pipeline[-1].run()  # which first runs, or submits, what it depends on
         except HaigoError:
             raise
         except Exception as error:

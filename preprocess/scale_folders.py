@@ -128,11 +128,14 @@ class ReportStep(PieceStep):
     def finish(self, whole: Sequence[Path]) -> None:
         """Finish folders of which all shards are written."""
         for folder in whole:
-            noted, counts = list(self._noted(folder)), dict.fromkeys(documents.SPLITS, 0)
-            for shard, note in noted:
+            counts = dict.fromkeys(documents.SPLITS, 0)
+            rows = list[tuple[str, Mapping[str, Any]]]()
+            for shard, note in self._noted(folder):  # of a large file a thousand, with a score for every document
                 counts[shard.split] += note["read"]
+                rows += [
+                    (split, {key: row[key] for key in rewrite.GATHERED}) for split, row in self.step.splits(shard, note)
+                ]
             documents.tell_changed(folder, counts)
-            rows = [row for shard, note in noted for row in self.step.splits(shard, note)]
             rewrite.finish(folder, self.step.target(folder), rows, (self.step.name, self.step.settings))
         self.write(each for folder in whole for each in self._noted(folder))
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -133,13 +133,17 @@ def failed(output: str | os.PathLike[str], *steps: str) -> set[str]:
     return {each.folder for step in steps for each in failures(output, step)}
 
 
-def forget(output: str | os.PathLike[str], steps: Sequence[str], asked: Sequence[str]) -> None:
-    """Take away where the tasks of earlier calls stood, all of these steps begin to wait; and what failed in steps that the run
-    file does not ask for any more: nothing would ever do it again, and what came of that input would be left out for good."""
-    for step in steps:
-        files.remove_tree(Path(output) / TASKS / step)
+def forget(output: str | os.PathLike[str], asked: Sequence[str]) -> None:
+    """Take away what failed in steps that the run file does not ask for any more: nothing would ever do it again, and what came
+    of that input would be left out for good."""
     for step in {each.step for each in failures(output)} - set(asked):
         files.remove_tree(Path(output) / FAILED / step)
+
+
+def wait(output: str | os.PathLike[str], step: str, ranks: Iterable[int]) -> None:
+    """Take away where these tasks of a step stood in earlier calls: they begin to wait."""
+    for rank in ranks:
+        files.remove(_file(Path(output), step, rank))
 
 
 def notes(output: str | os.PathLike[str], step: str) -> Iterator[tuple[dict[str, Any], float]]:
@@ -149,11 +153,15 @@ def notes(output: str | os.PathLike[str], step: str) -> Iterator[tuple[dict[str,
             yield files.read_record(path, _TASK), max(0.0, time.time() - path.stat().st_mtime)
 
 
+def _file(output: Path, step: str, rank: int) -> Path:
+    return output / TASKS / step / f"{rank:05d}.json"
+
+
 class _Note:
     """Where one task stands, on disk."""
 
     def __init__(self, output: Path, step: str, rank: int, world: int, pieces: Sequence[Piece]) -> None:
-        self._path = output / TASKS / step / f"{rank:05d}.json"
+        self._path = _file(output, step, rank)
         self._content: dict[str, Any] = {
             "step": step, "rank": rank, "world": world, "state": "running", "pieces": len(pieces),
             "bytes": sum(piece.bytes for piece in pieces), "done": 0, "done_bytes": 0, "failed": [], "now": "",

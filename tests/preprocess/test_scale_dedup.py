@@ -1,6 +1,5 @@
 """Dedup as steps of preprocess.scale: the documents that preprocess.dedup keeps, whatever was killed or dealt out how."""
 
-import importlib.util
 import json
 import os
 import random
@@ -10,13 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from corpora_folders import write
 
 from haigo import cli, yamlfile
 from haigo.cli import HaigoError
 from haigo.formats import documents
-from preprocess import dedup, dedup_plan, dedup_steps, near_pairs, scale, scale_runfile, scale_tasks
+from preprocess import arrays, dedup, dedup_plan, dedup_steps, near_pairs, scale, scale_runfile, scale_tasks
 from preprocess.minhash import Shape, Sketcher
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -247,45 +247,13 @@ def test_what_crowds_hide_is_said_to_be_left_in():
     assert said["for_crowds"] > 0.5 * said["documents"]
 
 
-@pytest.mark.slow
-def test_all_steps_as_array_jobs_on_a_real_slurm_with_kills(slurm, world, model_dir, tmp_path):
-    python = os.environ.get("DATATROVE_PYTHON") or (sys.executable if importlib.util.find_spec("datatrove") else None)
-    if python is None:
-        pytest.skip("datatrove is not installed (pip install 'haigo[data]', or DATATROVE_PYTHON)")
-    activate = Path(python).with_name("activate")
-    if not activate.is_file():
-        pytest.skip(f"{python} is not that of a virtual environment, which datatrove's jobs activate")
-    options = {"partition": "main", "time": "00:10:00", "cpus_per_task": 1, "mem_per_cpu_gb": 1}
-    options |= {"venv_path": str(activate), "qos": "normal", "sbatch_args": {"chdir": str(ROOT)}}
-    (tmp_path / "items.jsonl").write_text((world / "raw" / "0.jsonl").read_text(encoding="utf-8").split("\n")[0] + "\n")
-    further = {"decontaminate": {"against": [str(tmp_path / "items.jsonl")]}, "score": {"spam": True}, "resplit": {}}
-    assert scale.main([str(run_file(world, model_dir, tmp_path / "one", **further))]) == 0
-    expected = bytes_of(tmp_path / "one" / "out")
-    assert json.loads(expected["decontaminate.json"])["tasks"]["items"]["found"] == 1
-    path = run_file(world, model_dir, tmp_path, executor="slurm", slurm=options, tasks=2, workers=2, **further)
-    environment = {**slurm.environment, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-    def submit():
-        done = subprocess.run(
-            [python, "-m", "preprocess.scale", str(path)], cwd=ROOT, env=environment, capture_output=True, text=True,
-            timeout=120,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def wait(pattern):
-        end = time.monotonic() + 500
-        while not list((tmp_path / "out" / "logs").glob(pattern)):
-            assert time.monotonic() < end, slurm.call("squeue").stdout + slurm.logs()
-            time.sleep(0.5)
-
-    for step, later in (("dedup-sketch", "dedup.json"), ("decontaminate", "score.json")):
-        submit()
-        wait(f"tasks/{step}/*.json")
-        slurm.call("scancel", "--signal=KILL", "--full", "--user", os.environ.get("USER", "root"))
-        slurm.call("scancel", "--user", os.environ.get("USER", "root"))
-        while slurm.call("squeue", "-h").stdout.strip():
-            time.sleep(0.5)
-        assert not (tmp_path / "out" / later).exists()
-    submit()
-    wait("join-*/completions/*")
-    assert bytes_of(tmp_path / "out") == expected
+def test_arrays_of_a_file_are_one_map(tmp_path):
+    """Of thousands of shards all are held at a time, and Linux gives a process 65,530 maps."""
+    made = {"a": np.arange(20_000).reshape(4, -1), "none": np.zeros((0, 3)), "b": np.ones(9_000, np.float32)}
+    with arrays.create(tmp_path / "some", "recipe") as out:
+        out.add(**made)
+    found = arrays.read(tmp_path / "some")
+    assert {name: (each.dtype, each.tolist()) for name, each in found.items()} == {
+        name: (each.dtype, each.tolist()) for name, each in made.items()
+    }
+    assert Path("/proc/self/maps").read_text().count(str(tmp_path / "some")) == 1
