@@ -8,7 +8,7 @@ process that keeps freed memory as the engine's does; steps alternate, and the l
 Ratios are medians over the rounds, each of its own round, so that a machine that others use is as busy for one as for the
 other; their quartiles say how busy it was.
 MFU is against a large fp32 product of the same round: `of torch.mm` as torch computes it by itself, `of the faster library`
-by the faster of the two that come with torch (`launch.engine.matmul`), which can be twice as fast on an AMD processor.
+by the faster of the two that come with torch (`haigo.matmul`), which can be twice as fast on an AMD processor.
 FLOPs a token are 6 (12 d^2 L + d V) + 12 L d S. `split` is where our steps' time goes, from one profiled step.
 """
 
@@ -145,7 +145,7 @@ def matmul_flops() -> dict[str, float]:
     """Floating-point operations a CPU second of a large fp32 product, one thread: torch's own, and the faster library's."""
     import torch
 
-    from launch.engine.matmul import product
+    from haigo.matmul import product
 
     left, right = torch.ones(4096, 128), torch.ones(128, 512)
     best = {}

@@ -21,7 +21,8 @@ from lm_eval.models.huggingface import HFLM
 
 from eval_harness.chat import Chat
 from eval_harness.model_args import written
-from haigo import files, shown
+from eval_harness.products import by_the_faster_library
+from haigo import files, memory, shown
 from haigo.cli import HaigoError, Refused
 from haigo.formats import exported
 from haigo.pickles import refusal
@@ -89,6 +90,9 @@ class CheckedLM(HFLM):
                 f"{pretrained}: the tokenizer has {self.tokenizer.vocab_size:,} pieces and the model embeds {self.rows:,}.",
                 "use the tokenizer that the model was trained with",
             )
+        if self.device.type == "cpu":
+            memory.keep_freed()
+            by_the_faster_library(self.model)
 
     def _create_tokenizer(self, pretrained: Any, tokenizer: Any = None, **more: Any) -> None:
         from haigo.formats.tokenizer import open_hf

@@ -115,8 +115,9 @@ def trial(
     separately: Callable[[Question], list[Answer]],
     begun: Prefix | None = None,
 ) -> Trial | None:
-    """Try out whether sharing the context gives this model's own numbers: in float32 on the shortest and the longest question,
-    below it, where every shape of a pass rounds to other numbers, on eight from the shortest to the longest.
+    """Try out whether sharing the context gives this model's own numbers: in float32 on the first and the last choice of the
+    shortest and the longest question, below it, where every shape of a pass rounds to other numbers, on all of eight from the
+    shortest to the longest.
 
     Models that take no position ids or no mask of four dimensions give None; those that see positions in another way fail.
     """
@@ -133,7 +134,10 @@ def trial(
             shared = score(model, [question, by_length[0]], *([] if begun is None else [begun]))[0]
         except (RuntimeError, ValueError, TypeError, IndexError):
             return None
-        apart = separately(question)
+        # what a mask or position ids do wrong shows in the last choice, which stands behind all others
+        ends = sorted({0, len(shared) - 1}) if exact else range(len(shared))
+        apart = separately(Question(question.context, tuple(question.choices[at] for at in ends)))
+        shared = [shared[at] for at in ends]
         pairs += [(abs(a - b), max(_TOLERANCE, unit * abs(b))) for (a, _), (b, _) in zip(shared, apart, strict=True)]
     if any(math.isnan(difference) for difference, _ in pairs):
         return None

@@ -1,7 +1,7 @@
 """GPT-NeoX's layers on a CPU, for samples of up to a few hundred tokens: what transformers' model computes, up to rounding.
 
 A quarter of a step of a small model is neither matrix product nor softmax. Here a linear layer adds its bias while it
-multiplies (`launch.engine.matmul`); queries and keys of all heads are turned by one product of complex numbers, for which their
+multiplies (`haigo.matmul`); queries and keys of all heads are turned by one product of complex numbers, for which their
 rows are taken out of the weights in pairs; and attention keeps its probabilities for the way back, block by block of queries,
 without what lies in the future. Everything else (CUDA, Llama, long samples) runs transformers' own layers.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional
 
-from launch.engine.matmul import product
+from haigo.matmul import product
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

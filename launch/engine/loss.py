@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from haigo.formats.dataset.ids import MASKED
-from launch.engine.matmul import LARGEST, product
+from haigo.matmul import LARGEST, product
 
 CHUNK = 256
 CUDA_CHUNK = 4096
@@ -71,7 +71,7 @@ class _FusedCrossEntropy(torch.autograd.Function):
 
 
 class _CpuCrossEntropy(torch.autograd.Function):
-    """The same on a CPU in float32: one pass for the softmax, and the faster products (`launch.engine.matmul`)."""
+    """The same on a CPU in float32: one pass for the softmax, and the faster products (`haigo.matmul`)."""
 
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor, chunk: int) -> torch.Tensor:

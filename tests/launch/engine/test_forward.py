@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from haigo import matmul
 from haigo.formats.dataset.ids import MASKED
-from launch.engine import forward, matmul, settings
+from launch.engine import forward, settings
 from launch.engine import model as models
 from launch.engine.loss import fused_cross_entropy, token_nats
 from neox_configs import reader
