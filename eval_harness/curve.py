@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from eval_harness import leaderboard, milestones
@@ -122,7 +123,7 @@ def write(folder: Path, runs: Sequence[Run], found: Tests) -> None:
                             point.path,
                         ]
                     )
-    figures.write(folder, "curve", figures.scores(panels, _baselines(runs, columns)))
+    figures.write(folder, "curve", partial(figures.scores, panels, _baselines(runs, columns)))
 
 
 def _named_apart(runs: list[Run], paths: Sequence[Sequence[Path]]) -> list[Run]:

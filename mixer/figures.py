@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +51,13 @@ def write(
     document: Mapping[str, Any],
     curves: Mapping[str, Any] | None = None,
     keep: bool = True,
+    language: str = "en",
 ) -> list[Path]:
     """Draw what there is: weights, transfer and skill of mixture.yml; fit, trade-off and ceilings of a search's curves.
 
     Args:
         keep: write `curves.json` too.
+        language: of the labels, as in `figures.write`.
 
     Returns:
         the figures, of each an SVG, a PNG and a CSV with its numbers.
@@ -68,11 +71,16 @@ def write(
     weights, share = document["weights"], document.get("token_share", {})
     interval = document.get("interval", {})
     rows = [(name, weight, *interval.get(name, ("", "")), share.get(name, "")) for name, weight in weights.items()]
-    made += figures.write(place, "weights", figures.weights(weights, interval, share), (_WEIGHTS, rows))
+    made += figures.write(
+        place, "weights", partial(figures.weights, weights, interval, share), (_WEIGHTS, rows), language
+    )
     if document.get("transfer"):
         corpora = list(next(iter(document["transfer"].values())))
         rows = [(metric, *parts.values()) for metric, parts in document["transfer"].items()]
-        made += figures.write(place, "transfer", figures.transfer(document["transfer"]), (["metric", *corpora], rows))
+        head = ("metric", *corpora)
+        made += figures.write(
+            place, "transfer", lambda _: figures.transfer(document["transfer"]), (head, rows), language
+        )
     if "fit" in document:
         cards = {
             document["fit"][key]["how"]: document["fit"][key]["metrics"]
@@ -83,11 +91,11 @@ def write(
             (how, m, each["spearman"], each["r2"], each["rmse"]) for how, c in cards.items() for m, each in c.items()
         ]
         head = ("how", "metric", "spearman", "r2", "rmse (unit of the metric)")
-        made += figures.write(place, "skill", figures.skill(cards), (head, rows))
-    return made + (_of_search(place, curves) if curves else [])
+        made += figures.write(place, "skill", partial(figures.skill, cards), (head, rows), language)
+    return made + (_of_search(place, curves, language) if curves else [])
 
 
-def _of_search(place: Path, curves: Mapping[str, Any]) -> list[Path]:
+def _of_search(place: Path, curves: Mapping[str, Any], language: str) -> list[Path]:
     rows = [
         (metric, how, predicted, measured)
         for metric, each in curves["fit"].items()
@@ -98,22 +106,21 @@ def _of_search(place: Path, curves: Mapping[str, Any]) -> list[Path]:
     units = {page.unit(metric) for metric in curves["fit"]}
     unit = units.pop() if len(units) == 1 else "unit of the metric"
     titles = ("metric", "how", f"predicted ({unit})", f"measured ({unit})")
-    made = figures.write(place, "fit", figures.fit(curves["fit"]), (titles, rows))
+    made = figures.write(place, "fit", partial(figures.fit, curves["fit"]), (titles, rows), language)
     if "trade_off" in curves:
         one = curves["trade_off"]
         rows = [("best mixture, predicted", *pair) for pair in one["curve"]]
         rows += [(name, *pair) for name, pair in one["marks"].items()] + [
             ("proxy, measured", *pair) for pair in one["runs"]
         ]
-        figure = figures.trade_off(tuple(one["metrics"]), one["curve"], one["marks"], one["runs"])
-        made += figures.write(place, "trade-off", figure, (["what", *one["metrics"]], rows))
+        figure = partial(figures.trade_off, tuple(one["metrics"]), one["curve"], one["marks"], one["runs"])
+        made += figures.write(place, "trade-off", figure, (["what", *one["metrics"]], rows), language)
     if curves.get("ceilings", {}).get("lines"):
         one = curves["ceilings"]
         rows = [(metric, *pair) for metric, pairs in one["lines"].items() for pair in pairs]
         head = ("metric", "% worse than the reference", f"lost in {one['unit']}")
-        made += figures.write(
-            place, "ceilings", figures.ceilings(one["unit"], one["lines"], one["given"]), (head, rows)
-        )
+        figure = partial(figures.ceilings, one["unit"], one["lines"], one["given"])
+        made += figures.write(place, "ceilings", figure, (head, rows), language)
     return made
 
 

@@ -187,7 +187,8 @@ def main(argv: Sequence[str] | None = None) -> int | None:
         if options.figures:
             with cli.acting("mixer.search"):  # whose figures it may draw anew
                 figures.check(options.figures, [options.mixture])
-                drawn = figures.write(options.figures, document, figures.read(options.figures, document))
+                searched = figures.read(options.figures, document)
+                drawn = figures.write(options.figures, document, searched, language=options.language)
             if not options.json:
                 print(figures.said(drawn, options.figures))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -363,7 +363,7 @@ def main(argv: Sequence[str] | None = None) -> int | None:
     if options.output and not options.json:
         print(f"Written: {options.output}")
     if options.figures:
-        drawn = figures.write(options.figures, document, made.curves)
+        drawn = figures.write(options.figures, document, made.curves, language=options.language)
         if not options.json:
             print(figures.said(drawn, options.figures))
     return cli.OK

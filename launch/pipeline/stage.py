@@ -21,6 +21,7 @@ from typing import Any
 import haigo
 from haigo import digests, files, pool, sealed
 from haigo.cli import HaigoError, Refused
+from haigo.progress import Progress
 from launch.pipeline import keys
 from launch.pipeline import moved as move
 from launch.pipeline.spent import Spent, measured
@@ -176,8 +177,10 @@ class Run:
                 digests.learn(answer[1])
                 self._finish(todo[name], answer[0], answer[2])
 
+            # a worker shows nothing of its own
+            waiting = Progress(f"{stages[0].name.split('/')[0]}: {len(todo)} side by side", None, after=5.0)
             work = {name: partial(_act_apart, digests.known(), name, stage.action) for name, stage in todo.items()}
-            pool.run(work, min(workers, len(todo)), on_wait, finish, served=bool(self.preload))
+            pool.run(work, min(workers, len(todo)), on_wait or waiting.show, finish, served=bool(self.preload))
         if todo:
             group = stages[0].name.split("/")[0]
             self.walls[group] = self.walls.get(group, 0.0) + time.monotonic() - begin

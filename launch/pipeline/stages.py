@@ -373,4 +373,4 @@ def _watch(bar: Progress, logs: list[Path]) -> None:
     from launch.engine.log import tokens_seen
 
     bar.done = float(sum(tokens_seen(log) for log in logs))
-    bar.show()
+    bar.show("measuring on the test texts" if bar.done >= (bar.total or 0) else "")

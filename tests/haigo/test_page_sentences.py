@@ -12,9 +12,9 @@ TEMPLATES = sorted(
     each for room in ("haigo", "mixer", "launch", "eval_harness") for each in (ROOT / room).rglob("*.html")
 )
 SCRIPTS = sorted(each for room in ("haigo", "mixer", "launch") for each in (ROOT / room).rglob("*.js"))
-MODULES = sorted(
-    each for room in ("haigo", "mixer", "launch", "eval_harness") for each in (ROOT / room).rglob("page/*.py")
-)
+ROOMS = ("haigo", "mixer", "launch", "eval_harness")
+MODULES = sorted(each for room in ROOMS for each in (ROOT / room).rglob("page/*.py"))
+MODULES.append(ROOT / "haigo" / "figures.py")
 HEAD = re.compile(r"""\b(?:t|say)\(\s*"((?:[^"\\]|\\.)*)"(?:\s*"((?:[^"\\]|\\.)*)")?""")
 
 

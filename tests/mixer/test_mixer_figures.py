@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -85,9 +86,38 @@ def test_a_file_of_the_users_is_not_drawn_over(made, tmp_path, capsys):
 
 def test_hundreds_of_corpora_and_japanese_names_are_drawn(tmp_path):
     weights = {f"話題{number}": (number + 1) / 20100 for number in range(200)}
-    path = figures.write(tmp_path, "weights", figures.weights(weights, {}, {}))[0]
+    path = figures.write(tmp_path, "weights", partial(figures.weights, weights, {}, {}))[0]
     text = path.read_text(encoding="utf-8")
     assert ">話題199<" in text and ">話題0<" not in text and "the 60 heaviest of 200 corpora" in text
+
+
+def test_labels_are_japanese_where_that_is_asked_for(made, tmp_path):
+    _, out, here = made
+    assert cli.run(report.main, [str(out), "--figures", str(tmp_path), "--lang", "ja"]) == 0
+    text = (tmp_path / "weights.svg").read_text(encoding="utf-8")
+    assert ">選んだ配合<" in text and ">トークン比<" in text and ">chosen<" not in text
+    assert (tmp_path / "weights.csv").read_bytes() == (here / "weights.csv").read_bytes()
+
+
+@pytest.mark.parametrize("font", [True, False])
+def test_a_png_is_english_where_no_font_has_japanese(tmp_path, monkeypatch, capsys, font):
+    from matplotlib import font_manager
+
+    fonts = ["DejaVu Sans", *(["Noto Sans CJK JP"] if font else [])]
+    monkeypatch.setattr(font_manager, "get_font_names", lambda: fonts)
+    figures.has_japanese.cache_clear()
+    said = []
+
+    def draw(say):
+        said.append(say("chosen"))
+        return figures.weights({"a": 0.4, "b": 0.6}, {}, {}, say)
+
+    for _ in range(2):
+        figures.write(tmp_path, "weights", draw, language="ja")
+    figures.has_japanese.cache_clear()
+    assert said == ["選んだ配合"] * 2 if font else said == ["選んだ配合", "chosen"] * 2
+    assert ">選んだ配合<" in (tmp_path / "weights.svg").read_text(encoding="utf-8")
+    assert capsys.readouterr().err.count("fonts-noto-cjk") == (0 if font else 1)
 
 
 def numbers(text: str) -> list[float]:

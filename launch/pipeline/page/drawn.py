@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from haigo import figures, files
 from launch.pipeline import ledger
+from launch.pipeline.page.html import label
 from mixer import figures as mixture_figures
 
 FOLDER = ledger.FIGURES
@@ -26,14 +28,16 @@ def write(
     searched: Mapping[str, Any] | None,
     curves: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
     changes: Sequence[Mapping[str, Any]],
+    language: str,
 ) -> list[Path]:
     """Draw all of them; the paths.
 
     Args:
         searched: `curves.json` of the search.
+        language: of the labels.
     """
     shown = dict(searched or {}) | ({"fit": mixture_figures.fit_of(law)} if law is not None else {})
-    made = mixture_figures.write(folder, mixture, shown or None, False)
+    made = mixture_figures.write(folder, mixture, shown or None, False, language)
     if curves:
         rows = [
             (metric, model, tokens, value)
@@ -42,7 +46,8 @@ def write(
             for tokens, value in points
         ]
         head = ("metric", "model", "tokens", "bits per byte")
-        made += figures.write(folder, "curves", figures.curves(curves), (head, rows))
+        called = {metric: {label(name): line for name, line in lines.items()} for metric, lines in curves.items()}
+        made += figures.write(folder, "curves", partial(figures.curves, called), (head, rows), language)
     if changes:
         keys = ("metric", "change", "ours", "theirs", "half")
         titles = (
@@ -53,5 +58,5 @@ def write(
             "half of the 90 % interval",
         )
         table = titles, [tuple(row[key] for key in keys) for row in changes]
-        made += figures.write(folder, "changes", figures.changes(changes), table)
+        made += figures.write(folder, "changes", partial(figures.changes, changes), table, language)
     return made

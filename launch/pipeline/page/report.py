@@ -123,7 +123,7 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
     }
     given["places"] = _places(given, say)
     text = template("page.html", language).render(**given, scripts=mixture_page.SCRIPTS if law else [])
-    drawn.write(root / drawn.FOLDER, mixture, law, searched, curves, trained.changes(models, errors))
+    drawn.write(root / drawn.FOLDER, mixture, law, searched, curves, trained.changes(models, errors), language)
     files.write_text(root / "report.html", text)
     return root / "report.html"
 
