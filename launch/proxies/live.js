@@ -28,7 +28,7 @@
       const bar = make("div", "progress", ""), inner = document.createElement("i");
       inner.style.width = 100 * one.share + "%";
       bar.append(inner);
-      return [make("span", "", one.name), bar, make("span", "quiet", say(one.state || "starting"))];
+      return [make("span", "", one.name), bar, make("span", "quiet", one.state || say("starting"))];
     }));
     const metrics = results.length ? Object.keys(results[0].metrics) : [];
     const least = Object.fromEntries(metrics.map(name => [name, Math.min(...results.map(one => one.metrics[name]))]));

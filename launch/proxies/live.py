@@ -13,12 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from haigo import page
+from haigo import page, phrases
 from haigo.cli import HaigoError
 
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost", "[::1]")
 _LATEST = 12  # lines of what was said
+_japanese = phrases.sayer(Path(__file__).with_name("japanese.yml"))
 
 
 class LivePage:
@@ -34,7 +35,7 @@ class LivePage:
 
     def __init__(self, port: int, title: str) -> None:
         self.title, self.said = title, list[str]()
-        self._state = b"{}"
+        self._state: dict[str, Any] = {}
         owner = self
 
         class Handler(_Handler):
@@ -51,17 +52,26 @@ class LivePage:
 
     def show(self, state: dict[str, Any]) -> None:
         """Hand this out from now on."""
-        self._state = json.dumps({**state, "said": self.said[-_LATEST:]}, ensure_ascii=False).encode()
+        self._state = {**state, "said": self.said[-_LATEST:]}
 
     def answer(self, path: str, language: str) -> tuple[str, bytes] | None:
         """Type and content of what stands under a path; None where nothing does."""
         if path == "/state.json":
-            return "application/json", self._state
+            return "application/json", json.dumps(self._in(language), ensure_ascii=False).encode()
         if path != "/":
             return None
         template = page.environment(language, Path(__file__).parent).get_template("live.html")
         given = {"title": self.title, "scripts": ["live.js"], "fetches_from": "'self'", "words": _words(language)}
         return "text/html; charset=utf-8", template.render(**given).encode()
+
+    def _in(self, language: str) -> dict[str, Any]:
+        """The state with what it says in words in a language."""
+        state = self._state
+        if language == "en" or not state:
+            return state
+        running = [{**one, "state": _japanese(one["state"])} for one in state["running"]]
+        said = {"said": [_japanese(line) for line in state["said"]], "left": _japanese(state["left"])}
+        return {**state, **said, "running": running}
 
     def close(self) -> None:
         self.server.shutdown()

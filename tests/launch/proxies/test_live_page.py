@@ -9,6 +9,7 @@ import browser
 import pytest
 
 from haigo.cli import HaigoError
+from launch.proxies import status_display
 from launch.proxies.live import LivePage, serving
 from launch.proxies.status_display import StatusDisplay
 
@@ -52,6 +53,22 @@ def test_it_answers_this_machine_alone(live):
     assert asked(live, "/../../etc/passwd")[0] == 404
     assert asked(live, Host=f"localhost:{live.server.server_address[1]}")[0] == 200
     assert "学習中" in asked(live, **{"Accept-Language": "ja,en;q=0.5"})[1] and "Running" in asked(live)[1]
+
+
+def test_what_it_says_is_japanese_for_a_japanese_reader(live):
+    display = swarm(live)
+    display.started("p004")
+    display.say(status_display.line("p001", {"metrics": {"news_bpb": 1.5}, "seconds": 11.0}, 3, 4))
+    display.say("2 of 4 proxies are there already")
+    display.refresh()
+    japanese, english = (
+        json.loads(asked(live, "/state.json", **{"Accept-Language": each})[1]) for each in ("ja", "en")
+    )
+    assert english["said"][1:3] == ["   3/4 p001  news 1.500  (11 s)", "2 of 4 proxies are there already"]
+    assert japanese["said"][1:3] == ["   3/4 p001  news 1.500（11 秒）", "4 本のうち 2 本は学習済みです"]
+    assert HOSTILE in japanese["said"][0] and japanese["left"].startswith("残り ")
+    assert [one["state"] for one in english["running"]][1] == "starting"
+    assert [one["state"] for one in japanese["running"]][1] == "開始中"
 
 
 def test_a_port_that_is_taken_is_named(live):
