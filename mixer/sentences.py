@@ -48,6 +48,11 @@ def _costs(item: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     return f"{item['constraint']}: {step} would improve {what} by {number(item['price'])} ({unit})."
 
 
+def _sure(probability: float) -> str:
+    """A probability that was counted in draws: never said to be certain."""
+    return "<0.01" if probability < 0.005 else ">0.99" if probability >= 0.995 else f"{probability:.2f}"
+
+
 def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
     """What is better said than tabulated: gain, what binds, notes."""
     made: dict[str, list[str]] = {}
@@ -57,7 +62,7 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
         made["Mixture"] = [
             f"Predicted gain over {name}{', ' + gain['scale'] if 'scale' in gain else ''}: {number(gain['mean'])} "
             f"({spread(gain['interval'])}) in {_in(gain['unit'], document)}; "
-            f"better with probability {gain['probability']:.2f}. "
+            f"better with probability {_sure(gain['probability'])}. "
             f"Expected loss from what the proxies do not tell: {number(document.get('expected_regret', 0.0))}."
         ]
         if "proxies_to_halve_regret" in document and document.get("expected_regret", 0.0) > 0:

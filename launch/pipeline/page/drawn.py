@@ -9,7 +9,6 @@ from typing import Any
 
 from haigo import figures, files
 from launch.pipeline import ledger
-from launch.pipeline.page.html import label
 from mixer import figures as mixture_figures
 
 FOLDER = ledger.FIGURES
@@ -46,8 +45,7 @@ def write(
             for tokens, value in points
         ]
         head = ("metric", "model", "tokens", "bits per byte")
-        called = {metric: {label(name): line for name, line in lines.items()} for metric, lines in curves.items()}
-        made += figures.write(folder, "curves", partial(figures.curves, called), (head, rows), language)
+        made += figures.write(folder, "curves", partial(figures.curves, curves), (head, rows), language)
     if changes:
         keys = ("metric", "change", "ours", "theirs", "half")
         titles = (

@@ -26,6 +26,7 @@ _MIXTURE = {
     "interval?": {str: [float, float]},
     "epochs?": {str: float},
     "binding?": [{"constraint": str, "price": float}],
+    "objective?": {"ceilings": {str: (str, float)}},
     "fit": {"cross_validation": {"metrics": {str: _CARD}}},
     "provenance?": {},
 }
@@ -90,6 +91,7 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
     searched = mixture_figures.read(root / "search", mixture)
     about = mixture_page.about(mixture, law, language, searched)
     curves, errors = trained.curves(root, run, models), trained.errors(root, models)
+    changes = trained.changes(models, errors)
     say = page.speaker(language, known)
     if len(names) > 1:
         names = [say("the mean of {first} and {last}", first=", ".join(names[:-1]), last=names[-1])]
@@ -110,8 +112,9 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
         "proxies": proxies,
         "curves": {metric: trained.series(lines, say) for metric, lines in curves.items()},
         "legend": [(number, say(label(name))) for number, name in enumerate(models)],
-        "changes": trained.changes(models, errors),
+        "changes": changes,
         "against": "token_share",
+        "over": trained.over(changes, mixture["objective"]["ceilings"]) if "objective" in mixture else [],
         "errors": errors,
         "board": trained.board(root, models, language),
         "own": trained.scores(models),
@@ -123,7 +126,7 @@ def write(root: Path, run: runfile.RunFile, language: str | None = None) -> Path
     }
     given["places"] = _places(given, say)
     text = template("page.html", language).render(**given, scripts=mixture_page.SCRIPTS if law else [])
-    drawn.write(root / drawn.FOLDER, mixture, law, searched, curves, trained.changes(models, errors), language)
+    drawn.write(root / drawn.FOLDER, mixture, law, searched, curves, changes, language)
     files.write_text(root / "report.html", text)
     return root / "report.html"
 

@@ -16,6 +16,7 @@ from launch.engine import checkpoint, log
 from launch.pipeline import runfile
 from launch.pipeline.page.html import label
 from launch.pipeline.summary import CHOSEN
+from mixer import objective
 
 _SHOWN = 3  # documents of each task whose answers are shown
 _Z90 = 1.6448536
@@ -68,6 +69,20 @@ def changes(models: Mapping[str, Any], known: Mapping[str, Mapping[str, float]])
         if half is not None:
             row["range"] = (round(50 + change - 50 * half / most, 2), round(100 * half / most, 2))
     return sorted(rows, key=lambda row: row["change"])
+
+
+def over(changes: Sequence[Mapping[str, Any]], ceilings: Mapping[str, Any]) -> list[str]:
+    """Metrics that the trained model has further above token share than their ceiling lets them, in a few words each.
+
+    Args:
+        ceilings: metric -> `+10%` as it was asked for; others, in numbers, are of the proxies' size and say nothing here.
+    """
+    return [
+        f"{row['metric']} {row['change']:+.1%} ({ceilings[row['metric']]})"
+        for row in changes
+        if isinstance(ceilings.get(row["metric"]), str)
+        and row["ours"] > objective.limit_value(ceilings[row["metric"]], row["theirs"], 1.0, row["metric"])
+    ]
 
 
 def board(root: Path, models: Mapping[str, Any], language: str) -> Table | None:

@@ -279,6 +279,24 @@ def test_what_binds_and_the_report_card_have_units(root):
     assert any(re.search(r"in the objective \(bits per byte\);", text) for text in said)
 
 
+def test_ceilings_that_the_trained_model_does_not_keep_are_named(root):
+    paths = [root / "summary.json", root / "mixture.yml"]
+    kept = [path.read_bytes() for path in paths]
+    summary, mixture = json.loads(kept[0]), yamlfile.read(paths[1])
+    summary["models"]["token_share"]["metrics"] |= {"code_bpb": 0.8, "wiki_bpb": 1.08}  # chosen: 1.0 and 1.1
+    mixture["objective"]["ceilings"] = {"code_bpb": "+10%", "wiki_bpb": "+5%", "news_bpb": 0.1}
+    try:
+        put(paths[0], summary)
+        paths[1].unlink()
+        yamlfile.write(paths[1], mixture)
+        page = report.write(root, runfile.read(root / "run.yml"), "en").read_text(encoding="utf-8")
+    finally:
+        for path, content in zip(paths, kept, strict=True):
+            path.write_bytes(content)
+    assert "Above the ceiling that was asked for: code_bpb +25.0% (+10%)." in page
+    assert "Above the ceiling" not in (root.parent / "en.html").read_text(encoding="utf-8")
+
+
 def test_a_run_without_a_law_has_no_mixer(root, shown, tmp_path):
     law = root / "search" / "mixture.law.json"
     kept = law.read_bytes()
