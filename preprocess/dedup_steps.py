@@ -15,6 +15,7 @@ stays does not depend on the number of tasks, ranges or lots.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable
@@ -98,8 +99,10 @@ class PlanRanges(DedupStep):
         except HaigoError:
             files.remove(path)  # an earlier one says nothing of these shards
             raise
-        recipe = files.digest([4, content])
-        if self.job.report and not (path.is_file() and self.job.plan().recipe == recipe):
+        recipe, before = files.digest([4, content]), ""
+        with contextlib.suppress(HaigoError):  # none yet, or a damaged one
+            before = self.job.plan().recipe
+        if self.job.report and before != recipe:
             files.remove(self.job.report)
         sealed.write(path, {"recipe": recipe, **content})
 
@@ -364,7 +367,7 @@ class Report(DedupStep):
                 rewrite.finish(part.folder, part.target, notes, ("dedup", dedup_report.options(self.job)))
         if self.job.report:
             content = dedup_report.report(self.job, plan)
-            if not Path(self.job.report).is_file() or files.read_json(self.job.report) != content:
+            if not rewrite.says(Path(self.job.report), content):
                 files.write_json(self.job.report, content)
         for each in range(len(plan.shards)):
             files.remove(plan.shingles(each))

@@ -285,8 +285,15 @@ def finish(
             if f"{split}/{path.name}" not in there:
                 files.remove(path)
     path = target / documents.REPORT
-    if not path.is_file() or files.read_json(path) != content:
+    if not says(path, content):
         files.write_json(path, content)
+
+
+def says(path: Path, content: Mapping[str, Any]) -> bool:
+    """Whether a report with just this content stands there; a damaged one says nothing, and is written again."""
+    with contextlib.suppress(HaigoError):
+        return bool(files.read_json(path) == content)
+    return False
 
 
 def put(partial: Path, output_dir: Path, reports: Mapping[str, Mapping[str, Any]]) -> None:

@@ -111,6 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     if {"index", "join"} & set(chosen):
         tokenizer.load(run.tokenizer)  # a wrong one is named now, and not when all is cleaned
+    if any(scale_keys.part_of(name) == "dedup" for name in chosen):
+        scale_runfile.require_beside(run)
     scale_room.require(run, paths)
     # jobs of Slurm's run when this process is gone
     with contextlib.nullcontext() if run.executor == "slurm" else files.owner(run.output):

@@ -30,6 +30,26 @@ def work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], salt: Callable[[
     Raises:
         Failed: some task or piece did not end well.
     """
+    try:
+        _run(run, chosen, salt)
+    except (
+        Failed
+    ) as error:  # of a step that lacks what failed in one before it, most often: that is what is to be mended
+        raise _failure(run, chosen) or error from None
+    if run.executor != "slurm" and (failure := _failure(run, chosen)):
+        raise failure
+
+
+def _failure(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]]) -> Failed | None:
+    """What is to be said of the pieces that failed, the first step's first; None where none did."""
+    order = list(chosen)
+    found = scale_tasks.failures(run.output)
+    found.sort(key=lambda each: order.index(each.step) if each.step in order else -1)
+    return Failed(*summary(found)) if found else None
+
+
+def _run(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], salt: Callable[[], str]) -> None:
+    """Run them, or submit them."""
     if run.executor in ("pool", "ray"):
         for name, (_, tasks) in chosen.items():
             scale_tasks.wait(run.output, name, range(tasks))
@@ -50,14 +70,10 @@ def work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], salt: Callable[[
         except HaigoError:
             raise
         except Exception as error:
-            if bad := scale_tasks.failures(run.output):
-                raise Failed(*summary(bad)) from None
             raise Failed(
                 f"a task failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
                 f"look into {run.output}/logs, remove the cause, and give the same command again",
             ) from None
-    if run.executor != "slurm" and (bad := scale_tasks.failures(run.output)):
-        raise Failed(*summary(bad))
 
 
 def run_pool(step: Step, tasks: int, workers: int, label: str) -> None:

@@ -248,7 +248,7 @@ class DecontaminateReport(ReportStep):
         parts = (note["found"] for _, note in notes)
         summary = decontaminate.Summary(self.step.paths, self.step.options, parts)
         path = Path(self.output) / decontaminate.REPORT
-        if not path.is_file() or files.read_json(path) != summary.report():
+        if not rewrite.says(path, summary.report()):
             summary.write(path.parent)
 
 
@@ -302,5 +302,5 @@ class ScoreReport(ReportStep):
             "tool": f"haigo {__version__}",
         }
         path = Path(self.output) / score.REPORT
-        if not path.is_file() or files.read_json(path) != content:
+        if not rewrite.says(path, content):
             files.write_json(path, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterator
 from functools import partial
@@ -108,6 +109,24 @@ def dedup_job(run: ScaleRun, name: str = "the run file") -> Job:
         for corpus, place in rewrite.ordered(places, asked.priority).items()
     ]
     return Job(tuple(rows), run.output, str(output / "dedup-work"), asked, run.tasks, str(output / "dedup.json"))
+
+
+def require_beside(run: ScaleRun) -> None:
+    """Ask, before the work, whether the corpora beside are there.
+
+    Raises:
+        HaigoError: one is not cleaned.
+    """
+    job = dedup_job(run)
+    for row in job.corpora:
+        if row[0] != run.corpus:
+            try:
+                dataclasses.replace(job, corpora=(row,)).parts()
+            except HaigoError as error:
+                raise HaigoError(
+                    f"'dedup.beside' names the corpus '{row[0]}': {error.problem}",
+                    "clean it first (`--only clean` with the run file of its own), or correct the folder",
+                ) from None
 
 
 def decontamination(run: ScaleRun, name: str = "the run file") -> ScaleDecontaminate:

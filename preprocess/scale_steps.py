@@ -106,7 +106,7 @@ class Clean(_OfInputs):
     def work(self, rank: int, world_size: int) -> None:
         """Do this task's pieces; the first task removes what is of inputs that are no more."""
         if rank == 0:
-            _remove_surplus(Path(self.output) / "clean", len(self.files()))
+            _remove_surplus(Path(self.output), len(self.files()))
         super().work(rank, world_size)
 
     def pieces(self) -> list[Piece]:
@@ -126,14 +126,19 @@ class Gather(_OfInputs):
         return [Piece(each.name, str(each.path), each.size, each.gather) for each in fine]
 
 
-def _remove_surplus(place: Path, count: int) -> None:
-    """Take away what an earlier run cleaned of inputs that are no more: it would be indexed with the others."""
-    for marker in sorted(place.glob("[0-9]*.json")):
-        folder = marker.with_suffix("")
-        if files.made(marker) and folder.name.isdigit() and int(folder.name) >= count:
-            print(f"haigo: {folder} is of an input that is no more: it is removed.", file=sys.stderr)
-            files.remove_tree(folder)
-            files.remove(marker)
+def _remove_surplus(output: Path, count: int) -> None:
+    """Take away what earlier runs made of inputs that are no more, finished or not: it would be indexed with the others, or
+    waited for."""
+    for place in (output / "clean", output / "split", output / "parts"):
+        for path in sorted(place.glob("[0-9]*")):
+            name = path.name.removesuffix(".json")
+            if not name.isdigit() or int(name) < count:
+                continue
+            if path.is_dir():
+                files.remove_tree(path)
+                print(f"haigo: {path} is of an input that is no more: it is removed.", file=sys.stderr)
+            elif files.made(path):
+                files.remove(path)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -40,6 +40,7 @@ REPORT = "score.json"
 KEY = "scores"
 _NOTES = "notes"
 _QUANTILES = range(0, 101, 5)
+_LOT = 1 << 18
 _BESIDE = {"language": ("language_probability",)}
 MEMORY = 400_000_000
 """Bytes that a process takes."""
@@ -208,7 +209,7 @@ def rows(
 
 
 class _Row:
-    """A corpus in score.json. Memory: 16 bytes for each value that a score takes; those of models are rounded."""
+    """A corpus in score.json. Memory: 40 bytes for each value that a score takes; those of models are rounded."""
 
     def __init__(self, options: ScoreOptions) -> None:
         names = [name for score in options.scores for name in (score, *_BESIDE.get(score, ()))]
@@ -234,23 +235,34 @@ class _Spread:
     def __init__(self) -> None:
         self._words = Counter[str]()
         self._values, self._counts = np.zeros(0), np.zeros(0, dtype=np.int64)
+        self._lately, self._waiting = list[np.ndarray](), 0
 
     def __bool__(self) -> bool:
-        return bool(self._words) or len(self._values) > 0
+        return bool(self._words) or len(self._values) > 0 or self._waiting > 0
 
     def add(self, column: Sequence[Any]) -> None:
         """Count a shard's values."""
         if column and isinstance(column[0], str):
             self._words.update(column)
             return
-        values, counts = np.unique(np.array(column, dtype=np.float64), return_counts=True)
-        self._values, places = np.unique(np.concatenate([self._values, values]), return_inverse=True)
-        self._counts = np.bincount(places, np.concatenate([self._counts, counts])).astype(np.int64)
+        self._lately.append(np.array(column, dtype=np.float64))
+        self._waiting += len(column)
+        if self._waiting > max(
+            _LOT, len(self._values)
+        ):  # all that are known are put in order again: not for every shard
+            self._count()
+
+    def _count(self) -> None:
+        lately, ones = np.concatenate([self._values, *self._lately]), np.ones(self._waiting, dtype=np.int64)
+        self._values, places = np.unique(lately, return_inverse=True)
+        self._counts = np.bincount(places, np.concatenate([self._counts, ones])).astype(np.int64)
+        self._lately, self._waiting = [], 0
 
     def content(self) -> dict[str, Any]:
         """What score.json says of it."""
         if self._words:
             return dict(self._words.most_common())
+        self._count()
         ends = np.cumsum(self._counts)
         places = (ends[-1] - 1) * np.array(_QUANTILES) / 100
         below, above = (

@@ -1,8 +1,10 @@
 """Dedup as steps of preprocess.scale: the documents that preprocess.dedup keeps, whatever was killed or dealt out how."""
 
+import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -162,6 +164,31 @@ def test_a_bad_shard_is_named_and_only_that_is_done_again(world, model_dir, whol
     for only in ("index", "join"):
         assert scale.main([str(path), "--only", only]) == 0
     assert bytes_of(tmp_path / "out") == bytes_of(whole)
+
+
+def test_a_damaged_plan_is_made_again_and_a_missing_corpus_is_said_before_the_work(
+    world, model_dir, whole, tmp_path, capfd
+):
+    out = shutil.copytree(whole, tmp_path / "out")
+    path = run_file(world, model_dir, tmp_path)
+    (out / "dedup-work" / "plan.json").write_bytes((whole / "dedup-work" / "plan.json").read_bytes()[:-9])
+    assert scale.main([str(path)]) == 0
+    assert bytes_of(out) == bytes_of(whole)
+    beside = {"beside": {"news": str(tmp_path / "none")}, "priority": ["news", "web"]}
+    path = run_file(world, model_dir, tmp_path, output=str(tmp_path / "new"), dedup=beside)
+    assert cli.run(scale.main, [str(path)]) == cli.BAD_INPUT
+    assert "'dedup.beside' names the corpus 'news'" in capfd.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_failed_first_is_said_and_not_what_lacks_it(world, model_dir, tmp_path, monkeypatch, capfd):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "a place"))
+
+    monkeypatch.setattr(dedup_steps.FillBuckets, "_fill", full)
+    assert cli.run(scale.main, [str(run_file(world, model_dir, tmp_path))]) == cli.FAILED
+    said = capfd.readouterr().err.splitlines()[-2]
+    assert "The first, in the step dedup-buckets: no space left on the disk" in said
 
 
 def test_killed_runs_are_finished_by_the_same_command(world, model_dir, whole, tmp_path):

@@ -296,6 +296,26 @@ def test_a_bad_file_is_named_and_the_others_go_on(model_dir, tmp_path, capsys):
     assert scale_tasks.failures(tmp_path / "out") == []
 
 
+def test_bad_files_that_are_no_more_are_not_waited_for(model_dir, tmp_path, capsys):
+    """What cleaning began of them has no report, and no failure speaks of it any more."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for number in range(2):
+        (raw / f"{number}.jsonl").write_bytes(b"".join(lines(20, seed=number)))
+    whole = gzip.compress(b"".join(lines(900, seed=8)))
+    (raw / "2.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    (raw / "3.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    path = run_file(tmp_path, [raw], model_dir, split_bytes=10_000)
+    for name in ("2.jsonl.gz", "3.jsonl.gz"):  # one that is cut, as it is large, and one that is not
+        assert cli.run(scale.main, [path]) == cli.FAILED
+        (raw / name).unlink()
+        run_file(tmp_path, [raw], model_dir, split_bytes=10**6)
+    assert cli.run(scale.main, [path]) == 0
+    assert "clean/00002 is of an input that is no more" in capsys.readouterr().err
+    assert sorted(each.name for each in (tmp_path / "out" / "clean").glob("*/")) == ["00000", "00001"]
+    assert not list((tmp_path / "out").glob("[ps]*/0000[23]*"))
+
+
 def test_a_file_that_turned_bad_leaves_the_datasets(model_dir, tmp_path):
     raw = []
     for number in range(3):
