@@ -60,12 +60,22 @@ def execute(run: runfile.RunFile, path: Path, *, dry_run: bool = False, command:
         print(f"\n{spent.split(work.stages.spent, work.stages.walls, whole, pool.cores())}", file=sys.stderr)
     end = f"report: {root / 'report.html'} ({clock(time.monotonic() - start)})"
     print(f"\n{summary['headline']}\n{end}", file=sys.stderr)
-    print(
-        "next: open it in a browser and move the weights of its mixer; docs/guide-a100.md goes on with the GPT-NeoX configs"
-        f" in {root / 'configs'}; `python -m launch.pipeline --init my.yml NAME=FILE ...` begins with text of your own",
-        file=sys.stderr,
-    )
+    print(f"next: {_next(run, root, path)}", file=sys.stderr)
     return summary
+
+
+def _next(run: runfile.RunFile, root: Path, path: Path) -> str:
+    """What to do with a finished run."""
+    steps = ["open it in a browser and move the weights of its mixer"]
+    if run.configs.models:
+        steps.append(f"docs/guide-a100.md goes on with the GPT-NeoX configs in {root / 'configs'}")
+    else:
+        steps.append(
+            f"for GPT-NeoX configs name sizes such as 1-3B under `configs: models:` in {path}, and run it again"
+        )
+    if run.prepare:
+        steps.append("`python -m launch.pipeline --init my.yml NAME=FILE ...` begins with text of your own")
+    return "; ".join(steps)
 
 
 def find(path: Path) -> Path:

@@ -99,6 +99,17 @@ def test_init_writes_a_run_file_that_is_read_back(tmp_path, monkeypatch):
         pipeline_main(["--init", "my.yml"])
 
 
+def test_what_to_do_next_names_what_is_there(tmp_path):
+    own, sample = read(tmp_path, SMALL), runfile.read(ROOT / "examples" / "mini.yml")
+    assert "configs in r/configs" in run._next(own, Path("r"), Path("my.yml")) and sample.prepare
+    assert "--init" in run._next(sample, Path("r"), Path("my.yml")) and "--init" not in run._next(
+        own, Path("r"), Path("m")
+    )
+    none = read(tmp_path, SMALL, ["configs.models=[]"])
+    assert "under `configs: models:` in my.yml" in run._next(none, Path("r"), Path("my.yml"))
+    assert "r/configs" not in run._next(none, Path("r"), Path("my.yml"))
+
+
 @pytest.mark.parametrize("name", ["mini.yml", "japanese.yml"])
 def test_shipped_run_files_are_valid(name):
     runfile.read(ROOT / "examples" / name)
