@@ -75,9 +75,10 @@ class Limits:
         kinds = {item.kind for item in conflict}
         raise HaigoError(
             f"no mixture can meet these limits together: {named}{more} (weights sum to 1).",
-            "the tokens do not suffice: lower the target tokens or allow more epochs"
+            "the tokens do not suffice: lower --target-tokens or raise --max-epochs"
             if kinds <= {"epochs", "max"} and "epochs" in kinds
             else "loosen one of them",
+            option=("target_tokens", "max_epochs"),
         )
 
     def project(self, weights: Array) -> Array:

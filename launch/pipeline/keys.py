@@ -14,6 +14,7 @@ _KEYS = {
     "ceilings": "objective.ceilings",
     "group": "search.groups",
     "target_tokens": "search.target_tokens",
+    "max_epochs": "search.max_epochs",
     "config": "proxies.model",
     "output_dir": "output",
 }

@@ -84,10 +84,10 @@ def find(path: Path) -> Path:
     Raises:
         HaigoError: neither; the nearest name is offered.
     """
-    if path.exists() or path.suffix or path.name != str(path):
+    if path.exists():
         return path
     there = {each.stem: each for each in _SHIPPED.glob("*.yml")}
-    if path.name not in there:
+    if str(path) not in there:
         raise HaigoError(
             f"there is no run file {path}.{nearest(path.name, there)}",
             f"write one with --init, or take one that comes with Haigo: {', '.join(sorted(there))}",

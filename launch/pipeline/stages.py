@@ -243,14 +243,16 @@ class Chain:
         run = self.file
         asked = [("proxies.model", run.proxies.model, None), ("train.model", run.train.model, run.train.seq_length)]
         asked += [("configs.models", model, None) for model in run.configs.models]
-        longest, key, model = max((inputs.seq_length(model, given), key, model) for key, model, given in asked)
+        lengths = [(inputs.seq_length(model, given), key, model) for key, model, given in asked]
+        longest, key, _ = max(lengths)
+        named = ", ".join(dict.fromkeys(model for length, of, model in lengths if (length, of) == (longest, key)))
         known = catalogue.read(self.root / "corpora.yml")
         evenly = dict.fromkeys(known.corpora, 1 / len(known.corpora))
         try:
             data_keys(evenly, known, load(known.tokenizer), longest)
         except HaigoError as error:
-            problem = f"{error.problem.removesuffix('.')} ('{key}' has {model})."
-            fix = f"give more text or larger shares under 'split', or take {model} out of '{key}'"
+            problem = f"{error.problem.removesuffix('.')} ('{key}' has {named})."
+            fix = f"give more text or larger shares under 'split', or take {named} out of '{key}'"
             raise type(error)(problem, fix) from error
 
     # -- mixture -------------------------------------------------------------------------------------------------------
