@@ -1,9 +1,9 @@
-"""What `text_chain.py --peers` measures beside Haigo's chain: the tokenise-and-index floor, and three tools in series.
+"""What `text_chain.py --peers` measures beside Haigo's chain: the tokenise-and-index floors, and three tools in series.
 
-The floor is that of `index_speed.py`, on the raw jsonl: nothing is cleaned, nothing is compared. In series are a HojiChar
-chain (that of `clean_speed.py`, without adult words), datasketch (the bands and rows of `preprocess.dedup`; a document that
-shares a bucket with an earlier one goes, as its guide does it) and GPT-NeoX's preprocess_data; each writes the jsonl that the
-next one reads.
+The floors are those of `index_speed.py` (ids as lists, as arrays), on the raw jsonl: nothing is cleaned, nothing is compared.
+In series are a HojiChar chain (that of `clean_speed.py`, without adult words), datasketch (the bands and rows of
+`preprocess.dedup`; a document that shares a bucket with an earlier one goes, as its guide does it) and GPT-NeoX's
+preprocess_data; each writes the jsonl that the next one reads.
 """
 
 from __future__ import annotations
@@ -50,10 +50,11 @@ with open(sys.argv[1], "rb") as lines, open(sys.argv[2], "wb") as out:
 
 
 def seconds(raw: Path, model: Path, folder: Path) -> dict[str, float]:
-    """CPU seconds of the floor and of each tool that is there, by name."""
-    from index_speed import _FLOOR, contenders
+    """CPU seconds of the floors and of each tool that is there, by name."""
+    from index_speed import FLOORS, contenders
 
-    took = {"floor": command([sys.executable, "-c", _FLOOR, raw, model, folder / "floor"])[0]}
+    calls = contenders(raw, model, False)
+    took = {name: command([*calls[name][0], folder / "floor"])[0] for name in FLOORS}
     try:
         import datasketch as _  # noqa: F401
         import hojichar as _h  # noqa: F401

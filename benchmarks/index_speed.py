@@ -81,6 +81,7 @@ def documents(corpora: list[Path]) -> Iterator[str]:
                     yield one.text
 
 
+FLOORS = ("floor", "floor of arrays")
 Call = tuple[list[str], Path, dict[str, str]]  # all but the prefix it writes to, where it runs, its environment
 
 
@@ -89,8 +90,7 @@ def contenders(source: Path, model: Path, neox: bool) -> dict[str, Call]:
     ours = [sys.executable, "-m", "preprocess.index", str(source), "--tokenizer", str(model)]
     floor = [sys.executable, "-c", _FLOOR, str(source), str(model)]
     made: dict[str, Call] = {
-        "floor": ([*floor, "lists"], ROOT, {}),
-        "floor of arrays": ([*floor, "arrays"], ROOT, {}),
+        **{name: ([*floor, kind], ROOT, {}) for name, kind in zip(FLOORS, ("lists", "arrays"), strict=True)},
         "ours, 1 worker": ([*ours, "--output-prefix"], ROOT, {}),
         "ours, 2 workers": ([*ours, "--workers", "2", "--output-prefix"], ROOT, {}),
     }

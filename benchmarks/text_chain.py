@@ -8,8 +8,8 @@ is none. Where more is asked for than there is, the sentences of each source are
 of the same lengths: the text reads like before, and no two documents are alike, so dedup has to keep them. The steps are
 the commands as users call them; every rate is the raw jsonl's size by the step's CPU seconds, children counted, medians of
 the repeats. --large adds 1000 MB, once. Growth is how much more time a size takes than the first, by how much larger it is:
-1.00 is linear, and start-up makes it less. --peers adds, in the same turns, the floor (tokenise and index the raw jsonl, and
-nothing else) and HojiChar, datasketch and GPT-NeoX in series (`_chain_peers.py`).
+1.00 is linear, and start-up makes it less. --peers adds, in the same turns, the floors (tokenise and index the raw jsonl,
+and nothing else; ids as lists, as arrays) and HojiChar, datasketch and GPT-NeoX in series (`_chain_peers.py`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 import _chain_peers
 from _measure import command, load, parser, show
 from _texts import add_corpora, tokenizer, up_to, write_jsonl
+from index_speed import FLOORS
 
 GOAL = 3.0
 REAL = (
@@ -157,7 +158,7 @@ def row(runs: list[dict[str, Any]], megabytes: float) -> dict[str, Any]:
         statistics.median(sum(step[which] for step in one["steps"].values()) for one in runs) for which in (0, 1)
     )
     peers = {name: statistics.median(one["peers"][name] for one in runs) for name in runs[0]["peers"]}
-    series = [name for name in peers if name != "floor"]
+    series = [name for name in peers if name not in FLOORS]
     if series:
         peers["in series"] = statistics.median(sum(one["peers"][name] for name in series) for one in runs)
     return {
