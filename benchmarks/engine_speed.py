@@ -10,6 +10,7 @@ other; their quartiles say how busy it was.
 MFU is against a large fp32 product of the same round: `of torch.mm` as torch computes it by itself, `of the faster library`
 by the faster of the two that come with torch (`haigo.matmul`), which can be twice as fast on an AMD processor.
 FLOPs a token are 6 (12 d^2 L + d V) + 12 L d S. `split` is where our steps' time goes, from one profiled step.
+With --memory our steps alone, in turn in two processes: one that keeps freed memory and one that leaves it to the C library.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from __future__ import annotations
 import argparse
 import copy
 import functools
+import multiprocessing
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from _measure import ROOT, parser, seconds, show
+
+if TYPE_CHECKING:
+    import torch
 
 _KINDS = {
     "products of matrices": {"mkldnn::_linear_pointwise", "aten::mm", "aten::addmm"},
@@ -41,22 +47,21 @@ def arguments() -> argparse.Namespace:
     words.add_argument("--seq", type=int, help="instead of the config's seq_length")
     words.add_argument("--batch", type=int, help="instead of the config's")
     words.add_argument("--steps", type=int, default=8)
+    words.add_argument("--memory", action="store_true", help="what keeping freed memory gains, instead")
     words.add_argument("--json", action="store_true")
     return words.parse_args()
 
 
-def main() -> int:
-    args = arguments()
+def ours_of(args: argparse.Namespace) -> tuple[Any, Any, torch.Tensor, Callable[[torch.Tensor], float]]:
+    """The run's settings, our model, token ids [steps + 1, batch, length + 1], and a step of ours that gives its loss."""
     import torch
 
-    from haigo import memory
     from launch.engine import model as models
     from launch.engine import optimizer as optimizers
     from launch.engine import settings
     from launch.engine.loss import fused_cross_entropy
     from neox_configs import reader
 
-    memory.keep_freed()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     config = reader.load(ROOT / "neox_configs" / "proxies" / f"{args.size}.yml")
@@ -67,11 +72,9 @@ def main() -> int:
         config |= {"train_micro_batch_size_per_gpu": args.batch, "train_batch_size": args.batch}
     plan = settings.resolve(config)
     ours = models.build(plan, args.vocab, 1)
-    stock = copy.deepcopy(ours)
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(args.vocab, (args.steps + 1, plan.micro_batch, plan.seq_length + 1), generator=generator)
     adam = optimizers.build(ours, plan)
-    plain = torch.optim.AdamW(optimizers.groups(stock, plan.weight_decay), lr=plan.lr, betas=plan.betas, eps=plan.eps)
 
     def our_step(batch: torch.Tensor) -> float:
         loss = fused_cross_entropy(models.body(ours, batch[:, :-1]), ours.lm_head.weight, batch[:, 1:].reshape(-1))
@@ -79,6 +82,24 @@ def main() -> int:
         adam.step()
         adam.zero_grad(set_to_none=True)
         return loss.item()
+
+    return plan, ours, ids, our_step
+
+
+def main() -> int:
+    args = arguments()
+    if args.memory:
+        show(kept_memory(args), args.json)
+        return 0
+    import torch
+
+    from haigo import memory
+    from launch.engine import optimizer as optimizers
+
+    memory.keep_freed()
+    plan, ours, ids, our_step = ours_of(args)
+    stock = copy.deepcopy(ours)
+    plain = torch.optim.AdamW(optimizers.groups(stock, plan.weight_decay), lr=plan.lr, betas=plan.betas, eps=plan.eps)
 
     def stock_step(batch: torch.Tensor) -> float:
         labels = batch[:, 1:].contiguous()
@@ -120,6 +141,43 @@ def main() -> int:
     result["split"] = split(lambda: our_step(ids[-1]))
     show(result, args.json)
     return 0
+
+
+def kept_memory(args: argparse.Namespace) -> dict[str, object]:
+    """CPU time of our steps with freed memory kept, of that without; both processes take a step in turn."""
+    context = multiprocessing.get_context("spawn")
+    pipes = {}
+    for kept in (True, False):
+        pipes[kept], theirs = context.Pipe()
+        context.Process(target=_steps, args=(theirs, args, kept), daemon=True).start()
+    times: dict[bool, list[float]] = {kept: [] for kept in pipes}
+    losses: dict[bool, list[float]] = {kept: [] for kept in pipes}
+    for number in range(args.steps + 1):
+        for kept, pipe in pipes.items():
+            pipe.send(number)
+            took, loss = pipe.recv()
+            times[kept].append(took)
+            losses[kept].append(loss)
+    return {
+        "size": args.size,
+        "vocab": args.vocab,
+        "time with memory kept, of that without": quartiles(
+            [new / old for new, old in list(zip(times[True], times[False], strict=True))[1:]]
+        ),
+        "equal losses": losses[True] == losses[False],
+    }
+
+
+def _steps(pipe: Any, args: argparse.Namespace, kept: bool) -> None:
+    """A process that takes the steps it is told to."""
+    from haigo import memory
+
+    if kept:
+        memory.keep_freed()
+    _, _, ids, step = ours_of(args)
+    while True:
+        number = pipe.recv()
+        pipe.send(seconds(functools.partial(step, ids[number])))
 
 
 def quartiles(values: Sequence[float]) -> str:

@@ -10,12 +10,21 @@ command, fork server and all workers. The time from there to the end gives the s
 "whole" is the speed-up of the command as it was typed. Only a quiet machine tells how well two workers share it: the load
 of others during each measurement (CPU time that was not ours) is printed, and what one core of this machine loses when
 the other is at work, measured with products of matrices that fit the caches.
+
+    python benchmarks/swarm_pool.py runs/japanese --workers 2x1,2
+
+sets two workers of one command beside two commands of one worker each, which share nothing, side by side on half of the
+proxies (goal: .97 of them). Ratios are against the first of `--workers`, each of its own repeat: `work of base` of the
+CPU-seconds that training, evaluation and export of the proxies took by themselves, `CPU of base` of those of all processes,
+`speed-up` and `whole` of wall time. On a busy machine the first two are the ones to read.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
+import json
 import multiprocessing
 import statistics
 import subprocess
@@ -30,12 +39,16 @@ from _measure import ROOT, show
 from _processes import TICK, memory, tree
 from _run_folder import arguments, datasets, parser
 
-POLL_S = (0.05, 2.0)
-"""Before and after the first step: looking at a process' memory map costs milliseconds."""
+POLL_S = (0.05, 0.25)
+"""Before and after the first step."""
+MEMORY_EVERY = 8
+"""Polls; looking at a process' memory map costs milliseconds."""
 
 
 @dataclass
 class Measured:
+    cpu: float = 0.0
+    work: float = 0.0
     first_cpu: float = 0.0
     first_wall: float = 0.0
     wall: float = 0.0
@@ -50,29 +63,52 @@ def busy() -> float:
     return (user + nice + system + irq + soft + steal) / TICK
 
 
-def measure(args: argparse.Namespace, workers: int, folder: Path) -> Measured:
-    """One call of launch.proxies."""
-    command = [sys.executable, "-m", "launch.proxies", "--ratios", str(folder / "ratios.csv"), "--catalogue"]
-    command += [str(args.run / "corpora.yml"), "--config", str(folder / "proxy.yml")]
-    command += ["--tokens", str(args.tokens), "--eval-tokens", "2000", "--workers", str(workers)]
+def measure(args: argparse.Namespace, workers: str, folder: Path) -> Measured:
+    """One call of launch.proxies, or as many side by side as stands before the `x`."""
+    commands, each = _numbers(workers)
     with tempfile.TemporaryDirectory(dir=folder) as out:
         made, began, busy_before = Measured(), time.monotonic(), busy()
-        process = subprocess.Popen([*command, "--output-dir", out], cwd=ROOT, stderr=subprocess.DEVNULL, stdout=-1)
+        running = []
+        for number in range(commands):
+            command = [sys.executable, "-m", "launch.proxies", "--ratios", str(_table(folder, number, commands))]
+            command += ["--catalogue", str(args.run / "corpora.yml"), "--config", str(folder / "proxy.yml")]
+            command += ["--tokens", str(args.tokens), "--eval-tokens", "2000", "--workers", str(each)]
+            command += ["--output-dir", f"{out}/{number}"]
+            running.append(subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=-1))
         spent: dict[int, float] = {}
-        while process.poll() is None:
-            spent |= tree(process.pid)
-            if not made.first_cpu and any(path.stat().st_size for path in Path(out).glob("runs/*/log.jsonl")):
+        for poll in itertools.count():
+            # before poll(): a process that has ended, and was not waited for, still tells what it took
+            spent |= {pid: took for process in running for pid, took in tree(process.pid).items()}
+            if all(process.poll() is not None for process in running):
+                break
+            if not made.first_cpu and any(path.stat().st_size for path in Path(out).glob("*/runs/*/log.jsonl")):
                 made.first_cpu, made.first_wall = sum(spent.values()), time.monotonic() - began
-            elif made.first_cpu:
-                sizes = [memory(pid) for pid in spent if pid != process.pid]
+            elif made.first_cpu and poll % MEMORY_EVERY == 0:
+                sizes = [memory(pid) for pid in spent if pid not in {process.pid for process in running}]
                 made.rss, made.pss = (
                     max(now, *(size[n] for size in sizes)) for n, now in enumerate((made.rss, made.pss))
                 )
             time.sleep(POLL_S[made.first_cpu > 0])
-        if process.returncode:
-            raise SystemExit(f"launch.proxies ended with {process.returncode}: {' '.join(command)}")
-        made.wall = time.monotonic() - began
-        made.others = busy() - busy_before - sum(spent.values())
+        if any(process.returncode for process in running):
+            raise SystemExit(f"launch.proxies failed: {' '.join(command)}")
+        made.wall, made.cpu = time.monotonic() - began, sum(spent.values())
+        made.others = busy() - busy_before - made.cpu
+        results = [json.loads(path.read_text()) for path in Path(out).glob("*/runs/*/result.json")]
+        made.work = sum(result["cpu_seconds"] for result in results)
+    return made
+
+
+def _numbers(workers: str) -> tuple[int, int]:
+    """Commands, and workers of each: `2` is one command of two workers, `2x1` two of one."""
+    commands, _, each = workers.rpartition("x")
+    return int(commands or 1), int(each)
+
+
+def _table(folder: Path, number: int, commands: int) -> Path:
+    """The table of mixtures for one of several commands."""
+    header, *rows = (folder / "ratios.csv").read_text().splitlines()
+    made = folder / f"ratios-{number}-of-{commands}.csv"
+    made.write_text("\n".join([header, *rows[number::commands], ""]))
     return made
 
 
@@ -111,14 +147,20 @@ def prepare(args: argparse.Namespace, folder: Path) -> None:
         rows.writerows([f"p{n}", *[1 / len(corpora)] * len(corpora)] for n in range(args.proxies))
 
 
-def row(workers: int, many: list[Measured], base: list[Measured]) -> dict[str, float]:
+def row(workers: str, many: list[Measured], base: list[Measured]) -> dict[str, float]:
     """The medians of the repeats, and how many times faster than those of `base`."""
     pairs = list(zip(base, many, strict=True))
+    commands, each = _numbers(workers)
+    ratios = {
+        "work of base": [a.work / b.work for a, b in pairs],
+        "CPU of base": [a.cpu / b.cpu for a, b in pairs],
+        "speed-up": [(a.wall - a.first_wall) / (b.wall - b.first_wall) for a, b in pairs],
+        "whole": [a.wall / b.wall for a, b in pairs],
+    }
     return {
         **{field: round(statistics.median(getattr(one, field) for one in many), 2) for field in vars(many[0])},
-        "speed-up": round(statistics.median((a.wall - a.first_wall) / (b.wall - b.first_wall) for a, b in pairs), 3),
-        "whole": round(statistics.median(a.wall / b.wall for a, b in pairs), 3),
-        "ceiling": round(ceiling(workers), 3),
+        **{name: round(statistics.median(values), 3) for name, values in ratios.items()},
+        "ceiling": round(ceiling(commands * each), 3),
     }
 
 
@@ -127,28 +169,21 @@ def main() -> int:
     words.add_argument("--proxy", default="1M")
     words.add_argument("--proxies", type=int, default=4)
     words.add_argument("--tokens", type=int, default=100_000)
-    words.add_argument("--workers", default="1,2")
+    words.add_argument("--workers", default="1,2", help="workers of a command; 2x1: two commands of one worker")
     words.add_argument("--repeats", type=int, default=3)
     words.add_argument("--json", action="store_true")
     args = arguments(words)
-    numbers = [int(word) for word in args.workers.split(",")]
-    results: dict[int, list[Measured]] = {number: [] for number in numbers}
-    with tempfile.TemporaryDirectory() as name:
-        prepare(args, Path(name))
+    names = args.workers.split(",")
+    results: dict[str, list[Measured]] = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as folder:
+        prepare(args, Path(folder))
         for repeat in range(args.repeats):
-            for number in numbers if repeat % 2 == 0 else reversed(numbers):
-                results[number].append(measure(args, number, Path(name)))
-    table: dict[str, Any] = {f"{number}": row(number, many, results[numbers[0]]) for number, many in results.items()}
-    if args.json:
-        show(table, True)
-        return 0
-    print(f"{args.proxies} proxies {args.proxy} of {args.tokens:,} tokens, medians of {args.repeats}")
-    print("workers  CPU-s to first step  wall to it  wall  RSS MB  PSS MB  speed-up  whole  ceiling  others' CPU-s")
-    for workers, one in table.items():
-        print(
-            f"{workers:>7}{one['first_cpu']:>21.2f}{one['first_wall']:>12.2f}{one['wall']:>6.0f}{one['rss']:>8.0f}{one['pss']:>8.0f}"
-            f"{one['speed-up']:>10.2f}{one['whole']:>7.2f}{one['ceiling']:>9.2f}{one['others']:>16.1f}"
-        )
+            for name in names if repeat % 2 == 0 else reversed(names):
+                results[name].append(measure(args, name, Path(folder)))
+    table: dict[str, Any] = {name: row(name, many, results[names[0]]) for name, many in results.items()}
+    if not args.json:
+        print(f"{args.proxies} proxies {args.proxy} of {args.tokens:,} tokens, medians of {args.repeats}, by workers")
+    show(table, args.json)
     return 0
 
 

@@ -139,9 +139,8 @@ def token_nats(
     for start in range(0, rows, chunk):
         end = min(start + chunk, rows)
         logits = product(hidden[start:end], weight.t())
-        logits.sub_(logits.amax(dim=1, keepdim=True))
-        right = logits.gather(1, labels[start:end, None].clamp(min=0))[:, 0]
-        out[start:end] = logits.exp_().sum(dim=1).log_().sub_(right)
+        torch.log_softmax(logits, 1, out=logits)  # half the time of maximum, exponential and sum one after the other
+        out[start:end] = logits.gather(1, labels[start:end, None].clamp(min=0))[:, 0].neg_()
     return out.mul_(labels != MASKED)
 
 
