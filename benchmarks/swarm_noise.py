@@ -9,11 +9,11 @@ noise. The correlation of two cells (sizes, token counts) is that of their losse
 alone are compared, and divided by how far two seeds of one cell agree. The constants of `mixer.expected_regret` are fitted
 to these figures, and to what is published of larger models.
 
---table trains nothing: of swarms of the same mixtures at several sizes (ratios.csv, SIZE/metrics.csv and, where there are some,
-screen/SIZE with what launch.screen says at that size's tokens, or screen/ alone where all sizes had as many) it prints the
-noise of a run by its replicates beside the spread over mixtures, how the sizes rank the mixtures, two by two, with intervals of
-90 % (a bootstrap over mixtures), and what is lost at the largest size with the mixture that a smaller one, the screen or
-nothing (the first row, token share) would have chosen of them.
+--table trains nothing: of swarms of the same mixtures at several sizes (ratios.csv, SIZE/metrics.csv, NAME/SIZE/metrics.csv at
+other tokens, and beside these, where there are some, screen/SIZE with what launch.screen says at that size's tokens, or screen/
+alone where all sizes of the folder had as many) it prints the noise of a run by its replicates beside the spread over mixtures,
+how the sizes rank the mixtures, two by two, with intervals of 90 % (a bootstrap over mixtures), and what is lost at the largest
+size with the mixture that a smaller one, the screen or nothing (the first row, token share) would have chosen of them.
 """
 
 from __future__ import annotations
@@ -147,14 +147,14 @@ def tables(cells: Mapping[Cell, Array]) -> None:
 
 def ranked(folder: Path) -> tuple[list[str], dict[str, Array], dict[str, Array]]:
     """Metrics, and bits per byte (mixtures, metrics) of each size, smallest first, and of the screens at their tokens."""
-    known = {path.parent.name: read(folder / "ratios.csv", path, ["*_bpb"]) for path in folder.glob("*/metrics.csv")}
-    known.pop("screen", None)
-    sizes = sorted(known, key=lambda name: parameters(folder / name / "metrics.csv"))
+    paths = [path for path in folder.rglob("metrics.csv") if "screen" not in path.relative_to(folder).parts]
+    known = {path.parent.relative_to(folder).as_posix(): read(folder / "ratios.csv", path, ["*_bpb"]) for path in paths}
+    sizes = sorted(known, key=lambda name: trained_as(folder / name / "metrics.csv"))
     metrics, runs = known[sizes[0]].metrics, known[sizes[0]].runs
-    places = {name: folder / "screen" / name for name in sizes}
-    common = folder / "screen"
-    if (common / "metrics.csv").is_file():
-        places = dict.fromkeys(sizes, common)
+    places = {name: (folder / name).parent / "screen" for name in sizes}
+    places = {
+        name: place if (place / "metrics.csv").is_file() else place / Path(name).name for name, place in places.items()
+    }
     counted = {
         place: read(place / "ratios.csv", place / "metrics.csv", metrics)
         for place in set(places.values())
@@ -165,9 +165,10 @@ def ranked(folder: Path) -> tuple[list[str], dict[str, Array], dict[str, Array]]
     return metrics, {name: known[name].losses for name in sizes}, screens
 
 
-def parameters(path: Path) -> float:
-    """Of the models of a metrics.csv."""
-    return float(by_run(path)["size"].iloc[0])
+def trained_as(path: Path) -> tuple[float, float]:
+    """Parameters and tokens of the models of a metrics.csv."""
+    size, tokens = by_run(path)[["size", "tokens"]].iloc[0].astype(float)
+    return size, tokens
 
 
 def noise_of_runs(path: Path, metrics: list[str], asked: Sequence[str]) -> str:
@@ -211,11 +212,11 @@ def ranks(folder: Path) -> None:
         for name, said in screens.items()
         if said is not screens.get(largest)
     ]
-    print(f"{'':24s} {'all losses':>12s}" + "".join(f"{name:>24s}" for name in asked))
+    print(f"{'':30s} {'all losses':>12s}" + "".join(f"{name:>24s}" for name in asked))
     for one, ours, other, theirs in pairs:
         each = np.mean([rank_correlation(a, b) for a, b in zip(ours.T, theirs.T, strict=True)])
         shown = [spearman(sum_of(ours, name, metrics), sum_of(theirs, name, metrics), rng) for name in asked]
-        print(f"{one:>14s} -> {other:6s} {each:12.2f}" + "".join(f"{text:>24s}" for text in shown))
+        print(f"{one:>16s} -> {other:10s} {each:12.2f}" + "".join(f"{text:>24s}" for text in shown))
     for name in asked:
         there = sum_of(cells[largest], name, metrics)
         chosen = {"token share": 0} | {

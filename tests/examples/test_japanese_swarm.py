@@ -22,9 +22,10 @@ from neox_configs import catalogue
 ROOT = Path(__file__).resolve().parents[2]
 SWARM = ROOT / "examples" / "japanese_swarm"
 SIZES = ("0-1M", "0-3M", "1M", "4M")
+TOKENS = dict.fromkeys(SIZES, 163840) | {f"long/{size}": 491520 for size in SIZES[:3]}
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", TOKENS)
 def test_every_size_is_whole(size: str) -> None:
     metrics = SWARM / size / "metrics.csv"
     table = read(SWARM / "ratios.csv", metrics, ["*_bpb"])
@@ -32,8 +33,9 @@ def test_every_size_is_whole(size: str) -> None:
     assert {f"{corpus}_bpb" for corpus in table.corpora} == set(table.metrics)
     assert (table.losses > 0.3).all() and (table.losses < 8).all()
     assert sorted(table.repeats) == [1] * 21 + [2] * 3
-    assert set(tables.by_run(metrics)["tokens"]) == {"163840"}
-    counted = read(SWARM / "screen" / "ratios.csv", SWARM / "screen" / "metrics.csv")
+    assert set(tables.by_run(metrics)["tokens"]) == {str(TOKENS[size])}
+    screen = (SWARM / size).parent / "screen"
+    counted = read(screen / "ratios.csv", screen / "metrics.csv")
     assert counted.runs[:24] == table.runs and len(counted.runs) == 88
     text = "".join(path.read_text() for path in SWARM.rglob("*.json"))
     assert "/work" not in text and "/tmp" not in text
@@ -65,7 +67,8 @@ def test_its_ranks_are_printed() -> None:
     said = ranks_of(SWARM)
     assert "0-1M -> 4M" in said and "screen 4M -> 4M" in said and "chosen by: token share" in said
     assert "1M: noise of a run / spread: 0.0" in said
-    assert "screen 0-1M -> 4M" not in said  # one screen of all sizes: it would be the line above once more
+    assert "0-1M -> long/0-1M" in said and "screen long/1M -> long/1M" in said
+    assert " screen 0-1M -> 4M" not in said  # one screen of all sizes: it would be the line above once more
 
 
 def test_sizes_of_other_tokens_have_screens_of_their_own(tmp_path: Path) -> None:
@@ -118,7 +121,7 @@ def test_prepare_gives_commands_that_there_are(world: Path, parse: Callable[...,
 
 
 def test_train_gives_commands_that_there_are(world: Path, parse: Callable[..., Any]) -> None:  # noqa: F811
-    said = typed("train.sh", [str(world), *SIZES], world.parent)
+    said = typed("train.sh", [str(world), "163840", *SIZES], world.parent)
     done = [parse(module, words) for module, words in said]
     assert not [each for each in done if each.rest]
     assert [module for module, _ in said] == ["launch.screen", *["launch.proxies"] * 4]
