@@ -24,7 +24,7 @@ from .scale_sample import Input, Rows, Sample
 from .scale_steps import Step, dataset_files
 from .sources import input_files
 
-CHECKED_MB = 40
+CHECKED_MB = 10_000
 """Raw text up to which estimates were held against runs (benchmarks/scale_estimate.py)."""
 Steps = Callable[[ScaleRun], Mapping[str, tuple[Step, int]]]
 _OF_ALL = ("clean", "dedup")
