@@ -221,7 +221,8 @@ def _value(hint: Any, raw: Any, name: str, where: str, see: str) -> Any:
     fix = see
     if hint is str and isinstance(raw, bool | float):  # `no`, `1.10`: what stood there is not known any more
         fix = "put it in quotes, as it is to be read"
-    raise HaigoError(f"{name}: '{where}' is {raw!r:.80}, which is not {spell(hint)}.", fix)
+    article = "" if hint in (str, bool) else "a "
+    raise HaigoError(f"{name}: '{where}' is {raw!r:.80}, which is not {article}{spell(hint)}.", fix)
 
 
 def _counts(raw: Any) -> bool:

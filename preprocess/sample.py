@@ -26,7 +26,7 @@ from haigo.formats import documents
 from haigo.formats import mixture as mixture_file
 from haigo.formats.documents.broken import broken_lines
 
-from . import sample_choose
+from . import rewrite, sample_choose
 from .options import SampleCommand, SampleOptions
 from .sample_draw import Draw, choose_all
 from .sample_shards import SampleShard
@@ -180,7 +180,7 @@ def _finished(place: Path, recipe: str) -> dict[str, Any] | None:
         there = sorted((place / name / "train").glob("*.jsonl.zst"))
         about = {"corpus": name, "sample": drawn["corpora"].get(name)}
         noted = place / name / documents.REPORT
-        if [digests.sha256(path) for path in there] != rows or not noted.is_file() or files.read_json(noted) != about:
+        if [digests.sha256(path) for path in there] != rows or not rewrite.says(noted, about):
             print(f"haigo: {place / name} was changed since it was drawn: the sample is drawn again.", file=sys.stderr)
             return None
     return drawn

@@ -128,7 +128,7 @@ def test_keys_of_a_file():
     for raw, problem in [
         ({"token": 7}, "run.yml: unknown key 'train.token'. Did you mean 'tokens'?"),
         ({"tokens": 0}, "run.yml: 'train.tokens' is 0."),
-        ({"tokens": "many"}, "run.yml: 'train.tokens' is 'many', which is not whole number."),
+        ({"tokens": "many"}, "run.yml: 'train.tokens' is 'many', which is not a whole number."),
         ([], "run.yml: 'train' must hold keys"),
     ]:
         with pytest.raises(HaigoError) as caught:

@@ -249,10 +249,10 @@ def test_indexing_waits_for_cleaning(raw, model_dir, tmp_path):
     ("more", "message"),
     [
         ({"corpora": 1}, r"run.yml: unknown key 'corpora'. Did you mean 'corpus'"),
-        ({"inputs": None}, "'inputs' is None, which is not list of text"),
+        ({"inputs": None}, "'inputs' is None, which is not a list of text"),
         ({"corpus": "a/b"}, r"run.yml: 'a/b' cannot be a corpus's name"),
         ({"tasks": 0}, "'tasks' is 0.\n  fix: give a number that is at least 1"),
-        ({"slurm": 3}, "'slurm' is 3, which is not map of names"),
+        ({"slurm": 3}, "'slurm' is 3, which is not a map of names"),
         ({"executor": "slum"}, "'executor' is 'slum'. Did you mean 'slurm'"),
         ({"tokenizer": "nowhere"}, "nowhere does not exist"),
     ],
