@@ -75,7 +75,7 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
     if "binding" in document:
         made["What binds"] = [_costs(item, document) for item in document["binding"]] or ["Nothing binds."]
         made["What binds"] += [
-            f"The ceiling of {metric} ({number(item['limit'])}) holds with probability {item['probability']:.2f}."
+            f"The ceiling of {metric} ({number(item['limit'])}) holds with probability {_sure(item['probability'])}."
             for metric, item in document.get("ceilings", {}).items()
         ]
     if document.get("notes"):

@@ -9,6 +9,7 @@ from mixer_worlds import METRICS, world
 from haigo import cli
 from mixer import search
 from mixer.promise import Promise
+from mixer.sentences import sentences
 
 CEILINGS = ["--ceiling", "*_bpb=+5%"]
 
@@ -55,6 +56,12 @@ def test_a_ceiling_says_how_surely_it_holds_and_can_be_asked_for(tmp_path):
     for document in (plain, sure):
         for name, item in document["ceilings"].items():
             assert document["prediction"][name]["mean"] <= item["limit"] * (1 + 1e-4)
+
+
+@pytest.mark.parametrize(("probability", "said"), [(1.0, ">0.99"), (0.994, "0.99"), (0.5, "0.50"), (0.0, "<0.01")])
+def test_what_was_counted_in_draws_is_never_said_to_be_certain(probability, said):
+    document = {"binding": [], "ceilings": {"wiki_bpb": {"limit": 2.0, "probability": probability}}}
+    assert sentences(document)["What binds"][1] == f"The ceiling of wiki_bpb (2) holds with probability {said}."
 
 
 def test_ceilings_that_cannot_be_met_so_surely_are_refused(tmp_path, capsys):
