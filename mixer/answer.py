@@ -129,6 +129,11 @@ def _timeless(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "contest": {name: value for name, value in row["contest"].items() if name != "seconds"}}
 
 
+def sure(probability: float) -> str:
+    """A probability that was counted in draws, in words: never certain."""
+    return "<0.01" if probability < 0.005 else ">0.99" if probability >= 0.995 else f"{probability:.2f}"
+
+
 def significant(value: float) -> float:
     """Five significant digits."""
     return float(f"{value:.5g}")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mixer import focus
-from mixer.answer import significant
+from mixer.answer import significant, sure
 from mixer.arrays import Array, Flags
 from mixer.curve_law import CurveLaw
 from mixer.problem import Problem
@@ -329,7 +329,7 @@ def ceilings(task: Problem, left_out: LeftOut, best: Array) -> dict[str, dict[st
 def unmet(ceilings: Mapping[str, Mapping[str, float]], wanted: float) -> list[str]:
     """A sentence on each of these (as of `ceilings`) that holds less surely than wanted: not every method keeps to them."""
     return [
-        f"The ceiling of {name} holds with probability {item['probability']:.2f}, and {wanted:g} is wanted."
+        f"The ceiling of {name} holds with probability {sure(item['probability'])}, and {wanted:g} is wanted."
         for name, item in ceilings.items()
         if item["probability"] < wanted - 0.02
     ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from haigo import page
+from mixer.answer import sure
 
 
 def number(value: Any) -> str:
@@ -48,11 +49,6 @@ def _costs(item: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     return f"{item['constraint']}: {step} would improve {what} by {number(item['price'])} ({unit})."
 
 
-def _sure(probability: float) -> str:
-    """A probability that was counted in draws: never said to be certain."""
-    return "<0.01" if probability < 0.005 else ">0.99" if probability >= 0.995 else f"{probability:.2f}"
-
-
 def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
     """What is better said than tabulated: gain, what binds, notes."""
     made: dict[str, list[str]] = {}
@@ -62,7 +58,7 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
         made["Mixture"] = [
             f"Predicted gain over {name}{', ' + gain['scale'] if 'scale' in gain else ''}: {number(gain['mean'])} "
             f"({spread(gain['interval'])}) in {_in(gain['unit'], document)}; "
-            f"better with probability {_sure(gain['probability'])}. "
+            f"better with probability {sure(gain['probability'])}. "
             f"Expected loss from what the proxies do not tell: {number(document.get('expected_regret', 0.0))}."
         ]
         if "proxies_to_halve_regret" in document and document.get("expected_regret", 0.0) > 0:
@@ -75,7 +71,7 @@ def sentences(document: Mapping[str, Any]) -> dict[str, list[str]]:
     if "binding" in document:
         made["What binds"] = [_costs(item, document) for item in document["binding"]] or ["Nothing binds."]
         made["What binds"] += [
-            f"The ceiling of {metric} ({number(item['limit'])}) holds with probability {_sure(item['probability'])}."
+            f"The ceiling of {metric} ({number(item['limit'])}) holds with probability {sure(item['probability'])}."
             for metric, item in document.get("ceilings", {}).items()
         ]
     if document.get("notes"):

@@ -32,9 +32,8 @@ def work(run: ScaleRun, chosen: Mapping[str, tuple[Step, int]], salt: Callable[[
     """
     try:
         _run(run, chosen, salt)
-    except (
-        Failed
-    ) as error:  # of a step that lacks what failed in one before it, most often: that is what is to be mended
+    except Failed as error:
+        # of a step that lacks what failed in one before it, most often: that is what is to be mended
         raise _failure(run, chosen) or error from None
     if run.executor != "slurm" and (failure := _failure(run, chosen)):
         raise failure

@@ -136,7 +136,8 @@ def _remove_surplus(output: Path, count: int) -> None:
                 continue
             if path.is_dir():
                 files.remove_tree(path)
-                print(f"haigo: {path} is of an input that is no more: it is removed.", file=sys.stderr)
+                if not path.exists():
+                    print(f"haigo: {path} is of an input that is no more: it is removed.", file=sys.stderr)
             elif files.made(path):
                 files.remove(path)
 

@@ -247,9 +247,8 @@ class _Spread:
             return
         self._lately.append(np.array(column, dtype=np.float64))
         self._waiting += len(column)
-        if self._waiting > max(
-            _LOT, len(self._values)
-        ):  # all that are known are put in order again: not for every shard
+        # all that are known are put in order again: not for every shard
+        if self._waiting > max(_LOT, len(self._values)):
             self._count()
 
     def _count(self) -> None:

@@ -8,6 +8,7 @@ from mixer_worlds import METRICS, world
 
 from haigo import cli
 from mixer import search
+from mixer.answer import sure
 from mixer.promise import Promise
 from mixer.sentences import sentences
 
@@ -76,9 +77,10 @@ def test_a_method_that_does_not_keep_to_a_ceiling_says_so(tmp_path, method):
     document = world(tmp_path).search(
         ["--ceiling", "wiki_bpb=+0.5%", "--ceiling-probability", "0.99", "--method", method]
     )
-    sure = document["ceilings"]["wiki_bpb"]["probability"]
-    assert sure < 0.97
-    assert f"The ceiling of wiki_bpb holds with probability {sure:.2f}, and 0.99 is wanted." in document["notes"]
+    probability = document["ceilings"]["wiki_bpb"]["probability"]
+    assert probability < 0.97
+    said = sure(probability)
+    assert f"The ceiling of wiki_bpb holds with probability {said}, and 0.99 is wanted." in document["notes"]
 
 
 @pytest.mark.parametrize("value", ["0.4", "1", "nan"])

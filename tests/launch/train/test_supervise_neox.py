@@ -148,16 +148,20 @@ def test_a_killed_rank(runs: Runs, unbroken: dict[int, str]) -> None:
 def test_a_torn_checkpoint(runs: Runs, unbroken: dict[int, str]) -> None:
     config = runs.config("torn")
     process = runs.start(config)
-    runs.wait_for(config, 80)
+    runs.wait_for(config, 55)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=200)[0]
-    assert process.returncode == 143 and "global_step75 have to be done again" in said, said
-    shard = runs.folder(config) / "global_step75" / "zero_pp_rank_1_mp_rank_00_optim_states.pt"
+    last = re.search(r"since global_step(\d+) have to be done again", said)  # a fast machine goes on a while
+    assert process.returncode == 143 and last is not None, said
+    shard = runs.folder(config) / f"global_step{last[1]}" / "zero_pp_rank_1_mp_rank_00_optim_states.pt"
     shard.write_bytes(shard.read_bytes()[:-100])
     process = runs.start(config)
     said = process.communicate(timeout=400)[0]
     assert process.returncode == 0, said + runs.log(config)[-3000:]
-    assert "zero_pp_rank_1_mp_rank_00_optim_states.pt is cut short" in said and "started from step 50" in said
+    assert (
+        "zero_pp_rank_1_mp_rank_00_optim_states.pt is cut short" in said
+        and f"started from step {int(last[1]) - EVERY}" in said
+    )
     assert runs.curve(config) == unbroken
 
 
